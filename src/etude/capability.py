@@ -1,0 +1,13 @@
+"""What a network can do. Each capability is a law that a test runs on everyone who declares it."""
+
+from enum import Enum
+
+
+class Capability(Enum):
+    """A promise an architecture makes; the value says it in words."""
+
+    NEXT_TOKEN = "tokens after t cannot move the logits at t"
+    BOTH_SIDES = "every position sees every token"
+    SOURCE_TARGET = "a target that cannot see ahead is written from a source seen whole"
+    GENERATE = "decoding with a cache equals decoding without one"
+    HIDDEN = "hidden states that a head can be hung on"

@@ -1,0 +1,136 @@
+"""What the plugins that are neither networks nor objectives must offer, and what they are given."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Generic, Protocol, TypeVar
+
+import numpy as np
+import tokenizers
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from etude.records import BadRow, Record
+from etude.schema import DataConfig, TokenizerConfig
+
+DataC = TypeVar("DataC", bound=DataConfig)
+TokenizerC = TypeVar("TokenizerC", bound=TokenizerConfig)
+
+
+class DataSource(ABC, Generic[DataC]):
+    """The group `data`: yields the records of one data set, always in the same order."""
+
+    def __init__(self, config: DataC) -> None:
+        self.config = config
+
+    @abstractmethod
+    def records(self) -> Iterator[Record | BadRow]:
+        """Every record, and a BadRow for each row that could not become one.
+
+        Raises DataError when a named file is missing, empty or not what it claims to be.
+        """
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """A digest that changes whenever the records would: of file bytes, a version, a seed."""
+
+
+class TokenizerSource(ABC, Generic[TokenizerC]):
+    """The group `tokenizer`: trains a tokenizer on a corpus, or loads one."""
+
+    def __init__(self, config: TokenizerC) -> None:
+        self.config = config
+
+    @abstractmethod
+    def build(self, corpus: Callable[[], Iterator[str]]) -> tokenizers.Tokenizer:
+        """Returns the tokenizer; `corpus()` starts one pass over the training text.
+
+        Every special token of `etude.tokenizer.SPECIAL_TOKENS` is in its vocabulary, and
+        encoding adds none of them by itself. Raises ConfigError when the vocabulary is too small.
+        """
+
+    def fingerprint(self) -> str:
+        """A digest of what shapes the tokenizer besides its config and the corpus."""
+        return ""
+
+
+@dataclass(frozen=True)
+class Vocab:
+    """What a network may know of its tokenizer: how many ids there are, and the special ones."""
+
+    size: int
+    pad: int
+    unk: int
+    bos: int
+    eos: int
+    mask: int
+    cls: int
+    sep: int
+    turn_start: int
+    turn_end: int
+    sentinels: tuple[int, ...]
+
+    @property
+    def special(self) -> frozenset[int]:
+        """Every reserved id; the rest are ids of text."""
+        named = (self.pad, self.unk, self.bos, self.eos, self.mask, self.cls, self.sep)
+        return frozenset((*named, self.turn_start, self.turn_end, *self.sentinels))
+
+
+@dataclass
+class TokenRow:
+    """One sample of raw text as ids: a packed row, or a single truncated document.
+
+    `documents` numbers the document each token belongs to, from 1. `n_bytes` is the share of the
+    text's UTF-8 bytes that falls on the tokens this row predicts (all but its first, and but the
+    first of each document), so that the sum over all rows is the size of the text.
+    """
+
+    tokens: Int[np.ndarray, " seq"]
+    documents: Int[np.ndarray, " seq"]
+    n_bytes: float
+
+
+class Samples(Protocol):
+    """A fixed list of what an objective's `example` takes: TokenRows, or records."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int) -> TokenRow | Record: ...
+
+
+class ParameterKind(Enum):
+    """What a parameter is to an optimizer."""
+
+    MATRIX = "the weight of a linear map"
+    EMBEDDING = "a table of vectors, one a token or a position"
+    VECTOR = "a bias, or the scale or shift of a norm"
+
+
+@dataclass(frozen=True)
+class OptimizerParameter:
+    """A trainable tensor as the group `optimizer` sees it."""
+
+    name: str
+    tensor: nn.Parameter
+    kind: ParameterKind
+
+
+class Decoding(ABC):
+    """The group `decoding`: turns logits into the next token of each sequence."""
+
+    @abstractmethod
+    def choose(
+        self, logits: Float[Tensor, "batch vocab"], draw: Float[Tensor, " batch"]
+    ) -> Int[Tensor, " batch"]:
+        """Returns one token a row; `draw` is uniform in [0, 1), one number a row."""
+
+
+class Reward(Protocol):
+    """The group `reward`: scores completions; references are None where a prompt has none."""
+
+    def __call__(
+        self, prompts: Sequence[str], completions: Sequence[str], references: Sequence[str | None]
+    ) -> Sequence[float]:
+        """Returns one score a completion."""
+        ...

@@ -1,0 +1,51 @@
+"""Every error étude raises on purpose, each with the exit code it ends the command with."""
+
+
+class EtudeError(Exception):
+    """A user can act on this: what was asked, what is so, what would work."""
+
+    exit_code = 1
+
+
+class ConfigError(EtudeError):
+    """A key, a value or a choice that cannot be accepted."""
+
+    exit_code = 2
+
+
+class CompositionError(ConfigError):
+    """Choices that are each legal and do not fit together."""
+
+
+class MissingExtraError(ConfigError):
+    """An optional dependency that the chosen plugin needs is not installed."""
+
+
+class DataError(EtudeError):
+    """Data that cannot be read, or holds nothing to learn from."""
+
+    exit_code = 3
+
+
+class CheckpointError(EtudeError):
+    """No checkpoint, model folder or tokenizer that can be trusted."""
+
+    exit_code = 4
+
+
+class NonFiniteError(EtudeError):
+    """A loss or gradient became NaN or infinite; the weights were not touched."""
+
+    exit_code = 5
+
+
+class DiskFullError(EtudeError):
+    """The device that holds the run folder has no space left."""
+
+    exit_code = 6
+
+
+class PreemptedError(EtudeError):
+    """A signal asked the run to stop; it saved a checkpoint first. Start it again."""
+
+    exit_code = 75
