@@ -6,13 +6,13 @@ listing read folders; only `load` imports.
 
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from etude.capability import Capability
-from etude.errors import ConfigError
+from etude.errors import ConfigError, EtudeError
 from etude.schema import PluginConfig
 
 ROOT = "etude.plugins"
@@ -85,3 +85,80 @@ def plugin_of(config: PluginConfig | type[PluginConfig]) -> Plugin:
 def build(config: PluginConfig, *given: Any) -> Any:  # each group's contract types its result
     """Builds what `config` chooses; `given` are the further arguments of its group's contract."""
     return plugin_of(config).build(config, *given)
+
+
+def roots() -> list[Path]:
+    """The folders that plugins are looked for in."""
+    return [Path(folder) for folder in importlib.import_module(ROOT).__path__]
+
+
+def _files() -> Iterator[tuple[str, Path]]:
+    """Every plugin file with its address; refuses what would hide others from Python."""
+    for root in roots():
+        for file in sorted(root.rglob("*.py")):
+            place = file.relative_to(root)
+            if any(part.startswith((".", "_")) for part in place.parts[:-1]) or len(place.parts) < 2:
+                continue
+            if place.name == "__init__.py":
+                raise ConfigError(
+                    f"{file} hides every other plugin of the group {place.parent.as_posix()}.\n"
+                    "  A group is a plain folder that several places share. Delete that file."
+                )
+            if place.stem.isidentifier() and not place.stem.startswith("_"):
+                yield place.with_suffix("").as_posix(), file
+
+
+def addresses() -> list[str]:
+    """The address of every plugin there is, sorted."""
+    return sorted({address for address, _ in _files()})
+
+
+def groups() -> list[str]:
+    """Every group that holds a plugin, nested ones (`architecture/mlp`) included, sorted."""
+    return sorted({address.rpartition("/")[0] for address in addresses()})
+
+
+def options(group: str) -> list[str]:
+    """The names of a group's plugins, sorted; those of its nested groups are not among them."""
+    return [name for place, _, name in (a.rpartition("/") for a in addresses()) if place == group]
+
+
+def find(address: str) -> Path:
+    """The file of a plugin. Raises ConfigError when there is none, or more than one."""
+    found = [file for root in roots() if (file := root / f"{address}.py").is_file()]
+    group, _, name = address.rpartition("/")
+    if not found:
+        raise ConfigError(
+            f"{group}={name} does not exist.\n  The group {group} has: {', '.join(options(group))}."
+        )
+    if len(found) > 1:
+        raise ConfigError(
+            f"{group}={name} is ambiguous: {' and '.join(str(file) for file in found)} both claim "
+            "that address.\n  Rename one of them."
+        )
+    return found[0]
+
+
+def load(address: str) -> Plugin:
+    """Imports the plugin at `address`. Raises ConfigError, naming file and reason, if it fails."""
+    file = find(address)
+    try:
+        module = importlib.import_module(f"{ROOT}.{address.replace('/', '.')}")
+    except EtudeError:
+        raise
+    except Exception as error:  # whatever a user's file raises is the answer to the user
+        raise ConfigError(
+            f"{address} cannot be imported from {file}:\n  {type(error).__name__}: {error}"
+        ) from error
+    marked = [
+        kind.__dict__["__plugin__"]
+        for kind in vars(module).values()
+        if isinstance(kind, type) and "__plugin__" in kind.__dict__
+    ]
+    found: list[Plugin] = [plugin for plugin in marked if plugin.address == address]
+    if len(found) != 1:
+        raise ConfigError(
+            f"{file} holds {len(found)} plugins; a plugin file has one.\n"
+            "  Put @plugin(Config) over the class or factory that takes Config first."
+        )
+    return found[0]

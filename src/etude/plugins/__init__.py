@@ -1,1 +1,44 @@
-"""The import root of plugins: shipped ones, installed ones, `$ETUDE_PLUGINS` and `./plugins`."""
+"""The import root of plugins: shipped ones, installed ones, `$ETUDE_PLUGINS` and `./plugins`.
+
+This package joins folders: `etude.plugins.objective.dpo` is `objective/dpo.py` in any of them.
+"""
+
+import os
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from pathlib import Path
+
+VARIABLE = "ETUDE_PLUGINS"
+
+
+def _shipped() -> Path:
+    """The checkout's `plugins/`; in an installed wheel, this very folder."""
+    here = Path(__file__).resolve().parent
+    checkout = here.parents[2]
+    return checkout / "plugins" if (checkout / "pyproject.toml").is_file() else here
+
+
+def _installed() -> list[Path]:
+    """The folders of the packages that other distributions declare as `etude.plugins`."""
+    found: list[Path] = []
+    for entry in entry_points(group="etude.plugins"):
+        spec = find_spec(entry.module)
+        found += [Path(place) for place in (spec and spec.submodule_search_locations) or []]
+    return found
+
+
+def _named() -> list[Path]:
+    """The folders of `$ETUDE_PLUGINS`, made absolute there, so that child processes agree."""
+    named = [Path(entry).resolve() for entry in os.environ.get(VARIABLE, "").split(os.pathsep) if entry]
+    if named:
+        os.environ[VARIABLE] = os.pathsep.join(str(folder) for folder in named)
+    return named
+
+
+def folders() -> list[str]:
+    """Every plugin folder that exists, once, in order of precedence-free search."""
+    places = [_shipped(), *_installed(), *_named(), Path("plugins")]
+    return list(dict.fromkeys(str(place.resolve()) for place in places if place.is_dir()))
+
+
+__path__ = folders()

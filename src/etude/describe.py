@@ -1,0 +1,168 @@
+"""What a plugin says of itself, read from the syntax tree of its file: nothing is imported.
+
+So listings, help pages and the first check of a command line need neither torch nor whatever
+else a plugin imports, and a broken plugin can still be named.
+"""
+
+import ast
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TypeAlias
+
+import yaml
+
+from etude.errors import ConfigError
+from etude.registry import find
+
+SOURCE = Path(__file__).resolve().parent
+LITERAL = ("lr", "data", "reward")
+Declared: TypeAlias = str | float | frozenset[str] | None
+
+
+@dataclass(frozen=True)
+class Knob:
+    """One field of a plugin's config, as its file writes it."""
+
+    name: str
+    type: str
+    default: str | None
+    """The expression of the default, or None where a value must be given."""
+    help: str
+    group: bool = False
+    """Whether it holds the config of another plugin."""
+    option: str | None = None
+    """The option of that other group when none is chosen."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """A plugin file, read but not run."""
+
+    address: str
+    file: Path
+    doc: str
+    """The docstring of the module: what it is, and the source."""
+    knobs: tuple[Knob, ...]
+    declared: Mapping[str, Declared]
+    """The keywords of `@plugin`; sets hold the bare names of their members."""
+
+    @property
+    def summary(self) -> str:
+        """The first line of the docstring."""
+        return self.doc.partition("\n")[0]
+
+    def names(self, keyword: str) -> frozenset[str]:
+        """What `reads`, `needs` or `provides` lists, by name; empty where it is not declared."""
+        found = self.declared.get(keyword)
+        return found if isinstance(found, frozenset) else frozenset()
+
+
+def describe(address: str) -> Description:
+    """Reads the plugin at `address`. Raises ConfigError when it has no file, or one that is none."""
+    file = find(address)
+    tree = _tree(file)
+    call = _registration(tree)
+    if call is None or not call.args or not isinstance(call.args[0], ast.Name):
+        raise ConfigError(
+            f"{file} holds no plugin.\n"
+            "  Put @plugin(Config) over the class or factory that takes Config first."
+        )
+    return Description(
+        address,
+        file,
+        ast.get_docstring(tree) or "",
+        tuple(_knobs(call.args[0].id, tree)),
+        {word.arg: _declared(word, file) for word in call.keywords if word.arg},
+    )
+
+
+def presets(group: str, folder: Path) -> dict[str, str]:
+    """The presets `<folder>/<group>/*.yaml`, each with the option of the group it stands on."""
+    found: dict[str, str] = {}
+    for file in sorted((folder / group).glob("*.yaml")):
+        for entry in yaml.safe_load(file.read_text(encoding="utf-8")).get("defaults", []):
+            if isinstance(entry, str) and entry != "_self_":
+                found[file.stem] = entry
+    return {name: found.get(stem, stem) for name, stem in found.items()}
+
+
+@lru_cache(maxsize=256)
+def _parsed(file: Path, modified: int) -> ast.Module:
+    try:
+        return ast.parse(file.read_bytes(), filename=str(file))
+    except (SyntaxError, ValueError) as error:
+        line = error.lineno if isinstance(error, SyntaxError) else None
+        where = f"{file}:{line}" if line else str(file)
+        raise ConfigError(f"{where} is not Python: {error.args[0]}.") from error
+
+
+def _tree(file: Path) -> ast.Module:
+    return _parsed(file, file.stat().st_mtime_ns)
+
+
+def _registration(tree: ast.Module) -> ast.Call | None:
+    """The call `plugin(Config, ...)` that decorates a class or function of the module."""
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            for mark in node.decorator_list:
+                if isinstance(mark, ast.Call) and ast.unparse(mark.func).endswith("plugin"):
+                    return mark
+    return None
+
+
+def _declared(word: ast.keyword, file: Path) -> Declared:
+    if isinstance(word.value, ast.Set | ast.List | ast.Tuple):
+        return frozenset(ast.unparse(item).rpartition(".")[2] for item in word.value.elts)
+    try:
+        return ast.literal_eval(word.value)
+    except ValueError as error:
+        if word.arg not in LITERAL:
+            return ast.unparse(word.value)
+        raise ConfigError(
+            f"{file}:{word.value.lineno}: {word.arg}={ast.unparse(word.value)} must be a literal: "
+            "it is read without running the file."
+        ) from error
+
+
+def _knobs(name: str, tree: ast.Module) -> Iterator[Knob]:
+    fields: dict[str, tuple[ast.AnnAssign, str, ast.Module]] = {}
+    for kind, home in _lineage(name, tree):
+        for node, after in zip(kind.body, [*kind.body[1:], None], strict=True):
+            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                if "ClassVar" not in ast.unparse(node.annotation):
+                    inherited = fields[node.target.id][1] if node.target.id in fields else ""
+                    fields[node.target.id] = (node, _docstring(after) or inherited, home)
+    for key, (node, text, home) in fields.items():
+        yield _knob(key, node, text, home)
+
+
+def _knob(name: str, node: ast.AnnAssign, text: str, home: ast.Module) -> Knob:
+    kind = ast.unparse(node.annotation)
+    default = ast.unparse(node.value) if node.value else None
+    group = any(base.name == "PluginConfig" for base, _ in _lineage(kind, home))
+    option = None
+    if isinstance(node.value, ast.Call) and ast.unparse(node.value.func).endswith("option"):
+        option = default = str(ast.literal_eval(node.value.args[0]))
+    return Knob(name, kind, None if default == "MISSING" else default, text, group, option)
+
+
+def _docstring(node: ast.stmt | None) -> str:
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+        return " ".join(str(node.value.value).split())
+    return ""
+
+
+def _lineage(name: str, tree: ast.Module) -> Iterator[tuple[ast.ClassDef, ast.Module]]:
+    """The class called `name` and those it derives from, the furthest first; none if it is no class."""
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            for base in node.bases:
+                yield from _lineage(ast.unparse(base).partition("[")[0], tree)
+            yield node, tree
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("etude."):
+            if any((alias.asname or alias.name) in (name, "*") for alias in node.names):
+                path = SOURCE.joinpath(*str(node.module).split(".")[1:]).with_suffix(".py")
+                if path.is_file():
+                    yield from _lineage(name, _tree(path))
