@@ -1,21 +1,19 @@
 """What the plugins that are neither networks nor objectives must offer, and what they are given."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
-import tokenizers
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from etude.records import BadRow, Record
-from etude.schema import DataConfig, TokenizerConfig
+from etude.schema import DataConfig
 
 DataC = TypeVar("DataC", bound=DataConfig)
-TokenizerC = TypeVar("TokenizerC", bound=TokenizerConfig)
 
 
 class DataSource(ABC, Generic[DataC]):
@@ -34,25 +32,6 @@ class DataSource(ABC, Generic[DataC]):
     @abstractmethod
     def fingerprint(self) -> str:
         """A digest that changes whenever the records would: of file bytes, a version, a seed."""
-
-
-class TokenizerSource(ABC, Generic[TokenizerC]):
-    """The group `tokenizer`: trains a tokenizer on a corpus, or loads one."""
-
-    def __init__(self, config: TokenizerC) -> None:
-        self.config = config
-
-    @abstractmethod
-    def build(self, corpus: Callable[[], Iterator[str]]) -> tokenizers.Tokenizer:
-        """Returns the tokenizer; `corpus()` starts one pass over the training text.
-
-        Every special token of `etude.tokenizer.SPECIAL_TOKENS` is in its vocabulary, and
-        encoding adds none of them by itself. Raises ConfigError when the vocabulary is too small.
-        """
-
-    def fingerprint(self) -> str:
-        """A digest of what shapes the tokenizer besides its config and the corpus."""
-        return ""
 
 
 @dataclass(frozen=True)

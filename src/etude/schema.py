@@ -93,6 +93,14 @@ class TokenizerConfig(PluginConfig):
 
 
 @dataclass
+class TrainedTokenizerConfig(TokenizerConfig):
+    """Base of the tokenizers that are trained on the data."""
+
+    vocab_size: int = 4096
+    """Number of ids in all, the reserved special tokens included; a small corpus may give fewer."""
+
+
+@dataclass
 class DataConfig(PluginConfig):
     """Base of where records come from: the group `data`."""
 

@@ -1,0 +1,53 @@
+"""Byte-level byte-pair encoding: merge the most frequent pair of symbols, starting from bytes.
+
+Sennrich et al. 2016, https://arxiv.org/abs/1508.07909; over bytes, with GPT-2's cut into words:
+Radford et al. 2019, https://cdn.openai.com/better-language-models/language-models.pdf, section 2.2.
+Lossless: every text comes back as it was.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import tokenizers
+from tokenizers import decoders, models, pre_tokenizers, trainers
+
+from etude import plugin
+from etude.schema import TrainedTokenizerConfig, require
+from etude.tokenizer import SPECIAL_TOKENS, Tokenizer, TokenizerSource
+
+SMALLEST = len(SPECIAL_TOKENS) + 256
+
+
+@dataclass
+class BpeConfig(TrainedTokenizerConfig):
+    min_frequency: int = 2
+    """How often a pair must occur to be merged; a small corpus may use up its pairs early."""
+
+    def __post_init__(self) -> None:
+        require(
+            self.vocab_size >= SMALLEST,
+            f"vocab_size must be at least {SMALLEST} ({len(SPECIAL_TOKENS)} special tokens and "
+            f"256 bytes), got {self.vocab_size}",
+        )
+        require(
+            self.min_frequency >= 1, f"min_frequency must be at least 1, got {self.min_frequency}"
+        )
+
+
+@plugin(BpeConfig)
+class Bpe(TokenizerSource[BpeConfig]):
+    """Merges are learned within words, of bytes written as GPT-2 writes them."""
+
+    def build(self, corpus: Callable[[], Iterator[str]]) -> Tokenizer:
+        inner = tokenizers.Tokenizer(models.BPE())
+        inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        inner.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=self.config.vocab_size,
+            min_frequency=self.config.min_frequency,
+            special_tokens=list(SPECIAL_TOKENS),
+            initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+            show_progress=False,
+        )
+        inner.train_from_iterator(corpus(), trainer=trainer)
+        return Tokenizer(inner)

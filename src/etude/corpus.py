@@ -1,0 +1,131 @@
+"""From a data config to samples: records read, split, tokenised and kept, each step done once.
+
+What is kept is named by a digest of everything that shaped it: source, config, tokenizer, code.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import chain
+from pathlib import Path
+
+import tokenizers
+
+from etude import documents, readers, record_file, stdlib_text, token_rows
+from etude import tokenizer as tokenizer_module
+from etude.cache import cached, code_digest, digest_of
+from etude.card import SHOWN_BAD_ROWS, Card, SplitCard, tokenizer_card
+from etude.contracts import DataSource, Samples
+from etude.errors import DataError
+from etude.record_file import RecordFile, read_bad_rows, texts_of, write_records
+from etude.records import Record
+from etude.registry import build, plugin_of
+from etude.schema import DataConfig, ExperimentConfig, TextDataConfig, TokenizerConfig
+from etude.token_rows import TokenRows, write_tokens
+from etude.tokenizer import Tokenizer, TokenizerSource
+
+AFTER_READING = {"seq_len", "strict", "pack", "confine"}
+"""Keys of the group `data` that do not change which records there are."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What a run learns from."""
+
+    tokenizer: Tokenizer
+    train: Samples
+    val: Samples
+    card: Card
+    val_records: RecordFile
+
+    def val_text(self) -> Iterator[str]:
+        """The held-out texts, as they were before any tokenizer."""
+        return _texts(self.val_records)
+
+
+@dataclass(frozen=True)
+class _Records:
+    """The records of a source after reading, on disk."""
+
+    folder: Path
+    kind: type[Record]
+    train: RecordFile
+    val: RecordFile
+
+
+def prepare(config: ExperimentConfig, tokenizer: Tokenizer | None = None) -> Corpus:
+    """Returns the samples that `config` asks for, ids from `tokenizer` where one is given.
+
+    Raises DataError when the source cannot be read or leaves a side of the split empty; with
+    `data.strict`, also when any row is bad.
+    """
+    records = _read(config.data)
+    bad = read_bad_rows(records.folder)
+    shown = tuple(f"{row.place}: {row.reason}" for row in bad[:SHOWN_BAD_ROWS])
+    if bad and config.data.strict:
+        raise DataError("\n  ".join((f"{len(bad)} bad rows, and data.strict=true:", *shown)))
+    tokenizer = tokenizer or _tokenizer(config.tokenizer, records)
+    train, val = (_samples(part, config.data, records, tokenizer) for part in ("train", "val"))
+    card = Card(
+        source=plugin_of(config.data).address,
+        kind=records.kind.__name__,
+        train=_split_card(records.train, train),
+        val=_split_card(records.val, val),
+        tokenizer=tokenizer_card(tokenizer, _texts(records.val)),
+        n_bad=len(bad),
+        bad_rows=shown,
+        digest=digest_of(records.folder.name, tokenizer.digest, asdict(config.data)),
+    )
+    return Corpus(tokenizer, train, val, card, records.val)
+
+
+def _read(config: DataConfig) -> _Records:
+    chosen = plugin_of(config)
+    kind = chosen.declaration.yields
+    if kind is None:
+        raise DataError(f"{chosen.address} does not declare the kind of record it yields.")
+    source: DataSource[DataConfig] = build(config)
+    shaping = {key: value for key, value in asdict(config).items() if key not in AFTER_READING}
+    code = code_digest(chosen.file, documents, readers, record_file, stdlib_text)
+    name = digest_of(chosen.address, shaping, source.fingerprint(), code)
+
+    def write(folder: Path) -> None:
+        write_records(source.records(), folder, config.val_fraction)
+
+    folder = cached(f"records/{name}", write)
+    train, val = (RecordFile(folder, kind, held_out) for held_out in (False, True))
+    return _Records(folder, kind, train, val)
+
+
+def _tokenizer(config: TokenizerConfig, records: _Records) -> Tokenizer:
+    chosen = plugin_of(config)
+    source: TokenizerSource[TokenizerConfig] = build(config)
+    code = code_digest(chosen.file, tokenizer_module)
+    made_by = (chosen.address, asdict(config), source.fingerprint(), code, tokenizers.__version__)
+    name = digest_of(records.folder.name, made_by)
+
+    def write(folder: Path) -> None:
+        source.build(lambda: _texts(records.train)).save(folder)
+
+    return Tokenizer.load(cached(f"tokenizers/{name}", write))
+
+
+def _samples(part: str, config: DataConfig, records: _Records, tokenizer: Tokenizer) -> Samples:
+    held = {"train": records.train, "val": records.val}[part]
+    if not isinstance(config, TextDataConfig):
+        return held
+    name = digest_of(records.folder.name, tokenizer.digest, part, code_digest(token_rows))
+
+    def write(folder: Path) -> None:
+        write_tokens(_texts(held), tokenizer, folder)
+
+    return TokenRows(cached(f"tokens/{name}", write), config)
+
+
+def _texts(records: RecordFile) -> Iterator[str]:
+    return chain.from_iterable(map(texts_of, records))
+
+
+def _split_card(records: RecordFile, samples: Samples) -> SplitCard:
+    if isinstance(samples, TokenRows):
+        return SplitCard(len(records), len(samples), samples.n_tokens, samples.n_bytes)
+    return SplitCard(len(records), len(samples))

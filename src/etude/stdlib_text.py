@@ -1,0 +1,79 @@
+"""The text that every Python carries: its language reference, and the docstrings of its library.
+
+It differs a little between builds of Python; `fingerprint` says which one it is.
+"""
+
+import ast
+import hashlib
+import importlib.util
+import sys
+import sysconfig
+import tokenize
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+SKIPPED = {"site-packages", "dist-packages", "test", "tests", "idlelib", "pydoc_data"}
+_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+@dataclass(frozen=True, order=True)
+class Docstring:
+    """What a module, class or function says of itself, cleaned of its indentation."""
+
+    text: str
+    name: str
+    """Dotted, from its module on: `json.decoder.JSONDecoder.decode`."""
+
+
+def topics() -> dict[str, str]:
+    """The chapters of the language reference that `help()` shows; none where they are missing."""
+    if importlib.util.find_spec("pydoc_data") is None:
+        return {}
+    from pydoc_data.topics import topics as chapters
+
+    return dict(sorted(chapters.items()))
+
+
+def sources() -> Iterator[tuple[str, str]]:
+    """Module names and source texts of the standard library, sorted, but for its tests and IDE."""
+    root = Path(sysconfig.get_paths()["stdlib"])
+    for file in sorted(root.rglob("*.py")):
+        place = file.relative_to(root).with_suffix("")
+        if SKIPPED.isdisjoint(place.parts):
+            try:
+                with tokenize.open(file) as opened:
+                    text = opened.read()
+            except (SyntaxError, UnicodeDecodeError):  # a fixture of the library's own
+                continue
+            yield ".".join(place.parts).removesuffix(".__init__"), text
+
+
+def docstrings() -> list[Docstring]:
+    """Every docstring of the standard library once, sorted."""
+    found: dict[str, str] = {}
+    for module, text in sources():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of invalid escapes in old files
+            try:
+                tree = ast.parse(text)
+            except SyntaxError:
+                continue
+        for name, docstring in _docstrings_below(tree, module):
+            found.setdefault(docstring, name)
+    return sorted(Docstring(text, name) for text, name in found.items())
+
+
+def fingerprint() -> str:
+    """A digest that changes with the build of Python, and so with its texts."""
+    build = (sys.version, sys.implementation.name, str(len(topics())))
+    return hashlib.sha256("\n".join(build).encode()).hexdigest()
+
+
+def _docstrings_below(node: ast.AST, name: str) -> Iterator[tuple[str, str]]:
+    if isinstance(node, _DOCUMENTED) and (docstring := ast.get_docstring(node)):
+        yield name, docstring
+    for child in ast.iter_child_nodes(node):
+        below = f"{name}.{child.name}" if isinstance(child, _DOCUMENTED[1:]) else name
+        yield from _docstrings_below(child, below)

@@ -1,0 +1,195 @@
+"""Text to ids and back: one wrapper for every tokenizer, and the contract of those who make one.
+
+Text is data: a text that spells a special token is encoded as the characters it consists of, and
+encoding adds no special token by itself. Special ids are put in by those who mean them.
+"""
+
+import hashlib
+import json
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final, Generic, TypeVar
+
+import numpy as np
+import tokenizers
+from jaxtyping import Int
+
+from etude.contracts import Vocab
+from etude.errors import CheckpointError
+from etude.schema import TokenizerConfig
+
+TokenizerC = TypeVar("TokenizerC", bound=TokenizerConfig)
+Ids = Int[np.ndarray, " seq"]
+
+ROLES: Final = ("pad", "unk", "bos", "eos", "mask", "cls", "sep", "turn_start", "turn_end")
+N_SENTINELS: Final = 100
+SPECIAL_TOKENS: Final = (
+    *(f"<{role}>" for role in ROLES),
+    *(f"<sentinel_{i}>" for i in range(N_SENTINELS)),
+)
+"""Reserved in every trained tokenizer, whatever the objective, as ids 0 to 108 in this order."""
+
+_NAMED: Final = {role: f"<{role}>" for role in ROLES}
+_SENTINEL: Final = re.compile(r"<(?:sentinel|extra_id)_(\d+)>")  # ours, and T5's
+
+
+class Tokenizer:
+    """A `tokenizers.Tokenizer` that knows the role of its special tokens."""
+
+    def __init__(self, inner: tokenizers.Tokenizer, roles: Mapping[str, str] = _NAMED) -> None:
+        """Takes `inner` over; `roles` gives the literals of roles, and what lacks is appended."""
+        self._inner = inner
+        self._roles = {**_NAMED, **roles}
+        present = inner.get_vocab(with_added_tokens=True)
+        self._sentinels = _sentinels(present)
+        special = (*self._roles.values(), *self._sentinels)
+        tokens = [tokenizers.AddedToken(literal, normalized=False) for literal in special]
+        inner.add_special_tokens(tokens)  # pyright: ignore[reportUnknownMemberType] -- bare list
+        inner.encode_special_tokens = True
+        inner.no_padding()
+        inner.no_truncation()
+        self._spelled = re.compile("|".join(re.escape(literal) for literal in special))
+
+    @cached_property
+    def vocab(self) -> Vocab:
+        """The number of ids, and the special ones."""
+        ids = self._inner.get_vocab(with_added_tokens=True)
+        named = {role: ids[literal] for role, literal in self._roles.items()}
+        sentinels = tuple(ids[literal] for literal in self._sentinels)
+        return Vocab(size=max(ids.values()) + 1, **named, sentinels=sentinels)
+
+    @cached_property
+    def digest(self) -> str:
+        """Changes whenever an encoding or a role could."""
+        content = json.dumps([self._inner.to_str(), self._roles])
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    def encode(self, text: str) -> Ids:
+        """The ids of `text`, none of them special (but `unk`)."""
+        return self.encode_batch([text])[0]
+
+    def encode_batch(self, texts: Sequence[str]) -> list[Ids]:
+        """The ids of each text."""
+        encodings = self._inner.encode_batch_fast(list(texts), add_special_tokens=False)
+        found = [np.array(encoding.ids, dtype=np.int64) for encoding in encodings]
+        return [
+            self._encode_spelled(text) if self._reserved[ids].any() else ids
+            for text, ids in zip(texts, found, strict=True)
+        ]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of `ids`; special tokens have none."""
+        return self._inner.decode([int(i) for i in ids], skip_special_tokens=True)
+
+    def pieces(self, ids: Iterable[int]) -> list[str]:
+        """Each id as a reader would like to see it, special tokens by name."""
+        special = self.vocab.special
+        return [
+            str(self._inner.id_to_token(i)) if i in special else self._inner.decode([i])
+            for i in map(int, ids)
+        ]
+
+    def save(self, folder: str | Path) -> None:
+        """Writes tokenizer.json and tokenizer_config.json, as transformers' AutoTokenizer reads."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        named = {f"{role}_token": literal for role, literal in self._roles.items()}
+        turns = {key: named.pop(key) for key in ("turn_start_token", "turn_end_token")}
+        config = {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "clean_up_tokenization_spaces": False,
+            **named,
+            "extra_special_tokens": turns,
+        }
+        (folder / "tokenizer.json").write_text(self._inner.to_str(pretty=True), encoding="utf-8")
+        text = json.dumps(config, indent=2, ensure_ascii=False)
+        (folder / "tokenizer_config.json").write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Tokenizer":
+        """Reads a tokenizer.json, or the folder that holds one with its roles beside it.
+
+        Raises CheckpointError when it is missing or damaged.
+        """
+        path = Path(path)
+        file = path / "tokenizer.json" if path.is_dir() else path
+        if not file.is_file():
+            raise CheckpointError(f"No tokenizer at {path}: {file} does not exist.")
+        try:
+            inner = tokenizers.Tokenizer.from_file(str(file))
+        except Exception as error:  # tokenizers raises bare Exception for a file it cannot parse
+            raise CheckpointError(f"{file} is not a tokenizer that can be read: {error}") from error
+        return cls(inner, _roles_beside(file))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What `inner` forgets when it is copied, the constructor sets again."""
+        return Tokenizer, (self._inner, self._roles)
+
+    @cached_property
+    def _reserved(self) -> np.ndarray:
+        """For each id, whether text must never be encoded to it."""
+        roles = self._inner.get_vocab(with_added_tokens=True)
+        allowed = self._roles["unk"]
+        reserved = np.zeros(self.vocab.size, dtype=bool)
+        for literal in (*self._roles.values(), *self._sentinels):
+            reserved[roles[literal]] = literal != allowed
+        return reserved
+
+    def _encode_spelled(self, text: str) -> Ids:
+        """Encodes a text in which the model itself finds special tokens, by cutting each in two.
+
+        A Unigram model has its special tokens among its pieces, so it finds them in text.
+        """
+        cuts = [0, *(match.start() + 1 for match in self._spelled.finditer(text)), len(text)]
+        parts = [text[start:end] for start, end in pairwise(cuts)]
+        encodings = self._inner.encode_batch_fast(parts, add_special_tokens=False)
+        ids = np.concatenate([np.array(encoding.ids, dtype=np.int64) for encoding in encodings])
+        return np.where(self._reserved[ids], self.vocab.unk, ids)
+
+
+class TokenizerSource(ABC, Generic[TokenizerC]):
+    """The group `tokenizer`: trains a tokenizer on a corpus, or loads one."""
+
+    def __init__(self, config: TokenizerC) -> None:
+        self.config = config
+
+    @abstractmethod
+    def build(self, corpus: Callable[[], Iterator[str]]) -> Tokenizer:
+        """Returns the tokenizer; `corpus()` starts one pass over the training text.
+
+        The same corpus gives the same tokenizer. A trained one has `SPECIAL_TOKENS` as its first
+        ids, and its `vocab_size` counts them.
+        """
+
+    def fingerprint(self) -> str:
+        """A digest of what shapes the tokenizer besides its config and the corpus."""
+        return ""
+
+
+def _sentinels(vocabulary: Mapping[str, int]) -> tuple[str, ...]:
+    """The literals of the sentinels of a vocabulary in order; ours where it has none."""
+    numbered = ((literal, _SENTINEL.fullmatch(literal)) for literal in vocabulary)
+    found = {int(match[1]): literal for literal, match in numbered if match}
+    return tuple(found[i] for i in sorted(found)) or SPECIAL_TOKENS[len(ROLES) :]
+
+
+def _roles_beside(file: Path) -> dict[str, str]:
+    """The literals of the roles, by the Hugging Face files in the folder of a tokenizer.json."""
+    merged: dict[str, Any] = {}
+    for name in ("special_tokens_map.json", "tokenizer_config.json"):
+        if (place := file.with_name(name)).is_file():
+            try:
+                merged |= json.loads(place.read_text(encoding="utf-8"))
+            except ValueError as error:
+                raise CheckpointError(f"{place} is not JSON: {error}") from error
+    extra: Any = merged.get("extra_special_tokens")
+    merged |= extra if isinstance(extra, dict) else {}
+    found: dict[str, Any] = {role: merged.get(f"{role}_token") for role in ROLES}
+    for role, token in found.items():
+        if isinstance(token, dict):  # a serialised AddedToken
+            found[role] = token["content"]
+    return {role: literal for role, literal in found.items() if literal}
