@@ -1,0 +1,177 @@
+"""An experiment's config: from what Hydra composed to typed dataclasses, to a file and back.
+
+The file `config.yaml` names each plugin by address, with the digest of its source, and then every
+value, so that a run can be rebuilt without Hydra and years after the defaults have changed.
+"""
+
+import hashlib
+import math
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from etude.errors import CheckpointError, ConfigError
+from etude.registry import find, load as load_plugin, plugin_of
+from etude.schema import ExperimentConfig, PluginConfig
+
+FILE = "config.yaml"
+
+
+def typed(cfg: DictConfig) -> ExperimentConfig:
+    """Builds the dataclasses that `cfg` describes, and runs their own checks.
+
+    Raises ConfigError, with the full key, for a key that no dataclass has, a value that is missing,
+    of the wrong type or not finite, and for whatever a `__post_init__` refuses.
+    """
+    config = _build(cfg, "")
+    if not isinstance(config, ExperimentConfig):
+        raise ConfigError(f"this is no experiment: {OmegaConf.get_type(cfg)} has other fields.")
+    return config
+
+
+def nodes(config: ExperimentConfig) -> Iterator[tuple[str, PluginConfig]]:
+    """Every plugin's config with its path, such as `architecture.mlp`; parents come first."""
+    yield from _nodes(config, "")
+
+
+def save(config: ExperimentConfig, folder: Path) -> Path:
+    """Writes `config.yaml` into `folder`, which exists; returns the file."""
+    plugins = {
+        path: {"address": (chosen := plugin_of(node)).address, "sha256": _digest(chosen.file)}
+        for path, node in nodes(config)
+    }
+    values = _plain(config)
+    readable = not re.search(r"\\x85|\\u202[89]", str(values))  # YAML would fold these line ends
+    text = yaml.safe_dump(
+        {"plugins": plugins, "values": values}, allow_unicode=readable, sort_keys=False
+    )
+    file = folder / FILE
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def load(folder: Path) -> ExperimentConfig:
+    """Rebuilds the config that `save` wrote into `folder`; `load` of what was saved equals it.
+
+    Warns of a plugin whose file has changed since. Raises CheckpointError when there is no such
+    file or it is damaged, ConfigError when a plugin is gone or refuses its values.
+    """
+    file = folder / FILE
+    try:
+        stored = yaml.safe_load(file.read_text(encoding="utf-8"))
+        plugins, values = stored["plugins"], stored["values"]
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{folder} is no run folder: it has no {FILE}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{file} is damaged: {error}") from error
+    cfg = OmegaConf.structured(ExperimentConfig)
+    for path, entry in plugins.items():
+        OmegaConf.update(cfg, path, _schema(path, entry, file), merge=False, force_add=True)
+    try:
+        cfg.merge_with(_escaped(values))
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{file}: {error.full_key}: {error.msg}") from error
+    return typed(cfg)
+
+
+def _schema(path: str, entry: Mapping[str, str], file: Path) -> DictConfig:
+    """The typed defaults of the plugin that a saved node names."""
+    address, digest = entry["address"], entry["sha256"]
+    try:
+        source = find(address)
+    except ConfigError as error:
+        raise ConfigError(f"{file} needs the plugin {address} for {path}.\n  {error}") from error
+    if _digest(source) != digest:
+        warnings.warn(f"{source} has changed since {file} was written.", stacklevel=4)
+    return OmegaConf.structured(load_plugin(address).config)
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _build(node: DictConfig, path: str) -> Any:  # the dataclass that the node is typed as
+    kind = OmegaConf.get_type(node)
+    if kind is None or not is_dataclass(kind):
+        raise ConfigError(f"{path} is not typed: no plugin stands behind it.")
+    names = [item.name for item in fields(kind) if item.init]
+    for key in node:
+        if key not in names:
+            near = get_close_matches(str(key), names, n=1)
+            hint = f"\n  Did you mean {_join(path, near[0])}?" if near else ""
+            raise ConfigError(f"{_join(path, key)} does not exist.{hint}")
+    values = {name: _value(node, name, _join(path, name)) for name in names}
+    try:
+        return kind(**values)
+    except ValueError as error:
+        message = str(error)
+        joint = "." if message.partition(" ")[0] in names and path else ": " if path else ""
+        raise ConfigError(f"{path}{joint}{message}") from error
+
+
+def _value(node: DictConfig, name: str, path: str) -> Any:  # of whatever type the field has
+    if OmegaConf.is_missing(node, name):
+        raise ConfigError(f"{path} has no value, and no default.\n  Give one: {path}=...")
+    try:
+        value = node[name]
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{path}: {error.msg}") from error
+    return _checked(value, path)
+
+
+def _checked(value: Any, path: str) -> Any:  # recursion over containers of any kind
+    if isinstance(value, DictConfig):
+        if is_dataclass(OmegaConf.get_type(value)):
+            return _build(value, path)
+        return {key: _value(value, str(key), _join(path, key)) for key in value}
+    if isinstance(value, ListConfig):
+        return [_checked(item, f"{path}[{index}]") for index, item in enumerate(value)]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{path} must be a finite number, got {value}.")
+    return value
+
+
+def _nodes(config: Any, path: str) -> Iterator[tuple[str, PluginConfig]]:  # any dataclass or dict
+    if isinstance(config, PluginConfig):
+        yield path, config
+    if is_dataclass(config):
+        for item in fields(config):
+            yield from _nodes(getattr(config, item.name), _join(path, item.name))
+    elif isinstance(config, dict):
+        for key, value in config.items():
+            yield from _nodes(value, _join(path, key))
+
+
+def _plain(value: Any) -> Any:  # what YAML can hold
+    if is_dataclass(value) and not isinstance(value, type):
+        return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Enum):
+        return value.name
+    return str(value) if isinstance(value, Path) else value
+
+
+def _escaped(value: Any) -> Any:  # a saved value is a value, never an interpolation
+    if isinstance(value, dict):
+        return {key: _escaped(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_escaped(item) for item in value]
+    if isinstance(value, str):
+        return re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", value)
+    return value
+
+
+def _join(path: str, key: object) -> str:
+    return f"{path}.{key}" if path else str(key)
