@@ -13,9 +13,13 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from etude import plugin
 from etude.schema import TrainedTokenizerConfig, require
-from etude.tokenizer import SPECIAL_TOKENS, Tokenizer, TokenizerSource
-
-SMALLEST = len(SPECIAL_TOKENS) + 256
+from etude.tokenizer import (
+    BYTE_ALPHABET,
+    SMALLEST_OF_BYTES,
+    SPECIAL_TOKENS,
+    Tokenizer,
+    TokenizerSource,
+)
 
 
 @dataclass
@@ -25,9 +29,9 @@ class BpeConfig(TrainedTokenizerConfig):
 
     def __post_init__(self) -> None:
         require(
-            self.vocab_size >= SMALLEST,
-            f"vocab_size must be at least {SMALLEST} ({len(SPECIAL_TOKENS)} special tokens and "
-            f"256 bytes), got {self.vocab_size}",
+            self.vocab_size >= SMALLEST_OF_BYTES,
+            f"vocab_size must be at least {SMALLEST_OF_BYTES} ({len(SPECIAL_TOKENS)} special "
+            f"tokens and 256 bytes), got {self.vocab_size}",
         )
         require(
             self.min_frequency >= 1, f"min_frequency must be at least 1, got {self.min_frequency}"
@@ -46,7 +50,7 @@ class Bpe(TokenizerSource[BpeConfig]):
             vocab_size=self.config.vocab_size,
             min_frequency=self.config.min_frequency,
             special_tokens=list(SPECIAL_TOKENS),
-            initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+            initial_alphabet=list(BYTE_ALPHABET),
             show_progress=False,
         )
         inner.train_from_iterator(corpus(), trainer=trainer)

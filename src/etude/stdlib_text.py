@@ -75,5 +75,7 @@ def _docstrings_below(node: ast.AST, name: str) -> Iterator[tuple[str, str]]:
     if isinstance(node, _DOCUMENTED) and (docstring := ast.get_docstring(node)):
         yield name, docstring
     for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.expr):  # nothing is defined inside an expression
+            continue
         below = f"{name}.{child.name}" if isinstance(child, _DOCUMENTED[1:]) else name
         yield from _docstrings_below(child, below)

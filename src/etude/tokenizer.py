@@ -32,6 +32,10 @@ SPECIAL_TOKENS: Final = (
     *(f"<sentinel_{i}>" for i in range(N_SENTINELS)),
 )
 """Reserved in every trained tokenizer, whatever the objective, as ids 0 to 108 in this order."""
+BYTE_ALPHABET: Final = tuple(sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet()))
+"""The 256 characters that stand for the bytes where a tokenizer works on bytes, as in GPT-2."""
+SMALLEST_OF_BYTES: Final = len(SPECIAL_TOKENS) + len(BYTE_ALPHABET)
+"""The fewest ids of a lossless tokenizer: the special tokens and every byte."""
 
 _NAMED: Final = {role: f"<{role}>" for role in ROLES}
 _SENTINEL: Final = re.compile(r"<(?:sentinel|extra_id)_(\d+)>")  # ours, and T5's

@@ -1,0 +1,36 @@
+"""A tokenizer that exists: a tokenizer.json, or the Hugging Face folder that holds one.
+
+Its roles are read from the files beside it; those it lacks are appended after its last id.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import MISSING
+
+from etude import plugin
+from etude.schema import TokenizerConfig
+from etude.tokenizer import Tokenizer, TokenizerSource
+
+
+@dataclass
+class PretrainedConfig(TokenizerConfig):
+    path: str = MISSING
+    """The tokenizer.json, or a folder with one."""
+
+
+@plugin(PretrainedConfig)
+class Pretrained(TokenizerSource[PretrainedConfig]):
+    """Encodes as it did where it came from, but for special tokens spelled out in a text."""
+
+    def build(self, corpus: Callable[[], Iterator[str]]) -> Tokenizer:
+        return Tokenizer.load(self.config.path)
+
+    def fingerprint(self) -> str:
+        path = Path(self.config.path)
+        folder = path if path.is_dir() else path.parent
+        files = sorted({path, *folder.glob("*token*.json")})
+        contents = [file.read_bytes() for file in files if file.is_file()]
+        return hashlib.sha256(b"\0".join(contents)).hexdigest()

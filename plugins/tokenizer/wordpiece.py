@@ -1,0 +1,81 @@
+"""WordPiece: words into the longest known pieces from the left, inner ones marked with ##.
+
+Schuster & Nakajima 2012; as used in BERT, Devlin et al. 2018, https://arxiv.org/abs/1810.04805.
+Deviations: pieces are learned by merging the most frequent pair, as in `tokenizers`, and case is
+kept unless asked. Not lossless: white space becomes one space, and a word with a character that
+the vocabulary lacks becomes unknown. Chinese characters are words of their own.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import tokenizers
+from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
+
+from etude import plugin
+from etude.schema import TrainedTokenizerConfig, require
+from etude.tokenizer import SPECIAL_TOKENS, Tokenizer, TokenizerSource
+
+SMALLEST = len(SPECIAL_TOKENS) + 2 * 95  # every printable ASCII character, first and inner
+INNER = "##"
+
+
+@dataclass
+class WordpieceConfig(TrainedTokenizerConfig):
+    lowercase: bool = False
+    """Fold case and strip accents, as in bert-base-uncased."""
+
+    def __post_init__(self) -> None:
+        require(
+            self.vocab_size >= SMALLEST,
+            f"vocab_size must be at least {SMALLEST} ({len(SPECIAL_TOKENS)} special tokens and "
+            f"ASCII, at the start of words and inside), got {self.vocab_size}",
+        )
+
+
+def alphabet(words: Counter[str], room: int) -> list[str]:
+    """The most frequent characters, first ones plain and inner ones marked; at most `room`."""
+    counts: Counter[str] = Counter()
+    for word, count in words.items():
+        counts[word[0]] += count
+        for character in word[1:]:
+            counts[INNER + character] += count
+    ranked = sorted(counts, key=lambda character: (-counts[character], character))
+    return sorted(ranked[:room])
+
+
+def covered(words: Iterable[str], known: set[str]) -> Iterator[str]:
+    """The words that consist of known characters alone."""
+    for word in words:
+        if word[0] in known and all(INNER + character in known for character in word[1:]):
+            yield word
+
+
+@plugin(WordpieceConfig)
+class Wordpiece(TokenizerSource[WordpieceConfig]):
+    """The alphabet is fixed, in order, before the trainer starts, whose own order is random."""
+
+    def build(self, corpus: Callable[[], Iterator[str]]) -> Tokenizer:
+        fold = self.config.lowercase
+        normalizer = normalizers.BertNormalizer(lowercase=fold, strip_accents=fold)
+        cut = pre_tokenizers.BertPreTokenizer()
+        words: Counter[str] = Counter()
+        for text in corpus():
+            words.update(w for w, _ in cut.pre_tokenize_str(normalizer.normalize_str(text)))
+        characters = alphabet(words, self.config.vocab_size - len(SPECIAL_TOKENS))
+        trainer = trainers.WordPieceTrainer(
+            vocab_size=self.config.vocab_size,
+            special_tokens=[*SPECIAL_TOKENS, *characters],
+            continuing_subword_prefix=INNER,
+            show_progress=False,
+        )
+        inner = tokenizers.Tokenizer(models.WordPiece(unk_token="<unk>"))
+        inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+        inner.train_from_iterator(covered(words.elements(), set(characters)), trainer=trainer)
+        vocabulary = inner.get_vocab(with_added_tokens=False)
+        inner = tokenizers.Tokenizer(models.WordPiece(vocabulary, unk_token="<unk>"))
+        inner.normalizer = normalizer
+        inner.pre_tokenizer = cut
+        inner.decoder = decoders.WordPiece(prefix=INNER, cleanup=False)
+        return Tokenizer(inner)
