@@ -54,9 +54,9 @@ class Description:
         return self.doc.partition("\n")[0]
 
     def names(self, keyword: str) -> frozenset[str]:
-        """What `reads`, `needs` or `provides` lists, by name; empty where it is not declared."""
+        """What `reads`, `yields`, `needs` or `provides` holds, by name; empty if not declared."""
         found = self.declared.get(keyword)
-        return found if isinstance(found, frozenset) else frozenset()
+        return found if isinstance(found, frozenset) else frozenset({str(found)} if found else ())
 
 
 def describe(address: str) -> Description:

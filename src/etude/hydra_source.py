@@ -63,7 +63,9 @@ class PluginSource(ConfigSource):
             return name == ROOT
         if name.startswith(FOR):
             group, name = "objective", name.removeprefix(FOR)
-        return any((root / group / f"{name.removeprefix('_')}.py").is_file() for root in registry.roots())
+        return any(
+            (root / group / f"{name.removeprefix('_')}.py").is_file() for root in registry.roots()
+        )
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
         inside = config_path.strip("/")
@@ -72,7 +74,11 @@ class PluginSource(ConfigSource):
             found.update(registry.options(inside))
         if results_filter in (None, ObjectType.GROUP):
             prefix = f"{inside}/" if inside else ""
-            names = (group.removeprefix(prefix) for group in registry.groups() if group.startswith(prefix))
+            names = (
+                group.removeprefix(prefix)
+                for group in registry.groups()
+                if group.startswith(prefix)
+            )
             found.update(name.partition("/")[0] for name in names)
         return sorted(found)
 
@@ -112,6 +118,9 @@ class PluginSearchPath(SearchPathPlugin):
     """Puts the plugins on Hydra's search path, after the YAML files."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        for folder in registry.configurations()[1:]:
+            if folder.is_dir():
+                search_path.append("etude", f"file://{folder}")
         search_path.append("etude", "plugin://outline" if _outlines.get() else "plugin://import")
 
 

@@ -97,7 +97,10 @@ def _files() -> Iterator[tuple[str, Path]]:
     for root in roots():
         for file in sorted(root.rglob("*.py")):
             place = file.relative_to(root)
-            if any(part.startswith((".", "_")) for part in place.parts[:-1]) or len(place.parts) < 2:
+            if (
+                any(part.startswith((".", "_")) for part in place.parts[:-1])
+                or len(place.parts) < 2
+            ):
                 continue
             if place.name == "__init__.py":
                 raise ConfigError(
@@ -162,3 +165,11 @@ def load(address: str) -> Plugin:
             "  Put @plugin(Config) over the class or factory that takes Config first."
         )
     return found[0]
+
+
+def configurations() -> list[Path]:
+    """The folders of YAML: the shipped `conf/`, and `./conf` of the working directory."""
+    package = Path(__file__).resolve().parent
+    checkout = package.parents[1]
+    shipped = checkout if (checkout / "pyproject.toml").is_file() else package
+    return list(dict.fromkeys([shipped / "conf", Path("conf").resolve()]))

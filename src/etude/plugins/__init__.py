@@ -29,7 +29,9 @@ def _installed() -> list[Path]:
 
 def _named() -> list[Path]:
     """The folders of `$ETUDE_PLUGINS`, made absolute there, so that child processes agree."""
-    named = [Path(entry).resolve() for entry in os.environ.get(VARIABLE, "").split(os.pathsep) if entry]
+    named = [
+        Path(entry).resolve() for entry in os.environ.get(VARIABLE, "").split(os.pathsep) if entry
+    ]
     if named:
         os.environ[VARIABLE] = os.pathsep.join(str(folder) for folder in named)
     return named

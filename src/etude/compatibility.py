@@ -1,0 +1,118 @@
+"""Whether the choices of an experiment fit together: decided before anything is built."""
+
+from etude.capability import Capability
+from etude.describe import describe, presets
+from etude.errors import CompositionError
+from etude.records import LIFTS
+from etude.registry import configurations, options, plugin_of
+from etude.schema import (
+    ArchitectureConfig,
+    ExperimentConfig,
+    PluginConfig,
+    PositionConfig,
+    children,
+)
+
+
+def check(config: ExperimentConfig, architecture: str | None = None) -> None:
+    """Raises CompositionError if the parts cannot train together.
+
+    `architecture` is the option that was chosen, such as a preset, when it is known.
+    """
+    _check_records(config)
+    _check_needs(config, architecture or _name(config.architecture))
+    _check_reward(config)
+    _check_length(config)
+
+
+def _name(config: PluginConfig) -> str:
+    return plugin_of(config).address.rpartition("/")[2]
+
+
+def _check_records(config: ExperimentConfig) -> None:
+    reads = plugin_of(config.objective).declaration.reads
+    yields = plugin_of(config.data).declaration.yields
+    if yields in reads or any((yields, kind) in LIFTS for kind in reads):
+        return
+    wanted = {kind.__name__ for kind in reads}
+    wanted |= {source.__name__ for source, target in LIFTS if target in reads}
+    fitting = [
+        name for name in options("data") if wanted & describe(f"data/{name}").names("yields")
+    ]
+    raise CompositionError(
+        f"objective={_name(config.objective)} cannot learn from data={_name(config.data)}.\n"
+        f"  It reads {', '.join(sorted(wanted))}; this data yields "
+        f"{yields.__name__ if yields else 'nothing declared'}.\n"
+        f"  Data here that fits: {', '.join(fitting) or 'none'}."
+    )
+
+
+def _check_needs(config: ExperimentConfig, architecture: str) -> None:
+    provides = plugin_of(config.architecture).declaration.provides
+    lacking = plugin_of(config.objective).declaration.needs - provides
+    if lacking:
+        needed = " and ".join(sorted(f"{need.name} ({need.value})" for need in lacking))
+        raise CompositionError(
+            f"objective={_name(config.objective)} cannot train architecture={architecture}.\n"
+            f"  It needs {needed}.\n"
+            f"  Architectures that provide it: {_providers(lacking) or 'none'}."
+        )
+
+
+def _providers(needs: frozenset[Capability]) -> str:
+    """The architectures with all of `needs`, each with the presets that stand on it."""
+    names = {need.name for need in needs}
+    stands_on = {
+        preset: stack
+        for folder in reversed(configurations())
+        for preset, stack in presets("architecture", folder).items()
+    }
+    found: list[str] = []
+    for stack in options("architecture"):
+        if names <= describe(f"architecture/{stack}").names("provides"):
+            famous = [preset for preset, below in stands_on.items() if below == stack]
+            found.append(f"{stack} ({', '.join(famous)})" if famous else stack)
+    return ", ".join(found)
+
+
+def _check_reward(config: ExperimentConfig) -> None:
+    objective = _name(config.objective)
+    wanted = plugin_of(config.objective).declaration.reward is not None
+    if wanted and not config.reward:
+        raise CompositionError(
+            f"objective={objective} learns from a reward, and none is chosen.\n"
+            f"  Rewards: {', '.join(options('reward'))}."
+        )
+    if config.reward and not wanted:
+        raise CompositionError(
+            f"reward=[{','.join(config.reward)}] has no effect: objective={objective} takes no reward.\n"
+            "  Leave it out, or choose an objective that does: "
+            f"{', '.join(_takers()) or 'there is none'}."
+        )
+
+
+def _takers() -> list[str]:
+    return [
+        name
+        for name in options("objective")
+        if describe(f"objective/{name}").declared.get("reward")
+    ]
+
+
+def _check_length(config: ExperimentConfig) -> None:
+    longest = _position(config.architecture)
+    if longest and config.data.seq_len > longest:
+        raise CompositionError(
+            f"data.seq_len={config.data.seq_len} is longer than architecture.position.max_positions"
+            f"={longest}.\n  Raise max_positions or lower seq_len."
+        )
+
+
+def _position(config: ArchitectureConfig) -> int | None:
+    """The most positions that the network can tell apart, or None for no limit."""
+    limits = [
+        part.max_positions
+        for name in children(type(config))
+        if isinstance(part := vars(config)[name], PositionConfig) and part.max_positions
+    ]
+    return min(limits, default=None)

@@ -1,0 +1,115 @@
+"""Composes configs with Hydra: the names first, from syntax trees, and only then the plugins.
+
+A wrong name is refused before anything is imported; nothing here writes to disk.
+"""
+
+import itertools
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, open_dict
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from etude.command_line import CommandLine
+from etude.errors import ConfigError
+from etude.hydra_source import outlines, register
+from etude.refusal import explain
+from etude.registry import configurations
+
+VERSION = "1.3"
+"""Of Hydra's behaviour, whatever is installed."""
+
+
+@dataclass(frozen=True)
+class Composition:
+    """What Hydra made of the overrides, and the option chosen in each group."""
+
+    config: DictConfig
+    choices: Mapping[str, str]
+
+
+def compose(verb: str, overrides: Sequence[str]) -> Composition:
+    """Composes `conf/<verb>.yaml` with `overrides`. Raises ConfigError with the page to show."""
+    with refusing(overrides):
+        check_names(verb, overrides)
+        return _compose(verb, overrides)
+
+
+def check_names(verb: str, overrides: Sequence[str]) -> None:
+    """Refuses options and keys that do not exist, without importing a plugin."""
+    names = [override.lstrip("+") for override in overrides]
+    with refusing(overrides), outlines():
+        _compose(verb, names)
+
+
+def jobs(verb: str, overrides: Sequence[str]) -> list[tuple[str, ...]]:
+    """The overrides of each job of a sweep; an interval, which has no end, is left out."""
+    register()
+    with refusing(overrides), hydra.initialize_config_dir(str(configurations()[0]), verb, VERSION):
+        parser = OverridesParser.create(GlobalHydra.instance().config_loader())
+        values: list[list[str]] = []
+        for override in parser.parse_overrides(list(overrides)):
+            if override.is_discrete_sweep():
+                key = override.get_key_element()
+                values.append([f"{key}={value}" for value in override.sweep_string_iterator()])
+            elif not override.is_sweep_override():
+                values.append([str(override.input_line)])
+    return list(itertools.product(*values))
+
+
+def run_hydra(verb: str, line: CommandLine, task: Callable[[DictConfig], float | None]) -> None:
+    """Runs `hydra.main` on the command line: sweeps, `--cfg`, `--info` and completions."""
+    register()
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints errors itself and exits
+    main = hydra.main(version_base=VERSION, config_path=str(configurations()[0]), config_name=verb)
+    with refusing(line.overrides), _argv([*line.flags, *line.overrides]):
+        main(task)()
+
+
+def refuse_inert(overrides: Sequence[str]) -> None:
+    """Refuses settings of Hydra itself, which only a sweep obeys."""
+    for override in overrides:
+        if override.lstrip("+~").startswith(("hydra.", "hydra/")):
+            raise ConfigError(
+                f"{override} has no effect on a single run.\n"
+                "  Hydra's own settings (launcher, sweeper) belong to a sweep: add -m."
+            )
+
+
+@contextmanager
+def refusing(overrides: Sequence[str]) -> Iterator[None]:
+    """Turns what Hydra and OmegaConf raise into a ConfigError that says what would work."""
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
+        raise explain(error, overrides) from error
+
+
+def _compose(verb: str, overrides: Sequence[str]) -> Composition:
+    register()
+    with hydra.initialize_config_dir(str(configurations()[0]), verb, VERSION):
+        config = hydra.compose(verb, list(overrides), return_hydra_config=True)
+    choices = dict(config.hydra.runtime.choices)
+    with open_dict(config):
+        del config["hydra"]
+    return Composition(config, choices)
+
+
+@contextmanager
+def _argv(arguments: list[str]) -> Iterator[None]:
+    """Hydra reads its command line from sys.argv and nowhere else."""
+    before = sys.argv
+    sys.argv = [Path(before[0]).name, *arguments]
+    try:
+        yield
+    finally:
+        sys.argv = before
