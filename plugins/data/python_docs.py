@@ -5,7 +5,6 @@ the docstrings of the standard library, each once. Documents follow one another 
 their hashes, so that neighbours in a packed row have nothing to do with one another.
 """
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,7 +12,7 @@ from etude import plugin
 from etude.contracts import DataSource
 from etude.records import Text
 from etude.schema import TextDataConfig
-from etude.stdlib_text import docstrings, fingerprint, sources, topics
+from etude.stdlib_text import by_hash, docstrings, fingerprint, sources, topics
 
 
 @dataclass
@@ -30,7 +29,7 @@ class PythonDocs(DataSource[PythonDocsConfig]):
         texts = {docstring.text for docstring in docstrings()} | set(topics().values())
         if self.config.source:
             texts |= {text for _, text in sources()}
-        for text in sorted(texts, key=lambda text: hashlib.sha256(text.encode()).digest()):
+        for text in sorted(texts, key=by_hash):
             if text.strip():
                 yield Text(text)
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SKIPPED = {"site-packages", "dist-packages", "test", "tests", "idlelib", "pydoc_data"}
+REQUEST = "Write the one-line summary of this documentation."
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -25,6 +26,14 @@ class Docstring:
     text: str
     name: str
     """Dotted, from its module on: `json.decoder.JSONDecoder.decode`."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A request to summarise the body of a docstring, and the line its author wrote."""
+
+    request: str
+    line: str
 
 
 def topics() -> dict[str, str]:
@@ -63,6 +72,21 @@ def docstrings() -> list[Docstring]:
         for name, docstring in _docstrings_below(tree, module):
             found.setdefault(docstring, name)
     return sorted(Docstring(text, name) for text, name in found.items())
+
+
+def summaries() -> list[Summary]:
+    """Requests with their summaries, for the docstrings that have both a summary and a body."""
+    found: dict[str, str] = {}
+    for docstring in docstrings():
+        line, _, body = docstring.text.partition("\n\n")
+        if "\n" not in line and 10 <= len(line) <= 120 and 40 <= len(body.strip()) <= 600:
+            found.setdefault(f"{REQUEST}\n\n{body.strip()}", line.strip())
+    return [Summary(request, line) for request, line in sorted(found.items(), key=by_hash)]
+
+
+def by_hash(item: object) -> bytes:
+    """A key that sorts what it is given as if shuffled, always in the same way."""
+    return hashlib.sha256(repr(item).encode()).digest()
 
 
 def fingerprint() -> str:

@@ -1,0 +1,64 @@
+"""Sums with one right answer: prompts such as `17 + 25 =` that a program can check.
+
+Each problem occurs once, so what is held out was never trained on.
+"""
+
+import operator
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from etude import plugin
+from etude.contracts import DataSource
+from etude.records import Prompt
+from etude.schema import DataConfig, require
+
+OPERATORS = {"+": operator.add, "-": operator.sub, "*": operator.mul}
+
+
+@dataclass
+class ArithmeticConfig(DataConfig):
+    digits: int = 2
+    """Most digits of an operand, 1 to 12."""
+    operators: str = "+-"
+    """Which of + - * occur, each as often as the others."""
+    n_problems: int = 5000
+    """Number of different problems."""
+    problem_seed: int = 0
+    """Decides which problems; another seed gives others."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(1 <= self.digits <= 12, f"digits must be 1 to 12, got {self.digits}")
+        known = set(self.operators) <= OPERATORS.keys()
+        require(
+            known and len(set(self.operators)) == len(self.operators) > 0,
+            f"operators must be some of {''.join(OPERATORS)}, each once, got {self.operators!r}",
+        )
+        require(
+            2 <= self.n_problems <= self.n_possible,
+            f"n_problems must be 2 to {self.n_possible} (all there are with digits={self.digits} "
+            f"and operators={self.operators}), got {self.n_problems}",
+        )
+
+    @property
+    def n_possible(self) -> int:
+        """How many different problems there are."""
+        return len(self.operators) * 10 ** (2 * self.digits)
+
+
+@plugin(ArithmeticConfig, yields=Prompt)
+class Arithmetic(DataSource[ArithmeticConfig]):
+    """Problems are numbered, and a sample of the numbers is drawn."""
+
+    def records(self) -> Iterator[Prompt]:
+        config = self.config
+        draw = random.Random(config.problem_seed)
+        for number in draw.sample(range(config.n_possible), config.n_problems):
+            rest, right = divmod(number, 10**config.digits)
+            which, left = divmod(rest, 10**config.digits)
+            sign = config.operators[which]
+            yield Prompt(f"{left} {sign} {right} =", str(OPERATORS[sign](left, right)))
+
+    def fingerprint(self) -> str:
+        return ""

@@ -1,0 +1,31 @@
+"""Requests to summarise a docstring of the standard library, each with its author's own line.
+
+About 2,000 pairs that need no download; see `docs_preferences` for the same requests with a
+wrong answer beside the right one.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from etude import plugin
+from etude.contracts import DataSource
+from etude.records import Pair
+from etude.schema import DataConfig
+from etude.stdlib_text import fingerprint, summaries
+
+
+@dataclass
+class DocsPairsConfig(DataConfig):
+    pass
+
+
+@plugin(DocsPairsConfig, yields=Pair)
+class DocsPairs(DataSource[DocsPairsConfig]):
+    """The body of a docstring becomes its summary."""
+
+    def records(self) -> Iterator[Pair]:
+        for summary in summaries():
+            yield Pair(summary.request, summary.line)
+
+    def fingerprint(self) -> str:
+        return fingerprint()

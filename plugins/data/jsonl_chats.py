@@ -1,0 +1,51 @@
+"""JSON lines with a conversation in each: `messages` of role and content, or sharegpt's form.
+
+For sharegpt: data.messages_column=conversations data.role_column=from data.content_column=value.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from etude import plugin
+from etude.readers import BadFieldError, FileConfig, JsonlSource, Row, checked_text
+from etude.records import Chat, Message
+
+ROLES = {
+    "system": "system",
+    "user": "user",
+    "human": "user",
+    "assistant": "assistant",
+    "gpt": "assistant",
+}
+
+
+@dataclass
+class JsonlChatsConfig(FileConfig):
+    messages_column: str = "messages"
+    """Field that holds the list of messages."""
+    role_column: str = "role"
+    """Field of a message that says who speaks: system, user (human) or assistant (gpt)."""
+    content_column: str = "content"
+    """Field of a message that holds what is said."""
+
+
+@plugin(JsonlChatsConfig, yields=Chat)
+class JsonlChats(JsonlSource[JsonlChatsConfig]):
+    """Refuses unknown roles, and conversations in which the assistant says nothing."""
+
+    def record(self, row: Row) -> Chat:
+        items = row.items(self.config.messages_column)
+        messages = tuple(self.message(number, item) for number, item in enumerate(items, start=1))
+        if all(message.role != "assistant" for message in messages):
+            raise BadFieldError("no message of the assistant")
+        return Chat(messages)
+
+    def message(self, number: int, item: Any) -> Message:
+        """One message; raises BadFieldError when it is none."""
+        if not isinstance(item, dict):
+            raise BadFieldError(f"message {number} must be an object")
+        role = item.get(self.config.role_column)
+        if not isinstance(role, str) or role not in ROLES:
+            raise BadFieldError(f"message {number} has the unknown role {role!r}")
+        content = item.get(self.config.content_column)
+        return Message(ROLES[role], checked_text(content, f"the content of message {number}"))

@@ -1,0 +1,29 @@
+"""JSON lines with a prompt, a completion and its label (true or false) or score in each."""
+
+from dataclasses import dataclass
+
+from etude import plugin
+from etude.readers import FileConfig, JsonlSource, Row
+from etude.records import Feedback
+
+
+@dataclass
+class JsonlFeedbackConfig(FileConfig):
+    prompt_column: str = "prompt"
+    """Field that holds the prompt."""
+    completion_column: str = "completion"
+    """Field that holds the completion."""
+    score_column: str = "label"
+    """Field that holds the label or the score."""
+
+
+@plugin(JsonlFeedbackConfig, yields=Feedback)
+class JsonlFeedback(JsonlSource[JsonlFeedbackConfig]):
+    """True is a score of 1 and false is 0."""
+
+    def record(self, row: Row) -> Feedback:
+        return Feedback(
+            row.text(self.config.prompt_column),
+            row.text(self.config.completion_column),
+            row.number(self.config.score_column),
+        )
