@@ -23,6 +23,7 @@ USAGE = """\
   etude list            every plugin;  etude show objective=dpo  one of them
   etude train --cfg job [key=value ...]   the config these choices make
   etude train -m seed=0,1,2               a sweep
+  eval "$(etude -sc install=bash)"        tab completion (bash, zsh, fish)
 """
 
 
@@ -56,6 +57,8 @@ def _dispatch(arguments: list[str]) -> int:
     if verb == "--version":
         print(f"etude {version('etude')}")
         return 0
+    if verb in ("-sc", "--shell-completion"):
+        return importlib.import_module("etude.completion").complete(arguments[1:], _verbs())
     if verb not in _verbs():
         near = get_close_matches(verb, _verbs(), n=1)
         raise ConfigError(

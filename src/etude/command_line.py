@@ -5,7 +5,6 @@ as syntax; flags move in front, because argparse wants them there.
 """
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 

@@ -1,10 +1,10 @@
 """Whether the choices of an experiment fit together: decided before anything is built."""
 
 from etude.capability import Capability
-from etude.describe import describe, presets
+from etude.describe import describe, presets, stands_on
 from etude.errors import CompositionError
 from etude.records import LIFTS
-from etude.registry import configurations, options, plugin_of
+from etude.registry import options, plugin_of
 from etude.schema import (
     ArchitectureConfig,
     ExperimentConfig,
@@ -62,15 +62,11 @@ def _check_needs(config: ExperimentConfig, architecture: str) -> None:
 def _providers(needs: frozenset[Capability]) -> str:
     """The architectures with all of `needs`, each with the presets that stand on it."""
     names = {need.name for need in needs}
-    stands_on = {
-        preset: stack
-        for folder in reversed(configurations())
-        for preset, stack in presets("architecture", folder).items()
-    }
+    below = {name: stands_on(file) for name, file in presets("architecture").items()}
     found: list[str] = []
     for stack in options("architecture"):
         if names <= describe(f"architecture/{stack}").names("provides"):
-            famous = [preset for preset, below in stands_on.items() if below == stack]
+            famous = [preset for preset, base in below.items() if base == stack]
             found.append(f"{stack} ({', '.join(famous)})" if famous else stack)
     return ", ".join(found)
 
@@ -85,7 +81,8 @@ def _check_reward(config: ExperimentConfig) -> None:
         )
     if config.reward and not wanted:
         raise CompositionError(
-            f"reward=[{','.join(config.reward)}] has no effect: objective={objective} takes no reward.\n"
+            f"reward=[{','.join(config.reward)}] has no effect: "
+            f"objective={objective} takes no reward.\n"
             "  Leave it out, or choose an objective that does: "
             f"{', '.join(_takers()) or 'there is none'}."
         )

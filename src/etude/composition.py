@@ -6,7 +6,7 @@ A wrong name is refused before anything is imported; nothing here writes to disk
 import itertools
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,18 +75,19 @@ def run_hydra(verb: str, line: CommandLine, task: Callable[[DictConfig], float |
         main(task)()
 
 
-def refuse_inert(overrides: Sequence[str]) -> None:
-    """Refuses settings of Hydra itself, which only a sweep obeys."""
-    for override in overrides:
-        if override.lstrip("+~").startswith(("hydra.", "hydra/")):
-            raise ConfigError(
-                f"{override} has no effect on a single run.\n"
-                "  Hydra's own settings (launcher, sweeper) belong to a sweep: add -m."
-            )
+def refuse_inert(line: CommandLine) -> None:
+    """Refuses those settings of Hydra itself that nothing here obeys."""
+    ours = ("hydra.run.", "hydra.sweep.", "hydra.output_subdir", "hydra.mode")
+    inert, reason = ours, "run=<folder> says where to write, and -m asks for a sweep"
+    if not line.multirun:
+        inert, reason = ("hydra.", "hydra/"), "Hydra's launchers and sweepers need -m"
+    for override in line.overrides:
+        if override.lstrip("+~").startswith(inert):
+            raise ConfigError(f"{override} would have no effect.\n  Here {reason}.")
 
 
 @contextmanager
-def refusing(overrides: Sequence[str]) -> Iterator[None]:
+def refusing(overrides: Sequence[str]) -> Generator[None]:
     """Turns what Hydra and OmegaConf raise into a ConfigError that says what would work."""
     try:
         yield
@@ -105,7 +106,7 @@ def _compose(verb: str, overrides: Sequence[str]) -> Composition:
 
 
 @contextmanager
-def _argv(arguments: list[str]) -> Iterator[None]:
+def _argv(arguments: list[str]) -> Generator[None]:
     """Hydra reads its command line from sys.argv and nowhere else."""
     before = sys.argv
     sys.argv = [Path(before[0]).name, *arguments]

@@ -13,17 +13,19 @@ from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, cast
 
 import yaml
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from etude.errors import CheckpointError, ConfigError
-from etude.registry import find, load as load_plugin, plugin_of
+from etude.registry import find, plugin_of
+from etude.registry import load as load_plugin
 from etude.schema import ExperimentConfig, PluginConfig
 
 FILE = "config.yaml"
+Table: TypeAlias = dict[str, Any]  # of values of any type
 
 
 def typed(cfg: DictConfig) -> ExperimentConfig:
@@ -147,7 +149,7 @@ def _nodes(config: Any, path: str) -> Iterator[tuple[str, PluginConfig]]:  # any
         for item in fields(config):
             yield from _nodes(getattr(config, item.name), _join(path, item.name))
     elif isinstance(config, dict):
-        for key, value in config.items():
+        for key, value in cast("Table", config).items():
             yield from _nodes(value, _join(path, key))
 
 
@@ -155,9 +157,9 @@ def _plain(value: Any) -> Any:  # what YAML can hold
     if is_dataclass(value) and not isinstance(value, type):
         return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: _plain(item) for key, item in cast("Table", value).items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [_plain(item) for item in cast("list[Any]", value)]
     if isinstance(value, Enum):
         return value.name
     return str(value) if isinstance(value, Path) else value
@@ -165,9 +167,9 @@ def _plain(value: Any) -> Any:  # what YAML can hold
 
 def _escaped(value: Any) -> Any:  # a saved value is a value, never an interpolation
     if isinstance(value, dict):
-        return {key: _escaped(item) for key, item in value.items()}
+        return {key: _escaped(item) for key, item in cast("Table", value).items()}
     if isinstance(value, list):
-        return [_escaped(item) for item in value]
+        return [_escaped(item) for item in cast("list[Any]", value)]
     if isinstance(value, str):
         return re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", value)
     return value

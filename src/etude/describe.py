@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import yaml
 
 from etude.errors import ConfigError
-from etude.registry import find
+from etude.registry import configurations, find
 
 SOURCE = Path(__file__).resolve().parent
 LITERAL = ("lr", "data", "reward")
@@ -60,7 +60,7 @@ class Description:
 
 
 def describe(address: str) -> Description:
-    """Reads the plugin at `address`. Raises ConfigError when it has no file, or one that is none."""
+    """Reads the plugin at `address`. Raises ConfigError when no file there holds a plugin."""
     file = find(address)
     tree = _tree(file)
     call = _registration(tree)
@@ -78,14 +78,28 @@ def describe(address: str) -> Description:
     )
 
 
-def presets(group: str, folder: Path) -> dict[str, str]:
-    """The presets `<folder>/<group>/*.yaml`, each with the option of the group it stands on."""
-    found: dict[str, str] = {}
-    for file in sorted((folder / group).glob("*.yaml")):
-        for entry in yaml.safe_load(file.read_text(encoding="utf-8")).get("defaults", []):
-            if isinstance(entry, str) and entry != "_self_":
-                found[file.stem] = entry
-    return {name: found.get(stem, stem) for name, stem in found.items()}
+def presets(group: str) -> dict[str, Path]:
+    """The YAML files `conf/<group>/*.yaml`, by the name that chooses them."""
+    return {
+        file.stem: file
+        for folder in reversed(configurations())
+        for file in sorted((folder / group).glob("*.yaml"))
+    }
+
+
+def stands_on(preset: Path) -> str | None:
+    """The option of its own group that a preset starts from, if there is one."""
+    content: dict[str, Any] | None = yaml.safe_load(preset.read_text(encoding="utf-8"))
+    defaults: list[Any] = (content or {}).get("defaults", [])
+    return next((item for item in defaults if isinstance(item, str) and item != "_self_"), None)
+
+
+def heading(preset: Path) -> str:
+    """The first line of the comment a YAML file opens with."""
+    for line in preset.read_text(encoding="utf-8").splitlines():
+        if line.startswith("#") and "@package" not in line:
+            return line.lstrip("# ")
+    return ""
 
 
 @lru_cache(maxsize=256)
@@ -127,15 +141,16 @@ def _declared(word: ast.keyword, file: Path) -> Declared:
 
 
 def _knobs(name: str, tree: ast.Module) -> Iterator[Knob]:
-    fields: dict[str, tuple[ast.AnnAssign, str, ast.Module]] = {}
+    found: dict[str, Knob] = {}
     for kind, home in _lineage(name, tree):
         for node, after in zip(kind.body, [*kind.body[1:], None], strict=True):
-            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-                if "ClassVar" not in ast.unparse(node.annotation):
-                    inherited = fields[node.target.id][1] if node.target.id in fields else ""
-                    fields[node.target.id] = (node, _docstring(after) or inherited, home)
-    for key, (node, text, home) in fields.items():
-        yield _knob(key, node, text, home)
+            if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
+                continue
+            if "ClassVar" not in ast.unparse(node.annotation):
+                key = node.target.id
+                text = _docstring(after) or (found[key].help if key in found else "")
+                found[key] = _knob(key, node, text, home)
+    yield from found.values()
 
 
 def _knob(name: str, node: ast.AnnAssign, text: str, home: ast.Module) -> Knob:
@@ -155,14 +170,13 @@ def _docstring(node: ast.stmt | None) -> str:
 
 
 def _lineage(name: str, tree: ast.Module) -> Iterator[tuple[ast.ClassDef, ast.Module]]:
-    """The class called `name` and those it derives from, the furthest first; none if it is no class."""
+    """The class called `name` after those it derives from; nothing if it is no class of étude's."""
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and node.name == name:
             for base in node.bases:
                 yield from _lineage(ast.unparse(base).partition("[")[0], tree)
             yield node, tree
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("etude."):
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("etude."):
+            file = SOURCE.joinpath(*node.module.split(".")[1:]).with_suffix(".py")
             if any((alias.asname or alias.name) in (name, "*") for alias in node.names):
-                path = SOURCE.joinpath(*str(node.module).split(".")[1:]).with_suffix(".py")
-                if path.is_file():
-                    yield from _lineage(name, _tree(path))
+                yield from _lineage(name, _tree(file))

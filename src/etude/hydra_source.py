@@ -5,7 +5,7 @@ what that objective declares for the group (the data or reward to use, the learn
 `_<name>` the bare fields of a plugin whose config chooses further plugins.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import MISSING as NO_DEFAULT
@@ -29,8 +29,8 @@ _outlines: ContextVar[bool] = ContextVar("_outlines", default=False)
 
 
 @contextmanager
-def outlines() -> Iterator[None]:
-    """Composes from the syntax trees of plugins: every name is checked, no type, nothing imported."""
+def outlines() -> Generator[None]:
+    """Composes from the syntax trees of plugins: names are checked, types not, nothing imported."""
     token = _outlines.set(True)
     try:
         yield
@@ -49,15 +49,19 @@ class PluginSource(ConfigSource):
 
     @staticmethod
     def scheme() -> str:
+        """What the path of this source begins with."""
         return "plugin"
 
     def available(self) -> bool:
+        """Always: there may be no plugin, and that is not an error of Hydra's."""
         return True
 
     def is_group(self, config_path: str) -> bool:
+        """Whether some plugin folder has that group."""
         return any((root / config_path).is_dir() for root in registry.roots())
 
     def is_config(self, config_path: str) -> bool:
+        """Whether that is the root's schema, a plugin or a virtual option."""
         group, _, name = config_path.removesuffix(".yaml").rpartition("/")
         if not group:
             return name == ROOT
@@ -68,6 +72,7 @@ class PluginSource(ConfigSource):
         )
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        """The options and nested groups of a group; never the virtual ones."""
         inside = config_path.strip("/")
         found: set[str] = set()
         if results_filter in (None, ObjectType.CONFIG):
@@ -83,6 +88,7 @@ class PluginSource(ConfigSource):
         return sorted(found)
 
     def load_config(self, config_path: str) -> ConfigResult:
+        """Serves one config; this is where a chosen plugin is imported."""
         group, _, name = config_path.removesuffix(".yaml").rpartition("/")
         package = None
         if not group:
@@ -109,8 +115,8 @@ class PluginSource(ConfigSource):
         if self.path != "outline":
             return typed
         plugins = children(ExperimentConfig)
-        bare = {key: {} if key in many_of_a_kind() else MISSING for key in plugins}
-        rest = {key: typed._get_node(key) for key in typed if key not in plugins}
+        bare: dict[str, Any] = {key: {} if key in many_of_a_kind() else MISSING for key in plugins}
+        rest = {key: typed[key] for key in typed if key not in plugins}
         return OmegaConf.create({**bare, **rest})
 
 
@@ -118,6 +124,7 @@ class PluginSearchPath(SearchPathPlugin):
     """Puts the plugins on Hydra's search path, after the YAML files."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Appends `./conf` and the plugins."""
         for folder in registry.configurations()[1:]:
             if folder.is_dir():
                 search_path.append("etude", f"file://{folder}")

@@ -1,17 +1,18 @@
-"""Turns what Hydra and OmegaConf raise into one page: what was asked, what is so, what would work."""
+"""Turns what Hydra and OmegaConf raise into a page: what was asked, what is so, what would work."""
 
 import re
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from textwrap import fill
 
-from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import Container, DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from etude import registry
-from etude.describe import describe
+from etude.describe import describe, presets
 from etude.errors import ConfigError
+from etude.hydra_source import many_of_a_kind
 
 
 def explain(error: Exception, overrides: Sequence[str]) -> ConfigError:
@@ -21,21 +22,24 @@ def explain(error: Exception, overrides: Sequence[str]) -> ConfigError:
         if isinstance(cause, ConfigError):
             return cause
     place = _place(causes)
+    several = _several(overrides)
+    if several:
+        return ConfigError(several)
     for cause in causes:
         if isinstance(cause, MissingConfigException) and cause.missing_cfg_file:
             return ConfigError(_no_option(cause.missing_cfg_file, cause.options) + place)
         if isinstance(cause, OverrideParseException):
             return ConfigError(_unreadable(cause))
         if isinstance(cause, ConfigKeyError | ConfigAttributeError) and cause.full_key:
-            return ConfigError(_no_key(cause.full_key, cause.parent_node) + place)
+            return ConfigError(_no_key(cause.full_key, cause.parent_node, overrides) + place)
         if isinstance(cause, OmegaConfBaseException) and cause.full_key:
             return ConfigError(_bad_value(cause) + place)
-    return ConfigError(_hydra_says(str(causes[0]) or repr(causes[0]), overrides))
+    return ConfigError(_hydra_says(str(error) or repr(error), overrides))
 
 
-def closest(name: str, among: Sequence[str]) -> str:
+def closest(name: str, among: Sequence[str], cutoff: float = 0.6) -> str:
     """A line that offers the nearest of `among`, or nothing."""
-    near = get_close_matches(name, among, n=1, cutoff=0.5)
+    near = get_close_matches(name, among, n=1, cutoff=cutoff)
     return f"\n  Did you mean {near[0]}?" if near else ""
 
 
@@ -63,37 +67,67 @@ def _place(causes: Sequence[BaseException]) -> str:
     return ""
 
 
+def _several(overrides: Sequence[str]) -> str:
+    """The page for a list given to a group of which an experiment takes one; Hydra has none."""
+    for override in overrides:
+        group, _, value = override.partition("=")
+        if value.startswith("[") and group in registry.groups() and group not in many_of_a_kind():
+            have = listing(f"The group {group} has", registry.options(group))
+            return f"{override}: {group} is one plugin, not a list.{have}"
+    return ""
+
+
 def _no_option(path: str, options: Sequence[str] | None) -> str:
     group, _, name = path.rpartition("/")
     known = list(options or registry.options(group))
-    near = get_close_matches(name, known, n=1, cutoff=0.5)
+    near = get_close_matches(name, known, n=1)
     hint = f"\n  Did you mean {group}={near[0]}?" if near else ""
     have = listing(f"The group {group} has", known) if known else ""
     return f"{group}={name} does not exist.{hint}{have}"
 
 
-def _no_key(key: str, node: Container | None) -> str:
+def _no_key(key: str, node: Container | None, overrides: Sequence[str]) -> str:
+    """The page for a key that the composed config does not have; `node` is where it was sought."""
     parent, _, name = key.rpartition(".")
     group = parent.replace(".", "/")
-    known = [str(item) for item in node] if isinstance(node, DictConfig) else []
-    if group in registry.groups():
-        if name in registry.options(group) and name not in known:
-            return (
-                f"{key} is not there: {group}={name} is not chosen.\n  Choose it: {group}=[{name}]"
-            )
-        owners = [
-            option for option in registry.options(group) if name in _names(f"{group}/{option}")
-        ]
-        if owners:
-            return f"{key} does not exist here.{listing(f'{name} belongs to', [f'{group}={o}' for o in owners])}"
-    root = node._get_root() if node is not None else None  # the only way up that OmegaConf has
+    here = [str(item) for item in node or () if item != "hydra"]
+    if name in registry.options(group) and name not in here:
+        return f"{key} is not there: {group}={name} is not chosen.\n  Choose it: {group}=[{name}]"
+    owned = _owners(name, group)
+    if owned:
+        return f"{key} does not exist here.{owned}"
+    root = _root(node)
     everywhere = list(_keys(root, "")) if isinstance(root, DictConfig) else []
     same = [path for path in everywhere if path.rpartition(".")[2] == name]
-    beside = [f"{parent}.{item}" if parent else item for item in known]
-    hint = f"\n  Did you mean {same[0]}?" if len(same) == 1 else closest(key, beside)
-    hint = hint or closest(key, [*everywhere, *registry.groups()])
-    have = listing(f"{parent or 'An experiment'} has", known) if known else ""
+    hint = (
+        (f"\n  Did you mean {same[0]}?" if len(same) == 1 else "")
+        or _chooser(key, overrides)
+        or closest(key, registry.groups() if "/" in key else here, 0.7)
+        or closest(name, [f"{parent}.{item}" for item in here] if parent else [], 0.4)
+    )
+    have = listing(f"{parent or 'An experiment'} has", here) if here else ""
     return f"{key} does not exist.{hint}{have}"
+
+
+def _chooser(key: str, overrides: Sequence[str]) -> str:
+    """Offers the group that has the option which `key` was given as its value."""
+    value = next((item.partition("=")[2] for item in overrides if item.startswith(f"{key}=")), "")
+    groups = [
+        group
+        for group in registry.groups()
+        if value in registry.options(group) or value in presets(group)
+    ]
+    return f"\n  Did you mean {groups[0]}={value}?" if len(groups) == 1 else ""
+
+
+def _owners(name: str, group: str) -> str:
+    """The plugins of the group that have the key, or nothing."""
+    owners = [
+        f"{group}={option}"
+        for option in registry.options(group)
+        if name in _names(f"{group}/{option}")
+    ]
+    return listing(f"{name} belongs to", owners) if owners else ""
 
 
 def _names(address: str) -> set[str]:
@@ -102,6 +136,11 @@ def _names(address: str) -> set[str]:
         return {knob.name for knob in describe(address).knobs}
     except ConfigError:
         return set()
+
+
+def _root(node: Container | None) -> Container | None:
+    """OmegaConf has no public way up from a node."""
+    return None if node is None else node._get_root()  # pyright: ignore[reportPrivateUsage]
 
 
 def _keys(node: DictConfig, path: str) -> Iterator[str]:
@@ -120,6 +159,9 @@ def _bad_value(error: OmegaConfBaseException) -> str:
     if found:
         kinds = {"Float": "a number", "Integer": "a whole number", "Boolean": "true or false"}
         return f"{error.full_key} must be {kinds.get(found[2], found[2])}, got {found[1]}."
+    if "is not a subclass of" in said:
+        group = str(error.full_key).replace(".", "/")
+        return f"{error.full_key} is a plugin: choose it with slashes, {group}=..."
     if "not Optional" in said or "non-optional" in said:
         return f"{error.full_key} cannot be null."
     return f"{error.full_key}: {said}."
@@ -135,6 +177,7 @@ def _unreadable(error: OverrideParseException) -> str:
 
 
 def _hydra_says(message: str, overrides: Sequence[str]) -> str:
+    """The page for what Hydra tells only in words; its own words where nothing better is known."""
     ambiguous = re.search(r"(?:Ambiguous value for argument|Sweep parameters) '(.*)'", message)
     if ambiguous:
         key, _, values = ambiguous[1].partition("=")
@@ -145,13 +188,12 @@ def _hydra_says(message: str, overrides: Sequence[str]) -> str:
     if "group override must be a string or a list" in message:
         for override in overrides:
             group, _, value = override.lstrip("+").partition("=")
-            if group in registry.groups() and not re.search(r"[a-zA-Z]", value.replace("null", "")):
-                known = listing(f"The group {group} has", registry.options(group))
-                return f"{override} chooses nothing; for none of a group of many write {group}=[].{known}"
-    unused = re.search(r"Could not override '([^']*)'", message)
+            if group in registry.groups() and not re.match(r"\[|(?!null$)[a-zA-Z]", value):
+                none = f" To choose none: {group}=[]." if group in many_of_a_kind() else ""
+                have = listing(f"The group {group} has", registry.options(group))
+                return f"{override} chooses nothing.{none}{have}"
+    unused = re.search(r"Could not override '([^'@]*)", message)
     if unused:
-        group = unused[1].partition("@")[0]
-        return f"{group} cannot be chosen here: nothing in this experiment takes it." + closest(
-            group, registry.groups()
-        )
-    return message.partition("\nTo append")[0].strip() or HydraException.__name__
+        parent, _, name = unused[1].rpartition("/")
+        return f"{unused[1]} has nothing to choose for here.{_owners(name, parent)}"
+    return message.partition("\nTo append")[0].strip()

@@ -30,9 +30,9 @@ def main(arguments: list[str]) -> int:
     if line.inquiry:
         composition.run_hydra(VERB, line, _never)
         return 0
+    composition.refuse_inert(line)
     if line.multirun:
         return _sweep(line)
-    composition.refuse_inert(line.overrides)
     composed = composition.compose(VERB, line.overrides)
     folder, _ = _start(_validated(composed), composed, list(line.overrides), None)
     print(folder, flush=True)
