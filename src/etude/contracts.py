@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -93,6 +93,16 @@ class OptimizerParameter:
     name: str
     tensor: nn.Parameter
     kind: ParameterKind
+
+
+def decay_groups(
+    parameters: Sequence[OptimizerParameter], weight_decay: float
+) -> list[dict[str, Any]]:
+    """Two groups in torch.optim's form: matrices decay; biases, norms and embeddings do not."""
+    matrices = [p.tensor for p in parameters if p.kind is ParameterKind.MATRIX]
+    rest = [p.tensor for p in parameters if p.kind is not ParameterKind.MATRIX]
+    groups = [(matrices, weight_decay), (rest, 0.0)]
+    return [{"params": held, "weight_decay": decay} for held, decay in groups if held]
 
 
 class Decoding(ABC):

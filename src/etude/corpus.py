@@ -62,7 +62,8 @@ def prepare(config: ExperimentConfig, tokenizer: Tokenizer | None = None) -> Cor
     bad = read_bad_rows(records.folder)
     shown = tuple(f"{row.place}: {row.reason}" for row in bad[:SHOWN_BAD_ROWS])
     if bad and config.data.strict:
-        raise DataError("\n  ".join((f"{len(bad)} bad rows, and data.strict=true:", *shown)))
+        first = f"{len(bad)} bad rows, and data.strict=true; the first of them:"
+        raise DataError("\n  ".join((first, *shown)))
     tokenizer = tokenizer or _tokenizer(config.tokenizer, records)
     train, val = (_samples(part, config.data, records, tokenizer) for part in ("train", "val"))
     card = Card(

@@ -23,6 +23,7 @@ from etude.records import BadRow, Record
 from etude.schema import DataConfig
 
 MAX_LINE_BYTES: Final = 16 * 2**20
+JSONL: Final = (".jsonl", ".ndjson")
 _PROBE_BYTES: Final = 8192
 _TEXT_CONTROLS: Final = frozenset("\t\n\v\f\r\x1b")
 
@@ -91,16 +92,16 @@ class JsonlSource(DataSource[FileC]):
 
     def records(self) -> Iterator[Record | BadRow]:
         """A record, or a BadRow, for each line that is not blank."""
-        for file in files(self.config.path, (".jsonl", ".ndjson", ".json")):
+        for file in files(self.config.path, JSONL):
             for line in lines(file):
                 if isinstance(line, BadRow):
                     yield line
                 elif line[1].strip():
-                    yield self._parsed(*line)
+                    yield self._parsed(line[0], line[1].rstrip())
 
     def fingerprint(self) -> str:
         """A digest of the files."""
-        return fingerprint(files(self.config.path, (".jsonl", ".ndjson", ".json")))
+        return fingerprint(files(self.config.path, JSONL))
 
     def _parsed(self, place: str, line: str) -> Record | BadRow:
         try:
@@ -110,8 +111,10 @@ class JsonlSource(DataSource[FileC]):
             return self.record(Row(place, cast(dict[str, Any], fields)))
         except BadFieldError as error:
             return BadRow(place, str(error))
-        except (ValueError, RecursionError) as error:
-            return BadRow(place, f"broken JSON: {error}")
+        except json.JSONDecodeError as error:
+            return BadRow(place, f"broken JSON: {error.msg} at character {error.pos + 1}")
+        except (ValueError, RecursionError) as error:  # a number too long, a nesting too deep
+            return BadRow(place, f"JSON that cannot be read: {error}")
 
 
 def checked_text(value: object, name: str) -> str:

@@ -17,6 +17,15 @@ def require(condition: bool, message: str) -> None:
         raise ValueError(message)
 
 
+def option(name: str) -> Any:  # Any, so that the field keeps its own annotation
+    """The default of a field that holds a plugin: the name of an option of the field's group.
+
+    `mlp: MlpConfig = option("gelu")` in an architecture is `architecture/mlp=gelu` when the user
+    names none. Built directly, the field has no value until one is given.
+    """
+    return field(default=MISSING, metadata={"option": name})
+
+
 @dataclass
 class PluginConfig:
     """Base of every config that chooses a plugin."""
@@ -42,6 +51,8 @@ class ArchitectureConfig(PluginConfig):
     """Number of blocks (of each stack, where there are two)."""
     n_heads: int = 4
     """Attention heads a layer."""
+    dropout: float = 0.0
+    """Probability of zeroing an element of the embeddings and of each residual branch, in [0, 1)."""
 
     def __post_init__(self) -> None:
         for name in ("dim", "n_layers", "n_heads"):
@@ -51,6 +62,7 @@ class ArchitectureConfig(PluginConfig):
             self.dim % self.n_heads == 0,
             f"dim must be a multiple of n_heads, got dim={self.dim} and n_heads={self.n_heads}",
         )
+        require(0 <= self.dropout < 1, f"dropout must be in [0, 1), got {self.dropout}")
 
 
 @dataclass
@@ -88,6 +100,25 @@ class PositionConfig(PluginConfig):
 
 
 @dataclass
+class StackConfig(ArchitectureConfig):
+    """Base of architectures made of blocks: each part is a choice of its own."""
+
+    block: BlockConfig = MISSING
+    mixer: MixerConfig = MISSING
+    mlp: MlpConfig = MISSING
+    norm: NormConfig = MISSING
+    position: PositionConfig = MISSING
+    tie: bool = True
+    """Share one table between the embedding and the head."""
+    init_std: float = 0.02
+    """Standard deviation of the initial weights; the last of a branch / sqrt(2 n_layers)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.init_std > 0, f"init_std must be positive, got {self.init_std}")
+
+
+@dataclass
 class TokenizerConfig(PluginConfig):
     """Base of the tokenizer: the group `tokenizer`."""
 
@@ -110,8 +141,6 @@ class DataConfig(PluginConfig):
     """Share of the records held out, chosen by a hash of their content, in (0, 1)."""
     strict: bool = False
     """Refuse the data if any row is bad, instead of reporting the bad rows and using the rest."""
-    workers: int = 0
-    """Processes that build batches beside training; 0 = in the training process."""
 
     def __post_init__(self) -> None:
         require(self.seq_len >= 2, f"seq_len must be at least 2, got {self.seq_len}")
@@ -119,7 +148,6 @@ class DataConfig(PluginConfig):
             0 < self.val_fraction < 1,
             f"val_fraction must lie strictly between 0 and 1, got {self.val_fraction}",
         )
-        require(self.workers >= 0, f"workers must be 0 or more, got {self.workers}")
 
 
 @dataclass

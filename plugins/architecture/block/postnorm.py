@@ -1,0 +1,46 @@
+"""Post-norm residual block: the stream is normalised after each branch is added.
+
+Vaswani et al. 2017, https://arxiv.org/abs/1706.03762, section 3.1; BERT and BART are built so.
+It wants a warm-up: gradients near the output are large at the start (Xiong et al. 2020).
+"""
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from etude import plugin
+from etude.network import Block, BlockParts, Context
+from etude.schema import BlockConfig
+
+
+@dataclass
+class PostnormConfig(BlockConfig):
+    """No knobs."""
+
+
+@plugin(PostnormConfig)
+class Postnorm(Block):
+    """norm(x + mixer(x)), then the source if there is one, then norm(x + mlp(x))."""
+
+    final_norm = False
+
+    def __init__(self, config: PostnormConfig, parts: BlockParts) -> None:
+        super().__init__()
+        self.dropout = parts.dropout
+        self.mixer, self.mixer_norm = parts.mixer, parts.norm()
+        if parts.cross is not None:
+            self.cross, self.cross_norm = parts.cross, parts.norm()
+        self.mlp, self.mlp_norm = parts.mlp, parts.norm()
+
+    def forward(
+        self, x: Float[Tensor, "batch seq dim"], context: Context
+    ) -> Float[Tensor, "batch seq dim"]:
+        x = self.mixer_norm(x + self._drop(self.mixer(x, context)))
+        if context.source is not None:
+            x = self.cross_norm(x + self._drop(self.cross(x, context.source)))
+        return self.mlp_norm(x + self._drop(self.mlp(x)))
+
+    def _drop(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.dropout, self.training)

@@ -1,0 +1,45 @@
+"""SwiGLU: one linear map gates another through a SiLU.
+
+Shazeer 2020, https://arxiv.org/abs/2002.05202; the width of 8/3 keeps the parameters of a ratio
+of 4, rounded up as LLaMA does (Touvron et al. 2023, https://arxiv.org/abs/2302.13971).
+"""
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from etude import plugin
+from etude.network import Parts
+from etude.schema import MlpConfig, require
+from etude.stack import BranchOut, hidden_size
+
+
+@dataclass
+class SwigluConfig(MlpConfig):
+    ratio: float = 8 / 3
+    """Width of the hidden layer over the width of the network."""
+    multiple_of: int = 16
+    """The hidden width is rounded up to a multiple of this (LLaMA: 256)."""
+    bias: bool = False
+    """Whether the three maps have biases."""
+
+    def __post_init__(self) -> None:
+        require(self.ratio > 0, f"ratio must be positive, got {self.ratio}")
+        require(self.multiple_of >= 1, f"multiple_of must be at least 1, got {self.multiple_of}")
+
+
+@plugin(SwigluConfig)
+class Swiglu(nn.Module):
+    """down(silu(gate(x)) * up(x))."""
+
+    def __init__(self, config: SwigluConfig, parts: Parts) -> None:
+        super().__init__()
+        hidden = hidden_size(parts.dim, config.ratio, config.multiple_of)
+        self.gate = nn.Linear(parts.dim, hidden, config.bias)
+        self.up = nn.Linear(parts.dim, hidden, config.bias)
+        self.down = BranchOut(hidden, parts.dim, config.bias)
+
+    def forward(self, x: Float[Tensor, "batch seq dim"]) -> Float[Tensor, "batch seq dim"]:
+        return self.down(F.silu(self.gate(x)) * self.up(x))

@@ -1,0 +1,29 @@
+"""LayerNorm: zero mean and unit variance over the features, then scale and shift.
+
+Ba et al. 2016, https://arxiv.org/abs/1607.06450.
+"""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from etude import plugin
+from etude.network import Parts
+from etude.schema import NormConfig, require
+
+
+@dataclass
+class LayernormConfig(NormConfig):
+    eps: float = 1e-5
+    """Added to the variance (BERT: 1e-12)."""
+    bias: bool = True
+    """Whether there is a shift."""
+
+    def __post_init__(self) -> None:
+        require(self.eps > 0, f"eps must be positive, got {self.eps}")
+
+
+@plugin(LayernormConfig)
+def layernorm(config: LayernormConfig, parts: Parts) -> nn.LayerNorm:
+    """(x - mean) / std * scale + shift."""
+    return nn.LayerNorm(parts.dim, config.eps, bias=config.bias)

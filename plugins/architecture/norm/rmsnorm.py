@@ -1,0 +1,27 @@
+"""RMSNorm: divides by the root mean square, and scales; no mean is taken away.
+
+Zhang & Sennrich 2019, https://arxiv.org/abs/1910.07467, equation 4.
+"""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from etude import plugin
+from etude.network import Parts
+from etude.schema import NormConfig, require
+
+
+@dataclass
+class RmsnormConfig(NormConfig):
+    eps: float = 1e-6
+    """Added to the mean square."""
+
+    def __post_init__(self) -> None:
+        require(self.eps > 0, f"eps must be positive, got {self.eps}")
+
+
+@plugin(RmsnormConfig)
+def rmsnorm(config: RmsnormConfig, parts: Parts) -> nn.RMSNorm:
+    """x / rms(x) * scale."""
+    return nn.RMSNorm(parts.dim, config.eps)

@@ -1,0 +1,54 @@
+"""Rotary positions: queries and keys are turned by an angle that grows with their place.
+
+Su et al. 2021, https://arxiv.org/abs/2104.09864, equation 34.
+Deviation, as in LLaMA's Hugging Face form: the two halves of a head form the pairs, not neighbours.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from etude import plugin
+from etude.network import Context, Parts, Position
+from etude.schema import PositionConfig, require
+
+
+@dataclass
+class RopeConfig(PositionConfig):
+    theta: float = 10_000.0
+    """Base of the wavelengths; larger reaches further (LLaMA 3: 500,000)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.theta > 1, f"theta must be above 1, got {self.theta}")
+
+
+@plugin(RopeConfig)
+class Rope(Position):
+    """q.k depends on places only through their difference."""
+
+    def __init__(self, config: RopeConfig, parts: Parts) -> None:
+        super().__init__()
+        require(
+            parts.head_dim % 2 == 0,
+            f"rope needs an even head width, got dim / n_heads = {parts.head_dim}",
+        )
+        self.theta = config.theta
+
+    def rotate(
+        self, x: Float[Tensor, "batch heads seq head_dim"], context: Context
+    ) -> Float[Tensor, "batch heads seq head_dim"]:
+        turn = context.once("rope", lambda: self._turn(x, context))
+        assert turn is not None
+        cos, sin = turn
+        first, second = x.chunk(2, dim=-1)
+        return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+
+    def _turn(self, x: Tensor, context: Context) -> Tensor:
+        """Cosines and sines, [2 batch 1 seq head_dim/2], computed in at least fp32."""
+        wide = torch.promote_types(x.dtype, torch.float32)
+        steps = torch.arange(0, x.shape[-1], 2, device=x.device, dtype=wide) / x.shape[-1]
+        angles = context.positions[:, None, :, None].to(wide) * self.theta**-steps
+        return torch.stack((angles.cos(), angles.sin())).to(x.dtype)

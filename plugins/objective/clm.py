@@ -1,0 +1,85 @@
+"""Causal language modelling: predict each token from those before it.
+
+Radford et al. 2018 (GPT), https://openai.com/index/language-unsupervised, equation 1.
+Documents are bos + text + eos. In a packed row the first token of a document is never a target,
+so no prediction crosses a boundary; `data.confine` keeps attention from crossing it too.
+Z-loss: Chowdhery et al. 2022 (PaLM), https://arxiv.org/abs/2204.02311, section 5.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from etude import plugin
+from etude.batches import TextBatch, next_token_batch
+from etude.capability import Capability
+from etude.contracts import TokenRow
+from etude.functional import wide
+from etude.generation import generate
+from etude.loss import Loss
+from etude.objective import Objective
+from etude.records import Text
+from etude.schema import ObjectiveConfig, require
+from etude.window import SAMPLE, rng
+
+
+@dataclass
+class ClmConfig(ObjectiveConfig):
+    z_loss: float = 0.0
+    """Weight of the squared log of the softmax's denominator; PaLM used 1e-4."""
+
+    def __post_init__(self) -> None:
+        require(self.z_loss >= 0, f"z_loss must be 0 or more, got {self.z_loss}")
+
+
+def clm_loss(
+    logits: Float[Tensor, "n vocab"], ids: Int[Tensor, " n"], z_loss: float
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """Returns the summed cross-entropy in nats, alone and with the z-loss."""
+    nll = F.cross_entropy(logits, ids, reduction="sum")
+    if z_loss == 0:
+        return nll, nll
+    return nll, nll + z_loss * logits.logsumexp(-1).square().sum()
+
+
+@plugin(ClmConfig, reads={Text}, needs={Capability.NEXT_TOKEN}, lr=1e-3, data="python_docs")
+class Clm(Objective[ClmConfig, TextBatch]):
+    """Learns p(text) = prod p(token | tokens before it)."""
+
+    def example(self, record: TokenRow, rng: np.random.Generator) -> TokenRow:
+        return record
+
+    def collate(self, examples: Sequence[TokenRow]) -> TextBatch:
+        vocab = self.tools.tokenizer.vocab
+        return next_token_batch(examples, vocab.pad, vocab.bos, confine=self.tools.confine)
+
+    def count(self, batch: TextBatch) -> float:
+        return float(batch.targets.where.sum())
+
+    def loss(self, batch: TextBatch) -> Loss:
+        targets = batch.targets
+        logits = wide(self.network(targets.inputs, targets.where))
+        nll, total = clm_loss(logits, targets.ids[targets.where], self.config.z_loss)
+        return Loss(total, {"nll": nll.detach(), "bytes": batch.n_bytes})
+
+    def report(self, means: Mapping[str, float]) -> dict[str, float]:
+        bits = means["nll"] / math.log(2)
+        return {
+            "loss": means["loss"],
+            "perplexity": math.exp(min(means["nll"], 700.0)),
+            "bits_per_byte": bits / means["bytes"],
+        }
+
+    def show(self, records: Sequence[TokenRow]) -> list[str]:
+        starts = [row.tokens[:32].tolist() for row in records]
+        rngs = [rng(self.tools.seed, SAMPLE, i) for i in range(len(starts))]
+        more = generate(
+            self.network, starts, max_new_tokens=96, decoding=self.tools.decoding, rngs=rngs
+        )
+        decode = self.tools.tokenizer.decode
+        return [f"{decode(s)} [...] {decode(m)}" for s, m in zip(starts, more, strict=True)]

@@ -1,0 +1,110 @@
+"""Masked language modelling: hide some tokens, predict them from both sides.
+
+Devlin et al. 2018 (BERT), https://arxiv.org/abs/1810.04805, section 3.1; masks drawn anew each
+time a text is seen: Liu et al. 2019 (RoBERTa), https://arxiv.org/abs/1907.11692.
+Choices where sources differ: max(1, round(ratio x text tokens)) are selected, without
+replacement, as BERT does, with no cap; special tokens are neither selected nor drawn.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Int
+
+from etude import plugin
+from etude.batches import TextBatch
+from etude.capability import Capability
+from etude.contracts import TokenRow, Vocab
+from etude.functional import wide
+from etude.loss import Loss
+from etude.network import Inputs, Targets, pad_right
+from etude.objective import Objective
+from etude.records import Text
+from etude.schema import ObjectiveConfig, require
+
+
+@dataclass
+class MlmConfig(ObjectiveConfig):
+    mask_ratio: float = 0.15
+    """Share of the text's tokens to predict, in (0, 1). BERT 0.15, ModernBERT 0.3."""
+    mask_share: float = 0.8
+    """Of those, the share replaced by the mask token."""
+    random_share: float = 0.1
+    """Of those, the share replaced by a random token; the rest stay as they are."""
+
+    def __post_init__(self) -> None:
+        require(0 < self.mask_ratio < 1, f"mask_ratio must be in (0, 1), got {self.mask_ratio}")
+        require(
+            self.mask_share >= 0
+            and self.random_share >= 0
+            and self.mask_share + self.random_share <= 1,
+            "mask_share and random_share must be 0 or more and at most 1 together, got "
+            f"{self.mask_share} and {self.random_share}",
+        )
+
+
+@dataclass
+class MaskedExample:
+    """A row as the network sees it, the row as it was, and which places were selected."""
+
+    given: Int[np.ndarray, " seq"]
+    original: Int[np.ndarray, " seq"]
+    selected: Bool[np.ndarray, " seq"]
+    documents: Int[np.ndarray, " seq"]
+    n_bytes: float
+
+
+def mask(
+    tokens: Int[np.ndarray, " seq"], vocab: Vocab, config: MlmConfig, rng: np.random.Generator
+) -> tuple[Int[np.ndarray, " seq"], Bool[np.ndarray, " seq"]]:
+    """Returns the damaged tokens, and which places are to be predicted."""
+    special = np.array(sorted(vocab.special))
+    candidates = np.flatnonzero(~np.isin(tokens, special))
+    selected = np.zeros(len(tokens), bool)
+    given = tokens.copy()
+    if len(candidates) == 0:
+        return given, selected
+    n = max(1, round(config.mask_ratio * len(candidates)))
+    chosen = rng.choice(candidates, n, replace=False)
+    fate = rng.random(n)
+    random = (config.mask_share <= fate) & (fate < config.mask_share + config.random_share)
+    text_ids = np.setdiff1d(np.arange(vocab.size), special)
+    given[chosen[fate < config.mask_share]] = vocab.mask
+    given[chosen[random]] = rng.choice(text_ids, int(random.sum()))
+    selected[chosen] = True
+    return given, selected
+
+
+@plugin(MlmConfig, reads={Text}, needs={Capability.BOTH_SIDES}, lr=1e-3, data="python_docs")
+class Mlm(Objective[MlmConfig, TextBatch]):
+    """Learns p(hidden token | all the others); the loss is a mean over selected tokens."""
+
+    def example(self, record: TokenRow, rng: np.random.Generator) -> MaskedExample:
+        tokens = record.tokens[: self.tools.seq_len]  # rows carry one more, for next-token targets
+        documents = record.documents[: self.tools.seq_len]
+        given, selected = mask(tokens, self.tools.tokenizer.vocab, self.config, rng)
+        return MaskedExample(given, tokens, selected, documents, record.n_bytes)
+
+    def collate(self, examples: Sequence[MaskedExample]) -> TextBatch:
+        pad = self.tools.tokenizer.vocab.pad
+        given = pad_right([e.given.tolist() for e in examples], pad)
+        ids = pad_right([e.original.tolist() for e in examples], pad).tokens
+        where = pad_right([e.selected.tolist() for e in examples], 0).tokens.bool()
+        documents = given.documents
+        if self.tools.confine:
+            documents = pad_right([e.documents.tolist() for e in examples], 0).tokens
+        n_bytes = torch.tensor(sum(e.n_bytes for e in examples), dtype=torch.float64)
+        return TextBatch(Targets(Inputs(given.tokens, documents), ids, where), n_bytes)
+
+    def count(self, batch: TextBatch) -> float:
+        return float(batch.targets.where.sum())
+
+    def loss(self, batch: TextBatch) -> Loss:
+        targets = batch.targets
+        logits = wide(self.network(targets.inputs, targets.where))
+        ids = targets.ids[targets.where]
+        right = (logits.argmax(-1) == ids).sum()
+        return Loss(F.cross_entropy(logits, ids, reduction="sum"), {"accuracy": right})

@@ -1,0 +1,34 @@
+"""Stochastic gradient descent with momentum.
+
+Sutskever et al. 2013, https://proceedings.mlr.press/v28/sutskever13.html; torch's form, in which the
+learning rate multiplies the momentum.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from etude import plugin
+from etude.contracts import OptimizerParameter, decay_groups
+from etude.schema import OptimizerConfig, require
+
+
+@dataclass
+class SgdConfig(OptimizerConfig):
+    momentum: float = 0.9
+    """Share of the last step that is taken again, in [0, 1)."""
+    weight_decay: float = 0.0
+    """L2 penalty on matrices, added to their gradient."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(0 <= self.momentum < 1, f"momentum must be in [0, 1), got {self.momentum}")
+        require(self.weight_decay >= 0, f"weight_decay must be 0 or more, got {self.weight_decay}")
+
+
+@plugin(SgdConfig)
+def sgd(config: SgdConfig, parameters: Sequence[OptimizerParameter]) -> torch.optim.SGD:
+    """torch's SGD over two groups: matrices decay, everything else does not."""
+    groups = decay_groups(parameters, config.weight_decay)
+    return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum)

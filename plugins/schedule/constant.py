@@ -1,0 +1,19 @@
+"""The learning rate stays at its peak after the warm-up."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from etude import plugin
+from etude.functional import with_warmup
+from etude.schema import ScheduleConfig
+
+
+@dataclass
+class ConstantConfig(ScheduleConfig):
+    """No knobs of its own."""
+
+
+@plugin(ConstantConfig)
+def constant(config: ConstantConfig, total_steps: int) -> Callable[[int], float]:
+    """Factor 1 after the warm-up."""
+    return with_warmup(config.warmup_steps, total_steps, lambda _: 1.0)

@@ -1,0 +1,17 @@
+"""One device, in the process that was started."""
+
+from dataclasses import dataclass
+
+from etude import plugin
+from etude.schema import StrategyConfig
+
+
+@dataclass
+class SingleConfig(StrategyConfig):
+    """No knobs."""
+
+
+@plugin(SingleConfig)
+def single(config: SingleConfig) -> str:
+    """Lightning's own choice for one device."""
+    return "auto"

@@ -1,0 +1,166 @@
+"""From a config to everything that trains: what a run is, on one screen."""
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from etude.checkpoint import TreeCheckpointIO
+from etude.contracts import Reward
+from etude.corpus import Corpus
+from etude.errors import ConfigError
+from etude.network import Network, optimizer_parameters
+from etude.objective import Objective, Tools
+from etude.registry import build
+from etude.run_reader import read_run
+from etude.schema import ExperimentConfig, RewardConfig, TextDataConfig
+from etude.token_rows import TokenRows
+from etude.validation import Validation
+from etude.window import Ranks, WindowLoader, WindowSource
+
+DEFAULT_STEPS = 600
+MICRO_BATCH_TOKENS = 8192
+"""A micro-batch left to étude holds at most this many tokens: enough to keep any CPU busy."""
+_PRECISION = {"32": "32-true", "64": "64-true", "16-mixed": "16-mixed"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Sizes and lengths that follow from a config and its data."""
+
+    steps: int
+    micro_batch: int
+    validate: int
+    save: int
+    n_val: int
+    ranks: Ranks
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """Everything `fit` needs."""
+
+    objective: Objective[Any, Any]
+    loader: WindowLoader[Any]
+    plan: Plan
+    validation: Validation
+
+
+def assemble(config: ExperimentConfig, corpus: Corpus, ranks: Ranks) -> Assembled:
+    """Builds network, objective and loader. Raises ConfigError for what cannot be built."""
+    torch.manual_seed(config.seed)
+    network: Network = _built("architecture", config.architecture, corpus.tokenizer.vocab)
+    if config.init_from is not None:
+        read_run(config.init_from).load_weights(network)
+
+    def optimizer(module: nn.Module) -> tuple[Optimizer, Any]:
+        made = build(config.optimizer, optimizer_parameters(module))
+        return made, build(config.schedule, plan.steps)
+
+    tools = Tools(
+        tokenizer=corpus.tokenizer,
+        seq_len=config.data.seq_len,
+        seed=config.seed,
+        confine=isinstance(config.data, TextDataConfig) and config.data.confine,
+        optimizer=optimizer,
+        non_finite=config.trainer.non_finite,
+        decoding=build(config.decoding),
+        reward=_reward(config.reward),
+    )
+    objective: Objective[Any, Any] = _built("objective", config.objective, network, tools)
+    source = objective.source(corpus.train, config.trainer.global_batch, config.seed, ranks)
+    plan = plan_of(config, corpus, source, ranks)
+    if config.trainer.compile:
+        network.compile()
+    loader = WindowLoader(source, objective.collate, objective.count, plan.micro_batch)
+    validation = Validation(corpus.val, plan.n_val, plan.micro_batch, config.seed, ranks)
+    return Assembled(objective, loader, plan, validation)
+
+
+def plan_of(config: ExperimentConfig, corpus: Corpus, source: WindowSource, ranks: Ranks) -> Plan:
+    """Works out every null of `trainer`."""
+    trainer = config.trainer
+    steps = _steps(config, corpus, source)
+    tenth = max(1, math.ceil(steps / 10))
+    per_rank = trainer.global_batch // ranks.size
+    room = max(1, MICRO_BATCH_TOKENS // config.data.seq_len)
+    largest = max(d for d in range(1, per_rank + 1) if per_rank % d == 0 and d <= room)
+    return Plan(
+        steps=steps,
+        micro_batch=trainer.micro_batch or largest,
+        validate=trainer.val_every or tenth,
+        save=trainer.save_every or tenth,
+        n_val=min(len(corpus.val), trainer.val_samples or len(corpus.val)),
+        ranks=ranks,
+    )
+
+
+def _steps(config: ExperimentConfig, corpus: Corpus, source: WindowSource) -> int:
+    trainer = config.trainer
+    lengths = [] if trainer.max_steps is None else [trainer.max_steps]
+    if trainer.max_epochs is not None:
+        lengths.append(math.ceil(trainer.max_epochs * source.windows_per_epoch))
+    if trainer.max_tokens is not None:
+        if not isinstance(corpus.train, TokenRows):
+            raise ConfigError(
+                "trainer.max_tokens counts the tokens of raw text, and this data is not text.\n"
+                "  trainer.max_steps or trainer.max_epochs work with any data."
+            )
+        epochs = trainer.max_tokens / corpus.train.n_tokens
+        lengths.append(math.ceil(epochs * source.windows_per_epoch))
+    return min(lengths, default=DEFAULT_STEPS)
+
+
+def trainer_of(
+    config: ExperimentConfig, plan: Plan, folder: Path, callbacks: list[Any]
+) -> pl.Trainer:
+    """Lightning's Trainer, with its own output, checkpoints and validation switched off."""
+    given = config.trainer
+    return pl.Trainer(
+        default_root_dir=folder,
+        accelerator=given.accelerator,
+        devices=given.devices,
+        strategy=build(config.strategy),
+        precision=_PRECISION.get(given.precision, given.precision),  # type: ignore[arg-type]
+        max_steps=plan.steps,
+        accumulate_grad_batches=given.global_batch // plan.ranks.size // plan.micro_batch,
+        gradient_clip_val=given.clip,
+        callbacks=[*callbacks, *(build(c) for c in config.callback.values())],
+        logger=[build(c, folder) for c in config.logger.values()] or False,
+        plugins=[TreeCheckpointIO()],
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        limit_val_batches=0,
+        use_distributed_sampler=False,
+    )
+
+
+def _reward(configs: dict[str, RewardConfig]) -> Reward | None:
+    """The weighted sum of all rewards chosen."""
+    if not configs:
+        return None
+    rewards = [(config.weight, build(config)) for config in configs.values()]
+
+    def total(prompts: Any, completions: Any, references: Any) -> list[float]:
+        columns = [
+            [weight * score for score in reward(prompts, completions, references)]
+            for weight, reward in rewards
+        ]
+        return [sum(row) for row in zip(*columns, strict=True)]
+
+    return total
+
+
+def _built(group: str, config: Any, *given: Any) -> Any:
+    """Builds a plugin; what it refuses about its sizes is the user's to mend."""
+    try:
+        return build(config, *given)
+    except ValueError as error:
+        raise ConfigError(f"{group}: {error}.") from error

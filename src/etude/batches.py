@@ -1,0 +1,106 @@
+"""From records and token rows to tensors: what `loss` sees, one kind of batch a kind of data."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from etude.contracts import TokenRow
+from etude.network import Inputs, Network, Targets, pad_right
+from etude.records import Preference
+from etude.tokenizer import Tokenizer
+
+Ids = Sequence[int]
+
+
+@dataclass
+class TextBatch:
+    """Tokens to predict, and the bytes of text they stand for."""
+
+    targets: Targets
+    n_bytes: Float[Tensor, ""]
+
+
+@dataclass
+class PreferenceBatch:
+    """Two completions a prompt, row by row."""
+
+    chosen: Targets
+    rejected: Targets
+
+
+@dataclass(frozen=True)
+class PreferenceExample:
+    """A preference as ids."""
+
+    prompt: Ids
+    chosen: Ids
+    rejected: Ids
+
+
+def next_token_batch(rows: Sequence[TokenRow], pad: int, bos: int, *, confine: bool) -> TextBatch:
+    """Predicts each token from those before it; the first of a document is never asked for.
+
+    With `confine`, attention and positions know the documents of a packed row.
+    """
+    stacked = pad_right([row.tokens.tolist() for row in rows], pad)
+    tokens = stacked.tokens
+    documents = stacked.documents
+    if confine:
+        documents = pad_right([row.documents.tolist() for row in rows], 0).tokens
+    ids = tokens[:, 1:]
+    where = ids != bos
+    if documents is not None:
+        where &= documents[:, 1:] > 0
+        documents = documents[:, :-1]
+    n_bytes = torch.tensor(sum(row.n_bytes for row in rows), dtype=torch.float64)
+    return TextBatch(Targets(Inputs(tokens[:, :-1], documents), ids, where), n_bytes)
+
+
+def completion_ids(
+    tokenizer: Tokenizer, prompt: str, completion: str, seq_len: int
+) -> tuple[Ids, Ids]:
+    """Returns bos + prompt, and completion + eos, together at most `seq_len` + 1 ids.
+
+    The end of a completion too long is cut, then the start of the prompt.
+    """
+    vocab = tokenizer.vocab
+    after = [*tokenizer.encode(completion)[: seq_len - 1].tolist(), vocab.eos]
+    return prompt_ids(tokenizer, prompt, seq_len + 1 - len(after)), after
+
+
+def prompt_ids(tokenizer: Tokenizer, prompt: str, room: int) -> Ids:
+    """Returns bos + the end of the prompt, at most `room` ids."""
+    ids = tokenizer.encode(prompt).tolist()
+    return [tokenizer.vocab.bos, *ids[max(0, len(ids) + 1 - room) :]]
+
+
+def preference_example(tokenizer: Tokenizer, record: Preference, seq_len: int) -> PreferenceExample:
+    """Encodes both completions after the same prompt, as long as the longer one leaves room for."""
+    chosen, rejected = (
+        completion_ids(tokenizer, record.prompt, completion, seq_len)
+        for completion in (record.chosen, record.rejected)
+    )
+    prompt = min(chosen[0], rejected[0], key=len)
+    return PreferenceExample(prompt, chosen[1], rejected[1])
+
+
+def preference_batch(examples: Sequence[PreferenceExample], network: Network) -> PreferenceBatch:
+    """Lays out both sides as the network wants them."""
+    return PreferenceBatch(
+        network.answer([(e.prompt, e.chosen) for e in examples]),
+        network.answer([(e.prompt, e.rejected) for e in examples]),
+    )
+
+
+def n_tokens(batch: Any) -> int:  # any dataclass of tensors
+    """Tokens, padding excluded, in every `Inputs` a batch holds."""
+    if isinstance(batch, Inputs):
+        return batch.n_tokens
+    if isinstance(batch, Targets):
+        return batch.inputs.n_tokens
+    held: Iterable[Any] = (getattr(batch, item.name) for item in fields(batch))
+    return sum(n_tokens(part) for part in held if isinstance(part, Inputs | Targets))

@@ -1,0 +1,84 @@
+"""The named mathematics that more than one objective stands on."""
+
+import copy
+from collections.abc import Callable
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from etude.network import Inputs, Network, Targets
+
+
+def wide(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Returns x in at least fp32: losses and log-probabilities are never computed in less."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def token_log_prob(
+    network: nn.Module, targets: Targets, temperature: float = 1.0
+) -> Float[Tensor, " n"]:
+    """Returns log p, in nats, of each token due where `targets.where` is true, row by row."""
+    logits = wide(network(targets.inputs, targets.where))  # n vocab
+    if temperature != 1.0:
+        logits = logits / temperature
+    return -F.cross_entropy(logits, targets.ids[targets.where], reduction="none")
+
+
+def sum_rows(
+    values: Float[Tensor, " n"], where: Bool[Tensor, "batch seq"]
+) -> Float[Tensor, " batch"]:
+    """Sums the values that stand at the true places of `where`, row by row."""
+    rows = where.nonzero()[:, 0]
+    return values.new_zeros(where.shape[0]).index_add(0, rows, values)
+
+
+def sequence_log_prob(network: nn.Module, targets: Targets) -> Float[Tensor, " batch"]:
+    """Returns log p(completion | prompt) of each row, in nats: a sum over its tokens."""
+    return sum_rows(token_log_prob(network, targets), targets.where)
+
+
+def with_warmup(
+    warmup_steps: int | None, total_steps: int, decay: Callable[[float], float]
+) -> Callable[[int], float]:
+    """Returns step -> factor: a linear rise, then `decay` of the progress from 0 to 1.
+
+    `warmup_steps` null is min(100, 10 % of all steps). Step 0 takes the first step of the rise.
+    """
+    rise = min(100, total_steps // 10) if warmup_steps is None else warmup_steps
+
+    def factor(step: int) -> float:
+        if step < rise:
+            return (step + 1) / rise
+        return decay(min(1.0, (step - rise) / max(1, total_steps - rise)))
+
+    return factor
+
+
+class Frozen(nn.Module):
+    """A network that never learns: in eval mode, without gradients, and in no `state_dict`.
+
+    It follows its owner from device to device. A resumed run builds it again from where the
+    run started.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self._held = (network.requires_grad_(False).eval(),)  # a tuple hides it from state_dict
+
+    def forward(
+        self, inputs: Inputs, where: Bool[Tensor, "batch seq"] | None = None
+    ) -> Float[Tensor, "... vocab"]:
+        with torch.no_grad():
+            return self._held[0](inputs, where)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        self._held[0]._apply(fn, recurse)
+        return super()._apply(fn, recurse)
+
+
+def reference_of(network: Network) -> Frozen:
+    """Returns the policy as it is now, frozen: what an objective measures its distance from."""
+    return Frozen(copy.deepcopy(network))

@@ -1,0 +1,82 @@
+"""Generation: one token at a time, with a cache, for every network that provides GENERATE."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from etude.contracts import Decoding
+from etude.functional import wide
+from etude.network import Inputs, KvCache, Network
+
+
+class Greedy(Decoding):
+    """The likeliest token."""
+
+    def choose(
+        self, logits: Float[Tensor, "batch vocab"], draw: Float[Tensor, " batch"]
+    ) -> Int[Tensor, " batch"]:
+        return logits.argmax(dim=-1)
+
+
+class Ancestral(Decoding):
+    """A token drawn from softmax(logits / temperature), by inverting the distribution."""
+
+    def __init__(self, temperature: float = 1.0) -> None:
+        self.temperature = temperature
+
+    def choose(
+        self, logits: Float[Tensor, "batch vocab"], draw: Float[Tensor, " batch"]
+    ) -> Int[Tensor, " batch"]:
+        reached = (wide(logits) / self.temperature).softmax(dim=-1).cumsum(dim=-1)
+        threshold = (draw * reached[:, -1]).to(reached.dtype)[:, None]
+        return torch.searchsorted(reached, threshold, right=True)[:, 0].clamp(
+            max=logits.shape[-1] - 1
+        )
+
+
+@torch.no_grad()
+def generate(
+    network: Network,
+    prompts: Sequence[Sequence[int]],
+    *,
+    max_new_tokens: int,
+    decoding: Decoding,
+    rngs: Sequence[np.random.Generator],
+) -> list[list[int]]:
+    """Returns the ids that follow each prompt, up to and with eos, at most `max_new_tokens`.
+
+    Each sequence draws from its own generator, so its sample does not depend on its neighbours.
+    The network should be in eval mode; prompts and outputs live on the CPU.
+    """
+    device = next(network.parameters()).device
+    inputs = _to(network.prompt(prompts), device)
+    draws = torch.from_numpy(np.stack([rng.random(max_new_tokens) for rng in rngs])).to(device)
+    cache = KvCache(inputs.tokens.shape[1] + max_new_tokens)
+    last = torch.zeros_like(inputs.tokens, dtype=torch.bool)
+    last[:, -1] = True
+    out = torch.full((len(prompts), max_new_tokens), network.vocab.eos, device=device)
+    alive = torch.ones(len(prompts), dtype=torch.bool, device=device)
+    for step in range(max_new_tokens):
+        logits = network(inputs, last, cache)
+        tokens = torch.where(alive, decoding.choose(logits, draws[:, step]), network.vocab.eos)
+        out[:, step] = tokens
+        alive &= tokens != network.vocab.eos
+        if not alive.any():
+            break
+        inputs, last = Inputs(tokens[:, None]), alive.new_ones(len(prompts), 1)
+    return [_through_eos(row, network.vocab.eos) for row in out.tolist()]
+
+
+def _through_eos(ids: list[int], eos: int) -> list[int]:
+    return ids[: ids.index(eos) + 1] if eos in ids else ids
+
+
+def _to(inputs: Inputs, device: torch.device) -> Inputs:
+    return Inputs(
+        inputs.tokens.to(device),
+        None if inputs.documents is None else inputs.documents.to(device),
+        None if inputs.source is None else _to(inputs.source, device),
+    )

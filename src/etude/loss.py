@@ -1,0 +1,18 @@
+"""What an objective returns: sums, never means, so that they stay exact however they are cut."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from jaxtyping import Float
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A sum over what the objective's `count(batch)` counts, so that means stay exact.
+
+    `total` carries the gradient; `metrics` are detached sums over the same count.
+    """
+
+    total: Float[Tensor, ""]
+    metrics: Mapping[str, Float[Tensor, ""]] = field(default_factory=dict[str, Tensor])

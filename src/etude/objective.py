@@ -1,0 +1,171 @@
+"""An objective: what is learned. The loop is Lightning's, the maths is the plugin's.
+
+The step is exact. `loss` returns a sum over what `count` counts; the loader tells every
+micro-batch the count of its whole window; here it is summed over the ranks, and the sum is
+divided once. So how a global batch is cut - micro-batches, accumulation, devices - never
+changes the gradient.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from etude.batches import n_tokens
+from etude.contracts import Decoding, Reward
+from etude.errors import NonFiniteError
+from etude.loss import Loss
+from etude.network import Network
+from etude.schema import NonFinite, ObjectiveConfig
+from etude.tokenizer import Tokenizer
+from etude.window import EpochSource, MicroBatch, Ranks, WindowSource
+
+C = TypeVar("C", bound=ObjectiveConfig)
+B = TypeVar("B")
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What an objective may use beside its config and its network."""
+
+    tokenizer: Tokenizer
+    seq_len: int
+    seed: int
+    confine: bool
+    """Whether attention stays within a document of a packed row."""
+    optimizer: Callable[[nn.Module], tuple[Optimizer, Callable[[int], float]]]
+    """Gives the optimizer of a module's parameters, and step -> factor of the learning rate."""
+    non_finite: NonFinite
+    decoding: Decoding
+    reward: Reward | None = None
+
+
+@dataclass
+class Tally:
+    """Detached sums over one window, or over one validation."""
+
+    count: float = 0.0
+    tokens: int = 0
+    digest: str = ""
+    sums: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
+
+    def add(self, loss: Loss, tokens: int) -> None:
+        """Adds a micro-batch."""
+        self.tokens += tokens
+        for name, value in {"loss": loss.total.detach(), **loss.metrics}.items():
+            value = value.double()
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
+
+    def means(self, over_ranks: Callable[[Tensor], Tensor]) -> dict[str, float]:
+        """Returns every sum over all ranks, divided by the count."""
+        stacked = over_ranks(torch.stack(list(self.sums.values())))
+        return dict(zip(self.sums, (stacked / max(self.count, 1.0)).tolist(), strict=True))
+
+
+class Objective(pl.LightningModule, ABC, Generic[C, B]):
+    """Base of the group `objective`: `example`, `collate`, `count` and `loss` are the contract."""
+
+    def __init__(self, config: C, network: Network, tools: Tools) -> None:
+        super().__init__()
+        self.config = config
+        self.network = network
+        self.tools = tools
+        self.tally = Tally()
+        self.grad_norm = self.lr = float("nan")
+        self.skipped = 0
+
+    @abstractmethod
+    def example(self, record: Any, rng: np.random.Generator) -> Any:
+        """Makes a sample of a record or token row. Pure: all its randomness is `rng`."""
+
+    @abstractmethod
+    def collate(self, examples: Sequence[Any]) -> B:
+        """Makes tensors of samples."""
+
+    @abstractmethod
+    def count(self, batch: B) -> float:
+        """How many things the loss of this batch is a sum over: tokens, pairs, prompts."""
+
+    @abstractmethod
+    def loss(self, batch: B) -> Loss:
+        """Returns sums over the batch: the loss with its gradient, and metrics without."""
+
+    def held_out_batch(self, records: Sequence[Any], rngs: Sequence[np.random.Generator]) -> Any:
+        """What `evaluate` is given: a batch like those of training, unless it needs another."""
+        return self.collate([self.example(*pair) for pair in zip(records, rngs, strict=True)])
+
+    def evaluate(self, batch: Any) -> tuple[Loss, float]:
+        """Returns what validation sums, and over how many: the loss, unless it has better."""
+        return self.loss(batch), self.count(batch)
+
+    def report(self, means: Mapping[str, float]) -> dict[str, float]:
+        """Names what is written of the means: everything, unless some make a better number."""
+        return dict(means)
+
+    def show(self, records: Sequence[Any]) -> list[str]:
+        """A few outputs for a person to read, made from held-out records; none by default."""
+        return []
+
+    # What follows joins the contract to Lightning; no plugin needs to touch it.
+
+    def training_step(self, micro: MicroBatch[B], _index: int) -> Tensor:
+        """Scales the sum so that Lightning's own divisions leave loss / count of the window."""
+        if micro.index == 0:
+            count = float(self.over_ranks(torch.tensor(micro.window_count, dtype=torch.float64)))
+            self.tally = Tally(count, digest=micro.digest)
+        loss = self.loss(micro.batch)
+        self.tally.add(loss, n_tokens(micro.batch))
+        return loss.total * (self.trainer.world_size * micro.of / max(self.tally.count, 1.0))
+
+    def source(self, samples: Sequence[Any], window: int, seed: int, ranks: Ranks) -> WindowSource:
+        """Where training windows come from: the samples, in shuffled order, epoch after epoch."""
+        return EpochSource(samples, self.example, window, seed, ranks)
+
+    def over_ranks(self, value: Tensor) -> Tensor:
+        """Sums a tensor over the data-parallel processes."""
+        return self.trainer.strategy.reduce(value.to(self.device), reduce_op="sum")
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        optimizer, factor = self.tools.optimizer(self)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Measures the gradient, clips it, and keeps one that is not finite from the weights."""
+        del gradient_clip_algorithm
+        self.lr = float(optimizer.param_groups[0]["lr"])
+        parameters = [p for p in self.parameters() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        self.grad_norm = float(norm)
+        if not np.isfinite(self.grad_norm):
+            self._refuse_gradient(parameters)
+        elif gradient_clip_val is not None:
+            torch.nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val, norm)
+
+    def _refuse_gradient(self, parameters: Sequence[nn.Parameter]) -> None:
+        step = self.trainer.global_step + 1
+        if self.tools.non_finite is NonFinite.stop:
+            raise NonFiniteError(
+                f"The gradient of step {step} is {self.grad_norm}; the weights were not touched.\n"
+                f"  Samples of the step: digest {self.tally.digest}.\n"
+                "  A lower optimizer.lr or trainer.precision=32 often helps; "
+                "trainer.non_finite=skip leaves such steps out and counts them."
+            )
+        self.skipped += 1
+        for parameter in parameters:
+            parameter.grad = None

@@ -1,0 +1,218 @@
+"""On-policy objectives: the data is what the policy itself writes.
+
+The step is the same as everywhere: a rollout source yields windows of samples, `loss(batch)` sees
+them. Beside it there is one more thing to write, `rollout`.
+"""
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from etude.batches import prompt_ids
+from etude.contracts import Decoding
+from etude.errors import ConfigError
+from etude.generation import Ancestral, Greedy, generate
+from etude.loss import Loss
+from etude.objective import B, Objective
+from etude.records import Prompt
+from etude.schema import ObjectiveConfig, require
+from etude.window import ROLLOUT, SAMPLE, VALIDATION, Ranks, Window, cut, rng, sample_at
+
+
+@dataclass
+class OnPolicyConfig(ObjectiveConfig):
+    """What every on-policy objective has."""
+
+    group_size: int = 8
+    """Completions sampled for each prompt."""
+    windows_per_rollout: int = 1
+    """Optimizer steps' worth of samples (each trainer.global_batch) collected in a rollout."""
+    epochs: int = 1
+    """Passes over each rollout."""
+    max_new_tokens: int = 64
+    """Longest completion, in tokens."""
+    temperature: float = 1.0
+    """Divides the logits, when sampling and in every log-probability."""
+    generation_batch: int = 64
+    """Sequences generated at once; never the micro-batch's size, so that cuts change nothing."""
+
+    def __post_init__(self) -> None:
+        for name in (
+            "group_size",
+            "windows_per_rollout",
+            "epochs",
+            "max_new_tokens",
+            "generation_batch",
+        ):
+            value = getattr(self, name)
+            require(value >= 1, f"{name} must be at least 1, got {value}")
+        require(self.temperature > 0, f"temperature must be positive, got {self.temperature}")
+
+
+P = TypeVar("P", bound=OnPolicyConfig)
+
+
+@dataclass
+class PromptBatch:
+    """Held-out prompts, as they are."""
+
+    prompts: Sequence[Prompt]
+
+
+class OnPolicyObjective(Objective[P, B]):
+    """Base of objectives that learn from their own completions, sample by sample."""
+
+    sample_type: type
+    """The dataclass of arrays that `rollout` returns a list of; it is saved in checkpoints."""
+
+    @abstractmethod
+    def rollout(self, prompts: Sequence[Prompt], keys: Sequence[tuple[int, ...]]) -> list[Any]:
+        """Completes each prompt `group_size` times and scores it; its key seeds its samples."""
+
+    def example(self, record: Any, rng: np.random.Generator) -> Any:
+        """A rollout's samples are ready as they are."""
+        return record
+
+    def source(
+        self, samples: Sequence[Prompt], window: int, seed: int, ranks: Ranks
+    ) -> "RolloutSource":
+        return RolloutSource(self, samples, window, seed, ranks)
+
+    def held_out_batch(
+        self, records: Sequence[Prompt], rngs: Sequence[np.random.Generator]
+    ) -> PromptBatch:
+        return PromptBatch(records)
+
+    def evaluate(self, batch: PromptBatch) -> tuple[Loss, float]:
+        """The mean reward of greedy answers to held-out prompts; the loss is its negative."""
+        rngs = [rng(self.tools.seed, VALIDATION, i) for i in range(len(batch.prompts))]
+        _, written = self.complete(batch.prompts, rngs, Greedy())
+        reward = self.score(batch.prompts, written).sum()
+        return Loss(-reward, {"reward": reward}), len(batch.prompts)
+
+    def show(self, records: Sequence[Prompt]) -> list[str]:
+        rngs = [rng(self.tools.seed, SAMPLE, i) for i in range(len(records))]
+        _, written = self.complete(records, rngs, Greedy())
+        decode = self.tools.tokenizer.decode
+        return [f"{r.prompt} [...] {decode(w)}" for r, w in zip(records, written, strict=True)]
+
+    def complete(
+        self,
+        prompts: Sequence[Prompt],
+        rngs: Sequence[np.random.Generator],
+        decoding: Decoding | None = None,
+    ) -> tuple[list[list[int]], list[list[int]]]:
+        """Returns the ids of each prompt and of the policy's completion of it."""
+        config, tokenizer = self.config, self.tools.tokenizer
+        before = [prompt_ids(tokenizer, prompt.prompt, self.tools.seq_len) for prompt in prompts]
+        written: list[list[int]] = []
+        places = range(len(before))
+        with self.acting():
+            for part in cut(places, config.generation_batch):
+                written += generate(
+                    self.network,
+                    [before[i] for i in part],
+                    max_new_tokens=config.max_new_tokens,
+                    decoding=decoding or Ancestral(config.temperature),
+                    rngs=[rngs[i] for i in part],
+                )
+        return before, written
+
+    def score(
+        self, prompts: Sequence[Prompt], completions: Sequence[Sequence[int]]
+    ) -> Float[Tensor, " batch"]:
+        """The reward of each completion, on the objective's device."""
+        assert self.tools.reward is not None, "compatibility asks every on-policy run for a reward"
+        texts = [self.tools.tokenizer.decode(ids) for ids in completions]
+        scores = self.tools.reward([p.prompt for p in prompts], texts, [p.answer for p in prompts])
+        return torch.tensor(scores, device=self.device, dtype=torch.float32)
+
+    @contextmanager
+    def acting(self) -> Iterator[None]:
+        """The policy as it acts: eval mode, no gradients, the precision of training."""
+        was_training = self.network.training
+        self.network.eval()
+        with torch.no_grad(), self.trainer.precision_plugin.forward_context():
+            yield
+        self.network.train(was_training)
+
+
+class RolloutSource:
+    """Windows of what the policy writes: collect, pass over it `epochs` times, collect again.
+
+    Its state holds the rollout in hand, so that a run killed in the middle of one goes on
+    with the same samples.
+    """
+
+    def __init__(
+        self,
+        objective: OnPolicyObjective[Any, Any],
+        prompts: Sequence[Prompt],
+        window: int,
+        seed: int,
+        ranks: Ranks,
+    ) -> None:
+        self.objective = objective
+        self.prompts = prompts
+        config: OnPolicyConfig = objective.config
+        self.window = window // ranks.size
+        self.n_prompts, rest = divmod(self.window * config.windows_per_rollout, config.group_size)
+        if rest:
+            raise ConfigError(
+                "trainer.global_batch x objective.windows_per_rollout must be a multiple of "
+                f"trainer.devices x objective.group_size, got {window} x "
+                f"{config.windows_per_rollout}, {ranks.size} and {config.group_size}."
+            )
+        self.seed = seed
+        self.ranks = ranks
+        self.rollouts = 0
+        self.used = 0
+        self.samples: list[Any] = []
+
+    @property
+    def windows_per_epoch(self) -> float:
+        """Windows in one pass over the prompts, each rollout being used `epochs` times."""
+        config: OnPolicyConfig = self.objective.config
+        samples = len(self.prompts) * config.group_size * config.epochs
+        return samples / (self.window * self.ranks.size)
+
+    def next_window(self) -> Window:
+        if self.used == len(self._plan()):
+            self._collect()
+        ids = self._plan()[self.used]
+        self.used += 1
+        return Window([self.samples[i] for i in ids], [self.rollouts, *ids])
+
+    def _collect(self) -> None:
+        start = (self.rollouts * self.ranks.size + self.ranks.rank) * self.n_prompts
+        places = range(start, start + self.n_prompts)
+        chosen = [sample_at(self.seed, len(self.prompts), place)[1] for place in places]
+        self.samples = self.objective.rollout(
+            [self.prompts[i] for i in chosen], [(self.seed, ROLLOUT, place) for place in places]
+        )
+        self.rollouts += 1
+        self.used = 0
+
+    def _plan(self) -> list[list[int]]:
+        """Which samples each window of the rollout in hand holds."""
+        config: OnPolicyConfig = self.objective.config
+        windows: list[list[int]] = []
+        for epoch in range(config.epochs if self.samples else 0):
+            order = rng(self.seed, ROLLOUT, self.rollouts, epoch).permutation(len(self.samples))
+            windows += [part.tolist() for part in order.reshape(-1, self.window)]
+        return windows
+
+    def state_dict(self) -> dict[str, Any]:
+        samples = [asdict(sample) for sample in self.samples]
+        return {"rollouts": self.rollouts, "used": self.used, "samples": samples}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.rollouts, self.used = state["rollouts"], state["used"]
+        self.samples = [self.objective.sample_type(**sample) for sample in state["samples"]]

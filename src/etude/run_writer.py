@@ -1,0 +1,192 @@
+"""What a run leaves behind while it trains: a line for every step, and checkpoints.
+
+Everything happens in one place, at the end of a step and in one order: validate, write the line,
+save. So a checkpoint always stands behind a finished line, and a resumed run repeats nothing.
+"""
+
+import json
+import random
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, TextIO
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+
+from etude.checkpoint import disk_full_named, path_of, retire
+from etude.errors import PreemptedError
+from etude.objective import Objective
+from etude.validation import Validation
+from etude.window import MicroBatch
+
+STEPS = "steps.jsonl"
+CHECKPOINTS = "checkpoints"
+CLOCKS = ("seconds",)
+"""Fields of a step line that two equal runs may differ in."""
+
+
+@dataclass(frozen=True)
+class Rhythm:
+    """How often what happens, in steps; the last step always validates and saves."""
+
+    total: int
+    validate: int
+    save: int
+    keep: int
+    log: int
+
+    def is_due(self, every: int, step: int) -> bool:
+        """Whether something done `every` so many steps is done at this one."""
+        return step % every == 0 or step == self.total
+
+
+class RunWriter(pl.Callback):
+    """Writes `steps.jsonl` and `checkpoints/`; carries random states and counters across resumes."""
+
+    def __init__(
+        self,
+        folder: Path,
+        rhythm: Rhythm,
+        validation: Validation,
+        seed: int,
+        watch: Callable[[Mapping[str, float]], None],
+    ) -> None:
+        self.folder = folder
+        self.rhythm = rhythm
+        self.validation = validation
+        self.seed = seed
+        self.watch = watch
+        self.tokens = 0
+        self.last: dict[str, float] = {}
+        self.stop_signal: int | None = None
+        self._random: dict[str, Any] | None = None
+        self._lines: TextIO | None = None
+        self._started = 0.0
+        self._handlers: dict[int, Any] = {}
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._random is None:
+            torch.manual_seed(self.seed + trainer.global_rank)
+        else:
+            _set_random_state(self._random)
+        if trainer.is_global_zero:
+            self._lines = _reopen(self.folder / STEPS, trainer.global_step)
+        self._started = time.perf_counter()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._handlers[number] = signal.signal(number, self._on_signal)
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: MicroBatch[Any],
+        batch_idx: int,
+    ) -> None:
+        assert isinstance(pl_module, Objective)
+        if not batch.is_last:
+            return
+        step, rhythm = trainer.global_step, self.rhythm
+        line = self._line(step, pl_module)
+        if rhythm.is_due(rhythm.validate, step):
+            measured = self.validation.measure(pl_module)
+            line |= measured
+            pl_module.log_dict(measured, logger=False)
+        self._write(line)
+        if step % rhythm.log == 0 or "val/loss" in line:
+            for logger in trainer.loggers:
+                logger.log_metrics({k: v for k, v in line.items() if k != "samples"}, step)
+        if rhythm.is_due(rhythm.save, step) or self.stop_signal is not None:
+            self.save(trainer)
+        if self.stop_signal == signal.SIGINT:
+            raise KeyboardInterrupt
+        if self.stop_signal is not None and step < rhythm.total:
+            raise PreemptedError(f"Stopped by a signal after step {step}; the run was saved.")
+
+    def save(self, trainer: pl.Trainer) -> None:
+        """Writes the checkpoint of the step just done, then lets older ones go."""
+        place = self.folder / CHECKPOINTS
+        with disk_full_named(place):
+            trainer.save_checkpoint(path_of(place, trainer.global_step))
+            if trainer.is_global_zero:
+                retire(place, self.rhythm.keep)
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        if self._lines is not None:
+            self._lines.close()
+            self._lines = None
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._handlers.clear()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"tokens": self.tokens, "last": self.last, "random": _random_state()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.tokens, self.last = state_dict["tokens"], state_dict["last"]
+        self._random = state_dict["random"]
+
+    def _line(self, step: int, objective: Objective[Any, Any]) -> dict[str, Any]:
+        tally = objective.tally
+        self.tokens += int(objective.over_ranks(torch.tensor(tally.tokens)))
+        return {
+            "step": step,
+            **objective.report(tally.means(objective.over_ranks)),
+            "grad_norm": objective.grad_norm,
+            "lr": objective.lr,
+            "tokens": self.tokens,
+            "skipped": objective.skipped,
+            "samples": tally.digest,
+            "seconds": round(time.perf_counter() - self._started, 3),
+        }
+
+    def _write(self, line: dict[str, Any]) -> None:
+        numbers = {k: v for k, v in line.items() if k != "samples"}
+        self.last = {**self.last, **numbers}
+        if self._lines is not None:
+            with disk_full_named(self.folder / STEPS):
+                self._lines.write(json.dumps(line) + "\n")
+                self._lines.flush()
+        self.watch(numbers)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        """Lets the step in hand finish; a second Ctrl-C does not wait."""
+        if number == signal.SIGINT and self.stop_signal == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.stop_signal = number
+
+
+def _reopen(file: Path, step: int) -> TextIO:
+    """Opens the step record behind the line of `step`; what a lost attempt wrote later goes."""
+    kept: list[str] = []
+    if file.exists():
+        for line in file.read_text(encoding="utf-8").splitlines(keepends=True)[:step]:
+            if not line.endswith("\n") or json.loads(line)["step"] > step:
+                break
+            kept.append(line)
+    file.write_text("".join(kept), encoding="utf-8")
+    return file.open("a", encoding="utf-8")
+
+
+def _random_state() -> dict[str, Any]:
+    state: dict[str, Any] = {
+        "python": random.getstate(),
+        "numpy": np.random.get_state(),
+        "torch": torch.get_rng_state(),
+    }
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state_all()
+    return state
+
+
+def _set_random_state(state: Mapping[str, Any]) -> None:
+    random.setstate(state["python"])
+    np.random.set_state(state["numpy"])
+    torch.set_rng_state(state["torch"])
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state["cuda"])

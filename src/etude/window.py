@@ -1,0 +1,171 @@
+"""The loader: windows of samples, cut into micro-batches, in an order that is a pure function.
+
+A *window* is what one optimizer step sees: `trainer.global_batch` samples. It does not depend on
+the hardware; how it is cut does. Every micro-batch carries the count of its whole window, which
+makes the step exact (see `objective.py`). The loader's state is a position, so resuming is a seek.
+"""
+
+import functools
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+
+BatchT = TypeVar("BatchT")
+TRAIN, VALIDATION, ROLLOUT, SAMPLE = range(4)
+"""What randomness is for: the second word of every key."""
+
+
+def rng(seed: int, purpose: int, *key: int) -> np.random.Generator:
+    """A generator that depends on nothing but its key, such as (seed, TRAIN, epoch, sample)."""
+    return np.random.default_rng((seed, purpose, *key))
+
+
+def sample_at(seed: int, n_samples: int, position: int) -> tuple[int, int]:
+    """Returns (epoch, sample) at a position of the endless shuffled stream of samples."""
+    epoch, place = divmod(position, n_samples)
+    return epoch, int(_order(seed, n_samples, epoch)[place])
+
+
+@functools.lru_cache(maxsize=2)
+def _order(seed: int, n_samples: int, epoch: int) -> np.ndarray:
+    return rng(seed, TRAIN, epoch).permutation(n_samples)
+
+
+@dataclass
+class Window:
+    """One step's samples on this rank: what the objective made of them, and what they are."""
+
+    examples: Sequence[Any]
+    ids: Sequence[int]
+
+    @property
+    def digest(self) -> str:
+        """A short name of the samples, so that two runs can be compared step by step."""
+        return hashlib.sha256(np.asarray(self.ids, np.int64).tobytes()).hexdigest()[:12]
+
+
+class WindowSource(Protocol):
+    """Gives one window after another, and can be put where it was."""
+
+    @property
+    def windows_per_epoch(self) -> float: ...
+    def next_window(self) -> Window: ...
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+
+
+@dataclass
+class Ranks:
+    """Which share of a window belongs to this process."""
+
+    rank: int = 0
+    size: int = 1
+
+    def share(self, window: int) -> range:
+        """Places within a window of `window` samples that this rank reads."""
+        each = window // self.size
+        return range(self.rank * each, (self.rank + 1) * each)
+
+
+class EpochSource:
+    """Windows over a fixed list of samples, shuffled anew each epoch; they may straddle two."""
+
+    def __init__(
+        self,
+        samples: Sequence[Any],
+        example: Callable[[Any, np.random.Generator], Any],
+        window: int,
+        seed: int,
+        ranks: Ranks,
+    ) -> None:
+        self.samples = samples
+        self.example = example
+        self.window = window
+        self.seed = seed
+        self.ranks = ranks
+        self.windows_read = 0
+
+    @property
+    def windows_per_epoch(self) -> float:
+        """Windows in one pass over the samples."""
+        return len(self.samples) / self.window
+
+    def next_window(self) -> Window:
+        start = self.windows_read * self.window
+        self.windows_read += 1
+        places = [
+            sample_at(self.seed, len(self.samples), start + place)
+            for place in self.ranks.share(self.window)
+        ]
+        examples = [
+            self.example(self.samples[sample], rng(self.seed, TRAIN, epoch, sample))
+            for epoch, sample in places
+        ]
+        return Window(examples, [sample for _, sample in places])
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"windows_read": self.windows_read}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.windows_read = state["windows_read"]
+
+
+@dataclass
+class MicroBatch(Generic[BatchT]):
+    """A part of a window, with the count of the whole."""
+
+    batch: BatchT
+    index: int
+    """Which part, from 0."""
+    of: int
+    """How many parts the window was cut into."""
+    window_count: float
+    """The objective's count over this rank's whole window."""
+    digest: str
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the optimizer steps after this part."""
+        return self.index == self.of - 1
+
+
+class WindowLoader(Generic[BatchT]):
+    """What Lightning iterates: endless, sized (so that it never prefetches), with state."""
+
+    def __init__(
+        self,
+        source: WindowSource,
+        collate: Callable[[Sequence[Any]], BatchT],
+        count: Callable[[BatchT], float],
+        micro_batch: int,
+    ) -> None:
+        self.source = source
+        self.collate = collate
+        self.count = count
+        self.micro_batch = micro_batch
+
+    def __len__(self) -> int:
+        return 2**40
+
+    def __iter__(self) -> Iterator[MicroBatch[BatchT]]:
+        while True:
+            window = self.source.next_window()
+            batches = [self.collate(part) for part in cut(window.examples, self.micro_batch)]
+            total = sum(map(self.count, batches))
+            for index, batch in enumerate(batches):
+                yield MicroBatch(batch, index, len(batches), total, window.digest)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the source stands. Ask only between steps: the window in hand counts as read."""
+        return self.source.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.source.load_state_dict(state)
+
+
+def cut(examples: Sequence[Any], size: int) -> list[Sequence[Any]]:
+    """Cuts a list into parts of `size`; the last may be shorter."""
+    return [examples[i : i + size] for i in range(0, len(examples), size)]

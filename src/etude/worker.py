@@ -1,0 +1,196 @@
+"""Trains in a run folder: starts a run, or goes on with one. Knows nothing of Hydra.
+
+A refusal leaves nothing behind: the data is prepared and everything is built before the folder
+is made.
+"""
+
+import fcntl
+import json
+import logging
+import os
+import platform
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import lightning
+import torch
+
+from etude import config_file, hardware
+from etude.assemble import Assembled, assemble, trainer_of
+from etude.checkpoint import newest_intact
+from etude.corpus import Corpus, prepare
+from etude.errors import ConfigError, PreemptedError
+from etude.progress import ProgressBar
+from etude.resume import merged
+from etude.run_reader import CHECKPOINTS, TOKENIZER, read_run, write_model
+from etude.run_writer import Rhythm, RunWriter
+from etude.schema import ExperimentConfig
+from etude.window import Ranks
+
+SUMMARY = "summary.json"
+N_SHOWN = 3
+
+
+def start(
+    config: ExperimentConfig, experiment: str, overrides: list[str], sweep: Path | None
+) -> tuple[Path, float | None]:
+    """Trains what `config` describes; returns the run folder and its last val/loss.
+
+    Where `config.run` holds a run, goes on with it, or returns at once if it is finished.
+    """
+    _quiet()
+    with _stopping_at_once():
+        folder = _folder(config, experiment)
+        if (folder / config_file.FILE).exists():
+            with _locked(folder):
+                return folder, _go_on(config, overrides, folder)
+        _refuse_unwritable(folder)
+        config = _from_parent(config)
+        corpus = _corpus(config)
+        assembled = assemble(config, corpus, Ranks())
+        folder.mkdir(parents=True, exist_ok=True)
+        with _locked(folder):
+            corpus.tokenizer.save(folder / TOKENIZER)
+            corpus.card.save(folder)
+            config_file.save(config, folder)
+            return folder, _fit(config, corpus, assembled, folder)
+
+
+def _go_on(config: ExperimentConfig, overrides: list[str], folder: Path) -> float | None:
+    """Resumes a run with its own config, in which only its length may have changed."""
+    stored = config_file.load(folder)
+    config = merged(stored, config, overrides)
+    summary = folder / SUMMARY
+    if summary.exists() and config == stored:
+        print(f"{folder} is finished; nothing to do.")
+        return json.loads(summary.read_text(encoding="utf-8"))["metrics"].get("val/loss")
+    hardware.choose(folder).apply()
+    corpus = _corpus(config)
+    assembled = assemble(config, corpus, Ranks())
+    config_file.save(config, folder)
+    summary.unlink(missing_ok=True)
+    return _fit(config, corpus, assembled, folder)
+
+
+def _fit(
+    config: ExperimentConfig, corpus: Corpus, assembled: Assembled, folder: Path
+) -> float | None:
+    machine = hardware.choose(folder)
+    machine.apply()
+    plan, given = assembled.plan, config.trainer
+    checkpoint = newest_intact(folder / CHECKPOINTS)
+    if checkpoint is not None:
+        print(f"resuming from {checkpoint.name}", file=sys.stderr)
+    rhythm = Rhythm(plan.steps, plan.validate, plan.save, given.keep, given.log_every)
+    began = time.perf_counter()
+    with ProgressBar(plan.steps, given.log_every) as bar:
+        writer = RunWriter(folder, rhythm, assembled.validation, config.seed, bar.update)
+        trainer = trainer_of(config, plan, folder, [writer])
+        trainer.fit(assembled.objective, assembled.loader, ckpt_path=checkpoint)
+    write_model(assembled.objective.network, corpus.tokenizer, folder)
+    _show(corpus, assembled, folder)
+    summary = {
+        "metrics": writer.last,
+        "parameters": sum(p.numel() for p in assembled.objective.network.parameters()),
+        "seconds": round(time.perf_counter() - began, 1),
+        "data": corpus.card.digest,
+        "init_from": config.init_from,
+        "hardware": asdict(machine),
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "lightning": lightning.__version__,
+        },
+    }
+    text = json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
+    (folder / SUMMARY).write_text(text, encoding="utf-8")
+    return writer.last.get("val/loss")
+
+
+def _show(corpus: Corpus, assembled: Assembled, folder: Path) -> None:
+    """Prints the result beside its yardstick, and a few outputs of the network."""
+    objective = assembled.objective
+    n = min(N_SHOWN, len(corpus.val))
+    objective.eval()
+    with torch.no_grad(), objective.trainer.precision_plugin.forward_context():
+        shown = objective.show([corpus.val[i] for i in range(n)])
+    (folder / "samples.txt").write_text("\n\n".join(shown) + "\n", encoding="utf-8")
+    for text in shown:
+        print(f"---\n{text}")
+
+
+def _corpus(config: ExperimentConfig) -> Corpus:
+    tokenizer = None if config.init_from is None else read_run(config.init_from).tokenizer
+    corpus = prepare(config, tokenizer)
+    print(corpus.card)
+    return corpus
+
+
+def _from_parent(config: ExperimentConfig) -> ExperimentConfig:
+    """A run that starts from another has that one's network and tokenizer."""
+    if config.init_from is None:
+        return config
+    parent = read_run(config.init_from).config
+    return replace(config, architecture=parent.architecture, tokenizer=parent.tokenizer)
+
+
+def _folder(config: ExperimentConfig, experiment: str) -> Path:
+    if config.run is not None:
+        return Path(config.run).absolute()
+    return Path("outputs", experiment, time.strftime("%Y-%m-%d_%H-%M-%S")).absolute()
+
+
+def _refuse_unwritable(folder: Path) -> None:
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise ConfigError(
+            f"{folder} cannot be written: {there} is not a folder this user may write to.\n"
+            "  run=<folder> names another place."
+        )
+    if there == folder and any(folder.iterdir()):
+        raise ConfigError(
+            f"{folder} is not empty and holds no run.\n  run=<folder> names a new or an empty one."
+        )
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keeps a second writer out of a run folder."""
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ConfigError(
+                f"{folder} is being written by another process.\n"
+                "  Wait for it to end, or choose another folder with run=<folder>."
+            ) from error
+        yield
+
+
+@contextmanager
+def _stopping_at_once() -> Iterator[None]:
+    """Outside training there is nothing to save: SIGTERM ends the command with its own code."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise PreemptedError("Stopped by a signal before the first step; start it again.")
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _quiet() -> None:
+    """Lightning's advice is for those who write loops; ours is in the errors."""
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"lightning\.")
