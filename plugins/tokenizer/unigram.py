@@ -44,14 +44,18 @@ class UnigramConfig(TrainedTokenizerConfig):
         )
 
 
-def canonical(scores: dict[str, float]) -> list[tuple[str, float]]:
-    """The pieces with log-probabilities that do not depend on the order of the trainer's sums."""
+def canonical(scores: dict[str, float], size: int) -> list[tuple[str, float]]:
+    """Every byte and the best longer pieces, `size` in all, the most probable first.
+
+    Their log-probabilities do not depend on the order of the trainer's sums.
+    """
     lowest = round(min(scores.values()), 6)
     seen = {
         piece: lowest if len(piece) == 1 and score <= lowest + UNSEEN else round(score, 6)
         for piece, score in scores.items()
     }
-    return sorted(seen.items(), key=lambda item: (-item[1], item[0]))
+    ranked = sorted(seen.items(), key=lambda item: (len(item[0]) > 1, -item[1], item[0]))
+    return sorted(ranked[:size], key=lambda item: (-item[1], item[0]))
 
 
 @plugin(UnigramConfig)
@@ -59,9 +63,20 @@ class Unigram(TokenizerSource[UnigramConfig]):
     """Pieces are pruned from a large set by expectation maximisation."""
 
     def build(self, corpus: Callable[[], Iterator[str]]) -> Tokenizer:
-        inner = tokenizers.Tokenizer(models.Unigram())
+        special = [(token, 0.0) for token in SPECIAL_TOKENS]
+        unknown = SPECIAL_TOKENS.index("<unk>")
+        room = self.config.vocab_size - len(special)
+        pieces = canonical(self.trained(corpus()), room)
+        model = models.Unigram([*special, *pieces], unk_id=unknown)
+        inner = tokenizers.Tokenizer(model)
         inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         inner.decoder = decoders.ByteLevel()
+        return Tokenizer(inner)
+
+    def trained(self, texts: Iterator[str]) -> dict[str, float]:
+        """The log-probability of each piece, as the trainer gives it; no special tokens."""
+        inner = tokenizers.Tokenizer(models.Unigram())
+        inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         trainer = trainers.UnigramTrainer(
             vocab_size=self.config.vocab_size - len(SPECIAL_TOKENS) + 1,
             special_tokens=["<unk>"],
@@ -70,9 +85,5 @@ class Unigram(TokenizerSource[UnigramConfig]):
             max_piece_length=self.config.max_piece_bytes,
             show_progress=False,
         )
-        inner.train_from_iterator(corpus(), trainer=trainer)
-        trained = dict(json.loads(inner.to_str())["model"]["vocab"][1:])
-        special = [(token, 0.0) for token in SPECIAL_TOKENS]
-        vocabulary = [*special, *canonical(trained)]
-        inner.model = models.Unigram(vocabulary, unk_id=SPECIAL_TOKENS.index("<unk>"))
-        return Tokenizer(inner)
+        inner.train_from_iterator(texts, trainer=trainer)
+        return dict(json.loads(inner.to_str())["model"]["vocab"][1:])

@@ -1,0 +1,177 @@
+import json
+import pickle
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tokenizers
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import decoders, models, pre_tokenizers
+
+from etude.errors import CheckpointError
+from etude.plugins.tokenizer.bpe import BpeConfig
+from etude.plugins.tokenizer.byte import ByteConfig
+from etude.plugins.tokenizer.unigram import UnigramConfig
+from etude.plugins.tokenizer.wordpiece import WordpieceConfig
+from etude.registry import build
+from etude.schema import TokenizerConfig
+from etude.tokenizer import ROLES, SPECIAL_TOKENS, Tokenizer
+
+TRAINING = [
+    "The quick brown fox jumps over the lazy dog. The dog sleeps; the fox doesn't.\n",
+    "def quick(fox: int) -> int:\n    return fox * 2\n",
+    "语言模型是一种概率模型。它给出一个词序列的概率。模型很快。\n",
+] * 20
+LOSSLESS = [ByteConfig(), BpeConfig(vocab_size=500), UnigramConfig(vocab_size=500)]
+EVERY = [*LOSSLESS, WordpieceConfig(vocab_size=400)]
+texts = (
+    st.text()
+    | st.text(alphabet=st.sampled_from("<>_ \n\tabpdeos0语言é😀"))
+    | st.sampled_from(TRAINING)
+)
+
+
+def name(config: TokenizerConfig) -> str:
+    return type(config).__name__
+
+
+def corpus() -> Iterator[str]:
+    return iter(TRAINING)
+
+
+@cache
+def _trained(kind: str) -> Tokenizer:
+    return build(next(config for config in EVERY if name(config) == kind)).build(corpus)
+
+
+def trained(config: TokenizerConfig) -> Tokenizer:
+    return _trained(name(config))
+
+
+@pytest.mark.parametrize("config", EVERY, ids=name)
+def test_the_special_tokens_are_the_first_ids(config: TokenizerConfig) -> None:
+    vocab = trained(config).vocab
+    assert trained(config).pieces(range(len(SPECIAL_TOKENS))) == list(SPECIAL_TOKENS)
+    assert [getattr(vocab, role) for role in ROLES] == list(range(len(ROLES)))
+    assert vocab.sentinels == tuple(range(len(ROLES), len(SPECIAL_TOKENS)))
+    assert len(vocab.special) == len(SPECIAL_TOKENS) == 109
+
+
+@pytest.mark.parametrize("config", EVERY[1:], ids=name)
+def test_vocab_size_is_the_total_and_never_exceeded(config: TokenizerConfig) -> None:
+    assert isinstance(config, BpeConfig | UnigramConfig | WordpieceConfig)
+    assert 109 < trained(config).vocab.size <= config.vocab_size
+
+
+@pytest.mark.parametrize("config", EVERY[1:], ids=name)
+def test_a_vocabulary_too_small_is_refused_with_the_smallest_that_works(
+    config: TokenizerConfig,
+) -> None:
+    with pytest.raises(ValueError, match=r"vocab_size must be at least \d+") as refused:
+        type(config)(vocab_size=10)  # pyright: ignore[reportCallIssue]
+    smallest = int(str(refused.value).split("at least ")[1].split()[0])
+    tokenizer = build(type(config)(vocab_size=smallest)).build(corpus)  # pyright: ignore[reportCallIssue]
+    assert tokenizer.vocab.size <= smallest
+
+
+@pytest.mark.parametrize("config", LOSSLESS, ids=name)
+@settings(max_examples=100, deadline=None)
+@given(text=texts)
+def test_every_text_comes_back_as_it_was(config: TokenizerConfig, text: str) -> None:
+    tokenizer = trained(config)
+    ids = tokenizer.encode(text)
+    assert tokenizer.decode(ids) == text
+    assert not (ids == tokenizer.vocab.unk).any()
+
+
+@pytest.mark.parametrize("config", EVERY, ids=name)
+@given(text=texts, special=st.lists(st.sampled_from(SPECIAL_TOKENS), min_size=1, max_size=3))
+@settings(max_examples=50, deadline=None)
+def test_a_text_that_spells_a_special_token_is_only_text(
+    config: TokenizerConfig, text: str, special: list[str]
+) -> None:
+    tokenizer = trained(config)
+    ids = tokenizer.encode(text.join(["", *special, ""]))
+    assert not set(ids.tolist()) & (tokenizer.vocab.special - {tokenizer.vocab.unk})
+
+
+@pytest.mark.parametrize("config", EVERY, ids=name)
+def test_training_twice_gives_the_same_tokenizer(config: TokenizerConfig) -> None:
+    again: Tokenizer = build(config).build(corpus)
+    assert again.digest == trained(config).digest
+
+
+@pytest.mark.parametrize("config", EVERY, ids=name)
+def test_saved_and_pickled_tokenizers_are_the_same(config: TokenizerConfig, tmp_path: Path) -> None:
+    tokenizer = trained(config)
+    tokenizer.save(tmp_path)
+    spelled = "a <pad> b"
+    for copy in (Tokenizer.load(tmp_path), pickle.loads(pickle.dumps(tokenizer))):
+        assert copy.digest == tokenizer.digest
+        assert copy.vocab == tokenizer.vocab
+        assert np.array_equal(copy.encode(spelled), tokenizer.encode(spelled))
+
+
+@pytest.mark.parametrize("config", EVERY, ids=name)
+def test_transformers_loads_what_is_saved_with_equal_ids_and_roles(
+    config: TokenizerConfig, tmp_path: Path
+) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = trained(config)
+    tokenizer.save(tmp_path)
+    theirs = AutoTokenizer.from_pretrained(str(tmp_path))
+    for text in (*TRAINING[:3], "unseen: Ünïcödé 漢字 😀\t\0 "):
+        ids = tokenizer.encode(text).tolist()
+        assert theirs(text)["input_ids"] == ids
+        assert theirs.decode(ids, skip_special_tokens=True) == tokenizer.decode(ids)
+    for role in ("pad", "unk", "bos", "eos", "mask", "cls", "sep"):
+        assert getattr(theirs, f"{role}_token_id") == getattr(tokenizer.vocab, role)
+    assert theirs.convert_tokens_to_ids(theirs.turn_start_token) == tokenizer.vocab.turn_start
+
+
+def test_special_tokens_have_no_text() -> None:
+    tokenizer = trained(ByteConfig())
+    vocab = tokenizer.vocab
+    ids = [vocab.bos, *tokenizer.encode("a"), vocab.sentinels[3], *tokenizer.encode("b"), vocab.eos]
+    assert tokenizer.decode(ids) == "ab"
+    assert tokenizer.pieces(ids) == ["<bos>", "a", "<sentinel_3>", "b", "<eos>"]
+
+
+def test_a_model_that_finds_special_tokens_in_text_is_kept_from_it() -> None:
+    vocabulary = [("<unk>", 0.0), ("<pad>", 0.0), *((c, -1.0) for c in "▁<>adp")]
+    inner = tokenizers.Tokenizer(models.Unigram(vocabulary, unk_id=0))
+    inner.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never")
+    inner.decoder = decoders.Metaspace(prepend_scheme="never")
+    tokenizer = Tokenizer(inner)
+    assert "<pad>" in inner.encode("a<pad>d").tokens
+    assert tokenizer.pieces(tokenizer.encode("a<pad>d")) == list("a<pad>d")
+
+
+def test_roles_are_read_from_hugging_face_files_and_missing_ones_appended(tmp_path: Path) -> None:
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b"]
+    inner = tokenizers.Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, "[UNK]"))
+    inner.pre_tokenizer = pre_tokenizers.Whitespace()
+    inner.enable_truncation(1)
+    inner.save(str(tmp_path / "tokenizer.json"))
+    roles = {"pad_token": "[PAD]", "unk_token": {"content": "[UNK]"}, "cls_token": "[CLS]"}
+    (tmp_path / "special_tokens_map.json").write_text(json.dumps(roles))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"sep_token": "[SEP]"}))
+    tokenizer = Tokenizer.load(tmp_path)
+    vocab = tokenizer.vocab
+    assert (vocab.pad, vocab.unk, vocab.cls, vocab.sep) == (0, 1, 2, 3)
+    assert sorted(vocab.special - {0, 1, 2, 3}) == list(range(len(words), vocab.size))
+    assert tokenizer.encode("a b a").tolist() == [5, 6, 5]
+    tokenizer.save(tmp_path / "again")
+    assert Tokenizer.load(tmp_path / "again").vocab == vocab
+
+
+@pytest.mark.parametrize("content", [None, "{", "{}", '{"version": "1.0"}'])
+def test_a_missing_or_damaged_file_is_named(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "tokenizer.json").write_text(content)
+    with pytest.raises(CheckpointError, match=r"tokenizer\.json"):
+        Tokenizer.load(tmp_path)
