@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from etude import plugin
+from etude.batches import Ids
 from etude.capability import Capability
 from etude.functional import reference_of, sum_rows, token_log_prob
 from etude.loss import Loss
@@ -44,8 +45,8 @@ class GrpoConfig(OnPolicyConfig):
 class GrpoSample:
     """One completion, as the policy wrote it."""
 
-    prompt: list[int]
-    completion: list[int]
+    prompt: Ids
+    completion: Ids
     old_log_prob: Float[np.ndarray, " tokens"]
     advantage: float
     reward: float
@@ -118,7 +119,7 @@ class Grpo(OnPolicyObjective[GrpoConfig, GrpoBatch]):
             for fields in zip(before, written, old, advantages, rewards.tolist(), strict=True)
         ]
 
-    def _log_probs(self, pairs: Sequence[tuple[list[int], list[int]]]) -> list[np.ndarray]:
+    def _log_probs(self, pairs: Sequence[tuple[Ids, Ids]]) -> list[np.ndarray]:
         """Log-probability of each token of each completion, under the policy as it is."""
         found: list[np.ndarray] = []
         with self.acting():

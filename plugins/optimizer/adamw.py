@@ -35,7 +35,7 @@ class AdamwConfig(OptimizerConfig):
 
 @plugin(AdamwConfig)
 def adamw(config: AdamwConfig, parameters: Sequence[OptimizerParameter]) -> torch.optim.AdamW:
-    """torch's fused AdamW over two groups: matrices decay, everything else does not."""
+    """Torch's fused AdamW over two groups: matrices decay, everything else does not."""
     groups = decay_groups(parameters, config.weight_decay)
     return torch.optim.AdamW(
         groups, lr=config.lr, betas=(config.beta1, config.beta2), eps=config.eps, fused=True

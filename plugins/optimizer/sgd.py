@@ -1,7 +1,7 @@
 """Stochastic gradient descent with momentum.
 
-Sutskever et al. 2013, https://proceedings.mlr.press/v28/sutskever13.html; torch's form, in which the
-learning rate multiplies the momentum.
+Sutskever et al. 2013, https://proceedings.mlr.press/v28/sutskever13.html. Deviation, as in torch:
+the learning rate multiplies the momentum too.
 """
 
 from collections.abc import Sequence
@@ -29,6 +29,6 @@ class SgdConfig(OptimizerConfig):
 
 @plugin(SgdConfig)
 def sgd(config: SgdConfig, parameters: Sequence[OptimizerParameter]) -> torch.optim.SGD:
-    """torch's SGD over two groups: matrices decay, everything else does not."""
+    """Torch's SGD over two groups: matrices decay, everything else does not."""
     groups = decay_groups(parameters, config.weight_decay)
     return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum)

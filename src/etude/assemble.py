@@ -1,7 +1,7 @@
 """From a config to everything that trains: what a run is, on one screen."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 

@@ -1,6 +1,7 @@
 """What was learned from, on one card: counts, bad rows, and how well the tokenizer fits."""
 
 import json
+import lzma
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -12,6 +13,7 @@ from etude.tokenizer import Tokenizer
 
 SHOWN_BAD_ROWS = 20
 REPORTED_TEXTS = 256
+XZ_BYTES = 8_000_000
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class Card:
     """The first of them, as `file:line: reason`."""
     digest: str
     """Equal digests mean equal samples."""
+    xz_bits_per_byte: float | None = None
+    """Of the held-out text, compressed alone by `xz -9e`: a yardstick for val/bits_per_byte."""
 
     def save(self, folder: Path) -> None:
         """Writes data_card.json."""
@@ -66,6 +70,8 @@ class Card:
             f"tokenizer {fit.vocab_size:,} ids, {fit.bytes_per_token:.2f} bytes a token, "
             f"{fit.round_trip:.1%} of texts come back exactly, {fit.unknown:.2%} unknown",
         ]
+        if self.xz_bits_per_byte is not None:
+            lines.append(f"yardstick {self.xz_bits_per_byte:.3f} bits a byte: xz -9e on val")
         if self.n_bad:
             more = self.n_bad - len(self.bad_rows)
             lines += [f"bad rows  {self.n_bad:,}", *(f"  {row}" for row in self.bad_rows)]
@@ -86,6 +92,19 @@ def tokenizer_card(tokenizer: Tokenizer, texts: Iterable[str]) -> TokenizerCard:
         round_trip=sum(same) / max(1, len(same)),
         unknown=float((ids == tokenizer.vocab.unk).sum()) / n_tokens,
     )
+
+
+def xz_bits_per_byte(texts: Iterable[str]) -> float:
+    """Compresses the first texts, at most XZ_BYTES of them, as `xz -9e` does."""
+    compressor = lzma.LZMACompressor(preset=9 | lzma.PRESET_EXTREME)
+    before = after = 0
+    for text in texts:
+        data = text.encode()
+        before += len(data)
+        after += len(compressor.compress(data))
+        if before > XZ_BYTES:
+            break
+    return 8 * (after + len(compressor.flush())) / max(1, before)
 
 
 def _in_words(split: SplitCard) -> str:

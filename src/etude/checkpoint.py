@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ PREFIX = "step-"
 
 
 @contextmanager
-def disk_full_named(place: Path) -> Iterator[None]:
+def disk_full_named(place: Path) -> Generator[None]:
     """Turns 'no space left' into an error that says where, and that nothing was lost."""
     try:
         yield

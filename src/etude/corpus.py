@@ -13,11 +13,11 @@ import tokenizers
 from etude import documents, readers, record_file, stdlib_text, token_rows
 from etude import tokenizer as tokenizer_module
 from etude.cache import cached, code_digest, digest_of
-from etude.card import SHOWN_BAD_ROWS, Card, SplitCard, tokenizer_card
+from etude.card import SHOWN_BAD_ROWS, Card, SplitCard, tokenizer_card, xz_bits_per_byte
 from etude.contracts import DataSource, Samples
 from etude.errors import DataError
 from etude.record_file import RecordFile, read_bad_rows, texts_of, write_records
-from etude.records import Record
+from etude.records import Record, Text
 from etude.registry import build, plugin_of
 from etude.schema import DataConfig, ExperimentConfig, TextDataConfig, TokenizerConfig
 from etude.token_rows import TokenRows, write_tokens
@@ -35,6 +35,7 @@ class Corpus:
     train: Samples
     val: Samples
     card: Card
+    train_records: RecordFile
     val_records: RecordFile
 
     def val_text(self) -> Iterator[str]:
@@ -74,9 +75,10 @@ def prepare(config: ExperimentConfig, tokenizer: Tokenizer | None = None) -> Cor
         tokenizer=tokenizer_card(tokenizer, _texts(records.val)),
         n_bad=len(bad),
         bad_rows=shown,
+        xz_bits_per_byte=xz_bits_per_byte(_texts(records.val)) if records.kind is Text else None,
         digest=digest_of(records.folder.name, tokenizer.digest, asdict(config.data)),
     )
-    return Corpus(tokenizer, train, val, card, records.val)
+    return Corpus(tokenizer, train, val, card, records.train, records.val)
 
 
 def _read(config: DataConfig) -> _Records:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from etude.batches import n_tokens
-from etude.contracts import Decoding, Reward
+from etude.contracts import Decoding, Reward, Samples
 from etude.errors import NonFiniteError
 from etude.loss import Loss
 from etude.network import Network
@@ -124,7 +124,7 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
         self.tally.add(loss, n_tokens(micro.batch))
         return loss.total * (self.trainer.world_size * micro.of / max(self.tally.count, 1.0))
 
-    def source(self, samples: Sequence[Any], window: int, seed: int, ranks: Ranks) -> WindowSource:
+    def source(self, samples: Samples, window: int, seed: int, ranks: Ranks) -> WindowSource:
         """Where training windows come from: the samples, in shuffled order, epoch after epoch."""
         return EpochSource(samples, self.example, window, seed, ranks)
 

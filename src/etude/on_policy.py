@@ -5,7 +5,7 @@ them. Beside it there is one more thing to write, `rollout`.
 """
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
@@ -15,8 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from etude.batches import prompt_ids
-from etude.contracts import Decoding
+from etude.batches import Ids, prompt_ids
+from etude.contracts import Decoding, Samples
 from etude.errors import ConfigError
 from etude.generation import Ancestral, Greedy, generate
 from etude.loss import Loss
@@ -61,9 +61,10 @@ P = TypeVar("P", bound=OnPolicyConfig)
 
 @dataclass
 class PromptBatch:
-    """Held-out prompts, as they are."""
+    """Held-out prompts; plain strings, since Lightning walks through batches."""
 
-    prompts: Sequence[Prompt]
+    prompts: list[str]
+    answers: list[str | None]
 
 
 class OnPolicyObjective(Objective[P, B]):
@@ -80,22 +81,21 @@ class OnPolicyObjective(Objective[P, B]):
         """A rollout's samples are ready as they are."""
         return record
 
-    def source(
-        self, samples: Sequence[Prompt], window: int, seed: int, ranks: Ranks
-    ) -> "RolloutSource":
+    def source(self, samples: Samples, window: int, seed: int, ranks: Ranks) -> "RolloutSource":
         return RolloutSource(self, samples, window, seed, ranks)
 
     def held_out_batch(
         self, records: Sequence[Prompt], rngs: Sequence[np.random.Generator]
     ) -> PromptBatch:
-        return PromptBatch(records)
+        return PromptBatch([r.prompt for r in records], [r.answer for r in records])
 
     def evaluate(self, batch: PromptBatch) -> tuple[Loss, float]:
         """The mean reward of greedy answers to held-out prompts; the loss is its negative."""
-        rngs = [rng(self.tools.seed, VALIDATION, i) for i in range(len(batch.prompts))]
-        _, written = self.complete(batch.prompts, rngs, Greedy())
-        reward = self.score(batch.prompts, written).sum()
-        return Loss(-reward, {"reward": reward}), len(batch.prompts)
+        prompts = [Prompt(*pair) for pair in zip(batch.prompts, batch.answers, strict=True)]
+        rngs = [rng(self.tools.seed, VALIDATION, i) for i in range(len(prompts))]
+        _, written = self.complete(prompts, rngs, Greedy())
+        reward = self.score(prompts, written).sum()
+        return Loss(-reward, {"reward": reward}), len(prompts)
 
     def show(self, records: Sequence[Prompt]) -> list[str]:
         rngs = [rng(self.tools.seed, SAMPLE, i) for i in range(len(records))]
@@ -108,11 +108,11 @@ class OnPolicyObjective(Objective[P, B]):
         prompts: Sequence[Prompt],
         rngs: Sequence[np.random.Generator],
         decoding: Decoding | None = None,
-    ) -> tuple[list[list[int]], list[list[int]]]:
+    ) -> tuple[list[Ids], list[Ids]]:
         """Returns the ids of each prompt and of the policy's completion of it."""
         config, tokenizer = self.config, self.tools.tokenizer
         before = [prompt_ids(tokenizer, prompt.prompt, self.tools.seq_len) for prompt in prompts]
-        written: list[list[int]] = []
+        written: list[Ids] = []
         places = range(len(before))
         with self.acting():
             for part in cut(places, config.generation_batch):
@@ -135,7 +135,7 @@ class OnPolicyObjective(Objective[P, B]):
         return torch.tensor(scores, device=self.device, dtype=torch.float32)
 
     @contextmanager
-    def acting(self) -> Iterator[None]:
+    def acting(self) -> Generator[None]:
         """The policy as it acts: eval mode, no gradients, the precision of training."""
         was_training = self.network.training
         self.network.eval()
@@ -154,7 +154,7 @@ class RolloutSource:
     def __init__(
         self,
         objective: OnPolicyObjective[Any, Any],
-        prompts: Sequence[Prompt],
+        prompts: Samples,
         window: int,
         seed: int,
         ranks: Ranks,

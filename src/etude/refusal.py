@@ -37,10 +37,10 @@ def explain(error: Exception, overrides: Sequence[str]) -> ConfigError:
     return ConfigError(_hydra_says(str(error) or repr(error), overrides))
 
 
-def closest(name: str, among: Sequence[str], cutoff: float = 0.6) -> str:
-    """A line that offers the nearest of `among`, or nothing."""
-    near = get_close_matches(name, among, n=1, cutoff=cutoff)
-    return f"\n  Did you mean {near[0]}?" if near else ""
+def closest(name: str, among: Sequence[str], prefix: str = "") -> str:
+    """A line that offers the nearest of `among` after `prefix`, or nothing."""
+    near = get_close_matches(name, among, n=1)
+    return f"\n  Did you mean {prefix}{near[0]}?" if near else ""
 
 
 def listing(lead: str, names: Sequence[str]) -> str:
@@ -80,8 +80,7 @@ def _several(overrides: Sequence[str]) -> str:
 def _no_option(path: str, options: Sequence[str] | None) -> str:
     group, _, name = path.rpartition("/")
     known = list(options or registry.options(group))
-    near = get_close_matches(name, known, n=1)
-    hint = f"\n  Did you mean {group}={near[0]}?" if near else ""
+    hint = closest(name, known, f"{group}=")
     have = listing(f"The group {group} has", known) if known else ""
     return f"{group}={name} does not exist.{hint}{have}"
 
@@ -102,8 +101,8 @@ def _no_key(key: str, node: Container | None, overrides: Sequence[str]) -> str:
     hint = (
         (f"\n  Did you mean {same[0]}?" if len(same) == 1 else "")
         or _chooser(key, overrides)
-        or closest(key, registry.groups() if "/" in key else here, 0.7)
-        or closest(name, [f"{parent}.{item}" for item in here] if parent else [], 0.4)
+        or closest(name, here, f"{parent}." if parent else "")
+        or closest(key, registry.groups())
     )
     have = listing(f"{parent or 'An experiment'} has", here) if here else ""
     return f"{key} does not exist.{hint}{have}"

@@ -46,7 +46,7 @@ class Rhythm:
 
 
 class RunWriter(pl.Callback):
-    """Writes `steps.jsonl` and `checkpoints/`; carries random states and counters across resumes."""
+    """Writes `steps.jsonl` and `checkpoints/`; carries random states and counters over a resume."""
 
     def __init__(
         self,

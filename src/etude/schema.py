@@ -52,7 +52,7 @@ class ArchitectureConfig(PluginConfig):
     n_heads: int = 4
     """Attention heads a layer."""
     dropout: float = 0.0
-    """Probability of zeroing an element of the embeddings and of each residual branch, in [0, 1)."""
+    """Probability of zeroing each element of the embeddings and of every branch, in [0, 1)."""
 
     def __post_init__(self) -> None:
         for name in ("dim", "n_layers", "n_heads"):

@@ -103,5 +103,6 @@ def initialise(network: nn.Module, config: StackConfig) -> None:
             nn.init.normal_(
                 module.weight, std=config.init_std / math.sqrt(2 * config.n_layers if deep else 1)
             )
-        if isinstance(module, nn.Linear) and module.bias is not None:
-            nn.init.zeros_(module.bias)
+    for name, parameter in network.named_parameters():
+        if name.endswith("bias"):
+            nn.init.zeros_(parameter)

@@ -13,6 +13,8 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
+from etude.contracts import Samples
+
 BatchT = TypeVar("BatchT")
 TRAIN, VALIDATION, ROLLOUT, SAMPLE = range(4)
 """What randomness is for: the second word of every key."""
@@ -75,7 +77,7 @@ class EpochSource:
 
     def __init__(
         self,
-        samples: Sequence[Any],
+        samples: Samples,
         example: Callable[[Any, np.random.Generator], Any],
         window: int,
         seed: int,

@@ -13,12 +13,11 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import lightning
 import torch
@@ -96,7 +95,8 @@ def _fit(
         trainer = trainer_of(config, plan, folder, [writer])
         trainer.fit(assembled.objective, assembled.loader, ckpt_path=checkpoint)
     write_model(assembled.objective.network, corpus.tokenizer, folder)
-    _show(corpus, assembled, folder)
+    measured = {k: v for k, v in writer.last.items() if k.startswith("val/")}
+    _show(corpus, assembled, folder, measured)
     summary = {
         "metrics": writer.last,
         "parameters": sum(p.numel() for p in assembled.objective.network.parameters()),
@@ -115,7 +115,9 @@ def _fit(
     return writer.last.get("val/loss")
 
 
-def _show(corpus: Corpus, assembled: Assembled, folder: Path) -> None:
+def _show(
+    corpus: Corpus, assembled: Assembled, folder: Path, measured: Mapping[str, float]
+) -> None:
     """Prints the result beside its yardstick, and a few outputs of the network."""
     objective = assembled.objective
     n = min(N_SHOWN, len(corpus.val))
@@ -125,6 +127,11 @@ def _show(corpus: Corpus, assembled: Assembled, folder: Path) -> None:
     (folder / "samples.txt").write_text("\n\n".join(shown) + "\n", encoding="utf-8")
     for text in shown:
         print(f"---\n{text}")
+    print("---")
+    for name, value in measured.items():
+        print(f"{name} {value:.4f}")
+    if corpus.card.xz_bits_per_byte is not None and "val/bits_per_byte" in measured:
+        print(f"xz -9e on the same text: {corpus.card.xz_bits_per_byte:.4f} bits a byte")
 
 
 def _corpus(config: ExperimentConfig) -> Corpus:
@@ -162,7 +169,7 @@ def _refuse_unwritable(folder: Path) -> None:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def _locked(folder: Path) -> Generator[None]:
     """Keeps a second writer out of a run folder."""
     with (folder / ".lock").open("w") as lock:
         try:
@@ -176,7 +183,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _stopping_at_once() -> Iterator[None]:
+def _stopping_at_once() -> Generator[None]:
     """Outside training there is nothing to save: SIGTERM ends the command with its own code."""
 
     def stop(number: int, frame: FrameType | None) -> None:

@@ -23,5 +23,5 @@ class RmsnormConfig(NormConfig):
 
 @plugin(RmsnormConfig)
 def rmsnorm(config: RmsnormConfig, parts: Parts) -> nn.RMSNorm:
-    """x / rms(x) * scale."""
+    """X / rms(x) * scale."""
     return nn.RMSNorm(parts.dim, config.eps)

@@ -1,8 +1,8 @@
 """T5 span corruption: spans give way to sentinels, the target spells out what stood there.
 
-Raffel et al. 2019 (T5), https://arxiv.org/abs/1910.10683, section 3.3; the segmentation is that of
-`t5/data/preprocessors.py` (random_spans_noise_mask): spans alternate, a kept one first, so the first
-token is never noise and the last always is, and no final sentinel follows.
+Raffel et al. 2019 (T5), https://arxiv.org/abs/1910.10683, section 3.3, with the segmentation of
+random_spans_noise_mask in `t5/data/preprocessors.py`: spans alternate, a kept one first, so the
+first token is never noise and the last always is, and no final sentinel follows.
 Deviations: sentinels are reserved ids in ascending order; the number of spans is also held
 below the number of kept tokens, which the original does not guard.
 """

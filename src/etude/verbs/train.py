@@ -28,6 +28,7 @@ def main(arguments: list[str]) -> int:
     """Runs the verb; returns the exit code."""
     line = prepare(arguments)
     if line.inquiry:
+        composition.check_names(VERB, line.overrides)
         composition.run_hydra(VERB, line, _never)
         return 0
     composition.refuse_inert(line)
@@ -107,7 +108,8 @@ def _check_jobs(overrides: tuple[str, ...]) -> Path:
         try:
             run = _validated(composed).run
         except ConfigError as error:
-            raise type(error)(f"job {number} ({' '.join(job)}): {error}") from error
+            own = " ".join(item for item in job if not all(item in other for other in jobs))
+            raise type(error)(f"job {number} ({own}): {error}") from error
         names.add(_experiment(composed))
     name = names.pop() if len(names) == 1 else "sweep"
     return Path(run or f"outputs/{name}/{time.strftime('%Y-%m-%d_%H-%M-%S')}").resolve()
