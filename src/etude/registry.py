@@ -132,7 +132,8 @@ def find(address: str) -> Path:
     group, _, name = address.rpartition("/")
     if not found:
         raise ConfigError(
-            f"{group}={name} does not exist.\n  The group {group} has: {', '.join(options(group))}."
+            f"{group}={name} does not exist.\n"
+            f"  The group {group} has: {', '.join(options(group)) or 'no plugin'}."
         )
     if len(found) > 1:
         raise ConfigError(

@@ -8,6 +8,8 @@ from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 
+from etude.errors import ConfigError
+
 VARIABLE = "ETUDE_PLUGINS"
 
 
@@ -32,13 +34,16 @@ def _named() -> list[Path]:
     named = [
         Path(entry).resolve() for entry in os.environ.get(VARIABLE, "").split(os.pathsep) if entry
     ]
+    for folder in named:
+        if not folder.is_dir():
+            raise ConfigError(f"${VARIABLE} names {folder}, which is no folder.")
     if named:
         os.environ[VARIABLE] = os.pathsep.join(str(folder) for folder in named)
     return named
 
 
 def folders() -> list[str]:
-    """Every plugin folder that exists, once, in order of precedence-free search."""
+    """Every plugin folder that exists, once. Two files at one address are refused when found."""
     places = [_shipped(), *_installed(), *_named(), Path("plugins")]
     return list(dict.fromkeys(str(place.resolve()) for place in places if place.is_dir()))
 
