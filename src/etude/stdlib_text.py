@@ -12,6 +12,7 @@ import tokenize
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 SKIPPED = {"site-packages", "dist-packages", "test", "tests", "idlelib", "pydoc_data"}
@@ -59,8 +60,9 @@ def sources() -> Iterator[tuple[str, str]]:
             yield ".".join(place.parts).removesuffix(".__init__"), text
 
 
-def docstrings() -> list[Docstring]:
-    """Every docstring of the standard library once, sorted."""
+@cache
+def docstrings() -> tuple[Docstring, ...]:
+    """Every docstring of the standard library once, sorted; walking it takes seconds."""
     found: dict[str, str] = {}
     for module, text in sources():
         with warnings.catch_warnings():
@@ -71,7 +73,7 @@ def docstrings() -> list[Docstring]:
                 continue
         for name, docstring in _docstrings_below(tree, module):
             found.setdefault(docstring, name)
-    return sorted(Docstring(text, name) for text, name in found.items())
+    return tuple(sorted(Docstring(text, name) for text, name in found.items()))
 
 
 def summaries() -> list[Summary]:

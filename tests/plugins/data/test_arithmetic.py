@@ -1,0 +1,37 @@
+import pytest
+
+from etude.plugins.data.arithmetic import ArithmeticConfig
+from etude.registry import build
+
+
+def test_every_answer_is_right_and_no_problem_occurs_twice() -> None:
+    config = ArithmeticConfig(digits=2, operators="+-*", n_problems=2000)
+    records = list(build(config).records())
+    assert len({record.prompt for record in records}) == 2000
+    for record in records:
+        assert int(record.answer) == eval(record.prompt.removesuffix("="))
+
+
+def test_all_problems_there_are_can_be_asked_for() -> None:
+    records = list(build(ArithmeticConfig(digits=1, n_problems=200)).records())
+    expected = {f"{a} {sign} {b} =" for a in range(10) for b in range(10) for sign in "+-"}
+    assert {record.prompt for record in records} == expected
+
+
+def test_the_seed_alone_decides_which() -> None:
+    one, same, other = (
+        list(build(ArithmeticConfig(n_problems=50, problem_seed=seed)).records())
+        for seed in (1, 1, 2)
+    )
+    assert one == same != other
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("digits", 0), ("operators", "/"), ("operators", "++"), ("operators", ""), ("n_problems", 1)],
+)
+def test_what_cannot_be_is_refused_by_key_and_value(key: str, value: int | str) -> None:
+    with pytest.raises(ValueError, match=f"{key} must be .* got {value!r}".replace("+", r"\+")):
+        ArithmeticConfig(**{key: value})
+    with pytest.raises(ValueError, match="n_problems must be 2 to 200 "):
+        ArithmeticConfig(digits=1, n_problems=201)

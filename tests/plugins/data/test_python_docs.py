@@ -1,0 +1,49 @@
+from itertools import pairwise
+
+import pytest
+
+from etude import stdlib_text
+from etude.plugins.data.docs_pairs import DocsPairsConfig
+from etude.plugins.data.docs_preferences import DocsPreferencesConfig
+from etude.plugins.data.python_docs import PythonDocsConfig
+from etude.registry import build
+
+
+def test_there_is_enough_text_and_each_once() -> None:
+    texts = [record.text for record in build(PythonDocsConfig()).records()]
+    assert len(texts) == len(set(texts)) > 5000
+    assert sum(map(len, texts)) > 1_000_000
+    assert all(text.strip() for text in texts)
+
+
+def test_neighbours_are_not_sorted() -> None:
+    texts = [record.text for record in build(PythonDocsConfig()).records()]
+    rising = sum(a < b for a, b in pairwise(texts)) / len(texts)
+    assert rising == pytest.approx(0.5, abs=0.05)
+
+
+def test_it_works_without_the_language_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = stdlib_text.fingerprint()
+    assert len(stdlib_text.topics()) > 50
+    monkeypatch.setattr(stdlib_text.importlib.util, "find_spec", lambda name: None)
+    assert stdlib_text.topics() == {}
+    assert stdlib_text.fingerprint() != before
+
+
+def test_docstrings_are_named_by_where_they_stand() -> None:
+    names = {docstring.name for docstring in stdlib_text.docstrings()}
+    assert {"json", "json.decoder.JSONDecoder", "json.decoder.JSONDecoder.decode"} <= names
+    assert not any(name.startswith(("test.", "idlelib")) for name in names)
+
+
+def test_a_request_never_holds_its_answer_and_a_pair_prefers_something() -> None:
+    pairs = list(build(DocsPairsConfig()).records())
+    preferences = list(build(DocsPreferencesConfig()).records())
+    assert len(pairs) > 1000
+    assert len({pair.source for pair in pairs}) == len(pairs)
+    lines = {pair.source: pair.target for pair in pairs}
+    for preference in preferences:
+        assert preference.chosen == lines[preference.prompt] != preference.rejected
+    rejected = sorted(len(preference.rejected) for preference in preferences)
+    chosen = sorted(len(preference.chosen) for preference in preferences)
+    assert sum(rejected) == pytest.approx(sum(chosen), rel=0.01)

@@ -1,0 +1,27 @@
+from collections.abc import Iterator
+
+from etude.plugins.tokenizer.bpe import BpeConfig
+from etude.registry import build
+from etude.tokenizer import SMALLEST_OF_BYTES
+
+
+def corpus() -> Iterator[str]:
+    return iter(["low lower lowest", "low low"] * 5)
+
+
+def test_the_most_frequent_pair_is_merged_first() -> None:
+    tokenizer = build(BpeConfig(vocab_size=SMALLEST_OF_BYTES + 2)).build(corpus)
+    assert tokenizer.pieces(tokenizer.encode("low")) == ["low"]
+    assert tokenizer.pieces(tokenizer.encode("lot")) == ["lo", "t"]
+
+
+def test_a_pair_must_be_frequent_enough() -> None:
+    config = BpeConfig(vocab_size=1000, min_frequency=11)
+    tokenizer = build(config).build(corpus)
+    assert tokenizer.pieces(tokenizer.encode("lowest")) == ["low", "e", "s", "t"]
+    assert tokenizer.vocab.size < 1000
+
+
+def test_no_token_crosses_a_word() -> None:
+    tokenizer = build(BpeConfig(vocab_size=1000)).build(lambda: iter(["a b a b"] * 50))
+    assert tokenizer.pieces(tokenizer.encode("a b a")) == ["a", " b", " a"]

@@ -1,0 +1,14 @@
+from etude.plugins.tokenizer.byte import ByteConfig, byte_characters
+from etude.registry import build
+from etude.tokenizer import BYTE_ALPHABET, SMALLEST_OF_BYTES, SPECIAL_TOKENS
+
+
+def test_the_id_of_a_byte_is_its_value_after_the_special_tokens() -> None:
+    tokenizer = build(ByteConfig()).build(lambda: iter(()))
+    text = "".join(map(chr, range(0x250))) + "语😀"
+    assert (tokenizer.encode(text) - len(SPECIAL_TOKENS)).tolist() == list(text.encode())
+    assert tokenizer.vocab.size == SMALLEST_OF_BYTES == 365
+
+
+def test_bytes_are_written_as_the_library_writes_them() -> None:
+    assert tuple(sorted(byte_characters())) == BYTE_ALPHABET
