@@ -81,7 +81,7 @@ def load(folder: Path) -> ExperimentConfig:
     try:
         cfg.merge_with(_escaped(values))
     except OmegaConfBaseException as error:
-        raise ConfigError(f"{file}: {error.full_key}: {error.msg}") from error
+        raise ConfigError(f"{file}: {error.full_key}: {_first_line(error)}.") from error
     return typed(cfg)
 
 
@@ -126,7 +126,7 @@ def _value(node: DictConfig, name: str, path: str) -> Any:  # of whatever type t
     try:
         value = node[name]
     except OmegaConfBaseException as error:
-        raise ConfigError(f"{path}: {error.msg}") from error
+        raise ConfigError(f"{path}: {_first_line(error)}.") from error
     return _checked(value, path)
 
 
@@ -173,6 +173,10 @@ def _escaped(value: Any) -> Any:  # a saved value is a value, never an interpola
     if isinstance(value, str):
         return re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", value)
     return value
+
+
+def _first_line(error: OmegaConfBaseException) -> str:
+    return (error.msg or str(error)).partition("\n")[0]
 
 
 def _join(path: str, key: object) -> str:

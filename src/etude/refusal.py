@@ -8,6 +8,7 @@ from textwrap import fill
 from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import Container, DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from yaml import MarkedYAMLError
 
 from etude import registry
 from etude.describe import describe, presets
@@ -34,6 +35,9 @@ def explain(error: Exception, overrides: Sequence[str]) -> ConfigError:
             return ConfigError(_no_key(cause.full_key, cause.parent_node, overrides) + place)
         if isinstance(cause, OmegaConfBaseException) and cause.full_key:
             return ConfigError(_bad_value(cause) + place)
+        if isinstance(cause, MarkedYAMLError) and cause.problem_mark:
+            mark = cause.problem_mark
+            return ConfigError(f"{mark.name}:{mark.line + 1} is not YAML: {cause.problem}.")
     return ConfigError(_hydra_says(str(error) or repr(error), overrides))
 
 
@@ -102,7 +106,7 @@ def _no_key(key: str, node: Container | None, overrides: Sequence[str]) -> str:
         (f"\n  Did you mean {same[0]}?" if len(same) == 1 else "")
         or _chooser(key, overrides)
         or closest(name, here, f"{parent}." if parent else "")
-        or closest(key, registry.groups())
+        or closest(key, [] if parent else registry.groups())
     )
     have = listing(f"{parent or 'An experiment'} has", here) if here else ""
     return f"{key} does not exist.{hint}{have}"

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from conftest import CHOICES
+from toys import CHOICES
 
 from etude.cli import main
 from etude.errors import DataError, PreemptedError
@@ -110,6 +110,32 @@ def test_a_mistake_is_one_page_on_stderr_that_says_what_would_work(
     assert not out
     assert "Traceback" not in err
     assert len(err.splitlines()) <= 25
+    assert not worker.started
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        ("objective:\n  betta: 3\n", "objective.betta does not exist."),
+        ("objective:\n  _target_: os.system\n", "objective._target_ does not exist."),
+        ("trainer:\n  max_steps: lots\n", "trainer.max_steps must be a whole number, got lots."),
+        ("trainer:\n  max_steps: ${seeds}\n", "Interpolation key 'seeds' not found"),
+        ("trainer: {: 3\n", "toy_wrong.yaml:2 is not YAML"),
+        ("defaults:\n  - override /objective: clmm\n", "Did you mean objective=clm?"),
+    ],
+)
+def test_a_mistake_in_a_recipe_is_refused_like_one_on_the_command_line(
+    recipe: str, message: str, worker: Worker, toys: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = toys / "conf/experiment/toy_wrong.yaml"
+    file.write_text(f"# @package _global_\n{recipe}")
+    choices = [choice for choice in CHOICES if "clmm" not in recipe or "objective" not in choice]
+    try:
+        assert main(["train", *choices, "experiment=toy_wrong"]) == 2
+    finally:
+        file.unlink()
+    err = capsys.readouterr().err
+    assert message in err
     assert not worker.started
 
 

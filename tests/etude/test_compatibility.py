@@ -1,7 +1,7 @@
 """What does not fit together is refused before anything is built, with what would fit."""
 
 import pytest
-from conftest import CHOICES
+from toys import CHOICES
 
 from etude.compatibility import check
 from etude.composition import compose

@@ -6,10 +6,10 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from conftest import CHOICES, write_plugin
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
+from toys import CHOICES, write_plugin
 
 import etude.plugins
 from etude.composition import compose

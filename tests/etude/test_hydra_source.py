@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import CHOICES
 from omegaconf import OmegaConf
+from toys import CHOICES
 
 from etude.composition import Composition, check_names, compose
 from etude.errors import ConfigError
