@@ -1,6 +1,6 @@
 """Weights & Biases: online with credentials, offline without, and never in the way of a run.
 
-https://docs.wandb.ai. Offline runs stand in the run folder; `wandb sync <folder>/wandb/*` sends them.
+https://docs.wandb.ai. An offline run stands in the run folder; `wandb sync` sends it later.
 """
 
 import hashlib

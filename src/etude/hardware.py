@@ -43,7 +43,8 @@ def probe(size: int = 512, rounds: int = 7) -> Hardware:
     """Times and checks both routes of a matrix product.
 
     On some CPUs "medium" reaches oneDNN's fp32 kernels, twice as fast and as exact; on others it
-    means bf16. It is taken only if its error is that of fp32 and it is at least 5 % faster.
+    means bf16, a thousand times coarser. It is taken only if its error is that of fp32 summed in
+    another order, and it is at least 5 % faster.
     """
     generator = torch.Generator().manual_seed(0)
     a, b = (torch.randn(size, size, generator=generator) for _ in range(2))
@@ -60,7 +61,7 @@ def probe(size: int = 512, rounds: int = 7) -> Hardware:
             errors[route] = float((product - exact).abs().max())
     torch.set_float32_matmul_precision(before)
     speedup = statistics.median(seconds["highest"]) / statistics.median(seconds["medium"])
-    taken = errors["medium"] <= 2 * errors["highest"] and speedup > 1.05
+    taken = errors["medium"] <= 8 * errors["highest"] and speedup > 1.05
     return Hardware(
         "medium" if taken else "highest", torch.get_num_threads(), speedup if taken else 1.0
     )
@@ -68,9 +69,10 @@ def probe(size: int = 512, rounds: int = 7) -> Hardware:
 
 def keep_memory() -> None:
     """Asks glibc to keep freed pages: fresh ones fill at an eighth of the speed of kept ones."""
-    libc = ctypes.CDLL(None)
-    if not hasattr(libc, "mallopt"):  # not glibc: macOS, musl
-        return
     trim_threshold, mmap_max = -1, -4
-    libc.mallopt(mmap_max, 0)
-    libc.mallopt(trim_threshold, 2**31 - 1)
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except AttributeError:  # not glibc: macOS, musl
+        return
+    mallopt(mmap_max, 0)
+    mallopt(trim_threshold, 2**31 - 1)

@@ -1,11 +1,11 @@
 """Held-out samples, measured: exact sums over all ranks, and no trace left in the training run."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from etude.contracts import Samples
 from etude.objective import Objective, Tally
 from etude.window import VALIDATION, Ranks, cut, rng
 
@@ -14,7 +14,7 @@ from etude.window import VALIDATION, Ranks, cut, rng
 class Validation:
     """What is validated on, and in what portions."""
 
-    samples: Sequence[Any]
+    samples: Samples
     n_samples: int
     batch: int
     seed: int
