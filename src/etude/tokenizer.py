@@ -53,7 +53,7 @@ class Tokenizer:
         special = (*self._roles.values(), *self._sentinels)
         tokens = [tokenizers.AddedToken(literal, normalized=False) for literal in special]
         inner.add_special_tokens(tokens)  # pyright: ignore[reportUnknownMemberType] -- bare list
-        inner.encode_special_tokens = False
+        inner.encode_special_tokens = True
         inner.no_padding()
         inner.no_truncation()
         self._spelled = re.compile("|".join(re.escape(literal) for literal in special))

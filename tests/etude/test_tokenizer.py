@@ -98,6 +98,18 @@ def test_a_text_that_spells_a_special_token_is_only_text(
     assert not set(ids.tolist()) & (tokenizer.vocab.special - {tokenizer.vocab.unk})
 
 
+@pytest.mark.parametrize("config", LOSSLESS, ids=name)
+@pytest.mark.parametrize("special", SPECIAL_TOKENS[:12])
+def test_a_special_token_spelled_in_a_text_comes_back_as_text(
+    config: TokenizerConfig, special: str
+) -> None:
+    tokenizer = trained(config)
+    text = f" a{special} {special}语{special}{special}"
+    ids = tokenizer.encode(text)
+    assert tokenizer.decode(ids) == text
+    assert not set(ids.tolist()) & tokenizer.vocab.special
+
+
 @pytest.mark.parametrize("config", EVERY, ids=name)
 def test_training_twice_gives_the_same_tokenizer(config: TokenizerConfig) -> None:
     again: Tokenizer = build(config).build(corpus)
