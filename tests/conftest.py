@@ -1,10 +1,15 @@
-"""What every test shares: a cache of its own, so that nothing outside the test run is touched."""
+"""What every test shares: a cache of its own, one thread, and shapes that are checked as they run."""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from jaxtyping import install_import_hook
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: digests depend on it
+SHAPED = ("batches", "functional", "generation", "loss", "network", "on_policy", "plugins", "stack")
+install_import_hook([f"etude.{name}" for name in SHAPED], "beartype.beartype")
 
 
 @pytest.fixture(scope="session", autouse=True)
