@@ -1,0 +1,26 @@
+# Each target sets up .venv if it is missing; `constraints.txt` pins what was tested.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: train test fast check proof bench docs
+
+$(BIN)/etude: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@
+
+train: $(BIN)/etude
+	$(BIN)/etude train
+
+test: $(BIN)/etude
+	$(BIN)/python -m pytest -n 2
+
+fast: $(BIN)/etude
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+check: $(BIN)/etude
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
