@@ -44,21 +44,20 @@ def write_folder(
     folder: Path, fill: Callable[[Path], None], facts: Mapping[str, Any] | None = None
 ) -> None:
     """Makes `folder` whole or not at all: `fill` writes beside it, a manifest seals it."""
-    beside = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    shutil.rmtree(beside, ignore_errors=True)
+    beside = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(beside, ignore_errors=True)  # of a process that was killed
     with disk_full_named(folder):
         beside.mkdir(parents=True)
         try:
             fill(beside)
             files = sorted(path for path in beside.rglob("*") if path.is_file())
             entries = {str(path.relative_to(beside)): _entry(path) for path in files}
-            manifest = {"files": entries, **(facts or {})}
+            manifest: dict[str, Any] = {"files": entries, "facts": dict(facts or {})}
+            manifest["sha256"] = _seal(manifest)
             (beside / MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
             for path in (*files, beside / MANIFEST, beside):
                 _sync(path)
-            if folder.exists():
-                shutil.rmtree(folder)
-            beside.rename(folder)
+            _put(beside, folder)
             _sync(folder.parent)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
@@ -71,6 +70,8 @@ def fault_of(folder: Path) -> str | None:
     """Says what is wrong with a sealed folder; None if every byte is as it was written."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        if manifest.pop("sha256") != _seal(manifest):
+            return f"its {MANIFEST} has changed since it was written"
         for name, entry in manifest["files"].items():
             path = folder / name
             if not path.is_file():
@@ -113,9 +114,13 @@ def newest_intact(folder: Path) -> Path | None:
     return None
 
 
-def retire(folder: Path, keep: int) -> None:
-    """Removes all but the newest `keep` checkpoints."""
-    for path in checkpoints(folder)[keep:]:
+def retire(newest: Path, keep: int) -> None:
+    """Leaves `keep` checkpoints up to the one just written.
+
+    Those of later steps are damaged: the run went on from before them.
+    """
+    found = checkpoints(newest.parent)
+    for path in {*found} - {*[path for path in found if path.name <= newest.name][:keep]}:
         shutil.rmtree(path)
 
 
@@ -142,6 +147,25 @@ class TreeCheckpointIO(CheckpointIO):
 
     def remove_checkpoint(self, path: Any) -> None:
         shutil.rmtree(path)
+
+
+def _put(beside: Path, folder: Path) -> None:
+    """Renames `beside` to `folder`; what was there goes only once the new one stands."""
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    try:
+        beside.rename(folder)
+    except OSError:
+        if old.exists():
+            old.rename(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _seal(manifest: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
 def _entry(path: Path) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from etude.errors import CheckpointError, ConfigError
 from etude.registry import find, plugin_of
 from etude.registry import load as load_plugin
 from etude.schema import ExperimentConfig, PluginConfig
+from etude.whole_file import write_whole
 
 FILE = "config.yaml"
 Table: TypeAlias = dict[str, Any]  # of values of any type
@@ -57,7 +58,7 @@ def save(config: ExperimentConfig, folder: Path) -> Path:
         {"plugins": plugins, "values": values}, allow_unicode=readable, sort_keys=False
     )
     file = folder / FILE
-    file.write_text(text, encoding="utf-8")
+    write_whole(file, text)
     return file
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import torch
 
+from etude.whole_file import write_whole
+
 FILE = "hardware.json"
 
 
@@ -35,7 +37,7 @@ def choose(folder: Path) -> Hardware:
     if file.exists():
         return Hardware(**json.loads(file.read_text(encoding="utf-8")))
     hardware = probe()
-    file.write_text(json.dumps(asdict(hardware), indent=2) + "\n", encoding="utf-8")
+    write_whole(file, json.dumps(asdict(hardware), indent=2) + "\n")
     return hardware
 
 

@@ -132,6 +132,12 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
         """Sums a tensor over the data-parallel processes."""
         return self.trainer.strategy.reduce(value.to(self.device), reduce_op="sum")
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["skipped"] = self.skipped
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.skipped = checkpoint["skipped"]
+
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         optimizer, factor = self.tools.optimizer(self)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)

@@ -5,11 +5,13 @@ save. So a checkpoint always stands behind a finished line, and a resumed run re
 """
 
 import json
+import os
 import random
 import signal
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO
@@ -112,11 +114,22 @@ class RunWriter(pl.Callback):
         """Writes the checkpoint of the step just done, then lets older ones go."""
         place = self.folder / CHECKPOINTS
         with disk_full_named(place):
-            trainer.save_checkpoint(path_of(place, trainer.global_step))
+            if self._lines is not None:
+                os.fsync(self._lines.fileno())
+            path = path_of(place, trainer.global_step)
+            trainer.save_checkpoint(path)
             if trainer.is_global_zero:
-                retire(place, self.rhythm.keep)
+                retire(path, self.rhythm.keep)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        self._close()
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        self._close()
+
+    def _close(self) -> None:
         if self._lines is not None:
             self._lines.close()
             self._lines = None
@@ -163,13 +176,10 @@ class RunWriter(pl.Callback):
 
 def _reopen(file: Path, step: int) -> TextIO:
     """Opens the step record behind the line of `step`; what a lost attempt wrote later goes."""
-    kept: list[str] = []
     if file.exists():
-        for line in file.read_text(encoding="utf-8").splitlines(keepends=True)[:step]:
-            if not line.endswith("\n") or json.loads(line)["step"] > step:
-                break
-            kept.append(line)
-    file.write_text("".join(kept), encoding="utf-8")
+        with file.open("rb") as lines:
+            kept = sum(map(len, islice(lines, step)))
+        os.truncate(file, kept)
     return file.open("a", encoding="utf-8")
 
 

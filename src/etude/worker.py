@@ -32,9 +32,10 @@ from etude.resume import merged
 from etude.run_reader import CHECKPOINTS, TOKENIZER, read_run, write_model
 from etude.run_writer import Rhythm, RunWriter
 from etude.schema import ExperimentConfig
+from etude.whole_file import write_whole
 from etude.window import Ranks
 
-SUMMARY = "summary.json"
+SUMMARY, LOCK = "summary.json", ".lock"
 N_SHOWN = 3
 
 
@@ -50,7 +51,7 @@ def start(
         folder = _folder(config, experiment)
         if (folder / config_file.FILE).exists():
             with _locked(folder):
-                return folder, _go_on(config, overrides, folder)
+                return folder, _go_on(_from_parent(config), overrides, folder)
         _refuse_unwritable(folder)
         config = _from_parent(config)
         corpus = _corpus(config)
@@ -111,7 +112,7 @@ def _fit(
         },
     }
     text = json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
-    (folder / SUMMARY).write_text(text, encoding="utf-8")
+    write_whole(folder / SUMMARY, text)
     return writer.last.get("val/loss")
 
 
@@ -162,7 +163,7 @@ def _refuse_unwritable(folder: Path) -> None:
             f"{folder} cannot be written: {there} is not a folder this user may write to.\n"
             "  run=<folder> names another place."
         )
-    if there == folder and any(folder.iterdir()):
+    if there == folder and any(folder.iterdir()) and not (folder / LOCK).exists():
         raise ConfigError(
             f"{folder} is not empty and holds no run.\n  run=<folder> names a new or an empty one."
         )
@@ -171,7 +172,7 @@ def _refuse_unwritable(folder: Path) -> None:
 @contextmanager
 def _locked(folder: Path) -> Generator[None]:
     """Keeps a second writer out of a run folder."""
-    with (folder / ".lock").open("w") as lock:
+    with (folder / LOCK).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
