@@ -36,10 +36,9 @@ def read_tree(folder: Path) -> Any:
     """Returns the tree that was written. Raises CheckpointError when it cannot be read."""
     try:
         tensors = load_file(folder / TENSORS)
-        encoded = json.loads((folder / TREE).read_text(encoding="utf-8"))
-    except (OSError, ValueError, SafetensorError) as error:
+        return _decode(json.loads((folder / TREE).read_text(encoding="utf-8")), tensors)
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise CheckpointError(f"{folder} cannot be read: {error}") from error
-    return _decode(encoded, tensors)
 
 
 class _Writer:
@@ -55,7 +54,7 @@ class _Writer:
         if isinstance(node, Tensor):
             return {"$tensor": self._name(node, path)}
         if isinstance(node, np.ndarray):
-            return {"$array": self._name(torch.from_numpy(np.ascontiguousarray(node)), path)}
+            return {"$array": self._name(torch.from_numpy(node.copy(order="C")), path)}
         if isinstance(node, tuple):
             return {"$tuple": [self.encode(v, f"{path}/{i}") for i, v in enumerate(node)]}
         if isinstance(node, list):
@@ -73,8 +72,12 @@ class _Writer:
         shape = (tensor.shape, tensor.stride(), tensor.dtype)
         key = (tensor.data_ptr(), *shape) if tensor.numel() else (path, *shape)
         if key not in self._names:
+            while path in self.tensors:  # "a/b" is a key of its own, or b under a; 1 or "1"
+                path += "'"
             self._names[key] = path
-            self.tensors[path] = tensor.detach().cpu().contiguous()
+            held = tensor.detach().cpu().contiguous()
+            whole = held.untyped_storage().nbytes() == held.nbytes
+            self.tensors[path] = held if whole else held.clone()
         return self._names[key]
 
 
