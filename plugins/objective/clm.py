@@ -55,8 +55,9 @@ class Clm(Objective[ClmConfig, TextBatch]):
         return record
 
     def collate(self, examples: Sequence[TokenRow]) -> TextBatch:
-        vocab = self.tools.tokenizer.vocab
-        return next_token_batch(examples, vocab.pad, vocab.bos, confine=self.tools.confine)
+        return next_token_batch(
+            examples, self.tools.tokenizer.vocab.pad, confine=self.tools.confine
+        )
 
     def count(self, batch: TextBatch) -> float:
         return float(batch.targets.where.sum())
@@ -76,10 +77,15 @@ class Clm(Objective[ClmConfig, TextBatch]):
         }
 
     def show(self, records: Sequence[TokenRow]) -> list[str]:
-        starts = [row.tokens[:32].tolist() for row in records]
+        room = self.tools.seq_len  # the network may have no positions beyond it
+        starts = [row.tokens[: min(32, room // 2)].tolist() for row in records]
         rngs = [rng(self.tools.seed, SAMPLE, i) for i in range(len(starts))]
         more = generate(
-            self.network, starts, max_new_tokens=96, decoding=self.tools.decoding, rngs=rngs
+            self.network,
+            starts,
+            max_new_tokens=min(96, room - room // 2),
+            decoding=self.tools.decoding,
+            rngs=rngs,
         )
         decode = self.tools.tokenizer.decode
         return [f"{decode(s)} [...] {decode(m)}" for s, m in zip(starts, more, strict=True)]

@@ -69,7 +69,7 @@ class Dpo(Objective[DpoConfig, PreferenceBatch]):
         return preference_batch(examples, self.network)
 
     def count(self, batch: PreferenceBatch) -> float:
-        return len(batch.chosen.ids)
+        return float(len(batch.chosen.ids))
 
     def loss(self, batch: PreferenceBatch) -> Loss:
         policy = log_odds(self.network, batch)

@@ -24,7 +24,7 @@ from etude.objective import Tools
 from etude.on_policy import OnPolicyConfig, OnPolicyObjective
 from etude.records import Prompt
 from etude.schema import require
-from etude.window import cut
+from etude.window import cut, rng
 
 
 @dataclass
@@ -109,7 +109,7 @@ class Grpo(OnPolicyObjective[GrpoConfig, GrpoBatch]):
         """Samples, scores and remembers how likely each token was."""
         group = self.config.group_size
         repeated = [prompt for prompt in prompts for _ in range(group)]
-        rngs = [np.random.default_rng((*key, i)) for key in keys for i in range(group)]
+        rngs = [rng(*key, i) for key in keys for i in range(group)]
         before, written = self.complete(repeated, rngs)
         rewards = self.score(repeated, written)
         advantages = group_advantages(rewards.unflatten(0, (-1, group))).flatten().tolist()
@@ -138,7 +138,7 @@ class Grpo(OnPolicyObjective[GrpoConfig, GrpoBatch]):
         )
 
     def count(self, batch: GrpoBatch) -> float:
-        return len(batch.reward)
+        return float(len(batch.reward))
 
     def loss(self, batch: GrpoBatch) -> Loss:
         where, temperature = batch.targets.where, self.config.temperature

@@ -57,7 +57,9 @@ class Seq2seq(Objective[Seq2seqConfig, TextBatch]):
         vocab = self.tools.tokenizer.vocab
         text = record.tokens[~np.isin(record.tokens, list(vocab.special))]
         source, target = self.corrupt(text, rng)
-        return DenoisingExample([*source, vocab.eos], [*target, vocab.eos], record.n_bytes)
+        return DenoisingExample(
+            [*source.tolist(), vocab.eos], [*target.tolist(), vocab.eos], record.n_bytes
+        )
 
     def collate(self, examples: Sequence[DenoisingExample]) -> TextBatch:
         targets = self.network.answer([(e.source, e.target) for e in examples])

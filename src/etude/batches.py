@@ -41,23 +41,18 @@ class PreferenceExample:
     rejected: Ids
 
 
-def next_token_batch(rows: Sequence[TokenRow], pad: int, bos: int, *, confine: bool) -> TextBatch:
+def next_token_batch(rows: Sequence[TokenRow], pad: int, *, confine: bool) -> TextBatch:
     """Predicts each token from those before it; the first of a document is never asked for.
 
     With `confine`, attention and positions know the documents of a packed row.
     """
     stacked = pad_right([row.tokens.tolist() for row in rows], pad)
-    tokens = stacked.tokens
-    documents = stacked.documents
-    if confine:
-        documents = pad_right([row.documents.tolist() for row in rows], 0).tokens
-    ids = tokens[:, 1:]
-    where = ids != bos
-    if documents is not None:
-        where &= documents[:, 1:] > 0
-        documents = documents[:, :-1]
+    documents = pad_right([row.documents.tolist() for row in rows], 0).tokens
+    where = (documents[:, 1:] == documents[:, :-1]) & (documents[:, 1:] > 0)
+    seen = documents if confine else stacked.documents
+    inputs = Inputs(stacked.tokens[:, :-1], None if seen is None else seen[:, :-1])
     n_bytes = torch.tensor(sum(row.n_bytes for row in rows), dtype=torch.float64)
-    return TextBatch(Targets(Inputs(tokens[:, :-1], documents), ids, where), n_bytes)
+    return TextBatch(Targets(inputs, stacked.tokens[:, 1:], where), n_bytes)
 
 
 def completion_ids(

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -71,6 +71,7 @@ class TokenRow:
     n_bytes: float
 
 
+@runtime_checkable
 class Samples(Protocol):
     """A fixed list of what an objective's `example` takes: TokenRows, or records."""
 

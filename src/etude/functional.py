@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Callable
-from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -74,7 +73,7 @@ class Frozen(nn.Module):
         with torch.no_grad():
             return self._held[0](inputs, where)
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Frozen":
         self._held[0]._apply(fn, recurse)
         return super()._apply(fn, recurse)
 

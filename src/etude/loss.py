@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from jaxtyping import Float
+from jaxtyping import Float, Num
 from torch import Tensor
 
 
@@ -15,4 +15,4 @@ class Loss:
     """
 
     total: Float[Tensor, ""]
-    metrics: Mapping[str, Float[Tensor, ""]] = field(default_factory=dict[str, Tensor])
+    metrics: Mapping[str, Num[Tensor, ""]] = field(default_factory=dict[str, Tensor])

@@ -20,10 +20,11 @@ from etude.contracts import Decoding, Samples
 from etude.errors import ConfigError
 from etude.generation import Ancestral, Greedy, generate
 from etude.loss import Loss
-from etude.objective import B, Objective
+from etude.network import Network
+from etude.objective import B, Objective, Tools
 from etude.records import Prompt
 from etude.schema import ObjectiveConfig, require
-from etude.window import ROLLOUT, SAMPLE, VALIDATION, Ranks, Window, cut, rng, sample_at
+from etude.window import ROLLOUT, SAMPLE, TRAIN, VALIDATION, Ranks, Window, cut, rng, sample_at
 
 
 @dataclass
@@ -73,6 +74,14 @@ class OnPolicyObjective(Objective[P, B]):
     sample_type: type
     """The dataclass of arrays that `rollout` returns a list of; it is saved in checkpoints."""
 
+    def __init__(self, config: P, network: Network, tools: Tools) -> None:
+        super().__init__(config, network, tools)
+        require(
+            config.max_new_tokens < tools.seq_len,
+            f"max_new_tokens must be below data.seq_len, which holds prompt and completion, got "
+            f"{config.max_new_tokens} and {tools.seq_len}",
+        )
+
     @abstractmethod
     def rollout(self, prompts: Sequence[Prompt], keys: Sequence[tuple[int, ...]]) -> list[Any]:
         """Completes each prompt `group_size` times and scores it; its key seeds its samples."""
@@ -95,7 +104,7 @@ class OnPolicyObjective(Objective[P, B]):
         rngs = [rng(self.tools.seed, VALIDATION, i) for i in range(len(prompts))]
         _, written = self.complete(prompts, rngs, Greedy())
         reward = self.score(prompts, written).sum()
-        return Loss(-reward, {"reward": reward}), len(prompts)
+        return Loss(-reward, {"reward": reward}), float(len(prompts))
 
     def show(self, records: Sequence[Prompt]) -> list[str]:
         rngs = [rng(self.tools.seed, SAMPLE, i) for i in range(len(records))]
@@ -111,7 +120,8 @@ class OnPolicyObjective(Objective[P, B]):
     ) -> tuple[list[Ids], list[Ids]]:
         """Returns the ids of each prompt and of the policy's completion of it."""
         config, tokenizer = self.config, self.tools.tokenizer
-        before = [prompt_ids(tokenizer, prompt.prompt, self.tools.seq_len) for prompt in prompts]
+        room = self.tools.seq_len - config.max_new_tokens
+        before = [prompt_ids(tokenizer, prompt.prompt, room) for prompt in prompts]
         written: list[Ids] = []
         places = range(len(before))
         with self.acting():
@@ -205,7 +215,7 @@ class RolloutSource:
         config: OnPolicyConfig = self.objective.config
         windows: list[list[int]] = []
         for epoch in range(config.epochs if self.samples else 0):
-            order = rng(self.seed, ROLLOUT, self.rollouts, epoch).permutation(len(self.samples))
+            order = rng(self.seed, TRAIN, self.rollouts, epoch).permutation(len(self.samples))
             windows += [part.tolist() for part in order.reshape(-1, self.window)]
         return windows
 

@@ -9,7 +9,7 @@ import functools
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -21,8 +21,11 @@ TRAIN, VALIDATION, ROLLOUT, SAMPLE = range(4)
 
 
 def rng(seed: int, purpose: int, *key: int) -> np.random.Generator:
-    """A generator that depends on nothing but its key, such as (seed, TRAIN, epoch, sample)."""
-    return np.random.default_rng((seed, purpose, *key))
+    """A generator that depends on nothing but its key, such as (seed, TRAIN, epoch, sample).
+
+    The length is part of the key, since numpy pads a short one with zeros.
+    """
+    return np.random.default_rng((seed, purpose, len(key), *key))
 
 
 def sample_at(seed: int, n_samples: int, position: int) -> tuple[int, int]:
@@ -49,6 +52,7 @@ class Window:
         return hashlib.sha256(np.asarray(self.ids, np.int64).tobytes()).hexdigest()[:12]
 
 
+@runtime_checkable
 class WindowSource(Protocol):
     """Gives one window after another, and can be put where it was."""
 

@@ -31,9 +31,6 @@ class SpanConfig(CorruptionConfig):
         require(self.mean_span >= 1, f"mean_span must be at least 1, got {self.mean_span}")
 
 
-Ids = Int[np.ndarray, " n"]
-
-
 def segments(total: int, parts: int, rng: np.random.Generator) -> Int[np.ndarray, " parts"]:
     """Returns the lengths of a uniformly random cut of `total` into non-empty parts."""
     cuts = np.sort(rng.permutation(total - 1)[: parts - 1]) + 1
@@ -48,7 +45,9 @@ class Span:
         self.config = config
         self.vocab = vocab
 
-    def __call__(self, tokens: Ids, rng: np.random.Generator) -> tuple[Ids, Ids]:
+    def __call__(
+        self, tokens: Int[np.ndarray, " n"], rng: np.random.Generator
+    ) -> tuple[Int[np.ndarray, " input"], Int[np.ndarray, " target"]]:
         n = len(tokens)
         if n < 2:
             return tokens, tokens[:0]
