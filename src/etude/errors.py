@@ -49,3 +49,9 @@ class PreemptedError(EtudeError):
     """A signal asked the run to stop; it saved a checkpoint first. Start it again."""
 
     exit_code = 75
+
+
+class InterruptedRunError(EtudeError):
+    """A person pressed Ctrl-C; what could be saved was."""
+
+    exit_code = 130

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from etude.checkpoint import disk_full_named, path_of, retire
-from etude.errors import PreemptedError
+from etude.errors import InterruptedRunError, PreemptedError
 from etude.objective import Objective
 from etude.validation import Validation
 from etude.window import MicroBatch
@@ -99,16 +99,21 @@ class RunWriter(pl.Callback):
             measured = self.validation.measure(pl_module)
             line |= measured
             pl_module.log_dict(measured, logger=False)
+            everyone: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined] -- connector
+            for callback in (c for c in everyone if c is not self):
+                callback.on_validation_end(trainer, pl_module)
         self._write(line)
         if step % rhythm.log == 0 or "val/loss" in line:
             for logger in trainer.loggers:
                 logger.log_metrics({k: v for k, v in line.items() if k != "samples"}, step)
         if rhythm.is_due(rhythm.save, step) or self.stop_signal is not None:
             self.save(trainer)
-        if self.stop_signal == signal.SIGINT:
-            raise KeyboardInterrupt
         if self.stop_signal is not None and step < rhythm.total:
-            raise PreemptedError(f"Stopped by a signal after step {step}; the run was saved.")
+            stopped = InterruptedRunError if self.stop_signal == signal.SIGINT else PreemptedError
+            raise stopped(
+                f"Stopped by a signal after step {step}; the run was saved.\n"
+                f"  The same command with run={self.folder} goes on."
+            )
 
     def save(self, trainer: pl.Trainer) -> None:
         """Writes the checkpoint of the step just done, then lets older ones go."""
@@ -170,7 +175,7 @@ class RunWriter(pl.Callback):
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         """Lets the step in hand finish; a second Ctrl-C does not wait."""
         if number == signal.SIGINT and self.stop_signal == signal.SIGINT:
-            raise KeyboardInterrupt
+            raise InterruptedRunError("Interrupted twice: the step in hand was not saved.")
         self.stop_signal = number
 
 
