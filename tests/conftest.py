@@ -1,4 +1,4 @@
-"""What every test shares: a cache of its own, one thread, and shapes that are checked as they run."""
+"""What every test shares: its own cache, one thread, and shapes that are checked as they run."""
 
 import os
 from collections.abc import Iterator
@@ -8,7 +8,17 @@ import pytest
 from jaxtyping import install_import_hook
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: digests depend on it
-SHAPED = ("batches", "functional", "generation", "loss", "network", "on_policy", "plugins", "stack")
+SHAPED = (
+    "batches",
+    "functional",
+    "generation",
+    "inputs",
+    "loss",
+    "network",
+    "on_policy",
+    "plugins",
+    "stack",
+)
 install_import_hook([f"etude.{name}" for name in SHAPED], "beartype.beartype")
 
 

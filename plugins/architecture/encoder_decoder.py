@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from etude import plugin
 from etude.capability import Capability
 from etude.contracts import Vocab
-from etude.network import Inputs, KvCache, Memory, Network, Targets, pad_right
+from etude.inputs import Inputs, Targets, pad_right
+from etude.network import KvCache, Memory, Network
 from etude.schema import (
     BlockConfig,
     MixerConfig,

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from etude import plugin
 from etude.capability import Capability
 from etude.contracts import Vocab
-from etude.network import Inputs, KvCache, Network
+from etude.inputs import Inputs
+from etude.network import KvCache, Network
 from etude.schema import (
     BlockConfig,
     MixerConfig,

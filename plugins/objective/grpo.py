@@ -18,8 +18,9 @@ from etude import plugin
 from etude.batches import Ids
 from etude.capability import Capability
 from etude.functional import reference_of, sum_rows, token_log_prob
+from etude.inputs import Targets
 from etude.loss import Loss
-from etude.network import Network, Targets
+from etude.network import Network
 from etude.objective import Tools
 from etude.on_policy import OnPolicyConfig, OnPolicyObjective
 from etude.records import Prompt

@@ -19,8 +19,8 @@ from etude.batches import TextBatch
 from etude.capability import Capability
 from etude.contracts import TokenRow, Vocab
 from etude.functional import wide
+from etude.inputs import Inputs, Targets, pad_right
 from etude.loss import Loss
-from etude.network import Inputs, Targets, pad_right
 from etude.objective import Objective
 from etude.records import Text
 from etude.schema import ObjectiveConfig, require

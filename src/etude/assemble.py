@@ -14,11 +14,12 @@ from etude.checkpoint import TreeCheckpointIO
 from etude.contracts import Reward
 from etude.corpus import Corpus
 from etude.errors import ConfigError
+from etude.experiment import ExperimentConfig
 from etude.network import Network, optimizer_parameters
 from etude.objective import Objective, Tools
 from etude.registry import build
 from etude.run_reader import read_run
-from etude.schema import ExperimentConfig, RewardConfig, TextDataConfig
+from etude.schema import RewardConfig, TextDataConfig
 from etude.token_rows import TokenRows
 from etude.validation import Validation
 from etude.window import Ranks, WindowLoader, WindowSource

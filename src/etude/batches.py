@@ -9,7 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from etude.contracts import TokenRow
-from etude.network import Inputs, Network, Targets, pad_right
+from etude.inputs import Inputs, Targets, pad_right
+from etude.network import Network
 from etude.records import Preference
 from etude.tokenizer import Tokenizer
 

@@ -3,15 +3,10 @@
 from etude.capability import Capability
 from etude.describe import describe, presets, stands_on
 from etude.errors import CompositionError
+from etude.experiment import ExperimentConfig
 from etude.records import LIFTS
 from etude.registry import options, plugin_of
-from etude.schema import (
-    ArchitectureConfig,
-    ExperimentConfig,
-    PluginConfig,
-    PositionConfig,
-    children,
-)
+from etude.schema import ArchitectureConfig, PluginConfig, PositionConfig, children
 
 
 def check(config: ExperimentConfig, architecture: str | None = None) -> None:

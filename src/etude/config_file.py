@@ -20,9 +20,10 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from etude.errors import CheckpointError, ConfigError
+from etude.experiment import ExperimentConfig
 from etude.registry import find, plugin_of
 from etude.registry import load as load_plugin
-from etude.schema import ExperimentConfig, PluginConfig
+from etude.schema import PluginConfig
 from etude.whole_file import write_whole
 
 FILE = "config.yaml"

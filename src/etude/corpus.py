@@ -16,10 +16,11 @@ from etude.cache import cached, code_digest, digest_of
 from etude.card import SHOWN_BAD_ROWS, Card, SplitCard, tokenizer_card, xz_bits_per_byte
 from etude.contracts import DataSource, Samples
 from etude.errors import DataError
+from etude.experiment import ExperimentConfig
 from etude.record_file import RecordFile, read_bad_rows, texts_of, write_records
 from etude.records import Record, Text
 from etude.registry import build, plugin_of
-from etude.schema import DataConfig, ExperimentConfig, TextDataConfig, TokenizerConfig
+from etude.schema import DataConfig, TextDataConfig, TokenizerConfig
 from etude.token_rows import TokenRows, write_tokens
 from etude.tokenizer import Tokenizer, TokenizerSource
 

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from etude.network import Inputs, Network, Targets
+from etude.inputs import Inputs, Targets
+from etude.network import Network
 
 
 def wide(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:

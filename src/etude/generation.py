@@ -9,7 +9,8 @@ from torch import Tensor
 
 from etude.contracts import Decoding
 from etude.functional import wide
-from etude.network import Inputs, KvCache, Network
+from etude.inputs import Inputs
+from etude.network import KvCache, Network
 
 
 class Greedy(Decoding):

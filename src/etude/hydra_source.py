@@ -21,7 +21,8 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from etude import registry
 from etude.describe import Description, describe
-from etude.schema import ExperimentConfig, children
+from etude.experiment import ExperimentConfig
+from etude.schema import children
 
 ROOT = "schema"
 FOR = "for_"

@@ -15,38 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from etude.contracts import OptimizerParameter, ParameterKind, Vocab
-
-
-@dataclass
-class Inputs:
-    """Tokens for one forward pass. Document 0 is padding; no `documents` = one document a row."""
-
-    tokens: Int[Tensor, "batch seq"]
-    documents: Int[Tensor, "batch seq"] | None = None
-    source: "Inputs | None" = None
-
-    @property
-    def n_tokens(self) -> int:
-        """Tokens that are not padding, those of the source included."""
-        own = self.tokens.numel() if self.documents is None else int((self.documents > 0).sum())
-        return own + (self.source.n_tokens if self.source else 0)
-
-    def positions(self) -> Int[Tensor, "#batch seq"]:
-        """Place of each token in its document, from 0."""
-        index = torch.arange(self.tokens.shape[1], device=self.tokens.device)[None]
-        if self.documents is None:
-            return index
-        starts = F.pad(self.documents[:, 1:] != self.documents[:, :-1], (1, 0), value=True)
-        return index - torch.where(starts, index, 0).cummax(dim=1).values
-
-
-@dataclass
-class Targets:
-    """What a forward pass is to predict: from `inputs`, the ids due where `where` is true."""
-
-    inputs: Inputs
-    ids: Int[Tensor, "batch seq"]
-    where: Bool[Tensor, "batch seq"]
+from etude.inputs import Inputs, Targets, pad_left, pad_right
 
 
 @dataclass
@@ -286,24 +255,6 @@ class Network(nn.Module, ABC):
             rows.tokens[:, :-1], None if rows.documents is None else rows.documents[:, :-1]
         )
         return Targets(inputs, rows.tokens[:, 1:], (index >= first) & (index < last[:, None]))
-
-
-def pad_right(rows: Sequence[Sequence[int]], pad: int) -> Inputs:
-    """Stacks rows of ids, padding their ends; `documents` only where something is padded."""
-    width = max(map(len, rows))
-    tokens = torch.full((len(rows), width), pad)
-    for i, row in enumerate(rows):
-        tokens[i, : len(row)] = torch.as_tensor(row)
-    lengths = torch.tensor([len(row) for row in rows])[:, None]
-    documents = (torch.arange(width)[None] < lengths).long()
-    return Inputs(tokens, None if bool(documents.all()) else documents)
-
-
-def pad_left(rows: Sequence[Sequence[int]], pad: int) -> Inputs:
-    """Stacks rows of ids, padding their starts; `documents` only where something is padded."""
-    flipped = pad_right([list(row)[::-1] for row in rows], pad)
-    documents = None if flipped.documents is None else flipped.documents.flip(1)
-    return Inputs(flipped.tokens.flip(1), documents)
 
 
 def optimizer_parameters(module: nn.Module) -> list[OptimizerParameter]:

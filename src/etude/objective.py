@@ -21,9 +21,10 @@ from torch.optim import Optimizer
 from etude.batches import n_tokens
 from etude.contracts import Decoding, Reward, Samples
 from etude.errors import NonFiniteError
+from etude.experiment import NonFinite
 from etude.loss import Loss
 from etude.network import Network
-from etude.schema import NonFinite, ObjectiveConfig
+from etude.schema import ObjectiveConfig
 from etude.tokenizer import Tokenizer
 from etude.window import EpochSource, MicroBatch, Ranks, WindowSource
 

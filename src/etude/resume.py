@@ -6,8 +6,8 @@ from typing import Any
 
 from etude.config_file import nodes
 from etude.errors import ConfigError
+from etude.experiment import ExperimentConfig
 from etude.registry import plugin_of
-from etude.schema import ExperimentConfig
 
 LENGTHS = ("max_steps", "max_epochs", "max_tokens")
 

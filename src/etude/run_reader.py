@@ -8,9 +8,9 @@ from safetensors.torch import load_model, save_model
 from etude import config_file
 from etude.checkpoint import fault_of, newest_intact, write_folder
 from etude.errors import CheckpointError, ConfigError
+from etude.experiment import ExperimentConfig
 from etude.network import Network
 from etude.registry import build
-from etude.schema import ExperimentConfig
 from etude.tokenizer import Tokenizer
 from etude.tree import read_tree
 

@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from etude.network import BlockParts, Context, Inputs, KvCache, Memory, Parts, Position
+from etude.inputs import Inputs
+from etude.network import BlockParts, Context, KvCache, Memory, Parts, Position
 from etude.registry import build
 from etude.schema import StackConfig
 

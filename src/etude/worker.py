@@ -27,11 +27,11 @@ from etude.assemble import Assembled, assemble, trainer_of
 from etude.checkpoint import newest_intact
 from etude.corpus import Corpus, prepare
 from etude.errors import ConfigError, PreemptedError
+from etude.experiment import ExperimentConfig
 from etude.progress import ProgressBar
 from etude.resume import merged
 from etude.run_reader import CHECKPOINTS, TOKENIZER, read_run, write_model
 from etude.run_writer import Rhythm, RunWriter
-from etude.schema import ExperimentConfig
 from etude.whole_file import write_whole
 from etude.window import Ranks
 

@@ -12,7 +12,7 @@ from toys import CHOICES
 
 from etude.cli import main
 from etude.errors import DataError, PreemptedError
-from etude.schema import ExperimentConfig
+from etude.experiment import ExperimentConfig
 
 QUICK = """
 import contextlib, io, json, sys, time

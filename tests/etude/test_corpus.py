@@ -13,6 +13,7 @@ from etude.cache import cached, root
 from etude.contracts import TokenRow
 from etude.corpus import Corpus, prepare
 from etude.errors import DataError
+from etude.experiment import ExperimentConfig
 from etude.plugins.data.arithmetic import ArithmeticConfig
 from etude.plugins.data.jsonl import JsonlConfig
 from etude.plugins.data.text import TextConfig
@@ -33,7 +34,7 @@ from etude.records import (
     Text,
 )
 from etude.registry import build
-from etude.schema import ExperimentConfig, TextDataConfig
+from etude.schema import TextDataConfig
 from etude.token_rows import TokenRows, write_tokens
 from etude.tokenizer import Tokenizer
 

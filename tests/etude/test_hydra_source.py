@@ -10,8 +10,8 @@ from toys import CHOICES
 
 from etude.composition import Composition, check_names, compose
 from etude.errors import ConfigError
+from etude.experiment import ExperimentConfig
 from etude.hydra_source import PluginSource, many_of_a_kind
-from etude.schema import ExperimentConfig
 
 pytestmark = pytest.mark.usefixtures("toys")
 

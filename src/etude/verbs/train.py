@@ -19,7 +19,7 @@ from etude.compatibility import check
 from etude.composition import Composition
 from etude.config_file import typed
 from etude.errors import ConfigError, EtudeError, PreemptedError
-from etude.schema import ExperimentConfig
+from etude.experiment import ExperimentConfig
 
 VERB = "train"
 

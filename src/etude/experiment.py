@@ -1,0 +1,129 @@
+"""The typed shape of an experiment: the root of the config, and how it trains.
+
+The names of the fields are the names on the command line.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from omegaconf import MISSING
+
+from etude.schema import (
+    ArchitectureConfig,
+    CallbackConfig,
+    DataConfig,
+    DecodingConfig,
+    LoggerConfig,
+    ObjectiveConfig,
+    OptimizerConfig,
+    RewardConfig,
+    ScheduleConfig,
+    StrategyConfig,
+    TokenizerConfig,
+    require,
+)
+
+SEEDS = 2**63
+"""Seeds are whole numbers from 0, below this."""
+
+
+class NonFinite(Enum):
+    """What to do when a loss or gradient is NaN or infinite."""
+
+    stop = "stop"
+    skip = "skip"
+
+
+PRECISIONS = ("32", "64", "bf16-mixed", "bf16-true", "16-mixed")
+
+
+@dataclass
+class TrainerConfig:
+    """How long, how large, how often. Not a plugin: every experiment has these."""
+
+    max_steps: int | None = None
+    """Optimizer steps; null = 600, unless max_epochs or max_tokens is given."""
+    max_epochs: float | None = None
+    """Passes over the training samples; of several lengths given, the shortest holds."""
+    max_tokens: int | None = None
+    """Tokens shown to the network, padding excluded; a length like max_epochs."""
+    global_batch: int = 32
+    """Samples (rows, pairs, completions) in one optimizer step, over all devices."""
+    micro_batch: int | None = None
+    """Samples in one forward pass on one device; null = the largest that fits."""
+    devices: int = 1
+    """Devices, or processes on a CPU."""
+    accelerator: str = "auto"
+    """auto, cpu, gpu or mps."""
+    precision: str = "32"
+    """Number format: 32, 64, bf16-mixed, bf16-true or 16-mixed."""
+    clip: float | None = 1.0
+    """Largest norm of the gradient; null = never clipped."""
+    non_finite: NonFinite = NonFinite.stop
+    """On a NaN or infinite loss or gradient: stop the run, or skip the step and count it."""
+    val_every: int | None = None
+    """Steps between validations; null = ten in a run. The last step is always validated."""
+    val_samples: int | None = None
+    """Held-out samples in a validation; null = all."""
+    save_every: int | None = None
+    """Steps between checkpoints; null = ten in a run. The last step is always saved."""
+    keep: int = 2
+    """Checkpoints kept, newest first."""
+    log_every: int = 10
+    """Steps between updates of the progress bar and the trackers (steps.jsonl has every step)."""
+    compile: bool = False
+    """Compile the network with torch.compile."""
+
+    def __post_init__(self) -> None:
+        for name in (
+            "max_steps", "max_epochs", "max_tokens", "global_batch", "micro_batch", "devices",
+            "clip", "val_every", "val_samples", "save_every", "keep", "log_every",
+        ):  # fmt: skip
+            value = getattr(self, name)
+            require(value is None or value > 0, f"{name} must be positive, got {value}")
+        require(
+            self.precision in PRECISIONS,
+            f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision}",
+        )
+        accelerators = ("auto", "cpu", "gpu", "mps")
+        require(
+            self.accelerator in accelerators,
+            f"accelerator must be one of {', '.join(accelerators)}, got {self.accelerator}",
+        )
+        per_device = self.global_batch // self.devices
+        require(
+            self.global_batch % self.devices == 0
+            and (self.micro_batch is None or per_device % self.micro_batch == 0),
+            "global_batch must be a multiple of devices x micro_batch, got "
+            f"global_batch={self.global_batch}, devices={self.devices}, "
+            f"micro_batch={self.micro_batch}",
+        )
+
+
+@dataclass
+class ExperimentConfig:
+    """Everything a run is made of."""
+
+    objective: ObjectiveConfig = MISSING
+    architecture: ArchitectureConfig = MISSING
+    tokenizer: TokenizerConfig = MISSING
+    data: DataConfig = MISSING
+    optimizer: OptimizerConfig = MISSING
+    schedule: ScheduleConfig = MISSING
+    strategy: StrategyConfig = MISSING
+    decoding: DecodingConfig = MISSING
+    reward: dict[str, RewardConfig] = field(default_factory=dict)
+    logger: dict[str, LoggerConfig] = field(default_factory=dict)
+    callback: dict[str, CallbackConfig] = field(default_factory=dict)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    seed: int = 0
+    """Decides initial weights, order of data, masks, dropout and samples."""
+    run: str | None = None
+    """The run folder: written, or resumed if it holds a run; null = outputs/<experiment>/<time>."""
+    init_from: str | None = None
+    """A finished run whose network and tokenizer this one starts from."""
+
+    def __post_init__(self) -> None:
+        require(0 <= self.seed < SEEDS, f"seed must be 0 to 2**63 - 1, got {self.seed}")
+        for name in ("run", "init_from"):
+            require(getattr(self, name) != "", f"{name} names no folder: it is empty")
