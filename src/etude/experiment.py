@@ -47,7 +47,7 @@ class TrainerConfig:
     """Passes over the training samples; of several lengths given, the shortest holds."""
     max_tokens: int | None = None
     """Tokens shown to the network, padding excluded; a length like max_epochs."""
-    global_batch: int = 32
+    global_batch: int = 16
     """Samples (rows, pairs, completions) in one optimizer step, over all devices."""
     micro_batch: int | None = None
     """Samples in one forward pass on one device; null = the largest that fits."""
