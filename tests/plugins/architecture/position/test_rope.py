@@ -1,0 +1,58 @@
+import pytest
+import tiny
+import torch
+from torch import Tensor
+
+from etude.network import Context, Parts, Position
+from etude.registry import build
+
+
+def rope(**values: float) -> Position:
+    return build(tiny.part("architecture/position", "rope", **values), Parts(16, 2))
+
+
+def turned(x: Tensor, *places: int, **values: float) -> Tensor:
+    made = rope(**values)
+    return made.rotate(x, Context(made, torch.tensor([places]), causal=True))
+
+
+def test_products_depend_on_places_through_their_difference_alone() -> None:
+    q, k = torch.randn(2, 1, 1, 1, 8, dtype=torch.float64)
+
+    def product(a: int, b: int) -> Tensor:
+        return (turned(q, a) * turned(k, b)).sum()
+
+    torch.testing.assert_close(product(9, 4), product(105, 100), rtol=0.0, atol=1e-10)
+    assert (product(9, 4) - product(9, 5)).abs() > 1e-3
+
+
+def test_is_a_turn_of_each_pair_by_place_over_theta_to_its_frequency() -> None:
+    x = torch.randn(1, 1, 1, 8, dtype=torch.float64)
+    pairs = torch.complex(x[..., :4], x[..., 4:])
+    angles = 7 / 100.0 ** (torch.arange(4, dtype=torch.float64) / 4)
+    wanted = pairs * torch.polar(torch.ones(4, dtype=torch.float64), angles)
+    found = turned(x, 7, theta=100.0)
+    torch.testing.assert_close(torch.complex(found[..., :4], found[..., 4:]), wanted)
+
+
+def test_place_0_turns_nothing_and_no_turn_changes_a_length() -> None:
+    x = torch.randn(1, 2, 2, 8, dtype=torch.float64)
+    found = turned(x, 0, 5)
+    assert torch.equal(found[:, :, 0], x[:, :, 0])
+    torch.testing.assert_close(found.norm(dim=-1), x.norm(dim=-1))
+
+
+def test_angles_of_half_precision_are_computed_in_single() -> None:
+    x = torch.ones(1, 1, 1, 8, dtype=torch.bfloat16)
+    found, wanted = turned(x, 1001), turned(x.double(), 1001)
+    torch.testing.assert_close(found.double(), wanted, rtol=0.0, atol=0.02)
+
+
+def test_embeddings_are_left_alone() -> None:
+    x = torch.randn(1, 3, 16)
+    assert rope().embed(x, torch.arange(3)[None]) is x
+
+
+def test_heads_must_be_even() -> None:
+    with pytest.raises(ValueError, match="rope needs an even head width"):
+        build(tiny.part("architecture/position", "rope"), Parts(6, 2))

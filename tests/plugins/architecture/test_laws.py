@@ -1,0 +1,190 @@
+"""The law of each capability, on everyone who declares it, with every choice of blocks."""
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from torch import Tensor
+
+from etude.capability import Capability
+from etude.generation import Ancestral, Greedy, generate
+from etude.inputs import Inputs
+from etude.network import KvCache, Network
+from etude.registry import options
+
+EXACT = {"rtol": 0.0, "atol": 1e-10}
+PROMPTS = [[20, 21, 22, 23], [30], [25, 20, 36, 31, 22, 29]]
+
+
+def every(capability: Capability) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("chosen", tiny.combinations(capability), ids=tiny.named)
+
+
+@lru_cache(maxsize=256)
+def built(key: tuple[str, ...]) -> Network:
+    architecture, *parts = key
+    return tiny.network(tiny.stack(architecture, **dict(zip(tiny.PARTS, parts, strict=True))))
+
+
+def network(chosen: tuple[str, dict[str, str]]) -> Network:
+    return built((chosen[0], *chosen[1].values()))
+
+
+def changed(ids: Tensor, place: int) -> Tensor:
+    other = ids.clone()
+    other[:, place] = torch.where(ids[:, place] == 36, 35, 36)
+    return other
+
+
+def moved(before: Tensor, after: Tensor) -> list[bool]:
+    """For each position, whether any of its logits changed, in every row."""
+    return (before != after).any(-1).all(0).tolist()
+
+
+@every(Capability.NEXT_TOKEN)
+@torch.no_grad()
+def test_next_token_a_token_moves_its_own_logits_and_later_ones_alone(chosen: Any) -> None:
+    made, ids = network(chosen), tiny.tokens(2, 7)
+    before, after = made(Inputs(ids)), made(Inputs(changed(ids, 4)))
+    assert torch.equal(before[:, :4], after[:, :4])
+    assert moved(before[:, 4:], after[:, 4:]) == [True] * 3
+
+
+@every(Capability.BOTH_SIDES)
+@torch.no_grad()
+def test_both_sides_a_token_moves_all_logits(chosen: Any) -> None:
+    made, ids = network(chosen), tiny.tokens(2, 7)
+    assert moved(made(Inputs(ids)), made(Inputs(changed(ids, 4)))) == [True] * 7
+
+
+@every(Capability.SOURCE_TARGET)
+@torch.no_grad()
+def test_source_target_sees_the_whole_source_and_the_target_behind_it(chosen: Any) -> None:
+    made, ids, source = network(chosen), tiny.tokens(2, 7), tiny.tokens(2, 5, seed=1)
+    before = made(Inputs(ids, source=Inputs(source)))
+    after = made(Inputs(changed(ids, 4), source=Inputs(source)))
+    assert torch.equal(before[:, :4], after[:, :4])
+    assert moved(before[:, 4:], after[:, 4:]) == [True] * 3
+    for place in range(5):
+        after = made(Inputs(ids, source=Inputs(changed(source, place))))
+        assert moved(before, after) == [True] * 7
+
+
+@every(Capability.HIDDEN)
+def test_hidden_states_are_what_the_logits_are_made_of(chosen: Any) -> None:
+    made, given = network(chosen), tiny.inputs(network(chosen), tiny.tokens(2, 7))
+    states = made.states(given)
+    assert states.shape == (2, 7, made.dim)
+    assert torch.equal(made.logits(states), made(given))
+    (grad,) = torch.autograd.grad(states.square().sum(), made.embedding.weight)  # type: ignore[union-attr]
+    assert grad.abs().sum() > 0
+    where = torch.rand(2, 7, generator=torch.Generator().manual_seed(0)) < 0.5
+    torch.testing.assert_close(made(given, where), made(given)[where], **EXACT)
+
+
+@every(Capability.GENERATE)
+@torch.no_grad()
+def test_generate_cached_equals_uncached_and_padding_and_neighbours_change_nothing(
+    chosen: Any,
+) -> None:
+    made, n = network(chosen), 5
+    rngs = [np.random.default_rng(i) for i in range(3)]
+    together = generate(made, PROMPTS, max_new_tokens=n, decoding=Ancestral(), rngs=rngs)
+    for i, prompt in enumerate(PROMPTS):
+        (alone,) = generate(
+            made,
+            [prompt],
+            max_new_tokens=n,
+            decoding=Ancestral(),
+            rngs=[np.random.default_rng(i)],
+        )
+        assert alone == together[i]
+    uncached = [without_cache(made, prompt, n) for prompt in PROMPTS]
+    greedy = generate(made, PROMPTS, max_new_tokens=n, decoding=Greedy(), rngs=rngs)
+    assert greedy == [written for written, _ in uncached]
+
+
+def without_cache(made: Network, prompt: list[int], n: int) -> tuple[list[int], Tensor]:
+    """Greedy decoding that reads everything anew for each token."""
+    written: list[int] = []
+    scores: list[Tensor] = []
+    while len(written) < n and made.vocab.eos not in written:
+        targets = made.answer([(prompt, [*written, 0])])
+        scores.append(made(targets.inputs)[0, -1])
+        written.append(int(scores[-1].argmax()))
+    return written, torch.stack(scores)
+
+
+@every(Capability.GENERATE)
+@torch.no_grad()
+def test_generate_logits_with_a_cache_and_left_padding_are_those_without(chosen: Any) -> None:
+    made, n = network(chosen), 4
+    more = tiny.tokens(3, n, seed=3)
+    inputs, cache = made.prompt(PROMPTS), KvCache(20)
+    found = [made(inputs, cache=cache)[:, -1]]
+    for step in range(n - 1):
+        found.append(made(Inputs(more[:, step : step + 1]), cache=cache)[:, -1])
+    for i, prompt in enumerate(PROMPTS):
+        targets = made.answer([(prompt, more[i].tolist())])
+        uncached = made(targets.inputs, targets.where)
+        torch.testing.assert_close(torch.stack(found, 1)[i], uncached, **EXACT)
+
+
+@every(Capability.HIDDEN)
+@pytest.mark.parametrize(("left", "right"), [(0, 3), (3, 0), (2, 2)])
+@torch.no_grad()
+def test_padding_of_any_content_on_any_side_changes_no_logit(
+    chosen: Any, left: int, right: int
+) -> None:
+    made, ids = network(chosen), tiny.tokens(2, 5)
+    source = tiny.inputs(made, ids).source
+    if source is not None:
+        source = padded(source.tokens, 1, 2, seed=4)
+    plain = made(tiny.inputs(made, ids))
+    for seed in range(2):
+        given = padded(ids, left, right, seed)
+        given.source = source
+        torch.testing.assert_close(made(given)[:, left : left + 5], plain, **EXACT)
+
+
+def padded(ids: Tensor, left: int, right: int, seed: int) -> Inputs:
+    rows = len(ids)
+    around = (tiny.tokens(rows, left, seed=seed + 10), tiny.tokens(rows, right, seed=seed + 20))
+    documents = torch.tensor([0] * left + [1] * ids.shape[1] + [0] * right).expand(rows, -1)
+    return Inputs(torch.cat((around[0], ids, around[1]), 1), documents)
+
+
+@every(Capability.HIDDEN)
+def test_documents_packed_in_a_row_equal_each_alone_in_logits_and_gradients(chosen: Any) -> None:
+    made = network(chosen)
+    lengths, source_lengths = (3, 1, 4), (2, 3, 1)
+    ids, source = tiny.tokens(1, 8), tiny.tokens(1, 6, seed=1)
+    reads = hasattr(made, "encoder")
+    packed = Inputs(ids, numbered(lengths))
+    if reads:
+        packed.source = Inputs(source, numbered(source_lengths))
+    together = made(packed)
+    parts = zip(ids.split(lengths, 1), source.split(source_lengths, 1), strict=True)
+    alone = [made(Inputs(a, source=Inputs(b) if reads else None)) for a, b in parts]
+    torch.testing.assert_close(together, torch.cat(alone, 1), **EXACT)
+    parameters = list(made.parameters())
+    weights = torch.linspace(-1, 1, together.numel(), dtype=torch.float64).view(together.shape)
+    of_packed = torch.autograd.grad((together * weights).sum(), parameters, allow_unused=True)
+    of_alone = torch.autograd.grad(
+        (torch.cat(alone, 1) * weights).sum(), parameters, allow_unused=True
+    )
+    for a, b in zip(of_packed, of_alone, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+
+
+def numbered(lengths: tuple[int, ...]) -> Tensor:
+    return torch.repeat_interleave(torch.arange(1, len(lengths) + 1), torch.tensor(lengths))[None]
+
+
+def test_every_architecture_declares_hidden() -> None:
+    """So that the laws of padding and packing, which go by it, leave none out."""
+    tried = {param.values[0][0] for param in tiny.combinations(Capability.HIDDEN)}
+    assert tried == set(options("architecture"))

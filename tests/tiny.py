@@ -1,0 +1,240 @@
+"""Tiny networks, data and runs, built from the dataclasses: what the laws are tried on."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from etude.assemble import Assembled, assemble, trainer_of
+from etude.capability import Capability
+from etude.contracts import Vocab
+from etude.corpus import prepare
+from etude.experiment import ExperimentConfig, NonFinite, TrainerConfig
+from etude.generation import Greedy
+from etude.inputs import Inputs
+from etude.network import Network
+from etude.objective import Tools
+from etude.registry import build, load, options
+from etude.run_writer import STEPS, Rhythm, RunWriter
+from etude.schema import StackConfig
+from etude.tokenizer import Tokenizer
+from etude.window import Ranks
+from etude.worker import _quiet
+
+BYTES: Tokenizer = build(load("tokenizer/byte").config()).build(lambda: iter(()))
+SPECIAL = 19
+VOCAB = Vocab(37, 0, 1, 2, 3, 4, 5, 6, 7, 8, tuple(range(9, SPECIAL)))
+"""A vocabulary small enough to write out: ids below `SPECIAL` are reserved."""
+PARTS = {
+    "block": "prenorm",
+    "mixer": "attention",
+    "mlp": "gelu",
+    "norm": "layernorm",
+    "position": "learned",
+}
+REWARD = '''"""Scores a completion by its characters, so that few are alike."""
+
+from dataclasses import dataclass
+
+from etude import plugin
+from etude.schema import RewardConfig
+
+
+@dataclass
+class ToyRemainderConfig(RewardConfig):
+    """No knobs of its own."""
+
+
+@plugin(ToyRemainderConfig)
+def toy_remainder(config):
+    return lambda prompts, completions, references: [sum(map(ord, c)) % 7 / 6 for c in completions]
+'''
+
+
+def part(group: str, name: str, **values: Any) -> Any:  # the config class is the plugin's own
+    """The config of a plugin."""
+    return load(f"{group}/{name}").config(**values)
+
+
+def stack(architecture: str = "decoder_only", **given: Any) -> Any:  # the plugin's own class
+    """The config of a tiny stack; a part is given by name or as a config, other values as such."""
+    values: dict[str, Any] = {"dim": 16, "n_layers": 2, "n_heads": 4, "init_std": 0.3}
+    values |= {name: given.pop(name, default) for name, default in PARTS.items()} | given
+    for name in PARTS:
+        if isinstance(values[name], str):
+            values[name] = part(f"architecture/{name}", values[name])
+    return part("architecture", architecture, **values)
+
+
+def network(config: StackConfig | None = None, vocab: Vocab = VOCAB, seed: int = 0) -> Network:
+    """A network in float64 and eval mode; no weight keeps its first value, biases included."""
+    made: Network = build(config or stack(), vocab)
+    made.double().eval()
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in made.parameters():
+            noise = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
+            parameter.copy_(0.3 * noise + (0.5 if parameter.ndim == 1 else 0))
+    return made
+
+
+def combinations(capability: Capability) -> list[Any]:
+    """Every architecture that declares the capability, with every choice of blocks.
+
+    A third of the choices, in which every two options meet, is fast; the others are slow tests.
+    """
+    found: list[Any] = []
+    names = {name: options(f"architecture/{name}") for name in PARTS}
+    for architecture in options("architecture"):
+        if capability in load(f"architecture/{architecture}").declaration.provides:
+            for places in product(*(range(len(choices)) for choices in names.values())):
+                chosen = {name: names[name][i] for name, i in zip(names, places, strict=True)}
+                marks = [] if sum(places) % 3 == 0 else [pytest.mark.slow]
+                found.append(pytest.param((architecture, chosen), marks=marks))
+    return found
+
+
+def named(combination: tuple[str, dict[str, str]]) -> str:
+    """How a combination is called in a test's name."""
+    architecture, chosen = combination
+    return "-".join((architecture, *chosen.values()))
+
+
+def tokens(*shape: int, seed: int = 0, vocab: Vocab = VOCAB) -> Tensor:
+    """Random ids of text."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(len(vocab.special), vocab.size, shape, generator=generator)
+
+
+def inputs(made: Network, ids: Tensor, source: Tensor | None = None) -> Inputs:
+    """Inputs of ids, with a source where the network reads one."""
+    reads = hasattr(made, "encoder")
+    if reads and source is None:
+        source = tokens(ids.shape[0], 5, seed=99)
+    return Inputs(ids, source=None if source is None or not reads else Inputs(source))
+
+
+def tools(tokenizer: Tokenizer = BYTES, **values: Any) -> Tools:
+    """What an objective is given beside its config and network."""
+    given: dict[str, Any] = {
+        "seq_len": 16,
+        "seed": 0,
+        "confine": False,
+        "optimizer": lambda module: (torch.optim.SGD(module.parameters(), 0.1), lambda step: 1.0),
+        "non_finite": NonFinite.stop,
+        "decoding": Greedy(),
+    }
+    return Tools(tokenizer=tokenizer, **(given | values))
+
+
+def objective(name: str, made: Network | None = None, **values: Any) -> Any:  # the plugin's class
+    """An objective over a network of bytes; `tools` are the last keyword."""
+    given = values.pop("tools", None) or tools()
+    config = part("objective", name, **values)
+    return build(config, made or network(vocab=BYTES.vocab), given)
+
+
+def write_text(folder: Path, n: int = 60) -> Path:
+    """A file of short lines of different lengths, each a document."""
+    draw = np.random.default_rng(7)
+    lines = [
+        "".join(map(chr, draw.integers(97, 123, draw.integers(3, 24)))).strip() for _ in range(n)
+    ]
+    file = folder / "lines.txt"
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return file
+
+
+def write_preferences(folder: Path, n: int = 40) -> Path:
+    """A file of preferences of different lengths."""
+    draw = np.random.default_rng(8)
+
+    def word() -> str:
+        return "".join(map(chr, draw.integers(97, 123, draw.integers(1, 7))))
+
+    file = folder / "preferences.jsonl"
+    rows = [{"prompt": word(), "chosen": f"a{word()}", "rejected": f"b{word()}"} for _ in range(n)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return file
+
+
+def experiment(name: str, folder: Path, **given: Any) -> ExperimentConfig:
+    """A run of a few seconds at most of any shipped objective, with dropout 0 and fp64.
+
+    `trainer` are values of the trainer, `architecture` a config; the rest goes to the objective.
+    """
+    architectures = {"mlm": "encoder_only", "seq2seq": "encoder_decoder"}
+    architecture = given.pop("architecture", None) or stack(
+        architectures.get(name, "decoder_only"), n_layers=1, dropout=given.pop("dropout", 0.0)
+    )
+    seq_len = 16
+    reward: dict[str, Any] = {}
+    if name == "dpo":
+        data = part("data", "jsonl_preferences", path=str(write_preferences(folder)))
+    elif name == "grpo":
+        data = part("data", "arithmetic", n_problems=40, digits=1)
+        given = {"group_size": 4, "max_new_tokens": 4, "generation_batch": 8} | given
+        reward = given.pop("reward", {})
+    else:
+        document = load("data/text").config.__dataclass_fields__["document"].default
+        data = part("data", "text", path=str(write_text(folder)), document=type(document).line)
+    if name == "seq2seq":
+        given = {"corruption": part("objective/corruption", "span")} | given
+    data = replace(data, seq_len=seq_len, val_fraction=0.2)
+    trainer = {"max_steps": 5, "global_batch": 8, "precision": "64", "accelerator": "cpu"}
+    return ExperimentConfig(
+        objective=part("objective", name, **{k: v for k, v in given.items() if k != "trainer"}),
+        architecture=architecture,
+        tokenizer=part("tokenizer", "byte"),
+        data=data,
+        optimizer=part("optimizer", "adamw", lr=1e-3),
+        schedule=part("schedule", "cosine"),
+        strategy=part("strategy", "single"),
+        decoding=part("decoding", "greedy"),
+        reward=reward,
+        trainer=TrainerConfig(**(trainer | given.get("trainer", {}))),
+    )
+
+
+def assembled(config: ExperimentConfig, reward: Any = None) -> Assembled:
+    """What `etude train` would fit; `reward` stands in for that of the config."""
+    made = assemble(config, prepare(config), Ranks())
+    if reward is not None:
+        made.objective.tools = replace(made.objective.tools, reward=reward)
+    return made
+
+
+def remainder(
+    prompts: Sequence[str], completions: Sequence[str], references: Sequence[str | None]
+) -> list[float]:
+    """A reward that random completions differ in."""
+    return [sum(map(ord, c)) % 7 / 6 for c in completions]
+
+
+def fit(
+    config: ExperimentConfig,
+    made: Assembled,
+    folder: Path,
+    callbacks: Sequence[Any] = (),
+) -> list[dict[str, Any]]:
+    """Trains in a folder; returns the lines of `steps.jsonl`."""
+    _quiet()
+    folder.mkdir(parents=True, exist_ok=True)
+    plan, given = made.plan, config.trainer
+    rhythm = Rhythm(plan.steps, plan.validate, plan.save, given.keep, given.log_every)
+    writer = RunWriter(folder, rhythm, made.validation, config.seed, lambda line: None)
+    trainer_of(config, plan, folder, [writer, *callbacks]).fit(made.objective, made.loader)
+    return lines_of(folder)
+
+
+def lines_of(folder: Path) -> list[dict[str, Any]]:
+    """The lines of `steps.jsonl`, without clocks."""
+    read = map(json.loads, (folder / STEPS).read_text(encoding="utf-8").splitlines())
+    return [{k: v for k, v in line.items() if k != "seconds"} for line in read]
