@@ -22,7 +22,7 @@ from etude.network import Network
 from etude.objective import Objective, Tools
 from etude.records import Text
 from etude.registry import build
-from etude.schema import CorruptionConfig, ObjectiveConfig, option
+from etude.schema import CorruptionConfig, ObjectiveConfig, option, require
 
 
 @dataclass
@@ -51,11 +51,13 @@ class Seq2seq(Objective[Seq2seqConfig, TextBatch]):
 
     def __init__(self, config: Seq2seqConfig, network: Network, tools: Tools) -> None:
         super().__init__(config, network, tools)
+        require(not tools.confine, "data.confine has no effect: a row is denoised as one text")
         self.corrupt = build(config.corruption, tools.tokenizer.vocab)
 
     def example(self, record: TokenRow, rng: np.random.Generator) -> DenoisingExample:
         vocab = self.tools.tokenizer.vocab
         text = record.tokens[~np.isin(record.tokens, list(vocab.special))]
+        text = text[: self.tools.seq_len - 1]  # eos is added
         source, target = self.corrupt(text, rng)
         return DenoisingExample(
             [*source.tolist(), vocab.eos], [*target.tolist(), vocab.eos], record.n_bytes

@@ -11,7 +11,7 @@ class SingleConfig(StrategyConfig):
     """No knobs."""
 
 
-@plugin(SingleConfig)
+@plugin(SingleConfig, max_devices=1)
 def single(config: SingleConfig) -> str:
     """Lightning's own choice for one device."""
     return "auto"

@@ -28,6 +28,7 @@ class BpeConfig(TrainedTokenizerConfig):
     """How often a pair must occur to be merged; a small corpus may use up its pairs early."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(
             self.vocab_size >= SMALLEST_OF_BYTES,
             f"vocab_size must be at least {SMALLEST_OF_BYTES} ({len(SPECIAL_TOKENS)} special "

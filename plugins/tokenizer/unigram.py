@@ -33,6 +33,7 @@ class UnigramConfig(TrainedTokenizerConfig):
     """Longest piece, in bytes; a Chinese character is three."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(
             self.vocab_size >= SMALLEST_OF_BYTES,
             f"vocab_size must be at least {SMALLEST_OF_BYTES} ({len(SPECIAL_TOKENS)} special "

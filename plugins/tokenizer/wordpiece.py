@@ -27,6 +27,7 @@ class WordpieceConfig(TrainedTokenizerConfig):
     """Fold case and strip accents, as in bert-base-uncased."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(
             self.vocab_size >= SMALLEST,
             f"vocab_size must be at least {SMALLEST} ({len(SPECIAL_TOKENS)} special tokens and "

@@ -107,11 +107,7 @@ def _steps(config: ExperimentConfig, corpus: Corpus, source: WindowSource) -> in
     if trainer.max_epochs is not None:
         lengths.append(math.ceil(trainer.max_epochs * source.windows_per_epoch))
     if trainer.max_tokens is not None:
-        if not isinstance(corpus.train, TokenRows):
-            raise ConfigError(
-                "trainer.max_tokens counts the tokens of raw text, and this data is not text.\n"
-                "  trainer.max_steps or trainer.max_epochs work with any data."
-            )
+        assert isinstance(corpus.train, TokenRows), "compatibility refuses other data"
         epochs = trainer.max_tokens / corpus.train.n_tokens
         lengths.append(math.ceil(epochs * source.windows_per_epoch))
     return min(lengths, default=DEFAULT_STEPS)

@@ -6,7 +6,13 @@ from etude.errors import CompositionError
 from etude.experiment import ExperimentConfig
 from etude.records import LIFTS
 from etude.registry import options, plugin_of
-from etude.schema import ArchitectureConfig, PluginConfig, PositionConfig, children
+from etude.schema import (
+    ArchitectureConfig,
+    PluginConfig,
+    PositionConfig,
+    TextDataConfig,
+    children,
+)
 
 
 def check(config: ExperimentConfig, architecture: str | None = None) -> None:
@@ -18,6 +24,8 @@ def check(config: ExperimentConfig, architecture: str | None = None) -> None:
     _check_needs(config, architecture or _name(config.architecture))
     _check_reward(config)
     _check_length(config)
+    _check_steps(config)
+    _check_devices(config)
 
 
 def _name(config: PluginConfig) -> str:
@@ -97,6 +105,31 @@ def _check_length(config: ExperimentConfig) -> None:
         raise CompositionError(
             f"data.seq_len={config.data.seq_len} is longer than architecture.position.max_positions"
             f"={longest}.\n  Raise max_positions or lower seq_len."
+        )
+
+
+def _check_steps(config: ExperimentConfig) -> None:
+    if config.trainer.max_tokens is not None and not isinstance(config.data, TextDataConfig):
+        raise CompositionError(
+            f"trainer.max_tokens={config.trainer.max_tokens} counts the tokens of raw text, and "
+            f"data={_name(config.data)} is not text.\n"
+            "  trainer.max_steps or trainer.max_epochs work with any data."
+        )
+
+
+def _check_devices(config: ExperimentConfig) -> None:
+    most = plugin_of(config.strategy).declaration.max_devices
+    if most is not None and config.trainer.devices > most:
+        wider = [
+            name
+            for name in options("strategy")
+            if describe(f"strategy/{name}").declared.get("max_devices") is None
+        ]
+        raise CompositionError(
+            f"strategy={_name(config.strategy)} has room for {most} device, and "
+            f"trainer.devices={config.trainer.devices}.\n"
+            f"  Strategies here for several devices: {', '.join(wider) or 'none'}.\n"
+            "  trainer.devices=1 gives the same curve: the global batch is cut into micro-batches."
         )
 
 

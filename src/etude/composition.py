@@ -15,7 +15,7 @@ import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
@@ -40,15 +40,20 @@ class Composition:
 def compose(verb: str, overrides: Sequence[str]) -> Composition:
     """Composes `conf/<verb>.yaml` with `overrides`. Raises ConfigError with the page to show."""
     with refusing(overrides):
-        check_names(verb, overrides)
-        return _compose(verb, overrides)
+        outline = check_names(verb, overrides)
+        composed = _compose(verb, overrides)
+        _refuse_loose(composed.config, outline.config, "")
+        return composed
 
 
-def check_names(verb: str, overrides: Sequence[str]) -> None:
-    """Refuses options and keys that do not exist, without importing a plugin."""
+def check_names(verb: str, overrides: Sequence[str]) -> Composition:
+    """Refuses options and keys that do not exist, without importing a plugin.
+
+    Returns the values as they were written, before any type has been at them.
+    """
     names = [override.lstrip("+") for override in overrides]
     with refusing(overrides), outlines():
-        _compose(verb, names)
+        return _compose(verb, names)
 
 
 def jobs(verb: str, overrides: Sequence[str]) -> list[tuple[str, ...]]:
@@ -103,6 +108,19 @@ def _compose(verb: str, overrides: Sequence[str]) -> Composition:
     with open_dict(config):
         del config["hydra"]
     return Composition(config, choices)
+
+
+def _refuse_loose(typed: DictConfig, written: DictConfig, path: str) -> None:
+    """Refuses 3, yes or on for a bool: OmegaConf would take each of them for true."""
+    for key in typed:
+        if OmegaConf.is_missing(typed, key) or key not in written:
+            continue
+        place = f"{path}.{key}" if path else str(key)
+        value, raw = typed[key], written[key]
+        if isinstance(value, DictConfig) and isinstance(raw, DictConfig):
+            _refuse_loose(value, raw, place)
+        elif isinstance(value, bool) and not isinstance(raw, bool | None):
+            raise ConfigError(f"{place} must be true or false, got {raw}.")
 
 
 @contextmanager

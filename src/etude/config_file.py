@@ -23,7 +23,7 @@ from etude.errors import CheckpointError, ConfigError
 from etude.experiment import ExperimentConfig
 from etude.registry import find, plugin_of
 from etude.registry import load as load_plugin
-from etude.schema import PluginConfig
+from etude.schema import PluginConfig, children
 from etude.whole_file import write_whole
 
 FILE = "config.yaml"
@@ -124,7 +124,9 @@ def _build(node: DictConfig, path: str) -> Any:  # the dataclass that the node i
 
 def _value(node: DictConfig, name: str, path: str) -> Any:  # of whatever type the field has
     if OmegaConf.is_missing(node, name):
-        raise ConfigError(f"{path} has no value, and no default.\n  Give one: {path}=...")
+        is_plugin = name in children(cast("type", OmegaConf.get_type(node)))
+        key = path.replace(".", "/") if is_plugin else path
+        raise ConfigError(f"{path} has no value, and no default.\n  Give one: {key}=...")
     try:
         value = node[name]
     except OmegaConfBaseException as error:

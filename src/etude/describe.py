@@ -17,7 +17,7 @@ from etude.errors import ConfigError
 from etude.registry import configurations, find
 
 SOURCE = Path(__file__).resolve().parent
-LITERAL = ("lr", "data", "reward")
+LITERAL = ("lr", "data", "reward", "max_devices")
 Declared: TypeAlias = str | float | frozenset[str] | None
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from etude.errors import ConfigError
 from etude.whole_file import write_whole
 
 FILE = "hardware.json"
@@ -29,6 +30,17 @@ class Hardware:
         torch.set_float32_matmul_precision(self.matmul_precision)
         torch.set_num_threads(self.threads)
         keep_memory()
+
+
+def refuse_missing(accelerator: str) -> None:
+    """Raises ConfigError for an accelerator that this machine does not have."""
+    there = {"gpu": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there.get(accelerator, True):
+        found = [name for name, is_there in there.items() if is_there]
+        raise ConfigError(
+            f"trainer.accelerator={accelerator} is not there: torch finds none on this machine.\n"
+            f"  It finds: {', '.join(['cpu', *found])}; trainer.accelerator=auto takes the best."
+        )
 
 
 def choose(folder: Path) -> Hardware:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import MISSING as NO_DEFAULT
 from dataclasses import fields
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.object_type import ObjectType
@@ -117,8 +117,8 @@ class PluginSource(ConfigSource):
             return typed
         plugins = children(ExperimentConfig)
         bare: dict[str, Any] = {key: {} if key in many_of_a_kind() else MISSING for key in plugins}
-        rest = {key: typed[key] for key in typed if key not in plugins}
-        return OmegaConf.create({**bare, **rest})
+        untyped = cast("dict[str, Any]", OmegaConf.to_container(typed))
+        return OmegaConf.create({key: bare.get(key, value) for key, value in untyped.items()})
 
 
 class PluginSearchPath(SearchPathPlugin):

@@ -20,13 +20,14 @@ from torch.optim import Optimizer
 
 from etude.batches import n_tokens
 from etude.contracts import Decoding, Reward, Samples
-from etude.errors import NonFiniteError
+from etude.errors import DataError, NonFiniteError
 from etude.experiment import NonFinite
 from etude.loss import Loss
 from etude.network import Network
+from etude.registry import plugin_of
 from etude.schema import ObjectiveConfig
 from etude.tokenizer import Tokenizer
-from etude.window import EpochSource, MicroBatch, Ranks, WindowSource
+from etude.window import TRAIN, EpochSource, MicroBatch, Ranks, WindowSource, rng
 
 C = TypeVar("C", bound=ObjectiveConfig)
 B = TypeVar("B")
@@ -126,7 +127,21 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
         return loss.total * (self.trainer.world_size * micro.of / max(self.tally.count, 1.0))
 
     def source(self, samples: Samples, window: int, seed: int, ranks: Ranks) -> WindowSource:
-        """Where training windows come from: the samples, in shuffled order, epoch after epoch."""
+        """Where training windows come from: the samples, in shuffled order, epoch after epoch.
+
+        Raises DataError when there is nothing to learn in any of them; the search ends at the
+        first that has something.
+        """
+        for i in range(len(samples)):
+            example = self.example(samples[i], rng(seed, TRAIN, 0, i))
+            if self.count(self.collate([example])) > 0:
+                break
+        else:
+            raise DataError(
+                f"No sample of the {len(samples)} holds a token that "
+                f"{plugin_of(self.config).address} is trained on.\n"
+                "  The tokenizer may know none of the words, or data.seq_len be too short."
+            )
         return EpochSource(samples, self.example, window, seed, ranks)
 
     def over_ranks(self, value: Tensor) -> Tensor:

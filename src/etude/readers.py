@@ -20,7 +20,7 @@ from omegaconf import MISSING
 from etude.contracts import DataSource
 from etude.errors import DataError
 from etude.records import BadRow, Record
-from etude.schema import DataConfig
+from etude.schema import DataConfig, require
 
 MAX_LINE_BYTES: Final = 16 * 2**20
 JSONL: Final = (".jsonl", ".ndjson")
@@ -34,6 +34,10 @@ class FileConfig(DataConfig):
 
     path: str = MISSING
     """A file, a folder (read whole, sorted), or a pattern such as `texts/**/*.txt`; .gz too."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.path != "", "path names no file: it is empty")
 
 
 FileC = TypeVar("FileC", bound=FileConfig)

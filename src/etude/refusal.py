@@ -23,7 +23,7 @@ def explain(error: Exception, overrides: Sequence[str]) -> ConfigError:
         if isinstance(cause, ConfigError):
             return cause
     place = _place(causes)
-    several = _several(overrides)
+    several = _several(overrides) or _none(overrides)
     if several:
         return ConfigError(several)
     for cause in causes:
@@ -78,6 +78,16 @@ def _several(overrides: Sequence[str]) -> str:
         if value.startswith("[") and group in registry.groups() and group not in many_of_a_kind():
             have = listing(f"The group {group} has", registry.options(group))
             return f"{override}: {group} is one plugin, not a list.{have}"
+    return ""
+
+
+def _none(overrides: Sequence[str]) -> str:
+    """The page for a group taken away of which every experiment has one."""
+    for override in overrides:
+        group = override.removeprefix("~").partition("=")[0]
+        if override.startswith("~") and group in set(registry.groups()) - many_of_a_kind():
+            have = listing(f"The group {group} has", registry.options(group))
+            return f"{override}: every experiment has one {group}. Choose another.{have}"
     return ""
 
 
@@ -191,9 +201,11 @@ def _hydra_says(message: str, overrides: Sequence[str]) -> str:
     if "group override must be a string or a list" in message:
         for override in overrides:
             group, _, value = override.lstrip("+").partition("=")
-            if group in registry.groups() and not re.match(r"\[|(?!null$)[a-zA-Z]", value):
+            known = {*registry.groups(), *many_of_a_kind()}
+            if group in known and not re.match(r"\[|(?!null$)[a-zA-Z]", value):
                 none = f" To choose none: {group}=[]." if group in many_of_a_kind() else ""
-                have = listing(f"The group {group} has", registry.options(group))
+                options = registry.options(group)
+                have = listing(f"The group {group} has", options or ["nothing yet"])
                 return f"{override} chooses nothing.{none}{have}"
     unused = re.search(r"Could not override '([^'@]*)", message)
     if unused:

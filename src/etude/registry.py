@@ -37,6 +37,8 @@ class Declaration:
     """Objectives: the option of the group `data` when none is given."""
     reward: str | None = None
     """Objectives: the option of the group `reward` when none is given."""
+    max_devices: int | None = None
+    """Strategies: the most devices it can share the work among; None = any number."""
     batch_statistic: bool = False
     """Objectives: the loss of a sample depends on the others of its micro-batch."""
 

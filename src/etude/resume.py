@@ -1,11 +1,13 @@
-"""Going on with a run: its stored config holds, and what the command line says must agree."""
+"""Going on with a run, or from one: its stored config holds, and the command line must agree."""
 
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
 from typing import Any
 
+from etude import config_file
 from etude.config_file import nodes
-from etude.errors import ConfigError
+from etude.errors import CheckpointError, ConfigError
 from etude.experiment import ExperimentConfig
 from etude.registry import plugin_of
 
@@ -21,7 +23,7 @@ def merged(
     was not started with.
     """
     before, asked = flat(stored), flat(given)
-    keys = [override.partition("=")[0].lstrip("+~").replace("/", ".") for override in overrides]
+    keys = _keys(overrides)
     lengths = {name: getattr(given.trainer, name) for name in LENGTHS if f"trainer.{name}" in keys}
     different = sorted(
         key
@@ -38,6 +40,35 @@ def merged(
             + " may change."
         )
     return replace(stored, trainer=replace(stored.trainer, **lengths))
+
+
+def inherited(config: ExperimentConfig, overrides: Sequence[str]) -> ExperimentConfig:
+    """A run that starts from another has that one's network and tokenizer.
+
+    Raises ConfigError, naming the keys, when an override asks for others.
+    """
+    if config.init_from is None:
+        return config
+    try:
+        parent = config_file.load(Path(config.init_from))
+    except CheckpointError as error:
+        raise ConfigError(
+            f"init_from={config.init_from} cannot be started from: {error}\n"
+            "  The last line that `etude train` prints is a run folder."
+        ) from error
+    started = replace(config, architecture=parent.architecture, tokenizer=parent.tokenizer)
+    has, asked, keys = flat(started), flat(config), _keys(overrides)
+    lost = sorted(
+        f"{key}={value} (it has {has.get(key)})"
+        for key, value in asked.items()
+        if has.get(key) != value and _is_about(key, keys)
+    )
+    if lost:
+        raise ConfigError(
+            f"init_from={config.init_from} brings its own network and tokenizer; "
+            "these would have no effect:\n  " + "\n  ".join(lost[:8])
+        )
+    return started
 
 
 def flat(config: ExperimentConfig) -> dict[str, Any]:
@@ -62,4 +93,12 @@ def _is_meant(key: str, overridden: Sequence[str]) -> bool:
     """Whether an override is about this key; a recipe is about all of them."""
     if key == "run" or key in {f"trainer.{name}" for name in LENGTHS}:
         return False
-    return any(key == o or key.startswith(f"{o}.") or o == "experiment" for o in overridden)
+    return "experiment" in overridden or _is_about(key, overridden)
+
+
+def _is_about(key: str, overridden: Sequence[str]) -> bool:
+    return any(key == override or key.startswith(f"{override}.") for override in overridden)
+
+
+def _keys(overrides: Sequence[str]) -> list[str]:
+    return [override.partition("=")[0].lstrip("+~").replace("/", ".") for override in overrides]

@@ -9,6 +9,9 @@ from typing import Any, get_args, get_type_hints
 
 from omegaconf import MISSING
 
+MAX_VOCAB_SIZE = 2**20
+"""Room for four times the largest vocabulary in use; the trainers ask for memory in advance."""
+
 
 def require(condition: bool, message: str) -> None:
     """Raises ValueError(message) unless `condition` holds; for `__post_init__` checks."""
@@ -129,6 +132,12 @@ class TrainedTokenizerConfig(TokenizerConfig):
     vocab_size: int = 4096
     """Number of ids in all, the reserved special tokens included; a small corpus may give fewer."""
 
+    def __post_init__(self) -> None:
+        require(
+            self.vocab_size <= MAX_VOCAB_SIZE,
+            f"vocab_size must be at most {MAX_VOCAB_SIZE:,}, got {self.vocab_size}",
+        )
+
 
 @dataclass
 class DataConfig(PluginConfig):
@@ -157,6 +166,13 @@ class TextDataConfig(DataConfig):
     """Concatenate documents and cut rows of seq_len; false truncates and pads each document."""
     confine: bool = False
     """Let tokens attend only within their own document; positions then restart in each."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(
+            self.pack or not self.confine,
+            "confine has no effect without pack: each row is one document then",
+        )
 
 
 @dataclass

@@ -5,17 +5,18 @@ is made.
 """
 
 import fcntl
+import itertools
 import json
 import logging
-import os
 import platform
 import signal
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 
@@ -48,15 +49,15 @@ def start(
     """
     _quiet()
     with _stopping_at_once():
+        hardware.refuse_missing(config.trainer.accelerator)
         folder = _folder(config, experiment)
-        if (folder / config_file.FILE).exists():
+        if config.run is not None and (folder / config_file.FILE).exists():
             with _locked(folder):
-                return folder, _go_on(_from_parent(config), overrides, folder)
+                return folder, _go_on(config, overrides, folder)
         _refuse_unwritable(folder)
-        config = _from_parent(config)
         corpus = _corpus(config)
         assembled = assemble(config, corpus, Ranks())
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = _made(folder, named=config.run is not None)
         with _locked(folder):
             corpus.tokenizer.save(folder / TOKENIZER)
             corpus.card.save(folder)
@@ -142,27 +143,36 @@ def _corpus(config: ExperimentConfig) -> Corpus:
     return corpus
 
 
-def _from_parent(config: ExperimentConfig) -> ExperimentConfig:
-    """A run that starts from another has that one's network and tokenizer."""
-    if config.init_from is None:
-        return config
-    parent = read_run(config.init_from).config
-    return replace(config, architecture=parent.architecture, tokenizer=parent.tokenizer)
-
-
 def _folder(config: ExperimentConfig, experiment: str) -> Path:
     if config.run is not None:
         return Path(config.run).absolute()
     return Path("outputs", experiment, time.strftime("%Y-%m-%d_%H-%M-%S")).absolute()
 
 
+def _made(folder: Path, *, named: bool) -> Path:
+    """Makes the run folder; one that the user did not name gets a number if the name is taken."""
+    place = folder
+    for number in itertools.count(2):
+        try:
+            place.mkdir(parents=True, exist_ok=named)
+            return place
+        except FileExistsError:
+            if named:
+                raise
+            place = folder.with_name(f"{folder.name}_{number}")
+    raise AssertionError("there is always another number")
+
+
 def _refuse_unwritable(folder: Path) -> None:
     there = next(place for place in (folder, *folder.parents) if place.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
         raise ConfigError(
-            f"{folder} cannot be written: {there} is not a folder this user may write to.\n"
-            "  run=<folder> names another place."
-        )
+            f"{folder} cannot be written: {there} is not a folder this user may write to "
+            f"({error.strerror}).\n  run=<folder> names another place."
+        ) from error
     if there == folder and any(folder.iterdir()) and not (folder / LOCK).exists():
         raise ConfigError(
             f"{folder} is not empty and holds no run.\n  run=<folder> names a new or an empty one."

@@ -6,6 +6,7 @@ The last line on stdout is the run folder. With run=<folder> a run that stopped 
 import sys
 import time
 import traceback
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from etude.composition import Composition
 from etude.config_file import typed
 from etude.errors import ConfigError, EtudeError, PreemptedError
 from etude.experiment import ExperimentConfig
+from etude.resume import inherited
 
 VERB = "train"
 
@@ -35,14 +37,15 @@ def main(arguments: list[str]) -> int:
     if line.multirun:
         return _sweep(line)
     composed = composition.compose(VERB, line.overrides)
-    folder, _ = _start(_validated(composed), composed, list(line.overrides), None)
+    config = _validated(composed, line.overrides)
+    folder, _ = _start(config, composed, list(line.overrides), None)
     print(folder, flush=True)
     return 0
 
 
-def _validated(composed: Composition) -> ExperimentConfig:
-    config = typed(composed.config)
-    check(config, composed.choices.get("architecture"))
+def _validated(composed: Composition, overrides: Sequence[str]) -> ExperimentConfig:
+    config = inherited(typed(composed.config), overrides)
+    check(config, composed.choices.get("architecture") if config.init_from is None else None)
     return config
 
 
@@ -72,8 +75,9 @@ def _sweep(line: CommandLine) -> int:
         number = int(hydra.job.num)
         composed = Composition(config, dict(hydra.runtime.choices))
         try:
-            experiment = replace(_validated(composed), run=str(folder / str(number)))
-            run, metric = _start(experiment, composed, list(hydra.overrides.task), folder)
+            given = list(hydra.overrides.task)
+            experiment = replace(_validated(composed, given), run=str(folder / str(number)))
+            run, metric = _start(experiment, composed, given, folder)
         except PreemptedError as error:
             raise SystemExit(error.exit_code) from error  # no further job is to start
         except Exception as error:
@@ -106,7 +110,7 @@ def _check_jobs(overrides: tuple[str, ...]) -> Path:
     for number, job in enumerate(jobs):
         composed = composition.compose(VERB, job)
         try:
-            run = _validated(composed).run
+            run = _validated(composed, job).run
         except ConfigError as error:
             own = " ".join(item for item in job if not all(item in other for other in jobs))
             raise type(error)(f"job {number} ({own}): {error}") from error
