@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+import tiny
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from etude.plugins.objective.corruption.span import Span, SpanConfig, segments
+
+SENTINELS = list(tiny.BYTES.vocab.sentinels)
+
+
+def corrupted(
+    tokens: np.ndarray, seed: int = 0, density: float = 0.15, mean: float = 3.0
+) -> tuple[list[int], list[int]]:
+    span = Span(SpanConfig(density, mean), tiny.BYTES.vocab)
+    source, target = span(tokens, np.random.default_rng(seed))
+    return source.tolist(), target.tolist()
+
+
+def rebuilt(source: list[int], target: list[int]) -> list[int]:
+    """Puts what follows each sentinel in the target in its place in the source."""
+    cut: dict[int, list[int]] = {}
+    for token in target:
+        if token in SENTINELS:
+            cut[token] = []
+        else:
+            cut[list(cut)[-1]].append(token)
+    return [t for token in source for t in (cut[token] if token in SENTINELS else [token])]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    n=st.integers(0, 700),
+    density=st.floats(0.01, 0.99),
+    mean=st.floats(1.0, 20.0),
+    seed=st.integers(0, 2**32),
+)
+def test_input_and_target_hold_every_token_once(
+    n: int, density: float, mean: float, seed: int
+) -> None:
+    tokens = np.random.default_rng(seed).integers(109, 365, n)
+    source, target = corrupted(tokens, seed, density, mean)
+    assert rebuilt(source, target) == tokens.tolist()
+    if n < 2:
+        assert (source, target) == (tokens.tolist(), [])
+        return
+    n_noise = min(max(round(n * density), 1), n - 1)
+    marks = [token for token in source if token in SENTINELS]
+    assert marks == SENTINELS[: len(marks)]  # ascending, each once
+    assert [token for token in target if token in SENTINELS] == marks
+    assert len(target) == n_noise + len(marks)
+    assert len(source) == n - n_noise + len(marks)
+    assert source[0] not in SENTINELS  # the first token is never noise
+    assert source[-1] in SENTINELS  # and the last always is
+    assert target[0] in SENTINELS
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 3])
+def test_the_shortest_texts_by_hand(n: int) -> None:
+    tokens, first = np.arange(200, 200 + n), SENTINELS[0]
+    wanted = {
+        0: ([], []),
+        1: ([200], []),
+        2: ([200, first], [first, 201]),
+        3: ([200, 201, first], [first, 202]),
+    }
+    assert corrupted(tokens) == wanted[n]
+
+
+@pytest.mark.parametrize(
+    ("raw", "inputs", "targets"),
+    [(141, 128, 29), (284, 256, 58), (568, 512, 114), (1137, 1024, 229)],
+)
+def test_lengths_are_those_of_t5_both_with_eos(raw: int, inputs: int, targets: int) -> None:
+    source, target = corrupted(np.full(raw, 200))
+    assert (len(source) + 1, len(target) + 1) == (inputs, targets)
+
+
+def test_segments_are_not_empty_and_every_cut_is_as_likely() -> None:
+    found = [tuple(segments(5, 3, np.random.default_rng(i)).tolist()) for i in range(3000)]
+    cuts = {(a, b, 5 - a - b) for a in range(1, 4) for b in range(1, 5 - a)}
+    assert set(found) == cuts
+    each = 3000 / len(cuts)
+    assert sum((found.count(cut) - each) ** 2 / each for cut in cuts) < 20.5  # 5 degrees, 0.001
+
+
+def test_there_are_never_more_spans_than_sentinels() -> None:
+    source, target = corrupted(np.full(5000, 200), mean=1.0)
+    assert sum(token in SENTINELS for token in source) == len(SENTINELS) == 100
+    assert rebuilt(source, target) == [200] * 5000
+
+
+@pytest.mark.parametrize(
+    "values", [{"noise_density": 0.0}, {"noise_density": 1.0}, {"mean_span": 0.5}]
+)
+def test_values_outside_their_range_are_refused(values: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(values))):
+        SpanConfig(**values)

@@ -1,0 +1,132 @@
+import math
+from collections.abc import Sequence
+
+import pytest
+import tiny
+import torch
+from torch import Tensor, nn
+
+from etude.batches import PreferenceExample
+from etude.functional import reference_of, sequence_log_prob
+from etude.network import Network
+from etude.plugins.objective.dpo import dpo_loss
+from etude.records import Preference
+from etude.window import TRAIN, rng
+
+PAIRS = [
+    PreferenceExample([2, 200, 201], [202, 203, 3], [204, 3]),
+    PreferenceExample([2, 200], [205, 3], [206, 207, 208, 3]),
+]
+
+
+def log_prob(network: Network, prompt: Sequence[int], completion: Sequence[int]) -> Tensor:
+    """Token by token, one row at a time."""
+    from etude.network import Inputs
+
+    row = [*prompt, *completion]
+    logits = network(Inputs(torch.tensor([row[:-1]])))[0].log_softmax(-1)
+    places = range(len(prompt) - 1, len(row) - 1)
+    return torch.stack([logits[place, row[place + 1]] for place in places]).sum()
+
+
+def test_golden_values() -> None:
+    shift = torch.tensor([2.0], dtype=torch.float64)  # (-10 + 11) - (-14 + 13)
+    assert float(dpo_loss(0.1 * shift, 0.0)) == pytest.approx(0.598139, abs=1e-6)
+    assert float(dpo_loss(0.1 * shift, 0.1)) == pytest.approx(0.618139, abs=1e-6)
+
+
+def test_a_thousand_random_cases_agree_with_the_formula() -> None:
+    torch.manual_seed(0)
+    logit = 20 * torch.randn(1000, dtype=torch.float64)
+    for smoothing in (0.0, 0.1, 0.49):
+        positive = (1 + (-logit).exp()).log()
+        negative = (1 + logit.exp()).log()
+        wanted = (1 - smoothing) * positive + smoothing * negative
+        torch.testing.assert_close(dpo_loss(logit, smoothing), wanted, rtol=1e-10, atol=1e-12)
+
+
+def test_an_untrained_policy_pays_log_2_a_pair() -> None:
+    made = tiny.objective("dpo")
+    batch = made.collate(PAIRS)
+    loss = made.loss(batch)
+    assert float(loss.total.detach()) == pytest.approx(2 * math.log(2), abs=1e-12)
+    assert loss.metrics["margin"] == 0
+    assert made.count(batch) == 2
+
+
+def test_the_margin_is_beta_times_the_change_of_log_odds_since_the_start() -> None:
+    made = tiny.objective("dpo", beta=0.3, label_smoothing=0.1)
+    start = tiny.network(vocab=tiny.BYTES.vocab)
+    with torch.no_grad():
+        for parameter in made.network.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+        odds = [
+            [log_prob(n, p.prompt, p.chosen) - log_prob(n, p.prompt, p.rejected) for p in PAIRS]
+            for n in (made.network, start)
+        ]
+        policy, reference = map(torch.stack, odds)
+        margin = 0.3 * (policy - reference)
+        loss = made.loss(made.collate(PAIRS))
+    torch.testing.assert_close(loss.total, dpo_loss(margin, 0.1).sum())
+    torch.testing.assert_close(loss.metrics["margin"], margin.sum())
+    assert loss.metrics["accuracy"] == (margin > 0).sum()
+    assert loss.metrics["policy_accuracy"] == (policy > 0).sum()
+
+
+def test_the_reference_neither_learns_nor_is_saved_and_follows_every_cast() -> None:
+    made = tiny.objective("dpo")
+    held = made.reference._held[0]
+    own = {id(p) for p in made.network.parameters()}
+    assert {id(p) for p in made.parameters()} == own
+    assert all(name.startswith("network.") for name in made.state_dict())
+    assert not any(p.requires_grad for p in held.parameters())
+    assert not held.training
+    made.train()
+    assert not held.training
+    made.float()
+    assert {p.dtype for p in held.parameters()} == {torch.float32}
+    made.to("meta")
+    assert {p.device.type for p in held.parameters()} == {"meta"}
+
+
+def test_a_reference_keeps_tied_tables_tied() -> None:
+    held = reference_of(tiny.network())._held[0]
+    assert isinstance(held, nn.Module)
+    assert held.head.weight is held.embedding.weight
+
+
+def test_only_the_completion_counts_and_shared_prompts_are_equal() -> None:
+    made = tiny.objective("dpo")
+    record = Preference("abc", "de", "f")
+    example = made.example(record, rng(0, TRAIN))
+    encode = tiny.BYTES.encode
+    assert example.prompt == [tiny.BYTES.vocab.bos, *encode("abc")]
+    assert list(example.chosen) == [*encode("de"), tiny.BYTES.vocab.eos]
+    batch = made.collate([example])
+    assert batch.chosen.where.sum() == 3
+    assert batch.rejected.where.sum() == 2
+
+
+def test_long_rows_are_cut_to_seq_len() -> None:
+    made = tiny.objective("dpo")
+    example = made.example(Preference("p" * 30, "c" * 9, "r" * 30), rng(0, TRAIN))
+    batch = made.collate([example])
+    assert batch.chosen.inputs.tokens.shape[1] <= 16
+    assert batch.rejected.inputs.tokens.shape[1] <= 16
+    assert list(example.rejected)[-1] == tiny.BYTES.vocab.eos
+    assert next(iter(example.prompt)) == tiny.BYTES.vocab.bos
+
+
+@pytest.mark.parametrize("architecture", ["decoder_only", "encoder_decoder"])
+def test_log_probabilities_of_a_batch_are_those_of_each_row(architecture: str) -> None:
+    network = tiny.network(tiny.stack(architecture))
+    pairs = [([20, 21, 22], [23, 3]), ([24], [25, 26, 27, 3])]
+    together = sequence_log_prob(network, network.answer(pairs))
+    alone = [sequence_log_prob(network, network.answer([pair]))[0] for pair in pairs]
+    torch.testing.assert_close(together, torch.stack(alone))
+
+
+@pytest.mark.parametrize(("key", "value"), [("beta", 0.0), ("label_smoothing", 0.5)])
+def test_values_outside_their_range_are_refused(key: str, value: float) -> None:
+    with pytest.raises(ValueError, match=key):
+        tiny.part("objective", "dpo", **{key: value})
