@@ -51,7 +51,9 @@ def next_token_batch(rows: Sequence[TokenRow], pad: int, *, confine: bool) -> Te
     documents = pad_right([row.documents.tolist() for row in rows], 0).tokens
     where = (documents[:, 1:] == documents[:, :-1]) & (documents[:, 1:] > 0)
     seen = documents if confine else stacked.documents
-    inputs = Inputs(stacked.tokens[:, :-1], None if seen is None else seen[:, :-1])
+    if seen is not None:  # the last token of a row has nothing to predict
+        seen = seen[:, :-1].masked_fill(documents[:, 1:] == 0, 0)
+    inputs = Inputs(stacked.tokens[:, :-1], seen)
     n_bytes = torch.tensor(sum(row.n_bytes for row in rows), dtype=torch.float64)
     return TextBatch(Targets(inputs, stacked.tokens[:, 1:], where), n_bytes)
 

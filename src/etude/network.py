@@ -251,8 +251,8 @@ class Network(nn.Module, ABC):
         index = torch.arange(rows.tokens.shape[1] - 1)[None]
         first = torch.tensor([len(prompt) - 1 for prompt, _ in pairs])[:, None]
         last = torch.tensor([len(prompt) + len(completion) - 1 for prompt, completion in pairs])
-        inputs = Inputs(
-            rows.tokens[:, :-1], None if rows.documents is None else rows.documents[:, :-1]
+        inputs = Inputs(  # without the last token of each row, which has nothing to predict
+            rows.tokens[:, :-1], None if rows.documents is None else rows.documents[:, 1:]
         )
         return Targets(inputs, rows.tokens[:, 1:], (index >= first) & (index < last[:, None]))
 

@@ -138,11 +138,11 @@ class OnPolicyObjective(Objective[P, B]):
     def score(
         self, prompts: Sequence[Prompt], completions: Sequence[Sequence[int]]
     ) -> Float[Tensor, " batch"]:
-        """The reward of each completion, on the objective's device."""
+        """The reward of each completion, on the CPU and in float64, so that sums are exact."""
         assert self.tools.reward is not None, "compatibility asks every on-policy run for a reward"
         texts = [self.tools.tokenizer.decode(ids) for ids in completions]
         scores = self.tools.reward([p.prompt for p in prompts], texts, [p.answer for p in prompts])
-        return torch.tensor(scores, device=self.device, dtype=torch.float32)
+        return torch.tensor(scores, dtype=torch.float64)
 
     @contextmanager
     def acting(self) -> Generator[None]:

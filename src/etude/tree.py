@@ -47,6 +47,7 @@ class _Writer:
     def __init__(self) -> None:
         self.tensors: dict[str, Tensor] = {}
         self._names: dict[tuple[Any, ...], str] = {}
+        self._storages: set[int] = set()
 
     def encode(self, node: Any, path: str) -> Any:
         if node is None or isinstance(node, str | bool | int | float):
@@ -76,8 +77,9 @@ class _Writer:
                 path += "'"
             self._names[key] = path
             held = tensor.detach().cpu().contiguous()
-            whole = held.untyped_storage().nbytes() == held.nbytes
-            self.tensors[path] = held if whole else held.clone()
+            storage = held.untyped_storage().data_ptr()
+            self.tensors[path] = held.clone() if storage in self._storages else held
+            self._storages.add(storage)
         return self._names[key]
 
 

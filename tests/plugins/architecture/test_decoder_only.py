@@ -48,7 +48,7 @@ def test_an_answer_is_prompt_and_completion_shifted_by_one() -> None:
     assert targets.ids.tolist() == [[21, 22, 3, 0], [24, 25, 26, 3]]
     assert targets.where.int().tolist() == [[0, 1, 1, 0], [1, 1, 1, 1]]
     assert targets.inputs.documents is not None
-    assert targets.inputs.documents.tolist() == [[1, 1, 1, 1], [1, 1, 1, 1]]
+    assert targets.inputs.documents.tolist() == [[1, 1, 1, 0], [1, 1, 1, 1]]
 
 
 def test_a_prompt_is_padded_on_the_left() -> None:

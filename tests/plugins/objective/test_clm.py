@@ -30,7 +30,7 @@ def test_a_packed_row_is_laid_out_by_hand() -> None:
         [A, EOS, BOS, B, C, EOS, BOS],
         [BOS, A, B, EOS, pad, pad, pad],
     ]
-    assert inputs.documents.tolist() == [[1] * 7, [1, 1, 1, 1, 0, 0, 0]]
+    assert inputs.documents.tolist() == [[1] * 7, [1, 1, 1, 0, 0, 0, 0]]
     assert targets.ids.tolist() == [[EOS, BOS, B, C, EOS, BOS, D], [A, B, EOS, pad, pad, pad, pad]]
     assert targets.where.int().tolist() == [[1, 0, 1, 1, 1, 0, 1], [1, 1, 1, 0, 0, 0, 0]]
     assert float(batch.n_bytes) == 6.0
@@ -40,7 +40,7 @@ def test_a_packed_row_is_laid_out_by_hand() -> None:
 def test_confined_it_tells_the_documents_apart() -> None:
     made = tiny.objective("clm", tools=tiny.tools(confine=True))
     inputs = made.collate([PACKED, SHORT]).targets.inputs
-    assert inputs.documents.tolist() == [[1, 1, 2, 2, 2, 2, 3], [1, 1, 1, 1, 0, 0, 0]]
+    assert inputs.documents.tolist() == [[1, 1, 2, 2, 2, 2, 3], [1, 1, 1, 0, 0, 0, 0]]
     assert inputs.positions()[0].tolist() == [0, 1, 0, 1, 2, 3, 0]
 
 
@@ -143,5 +143,5 @@ def test_z_loss_must_not_be_negative() -> None:
 
 def test_inputs_count_tokens_without_padding() -> None:
     batch = tiny.objective("clm").collate([PACKED, SHORT])
-    assert batch.targets.inputs.n_tokens == 11
+    assert batch.targets.inputs.n_tokens == 10
     assert Inputs(torch.zeros(2, 3).long()).n_tokens == 6
