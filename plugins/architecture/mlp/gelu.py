@@ -33,10 +33,14 @@ class GeluConfig(MlpConfig):
     def __post_init__(self) -> None:
         require(self.ratio > 0, f"ratio must be positive, got {self.ratio}")
 
+    def hidden(self, dim: int) -> int:
+        """Width of the hidden layer in a network of width `dim`."""
+        return hidden_size(dim, self.ratio)
+
 
 @plugin(GeluConfig)
 def gelu(config: GeluConfig, parts: Parts) -> FeedForward:
     """down(gelu(up(x)))."""
-    hidden = hidden_size(parts.dim, config.ratio)
+    hidden = config.hidden(parts.dim)
     activation = nn.GELU(config.approximate.value)
     return FeedForward(parts.dim, hidden, bias=config.bias, activation=activation)

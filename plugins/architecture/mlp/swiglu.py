@@ -29,6 +29,10 @@ class SwigluConfig(MlpConfig):
         require(self.ratio > 0, f"ratio must be positive, got {self.ratio}")
         require(self.multiple_of >= 1, f"multiple_of must be at least 1, got {self.multiple_of}")
 
+    def hidden(self, dim: int) -> int:
+        """Width of the hidden layer in a network of width `dim`."""
+        return hidden_size(dim, self.ratio, self.multiple_of)
+
 
 @plugin(SwigluConfig)
 class Swiglu(nn.Module):
@@ -36,7 +40,7 @@ class Swiglu(nn.Module):
 
     def __init__(self, config: SwigluConfig, parts: Parts) -> None:
         super().__init__()
-        hidden = hidden_size(parts.dim, config.ratio, config.multiple_of)
+        hidden = config.hidden(parts.dim)
         self.gate = nn.Linear(parts.dim, hidden, config.bias)
         self.up = nn.Linear(parts.dim, hidden, config.bias)
         self.down = BranchOut(hidden, parts.dim, config.bias)

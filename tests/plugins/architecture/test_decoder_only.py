@@ -25,7 +25,9 @@ def test_a_tied_table_is_one_parameter_and_counts_once(tie: bool) -> None:
 
 def test_an_untrained_network_knows_nothing() -> None:
     logits = fresh()(Inputs(tiny.tokens(4, 9)))
-    nll = torch.nn.functional.cross_entropy(logits.flatten(0, 1), tiny.tokens(4, 9, seed=1).flatten())
+    nll = torch.nn.functional.cross_entropy(
+        logits.flatten(0, 1), tiny.tokens(4, 9, seed=1).flatten()
+    )
     assert float(nll.detach()) == pytest.approx(math.log(tiny.VOCAB.size), abs=0.1)
 
 
@@ -60,7 +62,7 @@ def test_a_prompt_is_padded_on_the_left() -> None:
 
 
 def test_matrices_decay_and_nothing_else_is_one() -> None:
-    mixer = tiny.part("architecture/mixer", "attention", bias=True)
+    mixer = tiny.part("architecture/mixer", "attention", qkv_bias=True, out_bias=True)
     kinds = {p.name: p.kind for p in optimizer_parameters(fresh(mixer=mixer, tie=False))}
     assert kinds["embedding.weight"] is ParameterKind.EMBEDDING
     assert kinds["stack.position.table.weight"] is ParameterKind.EMBEDDING

@@ -84,7 +84,7 @@ def test_gpt2(shape: tuple[int, int, int]) -> None:
             dim=dim,
             n_layers=layers,
             n_heads=heads,
-            mixer=tiny.part("architecture/mixer", "attention", bias=True),
+            mixer=tiny.part("architecture/mixer", "attention", qkv_bias=True, out_bias=True),
             mlp=tiny.part("architecture/mlp", "gelu", approximate=approximate),
             position=tiny.part("architecture/position", "learned", max_positions=32),
         )
@@ -193,7 +193,7 @@ def test_bert_without_what_ours_leaves_out(shape: tuple[int, int, int]) -> None:
             n_heads=heads,
             block="postnorm",
             norm=norm,
-            mixer=tiny.part("architecture/mixer", "attention", bias=True),
+            mixer=tiny.part("architecture/mixer", "attention", qkv_bias=True, out_bias=True),
             position=tiny.part("architecture/position", "learned", max_positions=32),
         )
     )

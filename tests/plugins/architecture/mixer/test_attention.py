@@ -17,8 +17,8 @@ def context(seq: int, *, causal: bool, documents: Tensor | None = None) -> Conte
 
 def attention(queries_per_kv: int = 1, seed: int = 0, *, bias: bool = True) -> Mixer:
     torch.manual_seed(seed)
-    config = tiny.part("architecture/mixer", "attention", queries_per_kv=queries_per_kv, bias=bias)
-    return build(config, PARTS).double()
+    values = {"queries_per_kv": queries_per_kv, "qkv_bias": bias, "out_bias": bias}
+    return build(tiny.part("architecture/mixer", "attention", **values), PARTS).double()
 
 
 def heads(x: Tensor, head_dim: int = 4) -> Tensor:
