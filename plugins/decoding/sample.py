@@ -12,6 +12,7 @@ from torch import Tensor
 
 from etude import plugin
 from etude.contracts import Decoding
+from etude.functional import wide
 from etude.generation import Ancestral
 from etude.schema import DecodingConfig, require
 
@@ -45,7 +46,7 @@ class Sample(Decoding):
     def choose(
         self, logits: Float[Tensor, "batch vocab"], draw: Float[Tensor, " batch"]
     ) -> Int[Tensor, " batch"]:
-        config = self.config
+        config, logits = self.config, wide(logits)
         if config.top_k is not None:
             least = logits.topk(min(config.top_k, logits.shape[-1])).values[:, -1:]
             logits = logits.masked_fill(logits < least, -torch.inf)

@@ -32,10 +32,10 @@ class Ancestral(Decoding):
         self, logits: Float[Tensor, "batch vocab"], draw: Float[Tensor, " batch"]
     ) -> Int[Tensor, " batch"]:
         reached = (wide(logits) / self.temperature).softmax(dim=-1).cumsum(dim=-1)
-        threshold = (draw * reached[:, -1]).to(reached.dtype)[:, None]
-        return torch.searchsorted(reached, threshold, right=True)[:, 0].clamp(
-            max=logits.shape[-1] - 1
-        )
+        end = reached[:, -1:]
+        below = torch.nextafter(end, torch.zeros_like(end))  # a draw may round up to 1
+        threshold = torch.minimum(draw[:, None].to(reached.dtype) * end, below)
+        return torch.searchsorted(reached, threshold, right=True)[:, 0]
 
 
 @torch.no_grad()
