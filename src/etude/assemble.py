@@ -11,20 +11,22 @@ from torch import nn
 from torch.optim import Optimizer
 
 from etude.checkpoint import TreeCheckpointIO
-from etude.contracts import Reward
+from etude.contracts import Reward, Vocab
 from etude.corpus import Corpus
 from etude.errors import ConfigError
 from etude.experiment import ExperimentConfig
 from etude.network import Network, optimizer_parameters
 from etude.objective import Objective, Tools
 from etude.registry import build
-from etude.run_reader import read_run
-from etude.schema import RewardConfig, TextDataConfig
+from etude.run_reader import read_model
+from etude.schema import ArchitectureConfig, RewardConfig, TextDataConfig
 from etude.token_rows import TokenRows
 from etude.validation import Validation
 from etude.window import Ranks, WindowLoader, WindowSource
 
 DEFAULT_STEPS = 600
+SIZE_IN_TRIAL = 16
+"""Ids of the vocabulary with which a network is tried out before its tokenizer is there."""
 MICRO_BATCH_TOKENS = 8192
 """A micro-batch left to étude holds at most this many tokens: enough to keep any CPU busy."""
 _PRECISION = {"32": "32-true", "64": "64-true", "16-mixed": "16-mixed"}
@@ -57,7 +59,7 @@ def assemble(config: ExperimentConfig, corpus: Corpus, ranks: Ranks) -> Assemble
     torch.manual_seed(config.seed)
     network: Network = _built("architecture", config.architecture, corpus.tokenizer.vocab)
     if config.init_from is not None:
-        read_run(config.init_from).load_weights(network)
+        read_model(config.init_from).load_weights(network)
 
     def optimizer(module: nn.Module) -> tuple[Optimizer, Any]:
         made = build(config.optimizer, optimizer_parameters(module))
@@ -81,6 +83,13 @@ def assemble(config: ExperimentConfig, corpus: Corpus, ranks: Ranks) -> Assemble
     loader = WindowLoader(source, objective.collate, objective.count, plan.micro_batch)
     validation = Validation(corpus.val, plan.n_val, plan.micro_batch, config.seed, ranks)
     return Assembled(objective, loader, plan, validation)
+
+
+def refuse_unbuildable(architecture: ArchitectureConfig) -> None:
+    """Raises ConfigError for sizes that do not go together, without data and without memory."""
+    vocab = Vocab(SIZE_IN_TRIAL, 0, 1, 2, 3, 4, 5, 6, 7, 8, tuple(range(9, SIZE_IN_TRIAL)))
+    with torch.device("meta"):
+        _built("architecture", architecture, vocab)
 
 
 def plan_of(config: ExperimentConfig, corpus: Corpus, source: WindowSource, ranks: Ranks) -> Plan:

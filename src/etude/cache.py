@@ -56,7 +56,7 @@ def cached(name: str, write: Callable[[Path], None]) -> Path:
                 f"No space left to prepare the data in {root()}. Free some, or set ETUDE_CACHE "
                 "to a folder on a larger disk."
             ) from error
-        if error.errno in (errno.EACCES, errno.EROFS):
+        if error.errno in (errno.EACCES, errno.EROFS, errno.ENOENT, errno.ENOTDIR):
             raise DataError(
                 f"Cannot write the prepared data to {root()}: {error.strerror}. Set ETUDE_CACHE "
                 "to a folder that can be written."

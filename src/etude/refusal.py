@@ -176,7 +176,9 @@ def _bad_value(error: OmegaConfBaseException) -> str:
         group = str(error.full_key).replace(".", "/")
         return f"{error.full_key} is a plugin: choose it with slashes, {group}=..."
     if "not Optional" in said or "non-optional" in said:
-        return f"{error.full_key} cannot be null."
+        many = error.full_key in many_of_a_kind()
+        none = f" To choose none: {error.full_key}=[]." if many else ""
+        return f"{error.full_key} cannot be null.{none}"
     return f"{error.full_key}: {said}."
 
 

@@ -105,12 +105,16 @@ def _files() -> Iterator[tuple[str, Path]]:
             ):
                 continue
             if place.name == "__init__.py":
-                raise ConfigError(
-                    f"{file} hides every other plugin of the group {place.parent.as_posix()}.\n"
-                    "  A group is a plain folder that several places share. Delete that file."
-                )
+                raise _hiding(file, place.parent.as_posix())
             if place.stem.isidentifier() and not place.stem.startswith("_"):
                 yield place.with_suffix("").as_posix(), file
+
+
+def _hiding(file: Path, group: str) -> ConfigError:
+    return ConfigError(
+        f"{file} hides every other plugin of the group {group}.\n"
+        "  A group is a plain folder that several places share. Delete that file."
+    )
 
 
 def addresses() -> list[str]:
@@ -130,8 +134,12 @@ def options(group: str) -> list[str]:
 
 def find(address: str) -> Path:
     """The file of a plugin. Raises ConfigError when there is none, or more than one."""
-    found = [file for root in roots() if (file := root / f"{address}.py").is_file()]
     group, _, name = address.rpartition("/")
+    places = [Path(group), *Path(group).parents][:-1]
+    for place in (root / folder for root in roots() for folder in places):
+        if (place / "__init__.py").is_file():
+            raise _hiding(place / "__init__.py", group)
+    found = [file for root in roots() if (file := root / f"{address}.py").is_file()]
     if not found:
         raise ConfigError(
             f"{group}={name} does not exist.\n"

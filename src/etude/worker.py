@@ -24,7 +24,7 @@ import lightning
 import torch
 
 from etude import config_file, hardware
-from etude.assemble import Assembled, assemble, trainer_of
+from etude.assemble import Assembled, assemble, refuse_unbuildable, trainer_of
 from etude.checkpoint import newest_intact
 from etude.corpus import Corpus, prepare
 from etude.errors import ConfigError, PreemptedError
@@ -55,6 +55,7 @@ def start(
             with _locked(folder):
                 return folder, _go_on(config, overrides, folder)
         _refuse_unwritable(folder)
+        refuse_unbuildable(config.architecture)
         corpus = _corpus(config)
         assembled = assemble(config, corpus, Ranks())
         folder = _made(folder, named=config.run is not None)

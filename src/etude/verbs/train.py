@@ -7,6 +7,7 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -82,6 +83,8 @@ def _sweep(line: CommandLine) -> int:
             raise SystemExit(error.exit_code) from error  # no further job is to start
         except Exception as error:
             failed[number] = error.exit_code if isinstance(error, EtudeError) else 1
+            with suppress(OSError):  # Hydra makes the folder before the job can refuse
+                (folder / str(number)).rmdir()
             _report(number, error)
             raise
         print(run, flush=True)

@@ -1,0 +1,153 @@
+"""Every objective x architecture x kind of record trains a step or is refused at composition."""
+
+import json
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from defaults import default
+
+from etude.assemble import assemble, trainer_of
+from etude.compatibility import check
+from etude.composition import compose
+from etude.config_file import typed
+from etude.corpus import prepare
+from etude.describe import presets
+from etude.errors import CompositionError
+from etude.experiment import ExperimentConfig, TrainerConfig
+from etude.records import Record
+from etude.registry import load, options
+from etude.window import Ranks
+from etude.worker import _quiet
+
+WORDS = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa"]
+ROWS: dict[str, dict[str, Any]] = {
+    "jsonl": {"text": "{0} {1} {0}"},
+    "jsonl_pairs": {"source": "{0} {1}", "target": "{1}"},
+    "jsonl_chats": {
+        "messages": [
+            {"role": "user", "content": "{0}?"},
+            {"role": "assistant", "content": "{1}."},
+        ]
+    },
+    "jsonl_preferences": {"prompt": "{0}", "chosen": "{1}", "rejected": "not {1}"},
+    "jsonl_rankings": {"prompt": "{0}", "completions": ["{1}", "not {1}", "?"]},
+    "jsonl_feedback": {"prompt": "{0}", "completion": "{1}", "label": True},
+    "jsonl_prompts": {"prompt": "{0}", "answer": "{1}"},
+    "jsonl_labels": {"text": "{0}", "label": "{1}"},
+}
+"""A data plugin for each kind of record, with the row it reads."""
+TINY = {"dim": 16, "n_layers": 1, "n_heads": 2}
+SHORT = {"group_size": 2, "max_new_tokens": 4}
+ARCHITECTURES = [*options("architecture"), *presets("architecture")]
+
+
+@cache
+def architecture(name: str) -> Any:  # the config of a stack
+    """A stack from its dataclass; a preset, which is YAML, composed once."""
+    if name in options("architecture"):
+        return default(f"architecture/{name}", **TINY)
+    tiny = [f"architecture.{key}={value}" for key, value in TINY.items()]
+    return typed(compose("train", [f"architecture={name}", *tiny]).config).architecture
+
+
+@pytest.fixture(scope="session")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of twenty records of each kind."""
+    folder = tmp_path_factory.mktemp("rows")
+    for name, row in ROWS.items():
+        written = json.dumps(row).replace("{0}", "%0").replace("{1}", "%1")
+        pairs = [(a, b) for a in WORDS for b in WORDS[:2]]
+        lines = [written.replace("%0", a).replace("%1", b) for a, b in pairs]
+        (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+def experiment(objective: str, stack: str, data: str, rows: Path) -> ExperimentConfig:
+    names = load(f"objective/{objective}").config.__dataclass_fields__
+    reward = load(f"objective/{objective}").declaration.reward
+    return ExperimentConfig(
+        objective=default(
+            f"objective/{objective}", **{k: v for k, v in SHORT.items() if k in names}
+        ),
+        architecture=architecture(stack),
+        tokenizer=default("tokenizer/byte"),
+        data=default(f"data/{data}", path=str(rows / f"{data}.jsonl"), seq_len=16),
+        optimizer=default("optimizer/adamw"),
+        schedule=default("schedule/cosine"),
+        strategy=default("strategy/single"),
+        decoding=default("decoding/sample"),
+        reward={reward: default(f"reward/{reward}")} if reward else {},
+        trainer=TrainerConfig(max_steps=1, global_batch=4, accelerator="cpu"),
+    )
+
+
+def fits(config: ExperimentConfig, stack: str) -> bool:
+    """Whether the parts may train together; a refusal must say which do not."""
+    try:
+        check(config, stack)
+    except CompositionError as error:
+        if " cannot " not in str(error):
+            raise
+        return False
+    return True
+
+
+class Gradients(pl.Callback):
+    """Sees that every trainable tensor has a finite gradient, and that the weights move."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+
+    def on_before_optimizer_step(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        for name, parameter in pl_module.named_parameters():
+            assert parameter.grad is not None, f"no gradient reaches {name}"
+            assert parameter.grad.isfinite().all(), name
+            self.seen += 1
+
+
+def train(config: ExperimentConfig, folder: Path) -> None:
+    _quiet()
+    made, seen = assemble(config, prepare(config), Ranks()), Gradients()
+    trainer_of(config, made.plan, folder, [seen]).fit(made.objective, made.loader)
+    assert seen.seen > 0
+    assert torch.isfinite(made.objective.tally.sums["loss"])
+    measured = made.validation.measure(made.objective)
+    assert all(torch.isfinite(torch.tensor(value)) for value in measured.values())
+    with torch.no_grad():
+        made.objective.eval().show([made.validation.samples[0]])
+
+
+def kinds() -> Sequence[type[Record]]:
+    """The kinds that data plugins yield."""
+    found = [load(f"data/{name}").declaration.yields for name in ROWS]
+    return [kind for kind in found if kind is not None]
+
+
+def test_there_is_a_row_of_every_kind_of_record() -> None:
+    assert set(kinds()) == set(Record.__args__)
+
+
+@pytest.mark.parametrize("data", ROWS)
+@pytest.mark.parametrize("stack", ARCHITECTURES)
+@pytest.mark.parametrize("objective", options("objective"))
+def test_a_combination_trains_a_step_or_is_refused(
+    objective: str, stack: str, data: str, rows: Path, tmp_path: Path
+) -> None:
+    config = experiment(objective, stack, data, rows)
+    if fits(config, stack):
+        train(config, tmp_path)
+
+
+@pytest.mark.parametrize("objective", options("objective"))
+def test_every_objective_trains_on_some_architecture_and_some_data(
+    objective: str, rows: Path
+) -> None:
+    pairs = [(stack, data) for stack in ARCHITECTURES for data in ROWS]
+    assert any(fits(experiment(objective, stack, data, rows), stack) for stack, data in pairs)
