@@ -73,7 +73,7 @@ def stack(architecture: str = "decoder_only", **given: Any) -> Any:  # the plugi
     return part("architecture", architecture, **values)
 
 
-def network(config: StackConfig | None = None, vocab: Vocab = VOCAB, seed: int = 0) -> Network:
+def network(config: StackConfig | None = None, vocab: Vocab = VOCAB, seed: int = 0) -> Any:
     """A network in float64 and eval mode; no weight keeps its first value, biases included."""
     made: Network = build(config or stack(), vocab)
     made.double().eval()
@@ -209,6 +209,11 @@ def assembled(config: ExperimentConfig, reward: Any = None) -> Assembled:
     if reward is not None:
         made.objective.tools = replace(made.objective.tools, reward=reward)
     return made
+
+
+def exactly(found: Tensor, wanted: Tensor) -> None:
+    """Equal up to what float64 rounds."""
+    torch.testing.assert_close(found, wanted, rtol=0.0, atol=1e-10)
 
 
 def remainder(

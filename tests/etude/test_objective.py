@@ -11,9 +11,11 @@ import tiny
 import torch
 
 from etude.assemble import Assembled
+from etude.checkpoint import path_of
 from etude.errors import NonFiniteError
 from etude.experiment import ExperimentConfig, NonFinite
 from etude.loss import Loss
+from etude.tree import read_tree
 
 OBJECTIVES = ["clm", "mlm", "seq2seq", "dpo", "grpo"]
 CUTS = [8, 4, 2, 1]
@@ -184,6 +186,9 @@ def test_a_skipped_gradient_touches_neither_weights_nor_moments_and_is_counted(
     assert [line["skipped"] for line in lines] == [0, 0, 1, 1, 1]
     assert math.isnan(lines[2]["grad_norm"])
     assert all(math.isfinite(line["loss"]) for line in lines)
+    resumed = tiny.assembled(config).objective
+    resumed.on_load_checkpoint(read_tree(path_of(tmp_path / "run" / "checkpoints", 5)))
+    assert resumed.skipped == 1
 
 
 def test_a_loss_carries_what_its_window_counts(tmp_path: Path) -> None:

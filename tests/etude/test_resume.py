@@ -43,9 +43,7 @@ def test_another_plugin_is_refused_by_the_group(stored: ExperimentConfig) -> Non
     other = replace(stored, schedule=tiny.part("schedule", "linear"))
     with pytest.raises(ConfigError, match="schedule: schedule/cosine, now schedule/linear"):
         merged(stored, other, ["schedule=linear"])
-    mlp = replace(
-        stored, architecture=replace(stored.architecture, mlp=tiny.part("architecture/mlp", "relu"))
-    )  # type: ignore[call-arg]
+    mlp = replace(stored, architecture=tiny.stack(n_layers=1, mlp="relu"))
     with pytest.raises(ConfigError, match=r"architecture\.mlp: architecture/mlp/gelu, now"):
         merged(stored, mlp, ["architecture/mlp=relu"])
 

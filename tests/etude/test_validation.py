@@ -10,12 +10,11 @@ from etude.validation import Validation
 from etude.window import Ranks
 
 OBJECTIVES = ["clm", "mlm", "seq2seq", "dpo", "grpo"]
+REWARD = {"exact_answer": tiny.part("reward", "exact_answer")}
 
 
 def curve(name: str, folder: Path, **trainer: Any) -> list[dict[str, Any]]:
-    more = (
-        {"reward": {"exact_answer": tiny.part("reward", "exact_answer")}} if name == "grpo" else {}
-    )
+    more = {"reward": REWARD} if name == "grpo" else {}
     config = tiny.experiment(name, folder, dropout=0.1, trainer=trainer, **more)
     made = tiny.assembled(config, tiny.remainder if name == "grpo" else None)
     place = folder / "-".join(map(str, trainer.values()))
@@ -35,9 +34,7 @@ def test_validating_changes_nothing_in_training(name: str, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_the_batch_changes_no_validation(name: str, tmp_path: Path) -> None:
-    more = (
-        {"reward": {"exact_answer": tiny.part("reward", "exact_answer")}} if name == "grpo" else {}
-    )
+    more = {"reward": REWARD} if name == "grpo" else {}
     config = tiny.experiment(name, tmp_path, trainer={"max_steps": 1}, **more)
     made = tiny.assembled(config, tiny.remainder if name == "grpo" else None)
     tiny.fit(config, made, tmp_path / "run")

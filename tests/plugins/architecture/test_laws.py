@@ -15,7 +15,6 @@ from etude.inputs import Inputs
 from etude.network import KvCache, Network
 from etude.registry import options
 
-EXACT = {"rtol": 0.0, "atol": 1e-10}
 PROMPTS = [[20, 21, 22, 23], [30], [25, 20, 36, 31, 22, 29]]
 
 
@@ -82,7 +81,7 @@ def test_hidden_states_are_what_the_logits_are_made_of(chosen: Any) -> None:
     (grad,) = torch.autograd.grad(states.square().sum(), made.embedding.weight)  # type: ignore[union-attr]
     assert grad.abs().sum() > 0
     where = torch.rand(2, 7, generator=torch.Generator().manual_seed(0)) < 0.5
-    torch.testing.assert_close(made(given, where), made(given)[where], **EXACT)
+    tiny.exactly(made(given, where), made(given)[where])
 
 
 @every(Capability.GENERATE)
@@ -130,7 +129,7 @@ def test_generate_logits_with_a_cache_and_left_padding_are_those_without(chosen:
     for i, prompt in enumerate(PROMPTS):
         targets = made.answer([(prompt, more[i].tolist())])
         uncached = made(targets.inputs, targets.where)
-        torch.testing.assert_close(torch.stack(found, 1)[i], uncached, **EXACT)
+        tiny.exactly(torch.stack(found, 1)[i], uncached)
 
 
 @every(Capability.HIDDEN)
@@ -147,7 +146,7 @@ def test_padding_of_any_content_on_any_side_changes_no_logit(
     for seed in range(2):
         given = padded(ids, left, right, seed)
         given.source = source
-        torch.testing.assert_close(made(given)[:, left : left + 5], plain, **EXACT)
+        tiny.exactly(made(given)[:, left : left + 5], plain)
 
 
 def padded(ids: Tensor, left: int, right: int, seed: int) -> Inputs:
@@ -169,7 +168,7 @@ def test_documents_packed_in_a_row_equal_each_alone_in_logits_and_gradients(chos
     together = made(packed)
     parts = zip(ids.split(lengths, 1), source.split(source_lengths, 1), strict=True)
     alone = [made(Inputs(a, source=Inputs(b) if reads else None)) for a, b in parts]
-    torch.testing.assert_close(together, torch.cat(alone, 1), **EXACT)
+    tiny.exactly(together, torch.cat(alone, 1))
     parameters = list(made.parameters())
     weights = torch.linspace(-1, 1, together.numel(), dtype=torch.float64).view(together.shape)
     of_packed = torch.autograd.grad((together * weights).sum(), parameters, allow_unused=True)

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from etude.inputs import Inputs
 from etude.network import Network
 
-EXACT = {"rtol": 0.0, "atol": 1e-10}
 SHAPES = [(16, 2, 4), (24, 1, 2)]
 """dim, layers, heads."""
 shapes = pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -63,7 +62,7 @@ def assert_same_logits(ours: Network, theirs: Any) -> None:  # a transformers mo
         found = ours(Inputs(ids, documents))
         wanted = theirs(input_ids=ids, attention_mask=documents).logits
     real = documents > 0
-    torch.testing.assert_close(found[real], wanted[real], **EXACT)
+    tiny.exactly(found[real], wanted[real])
 
 
 @shapes
@@ -219,4 +218,4 @@ def test_bert_without_what_ours_leaves_out(shape: tuple[int, int, int]) -> None:
     with torch.no_grad():
         found = ours.states(Inputs(ids, documents))
         wanted = theirs(input_ids=ids, attention_mask=documents).last_hidden_state
-    torch.testing.assert_close(found[documents > 0], wanted[documents > 0], **EXACT)
+    tiny.exactly(found[documents > 0], wanted[documents > 0])

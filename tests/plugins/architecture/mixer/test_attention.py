@@ -1,11 +1,12 @@
 import math
+from typing import Any
 
 import pytest
 import tiny
 import torch
 from torch import Tensor
 
-from etude.network import Context, Mixer, Parts, Position, attend
+from etude.network import Context, Parts, Position, attend
 from etude.registry import build
 
 PARTS = Parts(16, 4)
@@ -15,10 +16,10 @@ def context(seq: int, *, causal: bool, documents: Tensor | None = None) -> Conte
     return Context(Position(), torch.arange(seq)[None], causal, documents, documents)
 
 
-def attention(queries_per_kv: int = 1, seed: int = 0, *, bias: bool = True) -> Mixer:
-    torch.manual_seed(seed)
-    values = {"queries_per_kv": queries_per_kv, "qkv_bias": bias, "out_bias": bias}
-    return build(tiny.part("architecture/mixer", "attention", **values), PARTS).double()
+def attention(queries_per_kv: int = 1, **values: Any) -> Any:  # the plugin's own class
+    torch.manual_seed(0)
+    given = {"qkv_bias": True, "out_bias": True, "queries_per_kv": queries_per_kv} | values
+    return build(tiny.part("architecture/mixer", "attention", **given), PARTS).double()
 
 
 def heads(x: Tensor, head_dim: int = 4) -> Tensor:
@@ -30,7 +31,7 @@ def heads(x: Tensor, head_dim: int = 4) -> Tensor:
 def test_is_softmax_of_scaled_products_times_values(causal: bool, packed: bool) -> None:
     made, x = attention(), torch.randn(2, 6, 16, dtype=torch.float64)
     documents = torch.tensor([[1, 1, 2, 2, 2, 3], [1, 1, 1, 1, 0, 0]]) if packed else None
-    q, k, v = (heads(linear(x)) for linear in (made.q, made.k, made.v))  # type: ignore[operator]
+    q, k, v = (heads(linear(x)) for linear in (made.q, made.k, made.v))
     scores = q @ k.transpose(-1, -2) / math.sqrt(4)
     for query in range(6):
         for key in range(6):
@@ -40,7 +41,7 @@ def test_is_softmax_of_scaled_products_times_values(causal: bool, packed: bool) 
                 apart = (documents[:, query] != documents[:, key]) & (documents[:, query] > 0)
                 scores[apart, :, query, key] = -math.inf
     mixed = (scores.softmax(-1) @ v).transpose(1, 2).flatten(2)
-    wanted = made.out(mixed)  # type: ignore[operator]
+    wanted = made.out(mixed)
     found = made(x, context(6, causal=causal, documents=documents))
     real = torch.ones(2, 6, dtype=torch.bool) if documents is None else documents > 0
     torch.testing.assert_close(found[real], wanted[real])
@@ -67,8 +68,30 @@ def test_queries_per_kv_must_divide_the_heads() -> None:
         attention(0)
 
 
-def test_without_bias_there_is_none() -> None:
-    assert not [name for name, _ in attention(bias=False).named_parameters() if "bias" in name]
+@pytest.mark.parametrize("kind", ["qkv_bias", "out_bias"])
+def test_biases_are_where_they_are_asked_for(kind: str) -> None:
+    made = attention(**({"qkv_bias": False, "out_bias": False} | {kind: True}))
+    found = {name for name, _ in made.named_parameters() if name.endswith("bias")}
+    assert found == ({"out.bias"} if kind == "out_bias" else {"q.bias", "k.bias", "v.bias"})
+
+
+def test_heads_may_be_wider_than_their_share() -> None:
+    made = attention(head_dim=6, queries_per_kv=2)
+    shapes = [tuple(linear.weight.shape) for linear in (made.q, made.k, made.v, made.out)]
+    assert shapes == [(24, 16), (12, 16), (12, 16), (16, 24)]
+    x = torch.randn(1, 3, 16, dtype=torch.float64)
+    assert made(x, context(3, causal=True)).shape == (1, 3, 16)
+
+
+def test_normalised_queries_and_keys_have_a_mean_square_of_one() -> None:
+    made, x = attention(qk_norm=True, qk_norm_eps=1e-12), torch.randn(1, 3, 16).double()
+    plain = attention()
+    unit = [
+        h / h.square().mean(-1, keepdim=True).sqrt() for h in (heads(plain.q(x)), heads(plain.k(x)))
+    ]
+    scores = (unit[0] @ unit[1].transpose(-1, -2) / 2).softmax(-1)
+    wanted = plain.out((scores @ heads(plain.v(x))).transpose(1, 2).flatten(2))
+    torch.testing.assert_close(made(x, context(3, causal=False)), wanted)
 
 
 def test_a_bias_by_distance_is_added_to_what_may_be_seen() -> None:
