@@ -1,0 +1,74 @@
+"""The wheel holds everything: installed in an empty place, it lists, shows and trains."""
+
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SMALL = (
+    "data=text", "data.path=text.txt", "tokenizer=byte", "architecture.dim=16",
+    "architecture.n_layers=1", "architecture.n_heads=2", "data.seq_len=32",
+    "trainer.global_batch=4", "trainer.max_steps=1", "trainer.val_samples=4", "logger=[]",
+    "trainer.accelerator=cpu", "run=a",
+)  # fmt: skip
+
+
+def run(*command: str | Path, cwd: Path) -> str:
+    """The output of a command, in an environment that knows nothing of this checkout."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    kept |= {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=cwd, env=kept, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The command of a wheel in a new environment, which shares the libraries of this one."""
+    place = tmp_path_factory.mktemp("wheel")
+    build = ("-m", "pip", "wheel", "--no-deps", "--quiet", "-w", place, ROOT)
+    run(sys.executable, *build, cwd=place)
+    (wheel,) = place.glob("etude-*.whl")
+    venv.create(place / "env", with_pip=False)
+    python = place / "env/bin/python"
+    site = Path(run(python, "-c", "import site; print(site.getsitepackages()[0])", cwd=place))
+    site = Path(str(site).strip())
+    installs = ("-m", "pip", "--python", python, "install", "--no-deps", "--quiet", wheel)
+    run(sys.executable, *installs, cwd=place)
+    libraries = sysconfig.get_paths()["purelib"]
+    (site / "libraries.pth").write_text(f"{libraries}\n", encoding="utf-8")
+    return place / "env/bin/etude"
+
+
+def trains(etude: str | Path, folder: Path) -> None:
+    """Lists, shows and trains one step from an empty folder."""
+    folder.mkdir()
+    assert "clm" in run(etude, "list", "objective", cwd=folder)
+    shown = run(etude, "show", "objective=dpo", cwd=folder)
+    assert "objective.beta: float = 0.1" in shown
+    assert "llama" in run(etude, "list", "architecture", cwd=folder)
+    assert not list(folder.iterdir())
+    text = "\n\n".join(f"The quick brown fox {i} jumps over the lazy dog." * 9 for i in range(99))
+    (folder / "text.txt").write_text(text, encoding="utf-8")
+    out = run(etude, "train", *SMALL, cwd=folder)
+    assert Path(out.splitlines()[-1]) == folder / "a"
+
+
+@pytest.mark.slow
+def test_the_wheel_works_alone(installed: Path, tmp_path: Path) -> None:
+    found = run(
+        installed.with_name("python"), "-c", "import etude; print(etude.__file__)", cwd=tmp_path
+    )
+    assert Path(found.strip()).is_relative_to(installed.parents[1])
+    assert str(ROOT) not in run(installed, "show", "objective=dpo", cwd=tmp_path)
+    trains(installed, tmp_path / "empty")
+
+
+@pytest.mark.slow
+def test_the_checkout_works_from_any_folder(tmp_path: Path) -> None:
+    trains(Path(sys.executable).with_name("etude"), tmp_path / "empty")

@@ -1,0 +1,63 @@
+"""Every preset composes, every recipe trains two steps, and both say what they are for."""
+
+from pathlib import Path
+
+import pytest
+
+from etude.cli import main
+from etude.composition import compose
+from etude.config_file import typed
+from etude.describe import heading, stands_on
+from etude.registry import options
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+PRESETS = sorted(CONF.glob("architecture/*.yaml"))
+RECIPES = sorted(CONF.glob("experiment/*.yaml"))
+SHRUNK = (
+    "architecture.dim=16", "architecture.n_layers=1", "architecture.n_heads=2", "data.seq_len=32",
+    "trainer.max_steps=2", "trainer.global_batch=8", "trainer.micro_batch=null",
+    "trainer.val_samples=4", "trainer.accelerator=cpu", "tokenizer=byte", "logger=[]",
+)  # fmt: skip
+SAID = ("purpose:", "result:", "cost:")
+
+
+def header(file: Path) -> str:
+    """The comment a YAML file opens with."""
+    lines = file.read_text(encoding="utf-8").splitlines()
+    end = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
+    return "\n".join(line.lstrip("# ") for line in lines[:end] if "@package" not in line)
+
+
+@pytest.mark.parametrize("file", PRESETS, ids=lambda file: file.stem)
+def test_a_preset_composes_at_any_size_and_says_whose_it_is(file: Path) -> None:
+    assert stands_on(file) in options("architecture")
+    assert "19" in header(file) or "20" in header(file), "a year, with the authors"
+    assert heading(file)
+    sizes = ["architecture.dim=48", "architecture.n_layers=3", "architecture.n_heads=6"]
+    config = typed(compose("train", [f"architecture={file.stem}", *sizes]).config).architecture
+    assert (config.dim, config.n_layers, config.n_heads) == (48, 3, 6)
+
+
+@pytest.mark.parametrize("file", PRESETS, ids=lambda file: file.stem)
+def test_a_preset_ships_without_dropout(file: Path) -> None:
+    assert typed(compose("train", [f"architecture={file.stem}"]).config).architecture.dropout == 0
+
+
+@pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.stem)
+def test_a_recipe_says_its_purpose_its_result_and_its_cost(file: Path) -> None:
+    said = header(file).lower()
+    assert not [word for word in SAID if word not in said]
+
+
+@pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.stem)
+def test_a_recipe_trains_two_shrunken_steps(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", f"experiment={file.stem}", *SHRUNK, "run=a"]) == 0
+    assert len((tmp_path / "a/steps.jsonl").read_text(encoding="utf-8").splitlines()) == 2
+
+
+def test_the_defaults_of_the_main_command_compose() -> None:
+    config = typed(compose("train", []).config)
+    assert config.optimizer.lr == 1e-3
