@@ -2,10 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass, replace
-from pathlib import Path
 from typing import Any
 
-from etude import config_file
 from etude.config_file import nodes
 from etude.errors import CheckpointError, ConfigError
 from etude.experiment import ExperimentConfig
@@ -49,14 +47,15 @@ def inherited(config: ExperimentConfig, overrides: Sequence[str]) -> ExperimentC
     """
     if config.init_from is None:
         return config
+    from etude.run_reader import read_model  # torch: only where there is a model to read
+
     try:
-        parent = config_file.load(Path(config.init_from))
+        parent = read_model(config.init_from)
     except CheckpointError as error:
         raise ConfigError(
-            f"init_from={config.init_from} cannot be started from: {error}\n"
-            "  The last line that `etude train` prints is a run folder."
+            f"init_from={config.init_from} cannot be started from: {error}"
         ) from error
-    started = replace(config, architecture=parent.architecture, tokenizer=parent.tokenizer)
+    started = replace(config, architecture=parent.architecture, tokenizer=parent.tokenizer_config)
     has, asked, keys = flat(started), flat(config), _keys(overrides)
     lost = sorted(
         f"{key}={value} (it has {has.get(key)})"

@@ -1,75 +1,117 @@
-"""Reads what a run left behind - its config, tokenizer and network - and writes the last two."""
+"""Reads models: what a run left behind, or a folder in Hugging Face's format; writes `model/`."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors.torch import load_model, save_model
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
-from etude import config_file
+from etude import config_file, layout
 from etude.checkpoint import fault_of, newest_intact, write_folder
 from etude.errors import CheckpointError, ConfigError
-from etude.experiment import ExperimentConfig
 from etude.network import Network
 from etude.registry import build
+from etude.schema import ArchitectureConfig, StackConfig, TokenizerConfig
 from etude.tokenizer import Tokenizer
 from etude.tree import read_tree
 
 MODEL, TOKENIZER, CHECKPOINTS = "model", "tokenizer", "checkpoints"
-WEIGHTS = "model.safetensors"
-_NETWORK = "network."
+NETWORK = "network."
+"""What the names of a network's tensors start with in an objective's state."""
 
 
 @dataclass(frozen=True)
-class Run:
-    """A run folder, opened."""
+class Model:
+    """A network one can start from: what it is, what it reads, and where its weights are."""
 
     folder: Path
-    config: ExperimentConfig
+    architecture: ArchitectureConfig
     tokenizer: Tokenizer
+    tokenizer_config: TokenizerConfig
 
     def load_weights(self, network: Network) -> None:
-        """Puts the run's last weights into a network of its architecture.
+        """Puts the weights into a network of this architecture.
 
-        They come from `model/` or, while the run is not finished, its newest checkpoint. Raises
-        CheckpointError when neither exists or is whole.
+        Those of a run come from `model/` or, while it is not finished, its newest checkpoint.
+        Raises CheckpointError when neither exists or is whole.
         """
+        network.load_state_dict(self._weights(network))
+
+    def network(self) -> Network:
+        """Builds the network, with its weights."""
+        network: Network = build(self.architecture, self.tokenizer.vocab)
+        self.load_weights(network)
+        return network
+
+    def _weights(self, network: Network) -> Mapping[str, Tensor]:
+        if layout.is_hugging_face(self.folder):
+            return _weights_of(self.folder, self.architecture, network)
         model = self.folder / MODEL
         if model.exists():
             fault = fault_of(model)
             if fault is not None:
                 raise CheckpointError(f"{model} is damaged: {fault}.")
-            load_model(network, model / WEIGHTS)
-            return
+            return _weights_of(model, self.architecture, network)
         checkpoint = newest_intact(self.folder / CHECKPOINTS)
         if checkpoint is None:
             raise CheckpointError(f"{self.folder} has no model yet, and no checkpoint.")
-        state = read_tree(checkpoint)["state_dict"]
-        own = {k.removeprefix(_NETWORK): v for k, v in state.items() if k.startswith(_NETWORK)}
-        network.load_state_dict(own)
-
-    def network(self) -> Network:
-        """Builds the run's network, with its last weights."""
-        network: Network = build(self.config.architecture, self.tokenizer.vocab)
-        self.load_weights(network)
-        return network
+        return own(read_tree(checkpoint)["state_dict"])
 
 
-def read_run(folder: str | Path) -> Run:
-    """Opens a run folder. Raises ConfigError when it is none."""
+def own(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The network's tensors of an objective's state, by the network's names."""
+    return {k.removeprefix(NETWORK): v for k, v in state.items() if k.startswith(NETWORK)}
+
+
+def read_model(folder: str | Path) -> Model:
+    """Opens a run folder or a Hugging Face folder. Raises ConfigError when it is neither."""
     folder = Path(folder)
-    if not (folder / config_file.FILE).is_file():
-        raise ConfigError(
-            f"{folder} is not a run folder: it has no {config_file.FILE}.\n"
-            "  The last line that `etude train` prints is one."
-        )
-    return Run(folder, config_file.load(folder), Tokenizer.load(folder / TOKENIZER))
+    if (folder / config_file.FILE).is_file():
+        config = config_file.load(folder)
+        tokenizer = Tokenizer.load(folder / TOKENIZER)
+        return Model(folder, config.architecture, tokenizer, config.tokenizer)
+    if layout.is_hugging_face(folder):
+        fields = layout.read_fields(folder)
+        family = layout.layout_of(fields["model_type"])
+        return Model(folder, family.read(fields), Tokenizer.load(folder), family.tokenizer(folder))
+    raise ConfigError(
+        f"{folder} holds no model: it has neither {config_file.FILE} (a run folder, the last line "
+        f"that `etude train` prints) nor {layout.CONFIG} (a Hugging Face folder)."
+    )
 
 
-def write_model(network: Network, tokenizer: Tokenizer, folder: Path) -> None:
-    """Writes `model/`: weights and tokenizer, sealed by a manifest."""
+def write_model(
+    weights: Mapping[str, Tensor], config: ArchitectureConfig, tokenizer: Tokenizer, folder: Path
+) -> None:
+    """Writes `model/`: weights, tokenizer and, where a family has such a model, its config.json.
+
+    `weights` is a network's state_dict. Then transformers' Auto classes load the folder.
+    """
+    found = layout.fitting(config, tokenizer.vocab)
 
     def fill(inside: Path) -> None:
-        save_model(network, str(inside / WEIGHTS))
+        tensors = {name: tensor.contiguous() for name, tensor in weights.items()}
+        if found is not None and isinstance(config, StackConfig):
+            family, fields = found
+            tensors = layout.to_theirs(family, config, weights)
+            text = json.dumps(fields, indent=2) + "\n"
+            (inside / layout.CONFIG).write_text(text, encoding="utf-8")
+        alone = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+        save_file(alone, inside / layout.WEIGHTS, metadata={"format": "pt"})
         tokenizer.save(inside)
 
     write_folder(folder / MODEL, fill)
+
+
+def _weights_of(
+    folder: Path, architecture: ArchitectureConfig, network: Network
+) -> Mapping[str, Tensor]:
+    """The tensors of a model folder, by the names of `network`."""
+    if not layout.is_hugging_face(folder):
+        return load_file(folder / layout.WEIGHTS)
+    assert isinstance(architecture, StackConfig)
+    family = layout.layout_of(layout.read_fields(folder)["model_type"])
+    tensors = layout.read_tensors(folder)
+    return layout.to_ours(family, architecture, tensors, network.state_dict())

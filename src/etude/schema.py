@@ -201,6 +201,11 @@ class ScheduleConfig(PluginConfig):
 
 
 @dataclass
+class LayoutConfig(PluginConfig):
+    """Base of the families of Hugging Face's format: the group `layout`."""
+
+
+@dataclass
 class StrategyConfig(PluginConfig):
     """Base of how devices share the work: the group `strategy`."""
 

@@ -31,7 +31,7 @@ from etude.errors import ConfigError, PreemptedError
 from etude.experiment import ExperimentConfig
 from etude.progress import ProgressBar
 from etude.resume import merged
-from etude.run_reader import CHECKPOINTS, TOKENIZER, read_run, write_model
+from etude.run_reader import CHECKPOINTS, TOKENIZER, read_model, write_model
 from etude.run_writer import Rhythm, RunWriter
 from etude.whole_file import write_whole
 from etude.window import Ranks
@@ -97,7 +97,8 @@ def _fit(
         writer = RunWriter(folder, rhythm, assembled.validation, config.seed, bar.update)
         trainer = trainer_of(config, plan, folder, [writer])
         trainer.fit(assembled.objective, assembled.loader, ckpt_path=checkpoint)
-    write_model(assembled.objective.network, corpus.tokenizer, folder)
+    weights = assembled.objective.network.state_dict()
+    write_model(weights, config.architecture, corpus.tokenizer, folder)
     measured = {k: v for k, v in writer.last.items() if k.startswith("val/")}
     _show(corpus, assembled, folder, measured)
     summary = {
@@ -138,7 +139,7 @@ def _show(
 
 
 def _corpus(config: ExperimentConfig) -> Corpus:
-    tokenizer = None if config.init_from is None else read_run(config.init_from).tokenizer
+    tokenizer = None if config.init_from is None else read_model(config.init_from).tokenizer
     corpus = prepare(config, tokenizer)
     print(corpus.card)
     return corpus

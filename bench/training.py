@@ -1,0 +1,212 @@
+"""Training speed: étude beside a hand-written PyTorch loop and transformers' Trainer.
+
+    python bench/training.py [base|tiny|nano] [rounds]
+
+All train the same LLaMA shape on the same tokens, step by step in turn in one process. `raw` is a
+bare loop over étude's own network with étude's settings: the difference is what étude's loop costs.
+`raw-default` is that loop as one would write it, with torch's defaults. `transformers` is its
+Trainer with its defaults.
+"""
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from turns import Pause, race
+
+from etude import registry
+from etude.assemble import assemble, trainer_of
+from etude.corpus import Corpus, prepare
+from etude.experiment import ExperimentConfig, TrainerConfig
+from etude.hardware import probe
+from etude.inputs import Inputs
+from etude.run_writer import Rhythm, RunWriter
+from etude.window import MicroBatch, Ranks, WindowLoader
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of a LLaMA and of its batches."""
+
+    dim: int
+    n_layers: int
+    hidden: int
+    vocab: int
+    seq_len: int
+    batch: int
+    n_heads: int = 4
+
+
+SHAPES = {
+    "base": Shape(256, 6, 688, 8192, 256, 16),
+    "tiny": Shape(128, 4, 344, 4096, 128, 8),
+    "nano": Shape(32, 1, 96, 512, 16, 1),
+}
+
+
+def chosen(address: str, **values: Any) -> Any:
+    return registry.load(address).config(**values)
+
+
+def experiment(shape: Shape) -> ExperimentConfig:
+    llama = chosen(
+        "architecture/decoder_only",
+        dim=shape.dim,
+        n_layers=shape.n_layers,
+        n_heads=shape.n_heads,
+        block=chosen("architecture/block/prenorm"),
+        mixer=chosen("architecture/mixer/attention"),
+        mlp=chosen("architecture/mlp/swiglu", ratio=shape.hidden / shape.dim, multiple_of=1),
+        norm=chosen("architecture/norm/rmsnorm"),
+        position=chosen("architecture/position/rope"),
+    )
+    return ExperimentConfig(
+        objective=chosen("objective/clm"),
+        architecture=llama,
+        tokenizer=chosen("tokenizer/bpe", vocab_size=shape.vocab),
+        data=chosen("data/python_docs", seq_len=shape.seq_len),
+        optimizer=chosen("optimizer/adamw", lr=1e-3),
+        schedule=chosen("schedule/constant"),
+        strategy=chosen("strategy/single"),
+        decoding=chosen("decoding/greedy"),
+        trainer=TrainerConfig(
+            max_steps=10**6, global_batch=shape.batch, val_every=10**9, save_every=10**9
+        ),
+    )
+
+
+class Turnstile(WindowLoader[Any]):
+    """étude's loader, which hands over before each step."""
+
+    pause: Pause
+
+    def __iter__(self) -> Iterator[MicroBatch[Any]]:
+        for micro in super().__iter__():
+            if micro.index == 0:
+                self.pause()
+            yield micro
+
+
+def etude_loop(config: ExperimentConfig, corpus: Corpus, pause: Pause) -> None:
+    assembled = assemble(config, corpus, Ranks())
+    loader = Turnstile(
+        assembled.loader.source,
+        assembled.objective.collate,
+        assembled.objective.count,
+        assembled.plan.micro_batch,
+    )
+    loader.pause = pause
+    folder = Path(tempfile.mkdtemp())
+    rhythm = Rhythm(10**6, 10**9, 10**9, 2, 10)
+    writer = RunWriter(folder, rhythm, assembled.validation, 0, lambda _: None)
+    trainer_of(config, assembled.plan, folder, [writer]).fit(assembled.objective, loader)
+
+
+def raw_loop(config: ExperimentConfig, corpus: Corpus, pause: Pause) -> None:
+    network = assemble(config, corpus, Ranks()).objective.network
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, fused=True)
+    for tokens in batches(config, corpus):
+        pause()
+        inputs, targets = tokens[:, :-1], tokens[:, 1:]
+        logits = network(Inputs(inputs))
+        F.cross_entropy(logits.flatten(0, 1), targets.flatten()).backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+def batches(config: ExperimentConfig, corpus: Corpus) -> Iterator[Tensor]:
+    size, i = config.trainer.global_batch, 0
+    n = len(corpus.train) - 1  # the last row may be shorter
+    while True:
+        yield torch.stack([torch.from_numpy(corpus.train[(i + j) % n].tokens) for j in range(size)])
+        i += size
+
+
+def transformers_loop(corpus: Corpus, shape: Shape, pause: Pause) -> None:
+    from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments
+
+    class Rows(torch.utils.data.Dataset[dict[str, Tensor]]):
+        def __len__(self) -> int:
+            return len(corpus.train) - 1
+
+        def __getitem__(self, index: int) -> dict[str, Tensor]:
+            tokens = torch.from_numpy(corpus.train[index].tokens[: shape.seq_len])
+            return {"input_ids": tokens, "labels": tokens}
+
+    class InTurn(Trainer):
+        pause: Pause
+
+        def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
+            self.pause()
+            return super().training_step(*args, **kwargs)
+
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=corpus.tokenizer.vocab.size,
+            hidden_size=shape.dim,
+            intermediate_size=shape.hidden,
+            num_hidden_layers=shape.n_layers,
+            num_attention_heads=shape.n_heads,
+            tie_word_embeddings=True,
+        )
+    )
+    arguments = TrainingArguments(
+        output_dir=tempfile.mkdtemp(),
+        per_device_train_batch_size=shape.batch,
+        max_steps=10**6,
+        report_to="none",
+        save_strategy="no",
+        disable_tqdm=True,
+        learning_rate=1e-3,
+        use_cpu=True,
+    )
+    trainer = InTurn(model=model, args=arguments, train_dataset=Rows())
+    trainer.pause = pause
+    trainer.train()
+
+
+@dataclass(frozen=True)
+class TrainingLoop:
+    """Runs the contender of a name on one shape."""
+
+    shape: Shape
+
+    def __call__(self, name: str, pause: Pause) -> None:
+        config = experiment(self.shape)
+        corpus = prepare(config)
+        if name in ("etude", "raw"):
+            probe().apply()
+        if name == "etude":
+            etude_loop(config, corpus, pause)
+        elif name == "transformers":
+            transformers_loop(corpus, self.shape, pause)
+        else:
+            raw_loop(config, corpus, pause)
+
+
+def main() -> None:
+    name = sys.argv[1] if len(sys.argv) > 1 else "base"
+    rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 7
+    shape = SHAPES[name]
+    names = ["etude", "raw", "raw-default", "transformers"]
+    steps = {"base": 1, "tiny": 5, "nano": 50}[name]
+    seconds = race(TrainingLoop(shape), names, steps, rounds)
+    tokens = shape.batch * shape.seq_len
+    print(f"{name}: {rounds} rounds in turn, {torch.get_num_threads()} threads")
+    for contender, taken in seconds.items():
+        print(
+            f"{contender:<14}{1000 * taken:9.2f} ms/step{tokens / taken:12,.0f} tokens/s"
+            f"   etude is {taken / seconds['etude']:.2f}x"
+        )
+    print(f"etude's loop costs {1000 * (seconds['etude'] - seconds['raw']):+.2f} ms a step")
+
+
+if __name__ == "__main__":
+    main()

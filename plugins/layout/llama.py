@@ -1,0 +1,145 @@
+"""LLaMA and the models that share its format: SmolLM2, Qwen2, Qwen3.
+
+Touvron et al. 2023, https://arxiv.org/abs/2302.13971; Qwen team 2024,
+https://arxiv.org/abs/2407.10671, and 2025, https://arxiv.org/abs/2505.09388. The names are those
+of transformers' `models/llama`, `models/qwen2` and `models/qwen3`; Qwen2 has biases on queries,
+keys and values, Qwen3 normalises queries and keys.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from etude import plugin
+from etude.contracts import Vocab
+from etude.layout import Fields, Layout, Stacked, Tie, chosen, is_made_of, refuse_others
+from etude.schema import LayoutConfig, StackConfig, TokenizerConfig
+
+ONLY = {
+    "hidden_act": "silu",
+    "mlp_bias": False,
+    "attention_dropout": 0.0,
+    "use_sliding_window": False,
+    "pretraining_tp": 1,
+    "rope_scaling": None,
+}
+DEFAULT_MAX_POSITIONS = 4096
+"""Written where the positions know no limit: Hugging Face's fields want a number."""
+
+
+@dataclass
+class LlamaLayoutConfig(LayoutConfig):
+    """No knobs."""
+
+
+@plugin(LlamaLayoutConfig)
+class LlamaLayout(Layout):
+    """decoder_only with prenorm, attention, swiglu, rmsnorm and rope."""
+
+    model_types = ("llama", "qwen2", "qwen3")
+
+    def __init__(self, config: LlamaLayoutConfig) -> None:
+        self.config = config
+
+    def read(self, fields: Fields) -> StackConfig:
+        rope = fields.get("rope_parameters") or {}
+        refuse_others({**fields, **rope}, {**ONLY, "rope_type": "default"})
+        family, heads = fields["model_type"], fields["num_attention_heads"]
+        everywhere = bool(fields.get("attention_bias", False))
+        dim, head_dim = fields["hidden_size"], fields.get("head_dim")
+        eps = fields.get("rms_norm_eps", 1e-6)
+        return chosen(
+            "architecture/decoder_only",
+            dim=dim,
+            n_layers=fields["num_hidden_layers"],
+            n_heads=heads,
+            tie=bool(fields.get("tie_word_embeddings", False)),
+            block=chosen("architecture/block/prenorm"),
+            mixer=chosen(
+                "architecture/mixer/attention",
+                queries_per_kv=heads // fields.get("num_key_value_heads", heads),
+                qkv_bias=everywhere or family == "qwen2",
+                out_bias=everywhere,
+                head_dim=None if head_dim in (None, dim // heads) else head_dim,
+                qk_norm=family == "qwen3",
+                qk_norm_eps=eps if family == "qwen3" else 1e-6,
+            ),
+            mlp=chosen(
+                "architecture/mlp/swiglu", ratio=fields["intermediate_size"] / dim, multiple_of=1
+            ),
+            norm=chosen("architecture/norm/rmsnorm", eps=eps),
+            position=chosen(
+                "architecture/position/rope",
+                theta=float(rope.get("rope_theta", fields.get("rope_theta", 10_000.0))),
+                max_positions=fields.get("max_position_embeddings"),
+            ),
+        )
+
+    def tokenizer(self, folder: Path) -> TokenizerConfig:
+        return chosen("tokenizer/pretrained", path=str(folder))
+
+    def write(self, config: Stacked, vocab: Vocab) -> dict[str, Any] | None:
+        parts = {"block": "prenorm", "mixer": "attention", "mlp": "swiglu", "norm": "rmsnorm"}
+        if not is_made_of(config, "decoder_only", **parts, position="rope"):
+            return None
+        family = self._family(config)
+        if family is None:
+            return None
+        mixer, mlp = config.mixer, config.mlp
+        return {
+            "model_type": family,
+            "architectures": [f"{family.capitalize()}ForCausalLM"],
+            "vocab_size": vocab.size,
+            "hidden_size": config.dim,
+            "intermediate_size": mlp.hidden(config.dim),
+            "num_hidden_layers": config.n_layers,
+            "num_attention_heads": config.n_heads,
+            "num_key_value_heads": config.n_heads // mixer.queries_per_kv,
+            "head_dim": mixer.head_dim or config.dim // config.n_heads,
+            "attention_bias": mixer.qkv_bias and family != "qwen2",
+            "hidden_act": "silu",
+            "rms_norm_eps": config.norm.eps,
+            "rope_theta": config.position.theta,
+            "max_position_embeddings": config.position.max_positions or DEFAULT_MAX_POSITIONS,
+            "tie_word_embeddings": config.tie,
+            "initializer_range": config.init_std,
+            "bos_token_id": vocab.bos,
+            "eos_token_id": vocab.eos,
+            "pad_token_id": vocab.pad,
+            "dtype": "float32",
+        }
+
+    def ties(self, config: Stacked) -> Iterator[Tie]:
+        mixer = config.mixer
+        yield Tie("model.embed_tokens.weight", ("embedding.weight",))
+        for i in range(config.n_layers):
+            theirs, ours = f"model.layers.{i}", f"stack.blocks.{i}"
+            for name in ("q", "k", "v"):
+                for kind in ("weight", "bias") if mixer.qkv_bias else ("weight",):
+                    yield Tie(
+                        f"{theirs}.self_attn.{name}_proj.{kind}", (f"{ours}.mixer.{name}.{kind}",)
+                    )
+            for kind in ("weight", "bias") if mixer.out_bias else ("weight",):
+                yield Tie(f"{theirs}.self_attn.o_proj.{kind}", (f"{ours}.mixer.out.{kind}",))
+            for name in ("q", "k") if mixer.qk_norm else ():
+                yield Tie(
+                    f"{theirs}.self_attn.{name}_norm.weight", (f"{ours}.mixer.{name}_norm.weight",)
+                )
+            for name in ("gate", "up", "down"):
+                yield Tie(f"{theirs}.mlp.{name}_proj.weight", (f"{ours}.mlp.{name}.weight",))
+            yield Tie(f"{theirs}.input_layernorm.weight", (f"{ours}.mixer_norm.weight",))
+            yield Tie(f"{theirs}.post_attention_layernorm.weight", (f"{ours}.mlp_norm.weight",))
+        yield Tie("model.norm.weight", ("stack.norm.weight",))
+        if not config.tie:
+            yield Tie("lm_head.weight", ("head.weight",))
+
+    def _family(self, config: Stacked) -> str | None:
+        """The family whose attention this is: plain or all biases, biases on qkv, or qk-norm."""
+        mixer = config.mixer
+        if config.mlp.bias or (mixer.out_bias and not mixer.qkv_bias):
+            return None
+        if mixer.qk_norm:
+            same = mixer.qk_norm_eps == config.norm.eps and mixer.qkv_bias == mixer.out_bias
+            return "qwen3" if same else None
+        return "qwen2" if mixer.qkv_bias and not mixer.out_bias else "llama"

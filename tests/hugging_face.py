@@ -1,0 +1,120 @@
+"""Models of transformers, made on the spot: what the layouts are held against."""
+
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+import torch
+import torch.nn.functional as F
+import transformers
+from torch import Tensor
+
+from etude import layout
+from etude.generation import Greedy, generate
+from etude.inputs import Inputs
+from etude.network import Network
+from etude.run_reader import Model, read_model, write_model
+from etude.schema import StackConfig
+
+FAST = 2
+"""Shapes that are tried always; the others are slow tests."""
+
+
+class InDouble:
+    """`torch`, with nothing narrower than float64: what a model casts to inside."""
+
+    float32 = float = torch.float64
+
+    def __getattr__(self, name: str) -> Any:  # whatever torch has
+        return getattr(torch, name)
+
+
+def neutralise(patch: pytest.MonkeyPatch, module: ModuleType) -> None:
+    """Takes the inner float32 casts out of a transformers module."""
+    patch.setattr(module, "torch", InDouble())
+    patch.setattr(torch.Tensor, "float", torch.Tensor.double)
+
+
+def shapes(n: int) -> Any:
+    """Parametrises `seed`: the first are fast, the rest slow."""
+    marks = [[] if i < FAST else [pytest.mark.slow] for i in range(n)]
+    return pytest.mark.parametrize("seed", [pytest.param(i, marks=m) for i, m in enumerate(marks)])
+
+
+def saved(theirs: Any, folder: Path) -> Any:  # transformers' models are dynamically typed
+    """Saves a model, no weight at its first value, with a byte tokenizer beside it."""
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in theirs.parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            parameter.copy_(0.1 * noise + (parameter.ndim == 1) * 0.5)
+    theirs.eval().save_pretrained(folder)
+    tiny.BYTES.save(folder)
+    return theirs
+
+
+def assert_same(model: Model, theirs: Any, tolerance: float) -> None:
+    """Logits, loss, gradients and greedy continuations agree, with padded rows."""
+    dtype = next(theirs.parameters()).dtype
+    ours = model.network().to(dtype).eval()
+    ids = tiny.tokens(3, 9, vocab=tiny.BYTES.vocab)
+    real = torch.arange(9)[None] < torch.tensor([9, 6, 3])[:, None]
+    wanted = theirs(input_ids=ids, attention_mask=real.long()).logits
+    found = ours(Inputs(ids, real.long()))
+    torch.testing.assert_close(found[real], wanted[real], rtol=0, atol=tolerance)
+    losses = [_loss(logits, ids, real) for logits in (found, wanted)]
+    torch.testing.assert_close(*losses, rtol=0, atol=tolerance)
+    for loss in losses:
+        loss.backward()
+    _assert_same_gradients(model, ours, theirs)
+    _assert_same_greedy(ours, theirs, ids[1, :6].tolist())
+
+
+def assert_round_trip(model: Model, folder: Path) -> None:
+    """Written and read by transformers' Auto classes: equal logits, ids, roles; and read by us."""
+    ours = model.network().eval()
+    write_model(ours.state_dict(), model.architecture, model.tokenizer, folder)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(folder / "model").eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder / "model")
+    text = "étude writes, and 他们 read"
+    assert tokenizer(text)["input_ids"] == model.tokenizer.encode(text).tolist()
+    assert tokenizer.eos_token_id == model.tokenizer.vocab.eos
+    ids = tiny.tokens(2, 7, vocab=model.tokenizer.vocab)
+    torch.testing.assert_close(theirs(ids).logits, ours(Inputs(ids)), rtol=0, atol=1e-5)
+    again = read_model(folder / "model")
+    assert again.architecture == model.architecture
+    for name, tensor in again.network().state_dict().items():
+        assert torch.equal(tensor, ours.state_dict()[name]), name
+
+
+def _loss(logits: Tensor, ids: Tensor, real: Tensor) -> Tensor:
+    return F.cross_entropy(logits[:, :-1][real[:, 1:]], ids[:, 1:][real[:, 1:]])
+
+
+def _assert_same_gradients(model: Model, ours: Network, theirs: Any) -> None:
+    assert isinstance(model.architecture, StackConfig)
+    family = layout.layout_of(layout.read_fields(model.folder)["model_type"])
+    grads = {name: p.grad for name, p in ours.named_parameters() if p.grad is not None}
+    found = layout.to_theirs(family, model.architecture, grads)
+    wanted = {name: p.grad for name, p in theirs.named_parameters()}
+    assert set(found) == set(wanted)
+    for name, grad in wanted.items():
+        rows = found[name].shape[0]
+        assert (found[name] - grad[:rows]).norm() <= 1e-5 * grad.norm(), name
+
+
+def _assert_same_greedy(ours: Network, theirs: Any, prompt: list[int]) -> None:
+    rngs = [np.random.default_rng(0)]
+    written = generate(ours, [prompt], max_new_tokens=32, decoding=Greedy(), rngs=rngs)[0]
+    answer = theirs.generate(
+        torch.tensor([prompt]),
+        attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
+        max_new_tokens=32,
+        do_sample=False,
+        eos_token_id=ours.vocab.eos,
+        pad_token_id=ours.vocab.pad,
+    )
+    assert written == answer[0, len(prompt) :].tolist()

@@ -1,0 +1,61 @@
+from pathlib import Path
+from typing import Any
+
+import hugging_face
+import pytest
+import tiny
+from transformers import GPT2Config, GPT2LMHeadModel
+from transformers.models.gpt2 import modeling_gpt2
+
+from etude.errors import CheckpointError, ConfigError
+from etude.run_reader import read_model
+
+
+def model(seed: int, **fields: Any) -> GPT2LMHeadModel:
+    heads = (1, 2, 4, 3)[seed % 4]
+    config = GPT2Config(
+        vocab_size=tiny.BYTES.vocab.size,
+        n_embd=heads * (4, 8, 6)[seed % 3],
+        n_layer=1 + seed % 3,
+        n_head=heads,
+        n_positions=64 + seed,
+        bos_token_id=tiny.BYTES.vocab.bos,
+        eos_token_id=tiny.BYTES.vocab.eos,
+        n_inner=None if seed % 2 else 20 + seed,
+        layer_norm_epsilon=(1e-5, 1e-3)[seed % 2],
+        **fields,
+    )
+    return GPT2LMHeadModel(config)
+
+
+@hugging_face.shapes(20)
+def test_agrees_with_transformers_in_fp32(seed: int, tmp_path: Path) -> None:
+    theirs = hugging_face.saved(model(seed), tmp_path)
+    hugging_face.assert_same(read_model(tmp_path), theirs, 1e-5)
+
+
+@hugging_face.shapes(20)
+def test_agrees_with_transformers_in_fp64(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = hugging_face.saved(model(seed), tmp_path).double()
+    hugging_face.neutralise(monkeypatch, modeling_gpt2)
+    hugging_face.assert_same(read_model(tmp_path), theirs, 1e-10)
+
+
+def test_comes_back_as_it_went_out(tmp_path: Path) -> None:
+    hugging_face.saved(model(1), tmp_path / "theirs")
+    hugging_face.assert_round_trip(read_model(tmp_path / "theirs"), tmp_path)
+
+
+def test_a_field_we_cannot_do_is_refused_by_name(tmp_path: Path) -> None:
+    hugging_face.saved(model(0, scale_attn_by_inverse_layer_idx=True), tmp_path)
+    with pytest.raises(ConfigError, match=r"scale_attn_by_inverse_layer_idx=True \(only False\)"):
+        read_model(tmp_path)
+
+
+def test_a_missing_tensor_is_named(tmp_path: Path) -> None:
+    hugging_face.saved(model(0), tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(CheckpointError, match=r"no \*\.safetensors"):
+        read_model(tmp_path).network()

@@ -1,0 +1,92 @@
+import importlib
+from pathlib import Path
+from typing import Any
+
+import hugging_face
+import pytest
+import tiny
+import transformers
+from transformers import PreTrainedModel
+
+from etude.errors import ConfigError
+from etude.run_reader import read_model
+
+FAMILIES = ("Llama", "Qwen2", "Qwen3")
+families = pytest.mark.parametrize("family", FAMILIES)
+
+
+def model(family: str, seed: int, **fields: Any) -> PreTrainedModel:
+    kv_heads = (1, 2, 3)[seed % 3]
+    heads = kv_heads * (1, 2)[seed % 2]
+    head_dim = (4, 8)[seed % 2]
+    if family == "Qwen3":
+        fields["head_dim"] = head_dim * (1, 2)[seed % 2]
+    config = getattr(transformers, f"{family}Config")(
+        vocab_size=tiny.BYTES.vocab.size + seed % 4,
+        hidden_size=heads * head_dim,
+        intermediate_size=20 + seed,
+        num_hidden_layers=1 + seed % 3,
+        num_attention_heads=heads,
+        num_key_value_heads=kv_heads,
+        rms_norm_eps=(1e-6, 1e-4)[seed % 2],
+        max_position_embeddings=64,
+        rope_parameters={"rope_type": "default", "rope_theta": (1e4, 5e5)[seed % 2]},
+        tie_word_embeddings=seed % 2 == 1,
+        **fields,
+    )
+    return getattr(transformers, f"{family}ForCausalLM")(config)
+
+
+@families
+@hugging_face.shapes(20)
+def test_agrees_with_transformers_in_fp32(family: str, seed: int, tmp_path: Path) -> None:
+    theirs = hugging_face.saved(model(family, 4 * seed), tmp_path)
+    hugging_face.assert_same(read_model(tmp_path), theirs, 1e-5)
+
+
+@families
+@hugging_face.shapes(20)
+def test_agrees_with_transformers_in_fp64(
+    family: str, seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = hugging_face.saved(model(family, 4 * seed), tmp_path).double()
+    name = family.lower()
+    module = importlib.import_module(f"transformers.models.{name}.modeling_{name}")
+    hugging_face.neutralise(monkeypatch, module)
+    hugging_face.assert_same(read_model(tmp_path), theirs, 1e-10)
+
+
+@families
+@pytest.mark.parametrize("seed", [0, 1])
+def test_comes_back_as_it_went_out(family: str, seed: int, tmp_path: Path) -> None:
+    hugging_face.saved(model(family, seed), tmp_path / "theirs")
+    hugging_face.assert_round_trip(read_model(tmp_path / "theirs"), tmp_path)
+
+
+def test_ids_the_tokenizer_does_not_have_are_dropped(tmp_path: Path) -> None:
+    hugging_face.saved(model("Llama", 3), tmp_path)
+    assert len(read_model(tmp_path).network().state_dict()["head.weight"]) == (
+        tiny.BYTES.vocab.size
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"hidden_act": "gelu"}, "hidden_act='gelu'"),
+        ({"mlp_bias": True}, "mlp_bias=True"),
+        (
+            {"rope_parameters": {"rope_type": "linear", "rope_theta": 1e4, "factor": 2.0}},
+            "rope_type='linear'",
+        ),
+    ],
+)
+def test_a_field_we_cannot_do_is_refused_by_name(
+    fields: dict[str, object], named: str, tmp_path: Path
+) -> None:
+    theirs = model("Llama", 0)
+    for name, value in fields.items():
+        setattr(theirs.config, name, value)
+    hugging_face.saved(theirs, tmp_path)
+    with pytest.raises(ConfigError, match=named):
+        read_model(tmp_path)
