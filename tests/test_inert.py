@@ -1,0 +1,152 @@
+"""No key is inert: another legal value of any leaf of a plugin changes what a few steps leave."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+from defaults import default
+
+from etude.registry import build, options
+from etude.schema import PluginConfig
+
+OTHER: dict[str, Any] = {
+    "beta1": 0.5, "beta2": 0.5, "eps": 0.1, "final": 0.7, "warmup_steps": 3, "dropout": 0.5,
+    "max_positions": 64, "queries_per_kv": 2, "weight_decay": 0.9, "momentum": 0.1,
+    "noise_density": 0.5, "mean_span": 1.0, "mask_ratio": 0.5, "mask_share": 0.3,
+    "random_share": 0.2, "ratio": 2.0, "multiple_of": 7, "theta": 7.0, "scale": 0.5,
+    "z_loss": 0.1, "label_smoothing": 0.3, "beta": 0.5, "lr": 0.05, "init_std": 0.5,
+    "n_heads": 2, "n_layers": 2, "dim": 32,
+}  # fmt: skip
+"""Another legal value by name, where doubling a number would not do."""
+OTHER["head_dim"] = 8
+WITH: dict[str, dict[str, Any]] = {"qk_norm_eps": {"qk_norm": True}}
+"""Keys that need another to be set before they say anything."""
+LIMITS = {"max_positions"}
+"""Keys that only say what is refused; learned positions alone have a table of that size."""
+BASE = {"encoder_only": "mlm", "encoder_decoder": "seq2seq", "decoder_only": "clm"}
+
+
+def other(name: str, value: Any) -> Any:
+    """Another legal value of a key."""
+    if name in OTHER:
+        return OTHER[name]
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, Enum):
+        return next(member for member in type(value) if member is not value)
+    return value * 2
+
+
+def leaves(config: PluginConfig) -> Iterator[str]:
+    for item in fields(config):
+        if not isinstance(getattr(config, item.name), PluginConfig):
+            yield item.name
+
+
+def left(config: Any, folder: Path) -> str:
+    """A digest of the step record and the weights after a run of four steps."""
+    made = tiny.assembled(config)
+    lines = tiny.fit(config, made, folder)
+    digest = hashlib.sha256(repr(lines).encode())
+    for name, tensor in made.objective.network.state_dict().items():
+        digest.update(name.encode() + tensor.double().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def experiment(folder: Path, objective: str = "clm", **given: Any) -> Any:
+    config = tiny.experiment(objective, folder, trainer={"max_steps": 4})
+    return replace(config, **({"schedule": default("schedule/cosine", warmup_steps=1)} | given))
+
+
+def cases() -> list[tuple[str, str]]:
+    groups = [f"architecture/{part}" for part in ("mixer", "mlp", "norm", "position")]
+    groups += ["architecture", "optimizer", "schedule", "objective/corruption"]
+    return [
+        (f"{group}/{name}", leaf)
+        for group in groups
+        for name in options(group)
+        for leaf in leaves(default(f"{group}/{name}"))
+        if leaf not in LIMITS or name == "learned"
+    ]
+
+
+def with_plugin(address: str, plugin: Any, folder: Path) -> Any:
+    """A tiny experiment that uses a plugin."""
+    group, _, name = address.rpartition("/")
+    if group == "architecture":
+        sized = replace(plugin, init_std=max(plugin.init_std, 0.1))
+        return experiment(folder, BASE[name], architecture=sized)
+    if group.startswith("architecture/"):
+        stack = tiny.stack(n_layers=1, **{group.rpartition("/")[2]: plugin})
+        return experiment(folder, architecture=stack)
+    if group == "objective/corruption":
+        made = experiment(folder, "seq2seq")
+        return replace(made, objective=replace(made.objective, corruption=plugin))
+    return experiment(folder, **{group: plugin})
+
+
+def sized(address: str) -> Any:
+    """The plugin's config, small."""
+    if address.rpartition("/")[0] == "architecture":
+        return default(address, dim=16, n_layers=1, n_heads=4)
+    return default(address)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("address", "leaf"), cases(), ids=str)
+def test_another_value_of_a_key_changes_the_run(address: str, leaf: str, tmp_path: Path) -> None:
+    plugin = replace(sized(address), **WITH.get(leaf, {}))
+    changed = replace(plugin, **{leaf: other(leaf, getattr(plugin, leaf))})
+    first = left(with_plugin(address, plugin, tmp_path), tmp_path / "a")
+    assert left(with_plugin(address, changed, tmp_path), tmp_path / "b") != first
+
+
+@pytest.mark.parametrize("name", ["temperature", "top_k", "top_p"])
+def test_every_key_of_sampling_changes_what_is_drawn(name: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(256, 16, generator=generator)
+    draw = torch.rand(256, generator=generator)
+    values: dict[str, Any] = {"temperature": 2.0, "top_k": 2, "top_p": 0.3}
+    first = build(default("decoding/sample")).choose(logits, draw)
+    second = build(default("decoding/sample", **{name: values[name]})).choose(logits, draw)
+    assert (first != second).any()
+
+
+OBJECTIVES: list[tuple[str, str, Any]] = [
+    ("clm", "z_loss", 0.5),
+    ("mlm", "mask_ratio", 0.5),
+    ("mlm", "mask_share", 0.2),
+    ("mlm", "random_share", 0.0),
+    ("dpo", "beta", 0.5),
+    ("dpo", "label_smoothing", 0.3),
+    ("grpo", "beta", 0.5),
+    ("grpo", "epsilon", 0.01),
+    ("grpo", "group_size", 2),
+    ("grpo", "windows_per_rollout", 2),
+    ("grpo", "epochs", 2),
+    ("grpo", "max_new_tokens", 3),
+    ("grpo", "temperature", 2.0),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "leaf", "value"), OBJECTIVES, ids=str)
+def test_another_value_of_an_objectives_key_changes_the_run(
+    name: str, leaf: str, value: Any, tmp_path: Path
+) -> None:
+    both: dict[str, Any] = {"trainer": {"max_steps": 4}}
+    both |= {"epochs": 4} if leaf == "epsilon" else {}  # the first pass has a ratio of 1
+    first = tiny.experiment(name, tmp_path, **both)
+    second = tiny.experiment(name, tmp_path, **(both | {leaf: value}))
+    reward = tiny.remainder if name == "grpo" else None
+    lines = [
+        tiny.fit(config, tiny.assembled(config, reward), tmp_path / str(number))
+        for number, config in enumerate((first, replace(second, optimizer=first.optimizer)))
+    ]
+    assert lines[0] != lines[1]
