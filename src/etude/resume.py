@@ -51,7 +51,7 @@ def inherited(config: ExperimentConfig, overrides: Sequence[str]) -> ExperimentC
 
     try:
         parent = read_model(config.init_from)
-    except CheckpointError as error:
+    except (CheckpointError, ConfigError) as error:
         raise ConfigError(
             f"init_from={config.init_from} cannot be started from: {error}"
         ) from error
