@@ -111,13 +111,17 @@ def test_what_was_just_written_stays_and_damaged_later_ones_go(tmp_path: Path, k
 
 
 class Trap:
-    """Lets the first `n` calls of the file system pass, and fails every later one."""
+    """Lets the first `left` calls of the file system pass, and fails every later one.
 
-    NAMES = ("mkdir", "open", "fsync", "rename", "rmdir", "unlink", "replace")
+    Whatever stands at `place` when a call is made must be whole: a kill could come just then.
+    """
 
-    def __init__(self, patch: pytest.MonkeyPatch, error: type[BaseException]) -> None:
+    NAMES = ("mkdir", "open", "fsync", "rename", "rmdir", "unlink", "replace", "chmod", "utime")
+
+    def __init__(self, patch: pytest.MonkeyPatch, error: type[BaseException], place: Path) -> None:
         self.left = 10**9
         self.calls = 0
+        self.place = place
         for name in self.NAMES:
             patch.setattr(os, name, self.guarded(getattr(os, name), error))
         for name in ("mkdir", "rename", "write_text"):
@@ -127,6 +131,8 @@ class Trap:
     def guarded(self, call: Any, error: type[BaseException]) -> Any:  # any function of `os`
         def guard(*given: Any, **more: Any) -> Any:
             self.calls += 1
+            if self.left < 10**9 and self.place.exists():
+                assert fault_of(self.place) is None
             if self.calls > self.left:
                 raise error(errno.EIO, "the disk is gone")
             return call(*given, **more)
@@ -137,7 +143,7 @@ class Trap:
 @pytest.fixture
 def trap() -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch:
-        yield lambda error: Trap(patch, error)
+        yield lambda error, place: Trap(patch, error, place)
 
 
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
@@ -145,7 +151,7 @@ def test_whatever_call_fails_the_older_checkpoints_are_whole(
     error: type[BaseException], trap: Any, tmp_path: Path
 ) -> None:
     old, folder = write(path_of(tmp_path, 1), 1), path_of(tmp_path, 2)
-    made: Trap = trap(error)
+    made: Trap = trap(error, folder)
     write(folder)
     n_calls = made.calls
     assert n_calls > 10
@@ -166,7 +172,7 @@ def test_whatever_call_fails_the_older_checkpoints_are_whole(
 
 def test_a_folder_written_again_is_the_old_one_or_the_new(trap: Any, tmp_path: Path) -> None:
     folder = write(tmp_path / "model", 1)
-    made: Trap = trap(OSError)
+    made: Trap = trap(OSError, folder)
     write(folder, 1)
     n_calls = made.calls
     for left in range(n_calls):
