@@ -41,12 +41,14 @@ def test_each_sample_is_used_once_an_epoch_and_each_prompt_before_any_again(
     tiny.fit(config, made, tmp_path / "run")  # so that the policy has a trainer to act with
     source = RolloutSource(made.objective, made.loader.source.prompts, 8, 0, Ranks())  # type: ignore[attr-defined]
     prompts: list[tuple[int, ...]] = []
+    orders: set[tuple[int, ...]] = set()
     for _ in range(len(source.prompts) // source.n_prompts):
         ids = [source.next_window().ids for _ in range(6)]
         assert {row[0] for row in ids} == {source.rollouts}
         for epoch in range(3):
             used = [i for row in ids[2 * epoch : 2 * epoch + 2] for i in row[1:]]
             assert sorted(used) == list(range(16))
+            orders.add(tuple(used))
         groups = [source.samples[i : i + 4] for i in range(0, 16, 4)]
         for group in groups:
             assert len({tuple(sample.prompt) for sample in group}) == 1
@@ -54,6 +56,7 @@ def test_each_sample_is_used_once_an_epoch_and_each_prompt_before_any_again(
             assert len({tuple(sample.completion) for sample in group}) > 1
         prompts += [tuple(group[0].prompt) for group in groups]
     assert len(set(prompts)) == len(prompts)
+    assert len(orders) == 3 * len(prompts) // 4  # another one each epoch of each rollout
 
 
 def test_the_size_of_generation_changes_no_rollout(tmp_path: Path) -> None:
