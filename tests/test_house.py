@@ -30,9 +30,9 @@ FLOORS: dict[int, str] = {
     1: "__init__ command_line compatibility completion composition config_file describe experiment "
     "hydra_source plugins refusal registry schema",
     2: "batches cache card checkpoint contracts corpus functional generation hardware inputs "
-    "layout loss network objective on_policy readers record_file run_reader stack token_rows "
+    "layout loss network objective on_policy ranks readers record_file run_reader stack token_rows "
     "tokenizer tree validation window",
-    3: "assemble progress resume run_writer worker",
+    3: "assemble fit launch progress resume run_writer worker",
     4: "cli verbs.list verbs.show verbs.train",
 }
 """What a floor may import: itself and those below. No module of floors 0 and 1 imports torch."""
@@ -58,7 +58,7 @@ TESTED_TOGETHER = {
 TESTED_BY: dict[str, str] = {
     "test_matrix.py": "assemble validation",
     "test_promises.py": "errors progress worker",
-    "etude/test_worker.py": "resume run_reader run_writer",
+    "etude/test_worker.py": "fit resume run_reader run_writer",
     "etude/test_cli.py": "completion refusal verbs.list verbs.show verbs.train",
     "etude/test_corpus.py": "cache card contracts record_file records token_rows",
     "etude/test_hydra_source.py": "composition",

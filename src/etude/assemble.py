@@ -123,7 +123,7 @@ def _steps(config: ExperimentConfig, corpus: Corpus, source: WindowSource) -> in
 
 
 def trainer_of(
-    config: ExperimentConfig, plan: Plan, folder: Path, callbacks: list[Any]
+    config: ExperimentConfig, plan: Plan, folder: Path, callbacks: list[pl.Callback]
 ) -> pl.Trainer:
     """Lightning's Trainer, with its own output, checkpoints and validation switched off."""
     given = config.trainer
@@ -136,7 +136,7 @@ def trainer_of(
         max_steps=plan.steps,
         accumulate_grad_batches=given.global_batch // plan.ranks.size // plan.micro_batch,
         gradient_clip_val=given.clip,
-        callbacks=[*callbacks, *(build(c) for c in config.callback.values())],
+        callbacks=[*(build(c) for c in config.callback.values()), *callbacks],
         logger=[build(c, folder) for c in config.logger.values()] or False,
         plugins=[TreeCheckpointIO()],
         enable_checkpointing=False,

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import fully_shard
 
 from etude.contracts import OptimizerParameter, ParameterKind, Vocab
 from etude.inputs import Inputs, Targets, pad_left, pad_right
@@ -255,6 +257,14 @@ class Network(nn.Module, ABC):
             rows.tokens[:, :-1], None if rows.documents is None else rows.documents[:, 1:]
         )
         return Targets(inputs, rows.tokens[:, 1:], (index >= first) & (index < last[:, None]))
+
+
+def shard(network: Network, mesh: DeviceMesh) -> None:
+    """Spreads every block, and what is left of the network, over the mesh's devices (FSDP2)."""
+    for module in network.modules():
+        if isinstance(module, Block):
+            fully_shard(module, mesh=mesh)
+    fully_shard(network, mesh=mesh)
 
 
 def optimizer_parameters(module: nn.Module) -> list[OptimizerParameter]:

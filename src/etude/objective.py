@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from etude.batches import n_tokens
@@ -23,7 +25,7 @@ from etude.contracts import Decoding, Reward, Samples
 from etude.errors import DataError, NonFiniteError
 from etude.experiment import NonFinite
 from etude.loss import Loss
-from etude.network import Network
+from etude.network import Network, shard
 from etude.registry import plugin_of
 from etude.schema import ObjectiveConfig
 from etude.tokenizer import Tokenizer
@@ -154,6 +156,12 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.skipped = checkpoint["skipped"]
 
+    def configure_model(self) -> None:
+        """Shards the network where the strategy has a mesh for it; called again, does nothing."""
+        mesh = self.device_mesh
+        if mesh is not None and not isinstance(self.network, FSDPModule):
+            shard(self.network, mesh["data_parallel"])
+
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         optimizer, factor = self.tools.optimizer(self)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
@@ -173,7 +181,7 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
         self.lr = float(optimizer.param_groups[0]["lr"])
         parameters = [p for p in self.parameters() if p.grad is not None]
         norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-        self.grad_norm = float(norm)
+        self.grad_norm = float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
         if not np.isfinite(self.grad_norm):
             self._refuse_gradient(parameters)
         elif gradient_clip_val is not None:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from etude.batches import Ids, prompt_ids
 from etude.contracts import Decoding, Samples
-from etude.errors import ConfigError
+from etude.errors import CheckpointError, ConfigError
 from etude.generation import Ancestral, Greedy, generate
 from etude.loss import Loss
 from etude.network import Network
@@ -223,6 +223,12 @@ class RolloutSource:
         samples = [asdict(sample) for sample in self.samples]
         return {"rollouts": self.rollouts, "used": self.used, "samples": samples}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, states: Sequence[Mapping[str, Any]]) -> None:
+        if len(states) != self.ranks.size:
+            raise CheckpointError(
+                f"The rollout in hand was written by {len(states)} processes; "
+                f"{self.ranks.size} cannot go on with it."
+            )
+        state = states[self.ranks.rank]
         self.rollouts, self.used = state["rollouts"], state["used"]
         self.samples = [self.objective.sample_type(**sample) for sample in state["samples"]]

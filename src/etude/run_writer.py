@@ -9,6 +9,7 @@ import os
 import random
 import signal
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -23,11 +24,13 @@ import torch
 from etude.checkpoint import disk_full_named, path_of, retire
 from etude.errors import InterruptedRunError, PreemptedError
 from etude.objective import Objective
+from etude.ranks import gathered
 from etude.validation import Validation
 from etude.window import MicroBatch
 
 STEPS = "steps.jsonl"
 CHECKPOINTS = "checkpoints"
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 CLOCKS = ("seconds",)
 """Fields of a step line that two equal runs may differ in."""
 
@@ -66,7 +69,7 @@ class RunWriter(pl.Callback):
         self.tokens = 0
         self.last: dict[str, float] = {}
         self.stop_signal: int | None = None
-        self._random: dict[str, Any] | None = None
+        self._random: list[dict[str, Any]] | None = None
         self._lines: TextIO | None = None
         self._started = 0.0
         self._handlers: dict[int, Any] = {}
@@ -75,11 +78,11 @@ class RunWriter(pl.Callback):
         if self._random is None:
             torch.manual_seed(self.seed + trainer.global_rank)
         else:
-            _set_random_state(self._random)
+            _set_random_state(self._random[trainer.global_rank % len(self._random)])
         if trainer.is_global_zero:
             self._lines = _reopen(self.folder / STEPS, trainer.global_step)
         self._started = time.perf_counter()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in SIGNALS:
             self._handlers[number] = signal.signal(number, self._on_signal)
 
     def on_train_batch_end(
@@ -94,26 +97,51 @@ class RunWriter(pl.Callback):
         if not batch.is_last:
             return
         step, rhythm = trainer.global_step, self.rhythm
+        self.tokens += int(pl_module.over_ranks(torch.tensor(pl_module.tally.tokens)))
         line = self._line(step, pl_module)
         if rhythm.is_due(rhythm.validate, step):
-            measured = self.validation.measure(pl_module)
-            line |= measured
-            pl_module.log_dict(measured, logger=False)
-            everyone: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined] -- connector
-            for callback in (c for c in everyone if c is not self):
-                callback.on_validation_end(trainer, pl_module)
+            line |= self._validate(trainer, pl_module)
         self._write(line)
-        if step % rhythm.log == 0 or "val/loss" in line:
-            for logger in trainer.loggers:
-                logger.log_metrics({k: v for k, v in line.items() if k != "samples"}, step)
-        if rhythm.is_due(rhythm.save, step) or self.stop_signal is not None:
+        self._track(trainer, line)
+        stop = self._agreed_stop(pl_module)
+        if rhythm.is_due(rhythm.save, step) or trainer.should_stop or stop is not None:
             self.save(trainer)
-        if self.stop_signal is not None and step < rhythm.total:
-            stopped = InterruptedRunError if self.stop_signal == signal.SIGINT else PreemptedError
+        if stop is not None and step < rhythm.total:
+            stopped = InterruptedRunError if stop == signal.SIGINT else PreemptedError
             raise stopped(
                 f"Stopped by a signal after step {step}; the run was saved.\n"
                 f"  The same command with run={self.folder} goes on."
             )
+
+    def _agreed_stop(self, objective: Objective[Any, Any]) -> int | None:
+        """The signal that any rank has received: all must stop at the same step."""
+        mine = torch.tensor([int(self.stop_signal == number) for number in SIGNALS])
+        received = objective.over_ranks(mine).tolist()
+        return next((n for n, seen in zip(SIGNALS, received, strict=True) if seen), None)
+
+    def _validate(self, trainer: pl.Trainer, objective: Objective[Any, Any]) -> dict[str, float]:
+        """Measures the held-out samples; callbacks see it as a validation of Lightning's."""
+        others: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined] -- its connector
+        others = [callback for callback in others if callback is not self]
+        for callback in others:
+            callback.on_validation_start(trainer, objective)
+        measured = self.validation.measure(objective)
+        objective.log_dict(measured, logger=False)
+        for callback in others:
+            callback.on_validation_end(trainer, objective)
+        return measured
+
+    def _track(self, trainer: pl.Trainer, line: Mapping[str, Any]) -> None:
+        """Tells the trackers now and then. One that fails is left out: it is not worth a run."""
+        if line["step"] % self.rhythm.log and "val/loss" not in line:
+            return
+        numbers = {name: value for name, value in line.items() if name != "samples"}
+        for logger in list(trainer.loggers):
+            try:
+                logger.log_metrics(numbers, line["step"])
+            except Exception as error:  # whatever a tracker and its server can raise
+                warnings.warn(f"{type(logger).__name__} failed, left out: {error}", stacklevel=2)
+                trainer.loggers = [other for other in trainer.loggers if other is not logger]
 
     def save(self, trainer: pl.Trainer) -> None:
         """Writes the checkpoint of the step just done, then lets older ones go."""
@@ -143,7 +171,7 @@ class RunWriter(pl.Callback):
         self._handlers.clear()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"tokens": self.tokens, "last": self.last, "random": _random_state()}
+        return {"tokens": self.tokens, "last": self.last, "random": gathered(_random_state())}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.tokens, self.last = state_dict["tokens"], state_dict["last"]
@@ -151,7 +179,6 @@ class RunWriter(pl.Callback):
 
     def _line(self, step: int, objective: Objective[Any, Any]) -> dict[str, Any]:
         tally = objective.tally
-        self.tokens += int(objective.over_ranks(torch.tensor(tally.tokens)))
         return {
             "step": step,
             **objective.report(tally.means(objective.over_ranks)),

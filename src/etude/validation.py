@@ -1,13 +1,17 @@
 """Held-out samples, measured: exact sums over all ranks, and no trace left in the training run."""
 
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from etude.contracts import Samples
+from etude.loss import Loss
 from etude.objective import Objective, Tally
-from etude.window import VALIDATION, Ranks, cut, rng
+from etude.ranks import Ranks
+from etude.window import VALIDATION, cut, rng
 
 
 @dataclass(frozen=True)
@@ -22,13 +26,12 @@ class Validation:
 
     def measure(self, objective: Objective[Any, Any]) -> dict[str, float]:
         """Returns `val/<name>` of everything the objective reports."""
-        mine = range(self.ranks.rank, self.n_samples, self.ranks.size)
         tally = Tally()
         was_training = objective.training
         objective.eval()
         context = objective.trainer.precision_plugin.forward_context()
         with torch.no_grad(), context:
-            for part in cut(mine, self.batch):
+            for part, counts in self._parts():
                 batch = objective.held_out_batch(
                     [self.samples[i] for i in part],
                     [rng(self.seed, VALIDATION, i) for i in part],
@@ -36,9 +39,26 @@ class Validation:
                 batch = objective.trainer.precision_plugin.convert_input(batch)
                 batch = objective.transfer_batch_to_device(batch, objective.device, 0)
                 loss, count = objective.evaluate(batch)
-                tally.add(loss, 0)
-                tally.count += count
+                tally.add(loss if counts else nothing(loss), 0)
+                tally.count += count if counts else 0
         objective.train(was_training)
         tally.count = float(objective.over_ranks(torch.tensor(tally.count, dtype=torch.float64)))
         means = objective.report(tally.means(objective.over_ranks))
         return {f"val/{name}": value for name, value in means.items()}
+
+    def _parts(self) -> Iterator[tuple[Sequence[int], bool]]:
+        """The portions of this rank, and whether they count: all ranks take equally many.
+
+        A sharded network runs only if every rank runs it, so a rank with fewer measures one
+        sample again, for nothing.
+        """
+        mine = cut(range(self.ranks.rank, self.n_samples, self.ranks.size), self.batch)
+        most = math.ceil(math.ceil(self.n_samples / self.ranks.size) / self.batch)
+        yield from ((part, True) for part in mine)
+        yield from (((0,), False) for _ in range(most - len(mine)))
+
+
+def nothing(loss: Loss) -> Loss:
+    """The same sums, of nothing."""
+    zeros = {name: torch.zeros_like(value) for name, value in loss.metrics.items()}
+    return Loss(torch.zeros_like(loss.total), zeros)

@@ -14,6 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 import numpy as np
 
 from etude.contracts import Samples
+from etude.ranks import Ranks, gathered
 
 BatchT = TypeVar("BatchT")
 TRAIN, VALIDATION, ROLLOUT, SAMPLE = range(4)
@@ -60,20 +61,9 @@ class WindowSource(Protocol):
     def windows_per_epoch(self) -> float: ...
     def next_window(self) -> Window: ...
     def state_dict(self) -> dict[str, Any]: ...
-    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
-
-
-@dataclass
-class Ranks:
-    """Which share of a window belongs to this process."""
-
-    rank: int = 0
-    size: int = 1
-
-    def share(self, window: int) -> range:
-        """Places within a window of `window` samples that this rank reads."""
-        each = window // self.size
-        return range(self.rank * each, (self.rank + 1) * each)
+    def load_state_dict(self, states: Sequence[Mapping[str, Any]]) -> None:
+        """Takes what `state_dict` gave on each rank, in order."""
+        ...
 
 
 class EpochSource:
@@ -115,8 +105,8 @@ class EpochSource:
     def state_dict(self) -> dict[str, Any]:
         return {"windows_read": self.windows_read}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.windows_read = state["windows_read"]
+    def load_state_dict(self, states: Sequence[Mapping[str, Any]]) -> None:
+        self.windows_read = states[0]["windows_read"]  # the same on every rank
 
 
 @dataclass
@@ -165,11 +155,11 @@ class WindowLoader(Generic[BatchT]):
                 yield MicroBatch(batch, index, len(batches), total, window.digest)
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the source stands. Ask only between steps: the window in hand counts as read."""
-        return self.source.state_dict()
+        """Where the source of every rank stands; a window begun counts as read."""
+        return {"ranks": gathered(self.source.state_dict())}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.source.load_state_dict(state)
+        self.source.load_state_dict(state["ranks"])
 
 
 def cut(examples: Sequence[Any], size: int) -> list[Sequence[Any]]:

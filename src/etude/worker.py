@@ -6,38 +6,36 @@ is made.
 
 import fcntl
 import itertools
-import json
 import logging
-import platform
 import signal
 import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 
-import lightning
-import torch
-
 from etude import config_file, hardware
-from etude.assemble import Assembled, assemble, refuse_unbuildable, trainer_of
-from etude.checkpoint import newest_intact
+from etude.assemble import Assembled, assemble, refuse_unbuildable
 from etude.corpus import Corpus, prepare
-from etude.errors import ConfigError, PreemptedError
+from etude.errors import (
+    ConfigError,
+    EtudeError,
+    InterruptedRunError,
+    NonFiniteError,
+    PreemptedError,
+)
 from etude.experiment import ExperimentConfig
-from etude.progress import ProgressBar
+from etude.fit import SUMMARY, fit, result
+from etude.launch import launch
+from etude.ranks import Ranks
 from etude.resume import merged
-from etude.run_reader import CHECKPOINTS, TOKENIZER, read_model, write_model
-from etude.run_writer import Rhythm, RunWriter
-from etude.whole_file import write_whole
-from etude.window import Ranks
+from etude.run_reader import TOKENIZER, read_model
+from etude.tokenizer import Tokenizer
 
-SUMMARY, LOCK = "summary.json", ".lock"
-N_SHOWN = 3
+LOCK = ".lock"
 
 
 def start(
@@ -53,96 +51,73 @@ def start(
         folder = _folder(config, experiment)
         if config.run is not None and (folder / config_file.FILE).exists():
             with _locked(folder):
-                return folder, _go_on(config, overrides, folder)
+                _go_on(config, overrides, folder)
+                return folder, result(folder)
         _refuse_unwritable(folder)
         refuse_unbuildable(config.architecture)
         corpus = _corpus(config)
-        assembled = assemble(config, corpus, Ranks())
+        assembled = assemble(config, corpus, Ranks(0, config.trainer.devices))
         folder = _made(folder, named=config.run is not None)
         with _locked(folder):
             corpus.tokenizer.save(folder / TOKENIZER)
             corpus.card.save(folder)
             config_file.save(config, folder)
-            return folder, _fit(config, corpus, assembled, folder)
+            _train(config, corpus, assembled, folder)
+        return folder, result(folder)
 
 
-def _go_on(config: ExperimentConfig, overrides: list[str], folder: Path) -> float | None:
+def main() -> None:
+    """Trains one rank of the run whose folder is the argument: what `launch` and torchrun start."""
+    _quiet()
+    folder = Path(sys.argv[1])
+    config = config_file.load(folder)
+    ranks = Ranks.of_this_process(config.trainer.devices)
+    try:
+        with _stopping_at_once():
+            hardware.choose(folder).apply()
+            corpus = prepare(config, _parents_tokenizer(config))
+            fit(config, corpus, assemble(config, corpus, ranks), folder)
+    except EtudeError as error:
+        if ranks.rank == 0:
+            print(error, file=sys.stderr)
+        agreed = isinstance(error, PreemptedError | InterruptedRunError | NonFiniteError)
+        # Lightning ends the first rank when another fails; where all stop alike, it must not.
+        sys.exit(0 if agreed and ranks.rank > 0 else error.exit_code)
+
+
+def _go_on(config: ExperimentConfig, overrides: list[str], folder: Path) -> None:
     """Resumes a run with its own config, in which only its length may have changed."""
     stored = config_file.load(folder)
     config = merged(stored, config, overrides)
     summary = folder / SUMMARY
     if summary.exists() and config == stored:
         print(f"{folder} is finished; nothing to do.")
-        return json.loads(summary.read_text(encoding="utf-8"))["metrics"].get("val/loss")
+        return
     hardware.choose(folder).apply()
     corpus = _corpus(config)
-    assembled = assemble(config, corpus, Ranks())
+    assembled = assemble(config, corpus, Ranks(0, config.trainer.devices))
     config_file.save(config, folder)
     summary.unlink(missing_ok=True)
-    return _fit(config, corpus, assembled, folder)
+    _train(config, corpus, assembled, folder)
 
 
-def _fit(
-    config: ExperimentConfig, corpus: Corpus, assembled: Assembled, folder: Path
-) -> float | None:
-    machine = hardware.choose(folder)
-    machine.apply()
-    plan, given = assembled.plan, config.trainer
-    checkpoint = newest_intact(folder / CHECKPOINTS)
-    if checkpoint is not None:
-        print(f"resuming from {checkpoint.name}", file=sys.stderr)
-    rhythm = Rhythm(plan.steps, plan.validate, plan.save, given.keep, given.log_every)
-    began = time.perf_counter()
-    with ProgressBar(plan.steps, given.log_every) as bar:
-        writer = RunWriter(folder, rhythm, assembled.validation, config.seed, bar.update)
-        trainer = trainer_of(config, plan, folder, [writer])
-        trainer.fit(assembled.objective, assembled.loader, ckpt_path=checkpoint)
-    weights = assembled.objective.network.state_dict()
-    write_model(weights, config.architecture, corpus.tokenizer, folder)
-    measured = {k: v for k, v in writer.last.items() if k.startswith("val/")}
-    _show(corpus, assembled, folder, measured)
-    summary = {
-        "metrics": writer.last,
-        "parameters": sum(p.numel() for p in assembled.objective.network.parameters()),
-        "seconds": round(time.perf_counter() - began, 1),
-        "data": corpus.card.digest,
-        "init_from": config.init_from,
-        "hardware": asdict(machine),
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "lightning": lightning.__version__,
-        },
-    }
-    text = json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
-    write_whole(folder / SUMMARY, text)
-    return writer.last.get("val/loss")
-
-
-def _show(
-    corpus: Corpus, assembled: Assembled, folder: Path, measured: Mapping[str, float]
-) -> None:
-    """Prints the result beside its yardstick, and a few outputs of the network."""
-    objective = assembled.objective
-    n = min(N_SHOWN, len(corpus.val))
-    objective.eval()
-    with torch.no_grad(), objective.trainer.precision_plugin.forward_context():
-        shown = objective.show([corpus.val[i] for i in range(n)])
-    (folder / "samples.txt").write_text("\n\n".join(shown) + "\n", encoding="utf-8")
-    for text in shown:
-        print(f"---\n{text}")
-    print("---")
-    for name, value in measured.items():
-        print(f"{name} {value:.4f}")
-    if corpus.card.xz_bits_per_byte is not None and "val/bits_per_byte" in measured:
-        print(f"xz -9e on the same text: {corpus.card.xz_bits_per_byte:.4f} bits a byte")
+def _train(config: ExperimentConfig, corpus: Corpus, assembled: Assembled, folder: Path) -> None:
+    """Trains here, or in processes of their own where there are several devices."""
+    hardware.choose(folder)
+    if config.trainer.devices == 1:
+        fit(config, corpus, assembled, folder)
+    else:
+        launch(folder)
 
 
 def _corpus(config: ExperimentConfig) -> Corpus:
-    tokenizer = None if config.init_from is None else read_model(config.init_from).tokenizer
-    corpus = prepare(config, tokenizer)
+    corpus = prepare(config, _parents_tokenizer(config))
     print(corpus.card)
     return corpus
+
+
+def _parents_tokenizer(config: ExperimentConfig) -> Tokenizer | None:
+    return None if config.init_from is None else read_model(config.init_from).tokenizer
 
 
 def _folder(config: ExperimentConfig, experiment: str) -> Path:
@@ -214,3 +189,7 @@ def _quiet() -> None:
     for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"lightning\.")
+
+
+if __name__ == "__main__":
+    main()

@@ -48,7 +48,7 @@ def stored_rollout(config: ExperimentConfig) -> dict[str, Any]:
 def prepared(name: str, config: ExperimentConfig) -> Assembled:
     made = tiny.assembled(config, tiny.remainder if name == "grpo" else None)
     if name == "grpo":
-        made.loader.source.load_state_dict(stored_rollout(config))
+        made.loader.source.load_state_dict([stored_rollout(config)])
     return made
 
 

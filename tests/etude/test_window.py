@@ -60,7 +60,7 @@ def test_a_state_is_a_seek(stop: int) -> None:
     whole = [(w.ids, w.examples) for w in read(source(), 9)]
     before, after = source(), source()
     read(before, stop)
-    after.load_state_dict(before.state_dict())
+    after.load_state_dict([before.state_dict()])
     assert [(w.ids, w.examples) for w in read(after, 9 - stop)] == whole[stop:]
 
 

@@ -1,0 +1,101 @@
+"""Trains what was assembled, in one process of a run, and writes what the run leaves at its end."""
+
+import json
+import platform
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+
+from etude import hardware
+from etude.assemble import Assembled, trainer_of
+from etude.checkpoint import newest_intact
+from etude.corpus import Corpus
+from etude.experiment import ExperimentConfig
+from etude.progress import ProgressBar
+from etude.run_reader import CHECKPOINTS, own, write_model
+from etude.run_writer import Rhythm, RunWriter
+from etude.whole_file import write_whole
+
+SUMMARY = "summary.json"
+N_SHOWN = 3
+
+
+def fit(config: ExperimentConfig, corpus: Corpus, assembled: Assembled, folder: Path) -> None:
+    """Trains to the end, from the newest intact checkpoint if there is one."""
+    machine = hardware.choose(folder)
+    machine.apply()
+    plan, given, objective = assembled.plan, config.trainer, assembled.objective
+    leads = plan.ranks.rank == 0
+    checkpoint = newest_intact(folder / CHECKPOINTS)
+    if checkpoint is not None and leads:
+        print(f"resuming from {checkpoint.name}", file=sys.stderr)
+    rhythm = Rhythm(plan.steps, plan.validate, plan.save, given.keep, given.log_every)
+    began = time.perf_counter()
+    bar = ProgressBar(plan.steps, given.log_every)
+    with bar if leads else nullcontext():
+        watch = bar.update if leads else _unwatched
+        writer = RunWriter(folder, rhythm, assembled.validation, config.seed, watch)
+        trainer = trainer_of(config, plan, folder, [writer])
+        trainer.fit(objective, assembled.loader, ckpt_path=checkpoint)
+    weights = own(trainer.strategy.lightning_module_state_dict())
+    shown = _shown(corpus, assembled)
+    if not leads:
+        return
+    write_model(weights, config.architecture, corpus.tokenizer, folder)
+    (folder / "samples.txt").write_text("\n\n".join(shown) + "\n", encoding="utf-8")
+    measured = {k: v for k, v in writer.last.items() if k.startswith("val/")}
+    _print_result(shown, measured, corpus.card.xz_bits_per_byte)
+    summary = {
+        "metrics": writer.last,
+        "parameters": sum(p.numel() for p in objective.network.parameters()),
+        "seconds": round(time.perf_counter() - began, 1),
+        "data": corpus.card.digest,
+        "init_from": config.init_from,
+        "hardware": asdict(machine),
+        "versions": _versions(),
+    }
+    write_whole(folder / SUMMARY, json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+
+
+def _unwatched(line: Mapping[str, float]) -> None:
+    """What the ranks that do not lead show of a step."""
+
+
+def result(folder: Path) -> float | None:
+    """The last val/loss of a finished run."""
+    summary: dict[str, Any] = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+    return summary["metrics"].get("val/loss")
+
+
+def _shown(corpus: Corpus, assembled: Assembled) -> list[str]:
+    """A few outputs of the network; on every rank, since a sharded one needs all to run."""
+    objective = assembled.objective
+    n = min(N_SHOWN, len(corpus.val))
+    objective.eval()
+    with torch.no_grad(), objective.trainer.precision_plugin.forward_context():
+        return objective.show([corpus.val[i] for i in range(n)])
+
+
+def _print_result(shown: list[str], measured: Mapping[str, float], xz: float | None) -> None:
+    for text in shown:
+        print(f"---\n{text}")
+    print("---")
+    for name, value in measured.items():
+        print(f"{name} {value:.4f}")
+    if xz is not None and "val/bits_per_byte" in measured:
+        print(f"xz -9e on the same text: {xz:.4f} bits a byte")
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "lightning": lightning.__version__,
+    }

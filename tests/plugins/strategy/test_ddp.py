@@ -1,0 +1,50 @@
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import two_processes as two
+
+DDP = ("strategy=ddp", "trainer.devices=2", "trainer.accelerator=cpu")
+pytestmark = pytest.mark.slow
+
+
+def test_two_processes_give_the_curve_of_one(tmp_path: Path) -> None:
+    still = "architecture.dropout=0"
+    assert two.train(tmp_path / "one", still).returncode == 0
+    ended = two.train(tmp_path / "two", still, *DDP)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.splitlines()[-1] == str(tmp_path / "two")
+    two.assert_same_curve(tmp_path / "one", tmp_path / "two")
+
+
+def test_a_run_killed_in_the_middle_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    two.assert_survives_kill(tmp_path / "cut", tmp_path / "whole", *DDP)
+
+
+def test_a_rollout_in_hand_survives_on_every_rank(tmp_path: Path) -> None:
+    grpo = (
+        "objective=grpo", "objective.max_new_tokens=4", "objective.group_size=2",
+        "objective.windows_per_rollout=2", "objective.epochs=2", "trainer.global_batch=4",
+    )  # fmt: skip
+    two.assert_survives_kill(tmp_path / "cut", tmp_path / "whole", *DDP, *grpo)
+
+
+def test_a_rank_that_dies_leaves_no_orphan(tmp_path: Path) -> None:
+    two.assert_leaves_no_orphan(tmp_path / "run", *DDP)
+
+
+def test_sigterm_saves_on_all_ranks_and_exits_75(tmp_path: Path) -> None:
+    process = two.start_and_wait_for(3, tmp_path / "run", *DDP, "trainer.max_steps=100000")
+    os.kill(process.pid, signal.SIGTERM)
+    assert process.wait(timeout=120) == 75
+    saved = max((tmp_path / "run" / "checkpoints").iterdir()).name
+    assert int(saved.removeprefix("step-")) == len(two.lines(tmp_path / "run"))
+    assert two.workers(tmp_path / "run") == []
+
+
+def test_a_sweep_over_the_number_of_devices_is_right(tmp_path: Path) -> None:
+    sweep = ("-m", "trainer.devices=1,2", "strategy=ddp", "trainer.accelerator=cpu")
+    ended = two.train(tmp_path / "sweep", *sweep, "architecture.dropout=0")
+    assert ended.returncode == 0, ended.stderr
+    two.assert_same_curve(tmp_path / "sweep" / "0", tmp_path / "sweep" / "1")
