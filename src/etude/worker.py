@@ -31,6 +31,7 @@ from etude.experiment import ExperimentConfig
 from etude.fit import SUMMARY, fit, result
 from etude.launch import launch
 from etude.ranks import Ranks
+from etude.registry import plugin_of
 from etude.resume import merged
 from etude.run_reader import TOKENIZER, read_model
 from etude.tokenizer import Tokenizer
@@ -102,9 +103,12 @@ def _go_on(config: ExperimentConfig, overrides: list[str], folder: Path) -> None
 
 
 def _train(config: ExperimentConfig, corpus: Corpus, assembled: Assembled, folder: Path) -> None:
-    """Trains here, or in processes of their own where there are several devices."""
+    """Trains here, or in processes of their own under a strategy for several devices.
+
+    Such a strategy leaves traces in its process (ports, groups), even on one device.
+    """
     hardware.choose(folder)
-    if config.trainer.devices == 1:
+    if plugin_of(config.strategy).declaration.max_devices == 1:
         fit(config, corpus, assembled, folder)
     else:
         launch(folder)
