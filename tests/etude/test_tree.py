@@ -135,7 +135,10 @@ def test_random_states_come_back(tmp_path: Path) -> None:
     torch.set_rng_state(found[2])
 
 
-@pytest.mark.parametrize("stranger", [object(), {1, 2}, b"bytes", print], ids=lambda value: type(value).__name__)
+STRANGERS = [object(), {1, 2}, b"bytes", print]
+
+
+@pytest.mark.parametrize("stranger", STRANGERS, ids=lambda value: type(value).__name__)
 def test_what_no_tree_holds_is_refused_by_its_place(stranger: object, tmp_path: Path) -> None:
     with pytest.raises(TypeError, match=r"/a/1 is a \w+, which no checkpoint holds"):
         write_tree({"a": [0, stranger]}, tmp_path)
