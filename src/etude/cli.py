@@ -3,6 +3,7 @@
 import ast
 import importlib
 import sys
+import warnings
 from difflib import get_close_matches
 from importlib.metadata import version
 from pathlib import Path
@@ -29,6 +30,7 @@ USAGE = """\
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command; returns its exit code (0 done, 2 config, 3 data, ... 130 interrupted)."""
+    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"  # no line of our source
     try:
         return _dispatch(sys.argv[1:] if arguments is None else arguments)
     except EtudeError as error:

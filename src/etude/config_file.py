@@ -18,6 +18,7 @@ from typing import Any, TypeAlias, cast
 import yaml
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from typing_extensions import TypeVar
 
 from etude.errors import CheckpointError, ConfigError
 from etude.experiment import ExperimentConfig
@@ -27,18 +28,21 @@ from etude.schema import PluginConfig, children
 from etude.whole_file import write_whole
 
 FILE = "config.yaml"
+Root = TypeVar("Root", default=ExperimentConfig)
 Table: TypeAlias = dict[str, Any]  # of values of any type
 
 
-def typed(cfg: DictConfig) -> ExperimentConfig:
+def typed(cfg: DictConfig, kind: type[Root] = ExperimentConfig) -> Root:
     """Builds the dataclasses that `cfg` describes, and runs their own checks.
 
     Raises ConfigError, with the full key, for a key that no dataclass has, a value that is missing,
     of the wrong type or not finite, and for whatever a `__post_init__` refuses.
     """
     config = _build(cfg, "")
-    if not isinstance(config, ExperimentConfig):
-        raise ConfigError(f"this is no experiment: {OmegaConf.get_type(cfg)} has other fields.")
+    if not isinstance(config, kind):
+        raise ConfigError(
+            f"this is no {kind.__name__}: {OmegaConf.get_type(cfg)} has other fields."
+        )
     return config
 
 
@@ -78,8 +82,14 @@ def load(folder: Path) -> ExperimentConfig:
     except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise CheckpointError(f"{file} is damaged: {error}") from error
     cfg = OmegaConf.structured(ExperimentConfig)
+    changed: list[str] = []
     for path, entry in plugins.items():
-        OmegaConf.update(cfg, path, _schema(path, entry, file), merge=False, force_add=True)
+        schema, same = _schema(path, entry, file)
+        OmegaConf.update(cfg, path, schema, merge=False, force_add=True)
+        changed += [] if same else [entry["address"]]
+    if changed:
+        names = ", ".join(dict.fromkeys(changed))
+        warnings.warn(f"plugins have changed since {file} was written: {names}", stacklevel=2)
     try:
         cfg.merge_with(_escaped(values))
     except OmegaConfBaseException as error:
@@ -87,16 +97,14 @@ def load(folder: Path) -> ExperimentConfig:
     return typed(cfg)
 
 
-def _schema(path: str, entry: Mapping[str, str], file: Path) -> DictConfig:
-    """The typed defaults of the plugin that a saved node names."""
+def _schema(path: str, entry: Mapping[str, str], file: Path) -> tuple[DictConfig, bool]:
+    """The typed defaults of the plugin that a saved node names, and whether it is unchanged."""
     address, digest = entry["address"], entry["sha256"]
     try:
         source = find(address)
     except ConfigError as error:
         raise ConfigError(f"{file} needs the plugin {address} for {path}.\n  {error}") from error
-    if _digest(source) != digest:
-        warnings.warn(f"{source} has changed since {file} was written.", stacklevel=4)
-    return OmegaConf.structured(load_plugin(address).config)
+    return OmegaConf.structured(load_plugin(address).config), _digest(source) == digest
 
 
 def _digest(file: Path) -> str:

@@ -1,6 +1,6 @@
 """Generation: one token at a time, with a cache, for every network that provides GENERATE."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -38,7 +38,6 @@ class Ancestral(Decoding):
         return torch.searchsorted(reached, threshold, right=True)[:, 0]
 
 
-@torch.no_grad()
 def generate(
     network: Network,
     prompts: Sequence[Sequence[int]],
@@ -52,23 +51,36 @@ def generate(
     Each sequence draws from its own generator, so its sample does not depend on its neighbours.
     The network should be in eval mode; prompts and outputs live on the CPU.
     """
+    steps = stream(network, prompts, max_new_tokens=max_new_tokens, decoding=decoding, rngs=rngs)
+    written = zip(*steps, strict=True)
+    return [_through_eos(list(row), network.vocab.eos) for row in written]
+
+
+@torch.no_grad()
+def stream(
+    network: Network,
+    prompts: Sequence[Sequence[int]],
+    *,
+    max_new_tokens: int,
+    decoding: Decoding,
+    rngs: Sequence[np.random.Generator],
+) -> Iterator[list[int]]:
+    """Yields the next id of every row, step by step; eos for a row that has ended."""
     device = next(network.parameters()).device
     inputs = _to(network.prompt(prompts), device)
     draws = torch.from_numpy(np.stack([rng.random(max_new_tokens) for rng in rngs])).to(device)
     cache = KvCache(inputs.tokens.shape[1] + max_new_tokens)
     last = torch.zeros_like(inputs.tokens, dtype=torch.bool)
     last[:, -1] = True
-    out = torch.full((len(prompts), max_new_tokens), network.vocab.eos, device=device)
     alive = torch.ones(len(prompts), dtype=torch.bool, device=device)
     for step in range(max_new_tokens):
         logits = network(inputs, last, cache)
         tokens = torch.where(alive, decoding.choose(logits, draws[:, step]), network.vocab.eos)
-        out[:, step] = tokens
+        yield tokens.tolist()
         alive &= tokens != network.vocab.eos
         if not alive.any():
-            break
+            return
         inputs, last = Inputs(tokens[:, None]), alive.new_ones(len(prompts), 1)
-    return [_through_eos(row, network.vocab.eos) for row in out.tolist()]
 
 
 def _through_eos(ids: list[int], eos: int) -> list[int]:

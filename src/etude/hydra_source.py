@@ -21,10 +21,11 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from etude import registry
 from etude.describe import Description, describe
-from etude.experiment import ExperimentConfig
+from etude.experiment import ExperimentConfig, GenerationConfig
 from etude.schema import children
 
-ROOT = "schema"
+ROOTS: dict[str, type] = {"schema": ExperimentConfig, "generation": GenerationConfig}
+"""What the defaults list of a verb's YAML starts with."""
 FOR = "for_"
 _outlines: ContextVar[bool] = ContextVar("_outlines", default=False)
 
@@ -65,7 +66,7 @@ class PluginSource(ConfigSource):
         """Whether that is the root's schema, a plugin or a virtual option."""
         group, _, name = config_path.removesuffix(".yaml").rpartition("/")
         if not group:
-            return name == ROOT
+            return name in ROOTS
         if name.startswith(FOR):
             group, name = "objective", name.removeprefix(FOR)
         return any(
@@ -93,7 +94,7 @@ class PluginSource(ConfigSource):
         group, _, name = config_path.removesuffix(".yaml").rpartition("/")
         package = None
         if not group:
-            config = self._root()
+            config = self._root(ROOTS[name])
         elif name.startswith(FOR):
             config = _declared(group, name.removeprefix(FOR))
         else:
@@ -111,11 +112,11 @@ class PluginSource(ConfigSource):
             return _outline(described)
         return OmegaConf.structured(registry.load(described.address).config)
 
-    def _root(self) -> DictConfig:
-        typed = OmegaConf.structured(ExperimentConfig)
+    def _root(self, root: type) -> DictConfig:
+        typed = OmegaConf.structured(root)
         if self.path != "outline":
             return typed
-        plugins = children(ExperimentConfig)
+        plugins = children(root)
         bare: dict[str, Any] = {key: {} if key in many_of_a_kind() else MISSING for key in plugins}
         untyped = cast("dict[str, Any]", OmegaConf.to_container(typed))
         return OmegaConf.create({key: bare.get(key, value) for key, value in untyped.items()})

@@ -27,6 +27,8 @@ Ids = Int[np.ndarray, " seq"]
 
 ROLES: Final = ("pad", "unk", "bos", "eos", "mask", "cls", "sep", "turn_start", "turn_end")
 N_SENTINELS: Final = 100
+MASK_ALIASES: Final = ("[MASK]", "<mask>")
+"""How people write the mask, whatever a tokenizer calls it."""
 SPECIAL_TOKENS: Final = (
     *(f"<{role}>" for role in ROLES),
     *(f"<sentinel_{i}>" for i in range(N_SENTINELS)),
@@ -76,6 +78,15 @@ class Tokenizer:
         """The ids of `text`, none of them special (but `unk`)."""
         return self.encode_batch([text])[0]
 
+    def encode_marked(self, text: str) -> Ids:
+        """The ids of a text that means the special tokens it spells, and [MASK] for the mask."""
+        ids = {literal: int(i) for literal, i in self._inner.get_vocab(True).items()}
+        named = {literal: ids[literal] for literal in (*self._roles.values(), *self._sentinels)}
+        named |= dict.fromkeys(MASK_ALIASES, self.vocab.mask)
+        parts = re.split(f"({'|'.join(map(re.escape, named))})", text)
+        coded = [np.array([named[p]]) if p in named else self.encode(p) for p in parts if p]
+        return np.concatenate([np.zeros(0, dtype=np.int64), *coded])
+
     def encode_batch(self, texts: Sequence[str]) -> list[Ids]:
         """The ids of each text."""
         encodings = self._inner.encode_batch_fast(list(texts), add_special_tokens=False)
@@ -85,9 +96,9 @@ class Tokenizer:
             for text, ids in zip(texts, found, strict=True)
         ]
 
-    def decode(self, ids: Iterable[int]) -> str:
-        """The text of `ids`; special tokens have none."""
-        return self._inner.decode([int(i) for i in ids], skip_special_tokens=True)
+    def decode(self, ids: Iterable[int], *, skip_special: bool = True) -> str:
+        """The text of `ids`; special tokens have none, unless they are not to be skipped."""
+        return self._inner.decode([int(i) for i in ids], skip_special_tokens=skip_special)
 
     def pieces(self, ids: Iterable[int]) -> list[str]:
         """Each id as a reader would like to see it, special tokens by name."""

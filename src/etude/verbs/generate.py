@@ -1,0 +1,141 @@
+"""Lets a model write: goes on from a prompt, fills its masks, or transduces it.
+
+    etude generate run=outputs/base prompt="The class of" decoding=greedy
+    etude generate run=outputs/bert prompt="Return the [MASK] of the list."
+    etude generate run=outputs/t5 prompt="Return the <sentinel_0> of the list."
+
+The model's family decides which. `run` is a run folder or a Hugging Face folder.
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from etude import composition
+from etude.capability import Capability
+from etude.command_line import prepare
+from etude.config_file import typed
+from etude.errors import ConfigError
+from etude.experiment import GenerationConfig
+from etude.registry import build, plugin_of
+from etude.schema import StackConfig
+
+if TYPE_CHECKING:  # torch is loaded only once nothing can be refused any more
+    from etude.run_reader import Model
+
+VERB = "generate"
+N_CANDIDATES = 5
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the verb; returns the exit code."""
+    line = prepare(arguments)
+    if line.inquiry:
+        composition.run_hydra(VERB, line, _never)
+        return 0
+    if line.multirun:
+        raise ConfigError("etude generate answers one prompt; -m is for etude train.")
+    config = typed(composition.compose(VERB, line.overrides).config, GenerationConfig)
+    from etude.run_reader import read_model
+
+    model = read_model(config.run)
+    provides = plugin_of(model.architecture).declaration.provides
+    if Capability.GENERATE in provides:
+        _write(config, model, reads_source=Capability.SOURCE_TARGET in provides)
+    elif Capability.BOTH_SIDES in provides:
+        _fill(config, model)
+    else:
+        raise ConfigError(f"{plugin_of(model.architecture).address} can neither write nor fill.")
+    return 0
+
+
+def _never(config: Any) -> None:
+    raise AssertionError("Hydra was asked to show something, not to run")
+
+
+def _write(config: GenerationConfig, model: "Model", *, reads_source: bool) -> None:
+    """Prints each answer; the only one as it is written."""
+    from etude.generation import stream
+    from etude.window import SAMPLE, rng
+
+    vocab, ids = model.tokenizer.vocab, model.tokenizer.encode_marked(config.prompt).tolist()
+    prompt = [*ids, vocab.eos] if reads_source else [vocab.bos, *ids]
+    room = _room(model, 1 if reads_source else len(prompt))
+    steps = stream(
+        model.network().eval(),
+        [prompt] * config.n,
+        max_new_tokens=min(config.max_new_tokens, room),
+        decoding=build(config.decoding),
+        rngs=[rng(config.seed, SAMPLE, i) for i in range(config.n)],
+    )
+    answers: list[list[int]] = [[] for _ in range(config.n)]
+    shown = ""
+    for tokens in steps:
+        for answer, token in zip(answers, tokens, strict=True):
+            answer.append(token)
+        texts = [_text(config, model, answer) for answer in answers]
+        if config.n == 1:
+            shown = _show_more(shown, texts[0][0])
+        if all(ended for _, ended in texts):
+            break
+    for i, answer in enumerate(answers if config.n > 1 else []):
+        print(f"--- {i + 1}\n{_text(config, model, answer)[0]}")
+    if config.n == 1:
+        print(_text(config, model, answers[0])[0][len(shown) :])
+
+
+def _text(config: GenerationConfig, model: "Model", ids: Sequence[int]) -> tuple[str, bool]:
+    """The text of an answer, and whether it has ended."""
+    vocab = model.tokenizer.vocab
+    ended = vocab.eos in ids
+    kept = [i for i in ids[: ids.index(vocab.eos) if ended else None] if i != vocab.pad]
+    text = model.tokenizer.decode(kept, skip_special=False)
+    ends = [place for place in map(text.find, config.stop) if place >= 0]
+    return text[: min(ends, default=len(text))], ended or bool(ends)
+
+
+def _show_more(shown: str, text: str) -> str:
+    """Prints what is new of a text, once its last character is whole; returns what is shown."""
+    if not text.startswith(shown) or text.endswith("\N{REPLACEMENT CHARACTER}"):
+        return shown
+    sys.stdout.write(text[len(shown) :])
+    sys.stdout.flush()
+    return text
+
+
+def _fill(config: GenerationConfig, model: "Model") -> None:
+    """Prints the text with every mask filled, and the likeliest candidates of each."""
+    import torch
+
+    from etude.inputs import Inputs
+
+    tokenizer, vocab = model.tokenizer, model.tokenizer.vocab
+    ids = [vocab.bos, *tokenizer.encode_marked(config.prompt).tolist(), vocab.eos]
+    if vocab.mask not in ids:
+        raise ConfigError(f"prompt={config.prompt} has nothing to fill.\n  Write [MASK] for a gap.")
+    _room(model, len(ids))
+    tokens = torch.tensor([ids])
+    masked = tokens == vocab.mask
+    with torch.no_grad():
+        logits = model.network().eval()(Inputs(tokens), masked)
+    logits[:, list(vocab.special)] = -torch.inf
+    best = logits.softmax(-1).topk(N_CANDIDATES)
+    tokens[masked] = best.indices[:, 0]
+    print(tokenizer.decode(tokens[0].tolist()))
+    for i, (shares, found) in enumerate(
+        zip(best.values.tolist(), best.indices.tolist(), strict=True)
+    ):
+        pieces = zip(tokenizer.pieces(found), shares, strict=True)
+        print(f"[MASK] {i + 1}: " + "  ".join(f"{piece!r} {share:.1%}" for piece, share in pieces))
+
+
+def _room(model: "Model", taken: int) -> int:
+    """How many more tokens the positions have room for."""
+    config = model.architecture
+    limit = config.position.max_positions if isinstance(config, StackConfig) else None
+    room = sys.maxsize if limit is None else limit - taken
+    if room < 0:
+        raise ConfigError(
+            f"prompt has {taken} tokens, and the model tells {limit} positions apart."
+        )
+    return room
