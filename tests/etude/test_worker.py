@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 import tiny
 
+import etude.fit
 import etude.plugins
-from etude import checkpoint, config_file, worker
+from etude import checkpoint, config_file
 from etude.checkpoint import checkpoints, fault_of, path_of
 from etude.errors import CheckpointError, ConfigError, PreemptedError
 from etude.experiment import ExperimentConfig
@@ -137,7 +138,7 @@ def at_config(patch: pytest.MonkeyPatch) -> None:
 
 
 def at_model(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(worker, "write_model", lambda *given: kill())
+    patch.setattr(etude.fit, "write_model", lambda *given: kill())
 
 
 @pytest.mark.slow
