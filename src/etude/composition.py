@@ -56,6 +56,28 @@ def check_names(verb: str, overrides: Sequence[str]) -> Composition:
         return _compose(verb, names)
 
 
+def compose_one(verb: str, line: CommandLine) -> Composition | None:
+    """Composes for a verb that looks at one experiment; None if the config itself is asked for."""
+    if inquire(verb, line):
+        return None
+    if line.multirun:
+        raise ConfigError(f"etude {verb} looks at one experiment, and -m asks for several.")
+    refuse_inert(line)
+    return compose(verb, line.overrides)
+
+
+def inquire(verb: str, line: CommandLine) -> bool:
+    """Lets Hydra answer if the line asks about the config (`--cfg`, `--info`); says if it did."""
+    if line.inquiry:
+        check_names(verb, line.overrides)
+        run_hydra(verb, line, _never)
+    return line.inquiry
+
+
+def _never(config: DictConfig) -> None:
+    raise AssertionError("Hydra was asked to show something, not to run")
+
+
 def jobs(verb: str, overrides: Sequence[str]) -> list[tuple[str, ...]]:
     """The overrides of each job of a sweep; an interval, which has no end, is left out."""
     register()

@@ -56,7 +56,8 @@ def start(
                 return folder, result(folder)
         _refuse_unwritable(folder)
         refuse_unbuildable(config.architecture)
-        corpus = _corpus(config)
+        corpus = corpus_of(config)
+        print(corpus.card)
         assembled = assemble(config, corpus, Ranks(0, config.trainer.devices))
         folder = _made(folder, named=config.run is not None)
         with _locked(folder):
@@ -76,7 +77,7 @@ def main() -> None:
     try:
         with _stopping_at_once():
             hardware.choose(folder).apply()
-            corpus = prepare(config, _parents_tokenizer(config))
+            corpus = corpus_of(config)
             fit(config, corpus, assemble(config, corpus, ranks), folder)
     except EtudeError as error:
         if ranks.rank == 0:
@@ -95,7 +96,8 @@ def _go_on(config: ExperimentConfig, overrides: list[str], folder: Path) -> None
         print(f"{folder} is finished; nothing to do.")
         return
     hardware.choose(folder).apply()
-    corpus = _corpus(config)
+    corpus = corpus_of(config)
+    print(corpus.card)
     assembled = assemble(config, corpus, Ranks(0, config.trainer.devices))
     config_file.save(config, folder)
     summary.unlink(missing_ok=True)
@@ -114,10 +116,9 @@ def _train(config: ExperimentConfig, corpus: Corpus, assembled: Assembled, folde
         launch(folder)
 
 
-def _corpus(config: ExperimentConfig) -> Corpus:
-    corpus = prepare(config, _parents_tokenizer(config))
-    print(corpus.card)
-    return corpus
+def corpus_of(config: ExperimentConfig) -> Corpus:
+    """Prepares what a run learns from, with its parent's tokenizer where it has a parent."""
+    return prepare(config, _parents_tokenizer(config))
 
 
 def _parents_tokenizer(config: ExperimentConfig) -> Tokenizer | None:

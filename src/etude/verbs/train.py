@@ -30,21 +30,20 @@ VERB = "train"
 def main(arguments: list[str]) -> int:
     """Runs the verb; returns the exit code."""
     line = prepare(arguments)
-    if line.inquiry:
-        composition.check_names(VERB, line.overrides)
-        composition.run_hydra(VERB, line, _never)
+    if composition.inquire(VERB, line):
         return 0
     composition.refuse_inert(line)
     if line.multirun:
         return _sweep(line)
     composed = composition.compose(VERB, line.overrides)
-    config = _validated(composed, line.overrides)
+    config = validated(composed, line.overrides)
     folder, _ = _start(config, composed, list(line.overrides), None)
     print(folder, flush=True)
     return 0
 
 
-def _validated(composed: Composition, overrides: Sequence[str]) -> ExperimentConfig:
+def validated(composed: Composition, overrides: Sequence[str]) -> ExperimentConfig:
+    """The typed experiment, its parent's parts taken over; refused if it does not fit together."""
     config = inherited(typed(composed.config), overrides)
     check(config, composed.choices.get("architecture") if config.init_from is None else None)
     return config
@@ -62,10 +61,6 @@ def _experiment(composed: Composition) -> str:
     return composed.choices.get("experiment") or "default"
 
 
-def _never(config: DictConfig) -> None:
-    raise AssertionError("Hydra was asked to show something, not to run")
-
-
 def _sweep(line: CommandLine) -> int:
     """Checks every job, then lets Hydra launch them; one that fails stops no other."""
     folder = _check_jobs(line.overrides)
@@ -77,7 +72,7 @@ def _sweep(line: CommandLine) -> int:
         composed = Composition(config, dict(hydra.runtime.choices))
         try:
             given = list(hydra.overrides.task)
-            experiment = replace(_validated(composed, given), run=str(folder / str(number)))
+            experiment = replace(validated(composed, given), run=str(folder / str(number)))
             run, metric = _start(experiment, composed, given, folder)
         except PreemptedError as error:
             raise SystemExit(error.exit_code) from error  # no further job is to start
@@ -113,7 +108,7 @@ def _check_jobs(overrides: tuple[str, ...]) -> Path:
     for number, job in enumerate(jobs):
         composed = composition.compose(VERB, job)
         try:
-            run = _validated(composed, job).run
+            run = validated(composed, job).run
         except ConfigError as error:
             own = " ".join(item for item in job if not all(item in other for other in jobs))
             raise type(error)(f"job {number} ({own}): {error}") from error

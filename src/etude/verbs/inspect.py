@@ -1,0 +1,52 @@
+"""Shows the first batch of an experiment as its loss sees it; takes what train takes.
+
+Row by row: what the network is given, what is due and therefore counts, documents, padding.
+Prepares the data and builds everything, trains nothing, writes nothing.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from etude import composition
+from etude.command_line import prepare
+from etude.experiment import ExperimentConfig
+from etude.verbs.train import validated
+
+if TYPE_CHECKING:
+    from etude.assemble import Assembled
+    from etude.corpus import Corpus
+
+VERB = "inspect"
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the verb; returns the exit code."""
+    line = prepare(arguments)
+    composed = composition.compose_one(VERB, line)
+    if composed is not None:
+        _show(validated(composed, line.overrides))
+    return 0
+
+
+def _show(config: ExperimentConfig) -> None:
+    from etude.assemble import assemble  # torch: only once nothing can be refused any more
+    from etude.pages.batch import show
+    from etude.window import Ranks
+    from etude.worker import corpus_of
+
+    corpus = corpus_of(config)
+    made = assemble(config, corpus, Ranks(0, config.trainer.devices))
+    show(first_batch(config, corpus, made), corpus.tokenizer, Console(highlight=False))
+
+
+def first_batch(config: ExperimentConfig, corpus: "Corpus", made: "Assembled") -> Any:
+    """The first micro-batch of step 1; on-policy, the prompts that it would complete."""
+    from etude.window import TRAIN, rng, sample_at
+
+    places = [
+        sample_at(config.seed, len(corpus.train), place) for place in range(made.plan.micro_batch)
+    ]
+    return made.objective.held_out_batch(
+        [corpus.train[i] for _, i in places], [rng(config.seed, TRAIN, *key) for key in places]
+    )
