@@ -20,12 +20,10 @@ from etude.batches import TextBatch, next_token_batch
 from etude.capability import Capability
 from etude.contracts import TokenRow
 from etude.functional import wide
-from etude.generation import generate
 from etude.loss import Loss
 from etude.objective import Objective
 from etude.records import Text
 from etude.schema import ObjectiveConfig, require
-from etude.window import SAMPLE, rng
 
 
 @dataclass
@@ -79,13 +77,6 @@ class Clm(Objective[ClmConfig, TextBatch]):
     def show(self, records: Sequence[TokenRow]) -> list[str]:
         room = self.tools.seq_len  # the network may have no positions beyond it
         starts = [row.tokens[: min(32, room // 2)].tolist() for row in records]
-        rngs = [rng(self.tools.seed, SAMPLE, i) for i in range(len(starts))]
-        more = generate(
-            self.network,
-            starts,
-            max_new_tokens=min(96, room - room // 2),
-            decoding=self.tools.decoding,
-            rngs=rngs,
-        )
-        decode = self.tools.tokenizer.decode
-        return [f"{decode(s)} [...] {decode(m)}" for s, m in zip(starts, more, strict=True)]
+        decode, more = self.tools.tokenizer.decode, min(96, room - room // 2)
+        written = self.continuations(starts, more)
+        return [f"{decode(s)} [...] {w}" for s, w in zip(starts, written, strict=True)]

@@ -18,6 +18,7 @@ from etude.batches import (
     PreferenceExample,
     preference_batch,
     preference_example,
+    prompt_ids,
 )
 from etude.capability import Capability
 from etude.functional import reference_of, sequence_log_prob
@@ -81,6 +82,12 @@ class Dpo(Objective[DpoConfig, PreferenceBatch]):
             "margin": margin.detach().sum(),
         }
         return Loss(losses.sum(), metrics)
+
+    def show(self, records: Sequence[Preference]) -> list[str]:
+        room = self.tools.seq_len // 2
+        prompts = [prompt_ids(self.tools.tokenizer, r.prompt, room) for r in records]
+        written = self.continuations(prompts, min(64, room))
+        return [f"{r.prompt} [...] {w}" for r, w in zip(records, written, strict=True)]
 
 
 def log_odds(network: nn.Module, batch: PreferenceBatch) -> Float[Tensor, " pair"]:

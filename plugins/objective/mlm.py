@@ -24,6 +24,7 @@ from etude.loss import Loss
 from etude.objective import Objective
 from etude.records import Text
 from etude.schema import ObjectiveConfig, require
+from etude.window import SAMPLE, rng
 
 
 @dataclass
@@ -108,3 +109,12 @@ class Mlm(Objective[MlmConfig, TextBatch]):
         ids = targets.ids[targets.where]
         right = (logits.argmax(-1) == ids).sum()
         return Loss(F.cross_entropy(logits, ids, reduction="sum"), {"accuracy": right})
+
+    def show(self, records: Sequence[TokenRow]) -> list[str]:
+        examples = [self.example(r, rng(self.tools.seed, SAMPLE, i)) for i, r in enumerate(records)]
+        given = [torch.from_numpy(e.given)[None].to(self.device) for e in examples]
+        best = [self.network(Inputs(ids)).argmax(-1)[0].cpu().numpy() for ids in given]
+        filled = [np.where(e.selected, b, e.given) for e, b in zip(examples, best, strict=True)]
+        pieces, decode = self.tools.tokenizer.pieces, self.tools.tokenizer.decode
+        pairs = zip(examples, filled, strict=True)
+        return [f"{''.join(pieces(e.given))} [...] {decode(text)}" for e, text in pairs]

@@ -23,6 +23,7 @@ from etude.objective import Objective, Tools
 from etude.records import Text
 from etude.registry import build
 from etude.schema import CorruptionConfig, ObjectiveConfig, option, require
+from etude.window import SAMPLE, rng
 
 
 @dataclass
@@ -73,3 +74,9 @@ class Seq2seq(Objective[Seq2seqConfig, TextBatch]):
 
     def loss(self, batch: TextBatch) -> Loss:
         return Loss(-token_log_prob(self.network, batch.targets).sum())
+
+    def show(self, records: Sequence[TokenRow]) -> list[str]:
+        examples = [self.example(r, rng(self.tools.seed, SAMPLE, i)) for i, r in enumerate(records)]
+        written = self.continuations([e.source for e in examples], self.tools.seq_len // 4)
+        sources = ["".join(self.tools.tokenizer.pieces(e.source)) for e in examples]
+        return [f"{s} [...] {w}" for s, w in zip(sources, written, strict=True)]

@@ -20,16 +20,17 @@ from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
-from etude.batches import n_tokens
+from etude.batches import Ids, n_tokens
 from etude.contracts import Decoding, Reward, Samples
 from etude.errors import DataError, NonFiniteError
 from etude.experiment import NonFinite
+from etude.generation import generate
 from etude.loss import Loss
 from etude.network import Network, shard
 from etude.registry import plugin_of
 from etude.schema import ObjectiveConfig
 from etude.tokenizer import Tokenizer
-from etude.window import TRAIN, EpochSource, MicroBatch, Ranks, WindowSource, rng
+from etude.window import SAMPLE, TRAIN, EpochSource, MicroBatch, Ranks, WindowSource, rng
 
 C = TypeVar("C", bound=ObjectiveConfig)
 B = TypeVar("B")
@@ -49,6 +50,8 @@ class Tools:
     non_finite: NonFinite
     decoding: Decoding
     reward: Reward | None = None
+    held_out: Samples = ()
+    """What `show` may be given."""
 
 
 @dataclass
@@ -116,6 +119,17 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
     def show(self, records: Sequence[Any]) -> list[str]:
         """A few outputs for a person to read, made from held-out records; none by default."""
         return []
+
+    def continuations(self, prompts: Sequence[Ids], max_new_tokens: int) -> list[str]:
+        """What the network writes after each prompt, by the run's `decoding`; for `show`."""
+        written = generate(
+            self.network,
+            prompts,
+            max_new_tokens=max_new_tokens,
+            decoding=self.tools.decoding,
+            rngs=[rng(self.tools.seed, SAMPLE, i) for i in range(len(prompts))],
+        )
+        return [self.tools.tokenizer.decode(ids) for ids in written]
 
     # What follows joins the contract to Lightning; no plugin needs to touch it.
 

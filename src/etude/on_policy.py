@@ -24,7 +24,7 @@ from etude.network import Network
 from etude.objective import B, Objective, Tools
 from etude.records import Prompt
 from etude.schema import ObjectiveConfig, require
-from etude.window import ROLLOUT, SAMPLE, TRAIN, VALIDATION, Ranks, Window, cut, rng, sample_at
+from etude.window import ROLLOUT, TRAIN, VALIDATION, Ranks, Window, cut, rng, sample_at
 
 
 @dataclass
@@ -107,10 +107,10 @@ class OnPolicyObjective(Objective[P, B]):
         return Loss(-reward, {"reward": reward}), float(len(prompts))
 
     def show(self, records: Sequence[Prompt]) -> list[str]:
-        rngs = [rng(self.tools.seed, SAMPLE, i) for i in range(len(records))]
-        _, written = self.complete(records, rngs, Greedy())
-        decode = self.tools.tokenizer.decode
-        return [f"{r.prompt} [...] {decode(w)}" for r, w in zip(records, written, strict=True)]
+        room = self.tools.seq_len - self.config.max_new_tokens
+        prompts = [prompt_ids(self.tools.tokenizer, record.prompt, room) for record in records]
+        written = self.continuations(prompts, self.config.max_new_tokens)
+        return [f"{r.prompt} [...] {w}" for r, w in zip(records, written, strict=True)]
 
     def complete(
         self,
