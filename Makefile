@@ -24,3 +24,12 @@ check: $(BIN)/etude
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+
+docs: $(BIN)/etude
+	$(BIN)/python -m etude.pages.catalogue
+
+bench: $(BIN)/etude
+	for shape in nano tiny base; do $(BIN)/python bench/training.py $$shape; done
+
+proof: $(BIN)/etude
+	$(BIN)/python bench/proof.py

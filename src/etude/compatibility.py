@@ -1,6 +1,5 @@
 """Whether the choices of an experiment fit together: decided before anything is built."""
 
-from etude.capability import Capability
 from etude.describe import describe, presets, stands_on
 from etude.errors import CompositionError
 from etude.experiment import ExperimentConfig
@@ -37,41 +36,52 @@ def _check_records(config: ExperimentConfig) -> None:
     yields = plugin_of(config.data).declaration.yields
     if yields in reads or any((yields, kind) in LIFTS for kind in reads):
         return
-    wanted = {kind.__name__ for kind in reads}
-    wanted |= {source.__name__ for source, target in LIFTS if target in reads}
-    fitting = [
-        name for name in options("data") if wanted & describe(f"data/{name}").names("yields")
-    ]
+    names = frozenset(kind.__name__ for kind in reads)
     raise CompositionError(
         f"objective={_name(config.objective)} cannot learn from data={_name(config.data)}.\n"
-        f"  It reads {', '.join(sorted(wanted))}; this data yields "
+        f"  It reads {', '.join(sorted(readable(names)))}; this data yields "
         f"{yields.__name__ if yields else 'nothing declared'}.\n"
-        f"  Data here that fits: {', '.join(fitting) or 'none'}."
+        f"  Data here that fits: {', '.join(data_for(names)) or 'none'}."
     )
+
+
+def readable(reads: frozenset[str]) -> frozenset[str]:
+    """The kinds of record, by name, that are or can be lifted to one that is read."""
+    return reads | {source.__name__ for source, target in LIFTS if target.__name__ in reads}
+
+
+def data_for(reads: frozenset[str]) -> list[str]:
+    """The options of the group `data` that an objective with these `reads` can learn from."""
+    kinds = readable(reads)
+    return [name for name in options("data") if kinds & describe(f"data/{name}").names("yields")]
 
 
 def _check_needs(config: ExperimentConfig, architecture: str) -> None:
     provides = plugin_of(config.architecture).declaration.provides
     lacking = plugin_of(config.objective).declaration.needs - provides
     if lacking:
+        families = families_for(frozenset(need.name for need in lacking))
         needed = " and ".join(sorted(f"{need.name} ({need.value})" for need in lacking))
         raise CompositionError(
             f"objective={_name(config.objective)} cannot train architecture={architecture}.\n"
             f"  It needs {needed}.\n"
-            f"  Architectures that provide it: {_providers(lacking) or 'none'}."
+            f"  Architectures that provide it: {', '.join(families) or 'none'}."
         )
 
 
-def _providers(needs: frozenset[Capability]) -> str:
+def families_for(needs: frozenset[str]) -> list[str]:
     """The architectures with all of `needs`, each with the presets that stand on it."""
-    names = {need.name for need in needs}
-    below = {name: stands_on(file) for name, file in presets("architecture").items()}
     found: list[str] = []
     for stack in options("architecture"):
-        if names <= describe(f"architecture/{stack}").names("provides"):
-            famous = [preset for preset, base in below.items() if base == stack]
+        if needs <= describe(f"architecture/{stack}").names("provides"):
+            famous = famous_as(stack)
             found.append(f"{stack} ({', '.join(famous)})" if famous else stack)
-    return ", ".join(found)
+    return found
+
+
+def famous_as(stack: str) -> list[str]:
+    """The presets that stand on an architecture."""
+    return [name for name, file in presets("architecture").items() if stands_on(file) == stack]
 
 
 def _check_reward(config: ExperimentConfig) -> None:
@@ -87,11 +97,12 @@ def _check_reward(config: ExperimentConfig) -> None:
             f"reward=[{','.join(config.reward)}] has no effect: "
             f"objective={objective} takes no reward.\n"
             "  Leave it out, or choose an objective that does: "
-            f"{', '.join(_takers()) or 'there is none'}."
+            f"{', '.join(takers()) or 'there is none'}."
         )
 
 
-def _takers() -> list[str]:
+def takers() -> list[str]:
+    """The objectives that learn from a reward."""
     return [
         name
         for name in options("objective")

@@ -217,7 +217,8 @@ def test_show_prints_knobs_defaults_and_what_a_plugin_declares(
     page = capsys.readouterr().out
     assert "objective.beta: float = 0.1\n    Pull towards the reference." in page
     assert "reads: Preference" in page
-    assert "override mlp: toy_swiglu" in page
+    assert ", toy_stack (toy_famous)\n" in page
+    assert "architecture.mlp.ratio: float = 3.0  (default 2.67)" in page
 
 
 @pytest.mark.usefixtures("toys")
