@@ -22,7 +22,7 @@ from etude.run_reader import read_model
 from etude.schema import ArchitectureConfig, RewardConfig, TextDataConfig
 from etude.token_rows import TokenRows
 from etude.validation import Validation
-from etude.window import Ranks, WindowLoader, WindowSource
+from etude.window import First, Ranks, WindowLoader, WindowSource
 
 DEFAULT_STEPS = 600
 SIZE_IN_TRIAL = 16
@@ -74,9 +74,11 @@ def assemble(config: ExperimentConfig, corpus: Corpus, ranks: Ranks) -> Assemble
         non_finite=config.trainer.non_finite,
         decoding=build(config.decoding),
         reward=_reward(config.reward),
+        held_out=corpus.val,
     )
     objective: Objective[Any, Any] = _built("objective", config.objective, network, tools)
-    source = objective.source(corpus.train, config.trainer.global_batch, config.seed, ranks)
+    train = First(corpus.train, config.trainer.train_samples or len(corpus.train))
+    source = objective.source(train, config.trainer.global_batch, config.seed, ranks)
     plan = plan_of(config, corpus, source, ranks)
     if config.trainer.compile:
         network.compile()
@@ -117,7 +119,8 @@ def _steps(config: ExperimentConfig, corpus: Corpus, source: WindowSource) -> in
         lengths.append(math.ceil(trainer.max_epochs * source.windows_per_epoch))
     if trainer.max_tokens is not None:
         assert isinstance(corpus.train, TokenRows), "compatibility refuses other data"
-        epochs = trainer.max_tokens / corpus.train.n_tokens
+        used = min(1.0, (trainer.train_samples or len(corpus.train)) / len(corpus.train))
+        epochs = trainer.max_tokens / (corpus.train.n_tokens * used)
         lengths.append(math.ceil(epochs * source.windows_per_epoch))
     return min(lengths, default=DEFAULT_STEPS)
 

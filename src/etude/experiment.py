@@ -34,6 +34,19 @@ class NonFinite(Enum):
     skip = "skip"
 
 
+class Best(Enum):
+    """Which of several values of a number is the best."""
+
+    lowest = "lowest"
+    highest = "highest"
+
+    def improves(self, value: float, before: float | None, by: float = 0.0) -> bool:
+        """Whether a value is better than the best before it, by more than `by`; NaN never is."""
+        if before is None:
+            return value == value
+        return value < before - by if self is Best.lowest else value > before + by
+
+
 PRECISIONS = ("32", "64", "bf16-mixed", "bf16-true", "16-mixed")
 
 
@@ -61,6 +74,8 @@ class TrainerConfig:
     """Largest norm of the gradient; null = never clipped."""
     non_finite: NonFinite = NonFinite.stop
     """On a NaN or infinite loss or gradient: stop the run, or skip the step and count it."""
+    train_samples: int | None = None
+    """Training samples used, the first ones; null = all."""
     val_every: int | None = None
     """Steps between validations; null = ten in a run. The last step is always validated."""
     val_samples: int | None = None
@@ -69,6 +84,10 @@ class TrainerConfig:
     """Steps between checkpoints; null = ten in a run. The last step is always saved."""
     keep: int = 2
     """Checkpoints kept, newest first."""
+    keep_best: str | None = None
+    """Held-out number, such as val/loss, whose best weights are kept in best/; null = none are."""
+    best: Best = Best.lowest
+    """Which value of keep_best is the best: the lowest (of losses), or the highest."""
     log_every: int = 10
     """Steps between updates of the progress bar and the trackers (steps.jsonl has every step)."""
     compile: bool = False
@@ -77,7 +96,7 @@ class TrainerConfig:
     def __post_init__(self) -> None:
         for name in (
             "max_steps", "max_epochs", "max_tokens", "global_batch", "micro_batch", "devices",
-            "clip", "val_every", "val_samples", "save_every", "keep", "log_every",
+            "clip", "train_samples", "val_every", "val_samples", "save_every", "keep", "log_every",
         ):  # fmt: skip
             value = getattr(self, name)
             require(value is None or value > 0, f"{name} must be positive, got {value}")
@@ -89,6 +108,14 @@ class TrainerConfig:
         require(
             self.accelerator in accelerators,
             f"accelerator must be one of {', '.join(accelerators)}, got {self.accelerator}",
+        )
+        require(
+            self.keep_best is None or self.keep_best.startswith("val/"),
+            f"keep_best must be a held-out number such as val/loss, got {self.keep_best}",
+        )
+        require(
+            self.keep_best is not None or self.best is Best.lowest,
+            f"best={self.best.value} has no effect without keep_best",
         )
         per_device = self.global_batch // self.devices
         require(

@@ -162,6 +162,22 @@ class WindowLoader(Generic[BatchT]):
         self.source.load_state_dict(state["ranks"])
 
 
+@dataclass(frozen=True)
+class First:
+    """The first `n` of some samples."""
+
+    samples: Samples
+    n: int
+
+    def __len__(self) -> int:
+        return min(self.n, len(self.samples))
+
+    def __getitem__(self, index: int) -> Any:
+        if index >= len(self):
+            raise IndexError(f"sample {index} of {len(self)}")
+        return self.samples[index]
+
+
 def cut(examples: Sequence[Any], size: int) -> list[Sequence[Any]]:
     """Cuts a list into parts of `size`; the last may be shorter."""
     return [examples[i : i + size] for i in range(0, len(examples), size)]

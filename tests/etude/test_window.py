@@ -11,6 +11,7 @@ from etude.window import (
     TRAIN,
     VALIDATION,
     EpochSource,
+    First,
     Ranks,
     Window,
     WindowLoader,
@@ -130,3 +131,9 @@ def test_cut_loses_nothing() -> None:
     assert cut([1, 2, 3, 4, 5], 2) == [[1, 2], [3, 4], [5]]
     assert cut([], 3) == []
     assert all(a != b for a, b in pairwise(cut(range(9), 3)))
+
+
+def test_the_first_samples_are_all_there_is_of_a_limited_list() -> None:
+    few = First(range(10), 3)  # type: ignore[arg-type]
+    assert (len(few), list(few)) == (3, [0, 1, 2])  # type: ignore[call-overload]
+    assert len(First(range(2), 3)) == 2  # type: ignore[arg-type]
