@@ -1,15 +1,17 @@
 """Reads models: what a run left behind, or a folder in Hugging Face's format; writes `model/`."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from etude import config_file, layout
-from etude.checkpoint import fault_of, newest_intact, write_folder
+from etude.checkpoint import MANIFEST, fault_of, newest_intact, write_folder
 from etude.errors import CheckpointError, ConfigError
 from etude.network import Network
 from etude.registry import build
@@ -44,6 +46,22 @@ class Model:
         network: Network = build(self.architecture, self.tokenizer.vocab)
         self.load_weights(network)
         return network
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what `load_weights` would load."""
+        if layout.is_hugging_face(self.folder):
+            files = sorted(self.folder.glob("*.safetensors"))
+        elif (self.folder / MODEL).exists():
+            files = [self.folder / MODEL / MANIFEST]
+        else:
+            newest = newest_intact(self.folder / CHECKPOINTS)
+            files = [] if newest is None else [newest / MANIFEST]
+        digest = hashlib.sha256()
+        for file in files:
+            with file.open("rb") as opened:
+                digest.update(hashlib.file_digest(opened, "sha256").digest())
+        return digest.hexdigest()
 
     def _weights(self, network: Network) -> Mapping[str, Tensor]:
         if layout.is_hugging_face(self.folder):
@@ -83,11 +101,16 @@ def read_model(folder: str | Path) -> Model:
 
 
 def write_model(
-    weights: Mapping[str, Tensor], config: ArchitectureConfig, tokenizer: Tokenizer, folder: Path
+    weights: Mapping[str, Tensor],
+    config: ArchitectureConfig,
+    tokenizer: Tokenizer,
+    folder: Path,
+    facts: Mapping[str, Any] | None = None,
 ) -> None:
-    """Writes `model/`: weights, tokenizer and, where a family has such a model, its config.json.
+    """Writes a model folder: weights, tokenizer and, where a family has such a model, config.json.
 
-    `weights` is a network's state_dict. Then transformers' Auto classes load the folder.
+    `weights` is a network's state_dict. Then transformers' Auto classes load the folder, which is
+    whole or absent, and sealed with `facts`.
     """
     found = layout.fitting(config, tokenizer.vocab)
 
@@ -102,7 +125,7 @@ def write_model(
         save_file(alone, inside / layout.WEIGHTS, metadata={"format": "pt"})
         tokenizer.save(inside)
 
-    write_folder(folder / MODEL, fill)
+    write_folder(folder, fill, facts)
 
 
 def _weights_of(

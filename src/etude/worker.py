@@ -6,6 +6,7 @@ is made.
 
 import fcntl
 import itertools
+import json
 import logging
 import signal
 import sys
@@ -21,6 +22,7 @@ from etude import config_file, hardware
 from etude.assemble import Assembled, assemble, refuse_unbuildable
 from etude.corpus import Corpus, prepare
 from etude.errors import (
+    CheckpointError,
     ConfigError,
     EtudeError,
     InterruptedRunError,
@@ -35,8 +37,9 @@ from etude.registry import plugin_of
 from etude.resume import merged
 from etude.run_reader import TOKENIZER, read_model
 from etude.tokenizer import Tokenizer
+from etude.whole_file import write_whole
 
-LOCK = ".lock"
+LOCK, PARENTS = ".lock", "parents.json"
 
 
 def start(
@@ -63,6 +66,7 @@ def start(
         with _locked(folder):
             corpus.tokenizer.save(folder / TOKENIZER)
             corpus.card.save(folder)
+            _remember_parent(config, folder)
             config_file.save(config, folder)
             _train(config, corpus, assembled, folder)
         return folder, result(folder)
@@ -95,6 +99,7 @@ def _go_on(config: ExperimentConfig, overrides: list[str], folder: Path) -> None
     if summary.exists() and config == stored:
         print(f"{folder} is finished; nothing to do.")
         return
+    _refuse_changed_parent(config, folder)
     hardware.choose(folder).apply()
     corpus = corpus_of(config)
     print(corpus.card)
@@ -119,6 +124,24 @@ def _train(config: ExperimentConfig, corpus: Corpus, assembled: Assembled, folde
 def corpus_of(config: ExperimentConfig) -> Corpus:
     """Prepares what a run learns from, with its parent's tokenizer where it has a parent."""
     return prepare(config, _parents_tokenizer(config))
+
+
+def _remember_parent(config: ExperimentConfig, folder: Path) -> None:
+    """Writes down which weights the run starts from: reference networks are built from them."""
+    if config.init_from is not None:
+        parents = {"init_from": read_model(config.init_from).digest}
+        write_whole(folder / PARENTS, json.dumps(parents, indent=2) + "\n")
+
+
+def _refuse_changed_parent(config: ExperimentConfig, folder: Path) -> None:
+    if config.init_from is None:
+        return
+    was = json.loads((folder / PARENTS).read_text(encoding="utf-8"))["init_from"]
+    if read_model(config.init_from).digest != was:
+        raise CheckpointError(
+            f"init_from={config.init_from} has other weights than when {folder} started from it.\n"
+            "  Resuming would measure against another reference. Start a new run, or restore it."
+        )
 
 
 def _parents_tokenizer(config: ExperimentConfig) -> Tokenizer | None:

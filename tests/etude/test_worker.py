@@ -4,6 +4,7 @@ import fcntl
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -235,6 +236,22 @@ def test_what_cannot_be_built_leaves_no_folder(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="architecture: queries_per_kv must divide n_heads"):
         run(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_does_not_go_on_from_a_parent_that_has_changed(tmp_path: Path) -> None:
+    parent = config_of("clm", tmp_path, max_steps=2)
+    run(parent, tmp_path / "parent")
+    child = replace(config_of("dpo", tmp_path, max_steps=4), init_from=str(tmp_path / "parent"))
+    child = replace(child, architecture=parent.architecture, tokenizer=parent.tokenizer)
+    with pytest.MonkeyPatch.context() as patch:
+        after_step(2, terminate, patch)
+        with pytest.raises(PreemptedError):
+            run(child, tmp_path / "child")
+    run(replace(parent, trainer=replace(parent.trainer, max_steps=3)), tmp_path / "other")
+    shutil.rmtree(tmp_path / "parent" / "model")
+    shutil.copytree(tmp_path / "other" / "model", tmp_path / "parent" / "model")
+    with pytest.raises(CheckpointError, match="has other weights than when"):
+        run(child, tmp_path / "child")
 
 
 def test_a_run_starts_from_the_weights_of_its_parent(tmp_path: Path) -> None:
