@@ -16,7 +16,7 @@ from etude import layout
 from etude.generation import Greedy, generate
 from etude.inputs import Inputs
 from etude.network import Network
-from etude.run_reader import Model, read_model, write_model
+from etude.run_reader import MODEL, Model, read_model, write_model
 from etude.schema import StackConfig
 
 FAST = 2
@@ -76,7 +76,7 @@ def assert_same(model: Model, theirs: Any, tolerance: float) -> None:
 def assert_round_trip(model: Model, folder: Path) -> None:
     """Written and read by transformers' Auto classes: equal logits, ids, roles; and read by us."""
     ours = model.network().eval()
-    write_model(ours.state_dict(), model.architecture, model.tokenizer, folder)
+    write_model(ours.state_dict(), model.architecture, model.tokenizer, folder / MODEL)
     theirs = transformers.AutoModelForCausalLM.from_pretrained(folder / "model").eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder / "model")
     text = "étude writes, and 他们 read"

@@ -58,6 +58,9 @@ def assemble(config: ExperimentConfig, corpus: Corpus, ranks: Ranks) -> Assemble
     """Builds network, objective and loader. Raises ConfigError for what cannot be built."""
     torch.manual_seed(config.seed)
     network: Network = _built("architecture", config.architecture, corpus.tokenizer.vocab)
+    exact = config.trainer.precision == "64"  # Lightning would convert after a checkpoint is read
+    if exact:
+        network.double()
     if config.init_from is not None:
         read_model(config.init_from).load_weights(network)
 
@@ -77,6 +80,8 @@ def assemble(config: ExperimentConfig, corpus: Corpus, ranks: Ranks) -> Assemble
         held_out=corpus.val,
     )
     objective: Objective[Any, Any] = _built("objective", config.objective, network, tools)
+    if exact:
+        objective.double()
     train = First(corpus.train, config.trainer.train_samples or len(corpus.train))
     source = objective.source(train, config.trainer.global_batch, config.seed, ranks)
     plan = plan_of(config, corpus, source, ranks)

@@ -21,6 +21,7 @@ from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 
 from etude.errors import CheckpointError, DiskFullError
 from etude.tree import read_tree, write_tree
+from etude.whole_file import replace_folder
 
 MANIFEST = "manifest.json"
 PREFIX = "step-"
@@ -57,7 +58,7 @@ def write_folder(
             (beside / MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
             for path in (*files, beside / MANIFEST, beside):
                 _sync(path)
-            _put(beside, folder)
+            replace_folder(beside, folder)
             _sync(folder.parent)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
@@ -147,21 +148,6 @@ class TreeCheckpointIO(CheckpointIO):
 
     def remove_checkpoint(self, path: Any) -> None:
         shutil.rmtree(path)
-
-
-def _put(beside: Path, folder: Path) -> None:
-    """Renames `beside` to `folder`; what was there goes only once the new one stands."""
-    old = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.rename(old)
-    try:
-        beside.rename(folder)
-    except OSError:
-        if old.exists():
-            old.rename(folder)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _seal(manifest: Mapping[str, Any]) -> str:

@@ -12,15 +12,19 @@ from typing import Any
 
 import lightning
 import torch
+from torch import Tensor
 
 from etude import hardware
 from etude.assemble import Assembled, trainer_of
+from etude.best_model import BestModel
 from etude.checkpoint import newest_intact
 from etude.corpus import Corpus
 from etude.experiment import ExperimentConfig
 from etude.progress import ProgressBar
-from etude.run_reader import CHECKPOINTS, own, write_model
+from etude.resume import flat
+from etude.run_reader import CHECKPOINTS, MODEL, own, write_model
 from etude.run_writer import Rhythm, RunWriter
+from etude.trackers import tell_config
 from etude.whole_file import write_whole
 
 SUMMARY = "summary.json"
@@ -41,19 +45,26 @@ def fit(config: ExperimentConfig, corpus: Corpus, assembled: Assembled, folder: 
     bar = ProgressBar(plan.steps, given.log_every)
     with bar if leads else nullcontext():
         watch = bar.update if leads else _unwatched
-        writer = RunWriter(folder, rhythm, assembled.validation, config.seed, watch)
+        best = _best(config, corpus, folder)
+        writer = RunWriter(folder, rhythm, assembled.validation, config.seed, watch, best)
         trainer = trainer_of(config, plan, folder, [writer])
+        tell_config(trainer, flat(config))
         trainer.fit(objective, assembled.loader, ckpt_path=checkpoint)
     weights = own(trainer.strategy.lightning_module_state_dict())
     shown = _shown(corpus, assembled)
     if not leads:
         return
-    write_model(weights, config.architecture, corpus.tokenizer, folder)
+    write_model(weights, config.architecture, corpus.tokenizer, folder / MODEL)
     (folder / "samples.txt").write_text("\n\n".join(shown) + "\n", encoding="utf-8")
+    if writer.last["step"] < plan.steps:
+        print(f"stopped at step {writer.last['step']:.0f} of {plan.steps}", file=sys.stderr)
     measured = {k: v for k, v in writer.last.items() if k.startswith("val/")}
     _print_result(shown, measured, corpus.card.xz_bits_per_byte)
     summary = {
         "metrics": writer.last,
+        "steps_planned": plan.steps,
+        "stopped_early": writer.last["step"] < plan.steps,
+        "best": None if best is None else {"metric": best.metric, **best.at},
         "parameters": sum(p.numel() for p in objective.network.parameters()),
         "seconds": round(time.perf_counter() - began, 1),
         "data": corpus.card.digest,
@@ -62,6 +73,18 @@ def fit(config: ExperimentConfig, corpus: Corpus, assembled: Assembled, folder: 
         "versions": _versions(),
     }
     write_whole(folder / SUMMARY, json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+
+
+def _best(config: ExperimentConfig, corpus: Corpus, folder: Path) -> BestModel | None:
+    """What keeps the best weights, if the config asks for it."""
+    metric = config.trainer.keep_best
+    if metric is None:
+        return None
+
+    def write(weights: Mapping[str, Tensor], place: Path, facts: Mapping[str, Any]) -> None:
+        write_model(weights, config.architecture, corpus.tokenizer, place, facts)
+
+    return BestModel(folder, metric, config.trainer.best, write)
 
 
 def _unwatched(line: Mapping[str, float]) -> None:

@@ -50,7 +50,7 @@ class Tools:
     non_finite: NonFinite
     decoding: Decoding
     reward: Reward | None = None
-    held_out: Samples = ()
+    held_out: Sequence[Any] | Samples = ()
     """What `show` may be given."""
 
 

@@ -9,7 +9,6 @@ import os
 import random
 import signal
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -21,10 +20,12 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 
+from etude.best_model import BestModel
 from etude.checkpoint import disk_full_named, path_of, retire
 from etude.errors import InterruptedRunError, PreemptedError
 from etude.objective import Objective
 from etude.ranks import gathered
+from etude.trackers import tell
 from etude.validation import Validation
 from etude.window import MicroBatch
 
@@ -60,12 +61,14 @@ class RunWriter(pl.Callback):
         validation: Validation,
         seed: int,
         watch: Callable[[Mapping[str, float]], None],
+        best: BestModel | None = None,
     ) -> None:
         self.folder = folder
         self.rhythm = rhythm
         self.validation = validation
         self.seed = seed
         self.watch = watch
+        self.best = best
         self.tokens = 0
         self.last: dict[str, float] = {}
         self.stop_signal: int | None = None
@@ -81,6 +84,8 @@ class RunWriter(pl.Callback):
             _set_random_state(self._random[trainer.global_rank % len(self._random)])
         if trainer.is_global_zero:
             self._lines = _reopen(self.folder / STEPS, trainer.global_step)
+        if self.best is not None:
+            self.best.settle(trainer)
         self._started = time.perf_counter()
         for number in SIGNALS:
             self._handlers[number] = signal.signal(number, self._on_signal)
@@ -120,28 +125,29 @@ class RunWriter(pl.Callback):
         return next((n for n, seen in zip(SIGNALS, received, strict=True) if seen), None)
 
     def _validate(self, trainer: pl.Trainer, objective: Objective[Any, Any]) -> dict[str, float]:
-        """Measures the held-out samples; callbacks see it as a validation of Lightning's."""
+        """Measures the held-out samples; callbacks see it as a validation of Lightning's.
+
+        Between the start and the end the weights are those that are measured and kept.
+        """
         others: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined] -- its connector
         others = [callback for callback in others if callback is not self]
         for callback in others:
             callback.on_validation_start(trainer, objective)
         measured = self.validation.measure(objective)
         objective.log_dict(measured, logger=False)
+        if self.best is not None:
+            self.best.offer(trainer, trainer.global_step, measured)
+        for callback in others:
+            callback.on_validation_epoch_end(trainer, objective)
         for callback in others:
             callback.on_validation_end(trainer, objective)
         return measured
 
     def _track(self, trainer: pl.Trainer, line: Mapping[str, Any]) -> None:
-        """Tells the trackers now and then. One that fails is left out: it is not worth a run."""
+        """Tells the trackers now and then."""
         if line["step"] % self.rhythm.log and "val/loss" not in line:
             return
-        numbers = {name: value for name, value in line.items() if name != "samples"}
-        for logger in list(trainer.loggers):
-            try:
-                logger.log_metrics(numbers, line["step"])
-            except Exception as error:  # whatever a tracker and its server can raise
-                warnings.warn(f"{type(logger).__name__} failed, left out: {error}", stacklevel=2)
-                trainer.loggers = [other for other in trainer.loggers if other is not logger]
+        tell(trainer, {k: v for k, v in line.items() if k != "samples"}, line["step"])
 
     def save(self, trainer: pl.Trainer) -> None:
         """Writes the checkpoint of the step just done, then lets older ones go."""
@@ -153,6 +159,12 @@ class RunWriter(pl.Callback):
             trainer.save_checkpoint(path)
             if trainer.is_global_zero:
                 retire(path, self.rhythm.keep)
+            if self.best is not None:
+                self.best.settle(trainer)
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.best is not None:  # of a run that was killed behind its last checkpoint
+            self.best.settle(trainer)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         self._close()
@@ -171,11 +183,15 @@ class RunWriter(pl.Callback):
         self._handlers.clear()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"tokens": self.tokens, "last": self.last, "random": gathered(_random_state())}
+        best = {} if self.best is None else self.best.at
+        random = gathered(_random_state())
+        return {"tokens": self.tokens, "last": self.last, "best": best, "random": random}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.tokens, self.last = state_dict["tokens"], state_dict["last"]
         self._random = state_dict["random"]
+        if self.best is not None:
+            self.best.at = state_dict["best"]
 
     def _line(self, step: int, objective: Objective[Any, Any]) -> dict[str, Any]:
         tally = objective.tally

@@ -1,14 +1,48 @@
-"""A file that is whole or absent, whenever the process is killed."""
+"""Files and folders that are right whenever the process is killed."""
 
+import json
 import os
+import shutil
+from itertools import takewhile
 from pathlib import Path
 
 
 def write_whole(file: Path, text: str) -> None:
-    """Writes beside the file's place, syncs, and renames."""
+    """Writes beside the file's place, syncs, and renames: it is whole or absent."""
     beside = file.with_name(f".{file.name}.tmp")
     with beside.open("w", encoding="utf-8") as opened:
         opened.write(text)
         opened.flush()
         os.fsync(opened.fileno())
     beside.replace(file)
+
+
+def replace_folder(beside: Path, folder: Path) -> None:
+    """Renames `beside` to `folder`; what was there goes only once the new one stands."""
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    try:
+        beside.rename(folder)
+    except OSError:
+        if old.exists():
+            old.rename(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def forget_after(file: Path, step: int) -> None:
+    """Drops the lines of a JSON Lines file that a lost attempt wrote after `step`."""
+    if file.exists():
+        lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = takewhile(lambda line: _step_of(line) <= step, lines)
+        write_whole(file, "".join(kept))
+
+
+def _step_of(line: str) -> float:
+    """The step of a line; that of half a line is after all others."""
+    try:
+        return json.loads(line)["step"] if line.endswith("\n") else float("inf")
+    except ValueError:
+        return float("inf")
