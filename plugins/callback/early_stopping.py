@@ -1,0 +1,67 @@
+"""Stops a run when a held-out number has not improved for a while.
+
+Prechelt 1998, https://doi.org/10.1007/3-540-49430-8_3, with patience in validations.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import lightning.pytorch as pl
+
+from etude import plugin
+from etude.errors import ConfigError
+from etude.experiment import Best
+from etude.schema import CallbackConfig, require
+
+
+@dataclass
+class EarlyStoppingConfig(CallbackConfig):
+    metric: str = "val/loss"
+    """The held-out number watched, as it is called in steps.jsonl."""
+    best: Best = Best.lowest
+    """Which value of it is the best: the lowest (of losses), or the highest."""
+    patience: int = 3
+    """Validations without a better value before the run stops."""
+    min_delta: float = 0.0
+    """How much better a value must be to count, in the unit of the metric."""
+
+    def __post_init__(self) -> None:
+        require(self.patience >= 1, f"patience must be at least 1, got {self.patience}")
+        require(self.min_delta >= 0, f"min_delta must be 0 or more, got {self.min_delta}")
+
+
+@plugin(EarlyStoppingConfig)
+class EarlyStopping(pl.Callback):
+    """Counts validations since the best one; the step at which it stops is saved like any end."""
+
+    def __init__(self, config: EarlyStoppingConfig) -> None:
+        self.config = config
+        self.best: float | None = None
+        self.since = 0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._stop_if_due(trainer)  # a run killed behind its last step learns no more
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.config.metric not in trainer.callback_metrics:
+            measured = [name for name in trainer.callback_metrics if name.startswith("val/")]
+            raise ConfigError(
+                f"callback.early_stopping.metric={self.config.metric} is not measured.\n"
+                f"  This objective measures: {', '.join(measured)}."
+            )
+        value = float(trainer.callback_metrics[self.config.metric])
+        if self.config.best.improves(value, self.best, self.config.min_delta):
+            self.best, self.since = value, 0
+        else:
+            self.since += 1
+        self._stop_if_due(trainer)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "since": self.since}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best, self.since = state_dict["best"], state_dict["since"]
+
+    def _stop_if_due(self, trainer: pl.Trainer) -> None:
+        if self.since >= self.config.patience:
+            trainer.should_stop = True

@@ -1,0 +1,102 @@
+"""Exponential moving average of the weights: validated with, and the model of the run at its end.
+
+Polyak & Juditsky 1992, https://doi.org/10.1137/0330046; the decay rises as
+min(decay, (1 + step) / (10 + step)), as in TensorFlow's ExponentialMovingAverage.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor
+from torch.distributed.fsdp import FSDPModule
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from etude import plugin
+from etude.schema import CallbackConfig, require
+from etude.window import MicroBatch
+
+
+@dataclass
+class EmaConfig(CallbackConfig):
+    decay: float = 0.999
+    """Share of the average kept at each step, in (0, 1)."""
+
+    def __post_init__(self) -> None:
+        require(0 < self.decay < 1, f"decay must be in (0, 1), got {self.decay}")
+
+
+@plugin(EmaConfig)
+class Ema(pl.Callback):
+    """Training goes on with the weights themselves; held-out numbers are the average's."""
+
+    def __init__(self, config: EmaConfig) -> None:
+        self.config = config
+        self.average: dict[str, Tensor] = {}
+        self._weights: dict[str, Tensor] = {}
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._place(pl_module)
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: MicroBatch[Any],
+        batch_idx: int,
+    ) -> None:
+        if not batch.is_last:
+            return
+        step = trainer.global_step
+        decay = min(self.config.decay, (1 + step) / (10 + step))
+        with torch.no_grad():
+            for name, weight in trainable(pl_module).items():
+                kept = self.average[name]
+                kept.lerp_(weight.to(kept.dtype), 1 - decay)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._weights = {name: p.detach().clone() for name, p in trainable(pl_module).items()}
+        put(self.average, pl_module)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        put(self._weights, pl_module)
+        self._weights = {}
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._place(pl_module)  # a run that goes on behind its last step only ends
+        put(self.average, pl_module)
+
+    def state_dict(self) -> dict[str, Any]:
+        whole = {
+            k: v.full_tensor() if isinstance(v, DTensor) else v for k, v in self.average.items()
+        }
+        return {"average": whole}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.average = state_dict["average"]
+
+    def _place(self, module: pl.LightningModule) -> None:
+        """Begins with the weights, or puts a loaded average where the weights are."""
+        for name, weight in trainable(module).items():
+            exact = torch.promote_types(weight.dtype, torch.float32)  # bf16 would not move
+            kept = self.average.get(name, weight).detach().to(weight.device, exact, copy=True)
+            if isinstance(weight, DTensor) and not isinstance(kept, DTensor):
+                kept = distribute_tensor(kept, weight.device_mesh, weight.placements)
+            self.average[name] = kept
+
+
+def trainable(module: pl.LightningModule) -> dict[str, torch.nn.Parameter]:
+    """The weights that learn, by name; of a sharded network, the shards."""
+    for part in module.modules():
+        if isinstance(part, FSDPModule):
+            part.reshard()
+    return {name: p for name, p in module.named_parameters() if p.requires_grad}
+
+
+def put(values: dict[str, Tensor], module: pl.LightningModule) -> None:
+    """Overwrites the weights that learn."""
+    with torch.no_grad():
+        for name, weight in trainable(module).items():
+            weight.copy_(values[name])

@@ -1,0 +1,137 @@
+"""How fast a run is, and what holds it up: tokens a second, waiting for data, share of the peak.
+
+Model FLOPs utilisation: Chowdhery et al. 2022 (PaLM), https://arxiv.org/abs/2204.02311, appendix B,
+with two deviations: torch counts the FLOPs of the first micro-batch instead of a formula, and the
+peak is what a large matrix product reaches on this device, not a number from a data sheet.
+"""
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from etude import plugin
+from etude.objective import Objective
+from etude.schema import CallbackConfig, require
+from etude.trackers import tell
+from etude.whole_file import forget_after
+from etude.window import MicroBatch
+
+FILE = "perf.jsonl"
+
+
+@dataclass
+class ThroughputConfig(CallbackConfig):
+    every: int = 20
+    """Steps between measurements; the first step of a start, which warms up, is in none."""
+
+    def __post_init__(self) -> None:
+        require(self.every >= 1, f"every must be at least 1, got {self.every}")
+
+
+def peak_flops(trainer: pl.Trainer, module: pl.LightningModule, size: int = 1024) -> float:
+    """FLOP/s of a square matrix product in the precision of the run, the best of a few."""
+    kind = next(p.dtype for p in module.parameters())
+    a = torch.full((size, size), 0.5, device=module.device, dtype=kind)
+    best = 0.0
+    with torch.no_grad(), trainer.precision_plugin.forward_context():
+        for _ in range(5):
+            start = time.perf_counter()
+            float((a @ a)[0, 0])  # waits for the device
+            best = max(best, 2 * size**3 / (time.perf_counter() - start))
+    return best
+
+
+def flops_of(trainer: pl.Trainer, objective: Objective[Any, Any], batch: Any) -> int:
+    """FLOPs of the loss of a batch and its gradient, counted in a pass that leaves no trace."""
+    weights = [p for p in objective.parameters() if p.requires_grad]
+    buffers = [(b, b.detach().clone()) for b in objective.buffers()]
+    with (
+        torch.random.fork_rng(),
+        torch.compiler.set_stance("force_eager"),  # the counter sees no compiled kernel
+        trainer.precision_plugin.forward_context(),
+        FlopCounterMode(display=False) as counter,
+    ):
+        total = objective.loss(batch).total
+        torch.autograd.grad(total, weights, allow_unused=True)  # .grad stays as it is
+    for buffer, before in buffers:
+        buffer.copy_(before)
+    return counter.get_total_flops()
+
+
+@plugin(ThroughputConfig)
+class Throughput(pl.Callback):
+    """Writes `perf.jsonl` in the run folder and tells the trackers; it never touches the curve.
+
+    Times of validation and of checkpoints count, for they are part of a run. Rates are of all
+    ranks together; under a strategy that shards the network, `perf/mfu` is left out.
+    """
+
+    def __init__(self, config: ThroughputConfig) -> None:
+        self.every = config.every
+        self.peak = 0.0
+        self.flops = 0
+        self.steps = self.tokens = self.micro_batches = 0
+        self.began = self.ended = self.waited = 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.is_global_zero:
+            forget_after(Path(trainer.default_root_dir) / FILE, trainer.global_step)
+        self.steps = -1  # until the first step of this start is over
+
+    def on_train_batch_start(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        batch: MicroBatch[Any],
+        batch_idx: int,
+    ) -> None:
+        assert isinstance(pl_module, Objective)
+        self.waited += time.perf_counter() - self.ended
+        if self.steps < 0 and batch.index == 0 and pl_module.device_mesh is None:
+            self.peak = peak_flops(trainer, pl_module)
+            self.flops = flops_of(trainer, pl_module, batch.batch)
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: MicroBatch[Any],
+        batch_idx: int,
+    ) -> None:
+        assert isinstance(pl_module, Objective)
+        self.micro_batches += 1
+        if batch.is_last:
+            self.steps += 1
+            self.tokens += pl_module.tally.tokens
+            if self.steps == 0:
+                self._begin()
+            elif self.steps == self.every:
+                self._report(trainer, pl_module)
+                self._begin()
+        self.ended = time.perf_counter()
+
+    def _begin(self) -> None:
+        self.steps = self.tokens = self.micro_batches = 0
+        self.waited, self.began = 0.0, time.perf_counter()
+
+    def _report(self, trainer: pl.Trainer, objective: Objective[Any, Any]) -> None:
+        seconds = time.perf_counter() - self.began
+        tokens = int(objective.over_ranks(torch.tensor(self.tokens)))
+        line = {
+            "perf/tokens_per_s": tokens / seconds,
+            "perf/steps_per_s": self.steps / seconds,
+            "perf/data_wait": self.waited / seconds,
+        }
+        if self.flops:
+            line["perf/mfu"] = self.flops * self.micro_batches / seconds / self.peak
+        if trainer.is_global_zero:
+            with (Path(trainer.default_root_dir) / FILE).open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": trainer.global_step, **line}) + "\n")
+        tell(trainer, line, trainer.global_step)

@@ -1,0 +1,67 @@
+"""It counts what it says, and no bit of the curve depends on it."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+from defaults import default
+
+from etude.worker import start
+
+
+def run(folder: Path, place: Path, every: int = 0, **trainer: Any) -> list[dict[str, Any]]:
+    values = {"max_steps": 5, "val_every": 5, "val_samples": 2} | trainer
+    config = tiny.experiment("clm", folder, trainer=values, dropout=0.1)
+    chosen = {"throughput": default("callback/throughput", every=every)} if every else {}
+    start(replace(config, run=str(place), callback=chosen), "tiny", [], None)
+    return tiny.lines_of(place)
+
+
+def lines(place: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (place / "perf.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("micro_batch", [8, 2])
+def test_the_curve_does_not_depend_on_it(micro_batch: int, tmp_path: Path) -> None:
+    with_it = run(tmp_path, tmp_path / "with", 2, micro_batch=micro_batch)
+    assert with_it == run(tmp_path, tmp_path / "without", micro_batch=micro_batch)
+    model = "model/model.safetensors"
+    assert (tmp_path / "with" / model).read_bytes() == (tmp_path / "without" / model).read_bytes()
+    assert not any(name.startswith("perf/") for line in with_it for name in line)
+
+
+def test_tokens_without_padding_over_seconds(tmp_path: Path) -> None:
+    steps = run(tmp_path, tmp_path / "run", 2)
+    found = lines(tmp_path / "run")
+    assert [line["step"] for line in found] == [3, 5]
+    for line in found:
+        tokens = steps[line["step"] - 1]["tokens"] - steps[line["step"] - 3]["tokens"]
+        each = line["perf/tokens_per_s"] / line["perf/steps_per_s"] * 2
+        assert each == pytest.approx(tokens)
+        assert 0 < line["perf/mfu"] < 1
+        assert 0 <= line["perf/data_wait"] < 1
+
+
+def test_the_flops_of_a_step_are_those_of_the_products_in_it(tmp_path: Path) -> None:
+    config = tiny.experiment("clm", tmp_path, trainer={"micro_batch": 2})
+    throughput = tiny.build(default("callback/throughput"))
+    tiny.fit(config, tiny.assembled(config), tmp_path / "run", [throughput])
+    dim, seq, vocab = 16, 16, tiny.BYTES.vocab.size
+    products = 12 * dim**2 + vocab * dim  # weights of a layer and of the head, a product a token
+    least = 3 * 2 * products * 2 * (seq - 1)
+    assert least <= throughput.flops <= 1.3 * least
+
+
+@pytest.mark.slow
+def test_a_compiled_network_is_measured_too_and_trains_as_without(tmp_path: Path) -> None:
+    with_it = run(tmp_path, tmp_path / "with", 2, compile=True)
+    assert with_it == run(tmp_path, tmp_path / "without", compile=True)
+    assert [line["step"] for line in lines(tmp_path / "with")] == [3, 5]
+
+
+def test_every_must_be_positive() -> None:
+    with pytest.raises(ValueError, match="every must be at least 1, got 0"):
+        default("callback/throughput", every=0)
