@@ -1,7 +1,10 @@
 """Whether the choices of an experiment fit together: decided before anything is built."""
 
+from importlib.util import find_spec
+
+from etude.config_file import nodes
 from etude.describe import describe, presets, stands_on
-from etude.errors import CompositionError
+from etude.errors import CompositionError, MissingExtraError
 from etude.experiment import ExperimentConfig
 from etude.records import LIFTS
 from etude.registry import options, plugin_of
@@ -19,12 +22,23 @@ def check(config: ExperimentConfig, architecture: str | None = None) -> None:
 
     `architecture` is the option that was chosen, such as a preset, when it is known.
     """
+    _check_extras(config)
     _check_records(config)
     _check_needs(config, architecture or _name(config.architecture))
     _check_reward(config)
     _check_length(config)
     _check_steps(config)
     _check_devices(config)
+
+
+def _check_extras(config: ExperimentConfig) -> None:
+    for path, node in nodes(config):
+        extra = plugin_of(node).declaration.extra
+        if extra is not None and find_spec(extra) is None:
+            raise MissingExtraError(
+                f"{path.rpartition('.')[0]}={_name(node)} needs {extra}, which is not installed.\n"
+                f"  pip install 'etude[{extra}]' brings it."
+            )
 
 
 def _name(config: PluginConfig) -> str:

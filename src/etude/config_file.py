@@ -28,6 +28,7 @@ from etude.schema import PluginConfig, children
 from etude.whole_file import write_whole
 
 FILE = "config.yaml"
+_ENVIRONMENT = re.compile(r"(?<!\\)(\\\\)*\$\{[^}]*\benv\s*:")
 Root = TypeVar("Root", default=ExperimentConfig)
 Table: TypeAlias = dict[str, Any]  # of values of any type
 
@@ -135,6 +136,12 @@ def _value(node: DictConfig, name: str, path: str) -> Any:  # of whatever type t
         is_plugin = name in children(cast("type", OmegaConf.get_type(node)))
         key = path.replace(".", "/") if is_plugin else path
         raise ConfigError(f"{path} has no value, and no default.\n  Give one: {key}=...")
+    written = cast("Table", OmegaConf.to_container(node, resolve=False))[name]
+    if not isinstance(written, dict) and _ENVIRONMENT.search(str(written)):
+        raise ConfigError(
+            f"{path} reads the environment, and a run keeps its config in clear.\n"
+            "  Give the value itself; a secret belongs where the library that needs it looks."
+        )
     try:
         value = node[name]
     except OmegaConfBaseException as error:

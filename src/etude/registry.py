@@ -39,6 +39,8 @@ class Declaration:
     """Objectives: the option of the group `reward` when none is given."""
     max_devices: int | None = None
     """Strategies: the most devices it can share the work among; None = any number."""
+    extra: str | None = None
+    """The extra of the package that it needs, which has the name of the library it brings."""
     batch_statistic: bool = False
     """Objectives: the loss of a sample depends on the others of its micro-batch."""
 
