@@ -33,7 +33,7 @@ class Tracker(Logger, ABC):
         return ""
 
     @abstractmethod
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+    def log_metrics(self, metrics: Mapping[str, int | float], step: int | None = None) -> None:
         """Takes the numbers of a step."""
 
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:

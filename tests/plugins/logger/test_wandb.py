@@ -1,20 +1,107 @@
-"""W&B needs no account: without credentials a run is kept in its folder, and ends with its run."""
+"""W&B is never in the way: without account, server or helper process the run goes on."""
 
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
+import tiny
 import wandb as service
 from defaults import default
 
 from etude.registry import build
+from etude.worker import start
+
+SECRET = "k" * 20 + "s" * 20
 
 
 @pytest.fixture
-def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A machine without credentials."""
-    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NETRC", str(tmp_path / "no_netrc"))
-    return tmp_path
+    yield tmp_path
+    with suppress(Exception):  # its helper may be dead
+        service.teardown()
+
+
+@pytest.fixture
+def dead_server(offline: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine with credentials for a server that refuses connections."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        port = held.getsockname()[1]
+    monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("WANDB_API_KEY", SECRET)
+    return offline
+
+
+def run(folder: Path, place: Path, steps: int = 3, **given: Any) -> None:
+    trainer = {"max_steps": steps, "log_every": 1, "val_samples": 2}
+    config = tiny.experiment("clm", folder, trainer=trainer)
+    logger = {"wandb": default("logger/wandb", **given)}
+    config = replace(config, logger=logger, callback={"samples": default("callback/samples")})
+    start(replace(config, run=str(place)), "tiny", [], None)
+
+
+def records(file: Path) -> Iterator[Any]:
+    """What a `.wandb` file holds: LevelDB's log format, behind 7 bytes of W&B's own."""
+    kind_of_record = import_module("wandb.proto.wandb_internal_pb2").Record
+    data, place, held = file.read_bytes(), 7, b""
+    while place + 7 <= len(data):
+        left = 32768 - place % 32768
+        if left < 7:
+            place += left
+            continue
+        _, size, kind = struct.unpack("<IHB", data[place : place + 7])
+        held += data[place + 7 : place + 7 + size]
+        place += 7 + size
+        if kind in (1, 4):  # whole, or the last part
+            record = kind_of_record()
+            record.ParseFromString(held)
+            held = b""
+            yield record
+
+
+def kept(place: Path) -> dict[str, Any]:
+    """The history, config, run and exit code of the offline run in a folder, once it is over."""
+    for _ in range(50):  # the helper writes the end of a run in its own time
+        found = read(place)
+        if found["exit"] is not None:
+            return found
+        time.sleep(0.1)
+    raise AssertionError("the run does not end")
+
+
+def read(place: Path) -> dict[str, Any]:
+    found: dict[str, Any] = {"history": [], "config": {}, "exit": None}
+    (file,) = place.glob("wandb/offline-run-*/*.wandb")
+    for record in records(file):
+        kind = record.WhichOneof("record_type")
+        if kind == "history":
+            items = {item.key or ".".join(item.nested_key): item for item in record.history.item}
+            line = {name: json.loads(item.value_json) for name, item in items.items()}
+            found["history"].append(line)
+        elif kind in ("config", "run"):
+            given = record.config if kind == "config" else record.run.config
+            for item in given.update:
+                found["config"][item.key or ".".join(item.nested_key)] = item.value_json
+            if kind == "run":
+                found["run"] = record.run
+        elif kind == "exit":
+            found["exit"] = record.exit.exit_code
+    return found
 
 
 def test_the_same_folder_is_the_same_run(offline: Path) -> None:
@@ -23,27 +110,112 @@ def test_the_same_folder_is_the_same_run(offline: Path) -> None:
 
 
 def test_a_run_is_grouped_under_its_parent_folder_unless_named(offline: Path) -> None:
-    logger = build(default("logger/wandb"), offline / "sweep" / "0")
-    assert logger._wandb_init["group"] == "sweep"
-    assert build(default("logger/wandb", group="mine"), offline)._wandb_init["group"] == "mine"
+    assert build(default("logger/wandb"), offline / "sweep" / "0").group == "sweep"
+    assert build(default("logger/wandb", group="mine"), offline).group == "mine"
 
 
-def test_without_credentials_it_is_offline_and_with_a_key_it_is_not(
+def test_without_credentials_it_is_offline_and_with_some_it_is_not(
     offline: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert build(default("logger/wandb"), offline)._offline
-    monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
-    assert not build(default("logger/wandb"), offline)._offline
-    monkeypatch.delenv("WANDB_API_KEY")
-    (offline / "no_netrc").write_text("machine api.wandb.ai login user password " + "k" * 40)
-    assert not build(default("logger/wandb"), offline)._offline
+    mode = import_module("etude.plugins.logger.wandb").mode
+    monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.example.org")
+    assert mode() == "offline"
+    (offline / "no_netrc").write_text("machine api.wandb.ai login user password " + SECRET)
+    assert mode() == "offline"  # those are of another server
+    (offline / "no_netrc").write_text("machine wandb.example.org login user password " + SECRET)
+    assert mode() == "online"
+    (offline / "no_netrc").write_text("machine machine machine")
+    assert mode() == "offline"
+    monkeypatch.setenv("WANDB_API_KEY", SECRET)
+    assert mode() == "online"
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    assert mode() == "disabled"
+
+
+def test_less_time_than_going_offline_takes_is_refused() -> None:
+    with pytest.raises(ValueError, match="timeout_s must be at least 5, got 2"):
+        default("logger/wandb", timeout_s=2)
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_an_offline_run_stands_in_its_folder_and_is_over_when_finalised(offline: Path) -> None:
-    logger = build(default("logger/wandb"), offline)
+def test_an_offline_run_holds_numbers_texts_and_config_and_no_secret(
+    offline: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOME_TOKEN", SECRET)
+    run(offline, offline / "sweep" / "0")
+    found = kept(offline / "sweep" / "0")
+    numbers = [line for line in found["history"] if "loss" in line]
+    steps = tiny.lines_of(offline / "sweep" / "0")
+    assert [line["step"] for line in numbers] == [1, 2, 3]
+    assert [line["loss"] for line in numbers] == [line["loss"] for line in steps]
+    assert any(name.startswith("samples") for line in found["history"] for name in line)
+    assert found["config"]["optimizer.lr"] == "0.001"
+    assert found["config"]["objective"] == '"objective/clm"'
+    assert (found["run"].run_group, found["exit"]) == ("sweep", 0)
+    assert service.run is None
+    files = [path for path in (offline / "sweep").rglob("*") if path.is_file()]
+    assert not [path for path in files if SECRET.encode() in path.read_bytes()]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_run_that_fails_is_over_and_the_next_starts_its_own(
+    offline: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*given: Any) -> None:
+        raise RuntimeError("a bug")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("etude.validation.Validation.measure", fail)
+        with pytest.raises(RuntimeError):
+            run(offline, offline / "first")
+    assert service.run is None
+    run(offline, offline / "second")
+    first, second = kept(offline / "first"), kept(offline / "second")
+    assert (first["exit"], second["exit"]) == (1, 0)
+    assert first["run"].run_id != second["run"].run_id
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_server_that_refuses_delays_a_run_by_no_more_than_it_may(dead_server: Path) -> None:
+    logger = build(default("logger/wandb", timeout_s=5), dead_server)
+    service.setup()
+    began = time.perf_counter()
+    logger.log_hyperparams({"seed": 0})
+    assert time.perf_counter() - began <= 5
     logger.log_metrics({"loss": 1.0}, 1)
     logger.finalize("success")
-    assert service.run is None
-    assert list((offline / "wandb").glob("offline-run-*"))
+    assert kept(dead_server)["exit"] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_dead_helper_is_left_out_and_the_next_run_has_its_own(
+    offline: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from etude.run_writer import RunWriter
+
+    track = RunWriter._track
+
+    def and_kill(self: RunWriter, trainer: Any, line: Any) -> None:
+        track(self, trainer, line)
+        if line["step"] == 1:
+            for helper in helpers():
+                os.kill(helper, signal.SIGKILL)
+            time.sleep(0.3)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunWriter, "_track", and_kill)
+        run(offline, offline / "first")
+    assert len(tiny.lines_of(offline / "first")) == 3
+    run(offline, offline / "second")
+    assert kept(offline / "second")["exit"] == 0
+
+
+def helpers() -> list[int]:
+    """The helper processes of W&B that this process started."""
+    given = ["ps", "--ppid", str(os.getpid()), "-o", "pid=,comm="]
+    lines = subprocess.run(given, capture_output=True, text=True, check=True).stdout.splitlines()
+    return [int(line.split()[0]) for line in lines if "wandb" in line]

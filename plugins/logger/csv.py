@@ -1,0 +1,73 @@
+"""A table for spreadsheets and data frames: `metrics.csv` in the run folder, one row a step.
+
+A column appears when its number is first logged. A resumed run drops what a lost attempt wrote.
+"""
+
+import csv as table
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from etude import plugin
+from etude.schema import LoggerConfig
+from etude.trackers import Tracker
+from etude.whole_file import write_whole
+
+
+@dataclass
+class CsvConfig(LoggerConfig):
+    file: str = "metrics.csv"
+    """Name of the table in the run folder."""
+
+
+@plugin(CsvConfig)
+class Csv(Tracker):
+    """Rewrites the table when it goes on or gets a column; appends otherwise."""
+
+    def __init__(self, config: CsvConfig, folder: Path) -> None:
+        super().__init__(folder)
+        self.file = folder / config.file
+        self.columns: list[str] = []
+        self.last = -1
+        """The step of the last row, or -1 before the first."""
+
+    def log_metrics(self, metrics: Mapping[str, int | float], step: int | None = None) -> None:
+        assert step is not None
+        row = {"step": step, **metrics}
+        if step > self.last >= 0 and row.keys() <= set(self.columns):
+            with self.file.open("a", encoding="utf-8", newline="") as opened:
+                opened.write(_text(self.columns, [row], header=False))
+        else:
+            rows = _rows(self.file)
+            before = [kept for kept in rows if int(kept["step"]) < step]
+            same = [kept for kept in rows if int(kept["step"]) == step == self.last]
+            row = (same[0] if same else {}) | row
+            self.columns = list(dict.fromkeys(key for kept in (*before, row) for key in kept))
+            write_whole(self.file, _text(self.columns, [*before, row], header=True))
+        self.last = step
+
+    def close(self, succeeded: bool) -> None:
+        """Every row is on disk already."""
+
+
+def _rows(file: Path) -> list[dict[str, Any]]:
+    """The rows of a table, without empty cells; what a kill cut short goes."""
+    if not file.exists():
+        return []
+    text = file.read_text(encoding="utf-8")
+    whole = text[: text.rfind("\n") + 1]
+    return [
+        {key: cell for key, cell in row.items() if cell}
+        for row in table.DictReader(whole.splitlines())
+    ]
+
+
+def _text(columns: list[str], rows: list[dict[str, Any]], *, header: bool) -> str:
+    written = io.StringIO()
+    writer = table.DictWriter(written, columns, restval="", lineterminator="\n")
+    if header:
+        writer.writeheader()
+    writer.writerows(rows)
+    return written.getvalue()

@@ -1,0 +1,58 @@
+"""TensorBoard: event files in the run folder. `tensorboard --logdir outputs` shows all runs.
+
+https://www.tensorflow.org/tensorboard; needs the extra `tensorboard`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from etude import plugin
+from etude.schema import LoggerConfig
+from etude.trackers import Tracker
+
+
+@dataclass
+class TensorboardConfig(LoggerConfig):
+    subfolder: str = "tensorboard"
+    """Folder of the event files, within the run folder."""
+
+
+@plugin(TensorboardConfig, extra="tensorboard")
+class Tensorboard(Tracker):
+    """Opens its file at the first number, so that it can hide what a lost attempt wrote."""
+
+    def __init__(self, config: TensorboardConfig, folder: Path) -> None:
+        super().__init__(folder)
+        self.place = folder / config.subfolder
+        self.config_text = ""
+        self._writer: Any = None  # torch's SummaryWriter: imported only where it is used
+
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        self.config_text = "".join(f"    {key}: {value}\n" for key, value in params.items())
+
+    def log_metrics(self, metrics: Mapping[str, int | float], step: int | None = None) -> None:
+        writer = self._opened(step or 0)
+        for name, value in metrics.items():
+            if name != "step":
+                writer.add_scalar(name, value, step)
+        writer.flush()
+
+    def log_texts(self, texts: Sequence[str], step: int) -> None:
+        writer = self._opened(step)
+        for number, text in enumerate(texts):
+            writer.add_text(f"samples/{number}", text, step)
+
+    def close(self, succeeded: bool) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def _opened(self, step: int) -> Any:
+        if self._writer is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(str(self.place), purge_step=step)
+            self._writer.add_text("config", self.config_text, step)
+        return self._writer

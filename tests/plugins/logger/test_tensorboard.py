@@ -1,0 +1,64 @@
+"""What is written is what TensorBoard reads back; without its package it is refused by name."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+from defaults import default
+
+from etude import compatibility
+from etude.errors import MissingExtraError
+from etude.registry import build
+
+
+def read(folder: Path) -> Any:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder / "tensorboard"))
+    events.Reload()
+    return events
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_numbers_config_and_texts_are_read_back(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    logger = build(default("logger/tensorboard"), tmp_path)
+    logger.log_hyperparams({"optimizer.lr": 0.5})
+    for step in (1, 2, 3):
+        logger.log_metrics({"step": step, "loss": step / 4}, step)
+    logger.log_texts(["once upon"], 3)
+    logger.finalize("success")
+    events = read(tmp_path)
+    assert [(e.step, e.value) for e in events.Scalars("loss")] == [(1, 0.25), (2, 0.5), (3, 0.75)]
+    assert (
+        "optimizer.lr: 0.5"
+        in events.Tensors("config/text_summary")[0].tensor_proto.string_val[0].decode()
+    )
+    assert "samples/0/text_summary" in events.Tags()["tensors"]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_going_on_hides_what_a_lost_attempt_wrote(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    for steps, factor in (((1, 2, 3), 1), ((2, 3), 10)):
+        logger = build(default("logger/tensorboard"), tmp_path)
+        for step in steps:
+            logger.log_metrics({"loss": float(step * factor)}, step)
+        logger.finalize("success")
+    found = [(e.step, e.value) for e in read(tmp_path).Scalars("loss")]
+    assert found == [(1, 1.0), (2, 20.0), (3, 30.0)]
+
+
+def test_without_the_package_it_is_refused_with_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(
+        tiny.experiment("clm", tmp_path), logger={"tensorboard": default("logger/tensorboard")}
+    )
+    monkeypatch.setattr(compatibility, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"logger=tensorboard needs .*\n.*etude\[tensorb"):
+        compatibility.check(config)
