@@ -131,3 +131,15 @@ def test_a_folder_without_a_config_or_with_a_torn_one_is_no_run(tmp_path: Path) 
     (tmp_path / FILE).write_text("plugins: {a: [")
     with pytest.raises(CheckpointError, match="is damaged"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "value", ["${oc.env:TOKEN}", "a/${oc.env:TOKEN,none}", "${oc.decode:${oc.env:TOKEN}}"]
+)
+def test_a_value_that_reads_the_environment_is_refused_and_told_to_nobody(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOKEN", "a_secret")
+    with pytest.raises(ConfigError, match="init_from reads the environment") as refused:
+        experiment(f"init_from='{value}'")
+    assert "a_secret" not in str(refused.value)

@@ -102,3 +102,33 @@ def test_trackers_are_told_every_few_steps_and_every_validation(tmp_path: Path) 
     assert [step for step in told.steps if step] == [2, 3, 4, 6, 7]
     assert seen == [1, 2, 3, 4, 5, 6, 7]
     assert writer.last["step"] == 7
+
+
+class Failing(Told):
+    """A tracker that cannot take the second step, and counts how often it was closed."""
+
+    closed = 0
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        super().log_metrics(metrics, step)
+        if step == 2:
+            raise ConnectionError("the server is gone")
+
+    def finalize(self, status: str) -> None:
+        self.closed += 1
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # Lightning's, which pytest.warns lets out
+def test_a_tracker_that_fails_is_closed_and_left_out_and_the_others_hear_on(tmp_path: Path) -> None:
+    _quiet()
+    config = tiny.experiment("clm", tmp_path, trainer={"max_steps": 3, "log_every": 1})
+    made, failing, told = tiny.assembled(config), Failing(), Told()
+    folder = tmp_path / "run"
+    folder.mkdir()
+    writer = RunWriter(folder, Rhythm(3, 3, 3, 1, 1), made.validation, 0, lambda line: None)
+    fitter: pl.Trainer = trainer_of(config, made.plan, folder, [writer])
+    fitter.loggers = [failing, told]
+    with pytest.warns(UserWarning, match="Failing failed, left out: the server is gone"):
+        fitter.fit(made.objective, made.loader)
+    assert (failing.steps, failing.closed) == ([1, 2], 1)
+    assert [step for step in told.steps if step] == [1, 2, 3]
