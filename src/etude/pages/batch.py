@@ -20,6 +20,8 @@ from etude.tokenizer import Tokenizer
 SHOWN_ROWS = 3
 WIDTH_IN_A_PIPE = 100
 LONGEST_PIECE = 24
+BROKEN = "�"
+PARTS = "¹²³⁴⁵⁶"
 SEEN_WHITE_SPACE = str.maketrans({" ": "·", "\n": "↵", "\t": "→", "\r": "←"})
 GIVEN, SPECIAL, DUE, FAINT = "", "cyan", "bold green", "dim"
 Column: TypeAlias = tuple[Text, ...]
@@ -51,8 +53,8 @@ def show(batch: Any, tokenizer: Tokenizer, console: Console) -> None:
     width = max((len(name) for name, _ in _leaves(batch)), default=0) + len(".source")
     console.print(f"{type(batch).__name__}: {n_rows:,} rows", style="bold")
     for panel in panels:
-        by = panel.inputs.tokens.shape[1]
-        console.print(f"  {panel.name:<{width}} {n_rows:,} x {by:,}: {panel.counts()}")
+        rows, by = panel.inputs.tokens.shape
+        console.print(f"  {panel.name:<{width}} {rows:,} x {by:,}: {panel.counts()}")
     for name, value in _leaves(batch):
         if not isinstance(value, Inputs | Targets) and not _is_by_row(value, n_rows):
             console.print(f"  {name:<{width}} {_in_words(value)}")
@@ -61,7 +63,7 @@ def show(batch: Any, tokenizer: Tokenizer, console: Console) -> None:
         for name, value in _leaves(batch):
             if _is_by_row(value, n_rows):
                 console.print(f"  {name}: {_in_words(value[row])}", markup=False, soft_wrap=True)
-        for panel in panels:
+        for panel in (panel for panel in panels if row < len(panel.inputs.tokens)):
             console.print(f"  {panel.name}: {panel.counts(row)}")
             for line in _lines(panel, row, tokenizer, _width(console)):
                 console.print(line, soft_wrap=True)
@@ -89,7 +91,7 @@ def _panels(batch: Any) -> Iterator[Panel]:  # any dataclass
 def _n_rows(batch: Any) -> int:  # any dataclass
     panels = list(_panels(batch))
     if panels:
-        return panels[0].inputs.tokens.shape[0]
+        return max(len(panel.inputs.tokens) for panel in panels)
     return max((len(value) for _, value in _leaves(batch) if isinstance(value, list)), default=0)
 
 
@@ -112,7 +114,7 @@ def _lines(panel: Panel, row: int, tokenizer: Tokenizer, width: int) -> Iterator
     kept = [i for i in range(3) if any(column[i] for column in columns)]
     for start, part in _wrapped(columns, width - 12):
         for first, (index, name) in enumerate(zip(kept, names, strict=True)):
-            line = Text(f"{start if first == 0 else '':>6} {name:<4}", FAINT)
+            line = Text().append(f"{start if first == 0 else '':>6} {name:<4}", FAINT)
             for column in part:
                 cell = column[index].copy()
                 cell.append(" " * (_size(column) - cell_len(cell.plain)))
@@ -141,14 +143,35 @@ def _columns(panel: Panel, row: int, tokenizer: Tokenizer) -> Iterator[Column]:
 
 
 def _pieces(ids: Sequence[int], tokenizer: Tokenizer) -> list[str]:
-    """Each token as written, white space made visible; the middle of a long one is left out."""
+    """Each token as written, white space made visible; the middle of a long one is left out.
+
+    Of tokens that only together make a character, each shows it, with its number.
+    """
+    pieces, start = tokenizer.pieces(ids), 0
+    while start < len(pieces):
+        size, together = 1, pieces[start]
+        if BROKEN in together:
+            size, together = _character(ids[start : start + len(PARTS)], tokenizer)
+        if size > 1:
+            pieces[start : start + size] = [f"{together}{part}" for part in PARTS[:size]]
+        start += size
+    return [_visible(piece) for piece in pieces]
+
+
+def _character(ids: Sequence[int], tokenizer: Tokenizer) -> tuple[int, str]:
+    """How many of the first tokens it takes to make whole characters, and these; 1 if none do."""
+    for size in range(2, len(ids) + 1):
+        text = tokenizer.decode(ids[:size])
+        if BROKEN not in text and text:
+            return size, text
+    return 1, BROKEN
+
+
+def _visible(piece: str) -> str:
+    seen = piece.translate(SEEN_WHITE_SPACE)
+    seen = "".join(char if char.isprintable() else BROKEN for char in seen)
     end = LONGEST_PIECE // 2
-    found: list[str] = []
-    for piece in tokenizer.pieces(ids):
-        seen = piece.translate(SEEN_WHITE_SPACE)
-        seen = "".join(char if char.isprintable() else "�" for char in seen)
-        found.append(seen if len(seen) <= LONGEST_PIECE else f"{seen[:end]}…{seen[-end:]}")
-    return found
+    return seen if len(seen) <= LONGEST_PIECE else f"{seen[:end]}…{seen[-end:]}"
 
 
 def _wrapped(columns: Sequence[Column], width: int) -> Iterator[tuple[int, Sequence[Column]]]:

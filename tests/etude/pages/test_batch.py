@@ -116,3 +116,9 @@ def test_only_the_first_rows_are_shown() -> None:
     text = shown(Many(["a", "b", "c", "d", "e"]))
     assert text.startswith("Many: 5 rows")
     assert text.count("texts:") == SHOWN_ROWS
+
+
+def test_a_character_of_several_tokens_is_shown_by_each_of_them() -> None:
+    tokens = torch.tensor([[*ids("a好"), VOCAB.mask, *ids("好")[:2]]])
+    line = shown(Pair(targets(), Inputs(tokens))).partition("  right: ")[2].splitlines()[1]
+    assert line[7:].split() == ["sees", "a", "好¹", "好²", "好³", "<mask>", "�", "�"]

@@ -11,6 +11,7 @@ PRESET = """\
 # Infamous 1902: stands on another preset.
 defaults:
   - toy_famous
+  - override mlp: toy_gelu
   - override position: toy_learned
   - _self_
 dim: 64
@@ -47,7 +48,7 @@ def test_a_preset_on_a_preset_changes_what_the_lower_one_said(
     found = choice("architecture", "toy_infamous")
     assert found.plugin.address == "architecture/toy_stack"
     assert [file.stem for file in found.presets] == ["toy_infamous", "toy_famous"]
-    assert found.parts == {"mlp": "toy_swiglu", "position": "toy_learned"}
+    assert found.parts == {"mlp": "toy_gelu", "position": "toy_learned"}
     assert found.values == {"dim": 64, "mlp": {"ratio": 5.0}}
     assert "architecture.dim: int = 64  (default 128)" in page("architecture", "toy_infamous")
 
