@@ -59,7 +59,7 @@ TESTED_TOGETHER = {
 TESTED_BY: dict[str, str] = {
     "test_matrix.py": "assemble validation",
     "test_promises.py": "errors progress worker",
-    "etude/test_run_writer.py": "best_model trackers",
+    "etude/test_run_writer.py": "trackers",
     "etude/test_worker.py": "fit resume run_reader run_writer",
     "plugins/strategy/test_ddp.py": "launch ranks",
     "etude/test_cli.py": "__main__ completion refusal verbs.list verbs.show verbs.train",
@@ -240,6 +240,7 @@ def test_nothing_that_only_looks_loads_torch() -> None:
         "train --help",
         "list",
         "show objective=dpo",
+        "show architecture=llama",
         "trian",
         "train objective=clmm",
     ]
