@@ -56,15 +56,10 @@ def fit(config: ExperimentConfig, corpus: Corpus, assembled: Assembled, folder: 
         return
     write_model(weights, config.architecture, corpus.tokenizer, folder / MODEL)
     (folder / "samples.txt").write_text("\n\n".join(shown) + "\n", encoding="utf-8")
-    if writer.last["step"] < plan.steps:
-        print(f"stopped at step {writer.last['step']:.0f} of {plan.steps}", file=sys.stderr)
     measured = {k: v for k, v in writer.last.items() if k.startswith("val/")}
     _print_result(shown, measured, corpus.card.xz_bits_per_byte)
     summary = {
-        "metrics": writer.last,
-        "steps_planned": plan.steps,
-        "stopped_early": writer.last["step"] < plan.steps,
-        "best": None if best is None else {"metric": best.metric, **best.at},
+        **_reached(writer, plan.steps),
         "parameters": sum(p.numel() for p in objective.network.parameters()),
         "seconds": round(time.perf_counter() - began, 1),
         "data": corpus.card.digest,
@@ -73,6 +68,20 @@ def fit(config: ExperimentConfig, corpus: Corpus, assembled: Assembled, folder: 
         "versions": _versions(),
     }
     write_whole(folder / SUMMARY, json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+
+
+def _reached(writer: RunWriter, planned: int) -> dict[str, Any]:
+    """Where the run ended; says so if it ended early."""
+    stopped = writer.last["step"] < planned
+    if stopped:
+        print(f"stopped at step {writer.last['step']:.0f} of {planned}", file=sys.stderr)
+    best = None if writer.best is None else {"metric": writer.best.metric, **writer.best.at}
+    return {
+        "metrics": writer.last,
+        "steps_planned": planned,
+        "stopped_early": stopped,
+        "best": best,
+    }
 
 
 def _best(config: ExperimentConfig, corpus: Corpus, folder: Path) -> BestModel | None:
