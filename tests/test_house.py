@@ -77,7 +77,7 @@ TESTED_BY: dict[str, str] = {
 }
 TESTED_IN = {name: place for place, names in TESTED_BY.items() for name in names.split()}
 """Modules that are tested through what they are for, each with the file that does."""
-ORDINARY = {"none", "single", "text"}
+ORDINARY = {"none", "samples", "single", "text"}
 """Names of plugins that are also words of the core's own: fields, keys and formats."""
 
 
