@@ -8,7 +8,7 @@ from etude.cli import main
 from etude.composition import compose
 from etude.config_file import typed
 from etude.describe import heading, stands_on
-from etude.registry import options
+from etude.registry import options, plugin_of
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 PRESETS = sorted(CONF.glob("architecture/*.yaml"))
@@ -18,6 +18,8 @@ SHRUNK = (
     "trainer.max_steps=2", "trainer.global_batch=8", "trainer.micro_batch=null",
     "trainer.val_samples=4", "trainer.accelerator=cpu", "tokenizer=byte", "logger=[]",
 )  # fmt: skip
+TEXT = CONF.parent / "README.md"
+"""For the recipes that name no text of their own."""
 SAID = ("purpose:", "result:", "cost:")
 
 
@@ -54,10 +56,20 @@ def test_a_recipe_trains_two_shrunken_steps(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["train", f"experiment={file.stem}", *SHRUNK, "run=a"]) == 0
+    needs = [f"data.path={TEXT}"] if "data.path" in header(file) else []
+    assert main(["train", f"experiment={file.stem}", *SHRUNK, *needs, "run=a"]) == 0
     assert len((tmp_path / "a/steps.jsonl").read_text(encoding="utf-8").splitlines()) == 2
 
 
 def test_the_defaults_of_the_main_command_compose() -> None:
     config = typed(compose("train", []).config)
     assert config.optimizer.lr == 1e-3
+
+
+@pytest.mark.parametrize("preset", [file.stem for file in PRESETS])
+@pytest.mark.parametrize("slot", ["block", "mixer", "mlp", "norm", "position"])
+def test_any_part_of_a_preset_can_be_swapped(preset: str, slot: str) -> None:
+    for name in options(f"architecture/{slot}"):
+        chosen = [f"architecture={preset}", f"architecture/{slot}={name}"]
+        config = typed(compose("train", [*chosen, "trainer.max_steps=1"]).config)
+        assert plugin_of(getattr(config.architecture, slot)).address.endswith(f"/{name}")

@@ -13,12 +13,11 @@ from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from enum import Enum
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 import yaml
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from typing_extensions import TypeVar
 
 from etude.errors import CheckpointError, ConfigError
 from etude.experiment import ExperimentConfig
@@ -29,11 +28,16 @@ from etude.whole_file import write_whole
 
 FILE = "config.yaml"
 _ENVIRONMENT = re.compile(r"(?<!\\)(\\\\)*\$\{[^}]*\benv\s*:")
-Root = TypeVar("Root", default=ExperimentConfig)
+Root = TypeVar("Root")
 Table: TypeAlias = dict[str, Any]  # of values of any type
 
 
-def typed(cfg: DictConfig, kind: type[Root] = ExperimentConfig) -> Root:
+def typed(cfg: DictConfig) -> ExperimentConfig:
+    """Builds the experiment that `cfg` describes; see `built`."""
+    return built(cfg, ExperimentConfig)
+
+
+def built(cfg: DictConfig, kind: type[Root]) -> Root:
     """Builds the dataclasses that `cfg` describes, and runs their own checks.
 
     Raises ConfigError, with the full key, for a key that no dataclass has, a value that is missing,
@@ -41,9 +45,7 @@ def typed(cfg: DictConfig, kind: type[Root] = ExperimentConfig) -> Root:
     """
     config = _build(cfg, "")
     if not isinstance(config, kind):
-        raise ConfigError(
-            f"this is no {kind.__name__}: {OmegaConf.get_type(cfg)} has other fields."
-        )
+        raise ConfigError(f"this is no {kind.__name__}: it is {OmegaConf.get_type(cfg)}.")
     return config
 
 

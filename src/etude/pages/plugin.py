@@ -141,9 +141,10 @@ def _knobs(
         if knob.group and option is None:
             yield f"{place}: {knob.type}"
         elif knob.group:
-            part = describe(f"{place}/{option}")
-            yield f"{place}={option}  {part.file}\n    {part.summary}"
-            yield from _knobs(place, part, {}, values.get(knob.name) or {})
+            part = choice(place, str(option))
+            yield f"{place}={option}  {part.plugin.file}\n    {part.plugin.summary}"
+            given = merged(part.values, values.get(knob.name) or {})
+            yield from _knobs(place, part.plugin, part.parts, given)
 
 
 def _knob(key: str, knob: Knob, values: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from etude import composition
 from etude.capability import Capability
 from etude.command_line import prepare
-from etude.config_file import typed
+from etude.config_file import built
 from etude.errors import ConfigError
 from etude.experiment import GenerationConfig
 from etude.registry import build, plugin_of
@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
         return 0
     if line.multirun:
         raise ConfigError("etude generate answers one prompt; -m is for etude train.")
-    config = typed(composition.compose(VERB, line.overrides).config, GenerationConfig)
+    config = built(composition.compose(VERB, line.overrides).config, GenerationConfig)
     from etude.run_reader import read_model
 
     model = read_model(config.run)
