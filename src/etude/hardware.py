@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from etude.cache import root
 from etude.errors import ConfigError
 from etude.whole_file import write_whole
 
@@ -44,13 +45,19 @@ def refuse_missing(accelerator: str) -> None:
 
 
 def choose(folder: Path) -> Hardware:
-    """Returns the choice stored in a run folder, or probes and stores it."""
+    """Returns the choice stored in a run folder, or stores this machine's: it is probed once.
+
+    So the jobs of a sweep, and a run and its repetition, compute alike.
+    """
     file = folder / FILE
-    if file.exists():
-        return Hardware(**json.loads(file.read_text(encoding="utf-8")))
-    hardware = probe()
-    write_whole(file, json.dumps(asdict(hardware), indent=2) + "\n")
-    return hardware
+    if not file.exists():
+        threads = torch.get_num_threads()
+        ours = root() / f"hardware-torch{torch.__version__}-{threads}threads.json"
+        if not ours.exists():
+            ours.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(ours, json.dumps(asdict(probe()), indent=2) + "\n")
+        write_whole(file, ours.read_text(encoding="utf-8"))
+    return Hardware(**json.loads(file.read_text(encoding="utf-8")))
 
 
 def probe(size: int = 512, rounds: int = 7) -> Hardware:

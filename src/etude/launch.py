@@ -42,6 +42,7 @@ def launch(folder: Path) -> None:
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
         for number, handler in before.items():
             signal.signal(number, handler)
     if code:

@@ -22,3 +22,14 @@ def test_an_accelerator_that_is_not_there_is_refused_with_those_that_are() -> No
         hardware.refuse_missing("gpu")
     for name in ("auto", "cpu"):
         hardware.refuse_missing(name)
+
+
+def test_a_machine_is_probed_once_for_all_its_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ETUDE_CACHE", str(tmp_path / "cache"))
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+    first = hardware.choose(tmp_path / "first")
+    monkeypatch.setattr(hardware, "probe", lambda: pytest.fail("probed again"))
+    assert hardware.choose(tmp_path / "second") == first
