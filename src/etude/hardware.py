@@ -1,4 +1,4 @@
-"""Choices made by probing this machine: made once a run, stored in it, reused on resume."""
+"""Choices made by probing: made once a machine, stored in each run, reused on resume."""
 
 import ctypes
 import json
