@@ -16,7 +16,8 @@ from typing import Any, Final, Generic, TypeVar
 
 import numpy as np
 import tokenizers
-from jaxtyping import Int
+from jaxtyping import Bool, Int
+from tokenizers import decoders, models
 
 from etude.contracts import Vocab
 from etude.errors import CheckpointError
@@ -34,13 +35,28 @@ SPECIAL_TOKENS: Final = (
     *(f"<sentinel_{i}>" for i in range(N_SENTINELS)),
 )
 """Reserved in every trained tokenizer, whatever the objective, as ids 0 to 108 in this order."""
-BYTE_ALPHABET: Final = tuple(sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet()))
-"""The 256 characters that stand for the bytes where a tokenizer works on bytes, as in GPT-2."""
+_VISIBLE: Final = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+_HIDDEN: Final = [byte for byte in range(256) if byte not in _VISIBLE]
+BYTE_CHARACTERS: Final = tuple(
+    chr(byte if byte in _VISIBLE else 256 + _HIDDEN.index(byte)) for byte in range(256)
+)
+"""The character that stands for each byte, by value, where a tokenizer works on bytes as GPT-2's.
+
+A byte that is a visible Latin-1 character stands for itself; the others are numbered from 256.
+"""
+BYTE_ALPHABET: Final = tuple(sorted(BYTE_CHARACTERS))
+"""The same characters in the order of their code points."""
 SMALLEST_OF_BYTES: Final = len(SPECIAL_TOKENS) + len(BYTE_ALPHABET)
 """The fewest ids of a lossless tokenizer: the special tokens and every byte."""
 
 _NAMED: Final = {role: f"<{role}>" for role in ROLES}
 _SENTINEL: Final = re.compile(r"<(?:sentinel|extra_id)_(\d+)>")  # ours, and T5's
+_BYTES: Final = {character: bytes([byte]) for byte, character in enumerate(BYTE_CHARACTERS)}
+_BYTE: Final = re.compile(r"<0x([0-9A-F]{2})>")  # what SentencePiece falls back to
+_WORD_START: Final = re.compile(rb"\s|[\xe3-\xe9\xf0]")  # the first bytes of Chinese characters
+_SENTENCE_END: Final = re.compile(
+    r"""(?:[.!?]['")\]]*(?=\s)|(?:。|！|？)(?:”|’|」|』|）)*)\n*|\n+""".encode()
+)
 
 
 class Tokenizer:
@@ -107,6 +123,65 @@ class Tokenizer:
             str(self._inner.id_to_token(i)) if i in special else self._inner.decode([i])
             for i in map(int, ids)
         ]
+
+    @cached_property
+    def text_ids(self) -> Ids:
+        """Every id that is not special, in order."""
+        return np.setdiff1d(np.arange(self.vocab.size), sorted(self.vocab.special))
+
+    @cached_property
+    def token_bytes(self) -> tuple[bytes, ...]:
+        """What each id adds to a text; special ids add nothing.
+
+        Where a piece only implies the space before it, the space is there.
+        """
+        found = [b""] * self.vocab.size
+        for piece, i in self._inner.get_vocab(with_added_tokens=True).items():
+            if i not in self.vocab.special:
+                found[i] = self._bytes_of(piece)
+        return tuple(found)
+
+    @cached_property
+    def _bytes_of(self) -> Callable[[str], bytes]:
+        """Undoes how this kind of tokenizer writes its pieces."""
+        model, decoder = self._inner.model, self._inner.decoder
+        if isinstance(decoder, decoders.ByteLevel):
+            return lambda piece: b"".join(_BYTES.get(c) or c.encode() for c in piece)
+        if isinstance(model, models.WordPiece):
+            inner = model.continuing_subword_prefix
+            return lambda piece: f" {piece}".removeprefix(f" {inner}").encode()
+        return lambda piece: (
+            bytes.fromhex(found[1])
+            if (found := _BYTE.fullmatch(piece))
+            else piece.replace("▁", " ").encode()
+        )
+
+    @cached_property
+    def _word_starts(self) -> Bool[np.ndarray, " vocab"]:
+        return np.array([_WORD_START.match(text) is not None for text in self.token_bytes])
+
+    def words(self, ids: Ids) -> Ids:
+        """The number of the word that each id is part of, from 1; special ids are part of none: 0.
+
+        A word starts with white space or a Chinese character, and behind a special id.
+        """
+        special = np.isin(ids, list(self.vocab.special))
+        starts = self._word_starts[ids]
+        starts[1:] |= special[:-1]
+        starts[:1] = True
+        return np.where(special, 0, np.cumsum(starts & ~special))
+
+    def sentence_ends(self, ids: Ids) -> Ids:
+        """After how many ids each sentence is over; the last, finished or not, ends with `ids`.
+
+        Sentences end at a full stop, question or exclamation mark that white space follows, at a
+        Chinese one, with the quotes that it closes, and at line breaks.
+        """
+        pieces = [self.token_bytes[i] for i in ids]
+        sizes = np.cumsum([len(piece) for piece in pieces], dtype=np.int64)
+        ends = [match.end() for match in _SENTENCE_END.finditer(b"".join(pieces))]
+        over = np.searchsorted(sizes, ends) + 1
+        return np.unique(np.append(over, len(ids))) if pieces else over
 
     def save(self, folder: str | Path) -> None:
         """Writes tokenizer.json and tokenizer_config.json, as transformers' AutoTokenizer reads."""

@@ -153,6 +153,99 @@ def test_special_tokens_have_no_text() -> None:
     assert tokenizer.pieces(ids) == ["<bos>", "a", "<sentinel_3>", "b", "<eos>"]
 
 
+def spelled(tokenizer: Tokenizer, ids: np.ndarray, groups: np.ndarray) -> list[str]:
+    """The text of each group of ids, in order; group 0 is left out."""
+    return [
+        b"".join(tokenizer.token_bytes[i] for i in ids[groups == group]).decode()
+        for group in range(1, groups.max(initial=0) + 1)
+    ]
+
+
+@pytest.mark.parametrize("config", LOSSLESS, ids=name)
+@settings(max_examples=50, deadline=None)
+@given(text=texts)
+def test_the_bytes_of_the_ids_are_those_of_the_text(config: TokenizerConfig, text: str) -> None:
+    tokenizer = trained(config)
+    assert b"".join(tokenizer.token_bytes[i] for i in tokenizer.encode(text)) == text.encode()
+
+
+def test_the_ids_of_text_and_the_special_ones_are_all_there_are() -> None:
+    tokenizer = trained(BpeConfig(vocab_size=500))
+    every = {*tokenizer.text_ids.tolist(), *tokenizer.vocab.special}
+    assert every == set(range(tokenizer.vocab.size))
+    assert len(tokenizer.text_ids) + len(tokenizer.vocab.special) == tokenizer.vocab.size
+    assert {tokenizer.token_bytes[i] for i in tokenizer.vocab.special} == {b""}
+
+
+@pytest.mark.parametrize("config", EVERY, ids=name)
+def test_words_are_set_apart_by_spaces_and_chinese_characters_are_words(
+    config: TokenizerConfig,
+) -> None:
+    tokenizer = trained(config)
+    ids = tokenizer.encode("The quick fox jumps 语言模")
+    found = spelled(tokenizer, ids, tokenizer.words(ids))
+    bare = [word.strip() for word in found if word.strip()]
+    together = [character for word in bare for character in (word if word > "z" else [word])]
+    assert together[:4] == ["The", "quick", "fox", "jumps"]
+    assert together[4:] == ["语", "言", "模"]  # a piece of several characters stays whole
+    assert config != ByteConfig() or [word.strip() for word in bare] == together
+
+
+@pytest.mark.parametrize("config", EVERY, ids=name)
+def test_special_ids_are_in_no_word_and_end_the_word_before(config: TokenizerConfig) -> None:
+    tokenizer = trained(config)
+    vocab = tokenizer.vocab
+    inner = tokenizer.encode("fox")[-1:]  # continues a word, where there is one to continue
+    ids = np.array([vocab.bos, *inner, *inner, vocab.eos, vocab.bos, *inner])
+    assert tokenizer.words(ids)[[0, 1, 3, 4]].tolist() == [0, 1, 0, 0]
+    assert tokenizer.words(ids)[5] == tokenizer.words(ids)[2] + 1
+    assert tokenizer.words(ids[:0]).tolist() == []
+    assert tokenizer.words(ids[[0, 3]]).tolist() == [0, 0]
+
+
+SENTENCES = [
+    "It is 3.14. ".rstrip(),
+    ' He said: "So?"',
+    " Then\n",
+    "他来了。",
+    "她问：“是吗？”",
+    "a line!\n\n",
+    "语言",
+]
+
+
+@pytest.mark.parametrize("config", LOSSLESS, ids=name)
+def test_sentences_end_at_stops_closing_quotes_and_line_breaks(config: TokenizerConfig) -> None:
+    tokenizer = trained(config)
+    ids = np.concatenate([tokenizer.encode(sentence) for sentence in SENTENCES])
+    parts = np.split(ids, tokenizer.sentence_ends(ids)[:-1])
+    assert [tokenizer.decode(part) for part in parts] == SENTENCES
+    assert tokenizer.sentence_ends(ids[:0]).tolist() == []
+
+
+@pytest.mark.parametrize("config", EVERY, ids=name)
+@settings(max_examples=50, deadline=None)
+@given(text=texts)
+def test_every_id_is_in_one_sentence(config: TokenizerConfig, text: str) -> None:
+    tokenizer = trained(config)
+    ids = tokenizer.encode(text)
+    ends = tokenizer.sentence_ends(ids)
+    assert (np.diff(ends, prepend=0) > 0).all()
+    assert ends[-1:].tolist() == [len(ids)][: len(ids)]
+
+
+def test_pieces_of_sentencepiece_and_bytes_it_falls_back_to_are_known() -> None:
+    vocabulary = [("<unk>", 0.0), ("▁the", -1.0), ("re", -1.0), ("é", -1.0), ("语言", -1.0)]
+    vocabulary += [(f"<0x{byte:02X}>", -9.0) for byte in range(256)]
+    inner = tokenizers.Tokenizer(models.Unigram(vocabulary, unk_id=0, byte_fallback=True))
+    inner.pre_tokenizer = pre_tokenizers.Metaspace()
+    parts = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+    inner.decoder = decoders.Sequence(parts)
+    tokenizer = Tokenizer(inner)
+    ids = tokenizer.encode("there the语言模é")
+    assert spelled(tokenizer, ids, tokenizer.words(ids)) == [" there", " the", "语言", "模é"]
+
+
 def test_a_model_that_finds_special_tokens_in_text_is_kept_from_it() -> None:
     vocabulary = [("<unk>", 0.0), ("<pad>", 0.0), *((c, -1.0) for c in "▁<>adp")]
     inner = tokenizers.Tokenizer(models.Unigram(vocabulary, unk_id=0))

@@ -1,6 +1,8 @@
-from etude.plugins.tokenizer.byte import ByteConfig, byte_characters
+from tokenizers import pre_tokenizers
+
+from etude.plugins.tokenizer.byte import ByteConfig
 from etude.registry import build
-from etude.tokenizer import BYTE_ALPHABET, SMALLEST_OF_BYTES, SPECIAL_TOKENS
+from etude.tokenizer import BYTE_CHARACTERS, SMALLEST_OF_BYTES, SPECIAL_TOKENS
 
 
 def test_the_id_of_a_byte_is_its_value_after_the_special_tokens() -> None:
@@ -11,4 +13,4 @@ def test_the_id_of_a_byte_is_its_value_after_the_special_tokens() -> None:
 
 
 def test_bytes_are_written_as_the_library_writes_them() -> None:
-    assert tuple(sorted(byte_characters())) == BYTE_ALPHABET
+    assert sorted(BYTE_CHARACTERS) == sorted(pre_tokenizers.ByteLevel.alphabet())
