@@ -20,7 +20,7 @@ OTHER: dict[str, Any] = {
     "max_positions": 64, "queries_per_kv": 2, "weight_decay": 0.9, "momentum": 0.1,
     "noise_density": 0.5, "mean_span": 1.0, "mask_ratio": 0.5, "mask_share": 0.3,
     "random_share": 0.2, "ratio": 2.0, "multiple_of": 7, "theta": 7.0, "scale": 0.5,
-    "z_loss": 0.1, "label_smoothing": 0.3, "beta": 0.5, "lr": 0.05, "init_std": 0.5,
+    "z_loss": 0.1, "label_smoothing": 0.3, "beta": 0.5, "lr": 0.05, "std": 0.5,
     "n_heads": 2, "n_layers": 2, "dim": 32,
 }  # fmt: skip
 """Another legal value by name, where doubling a number would not do."""
@@ -80,7 +80,8 @@ def with_plugin(address: str, plugin: Any, folder: Path) -> Any:
     """A tiny experiment that uses a plugin."""
     group, _, name = address.rpartition("/")
     if group == "architecture":
-        sized = replace(plugin, init_std=max(plugin.init_std, 0.1))
+        wide = default("architecture/init/scaled", std=0.1)
+        sized = replace(plugin, init=wide)
         return experiment(folder, BASE[name], architecture=sized)
     if group.startswith("architecture/"):
         stack = tiny.stack(n_layers=1, **{group.rpartition("/")[2]: plugin})

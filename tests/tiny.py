@@ -3,13 +3,14 @@
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
+from defaults import default
 from torch import Tensor
 
 from etude.assemble import Assembled, assemble, trainer_of
@@ -38,6 +39,7 @@ PARTS = {
     "mlp": "gelu",
     "norm": "layernorm",
     "position": "learned",
+    "head": "linear",
 }
 REWARD = '''"""Scores a completion by its characters, so that few are alike."""
 
@@ -65,7 +67,8 @@ def part(group: str, name: str, **values: Any) -> Any:  # the config class is th
 
 def stack(architecture: str = "decoder_only", **given: Any) -> Any:  # the plugin's own class
     """The config of a tiny stack; a part is given by name or as a config, other values as such."""
-    values: dict[str, Any] = {"dim": 16, "n_layers": 2, "n_heads": 4, "init_std": 0.3}
+    values: dict[str, Any] = {"dim": 16, "n_layers": 2, "n_heads": 4}
+    values["init"] = part("architecture/init", "scaled", std=0.3)
     values |= {name: given.pop(name, default) for name, default in PARTS.items()} | given
     for name in PARTS:
         if isinstance(values[name], str):
@@ -86,19 +89,47 @@ def network(config: StackConfig | None = None, vocab: Vocab = VOCAB, seed: int =
 
 
 def combinations(capability: Capability) -> list[Any]:
-    """Every architecture that declares the capability, with every choice of blocks.
-
-    A third of the choices, in which every two options meet, is fast; the others are slow tests.
-    """
+    """Every architecture that declares the capability, with choices of blocks: any two meet."""
     found: list[Any] = []
     names = {name: options(f"architecture/{name}") for name in PARTS}
+    names["mixer"] = [
+        name
+        for name in names["mixer"]
+        if capability in load(f"architecture/mixer/{name}").declaration.provides
+    ]
     for architecture in options("architecture"):
         if capability in load(f"architecture/{architecture}").declaration.provides:
-            for places in product(*(range(len(choices)) for choices in names.values())):
-                chosen = {name: names[name][i] for name, i in zip(names, places, strict=True)}
-                marks = [] if sum(places) % 3 == 0 else [pytest.mark.slow]
-                found.append(pytest.param((architecture, chosen), marks=marks))
+            rows = pairwise(list(names.values()))
+            found += [(architecture, dict(zip(names, row, strict=True))) for row in rows]
     return found
+
+
+@cache
+def _pairwise(choices: tuple[tuple[str, ...], ...]) -> list[tuple[str, ...]]:
+    columns = range(len(choices))
+    left = {
+        (i, a, j, b) for i in columns for j in range(i) for a, b in product(choices[i], choices[j])
+    }
+    rows: list[tuple[str, ...]] = []
+    while left:
+        i, a, j, b = min(left)
+        row = {i: a, j: b}
+        for k in columns:
+            if k not in row:
+                row[k] = max(
+                    choices[k],
+                    key=lambda c: sum(
+                        ((k, c, m, d) if k > m else (m, d, k, c)) in left for m, d in row.items()
+                    ),
+                )
+        rows.append(tuple(row[k] for k in columns))
+        left -= {(i, row[i], j, row[j]) for i in columns for j in range(i)}
+    return rows
+
+
+def pairwise(choices: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
+    """Rows with one choice of each, few of them, in which every two choices meet (greedily)."""
+    return _pairwise(tuple(map(tuple, choices)))
 
 
 def named(combination: tuple[str, dict[str, str]]) -> str:
@@ -137,7 +168,7 @@ def tools(tokenizer: Tokenizer = BYTES, **values: Any) -> Tools:
 def objective(name: str, made: Network | None = None, **values: Any) -> Any:  # the plugin's class
     """An objective over a network of bytes; `tools` are the last keyword."""
     given = values.pop("tools", None) or tools()
-    config = part("objective", name, **values)
+    config = default(f"objective/{name}", **values)
     return build(config, made or network(vocab=BYTES.vocab), given)
 
 
@@ -185,12 +216,12 @@ def experiment(name: str, folder: Path, **given: Any) -> ExperimentConfig:
     else:
         document = load("data/text").config.__dataclass_fields__["document"].default
         data = part("data", "text", path=str(write_text(folder)), document=type(document).line)
-    if name == "seq2seq":
-        given = {"corruption": part("objective/corruption", "span")} | given
     data = replace(data, seq_len=seq_len, val_fraction=0.2)
     trainer = {"max_steps": 5, "global_batch": 8, "precision": "64", "accelerator": "cpu"}
     return ExperimentConfig(
-        objective=part("objective", name, **{k: v for k, v in given.items() if k != "trainer"}),
+        objective=default(
+            f"objective/{name}", **{k: v for k, v in given.items() if k != "trainer"}
+        ),
         architecture=architecture,
         tokenizer=part("tokenizer", "byte"),
         data=data,

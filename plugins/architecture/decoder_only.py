@@ -7,15 +7,17 @@ https://arxiv.org/abs/1801.10198, section 4.2.3.
 from dataclasses import dataclass
 
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from etude import plugin
 from etude.capability import Capability
+from etude.context import KvCache
 from etude.contracts import Vocab
 from etude.inputs import Inputs
-from etude.network import KvCache, Network
 from etude.schema import (
     BlockConfig,
+    HeadConfig,
+    InitConfig,
     MixerConfig,
     MlpConfig,
     NormConfig,
@@ -23,7 +25,7 @@ from etude.schema import (
     StackConfig,
     option,
 )
-from etude.stack import Stack, initialise
+from etude.stack import Stack, StackNetwork
 
 
 @dataclass
@@ -35,30 +37,28 @@ class DecoderOnlyConfig(StackConfig):
     mlp: MlpConfig = option("gelu")
     norm: NormConfig = option("layernorm")
     position: PositionConfig = option("learned")
+    head: HeadConfig = option("linear")
+    init: InitConfig = option("scaled")
 
 
 @plugin(
     DecoderOnlyConfig,
-    provides={Capability.NEXT_TOKEN, Capability.GENERATE, Capability.HIDDEN},
+    provides={
+        Capability.NEXT_TOKEN,
+        Capability.PREFIX,
+        Capability.GENERATE,
+        Capability.HIDDEN,
+    },
 )
-class DecoderOnly(Network):
+class DecoderOnly(StackNetwork):
     """embedding -> causal blocks -> norm -> head."""
 
     def __init__(self, config: DecoderOnlyConfig, vocab: Vocab) -> None:
-        super().__init__()
-        self.vocab = vocab
-        self.dim = config.dim
-        self.embedding = nn.Embedding(vocab.size, config.dim)
+        super().__init__(config, vocab)
         self.stack = Stack(config, causal=True)
-        self.head = nn.Linear(config.dim, vocab.size, bias=False)
-        initialise(self, config)
-        if config.tie:
-            self.head.weight = self.embedding.weight
+        self.initialise(config)
 
     def states(
         self, inputs: Inputs, cache: KvCache | None = None
     ) -> Float[Tensor, "batch seq dim"]:
         return self.stack(self.embedding(inputs.tokens), inputs, cache)
-
-    def logits(self, states: Float[Tensor, "... dim"]) -> Float[Tensor, "... vocab"]:
-        return self.head(states)

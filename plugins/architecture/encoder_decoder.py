@@ -1,24 +1,27 @@
 """Encoder-decoder transformer: a source is read whole, a target is written token by token.
 
 Vaswani et al. 2017, https://arxiv.org/abs/1706.03762; Raffel et al. 2019 (T5),
-https://arxiv.org/abs/1910.10683. The decoder starts from the pad token, as T5's does.
+https://arxiv.org/abs/1910.10683.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from etude import plugin
 from etude.capability import Capability
+from etude.context import KvCache, Memory
 from etude.contracts import Vocab
 from etude.inputs import Inputs, Targets, pad_right
-from etude.network import KvCache, Memory, Network
 from etude.schema import (
     BlockConfig,
+    HeadConfig,
+    InitConfig,
     MixerConfig,
     MlpConfig,
     NormConfig,
@@ -26,7 +29,15 @@ from etude.schema import (
     StackConfig,
     option,
 )
-from etude.stack import Stack, initialise
+from etude.stack import Stack, StackNetwork
+
+
+class Start(Enum):
+    """The token before the first of a target."""
+
+    pad = "pad"
+    bos = "bos"
+    eos = "eos"
 
 
 @dataclass
@@ -38,26 +49,32 @@ class EncoderDecoderConfig(StackConfig):
     mlp: MlpConfig = option("gelu")
     norm: NormConfig = option("layernorm")
     position: PositionConfig = option("learned")
+    head: HeadConfig = option("linear")
+    init: InitConfig = option("scaled")
+    start: Start = Start.pad
+    """What the decoder reads first: pad as in T5, eos as in BART, bos as in 2017."""
 
 
 @plugin(
     EncoderDecoderConfig,
-    provides={Capability.SOURCE_TARGET, Capability.GENERATE, Capability.HIDDEN},
+    provides={
+        Capability.SOURCE_TARGET,
+        Capability.PREFIX,
+        Capability.GENERATE,
+        Capability.HIDDEN,
+    },
 )
-class EncoderDecoder(Network):
+class EncoderDecoder(StackNetwork):
     """One embedding for both sides; decoder blocks also look at the encoder's last states."""
 
     def __init__(self, config: EncoderDecoderConfig, vocab: Vocab) -> None:
-        super().__init__()
-        self.vocab = vocab
-        self.dim = config.dim
-        self.embedding = nn.Embedding(vocab.size, config.dim)
+        super().__init__(config, vocab)
+        self.start = {Start.pad: vocab.pad, Start.bos: vocab.bos, Start.eos: vocab.eos}[
+            config.start
+        ]
         self.encoder = Stack(config, causal=False)
         self.decoder = Stack(config, causal=True, reads_source=True)
-        self.head = nn.Linear(config.dim, vocab.size, bias=False)
-        initialise(self, config)
-        if config.tie:
-            self.head.weight = self.embedding.weight
+        self.initialise(config)
 
     def states(
         self, inputs: Inputs, cache: KvCache | None = None
@@ -72,19 +89,18 @@ class EncoderDecoder(Network):
             cache.memory = memory
         return self.decoder(self.embedding(inputs.tokens), inputs, cache, memory)
 
-    def logits(self, states: Float[Tensor, "... dim"]) -> Float[Tensor, "... vocab"]:
-        return self.head(states)
+    def prompt(self, prompts: Sequence[Sequence[int]], *, whole: bool = False) -> Inputs:
+        """The prompt is the source, which is always seen whole; the target begins."""
+        begin = torch.full((len(prompts), 1), self.start)
+        return Inputs(begin, source=pad_right(prompts, self.vocab.pad))
 
-    def prompt(self, prompts: Sequence[Sequence[int]]) -> Inputs:
-        """The prompt is the source; the target starts from the pad token."""
-        start = torch.full((len(prompts), 1), self.vocab.pad)
-        return Inputs(start, source=pad_right(prompts, self.vocab.pad))
-
-    def answer(self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> Targets:
-        """Teacher forcing: the decoder reads the completion shifted right by the pad token."""
+    def answer(
+        self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]], *, whole: bool = False
+    ) -> Targets:
+        """Teacher forcing: the decoder reads the completion shifted right."""
         source = pad_right([prompt for prompt, _ in pairs], self.vocab.pad)
         due = pad_right([completion for _, completion in pairs], self.vocab.pad)
-        given = F.pad(due.tokens[:, :-1], (1, 0), value=self.vocab.pad)
+        given = F.pad(due.tokens[:, :-1], (1, 0), value=self.start)
         everywhere = torch.ones_like(due.tokens, dtype=torch.bool)
         where = everywhere if due.documents is None else due.documents > 0
         return Targets(Inputs(given, due.documents, source), due.tokens, where)

@@ -61,7 +61,7 @@ class Gpt2Layout(Layout):
 
     def write(self, config: Stacked, vocab: Vocab) -> dict[str, Any] | None:
         parts = {"block": "prenorm", "mixer": "attention", "mlp": "gelu", "norm": "layernorm"}
-        if not is_made_of(config, "decoder_only", **parts, position="learned"):
+        if not is_made_of(config, "decoder_only", **parts, position="learned", head="linear"):
             return None
         mixer, mlp, norm = config.mixer, config.mlp, config.norm
         plain = mixer.queries_per_kv == 1 and mixer.head_dim is None and not mixer.qk_norm
@@ -80,7 +80,7 @@ class Gpt2Layout(Layout):
             "activation_function": "gelu_new",
             "layer_norm_epsilon": norm.eps,
             "tie_word_embeddings": True,
-            "initializer_range": config.init_std,
+            "initializer_range": vars(config.init).get("std", 0.02),
             "attn_pdrop": 0.0,
             "embd_pdrop": config.dropout,
             "resid_pdrop": config.dropout,

@@ -81,7 +81,7 @@ class LlamaLayout(Layout):
 
     def write(self, config: Stacked, vocab: Vocab) -> dict[str, Any] | None:
         parts = {"block": "prenorm", "mixer": "attention", "mlp": "swiglu", "norm": "rmsnorm"}
-        if not is_made_of(config, "decoder_only", **parts, position="rope"):
+        if not is_made_of(config, "decoder_only", **parts, position="rope", head="linear"):
             return None
         family = self._family(config)
         if family is None:
@@ -103,7 +103,7 @@ class LlamaLayout(Layout):
             "rope_theta": config.position.theta,
             "max_position_embeddings": config.position.max_positions or DEFAULT_MAX_POSITIONS,
             "tie_word_embeddings": config.tie,
-            "initializer_range": config.init_std,
+            "initializer_range": vars(config.init).get("std", 0.02),
             "bos_token_id": vocab.bos,
             "eos_token_id": vocab.eos,
             "pad_token_id": vocab.pad,
@@ -132,7 +132,7 @@ class LlamaLayout(Layout):
             yield Tie(f"{theirs}.post_attention_layernorm.weight", (f"{ours}.mlp_norm.weight",))
         yield Tie("model.norm.weight", ("stack.norm.weight",))
         if not config.tie:
-            yield Tie("lm_head.weight", ("head.weight",))
+            yield Tie("lm_head.weight", ("head.out.weight",))
 
     def _family(self, config: Stacked) -> str | None:
         """The family whose attention this is: plain or all biases, biases on qkv, or qk-norm."""

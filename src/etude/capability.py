@@ -9,5 +9,6 @@ class Capability(Enum):
     NEXT_TOKEN = "tokens after t cannot move the logits at t"
     BOTH_SIDES = "every position sees every token"
     SOURCE_TARGET = "a target that cannot see ahead is written from a source seen whole"
+    PREFIX = "tokens of a prefix see one another, and what follows is written from them"
     GENERATE = "decoding with a cache equals decoding without one"
     HIDDEN = "hidden states that a head can be hung on"

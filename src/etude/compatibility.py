@@ -2,6 +2,7 @@
 
 from importlib.util import find_spec
 
+from etude.capability import Capability
 from etude.config_file import nodes
 from etude.describe import describe, presets, stands_on
 from etude.errors import CompositionError, MissingExtraError
@@ -12,6 +13,7 @@ from etude.schema import (
     ArchitectureConfig,
     PluginConfig,
     PositionConfig,
+    StackConfig,
     TextDataConfig,
     children,
 )
@@ -70,10 +72,23 @@ def data_for(reads: frozenset[str]) -> list[str]:
     return [name for name in options("data") if kinds & describe(f"data/{name}").names("yields")]
 
 
+def provided(architecture: ArchitectureConfig) -> frozenset[Capability]:
+    """What a network can do: what its class and its mixer both can."""
+    found = plugin_of(architecture).declaration.provides
+    if isinstance(architecture, StackConfig):
+        found &= plugin_of(architecture.mixer).declaration.provides
+    return found
+
+
 def _check_needs(config: ExperimentConfig, architecture: str) -> None:
-    provides = plugin_of(config.architecture).declaration.provides
-    lacking = plugin_of(config.objective).declaration.needs - provides
+    lacking = plugin_of(config.objective).declaration.needs - provided(config.architecture)
     if lacking:
+        if isinstance(config.architecture, StackConfig) and not (
+            lacking & plugin_of(config.architecture.mixer).declaration.provides
+        ):
+            architecture = (
+                f"{architecture} with architecture/mixer={_name(config.architecture.mixer)}"
+            )
         families = families_for(frozenset(need.name for need in lacking))
         needed = " and ".join(sorted(f"{need.name} ({need.value})" for need in lacking))
         raise CompositionError(

@@ -7,10 +7,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from etude.context import KvCache
 from etude.contracts import Decoding
 from etude.functional import wide
 from etude.inputs import Inputs
-from etude.network import KvCache, Network
+from etude.network import Network
 
 
 class Greedy(Decoding):
@@ -45,13 +46,22 @@ def generate(
     max_new_tokens: int,
     decoding: Decoding,
     rngs: Sequence[np.random.Generator],
+    whole: bool = False,
 ) -> list[list[int]]:
     """Returns the ids that follow each prompt, up to and with eos, at most `max_new_tokens`.
 
     Each sequence draws from its own generator, so its sample does not depend on its neighbours.
-    The network should be in eval mode; prompts and outputs live on the CPU.
+    With `whole`, the tokens of a prompt see one another. The network should be in eval mode;
+    prompts and outputs live on the CPU.
     """
-    steps = stream(network, prompts, max_new_tokens=max_new_tokens, decoding=decoding, rngs=rngs)
+    steps = stream(
+        network,
+        prompts,
+        max_new_tokens=max_new_tokens,
+        decoding=decoding,
+        rngs=rngs,
+        whole=whole,
+    )
     written = zip(*steps, strict=True)
     return [_through_eos(list(row), network.vocab.eos) for row in written]
 
@@ -64,10 +74,11 @@ def stream(
     max_new_tokens: int,
     decoding: Decoding,
     rngs: Sequence[np.random.Generator],
+    whole: bool = False,
 ) -> Iterator[list[int]]:
     """Yields the next id of every row, step by step; eos for a row that has ended."""
     device = next(network.parameters()).device
-    inputs = _to(network.prompt(prompts), device)
+    inputs = network.prompt(prompts, whole=whole).to(device)
     draws = torch.from_numpy(np.stack([rng.random(max_new_tokens) for rng in rngs])).to(device)
     cache = KvCache(inputs.tokens.shape[1] + max_new_tokens)
     last = torch.zeros_like(inputs.tokens, dtype=torch.bool)
@@ -85,11 +96,3 @@ def stream(
 
 def _through_eos(ids: list[int], eos: int) -> list[int]:
     return ids[: ids.index(eos) + 1] if eos in ids else ids
-
-
-def _to(inputs: Inputs, device: torch.device) -> Inputs:
-    return Inputs(
-        inputs.tokens.to(device),
-        None if inputs.documents is None else inputs.documents.to(device),
-        None if inputs.source is None else _to(inputs.source, device),
-    )

@@ -16,6 +16,20 @@ class Inputs:
     tokens: Int[Tensor, "batch seq"]
     documents: Int[Tensor, "batch seq"] | None = None
     source: "Inputs | None" = None
+    prefix: Bool[Tensor, "batch seq"] | None = None
+    """The tokens that every token of their document sees, whatever comes first."""
+    segments: Int[Tensor, "batch seq"] | None = None
+    """Which of several texts a token belongs to, where a network tells them apart; else 0."""
+
+    def to(self, device: torch.device) -> "Inputs":
+        """The same on a device."""
+
+        def moved(part: Tensor | None) -> Tensor | None:
+            return None if part is None else part.to(device)
+
+        source = None if self.source is None else self.source.to(device)
+        tokens, documents = self.tokens.to(device), moved(self.documents)
+        return Inputs(tokens, documents, source, moved(self.prefix), moved(self.segments))
 
     @property
     def n_tokens(self) -> int:

@@ -8,7 +8,7 @@ safetensors are read: nothing in such a folder can run. What a `config.json` ask
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -77,8 +77,12 @@ class Layout(ABC):
 
 
 def chosen(address: str, **values: Any) -> Any:  # the config class is the address's own
-    """Returns the config of a plugin with some values set."""
-    return registry.load(address).config(**values)
+    """Returns the config of a plugin with some values set, and its own choice of other parts."""
+    kind, group = registry.load(address).config, address.rpartition("/")[0]
+    for item in fields(kind):
+        if "option" in item.metadata and item.name not in values:
+            values[item.name] = chosen(f"{group}/{item.name}/{item.metadata['option']}")
+    return kind(**values)
 
 
 def is_made_of(config: ArchitectureConfig, stack: str, **parts: str) -> bool:
@@ -191,7 +195,7 @@ def to_ours(
     if strangers:
         raise CheckpointError(f"No block has a place for {', '.join(sorted(strangers)[:8])}.")
     if config.tie:
-        found["head.weight"] = found["embedding.weight"]
+        found["head.out.weight"] = found["embedding.weight"]
     return found
 
 

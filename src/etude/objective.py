@@ -128,6 +128,7 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
             max_new_tokens=max_new_tokens,
             decoding=self.tools.decoding,
             rngs=[rng(self.tools.seed, SAMPLE, i) for i in range(len(prompts))],
+            whole=plugin_of(self.config).declaration.whole_prompt,
         )
         return [self.tools.tokenizer.decode(ids) for ids in written]
 

@@ -30,7 +30,7 @@ class Declaration:
     needs: frozenset[Capability] = frozenset()
     """Objectives: what the network must be able to do."""
     provides: frozenset[Capability] = frozenset()
-    """Architectures: what the network can do."""
+    """Architectures and mixers: what the network can do; a network can do what both can."""
     lr: float | None = None
     """Objectives: the peak learning rate when none is given."""
     data: str | None = None
@@ -41,6 +41,8 @@ class Declaration:
     """Strategies: the most devices it can share the work among; None = any number."""
     extra: str | None = None
     """The extra of the package that it needs, which has the name of the library it brings."""
+    whole_prompt: bool = False
+    """Objectives: the tokens of a prompt see one another, in training and when it is answered."""
     batch_statistic: bool = False
     """Objectives: the loss of a sample depends on the others of its micro-batch."""
 

@@ -14,7 +14,7 @@ from etude import config_file, layout
 from etude.checkpoint import MANIFEST, fault_of, newest_intact, write_folder
 from etude.errors import CheckpointError, ConfigError
 from etude.network import Network
-from etude.registry import build
+from etude.registry import build, plugin_of
 from etude.schema import ArchitectureConfig, StackConfig, TokenizerConfig
 from etude.tokenizer import Tokenizer
 from etude.tree import read_tree
@@ -32,6 +32,8 @@ class Model:
     architecture: ArchitectureConfig
     tokenizer: Tokenizer
     tokenizer_config: TokenizerConfig
+    whole_prompt: bool = False
+    """Whether it was trained to see prompts whole."""
 
     def load_weights(self, network: Network) -> None:
         """Puts the weights into a network of this architecture.
@@ -89,7 +91,8 @@ def read_model(folder: str | Path) -> Model:
     if (folder / config_file.FILE).is_file():
         config = config_file.load(folder)
         tokenizer = Tokenizer.load(folder / TOKENIZER)
-        return Model(folder, config.architecture, tokenizer, config.tokenizer)
+        whole = plugin_of(config.objective).declaration.whole_prompt
+        return Model(folder, config.architecture, tokenizer, config.tokenizer, whole)
     if layout.is_hugging_face(folder):
         fields = layout.read_fields(folder)
         family = layout.layout_of(fields["model_type"])

@@ -44,6 +44,11 @@ class CorruptionConfig(PluginConfig):
 
 
 @dataclass
+class MaskingConfig(PluginConfig):
+    """Base of which tokens are to be predicted: the group `objective/masking`."""
+
+
+@dataclass
 class ArchitectureConfig(PluginConfig):
     """Base of the network: the group `architecture`."""
 
@@ -102,6 +107,16 @@ class PositionConfig(PluginConfig):
 
 
 @dataclass
+class HeadConfig(PluginConfig):
+    """Base of what scores the tokens: the group `architecture/head`."""
+
+
+@dataclass
+class InitConfig(PluginConfig):
+    """Base of how the first weights are drawn: the group `architecture/init`."""
+
+
+@dataclass
 class StackConfig(ArchitectureConfig):
     """Base of architectures made of blocks: each part is a choice of its own."""
 
@@ -110,14 +125,36 @@ class StackConfig(ArchitectureConfig):
     mlp: MlpConfig = MISSING
     norm: NormConfig = MISSING
     position: PositionConfig = MISSING
+    head: HeadConfig = MISSING
+    init: InitConfig = MISSING
     tie: bool = True
     """Share one table between the embedding and the head."""
-    init_std: float = 0.02
-    """Standard deviation of the initial weights; the last of a branch / sqrt(2 n_layers)."""
+    embedding_dim: int | None = None
+    """Width of the token table; null = dim. Another width is brought to dim by a linear map."""
+    norm_embedding: bool = False
+    """Whether the embedded tokens are normalised before the first block, as in BERT and BLOOM."""
+    scale_embedding: bool = False
+    """Whether the embedded tokens are multiplied by the root of their width, as in 2017."""
+    n_segments: int = 0
+    """Vectors that tell several texts of one row apart; 0 = none (BERT: 2)."""
+    n_groups: int | None = None
+    """Sets of weights that the layers share, each a run of them; null = one a layer (ALBERT: 1)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.init_std > 0, f"init_std must be positive, got {self.init_std}")
+        for name in ("embedding_dim", "n_groups"):
+            value = getattr(self, name)
+            require(value is None or value >= 1, f"{name} must be at least 1, got {value}")
+        require(self.n_segments >= 0, f"n_segments must be 0 or more, got {self.n_segments}")
+        require(
+            (self.n_groups or 1) <= self.n_layers,
+            f"n_groups must be at most n_layers={self.n_layers}, got {self.n_groups}",
+        )
+
+    @property
+    def table_dim(self) -> int:
+        """Width of the token table."""
+        return self.embedding_dim or self.dim
 
 
 @dataclass

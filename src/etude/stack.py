@@ -1,19 +1,33 @@
 """A stack: positions, blocks and a last norm, shared by the three families of architecture."""
 
 import math
+from abc import ABC
+from collections.abc import Callable
+from dataclasses import replace
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from etude.context import Context, KvCache, Memory, Position
+from etude.contracts import Vocab
 from etude.inputs import Inputs
-from etude.network import BlockParts, Context, KvCache, Memory, Parts, Position
+from etude.network import BlockParts, Head, HeadParts, Network, Parts
 from etude.registry import build
 from etude.schema import StackConfig
 
 
 class BranchOut(nn.Linear):
-    """The last linear map of a residual branch; it starts smaller the deeper the stack."""
+    """The last linear map of a residual branch; some initialisations make it smaller."""
+
+
+class QueryIn(nn.Linear):
+    """The map to the queries of attention, `head_dim` features a head."""
+
+    def __init__(self, dim: int, n_heads: int, head_dim: int, bias: bool) -> None:
+        super().__init__(dim, n_heads * head_dim, bias)
+        self.head_dim = head_dim
 
 
 class FeedForward(nn.Module):
@@ -29,6 +43,22 @@ class FeedForward(nn.Module):
         return self.down(self.activation(self.up(x)))
 
 
+class GatedFeedForward(nn.Module):
+    """down(activation(gate(x)) * up(x)): Shazeer 2020, https://arxiv.org/abs/2002.05202."""
+
+    def __init__(
+        self, dim: int, hidden: int, *, bias: bool, activation: Callable[[Tensor], Tensor]
+    ) -> None:
+        super().__init__()
+        self.gate = nn.Linear(dim, hidden, bias)
+        self.up = nn.Linear(dim, hidden, bias)
+        self.activation = activation
+        self.down = BranchOut(hidden, dim, bias)
+
+    def forward(self, x: Float[Tensor, "batch seq dim"]) -> Float[Tensor, "batch seq dim"]:
+        return self.down(self.activation(self.gate(x)) * self.up(x))
+
+
 def hidden_size(dim: int, ratio: float, multiple_of: int = 1) -> int:
     """Returns ratio * dim, rounded up to a multiple."""
     return multiple_of * math.ceil(ratio * dim / multiple_of - 1e-9)
@@ -41,46 +71,68 @@ class Stack(nn.Module):
         super().__init__()
         self.causal = causal
         self.dropout = config.dropout
-        self.position: Position = build(config.position, Parts(config.dim, config.n_heads))
-        self.blocks = nn.ModuleList(
-            _block(config, layer, reads_source) for layer in range(config.n_layers)
+        self.n_layers = config.n_layers
+        width, dim = config.table_dim, config.dim
+        parts = Parts(dim, config.n_heads, causal, width)
+        self.scale = math.sqrt(width) if config.scale_embedding else 1.0
+        self.position: Position = build(config.position, parts)
+        self.segments = nn.Embedding(config.n_segments, width) if config.n_segments else None
+        self.embedding_norm: nn.Module = (
+            build(config.norm, replace(parts, dim=width))
+            if config.norm_embedding
+            else nn.Identity()
         )
-        parts = Parts(config.dim, config.n_heads)
+        self.widen: nn.Module = nn.Linear(width, dim) if width != dim else nn.Identity()
+        self.blocks = nn.ModuleList(
+            _block(config, parts, layer, reads_source)
+            for layer in range(config.n_groups or config.n_layers)
+        )
         last = any(block.final_norm for block in self.blocks)
         self.norm: nn.Module = build(config.norm, parts) if last else nn.Identity()
 
     def forward(
         self,
-        x: Float[Tensor, "batch seq dim"],
+        x: Float[Tensor, "batch seq table_dim"],
         inputs: Inputs,
         cache: KvCache | None = None,
         memory: Memory | None = None,
     ) -> Float[Tensor, "batch seq dim"]:
         context = self.context(inputs, cache, memory)
-        x = F.dropout(self.position.embed(x, context.positions), self.dropout, self.training)
-        for block in self.blocks:
-            x = block(x, context)
+        x = self.embed(x, inputs, context)
+        for layer in range(self.n_layers):
+            context.enter(layer)
+            x = self.blocks[layer * len(self.blocks) // self.n_layers](x, context)
         if cache is not None:
             cache.advance(inputs)
         return self.norm(x)
 
+    def embed(self, x: Tensor, inputs: Inputs, context: Context) -> Tensor:
+        """Adds to the rows of the table what tells place and segment, and brings them to `dim`."""
+        x = self.position.embed(x * self.scale, context.positions)
+        if self.segments is not None:
+            kinds = inputs.segments
+            x = x + self.segments(torch.zeros_like(inputs.tokens) if kinds is None else kinds)
+        return self.widen(F.dropout(self.embedding_norm(x), self.dropout, self.training))
+
     def context(self, inputs: Inputs, cache: KvCache | None, memory: Memory | None) -> Context:
         """Says who may look at whom in this pass."""
         if cache is None:
-            positions, keys = inputs.positions(), inputs.documents
+            reached, keys = inputs.positions(), inputs.documents
         else:
-            positions, keys = cache.positions(inputs), cache.documents(inputs)
-        context = Context(self.position, positions, self.causal, inputs.documents, keys)
-        context.cache = cache
+            reached, keys = cache.positions(inputs), cache.documents(inputs)
+        positions = reached[:, -inputs.tokens.shape[1] :]
+        context = Context(self.position, positions, reached, self.causal, inputs.documents, keys)
+        context.prefix, context.cache = inputs.prefix, cache
         if memory is not None:
+            source = torch.arange(memory.states.shape[1], device=positions.device)[None]
             context.source = Context(
-                Position(), positions, False, inputs.documents, memory.documents, memory, cache
+                Position(), positions, source, False, inputs.documents, memory.documents
             )
+            context.source.memory, context.source.cache = memory, cache
         return context
 
 
-def _block(config: StackConfig, layer: int, reads_source: bool) -> nn.Module:
-    parts = Parts(config.dim, config.n_heads, layer)
+def _block(config: StackConfig, parts: Parts, layer: int, reads_source: bool) -> nn.Module:
     return build(
         config.block,
         BlockParts(
@@ -88,22 +140,44 @@ def _block(config: StackConfig, layer: int, reads_source: bool) -> nn.Module:
             mixer=build(config.mixer, parts),
             mlp=build(config.mlp, parts),
             dropout=config.dropout,
-            cross=build(config.mixer, parts) if reads_source else None,
+            cross=build(config.mixer, replace(parts, causal=False)) if reads_source else None,
+            layer=layer,
         ),
     )
 
 
-def initialise(network: nn.Module, config: StackConfig) -> None:
-    """Draws every weight from N(0, init_std); biases 0; branch ends scaled by 1/sqrt(2 n_layers).
+class StackNetwork(Network, ABC):
+    """Base of the three families: one token table, stacks of blocks, and a head.
 
-    Radford et al. 2019 (GPT-2), section 2.3; BERT and LLaMA use the same 0.02.
+    A family builds its stacks after `super().__init__`, and ends with `initialise`.
     """
+
+    def __init__(self, config: StackConfig, vocab: Vocab) -> None:
+        super().__init__()
+        self.vocab = vocab
+        self.dim = config.dim
+        narrow = Parts(config.table_dim, config.n_heads)
+        self.embedding = nn.Embedding(vocab.size, config.table_dim)
+        self.head: Head = build(
+            config.head,
+            HeadParts(config.dim, config.table_dim, vocab.size, lambda: build(config.norm, narrow)),
+        )
+
+    def initialise(self, config: StackConfig) -> None:
+        """Draws the first weights, and ties the head to the table."""
+        build(config.init, self, config.n_layers)
+        if config.tie:
+            self.head.out.weight = self.embedding.weight
+
+    def logits(self, states: Float[Tensor, "... dim"]) -> Float[Tensor, "... vocab"]:
+        return self.head(states)
+
+
+def draw_normal(network: nn.Module, std: Callable[[nn.Linear | nn.Embedding], float]) -> None:
+    """Draws every matrix and table from N(0, std(module)), and makes biases 0."""
     for module in network.modules():
         if isinstance(module, nn.Linear | nn.Embedding):
-            deep = isinstance(module, BranchOut)
-            nn.init.normal_(
-                module.weight, std=config.init_std / math.sqrt(2 * config.n_layers if deep else 1)
-            )
+            nn.init.normal_(module.weight, std=std(module))
     for name, parameter in network.named_parameters():
         if name.endswith("bias"):
             nn.init.zeros_(parameter)

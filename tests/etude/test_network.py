@@ -2,8 +2,9 @@ import pytest
 import tiny
 import torch
 
+from etude.context import Context, KvCache, Position
 from etude.inputs import Inputs, pad_left, pad_right
-from etude.network import Context, KvCache, Parts, Position
+from etude.network import Parts
 
 
 def test_positions_restart_with_each_document() -> None:
@@ -32,7 +33,9 @@ def test_padding_stands_where_it_is_asked_for() -> None:
 
 def context(documents: list[int] | None, *, causal: bool, seq: int = 4) -> Context:
     given = None if documents is None else torch.tensor([documents])
-    return Context(Position(), torch.arange(seq)[None], causal, given, given)
+    return Context(
+        Position(), torch.arange(seq)[None], torch.arange(seq)[None], causal, given, given
+    )
 
 
 @pytest.mark.parametrize(

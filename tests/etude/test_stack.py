@@ -13,9 +13,20 @@ def test_a_stack_of_prenorm_blocks_ends_with_a_norm_and_of_postnorm_ones_does_no
     assert isinstance(Stack(tiny.stack(block="postnorm"), causal=True).norm, nn.Identity)
 
 
-def test_it_has_as_many_layers_as_asked_each_knowing_its_place() -> None:
-    blocks = Stack(tiny.stack(n_layers=3), causal=True).blocks
-    assert [block.mixer.layer for block in blocks] == [0, 1, 2]  # type: ignore[union-attr]
+def test_layers_share_sets_of_weights_in_runs() -> None:
+    shared = tiny.network(tiny.stack(n_layers=4, n_groups=2))
+    assert len(shared.stack.blocks) == 2
+    apart = tiny.network(tiny.stack(n_layers=4))
+    weights = shared.state_dict()
+    for layer in range(4):
+        mine = {k: v for k, v in weights.items() if k.startswith(f"stack.blocks.{layer // 2}.")}
+        for name, tensor in mine.items():
+            apart.state_dict()[f"stack.blocks.{layer}." + name.split(".", 3)[3]].copy_(tensor)
+    for name in ("embedding.weight", "stack.position.table.weight", "stack.norm.weight"):
+        apart.state_dict()[name].copy_(weights[name])
+    apart.state_dict()["stack.norm.bias"].copy_(weights["stack.norm.bias"])
+    given = Inputs(tiny.tokens(2, 5))
+    assert torch.equal(shared(given), apart(given))
 
 
 @pytest.mark.parametrize("architecture", ["decoder_only", "encoder_only", "encoder_decoder"])

@@ -11,7 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from etude import plugin
-from etude.network import Block, BlockParts, Context
+from etude.context import Context
+from etude.network import Block, BlockParts
 from etude.schema import BlockConfig
 
 

@@ -7,16 +7,18 @@ from dataclasses import dataclass
 
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from etude import plugin
-from etude.network import Block, BlockParts, Context
+from etude.context import Context
+from etude.network import Block, BlockParts
 from etude.schema import BlockConfig
 
 
 @dataclass
 class PrenormConfig(BlockConfig):
-    """No knobs."""
+    skip_first: bool = False
+    """Whether the first norm of the first layer is left out, as in ModernBERT."""
 
 
 @plugin(PrenormConfig)
@@ -26,7 +28,9 @@ class Prenorm(Block):
     def __init__(self, config: PrenormConfig, parts: BlockParts) -> None:
         super().__init__()
         self.dropout = parts.dropout
-        self.mixer_norm, self.mixer = parts.norm(), parts.mixer
+        skip = config.skip_first and parts.layer == 0
+        self.mixer_norm: nn.Module = nn.Identity() if skip else parts.norm()
+        self.mixer = parts.mixer
         if parts.cross is not None:
             self.cross_norm, self.cross = parts.norm(), parts.cross
         self.mlp_norm, self.mlp = parts.norm(), parts.mlp

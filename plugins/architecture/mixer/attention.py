@@ -2,7 +2,9 @@
 
 Vaswani et al. 2017, https://arxiv.org/abs/1706.03762, section 3.2.2; grouped-query attention:
 Ainslie et al. 2023, https://arxiv.org/abs/2305.13245; normalised queries and keys: Dehghani et al.
-2023, https://arxiv.org/abs/2302.05442, with RMSNorm as in Qwen3.
+2023, https://arxiv.org/abs/2302.05442, with RMSNorm as in Qwen3; windows: Beltagy et al. 2020,
+https://arxiv.org/abs/2004.05150, in turn with global layers as in ModernBERT; capped logits:
+Gemma team 2024, https://arxiv.org/abs/2408.00118, section 2.
 """
 
 from dataclasses import dataclass
@@ -11,9 +13,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from etude import plugin
-from etude.network import Context, Mixer, Parts, attend
+from etude.capability import Capability
+from etude.context import Context, attend
+from etude.network import Mixer, Parts
 from etude.schema import MixerConfig, require
-from etude.stack import BranchOut
+from etude.stack import BranchOut, QueryIn
 
 
 @dataclass
@@ -26,24 +30,35 @@ class AttentionConfig(MixerConfig):
     """Whether the output has a bias, as in GPT-2 and BERT."""
     head_dim: int | None = None
     """Width of a head; null = dim / n_heads."""
+    scaled: bool = True
+    """Whether logits are divided by sqrt(head_dim); in T5 they are not."""
     qk_norm: bool = False
     """Normalise each query and key over its head (RMSNorm), as in Qwen3."""
     qk_norm_eps: float = 1e-6
     """Added to the mean square of a query or key."""
+    softcap: float | None = None
+    """Bound c of the logits, which become c tanh(logit / c); null = none (Gemma 2: 50)."""
+    window: int | None = None
+    """A query sees the keys less than this many places away; null = all (Mistral: 4096)."""
+    global_every: int | None = None
+    """Of so many layers the first has no window, as in ModernBERT (3); null = all have it."""
 
     def __post_init__(self) -> None:
-        require(
-            self.head_dim is None or self.head_dim >= 1,
-            f"head_dim must be at least 1 or null, got {self.head_dim}",
-        )
         require(self.qk_norm_eps > 0, f"qk_norm_eps must be positive, got {self.qk_norm_eps}")
         require(
-            self.queries_per_kv >= 1,
-            f"queries_per_kv must be at least 1, got {self.queries_per_kv}",
+            self.softcap is None or self.softcap > 0,
+            f"softcap must be positive or null, got {self.softcap}",
+        )
+        for name in ("queries_per_kv", "head_dim", "window", "global_every"):
+            value = vars(self)[name]
+            require(value is None or value >= 1, f"{name} must be at least 1, got {value}")
+        require(
+            self.global_every is None or self.window is not None,
+            "global_every has no effect without window: every layer is global then",
         )
 
 
-@plugin(AttentionConfig)
+@plugin(AttentionConfig, provides=set(Capability))
 class Attention(Mixer):
     """out(softmax(q k' / sqrt(head_dim)) v), over what the context lets be seen."""
 
@@ -53,14 +68,13 @@ class Attention(Mixer):
             parts.n_heads % config.queries_per_kv == 0,
             f"queries_per_kv must divide n_heads, got {config.queries_per_kv} for {parts.n_heads}",
         )
-        self.layer = parts.layer
+        self.config = config
         self.head_dim = config.head_dim or parts.head_dim
-        q_dim = parts.n_heads * self.head_dim
-        kv_dim = q_dim // config.queries_per_kv
-        self.q = nn.Linear(parts.dim, q_dim, config.qkv_bias)
+        kv_dim = parts.n_heads * self.head_dim // config.queries_per_kv
+        self.q = QueryIn(parts.dim, parts.n_heads, self.head_dim, config.qkv_bias)
         self.k = nn.Linear(parts.dim, kv_dim, config.qkv_bias)
         self.v = nn.Linear(parts.dim, kv_dim, config.qkv_bias)
-        self.out = BranchOut(q_dim, parts.dim, config.out_bias)
+        self.out = BranchOut(parts.n_heads * self.head_dim, parts.dim, config.out_bias)
         if config.qk_norm:
             self.q_norm: nn.Module = nn.RMSNorm(self.head_dim, config.qk_norm_eps)
             self.k_norm: nn.Module = nn.RMSNorm(self.head_dim, config.qk_norm_eps)
@@ -70,20 +84,26 @@ class Attention(Mixer):
     def forward(
         self, x: Float[Tensor, "batch seq dim"], context: Context
     ) -> Float[Tensor, "batch seq dim"]:
-        q = context.position.rotate(self.q_norm(self._split(self.q(x))), context)
-        k, v = self._keys_values(x, context)
-        mixed = attend(q, k, v, context)  # batch heads seq head_dim
-        return self.out(mixed.transpose(1, 2).flatten(2))
+        seen = context if context.memory is not None else context.within(self._window(context))
+        q = seen.position.rotate(self.q_norm(self._split(self.q(x))), seen)
+        k, v = self._keys_values(x, seen)
+        scale = None if self.config.scaled else 1.0
+        mixed = attend(q, k, v, seen, scale=scale, softcap=self.config.softcap)
+        return self.out(mixed.transpose(1, 2).flatten(2))  # batch seq heads*head_dim
+
+    def _window(self, context: Context) -> int | None:
+        every = self.config.global_every
+        return None if every and context.layer % every == 0 else self.config.window
 
     def _keys_values(self, x: Tensor, context: Context) -> tuple[Tensor, Tensor]:
         if context.memory is not None:
             states = context.memory.states
             if context.cache is None:
                 return self._project(states)
-            return context.cache.cross(self.layer, lambda: self._project(states))
+            return context.cache.cross(context.layer, lambda: self._project(states))
         k, v = self._project(x)
         k = context.position.rotate(k, context)
-        return (k, v) if context.cache is None else context.cache.extend(self.layer, k, v)
+        return (k, v) if context.cache is None else context.cache.extend(context.layer, k, v)
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return self.k_norm(self._split(self.k(x))), self._split(self.v(x))

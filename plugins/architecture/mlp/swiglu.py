@@ -7,13 +7,11 @@ of 4, rounded up as LLaMA does (Touvron et al. 2023, https://arxiv.org/abs/2302.
 from dataclasses import dataclass
 
 import torch.nn.functional as F
-from jaxtyping import Float
-from torch import Tensor, nn
 
 from etude import plugin
 from etude.network import Parts
 from etude.schema import MlpConfig, require
-from etude.stack import BranchOut, hidden_size
+from etude.stack import GatedFeedForward, hidden_size
 
 
 @dataclass
@@ -35,15 +33,8 @@ class SwigluConfig(MlpConfig):
 
 
 @plugin(SwigluConfig)
-class Swiglu(nn.Module):
+def swiglu(config: SwigluConfig, parts: Parts) -> GatedFeedForward:
     """down(silu(gate(x)) * up(x))."""
-
-    def __init__(self, config: SwigluConfig, parts: Parts) -> None:
-        super().__init__()
-        hidden = config.hidden(parts.dim)
-        self.gate = nn.Linear(parts.dim, hidden, config.bias)
-        self.up = nn.Linear(parts.dim, hidden, config.bias)
-        self.down = BranchOut(hidden, parts.dim, config.bias)
-
-    def forward(self, x: Float[Tensor, "batch seq dim"]) -> Float[Tensor, "batch seq dim"]:
-        return self.down(F.silu(self.gate(x)) * self.up(x))
+    return GatedFeedForward(
+        parts.dim, config.hidden(parts.dim), bias=config.bias, activation=F.silu
+    )

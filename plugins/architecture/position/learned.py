@@ -9,7 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from etude import plugin
-from etude.network import Parts, Position
+from etude.context import Position
+from etude.network import Parts
 from etude.schema import PositionConfig, require
 
 
@@ -30,7 +31,7 @@ class Learned(Position):
     def __init__(self, config: LearnedConfig, parts: Parts) -> None:
         super().__init__()
         assert config.max_positions is not None
-        self.table = nn.Embedding(config.max_positions, parts.dim)
+        self.table = nn.Embedding(config.max_positions, parts.embedding_dim)
 
     def embed(
         self, x: Float[Tensor, "batch seq dim"], positions: Int[Tensor, "#batch seq"]

@@ -6,7 +6,8 @@ Kazemnejad et al. 2023, https://arxiv.org/abs/2305.19466. Without a causal mask 
 from dataclasses import dataclass
 
 from etude import plugin
-from etude.network import Parts, Position
+from etude.context import Position
+from etude.network import Parts
 from etude.schema import PositionConfig
 
 

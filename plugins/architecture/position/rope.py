@@ -11,7 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from etude import plugin
-from etude.network import Context, Parts, Position
+from etude.context import Context, Position
+from etude.network import Parts
 from etude.schema import PositionConfig, require
 
 

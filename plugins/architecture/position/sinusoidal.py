@@ -12,7 +12,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from etude import plugin
-from etude.network import Parts, Position
+from etude.context import Position
+from etude.network import Parts
 from etude.schema import PositionConfig, require
 
 
@@ -35,7 +36,10 @@ class Sinusoidal(Position):
 
     def __init__(self, config: SinusoidalConfig, parts: Parts) -> None:
         super().__init__()
-        require(parts.dim % 2 == 0, f"sinusoidal positions need an even dim, got {parts.dim}")
+        require(
+            parts.embedding_dim % 2 == 0,
+            f"sinusoidal positions need an even dim, got {parts.embedding_dim}",
+        )
         self.config = config
 
     def embed(

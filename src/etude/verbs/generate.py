@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from etude import composition
 from etude.capability import Capability
 from etude.command_line import prepare
+from etude.compatibility import provided
 from etude.config_file import built
 from etude.errors import ConfigError
 from etude.experiment import GenerationConfig
@@ -39,7 +40,7 @@ def main(arguments: list[str]) -> int:
     from etude.run_reader import read_model
 
     model = read_model(config.run)
-    provides = plugin_of(model.architecture).declaration.provides
+    provides = provided(model.architecture)
     if Capability.GENERATE in provides:
         _write(config, model, reads_source=Capability.SOURCE_TARGET in provides)
     elif Capability.BOTH_SIDES in provides:
@@ -67,6 +68,7 @@ def _write(config: GenerationConfig, model: "Model", *, reads_source: bool) -> N
         max_new_tokens=min(config.max_new_tokens, room),
         decoding=build(config.decoding),
         rngs=[rng(config.seed, SAMPLE, i) for i in range(config.n)],
+        whole=model.whole_prompt,
     )
     answers: list[list[int]] = [[] for _ in range(config.n)]
     shown = ""

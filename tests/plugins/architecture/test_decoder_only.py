@@ -12,16 +12,16 @@ from etude.registry import build
 
 def fresh(**values: Any) -> Any:  # the plugin's own class
     torch.manual_seed(0)
-    return build(tiny.stack(init_std=0.02, **values), tiny.VOCAB)
+    return build(tiny.stack(init=tiny.part("architecture/init", "scaled"), **values), tiny.VOCAB)
 
 
 @pytest.mark.parametrize("tie", [True, False])
 def test_a_tied_table_is_one_parameter_and_counts_once(tie: bool) -> None:
     made = fresh(tie=tie)
-    assert (made.head.weight is made.embedding.weight) == tie
+    assert (made.head.out.weight is made.embedding.weight) == tie
     named = [p.name for p in optimizer_parameters(made)]
     assert len(named) == len(set(named)) == len(list(made.parameters()))
-    assert ("head.weight" in named) != tie
+    assert ("head.out.weight" in named) != tie
 
 
 def test_an_untrained_network_knows_nothing() -> None:
@@ -67,7 +67,7 @@ def test_matrices_decay_and_nothing_else_is_one() -> None:
     kinds = {p.name: p.kind for p in optimizer_parameters(fresh(mixer=mixer, tie=False))}
     assert kinds["embedding.weight"] is ParameterKind.EMBEDDING
     assert kinds["stack.position.table.weight"] is ParameterKind.EMBEDDING
-    assert kinds["head.weight"] is ParameterKind.MATRIX
+    assert kinds["head.out.weight"] is ParameterKind.MATRIX
     for name, kind in kinds.items():
         if name.endswith("bias") or "norm" in name:
             assert kind is ParameterKind.VECTOR, name

@@ -2,15 +2,16 @@ import pytest
 import tiny
 import torch
 
-from etude.network import Inputs, KvCache
+from etude.context import KvCache
+from etude.inputs import Inputs
 from etude.registry import build
 
 
 def test_the_head_has_a_bias_even_where_its_table_is_tied() -> None:
-    made = build(tiny.stack("encoder_only"), tiny.VOCAB)
-    assert made.head.weight is made.embedding.weight
-    assert made.head.bias.shape == (tiny.VOCAB.size,)
-    assert not made.head.bias.any()
+    made = build(tiny.stack("encoder_only", head="transform"), tiny.VOCAB)
+    assert made.head.out.weight is made.embedding.weight
+    assert made.head.out.bias.shape == (tiny.VOCAB.size,)
+    assert not made.head.out.bias.any()
 
 
 def test_it_decodes_nothing_step_by_step() -> None:

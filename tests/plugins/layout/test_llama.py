@@ -65,7 +65,7 @@ def test_comes_back_as_it_went_out(family: str, seed: int, tmp_path: Path) -> No
 
 def test_ids_the_tokenizer_does_not_have_are_dropped(tmp_path: Path) -> None:
     hugging_face.saved(model("Llama", 3), tmp_path)
-    assert len(read_model(tmp_path).network().state_dict()["head.weight"]) == (
+    assert len(read_model(tmp_path).network().state_dict()["head.out.weight"]) == (
         tiny.BYTES.vocab.size
     )
 

@@ -92,7 +92,7 @@ def test_the_reference_neither_learns_nor_is_saved_and_follows_every_cast() -> N
 
 def test_a_reference_keeps_tied_tables_tied() -> None:
     held: Any = reference_of(tiny.network())._held[0]
-    assert held.head.weight is held.embedding.weight
+    assert held.head.out.weight is held.embedding.weight
 
 
 def test_only_the_completion_counts_and_shared_prompts_are_equal() -> None:

@@ -2,7 +2,8 @@ import tiny
 import torch
 from torch import Tensor, nn
 
-from etude.network import Block, BlockParts, Context, Mixer, Position
+from etude.context import Context, Position
+from etude.network import Block, BlockParts, Mixer
 from etude.registry import build
 
 
@@ -33,9 +34,12 @@ class Squared(nn.Module):
 
 
 def context(*, cross: bool) -> Context:
-    plain = Context(Position(), torch.arange(2)[None], causal=True)
+    places = torch.arange(2)[None]
+    plain = Context(Position(), places, places, causal=True)
     if cross:
-        plain.source = Context(Position(), torch.arange(2)[None], causal=False)
+        plain.source = Context(
+            Position(), torch.arange(2)[None], torch.arange(2)[None], causal=False
+        )
     return plain
 
 

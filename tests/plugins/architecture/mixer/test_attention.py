@@ -6,14 +6,17 @@ import tiny
 import torch
 from torch import Tensor
 
-from etude.network import Context, Parts, Position, attend
+from etude.context import Context, Position, attend
+from etude.network import Parts
 from etude.registry import build
 
 PARTS = Parts(16, 4)
 
 
 def context(seq: int, *, causal: bool, documents: Tensor | None = None) -> Context:
-    return Context(Position(), torch.arange(seq)[None], causal, documents, documents)
+    return Context(
+        Position(), torch.arange(seq)[None], torch.arange(seq)[None], causal, documents, documents
+    )
 
 
 def attention(queries_per_kv: int = 1, **values: Any) -> Any:  # the plugin's own class
@@ -96,13 +99,13 @@ def test_normalised_queries_and_keys_have_a_mean_square_of_one() -> None:
 
 def test_a_bias_by_distance_is_added_to_what_may_be_seen() -> None:
     class Nearer(Position):
-        def bias(self, context: Context) -> Tensor:
-            place = context.positions[0].double()
+        def bias(self, context: Context, dtype: torch.dtype) -> Tensor:
+            place = context.positions[0].to(dtype)
             return -(place[:, None] - place[None]).abs().expand(1, 4, -1, -1)
 
     q, k, v = (torch.randn(1, 4, 5, 4, dtype=torch.float64) for _ in range(3))
     given = context(5, causal=True)
     given.position = Nearer()
-    scores = q @ k.transpose(-1, -2) / 2 + Nearer().bias(given)
+    scores = q @ k.transpose(-1, -2) / 2 + Nearer().bias(given, q.dtype)
     scores = scores.masked_fill(~torch.ones(5, 5).tril().bool(), -math.inf)
     torch.testing.assert_close(attend(q, k, v, given), scores.softmax(-1) @ v)

@@ -1,17 +1,19 @@
 import tiny
 import torch
 
-from etude.network import Context, Inputs, Parts
+from etude.context import Context
+from etude.inputs import Inputs
+from etude.network import Parts
 from etude.registry import build
 
 
 def test_says_nothing() -> None:
     made = build(tiny.part("architecture/position", "none"), Parts(8, 2))
     x, q = torch.randn(1, 3, 8), torch.randn(1, 2, 3, 4)
-    context = Context(made, torch.arange(3)[None], causal=True)
+    context = Context(made, torch.arange(3)[None], torch.arange(3)[None], causal=True)
     assert made.embed(x, context.positions) is x
     assert made.rotate(q, context) is q
-    assert made.bias(context) is None
+    assert made.bias(context, x.dtype) is None
 
 
 @torch.no_grad()

@@ -3,7 +3,8 @@ import tiny
 import torch
 from torch import Tensor
 
-from etude.network import Context, Parts, Position
+from etude.context import Context, Position
+from etude.network import Parts
 from etude.registry import build
 
 
@@ -13,7 +14,9 @@ def rope(**values: float) -> Position:
 
 def turned(x: Tensor, *places: int, **values: float) -> Tensor:
     made = rope(**values)
-    return made.rotate(x, Context(made, torch.tensor([places]), causal=True))
+    return made.rotate(
+        x, Context(made, torch.tensor([places]), torch.tensor([places]), causal=True)
+    )
 
 
 def test_products_depend_on_places_through_their_difference_alone() -> None:

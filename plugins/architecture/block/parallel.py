@@ -1,0 +1,44 @@
+"""Parallel residual block: mixing and MLP read the same normalised input.
+
+Wang & Komatsuzaki 2021 (GPT-J), https://github.com/kingoflolz/mesh-transformer-jax; Chowdhery et
+al. 2022 (PaLM), https://arxiv.org/abs/2204.02311, section 2. A decoder that reads a source adds
+what it sees there to the same sum.
+"""
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from etude import plugin
+from etude.context import Context
+from etude.network import Block, BlockParts
+from etude.schema import BlockConfig
+
+
+@dataclass
+class ParallelConfig(BlockConfig):
+    """No knobs."""
+
+
+@plugin(ParallelConfig)
+class Parallel(Block):
+    """x + mixer(norm(x)) + mlp(norm(x)): one norm, and branches that need not wait."""
+
+    def __init__(self, config: ParallelConfig, parts: BlockParts) -> None:
+        super().__init__()
+        self.dropout = parts.dropout
+        self.norm = parts.norm()
+        self.mixer, self.mlp = parts.mixer, parts.mlp
+        if parts.cross is not None:
+            self.cross = parts.cross
+
+    def forward(
+        self, x: Float[Tensor, "batch seq dim"], context: Context
+    ) -> Float[Tensor, "batch seq dim"]:
+        normed = self.norm(x)
+        added = self.mixer(normed, context) + self.mlp(normed)
+        if context.source is not None:
+            added = added + self.cross(normed, context.source)
+        return x + F.dropout(added, self.dropout, self.training)

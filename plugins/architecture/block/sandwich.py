@@ -1,0 +1,48 @@
+"""Sandwich-norm residual block: each branch is normalised before and after.
+
+Ding et al. 2021 (CogView), https://arxiv.org/abs/2105.13290, section 2.4; Gemma 2 is built so
+(https://arxiv.org/abs/2408.00118), and Kim et al. 2025, https://arxiv.org/abs/2502.02732, study it
+as Peri-LN, which also normalises the embeddings: `architecture.norm_embedding=true`.
+"""
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from etude import plugin
+from etude.context import Context
+from etude.network import Block, BlockParts
+from etude.schema import BlockConfig
+
+
+@dataclass
+class SandwichConfig(BlockConfig):
+    """No knobs."""
+
+
+@plugin(SandwichConfig)
+class Sandwich(Block):
+    """x + out_norm(mixer(in_norm(x))), then the source if there is one, then the MLP alike."""
+
+    def __init__(self, config: SandwichConfig, parts: BlockParts) -> None:
+        super().__init__()
+        self.dropout = parts.dropout
+        self.mixer_norm, self.mixer, self.mixer_out_norm = parts.norm(), parts.mixer, parts.norm()
+        if parts.cross is not None:
+            self.cross_norm, self.cross = parts.norm(), parts.cross
+            self.cross_out_norm = parts.norm()
+        self.mlp_norm, self.mlp, self.mlp_out_norm = parts.norm(), parts.mlp, parts.norm()
+
+    def forward(
+        self, x: Float[Tensor, "batch seq dim"], context: Context
+    ) -> Float[Tensor, "batch seq dim"]:
+        x = x + self._drop(self.mixer_out_norm(self.mixer(self.mixer_norm(x), context)))
+        if context.source is not None:
+            read = self.cross(self.cross_norm(x), context.source)
+            x = x + self._drop(self.cross_out_norm(read))
+        return x + self._drop(self.mlp_out_norm(self.mlp(self.mlp_norm(x))))
+
+    def _drop(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.dropout, self.training)

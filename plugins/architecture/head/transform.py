@@ -1,0 +1,46 @@
+"""BERT's head: a dense layer, GELU and a norm before the scores, which have biases.
+
+Devlin et al. 2018, https://arxiv.org/abs/1810.04805, as in `modeling.py` (get_masked_lm_output);
+RoBERTa, ALBERT and ModernBERT have the same.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from etude import plugin
+from etude.network import Head, HeadParts
+from etude.schema import HeadConfig
+
+
+class Approximate(Enum):
+    """How GELU is computed."""
+
+    none = "none"
+    tanh = "tanh"
+
+
+@dataclass
+class TransformConfig(HeadConfig):
+    bias: bool = True
+    """Whether the dense layer has a bias (ModernBERT: no)."""
+    approximate: Approximate = Approximate.none
+    """How GELU is computed: exactly, or by tanh as in ALBERT."""
+
+
+@plugin(TransformConfig)
+class Transform(Head):
+    """out(norm(gelu(dense(states)))); the dense layer goes to the width of the token table."""
+
+    def __init__(self, config: TransformConfig, parts: HeadParts) -> None:
+        super().__init__()
+        self.approximate = config.approximate.value
+        self.dense = nn.Linear(parts.dim, parts.embedding_dim, config.bias)
+        self.norm = parts.norm()
+        self.out = nn.Linear(parts.embedding_dim, parts.n_vocab)
+
+    def forward(self, states: Float[Tensor, "... dim"]) -> Float[Tensor, "... vocab"]:
+        return self.out(self.norm(F.gelu(self.dense(states), approximate=self.approximate)))

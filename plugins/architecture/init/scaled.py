@@ -1,0 +1,31 @@
+"""Normal weights, smaller at the end of every residual branch the deeper the stack.
+
+Radford et al. 2019 (GPT-2), https://openai.com/index/better-language-models, section 2.3.
+"""
+
+import math
+from dataclasses import dataclass
+
+from torch import nn
+
+from etude import plugin
+from etude.schema import InitConfig, require
+from etude.stack import BranchOut, draw_normal
+
+
+@dataclass
+class ScaledConfig(InitConfig):
+    std: float = 0.02
+    """Standard deviation; the last map of a branch has it divided by sqrt(2 n_layers)."""
+
+    def __post_init__(self) -> None:
+        require(self.std > 0, f"std must be positive, got {self.std}")
+
+
+@plugin(ScaledConfig)
+def scaled(config: ScaledConfig, network: nn.Module, n_layers: int) -> None:
+    """Fills matrices and tables from N(0, std), branch ends from N(0, std / sqrt(2 n_layers))."""
+    draw_normal(
+        network,
+        lambda module: config.std / math.sqrt(2 * n_layers if isinstance(module, BranchOut) else 1),
+    )

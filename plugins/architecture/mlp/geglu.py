@@ -1,0 +1,53 @@
+"""GEGLU: one linear map gates another through a GELU.
+
+Shazeer 2020, https://arxiv.org/abs/2002.05202; T5 v1.1 and ModernBERT are built so.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from etude import plugin
+from etude.network import Parts
+from etude.schema import MlpConfig, require
+from etude.stack import GatedFeedForward, hidden_size
+
+
+class Approximate(Enum):
+    """How the Gaussian's distribution function is computed, in torch's words."""
+
+    none = "none"
+    tanh = "tanh"
+
+
+@dataclass
+class GegluConfig(MlpConfig):
+    ratio: float = 8 / 3
+    """Width of the hidden layer over the width of the network."""
+    multiple_of: int = 16
+    """The hidden width is rounded up to a multiple of this."""
+    bias: bool = False
+    """Whether the three maps have biases."""
+    approximate: Approximate = Approximate.none
+    """none is exact; tanh is the approximation of T5 v1.1."""
+
+    def __post_init__(self) -> None:
+        require(self.ratio > 0, f"ratio must be positive, got {self.ratio}")
+        require(self.multiple_of >= 1, f"multiple_of must be at least 1, got {self.multiple_of}")
+
+    def hidden(self, dim: int) -> int:
+        """Width of the hidden layer in a network of width `dim`."""
+        return hidden_size(dim, self.ratio, self.multiple_of)
+
+
+@plugin(GegluConfig)
+def geglu(config: GegluConfig, parts: Parts) -> GatedFeedForward:
+    """down(gelu(gate(x)) * up(x))."""
+
+    def activation(x: Tensor) -> Tensor:
+        return F.gelu(x, approximate=config.approximate.value)
+
+    hidden = config.hidden(parts.dim)
+    return GatedFeedForward(parts.dim, hidden, bias=config.bias, activation=activation)

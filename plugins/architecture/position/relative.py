@@ -1,0 +1,73 @@
+"""T5's relative positions: each head has a learned bias for a bucket of distances.
+
+Raffel et al. 2019, https://arxiv.org/abs/1910.10683, section 2.1, with the buckets of
+`mesh_tensorflow`: half of them exact, the rest logarithmic up to a longest distance, beyond which
+all are alike; where both sides are seen, half of the buckets are for each. One table for all
+layers of a stack; none for what a decoder sees of its source.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from etude import plugin
+from etude.context import Context, Position
+from etude.network import Parts
+from etude.schema import PositionConfig, require
+
+
+@dataclass
+class RelativeConfig(PositionConfig):
+    n_buckets: int = 32
+    """Rows of the table; even."""
+    max_distance: int = 128
+    """Distance, in tokens, from which on all keys share a bucket."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(
+            self.n_buckets >= 4 and self.n_buckets % 4 == 0,
+            f"n_buckets must be a multiple of 4, got {self.n_buckets}",
+        )
+        require(
+            self.max_distance > self.n_buckets // 2,
+            f"max_distance must be above n_buckets / 2 = {self.n_buckets // 2}, "
+            f"got {self.max_distance}",
+        )
+
+
+def bucket(
+    ahead: Int[Tensor, "..."], n_buckets: int, max_distance: int, *, causal: bool
+) -> Int[Tensor, "..."]:
+    """The bucket of each key that is `ahead` places after its query."""
+    side = torch.zeros_like(ahead)
+    if not causal:
+        n_buckets //= 2
+        side = n_buckets * (ahead > 0).long()
+    distance = (-ahead).clamp(min=0) if causal else ahead.abs()
+    exact = n_buckets // 2
+    growth = torch.log(distance.clamp(min=1).float() / exact) / math.log(max_distance / exact)
+    far = exact + (growth * (n_buckets - exact)).long()
+    return side + torch.where(distance < exact, distance, far.clamp(max=n_buckets - 1))
+
+
+@plugin(RelativeConfig)
+class Relative(Position):
+    """Adds table[bucket(key place - query place)], one number a head."""
+
+    def __init__(self, config: RelativeConfig, parts: Parts) -> None:
+        super().__init__()
+        self.config = config
+        self.table = nn.Embedding(config.n_buckets, parts.n_heads)
+
+    def bias(
+        self, context: Context, dtype: torch.dtype
+    ) -> Float[Tensor, "#batch heads queries keys"]:
+        ahead = context.key_positions[:, None, :] - context.positions[:, :, None]
+        places = bucket(
+            ahead, self.config.n_buckets, self.config.max_distance, causal=context.causal
+        )
+        return self.table(places).permute(0, 3, 1, 2).to(dtype)

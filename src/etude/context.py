@@ -1,0 +1,203 @@
+"""What a layer may know: who may look at whom, in words, and what was read before.
+
+Layers never see a dense mask. They see a `Context`, and `attend` turns it into the fastest kernel
+that says the same.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from etude.inputs import Inputs
+
+
+@dataclass
+class Memory:
+    """What an encoder made of a source, for the decoder to look at."""
+
+    states: Float[Tensor, "batch source dim"]
+    documents: Int[Tensor, "batch source"] | None
+
+
+class KvCache:
+    """Keys and values of the tokens read so far: one pair of tensors a layer, written in place."""
+
+    def __init__(self, max_len: int) -> None:
+        self.max_len = max_len
+        self.length = 0
+        self.memory: Memory | None = None
+        self.states: dict[int, Tensor] = {}
+        """What a mixer without keys and values remembers of a layer."""
+        self._documents: Int[Tensor, "batch keys"] | None = None
+        self._positions: Int[Tensor, "#batch keys"] | None = None
+        self._self: dict[int, tuple[Tensor, Tensor]] = {}
+        self._cross: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Writes this pass's keys and values of a layer; returns all of them so far."""
+        batch, heads, seq, head_dim = k.shape
+        if layer not in self._self:
+            room = (batch, heads, self.max_len, head_dim)
+            self._self[layer] = (k.new_empty(room), v.new_empty(room))
+        end = self.length + seq
+        keys, values = self._self[layer]
+        keys[:, :, self.length : end] = k
+        values[:, :, self.length : end] = v
+        return keys[:, :, :end], values[:, :, :end]
+
+    def cross(
+        self, layer: int, project: Callable[[], tuple[Tensor, Tensor]]
+    ) -> tuple[Tensor, Tensor]:
+        """Keys and values of the source: projected in the first pass, kept for the others."""
+        if layer not in self._cross:
+            self._cross[layer] = project()
+        return self._cross[layer]
+
+    def positions(self, inputs: Inputs) -> Int[Tensor, "#batch keys"]:
+        """Places of all tokens so far and of this pass's, which go on where each row stood."""
+        if self._positions is None:
+            return inputs.positions()
+        steps = torch.arange(inputs.tokens.shape[1], device=inputs.tokens.device) + 1
+        return torch.cat((self._positions, self._positions[:, -1:] + steps), dim=1)
+
+    def documents(self, inputs: Inputs) -> Int[Tensor, "batch keys"] | None:
+        """Documents of all keys so far and of this pass; None if nothing was ever padded."""
+        if self._documents is None and (self.length == 0 or inputs.documents is None):
+            return inputs.documents
+        new = inputs.documents if inputs.documents is not None else torch.ones_like(inputs.tokens)
+        old = self._documents
+        if old is None:
+            old = new.new_ones((new.shape[0], self.length))
+        return torch.cat((old, new), dim=1)
+
+    def advance(self, inputs: Inputs) -> None:
+        """Closes a pass: the next one goes on behind it."""
+        self._documents, self._positions = self.documents(inputs), self.positions(inputs)
+        self.length += inputs.tokens.shape[1]
+
+
+class Position(nn.Module):
+    """Tells order. Each kind implements one of three hooks; the others say nothing."""
+
+    def embed(
+        self, x: Float[Tensor, "batch seq dim"], positions: Int[Tensor, "#batch seq"]
+    ) -> Float[Tensor, "batch seq dim"]:
+        """Adds order to the embedded tokens."""
+        return x
+
+    def rotate(
+        self, x: Float[Tensor, "batch heads seq head_dim"], context: "Context"
+    ) -> Float[Tensor, "batch heads seq head_dim"]:
+        """Turns queries or keys by their positions."""
+        return x
+
+    def bias(
+        self, context: "Context", dtype: torch.dtype
+    ) -> Float[Tensor, "#batch heads queries keys"] | None:
+        """Adds to attention logits, by distance; of this dtype."""
+        return None
+
+
+@dataclass
+class Context:
+    """Who may look at whom, in one forward pass.
+
+    A key is visible if it belongs to the query's document and, when `causal`, does not come
+    after the query or belongs to the prefix; with a `window`, only if it is less than that many
+    places away. With `memory` set, keys and values are the source's instead of the queries'.
+    """
+
+    position: Position
+    positions: Int[Tensor, "#batch seq"]
+    key_positions: Int[Tensor, "#batch keys"]
+    causal: bool
+    documents: Int[Tensor, "batch seq"] | None = None
+    key_documents: Int[Tensor, "batch keys"] | None = None
+    prefix: Bool[Tensor, "batch seq"] | None = None
+    memory: Memory | None = None
+    cache: KvCache | None = None
+    source: "Context | None" = None
+    """How the same queries see the source, where there is one."""
+    window: int | None = None
+    layer: int = 0
+    """Which layer is looking; the stack counts."""
+    memos: dict[int | None, dict[str, Tensor | None]] = field(default_factory=dict)
+
+    def enter(self, layer: int) -> None:
+        """Says which layer comes next."""
+        self.layer = layer
+        if self.source is not None:
+            self.source.layer = layer
+
+    def within(self, window: int | None) -> "Context":
+        """The same, seen through a window."""
+        return self if window == self.window else replace(self, window=window)
+
+    def once(self, name: str, compute: Callable[[], Tensor | None]) -> Tensor | None:
+        """Returns `compute()`, computed by the first layer with this window that asks for it."""
+        memo = self.memos.setdefault(self.window, {})
+        if name not in memo:
+            memo[name] = compute()
+        return memo[name]
+
+    def visible(self, n_keys: int) -> Bool[Tensor, "#batch 1 seq keys"] | None:
+        """Which keys each query sees; None = all. Padding sees everything and nothing sees it."""
+        n_queries, device = self.positions.shape[1], self.positions.device
+        seen = None
+        if self.causal and n_queries > 1:
+            order = torch.ones(n_queries, n_keys, dtype=torch.bool, device=device)
+            seen = order.tril(n_keys - n_queries)[None, None]
+            if self.prefix is not None:
+                assert n_keys == n_queries, "a prefix is read in one pass"
+                seen = seen | self.prefix[:, None, None, :]
+        if self.window is not None:
+            apart = self.positions[:, None, :, None] - self.key_positions[:, None, None, :]
+            near = apart.abs() < self.window
+            seen = near if seen is None else seen & near
+        if self.key_documents is None:
+            return seen
+        keys = self.key_documents[:, None, None, :]
+        queries = keys.new_ones(()) if self.documents is None else self.documents[:, None, :, None]
+        same = keys == queries
+        return (same if seen is None else same & seen) | (queries == 0)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing but order decides what is seen."""
+        return self.key_documents is None and self.prefix is None and self.window is None
+
+
+def attend(
+    q: Float[Tensor, "batch heads queries head_dim"],
+    k: Float[Tensor, "batch kv_heads keys head_dim"],
+    v: Float[Tensor, "batch kv_heads keys head_dim"],
+    context: Context,
+    *,
+    scale: float | None = None,
+    softcap: float | None = None,
+) -> Float[Tensor, "batch heads queries head_dim"]:
+    """Attention over what `context` lets each query see.
+
+    Logits are `scale` q.k, 1 / sqrt(head_dim) by default; a `softcap` c makes them c tanh(. / c).
+    """
+    if k.shape[1] != q.shape[1]:
+        repeats = q.shape[1] // k.shape[1]
+        k, v = k.repeat_interleave(repeats, dim=1), v.repeat_interleave(repeats, dim=1)
+    bias = context.once("bias", lambda: context.position.bias(context, q.dtype))
+    square = context.causal and q.shape[2] == k.shape[2]
+    if square and softcap is None and bias is None and context.is_plain:
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale)
+    mask = context.once("visible", lambda: context.visible(k.shape[2]))
+    if softcap is None:
+        if bias is not None:
+            mask = bias if mask is None else bias.masked_fill(~mask, -torch.inf)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
+    logits = q @ k.mT * (q.shape[-1] ** -0.5 if scale is None else scale)
+    logits = softcap * torch.tanh(logits / softcap)
+    logits = logits if bias is None else logits + bias
+    logits = logits if mask is None else logits.masked_fill(~mask, -torch.inf)
+    return logits.softmax(dim=-1) @ v
