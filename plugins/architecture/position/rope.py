@@ -1,6 +1,8 @@
 """Rotary positions: queries and keys are turned by an angle that grows with their place.
 
 Su et al. 2021, https://arxiv.org/abs/2104.09864, equation 34.
+A base of its own in layers with a window: Warner et al. 2024 (ModernBERT),
+https://arxiv.org/abs/2412.13663, section 2.1.2.
 Deviation, as in LLaMA's Hugging Face form: the two halves of a head form the pairs, not neighbours.
 """
 
@@ -20,10 +22,16 @@ from etude.schema import PositionConfig, require
 class RopeConfig(PositionConfig):
     theta: float = 10_000.0
     """Base of the wavelengths; larger reaches further (LLaMA 3: 500,000)."""
+    local_theta: float | None = None
+    """The base in layers that see through a window; null = theta (ModernBERT: 10,000)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.theta > 1, f"theta must be above 1, got {self.theta}")
+        require(
+            self.local_theta is None or self.local_theta > 1,
+            f"local_theta must be above 1 or null, got {self.local_theta}",
+        )
 
 
 @plugin(RopeConfig)
@@ -36,7 +44,7 @@ class Rope(Position):
             parts.head_dim % 2 == 0,
             f"rope needs an even head width, got dim / n_heads = {parts.head_dim}",
         )
-        self.theta = config.theta
+        self.theta, self.local_theta = config.theta, config.local_theta or config.theta
 
     def rotate(
         self, x: Float[Tensor, "batch heads seq head_dim"], context: Context
@@ -51,5 +59,6 @@ class Rope(Position):
         """Cosines and sines, [2 batch 1 seq head_dim/2], computed in at least fp32."""
         wide = torch.promote_types(x.dtype, torch.float32)
         steps = torch.arange(0, x.shape[-1], 2, device=x.device, dtype=wide) / x.shape[-1]
-        angles = context.positions[:, None, :, None].to(wide) * self.theta**-steps
+        theta = self.theta if context.window is None else self.local_theta
+        angles = context.positions[:, None, :, None].to(wide) * theta**-steps
         return torch.stack((angles.cos(), angles.sin())).to(x.dtype)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import tiny
 import torch
@@ -36,6 +38,16 @@ def test_is_a_turn_of_each_pair_by_place_over_theta_to_its_frequency() -> None:
     wanted = pairs * torch.polar(torch.ones(4, dtype=torch.float64), angles)
     found = turned(x, 7, theta=100.0)
     torch.testing.assert_close(torch.complex(found[..., :4], found[..., 4:]), wanted)
+
+
+def test_layers_with_a_window_have_a_base_of_their_own() -> None:
+    made, places = rope(theta=160.0, local_theta=10.0), torch.arange(5)[None]
+    x = torch.randn(1, 2, 5, 8, dtype=torch.float64)
+    seen = Context(made, places, places, causal=False)
+    wide, near = (made.rotate(x, seen.within(window)) for window in (None, 3))
+    assert torch.equal(wide, rope(theta=160.0).rotate(x, replace(seen, memos={})))
+    assert torch.equal(near, rope(theta=10.0).rotate(x, replace(seen, memos={})))
+    assert not torch.equal(wide, near)
 
 
 def test_place_0_turns_nothing_and_no_turn_changes_a_length() -> None:
