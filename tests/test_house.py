@@ -401,7 +401,11 @@ def test_a_plugin_is_named_by_its_path_and_stands_in_a_group_of_the_schema() -> 
     groups = {*children(ExperimentConfig)}
     for kind in (ArchitectureConfig, *_bases(ArchitectureConfig)):
         groups |= {f"architecture/{name}" for name in children(kind)}
-    assert set(registry.groups()) <= groups | {"objective/corruption", "layout"}
+    assert set(registry.groups()) <= groups | {
+        "objective/corruption",
+        "objective/masking",
+        "layout",
+    }
     with pytest.raises(ConfigError):
         registry.find("objective/nothing")
 

@@ -25,10 +25,15 @@ OTHER: dict[str, Any] = {
 }  # fmt: skip
 """Another legal value by name, where doubling a number would not do."""
 OTHER["head_dim"] = 8
+OTHER.update({"p": 0.9, "max_words": 1})
 WITH: dict[str, dict[str, Any]] = {"qk_norm_eps": {"qk_norm": True}}
 """Keys that need another to be set before they say anything."""
 LIMITS = {"max_positions"}
 """Keys that only say what is refused; learned positions alone have a table of that size."""
+PART_OF = {"objective/corruption": "seq2seq", "objective/masking": "mlm"}
+"""Groups below the objectives, each with the objective that has it."""
+GENEROUS: dict[str, dict[str, Any]] = {"mlm": {"mask_ratio": 0.5}}
+"""Values of that objective with which a row of 16 tokens is enough for every key to matter."""
 BASE = {"encoder_only": "mlm", "encoder_decoder": "seq2seq", "decoder_only": "clm"}
 
 
@@ -60,13 +65,14 @@ def left(config: Any, folder: Path) -> str:
 
 
 def experiment(folder: Path, objective: str = "clm", **given: Any) -> Any:
-    config = tiny.experiment(objective, folder, trainer={"max_steps": 4})
+    own = GENEROUS.get(objective, {})
+    config = tiny.experiment(objective, folder, trainer={"max_steps": 4}, **own)
     return replace(config, **({"schedule": default("schedule/cosine", warmup_steps=1)} | given))
 
 
 def cases() -> list[tuple[str, str]]:
     groups = [f"architecture/{part}" for part in ("mixer", "mlp", "norm", "position")]
-    groups += ["architecture", "optimizer", "schedule", "objective/corruption"]
+    groups += ["architecture", "optimizer", "schedule", *PART_OF]
     return [
         (f"{group}/{name}", leaf)
         for group in groups
@@ -86,9 +92,16 @@ def with_plugin(address: str, plugin: Any, folder: Path) -> Any:
     if group.startswith("architecture/"):
         stack = tiny.stack(n_layers=1, **{group.rpartition("/")[2]: plugin})
         return experiment(folder, architecture=stack)
-    if group == "objective/corruption":
-        made = experiment(folder, "seq2seq")
-        return replace(made, objective=replace(made.objective, corruption=plugin))
+    if group in PART_OF:
+        made = experiment(folder, PART_OF[group])
+        words = folder / "words.txt"  # several in a row
+        words.write_text("\n".join(f"a {i} in. The {i % 7}! b c" for i in range(60)) + "\n")
+        slot = {group.rpartition("/")[2]: plugin}
+        return replace(
+            made,
+            data=replace(made.data, path=str(words)),
+            objective=replace(made.objective, **slot),
+        )
     return experiment(folder, **{group: plugin})
 
 

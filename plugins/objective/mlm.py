@@ -2,12 +2,15 @@
 
 Devlin et al. 2018 (BERT), https://arxiv.org/abs/1810.04805, section 3.1; masks drawn anew each
 time a text is seen: Liu et al. 2019 (RoBERTa), https://arxiv.org/abs/1907.11692.
-Choices where sources differ: max(1, round(ratio x text tokens)) are selected, without
-replacement, as BERT does, with no cap; special tokens are neither selected nor drawn.
+Which tokens are selected is a choice of its own: `objective/masking`.
+Choices where sources differ: the budget is max(1, round(ratio x text tokens)), a fixed count as
+in BERT, with no cap, where Hugging Face draws a coin for each token; special tokens do not count,
+and are neither selected nor drawn.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -17,18 +20,27 @@ from jaxtyping import Bool, Int
 from etude import plugin
 from etude.batches import TextBatch
 from etude.capability import Capability
-from etude.contracts import TokenRow, Vocab
+from etude.contracts import TokenRow
 from etude.functional import wide
 from etude.inputs import Inputs, Targets, pad_right
 from etude.loss import Loss
-from etude.objective import Objective
+from etude.network import Network
+from etude.objective import Objective, Tools
 from etude.records import Text
-from etude.schema import ObjectiveConfig, require
+from etude.registry import build
+from etude.schema import MaskingConfig, ObjectiveConfig, option, require
+from etude.tokenizer import Tokenizer
 from etude.window import SAMPLE, rng
+
+Masking: TypeAlias = Callable[
+    [Int[np.ndarray, " seq"], int, np.random.Generator], Int[np.ndarray, " seq"]
+]
+"""(tokens, budget, rng) -> by place, the number of the fate it shares, 0 where not selected."""
 
 
 @dataclass
 class MlmConfig(ObjectiveConfig):
+    masking: MaskingConfig = option("token")
     mask_ratio: float = 0.15
     """Share of the text's tokens to predict, in (0, 1). BERT 0.15, ModernBERT 0.3."""
     mask_share: float = 0.8
@@ -59,34 +71,38 @@ class MaskedExample:
 
 
 def mask(
-    tokens: Int[np.ndarray, " seq"], vocab: Vocab, config: MlmConfig, rng: np.random.Generator
+    tokens: Int[np.ndarray, " seq"],
+    tokenizer: Tokenizer,
+    select: Masking,
+    config: MlmConfig,
+    rng: np.random.Generator,
 ) -> tuple[Int[np.ndarray, " seq"], Bool[np.ndarray, " seq"]]:
     """Returns the damaged tokens, and which places are to be predicted."""
-    special = np.array(sorted(vocab.special))
-    candidates = np.flatnonzero(~np.isin(tokens, special))
-    selected = np.zeros(len(tokens), bool)
     given = tokens.copy()
-    if len(candidates) == 0:
-        return given, selected
-    n = max(1, round(config.mask_ratio * len(candidates)))
-    chosen = rng.choice(candidates, n, replace=False)
-    fate = rng.random(n)
+    n_text = len(tokens) - int(np.isin(tokens, list(tokenizer.vocab.special)).sum())
+    if n_text == 0:
+        return given, np.zeros(len(tokens), bool)
+    fates = select(tokens, max(1, round(config.mask_ratio * n_text)), rng)
+    chosen = np.argsort(fates, kind="stable")[(fates == 0).sum() :]
+    fate = rng.random(fates.max())[fates[chosen] - 1]
     random = (config.mask_share <= fate) & (fate < config.mask_share + config.random_share)
-    text_ids = np.setdiff1d(np.arange(vocab.size), special)
-    given[chosen[fate < config.mask_share]] = vocab.mask
-    given[chosen[random]] = rng.choice(text_ids, int(random.sum()))
-    selected[chosen] = True
-    return given, selected
+    given[chosen[fate < config.mask_share]] = tokenizer.vocab.mask
+    given[chosen[random]] = rng.choice(tokenizer.text_ids, int(random.sum()))
+    return given, fates > 0
 
 
 @plugin(MlmConfig, reads={Text}, needs={Capability.BOTH_SIDES}, lr=1e-3, data="python_docs")
 class Mlm(Objective[MlmConfig, TextBatch]):
     """Learns p(hidden token | all the others); the loss is a mean over selected tokens."""
 
+    def __init__(self, config: MlmConfig, network: Network, tools: Tools) -> None:
+        super().__init__(config, network, tools)
+        self.select: Masking = build(config.masking, tools.tokenizer)
+
     def example(self, record: TokenRow, rng: np.random.Generator) -> MaskedExample:
         tokens = record.tokens[: self.tools.seq_len]  # rows carry one more, for next-token targets
         documents = record.documents[: self.tools.seq_len]
-        given, selected = mask(tokens, self.tools.tokenizer.vocab, self.config, rng)
+        given, selected = mask(tokens, self.tools.tokenizer, self.select, self.config, rng)
         return MaskedExample(given, tokens, selected, documents, record.n_bytes)
 
     def collate(self, examples: Sequence[MaskedExample]) -> TextBatch:

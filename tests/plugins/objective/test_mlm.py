@@ -1,75 +1,108 @@
-from collections import Counter
-
 import numpy as np
 import pytest
 import tiny
 import torch
+from defaults import default
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from etude.contracts import TokenRow
 from etude.plugins.objective.mlm import MlmConfig, mask
+from etude.registry import build, options
 from etude.window import TRAIN, rng
 
-VOCAB = tiny.VOCAB
+VOCAB = tiny.BYTES.vocab
+SPECIAL = len(VOCAB.special)
+MASKINGS = options("objective/masking")
 
 
 def text(n: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(tiny.SPECIAL, VOCAB.size, n)
+    return np.random.default_rng(seed).integers(SPECIAL, VOCAB.size, n)
 
 
-@settings(max_examples=200, deadline=None)
+def config(ratio: float = 0.15, masking: str = "token", **values: float) -> MlmConfig:
+    chosen = default(f"objective/masking/{masking}")
+    return default("objective/mlm", masking=chosen, mask_ratio=ratio, **values)
+
+
+def masked(ids: np.ndarray, config: MlmConfig, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    select = build(config.masking, tiny.BYTES)
+    return mask(ids, tiny.BYTES, select, config, np.random.default_rng(seed))
+
+
+@pytest.mark.parametrize("masking", MASKINGS)
+@settings(max_examples=100, deadline=None)
 @given(
-    tokens=st.lists(st.integers(0, VOCAB.size - 1), min_size=1, max_size=60),
+    tokens=st.lists(st.integers(0, VOCAB.size - 1) | st.integers(0, SPECIAL - 1), max_size=60),
     ratio=st.floats(0.01, 0.99),
     seed=st.integers(0, 2**32),
 )
-def test_selects_a_fixed_count_of_text_and_leaves_all_else_as_it_was(
-    tokens: list[int], ratio: float, seed: int
+def test_selects_within_the_budget_and_leaves_all_else_as_it_was(
+    masking: str, tokens: list[int], ratio: float, seed: int
 ) -> None:
-    ids = np.array(tokens)
+    ids = np.array(tokens, np.int64)
     kept = ids.copy()
-    given_ids, selected = mask(ids, VOCAB, MlmConfig(ratio), np.random.default_rng(seed))
-    n_text = int((ids >= tiny.SPECIAL).sum())
-    assert selected.sum() == (max(1, round(ratio * n_text)) if n_text else 0)
-    assert not selected[ids < tiny.SPECIAL].any()
+    given_ids, selected = masked(ids, config(ratio, masking), seed)
+    n_text = int((ids >= SPECIAL).sum())
+    budget = max(1, round(ratio * n_text)) if n_text else 0
+    assert selected.sum() == budget if masking == "token" else selected.sum() <= budget
+    assert not selected[ids < SPECIAL].any()
     assert np.array_equal(given_ids[~selected], ids[~selected])
-    assert np.array_equal(np.where(selected, ids, given_ids), kept)  # both rebuild the source
+    assert np.array_equal(ids, kept)  # so ids where selected, given elsewhere, are the source
     drawn = given_ids[selected]
-    assert ((drawn == VOCAB.mask) | (drawn >= tiny.SPECIAL)).all()
+    assert ((drawn == VOCAB.mask) | (drawn >= SPECIAL)).all()
+    again = masked(ids, config(ratio, masking), seed)
+    assert np.array_equal(again, (given_ids, selected))
+
+
+@pytest.mark.parametrize("masking", MASKINGS)
+@pytest.mark.parametrize("n", [0, 1, 2, 3])
+def test_the_shortest_rows_and_those_without_text_are_fine(masking: str, n: int) -> None:
+    for ids in (np.arange(200, 200 + n), np.arange(n)):
+        given_ids, selected = masked(ids, config(0.5, masking))
+        assert (given_ids.shape, selected.shape) == ((n,), (n,))
 
 
 def test_of_the_selected_80_percent_are_masked_10_random_and_10_kept() -> None:
-    n = 40_000
-    ids = text(n)
-    given_ids, selected = mask(ids, VOCAB, MlmConfig(0.5), np.random.default_rng(0))
+    ids = text(40_000)
+    given_ids, selected = masked(ids, config(0.5))
     chosen, original = given_ids[selected], ids[selected]
-    n_text = VOCAB.size - tiny.SPECIAL
-    masked = (chosen == VOCAB.mask).sum()
-    kept = (chosen == original).sum()
-    other = len(chosen) - masked - kept
+    n_text = VOCAB.size - SPECIAL
+    is_mask, is_kept = chosen == VOCAB.mask, chosen == original
     wanted = np.array([0.8, 0.1 + 0.1 / n_text, 0.1 - 0.1 / n_text]) * len(chosen)
-    found = np.array([masked, kept, other])
+    found = np.array([is_mask.sum(), is_kept.sum(), (~is_mask & ~is_kept).sum()])
     assert ((found - wanted) ** 2 / wanted).sum() < 13.8  # chi-square, 2 degrees, p = 0.001
-    replaced = Counter(chosen[(chosen != VOCAB.mask) & (chosen != original)].tolist())
-    each = other / n_text
-    spread = sum((float(replaced[i]) - each) ** 2 / each for i in range(tiny.SPECIAL, VOCAB.size))
-    assert spread < 40.8  # chi-square, 17 degrees, p = 0.001
+    replaced = np.bincount(chosen[~is_mask & ~is_kept], minlength=VOCAB.size)
+    each = found[2] / n_text
+    assert ((replaced[SPECIAL:] - each) ** 2 / each).sum() < 330.5  # 255 degrees, p = 0.001
 
 
 def test_every_place_is_selected_as_often_as_any_other() -> None:
     ids = text(20)
-    drawn = [mask(ids, VOCAB, MlmConfig(0.2), np.random.default_rng(i))[1] for i in range(2000)]
+    drawn = [masked(ids, config(0.2), seed)[1] for seed in range(2000)]
     counts = np.sum(drawn, axis=0)
     assert ((counts - 400) ** 2 / (400 * 0.8)).sum() < 45.3  # about 20 degrees, p = 0.001
 
 
+def test_what_shares_a_fate_is_masked_replaced_or_kept_together() -> None:
+    ids = text(3000)
+
+    def by_three(tokens: np.ndarray, budget: int, draw: np.random.Generator) -> np.ndarray:
+        return np.where(np.arange(len(tokens)) % 5 < 3, np.arange(len(tokens)) // 5 + 1, 0)
+
+    given_ids, selected = mask(ids, tiny.BYTES, by_three, config(), np.random.default_rng(0))
+    assert selected.reshape(-1, 5).tolist() == [[True] * 3 + [False] * 2] * 600
+    spans = given_ids.reshape(-1, 5)[:, :3]
+    assert set((spans == VOCAB.mask).sum(1).tolist()) == {0, 3}
+    changed = (spans != ids.reshape(-1, 5)[:, :3])[(spans != VOCAB.mask).all(1)].sum(1)
+    assert abs((changed >= 2).sum() - 60) < 25  # of 600, a tenth: 3.4 standard deviations
+    assert abs((changed == 0).sum() - 60) < 25
+
+
 def test_shares_may_be_any() -> None:
     ids = text(100)
-    config = MlmConfig(0.3, mask_share=0.0, random_share=0.0)
-    assert np.array_equal(mask(ids, VOCAB, config, np.random.default_rng(0))[0], ids)
-    config = MlmConfig(0.3, mask_share=1.0, random_share=0.0)
-    given_ids, selected = mask(ids, VOCAB, config, np.random.default_rng(0))
+    assert np.array_equal(masked(ids, config(0.3, mask_share=0.0, random_share=0.0))[0], ids)
+    given_ids, selected = masked(ids, config(0.3, mask_share=1.0, random_share=0.0))
     assert (given_ids[selected] == VOCAB.mask).all()
 
 
@@ -81,12 +114,12 @@ def row(n: int, documents: list[int] | None = None) -> TokenRow:
 def test_a_mask_is_a_function_of_seed_epoch_and_sample_alone() -> None:
     made, sample = tiny.objective("mlm"), row(17)
 
-    def masked(*key: int) -> list[int]:
+    def given_of(*key: int) -> list[int]:
         return made.example(sample, rng(key[0], TRAIN, *key[1:])).given.tolist()
 
-    assert masked(0, 1, 2) == masked(0, 1, 2)
-    others = [masked(1, 1, 2), masked(0, 0, 2), masked(0, 1, 3)]
-    assert masked(0, 1, 2) not in others
+    assert given_of(0, 1, 2) == given_of(0, 1, 2)
+    others = [given_of(1, 1, 2), given_of(0, 0, 2), given_of(0, 1, 3)]
+    assert given_of(0, 1, 2) not in others
 
 
 def test_rows_are_cut_to_seq_len_and_padded_on_the_right() -> None:
@@ -141,4 +174,4 @@ def test_a_row_of_special_tokens_asks_for_nothing() -> None:
 )
 def test_shares_outside_their_range_are_refused(values: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        MlmConfig(**values)
+        default("objective/mlm", **values)
