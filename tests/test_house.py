@@ -261,15 +261,19 @@ def test_no_yaml_has_a_target_or_gives_a_key_the_place_of_a_group(file: Path) ->
     assert not {key.replace(".", "/") for key in keys} & set(registry.groups())
 
 
-@pytest.mark.parametrize("file", sorted(CONF.glob("architecture/*.yaml")), ids=relative)
+PRESETS = [*sorted(CONF.glob("architecture/*.yaml")), *sorted(CONF.glob("objective/*.yaml"))]
+
+
+@pytest.mark.parametrize("file", PRESETS, ids=relative)
 def test_no_preset_restates_a_default(file: Path) -> None:
     from etude.composition import compose
 
+    group = file.parent.name
     given = dict(leaves({k: v for k, v in content(file).items() if k != "defaults"}))
-    bare = compose("train", [f"architecture={file.stem}"]).config.architecture
+    bare = compose("train", [f"{group}={file.stem}"]).config[group]
     for key, value in given.items():
-        parent, _, name = f"architecture.{key}".rpartition(".")
-        node = bare if parent == "architecture" else OmegaConf.select(bare, parent[13:])
+        parent, _, name = key.rpartition(".")
+        node = OmegaConf.select(bare, parent) if parent else bare
         kind = OmegaConf.get_type(node)
         default = OmegaConf.structured(kind)[name]
         assert default != value, f"{key}: {value} is the default of {kind}"

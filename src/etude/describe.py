@@ -94,6 +94,13 @@ def stands_on(preset: Path) -> str | None:
     return next((item for item in defaults if isinstance(item, str) and item != "_self_"), None)
 
 
+def bottom(group: str, name: str) -> str:
+    """The plugin, by name, that an option of a group is or that a preset comes down to."""
+    file = presets(group).get(name)
+    below = file and stands_on(file)
+    return bottom(group, below) if below else name
+
+
 def heading(preset: Path) -> str:
     """The first line of the comment a YAML file opens with."""
     for line in preset.read_text(encoding="utf-8").splitlines():

@@ -1,8 +1,9 @@
 """Lets Hydra see plugins as config groups: files are listed unimported, the chosen one imported.
 
 Besides its plugins, a group has virtual options that no listing shows: `for_<objective>` holds
-what that objective declares for the group (the data or reward to use, the learning rate), and
-`_<name>` the bare fields of a plugin whose config chooses further plugins.
+what that objective declares for the group (the data or reward to use, the learning rate), be it
+chosen by name or by a preset, and `_<name>` the bare fields of a plugin whose config chooses
+further plugins.
 """
 
 from collections.abc import Generator
@@ -20,7 +21,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from etude import registry
-from etude.describe import Description, describe
+from etude.describe import Description, bottom, describe
 from etude.experiment import ExperimentConfig, GenerationConfig
 from etude.schema import children
 
@@ -68,7 +69,7 @@ class PluginSource(ConfigSource):
         if not group:
             return name in ROOTS
         if name.startswith(FOR):
-            group, name = "objective", name.removeprefix(FOR)
+            group, name = "objective", bottom("objective", name.removeprefix(FOR))
         return any(
             (root / group / f"{name.removeprefix('_')}.py").is_file() for root in registry.roots()
         )
@@ -141,7 +142,7 @@ def register() -> None:
 
 def _declared(group: str, objective: str) -> DictConfig:
     """What an objective declares for a group: an option of it, or the learning rate."""
-    declared = describe(f"objective/{objective}").declared
+    declared = describe(f"objective/{bottom('objective', objective)}").declared
     if group == "optimizer":
         lr = declared.get("lr")
         return OmegaConf.create({} if lr is None else {"optimizer": {"lr": lr}})

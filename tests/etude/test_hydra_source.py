@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 from toys import CHOICES
 
 from etude.composition import Composition, check_names, compose
+from etude.describe import bottom
 from etude.errors import ConfigError
 from etude.experiment import ExperimentConfig
 from etude.hydra_source import PluginSource, many_of_a_kind
@@ -46,6 +47,15 @@ def test_the_objective_decides_rate_data_and_reward_when_the_user_does_not() -> 
     assert OmegaConf.get_type(config, "data").__module__.endswith("toy_prompts")
     assert list(config.reward) == ["toy_length"]
     assert composed().config.reward == {}
+
+
+@pytest.mark.parametrize("preset", ["toy_gentle", "toy_gentler"])
+def test_a_preset_of_an_objective_declares_what_the_objective_does(preset: str) -> None:
+    config = composed(f"objective={preset}").config
+    assert config.objective == {"beta": 0.01}
+    assert config.optimizer.lr == 5e-7
+    assert OmegaConf.get_type(config, "data").__module__.endswith("toy_preferences")
+    assert bottom("objective", preset) == bottom("objective", "toy_prefer") == "toy_prefer"
 
 
 def test_a_recipe_that_chooses_the_objective_chooses_what_it_declares() -> None:

@@ -86,6 +86,10 @@ YAML = {
         "defaults:\n  - toy_stack\n  - override mlp: toy_swiglu\n  - _self_\n"
         "mlp:\n  ratio: 3.0\n"
     ),
+    "objective/toy_gentle": (
+        "# Gentle 1902: a weaker pull.\ndefaults:\n  - toy_prefer\n  - _self_\nbeta: 0.01\n"
+    ),
+    "objective/toy_gentler": "# A preset on a preset.\ndefaults:\n  - toy_gentle\n  - _self_\n",
     "experiment/toy_recipe": (
         "# @package _global_\n# Prefers the better one.\n"
         "defaults:\n  - override /objective: toy_prefer\n"
