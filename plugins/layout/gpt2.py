@@ -34,6 +34,7 @@ class Gpt2Layout(Layout):
     """decoder_only with prenorm, attention, gelu, layernorm, learned positions and biases."""
 
     model_types = ("gpt2",)
+    dropped = (".attn.bias", ".attn.masked_bias", "lm_head.weight")
 
     def __init__(self, config: Gpt2LayoutConfig) -> None:
         self.config = config
@@ -90,7 +91,7 @@ class Gpt2Layout(Layout):
             "dtype": "float32",
         }
 
-    def ties(self, config: Stacked) -> Iterator[Tie]:
+    def ties(self, config: Stacked, fields: Fields) -> Iterator[Tie]:
         yield Tie("transformer.wte.weight", ("embedding.weight",))
         yield Tie("transformer.wpe.weight", ("stack.position.table.weight",))
         for i in range(config.n_layers):

@@ -38,6 +38,7 @@ class LlamaLayout(Layout):
     """decoder_only with prenorm, attention, swiglu, rmsnorm and rope."""
 
     model_types = ("llama", "qwen2", "qwen3")
+    dropped = ("rotary_emb.inv_freq", "lm_head.weight")
 
     def __init__(self, config: LlamaLayoutConfig) -> None:
         self.config = config
@@ -110,7 +111,7 @@ class LlamaLayout(Layout):
             "dtype": "float32",
         }
 
-    def ties(self, config: Stacked) -> Iterator[Tie]:
+    def ties(self, config: Stacked, fields: Fields) -> Iterator[Tie]:
         mixer = config.mixer
         yield Tie("model.embed_tokens.weight", ("embedding.weight",))
         for i in range(config.n_layers):

@@ -23,11 +23,12 @@ from etude.errors import CheckpointError, ConfigError
 from etude.schema import ArchitectureConfig, PluginConfig, StackConfig, TokenizerConfig
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-HEAD = "lm_head.weight"
-TABLES = ("embed_tokens.weight", "wte.weight", HEAD)
-"""Their tensors with one row a token."""
-BUFFERS = (".attn.bias", ".attn.masked_bias", "rotary_emb.inv_freq")
-"""Their tensors that are constants."""
+TABLES = ("embedding.weight", "head.out.weight", "head.out.bias")
+"""Our tensors with one row a token."""
+OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
+"""What the first BERT models call the parts of a norm."""
+SHAPES_OR_TRAINING = {"dropout", "init", "ratio", "multiple_of", "max_positions", "head_dim"}
+"""Values that a format need not keep: tensors' shapes say them, or a trained model has no use."""
 Fields: TypeAlias = Mapping[str, Any]
 Stacked: TypeAlias = Any  # a StackConfig whose parts have the fields of other plugins' own classes
 
@@ -40,17 +41,26 @@ class Tie:
     ours: tuple[str, ...]
     transposed: bool = False
     """Whether theirs is [in, out], as GPT-2's are."""
+    also: tuple[str, ...] = ()
+    """Other names of the same tensor: one may stand for it, none is written."""
+    offset: int = 0
+    """Rows that theirs has before ours, as BART's positions."""
+    groups: int = 1
+    """How many times ours take turns in theirs: BLOOM's queries, keys and values once a head."""
 
     def to_ours(self, tensor: Tensor, sizes: Sequence[int]) -> list[Tensor]:
         """Cuts theirs into ours, `sizes` rows each."""
-        straight = tensor.t() if self.transposed else tensor
-        if len(sizes) == 1:
-            return [_fitted(straight, sizes[0]) if self.theirs.endswith(TABLES) else straight]
-        return list(straight.split(list(sizes)))
+        straight = (tensor.t() if self.transposed else tensor)[self.offset :]
+        if self.ours[0] in TABLES:
+            return [_fitted(straight, sizes[0])]
+        turns = straight.unflatten(0, (self.groups, -1)).split([n // self.groups for n in sizes], 1)
+        return [turn.flatten(0, 1) for turn in turns]
 
     def to_theirs(self, tensors: Sequence[Tensor]) -> Tensor:
         """Joins ours into theirs."""
-        joined = torch.cat(list(tensors))
+        turns = [tensor.unflatten(0, (self.groups, -1)) for tensor in tensors]
+        joined = torch.cat(turns, dim=1).flatten(0, 1)
+        joined = torch.cat((joined.new_zeros(self.offset, *joined.shape[1:]), joined))
         return (joined.t() if self.transposed else joined).contiguous()
 
 
@@ -58,6 +68,9 @@ class Layout(ABC):
     """The group `layout`: speaks for the families whose config.json names one of `model_types`."""
 
     model_types: tuple[str, ...]
+    dropped: tuple[str, ...] = ()
+    """How the names of their tensors begin or end that a model of ours does without: constants,
+    a head that is the token table, what was trained beside the scores of tokens."""
 
     @abstractmethod
     def read(self, fields: Fields) -> StackConfig:
@@ -72,8 +85,8 @@ class Layout(ABC):
         """Returns the config.json of an architecture, or None if no family has such a model."""
 
     @abstractmethod
-    def ties(self, config: Stacked) -> Iterable[Tie]:
-        """Every tensor of a model of this family."""
+    def ties(self, config: Stacked, fields: Fields) -> Iterable[Tie]:
+        """Every tensor of a model of this family, whose config.json has these `fields`."""
 
 
 def chosen(address: str, **values: Any) -> Any:  # the config class is the address's own
@@ -142,13 +155,29 @@ def layout_of(model_type: str) -> Layout:
 
 
 def fitting(config: ArchitectureConfig, vocab: Vocab) -> tuple[Layout, dict[str, Any]] | None:
-    """Returns the first layout that has such a model, with its config.json; None if none has."""
+    """Returns the first layout that has such a model, with its config.json; None if none has.
+
+    What is read of those fields must be what was written: a knob that a layout knows nothing of
+    cannot get lost.
+    """
     if isinstance(config, StackConfig):
         for layout in layouts():
             fields = layout.write(config, vocab)
-            if fields is not None:
+            if fields is not None and _same(layout.read(fields), config):
                 return layout, fields
     return None
+
+
+def _same(found: PluginConfig, wanted: PluginConfig) -> bool:
+    """Whether networks of two configs compute the same."""
+    if type(found) is not type(wanted):
+        return False
+    pairs = (
+        (vars(found)[name], value)
+        for name, value in vars(wanted).items()
+        if name not in SHAPES_OR_TRAINING
+    )
+    return all(_same(a, b) if isinstance(b, PluginConfig) else a == b for a, b in pairs)
 
 
 def read_tensors(folder: Path) -> dict[str, Tensor]:
@@ -161,14 +190,18 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for file in files:
         try:
-            found |= load_file(file)
+            found |= {_renamed(name): tensor for name, tensor in load_file(file).items()}
         except (SafetensorError, OSError) as error:
             raise CheckpointError(f"{file} cannot be read: {error}") from error
     return found
 
 
 def to_ours(
-    layout: Layout, config: StackConfig, theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor]
+    layout: Layout,
+    config: StackConfig,
+    fields: Fields,
+    theirs: Mapping[str, Tensor],
+    ours: Mapping[str, Tensor],
 ) -> dict[str, Tensor]:
     """Renames and cuts their tensors to the names and sizes of `ours`, a state_dict.
 
@@ -176,22 +209,24 @@ def to_ours(
     model lacks start as the mean of the others. Raises CheckpointError for a tensor that is
     missing, left over, or of another shape.
     """
-    left = dict(theirs)
+    left = set(theirs)
     found: dict[str, Tensor] = {}
-    for tie in layout.ties(config):
-        tensor = left.pop(tie.theirs, None)
-        if tensor is None:  # a model saved without its head lacks the prefix
-            tensor = left.pop(tie.theirs.partition(".")[2], None)
-        if tensor is None:
+    for tie in layout.ties(config, fields):
+        names = (tie.theirs, *tie.also)
+        names += tuple(name.partition(".")[2] for name in names)  # of a model saved without a head
+        present = [name for name in names if name in theirs]
+        if not present:
             raise CheckpointError(f"The model has no tensor {tie.theirs}.")
+        left -= set(present)
         rows = [ours[name].shape[0] for name in tie.ours]
-        for name, part in zip(tie.ours, tie.to_ours(tensor, rows), strict=True):
+        for name, part in zip(tie.ours, tie.to_ours(theirs[present[0]], rows), strict=True):
             found[name] = part
             if part.shape != ours[name].shape:
                 raise CheckpointError(
                     f"{tie.theirs} gives {tuple(part.shape)} for {name}, {tuple(ours[name].shape)}."
                 )
-    strangers = [name for name in left if not name.endswith(BUFFERS) and name != HEAD]
+    known = layout.dropped
+    strangers = [name for name in left if not name.endswith(known) and not name.startswith(known)]
     if strangers:
         raise CheckpointError(f"No block has a place for {', '.join(sorted(strangers)[:8])}.")
     if config.tie:
@@ -199,11 +234,21 @@ def to_ours(
     return found
 
 
-def to_theirs(layout: Layout, config: StackConfig, ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def to_theirs(
+    layout: Layout, config: StackConfig, fields: Fields, ours: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
     """Renames and joins a state_dict to a family's names."""
-    return {tie.theirs: tie.to_theirs([ours[n] for n in tie.ours]) for tie in layout.ties(config)}
+    ties = layout.ties(config, fields)
+    return {tie.theirs: tie.to_theirs([ours[name] for name in tie.ours]) for tie in ties}
+
+
+def _renamed(name: str) -> str:
+    for old, new in OLD_NAMES.items():
+        name = name.replace(old, new)
+    return name
 
 
 def _fitted(table: Tensor, rows: int) -> Tensor:
     missing = max(0, rows - table.shape[0])
-    return torch.cat((table[:rows], table.mean(dim=0, keepdim=True).expand(missing, -1)))
+    mean = table.mean(dim=0, keepdim=True)
+    return torch.cat((table[:rows], mean.expand(missing, *table.shape[1:])))

@@ -121,7 +121,7 @@ def write_model(
         tensors = {name: tensor.contiguous() for name, tensor in weights.items()}
         if found is not None and isinstance(config, StackConfig):
             family, fields = found
-            tensors = layout.to_theirs(family, config, weights)
+            tensors = layout.to_theirs(family, config, fields, weights)
             text = json.dumps(fields, indent=2) + "\n"
             (inside / layout.CONFIG).write_text(text, encoding="utf-8")
         alone = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
@@ -138,6 +138,6 @@ def _weights_of(
     if not layout.is_hugging_face(folder):
         return load_file(folder / layout.WEIGHTS)
     assert isinstance(architecture, StackConfig)
-    family = layout.layout_of(layout.read_fields(folder)["model_type"])
-    tensors = layout.read_tensors(folder)
-    return layout.to_ours(family, architecture, tensors, network.state_dict())
+    fields, tensors = layout.read_fields(folder), layout.read_tensors(folder)
+    family = layout.layout_of(fields["model_type"])
+    return layout.to_ours(family, architecture, fields, tensors, network.state_dict())
