@@ -39,6 +39,8 @@ class Parts:
     """Whether its stack reads from left to right."""
     table_dim: int | None = None
     """Width of the token table; null = dim."""
+    key_dim: int | None = None
+    """Width of the queries and keys of a head; null = dim / n_heads."""
 
     @property
     def embedding_dim(self) -> int:
@@ -47,8 +49,8 @@ class Parts:
 
     @property
     def head_dim(self) -> int:
-        """Width of one attention head."""
-        return self.dim // self.n_heads
+        """Width of the queries and keys of a head."""
+        return self.key_dim or self.dim // self.n_heads
 
 
 @dataclass(frozen=True)
@@ -101,13 +103,19 @@ class Head(nn.Module, ABC):
 class SideLoss(nn.Module, ABC):
     """A layer with something of its own to say about a step, beside its output."""
 
-    @abstractmethod
-    def take(self) -> Float[Tensor, ""] | None:
-        """Returns what it adds to the loss, summed over the tokens seen since the last call."""
+    real: Bool[Tensor, "batch seq"] | None = None
+    """Which tokens of this pass are not padding; None = all. The stack says so."""
 
     @abstractmethod
-    def step(self, over_ranks: Callable[[Tensor], Tensor]) -> dict[str, float]:
-        """Called once a step, before the weights move; returns what to log, by name."""
+    def take(self) -> Float[Tensor, ""] | None:
+        """Returns what it adds to the loss: a sum over the real tokens since the last call."""
+
+    @abstractmethod
+    def settle(self, over_ranks: Callable[[Tensor], Tensor]) -> dict[str, float]:
+        """Called once a step, after the gradients; returns what to log of the step, by name.
+
+        `over_ranks` sums a tensor over the data-parallel processes.
+        """
 
 
 class Network(nn.Module, ABC):

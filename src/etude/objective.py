@@ -7,7 +7,7 @@ changes the gradient.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -26,9 +26,9 @@ from etude.errors import DataError, NonFiniteError
 from etude.experiment import NonFinite
 from etude.generation import generate
 from etude.loss import Loss
-from etude.network import Network, shard
+from etude.network import Network, SideLoss, shard
 from etude.registry import plugin_of
-from etude.schema import ObjectiveConfig
+from etude.schema import ArchitectureConfig, ObjectiveConfig
 from etude.tokenizer import Tokenizer
 from etude.window import SAMPLE, TRAIN, EpochSource, MicroBatch, Ranks, WindowSource, rng
 
@@ -41,6 +41,8 @@ class Tools:
     """What an objective may use beside its config and its network."""
 
     tokenizer: Tokenizer
+    architecture: ArchitectureConfig
+    """What the network was built from."""
     seq_len: int
     seed: int
     confine: bool
@@ -62,6 +64,8 @@ class Tally:
     tokens: int = 0
     digest: str = ""
     sums: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
+    sides: dict[str, float] = field(default_factory=dict[str, float])
+    """What layers say of the step, by their names."""
 
     def add(self, loss: Loss, tokens: int) -> None:
         """Adds a micro-batch."""
@@ -141,7 +145,10 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
             self.tally = Tally(count, digest=micro.digest)
         loss = self.loss(micro.batch)
         self.tally.add(loss, n_tokens(micro.batch))
-        return loss.total * (self.trainer.world_size * micro.of / max(self.tally.count, 1.0))
+        total = loss.total
+        for _, side in self._sides():
+            total = total if (said := side.take()) is None else total + said
+        return total * (self.trainer.world_size * micro.of / max(self.tally.count, 1.0))
 
     def source(self, samples: Samples, window: int, seed: int, ranks: Ranks) -> WindowSource:
         """Where training windows come from: the samples, in shuffled order, epoch after epoch.
@@ -160,6 +167,10 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
                 "  The tokenizer may know none of the words, or data.seq_len be too short."
             )
         return EpochSource(samples, self.example, window, seed, ranks)
+
+    def _sides(self) -> Iterator[tuple[str, SideLoss]]:
+        modules = self.network.named_modules()
+        return ((name, module) for name, module in modules if isinstance(module, SideLoss))
 
     def over_ranks(self, value: Tensor) -> Tensor:
         """Sums a tensor over the data-parallel processes."""
@@ -193,6 +204,9 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
     ) -> None:
         """Measures the gradient, clips it, and keeps one that is not finite from the weights."""
         del gradient_clip_algorithm
+        for name, side in self._sides():
+            said = side.settle(self.over_ranks)
+            self.tally.sides |= {f"{name}/{key}": value for key, value in said.items()}
         self.lr = float(optimizer.param_groups[0]["lr"])
         parameters = [p for p in self.parameters() if p.grad is not None]
         norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])

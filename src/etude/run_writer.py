@@ -198,6 +198,7 @@ class RunWriter(pl.Callback):
         return {
             "step": step,
             **objective.report(tally.means(objective.over_ranks)),
+            **tally.sides,
             "grad_norm": objective.grad_norm,
             "lr": objective.lr,
             "tokens": self.tokens,

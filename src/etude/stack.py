@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from etude.context import Context, KvCache, Memory, Position
 from etude.contracts import Vocab
 from etude.inputs import Inputs
-from etude.network import BlockParts, Head, HeadParts, Network, Parts
+from etude.network import BlockParts, Head, HeadParts, Network, Parts, SideLoss
 from etude.registry import build
 from etude.schema import StackConfig
 
@@ -39,7 +39,7 @@ class FeedForward(nn.Module):
         self.activation = activation
         self.down = BranchOut(hidden, dim, bias)
 
-    def forward(self, x: Float[Tensor, "batch seq dim"]) -> Float[Tensor, "batch seq dim"]:
+    def forward(self, x: Float[Tensor, "... dim"]) -> Float[Tensor, "... dim"]:
         return self.down(self.activation(self.up(x)))
 
 
@@ -55,7 +55,7 @@ class GatedFeedForward(nn.Module):
         self.activation = activation
         self.down = BranchOut(hidden, dim, bias)
 
-    def forward(self, x: Float[Tensor, "batch seq dim"]) -> Float[Tensor, "batch seq dim"]:
+    def forward(self, x: Float[Tensor, "... dim"]) -> Float[Tensor, "... dim"]:
         return self.down(self.activation(self.gate(x)) * self.up(x))
 
 
@@ -73,7 +73,7 @@ class Stack(nn.Module):
         self.dropout = config.dropout
         self.n_layers = config.n_layers
         width, dim = config.table_dim, config.dim
-        parts = Parts(dim, config.n_heads, causal, width)
+        parts = Parts(dim, config.n_heads, causal, width, config.mixer.head_dim)
         self.scale = math.sqrt(width) if config.scale_embedding else 1.0
         self.position: Position = build(config.position, parts)
         self.segments = nn.Embedding(config.n_segments, width) if config.n_segments else None
@@ -87,6 +87,7 @@ class Stack(nn.Module):
             _block(config, parts, layer, reads_source)
             for layer in range(config.n_groups or config.n_layers)
         )
+        self._sides = tuple(m for m in self.blocks.modules() if isinstance(m, SideLoss))
         last = any(block.final_norm for block in self.blocks)
         self.norm: nn.Module = build(config.norm, parts) if last else nn.Identity()
 
@@ -99,6 +100,8 @@ class Stack(nn.Module):
     ) -> Float[Tensor, "batch seq dim"]:
         context = self.context(inputs, cache, memory)
         x = self.embed(x, inputs, context)
+        for side in self._sides:
+            side.real = None if inputs.documents is None else inputs.documents > 0
         for layer in range(self.n_layers):
             context.enter(layer)
             x = self.blocks[layer * len(self.blocks) // self.n_layers](x, context)

@@ -1,0 +1,149 @@
+"""A mixture of experts: each token is sent to a few of many gated MLPs; none is dropped.
+
+Shazeer et al. 2017, https://arxiv.org/abs/1701.06538, top-k of softmax as in Mixtral (Jiang et al.
+2024, https://arxiv.org/abs/2401.04088, section 2.1); shared experts: Dai et al. 2024
+(DeepSeekMoE), https://arxiv.org/abs/2401.06066; balance by a bias that moves once a step, from the
+counts of the whole window on all ranks: Wang et al. 2024, https://arxiv.org/abs/2408.15664,
+algorithm 1; router z-loss: Zoph et al. 2022 (ST-MoE), https://arxiv.org/abs/2202.08906, equation
+5; balancing loss: Fedus et al. 2021 (Switch), https://arxiv.org/abs/2101.03961, equation 4.
+Both losses are sums over tokens, divided by what the objective counts, like its own. The
+balancing loss is a batch statistic, the only one: how a window is cut changes it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from etude import plugin
+from etude.functional import wide
+from etude.network import Parts, SideLoss
+from etude.schema import MlpConfig, require
+from etude.stack import GatedFeedForward, hidden_size
+
+
+class Scoring(Enum):
+    """How a router's logits become the weights of experts."""
+
+    softmax = "softmax"
+    sigmoid = "sigmoid"
+
+
+@dataclass
+class MoeConfig(MlpConfig):
+    n_experts: int = 8
+    """Experts among which each token is sent."""
+    top_k: int = 2
+    """Experts a token is sent to."""
+    n_shared: int = 0
+    """Further experts, which see every token."""
+    ratio: float = 4 / 3
+    """Width of an expert's hidden layer over the width of the network."""
+    multiple_of: int = 16
+    """The hidden width is rounded up to a multiple of this."""
+    scoring: Scoring = Scoring.softmax
+    """Scores of experts: softmax as in Mixtral, sigmoid as in DeepSeek-V3."""
+    normalise: bool = True
+    """Whether the weights of the chosen experts sum to 1."""
+    bias_rate: float = 1e-3
+    """Step of the bias that sends more tokens to experts with few; 0 = none."""
+    z_loss: float = 0.0
+    """Weight of the squared log of the router's denominator, a token (ST-MoE: 1e-3)."""
+    balance_loss: float = 0.0
+    """Weight of the Switch loss, a batch statistic (Mixtral: 1e-3)."""
+
+    def __post_init__(self) -> None:
+        require(
+            1 <= self.top_k <= self.n_experts,
+            f"top_k must be in [1, n_experts={self.n_experts}], got {self.top_k}",
+        )
+        require(self.ratio > 0, f"ratio must be positive, got {self.ratio}")
+        require(self.multiple_of >= 1, f"multiple_of must be at least 1, got {self.multiple_of}")
+        for name in ("n_shared", "bias_rate", "z_loss", "balance_loss"):
+            require(vars(self)[name] >= 0, f"{name} must be 0 or more, got {vars(self)[name]}")
+
+    def hidden(self, dim: int) -> int:
+        """Width of an expert's hidden layer in a network of width `dim`."""
+        return hidden_size(dim, self.ratio, self.multiple_of)
+
+
+def route(
+    logits: Float[Tensor, "tokens experts"],
+    bias: Float[Tensor, " experts"] | None,
+    config: MoeConfig,
+) -> tuple[Int[Tensor, "tokens k"], Float[Tensor, "tokens k"]]:
+    """Returns the experts of each token and their weights; the bias chooses, but weighs nothing."""
+    scores = logits.softmax(-1) if config.scoring is Scoring.softmax else logits.sigmoid()
+    chosen = (scores if bias is None else scores + bias).topk(config.top_k).indices
+    weights = scores.gather(-1, chosen)
+    return chosen, weights / weights.sum(-1, keepdim=True) if config.normalise else weights
+
+
+@plugin(MoeConfig)
+class Moe(SideLoss):
+    """sum of weight x expert(x) over the chosen experts, plus every shared expert."""
+
+    selection_bias: Tensor | None
+
+    def __init__(self, config: MoeConfig, parts: Parts) -> None:
+        super().__init__()
+        self.config = config
+        hidden = config.hidden(parts.dim)
+
+        def experts(n: int) -> nn.ModuleList:
+            made = (
+                GatedFeedForward(parts.dim, hidden, bias=False, activation=F.silu) for _ in range(n)
+            )
+            return nn.ModuleList(made)
+
+        self.router = nn.Linear(parts.dim, config.n_experts, bias=False)
+        self.experts, self.shared = experts(config.n_experts), experts(config.n_shared)
+        start = torch.zeros(config.n_experts) if config.bias_rate else None
+        self.register_buffer("selection_bias", start)
+        self._loads = torch.zeros(config.n_experts, dtype=torch.int64)
+        self._said: Tensor | None = None
+
+    def forward(self, x: Float[Tensor, "batch seq dim"]) -> Float[Tensor, "batch seq dim"]:
+        flat = x.flatten(0, 1)  # tokens dim
+        logits = wide(self.router(flat))
+        chosen, weights = route(logits, self.selection_bias, self.config)
+        out = torch.zeros_like(flat)
+        for expert in self.shared:
+            out = out + expert(flat)
+        for i, expert in enumerate(self.experts):
+            token, place = (chosen == i).nonzero(as_tuple=True)
+            told = expert(flat[token]) * weights[token, place, None].to(flat.dtype)
+            out = out.index_add(0, token, told.to(out.dtype))
+        if self.training and torch.is_grad_enabled():
+            self._observe(logits, chosen)
+        return out.view_as(x)
+
+    def _observe(self, logits: Tensor, chosen: Tensor) -> None:
+        """Counts the experts' real tokens, and adds up the losses over them."""
+        if self.real is not None:
+            logits, chosen = logits[self.real.flatten()], chosen[self.real.flatten()]
+        load = torch.bincount(chosen.flatten(), minlength=self.config.n_experts)
+        self._loads = self._loads.to(load.device) + load
+        said = self.config.z_loss * logits.logsumexp(-1).square().sum()
+        if self.config.balance_loss:
+            share = load / max(chosen.numel(), 1)
+            probabilities = logits.softmax(-1).sum(0)
+            said = said + self.config.balance_loss * len(share) * (share * probabilities).sum()
+        self._said = said if self._said is None else self._said + said
+
+    def take(self) -> Float[Tensor, ""] | None:
+        said, self._said = self._said, None
+        return said if self.config.z_loss or self.config.balance_loss else None
+
+    def settle(self, over_ranks: Callable[[Tensor], Tensor]) -> dict[str, float]:
+        """Moves the bias by the counts of the step; loads are 1 where all experts are even."""
+        loads = over_ranks(self._loads).double()
+        self._loads = torch.zeros_like(self._loads)
+        if self.selection_bias is not None:
+            self.selection_bias += self.config.bias_rate * (loads.mean() - loads).sign()
+        even = (loads / loads.mean().clamp(min=1e-9)).tolist()
+        return {"max_load": max(even), "min_load": min(even)}
