@@ -44,12 +44,18 @@ def moved(before: Tensor, after: Tensor) -> list[bool]:
     return (before != after).any(-1).all(0).tolist()
 
 
+def still(chosen: tuple[str, dict[str, str]], before: Tensor, after: Tensor) -> None:
+    """Bit-identical; but an expert's matrix product has as many rows as it was sent tokens."""
+    tolerance = 1e-12 if chosen[1]["mlp"] == "moe" else 0.0
+    torch.testing.assert_close(after, before, rtol=0.0, atol=tolerance)
+
+
 @every(Capability.NEXT_TOKEN)
 @torch.no_grad()
 def test_next_token_a_token_moves_its_own_logits_and_later_ones_alone(chosen: Any) -> None:
     made, ids = network(chosen), tiny.tokens(2, 7)
     before, after = made(Inputs(ids)), made(Inputs(changed(ids, 4)))
-    assert torch.equal(before[:, :4], after[:, :4])
+    still(chosen, before[:, :4], after[:, :4])
     assert moved(before[:, 4:], after[:, 4:]) == [True] * 3
 
 
@@ -66,7 +72,7 @@ def test_source_target_sees_the_whole_source_and_the_target_behind_it(chosen: An
     made, ids, source = network(chosen), tiny.tokens(2, 7), tiny.tokens(2, 5, seed=1)
     before = made(Inputs(ids, source=Inputs(source)))
     after = made(Inputs(changed(ids, 4), source=Inputs(source)))
-    assert torch.equal(before[:, :4], after[:, :4])
+    still(chosen, before[:, :4], after[:, :4])
     assert moved(before[:, 4:], after[:, 4:]) == [True] * 3
     for place in range(5):
         after = made(Inputs(ids, source=Inputs(changed(source, place))))
