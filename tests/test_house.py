@@ -30,8 +30,8 @@ FLOORS: dict[int, str] = {
     1: "__init__ command_line compatibility completion composition config_file describe experiment "
     "hydra_source plugins refusal registry schema",
     2: "batches cache card checkpoint context contracts corpus functional generation hardware "
-    "inputs layout loss network objective on_policy ranks readers record_file run_reader stack "
-    "token_rows tokenizer trackers tree validation window",
+    "inputs layout loss masking network objective on_policy ranks readers record_file run_reader "
+    "stack token_rows tokenizer trackers tree validation window",
     3: "assemble best_model fit launch progress resume run_writer worker",
     4: "__main__ cli pages.batch pages.catalogue pages.plugin verbs.data verbs.generate "
     "verbs.inspect verbs.list verbs.show verbs.train",
@@ -71,6 +71,7 @@ TESTED_BY: dict[str, str] = {
     "plugins/architecture/test_parity.py": "layout",
     "plugins/architecture/test_laws.py": "capability context generation inputs network stack",
     "plugins/objective/test_dpo.py": "functional",
+    "plugins/objective/test_mlm.py": "masking",
     "plugins/objective/test_grpo.py": "on_policy",
     "plugins/data/test_python_docs.py": "stdlib_text",
     "etude/test_checkpoint.py": "whole_file",

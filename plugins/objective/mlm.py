@@ -8,9 +8,8 @@ in BERT, with no cap, where Hugging Face draws a coin for each token; special to
 and are neither selected nor drawn.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -24,39 +23,18 @@ from etude.contracts import TokenRow
 from etude.functional import wide
 from etude.inputs import Inputs, Targets, pad_right
 from etude.loss import Loss
+from etude.masking import MaskedConfig, Masking, mask
 from etude.network import Network
 from etude.objective import Objective, Tools
 from etude.records import Text
 from etude.registry import build
-from etude.schema import MaskingConfig, ObjectiveConfig, option, require
-from etude.tokenizer import Tokenizer
+from etude.schema import MaskingConfig, option
 from etude.window import SAMPLE, rng
-
-Masking: TypeAlias = Callable[
-    [Int[np.ndarray, " seq"], int, np.random.Generator], Int[np.ndarray, " seq"]
-]
-"""(tokens, budget, rng) -> by place, the number of the fate it shares, 0 where not selected."""
 
 
 @dataclass
-class MlmConfig(ObjectiveConfig):
+class MlmConfig(MaskedConfig):
     masking: MaskingConfig = option("token")
-    mask_ratio: float = 0.15
-    """Share of the text's tokens to predict, in (0, 1). BERT 0.15, ModernBERT 0.3."""
-    mask_share: float = 0.8
-    """Of those, the share replaced by the mask token."""
-    random_share: float = 0.1
-    """Of those, the share replaced by a random token; the rest stay as they are."""
-
-    def __post_init__(self) -> None:
-        require(0 < self.mask_ratio < 1, f"mask_ratio must be in (0, 1), got {self.mask_ratio}")
-        require(
-            self.mask_share >= 0
-            and self.random_share >= 0
-            and self.mask_share + self.random_share <= 1,
-            "mask_share and random_share must be 0 or more and at most 1 together, got "
-            f"{self.mask_share} and {self.random_share}",
-        )
 
 
 @dataclass
@@ -68,27 +46,6 @@ class MaskedExample:
     selected: Bool[np.ndarray, " seq"]
     documents: Int[np.ndarray, " seq"]
     n_bytes: float
-
-
-def mask(
-    tokens: Int[np.ndarray, " seq"],
-    tokenizer: Tokenizer,
-    select: Masking,
-    config: MlmConfig,
-    rng: np.random.Generator,
-) -> tuple[Int[np.ndarray, " seq"], Bool[np.ndarray, " seq"]]:
-    """Returns the damaged tokens, and which places are to be predicted."""
-    given = tokens.copy()
-    n_text = len(tokens) - int(np.isin(tokens, list(tokenizer.vocab.special)).sum())
-    if n_text == 0:
-        return given, np.zeros(len(tokens), bool)
-    fates = select(tokens, max(1, round(config.mask_ratio * n_text)), rng)
-    chosen = np.argsort(fates, kind="stable")[(fates == 0).sum() :]
-    fate = rng.random(fates.max())[fates[chosen] - 1]
-    random = (config.mask_share <= fate) & (fate < config.mask_share + config.random_share)
-    given[chosen[fate < config.mask_share]] = tokenizer.vocab.mask
-    given[chosen[random]] = rng.choice(tokenizer.text_ids, int(random.sum()))
-    return given, fates > 0
 
 
 @plugin(MlmConfig, reads={Text}, needs={Capability.BOTH_SIDES}, lr=1e-3, data="python_docs")
