@@ -155,6 +155,7 @@ def inputs(made: Network, ids: Tensor, source: Tensor | None = None) -> Inputs:
 def tools(tokenizer: Tokenizer = BYTES, **values: Any) -> Tools:
     """What an objective is given beside its config and network."""
     given: dict[str, Any] = {
+        "architecture": stack(),
         "seq_len": 16,
         "seed": 0,
         "confine": False,

@@ -70,6 +70,7 @@ def assemble(config: ExperimentConfig, corpus: Corpus, ranks: Ranks) -> Assemble
 
     tools = Tools(
         tokenizer=corpus.tokenizer,
+        architecture=config.architecture,
         seq_len=config.data.seq_len,
         seed=config.seed,
         confine=isinstance(config.data, TextDataConfig) and config.data.confine,

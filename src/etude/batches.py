@@ -1,14 +1,15 @@
 """From records and token rows to tensors: what `loss` sees, one kind of batch a kind of data."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from etude.contracts import TokenRow
+from etude.contracts import TokenRow, Vocab
 from etude.inputs import Inputs, Targets, pad_right
 from etude.network import Network
 from etude.records import Preference
@@ -56,6 +57,13 @@ def next_token_batch(rows: Sequence[TokenRow], pad: int, *, confine: bool) -> Te
     inputs = Inputs(stacked.tokens[:, :-1], seen)
     n_bytes = torch.tensor(sum(row.n_bytes for row in rows), dtype=torch.float64)
     return TextBatch(Targets(inputs, stacked.tokens[:, 1:], where), n_bytes)
+
+
+def texts(row: TokenRow, vocab: Vocab) -> Iterator[tuple[Int[np.ndarray, " seq"], bool]]:
+    """Yields the text of each document of a row, special tokens aside, and whether it ends here."""
+    for document in np.unique(row.documents):
+        tokens = row.tokens[row.documents == document]
+        yield tokens[~np.isin(tokens, list(vocab.special))], tokens[-1] == vocab.eos
 
 
 def completion_ids(

@@ -1,0 +1,114 @@
+"""Prefix language modelling: read the start of a text whole, write the rest of it.
+
+Raffel et al. 2019 (T5), https://arxiv.org/abs/1910.10683, sections 3.2.1 and 3.3.1; Dong et al.
+2019 (UniLM), https://arxiv.org/abs/1905.03197, section 2.3. A network with an encoder reads the
+prefix as its source; in any other the tokens of the prefix see one another.
+Each text is cut at a point drawn uniformly, anew each time it is seen; the prefix may be empty,
+the rest has at least one token. Each document of a packed row is a text of its own. eos is asked
+for where a document ends, and not where its row does, where T5 ends every target with it.
+Bits a byte are those of the rest alone: they lie below what `clm` pays for whole texts.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from etude import plugin
+from etude.batches import Ids, TextBatch, texts
+from etude.capability import Capability
+from etude.compatibility import provided
+from etude.contracts import TokenRow
+from etude.functional import token_log_prob
+from etude.loss import Loss
+from etude.network import Network
+from etude.objective import Objective, Tools
+from etude.records import Text
+from etude.schema import ObjectiveConfig, require
+
+
+@dataclass
+class PrefixLmConfig(ObjectiveConfig):
+    """No knobs."""
+
+
+@dataclass(frozen=True)
+class PrefixExample:
+    """The texts of a row, each as a prefix and what comes after it."""
+
+    pairs: list[tuple[Ids, Ids]]
+    n_bytes: float
+    """UTF-8 bytes of all that is to be predicted."""
+
+
+def cut(text: Ids, rng: np.random.Generator) -> tuple[Ids, Ids]:
+    """Cuts a text in two, with at least one token in the second part, where it has any."""
+    place = int(rng.integers(max(1, len(text))))
+    return text[:place], text[place:]
+
+
+@plugin(
+    PrefixLmConfig,
+    reads={Text},
+    needs={Capability.PREFIX},
+    lr=1e-3,
+    data="python_docs",
+    whole_prompt=True,
+)
+class PrefixLm(Objective[PrefixLmConfig, TextBatch]):
+    """Learns p(rest | prefix); the loss is a mean over the tokens of the rest."""
+
+    def __init__(self, config: PrefixLmConfig, network: Network, tools: Tools) -> None:
+        super().__init__(config, network, tools)
+        require(not tools.confine, "data.confine has no effect: each document is read alone")
+        self.reads_source = Capability.SOURCE_TARGET in provided(tools.architecture)
+
+    def example(self, record: TokenRow, rng: np.random.Generator) -> PrefixExample:
+        vocab, n_bytes = self.tools.tokenizer.vocab, 0
+        pairs: list[tuple[Ids, Ids]] = []
+        for text, ended in texts(record, vocab):
+            if len(text) > 0:
+                before, after = cut(text[: self.tools.seq_len].tolist(), rng)
+                n_bytes += sum(len(self.tools.tokenizer.token_bytes[i]) for i in after)
+                whole = ended and len(text) < self.tools.seq_len
+                pairs.append((self.prompt(before), [*after, vocab.eos] if whole else after))
+        return PrefixExample(pairs, float(n_bytes))
+
+    def prompt(self, text: Ids) -> Ids:
+        """A prefix as the network reads it, which is how `etude generate` gives it a prompt."""
+        vocab = self.tools.tokenizer.vocab
+        return [*text, vocab.eos] if self.reads_source else [vocab.bos, *text]
+
+    def collate(self, examples: Sequence[PrefixExample]) -> TextBatch:
+        pairs = [pair for example in examples for pair in example.pairs]
+        blank = (self.prompt([]), [self.tools.tokenizer.vocab.eos])
+        targets = self.network.answer(pairs or [blank], whole=True)
+        targets.where &= bool(pairs)
+        n_bytes = torch.tensor(sum(e.n_bytes for e in examples), dtype=torch.float64)
+        return TextBatch(targets, n_bytes)
+
+    def count(self, batch: TextBatch) -> float:
+        return float(batch.targets.where.sum())
+
+    def loss(self, batch: TextBatch) -> Loss:
+        nll = -token_log_prob(self.network, batch.targets).sum()
+        return Loss(nll, {"bytes": batch.n_bytes})
+
+    def report(self, means: Mapping[str, float]) -> dict[str, float]:
+        nll, n_bytes = means["loss"], means["bytes"]
+        return {
+            "loss": nll,
+            "perplexity": math.exp(min(nll, 700.0)),
+            "bits_per_byte": nll / math.log(2) / n_bytes if n_bytes else math.nan,
+        }
+
+    def show(self, records: Sequence[TokenRow]) -> list[str]:
+        room = self.tools.seq_len  # the network may have no positions beyond it
+        found = [next(texts(record, self.tools.tokenizer.vocab))[0] for record in records]
+        starts = [text[: min(32, room // 2 - 1)].tolist() for text in found]
+        prompts = [self.prompt(start) for start in starts]
+        written = self.continuations(prompts, min(96, room - room // 2))
+        decode = self.tools.tokenizer.decode
+        return [f"{decode(s)} [...] {w}" for s, w in zip(starts, written, strict=True)]
