@@ -13,6 +13,8 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from etude import layout
+from etude.composition import compose
+from etude.config_file import typed
 from etude.generation import Greedy, generate
 from etude.inputs import Inputs
 from etude.network import Network
@@ -44,6 +46,13 @@ def shapes(n: int) -> Any:
     return pytest.mark.parametrize("seed", [pytest.param(i, marks=m) for i, m in enumerate(marks)])
 
 
+def preset(name: str) -> StackConfig:
+    """The architecture of a preset, as a user gets it."""
+    config = typed(compose("train", [f"architecture={name}"]).config).architecture
+    assert isinstance(config, StackConfig)
+    return config
+
+
 def saved(theirs: Any, folder: Path) -> Any:  # transformers' models are dynamically typed
     """Saves a model, no weight at its first value, with a byte tokenizer beside it."""
     generator = torch.Generator().manual_seed(1)
@@ -66,7 +75,7 @@ def assert_same(model: Model, theirs: Any, tolerance: float) -> None:
     found = ours(Inputs(ids, real.long()))
     torch.testing.assert_close(found[real], wanted[real], rtol=0, atol=tolerance)
     losses = [_loss(logits, ids, real) for logits in (found, wanted)]
-    torch.testing.assert_close(*losses, rtol=0, atol=tolerance)
+    torch.testing.assert_close(*losses, rtol=0, atol=min(tolerance, 1e-6))
     for loss in losses:
         loss.backward()
     _assert_same_gradients(model, ours, theirs)
@@ -96,6 +105,34 @@ def assert_same_filling(model: Model, theirs: Any, tolerance: float) -> None:
     _assert_same_gradients(model, ours, theirs)
 
 
+def assert_same_transduction(model: Model, theirs: Any, tolerance: float) -> None:
+    """Of an encoder-decoder: the same, with sources and targets padded, targets shifted by each."""
+    vocab = model.tokenizer.vocab
+    ours = model.network().to(next(theirs.parameters()).dtype).eval()
+    source, target = tiny.tokens(3, 9, vocab=vocab), tiny.tokens(3, 7, vocab=vocab, seed=1)
+    seen = torch.arange(9)[None] < torch.tensor([9, 6, 3])[:, None]
+    due = torch.arange(7)[None] < torch.tensor([4, 7, 2])[:, None]
+    pairs = [
+        (a[x].tolist(), b[y].tolist()) for a, x, b, y in zip(source, seen, target, due, strict=True)
+    ]
+    targets = ours.answer(pairs)
+    found = ours(targets.inputs)
+    wanted = theirs(
+        input_ids=source.masked_fill(~seen, vocab.pad),
+        attention_mask=seen.long(),
+        decoder_attention_mask=due.long(),
+        labels=target.masked_fill(~due, -100),
+    )
+    assert torch.equal(targets.where, due)
+    torch.testing.assert_close(found[due], wanted.logits[due], rtol=0, atol=tolerance)
+    loss = F.cross_entropy(found[targets.where], targets.ids[targets.where])
+    torch.testing.assert_close(loss, wanted.loss, rtol=0, atol=min(tolerance, 1e-6))
+    loss.backward()
+    wanted.loss.backward()
+    _assert_same_gradients(model, ours, theirs)
+    _assert_same_greedy(ours, theirs, pairs[1][0])
+
+
 def assert_round_trip(model: Model, folder: Path, auto: Any = AutoModelForCausalLM) -> None:
     """Written and read by transformers' Auto classes: equal logits, ids, roles; and read by us."""
     ours = model.network().eval()
@@ -108,7 +145,9 @@ def assert_round_trip(model: Model, folder: Path, auto: Any = AutoModelForCausal
     assert tokenizer(text)["input_ids"] == model.tokenizer.encode(text).tolist()
     assert tokenizer.eos_token_id == model.tokenizer.vocab.eos
     ids = tiny.tokens(2, 7, vocab=model.tokenizer.vocab)
-    torch.testing.assert_close(theirs(ids).logits, ours(Inputs(ids)), rtol=0, atol=1e-5)
+    extra = {"decoder_input_ids": ids} if theirs.config.is_encoder_decoder else {}
+    found = ours(Inputs(ids, source=Inputs(ids) if extra else None))
+    torch.testing.assert_close(theirs(ids, **extra).logits, found, rtol=0, atol=1e-5)
     again = read_model(folder / "model")
     assert again.architecture == model.architecture
     for name, tensor in again.network().state_dict().items():
@@ -144,4 +183,5 @@ def _assert_same_greedy(ours: Network, theirs: Any, prompt: list[int]) -> None:
         eos_token_id=ours.vocab.eos,
         pad_token_id=ours.vocab.pad,
     )
-    assert written == answer[0, len(prompt) :].tolist()
+    given = 1 if theirs.config.is_encoder_decoder else len(prompt)
+    assert written == answer[0, given:].tolist()

@@ -27,6 +27,8 @@ TABLES = ("embedding.weight", "head.out.weight", "head.out.bias")
 """Our tensors with one row a token."""
 OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
 """What the first BERT models call the parts of a norm."""
+ZEROS = ("final_logits_bias",)
+"""How the names of their tensors end that change nothing while they are zeros."""
 SHAPES_OR_TRAINING = {"dropout", "init", "ratio", "multiple_of", "max_positions", "head_dim"}
 """Values that a format need not keep: tensors' shapes say them, or a trained model has no use."""
 Fields: TypeAlias = Mapping[str, Any]
@@ -225,6 +227,7 @@ def to_ours(
                 raise CheckpointError(
                     f"{tie.theirs} gives {tuple(part.shape)} for {name}, {tuple(ours[name].shape)}."
                 )
+    left -= {name for name in left if name.endswith(ZEROS) and not theirs[name].any()}
     known = layout.dropped
     strangers = [name for name in left if not name.endswith(known) and not name.startswith(known)]
     if strangers:

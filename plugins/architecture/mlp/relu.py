@@ -23,9 +23,13 @@ class ReluConfig(MlpConfig):
     def __post_init__(self) -> None:
         require(self.ratio > 0, f"ratio must be positive, got {self.ratio}")
 
+    def hidden(self, dim: int) -> int:
+        """Width of the hidden layer in a network of width `dim`."""
+        return hidden_size(dim, self.ratio)
+
 
 @plugin(ReluConfig)
 def relu(config: ReluConfig, parts: Parts) -> FeedForward:
     """down(relu(up(x)))."""
-    hidden = hidden_size(parts.dim, config.ratio)
+    hidden = config.hidden(parts.dim)
     return FeedForward(parts.dim, hidden, bias=config.bias, activation=nn.ReLU())

@@ -1,0 +1,131 @@
+"""BART.
+
+Lewis et al. 2019, https://arxiv.org/abs/1910.13461. The names are those of transformers'
+`models/bart`. Its tables of positions begin with two rows that nothing reads.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from etude import plugin
+from etude.contracts import Vocab
+from etude.layout import Fields, Layout, Stacked, Tie, chosen, is_made_of, refuse_others
+from etude.schema import LayoutConfig, StackConfig, TokenizerConfig
+
+ONLY = {
+    "activation_function": "gelu",
+    "tie_word_embeddings": True,
+    "normalize_before": False,
+    "normalize_embedding": True,
+    "add_final_layer_norm": False,
+    "static_position_embeddings": False,
+    "extra_pos_embeddings": 2,
+}
+OFFSET = 2
+"""Rows before those of the positions."""
+MIXERS = {"self_attn": "mixer", "encoder_attn": "cross"}
+ATTENTION = {"q_proj": "q", "k_proj": "k", "v_proj": "v", "out_proj": "out"}
+"""Their names, and ours."""
+
+
+@dataclass
+class BartLayoutConfig(LayoutConfig):
+    """No knobs."""
+
+
+@plugin(BartLayoutConfig)
+class BartLayout(Layout):
+    """encoder_decoder with postnorm, attention, gelu, layernorm, learned positions and biases."""
+
+    model_types = ("bart",)
+
+    def __init__(self, config: BartLayoutConfig) -> None:
+        self.config = config
+
+    def read(self, fields: Fields) -> StackConfig:
+        same = {
+            f"decoder_{name}": fields[f"encoder_{name}"]
+            for name in ("layers", "ffn_dim", "attention_heads")
+        }
+        start = {"decoder_start_token_id": fields.get("eos_token_id", 2)}
+        refuse_others(fields, {**ONLY, **same, **start})
+        dim = fields["d_model"]
+        config = chosen(
+            "architecture/encoder_decoder",
+            dim=dim,
+            n_layers=fields["encoder_layers"],
+            n_heads=fields["encoder_attention_heads"],
+            norm_embedding=True,
+            scale_embedding=bool(fields.get("scale_embedding", False)),
+            block=chosen("architecture/block/postnorm"),
+            mixer=chosen("architecture/mixer/attention", qkv_bias=True, out_bias=True),
+            mlp=chosen("architecture/mlp/gelu", ratio=fields["encoder_ffn_dim"] / dim),
+            norm=chosen("architecture/norm/layernorm"),
+            position=chosen(
+                "architecture/position/learned", max_positions=fields["max_position_embeddings"]
+            ),
+        )
+        config.start = type(config.start)("eos")
+        return config
+
+    def tokenizer(self, folder: Path) -> TokenizerConfig:
+        return chosen("tokenizer/pretrained", path=str(folder))
+
+    def write(self, config: Stacked, vocab: Vocab) -> dict[str, Any] | None:
+        parts = {"block": "postnorm", "mixer": "attention", "mlp": "gelu", "norm": "layernorm"}
+        if not is_made_of(config, "encoder_decoder", **parts, position="learned", head="linear"):
+            return None
+        if config.mixer.head_dim not in (None, config.dim // config.n_heads):
+            return None
+        both = {
+            "layers": config.n_layers,
+            "ffn_dim": config.mlp.hidden(config.dim),
+            "attention_heads": config.n_heads,
+        }
+        return {
+            "model_type": "bart",
+            "architectures": ["BartForConditionalGeneration"],
+            "is_encoder_decoder": True,
+            "vocab_size": vocab.size,
+            "d_model": config.dim,
+            **{f"{side}_{name}": n for side in ("encoder", "decoder") for name, n in both.items()},
+            "max_position_embeddings": config.position.max_positions,
+            "activation_function": "gelu",
+            "scale_embedding": config.scale_embedding,
+            "tie_word_embeddings": True,
+            "init_std": vars(config.init).get("std", 0.02),
+            "dropout": config.dropout,
+            "attention_dropout": 0.0,
+            "activation_dropout": 0.0,
+            "decoder_start_token_id": vocab.eos,
+            "forced_eos_token_id": None,
+            "bos_token_id": vocab.bos,
+            "eos_token_id": vocab.eos,
+            "pad_token_id": vocab.pad,
+            "dtype": "float32",
+        }
+
+    def ties(self, config: Stacked, fields: Fields) -> Iterator[Tie]:
+        sides = ("encoder", "decoder")
+        copies = [f"model.{side}.embed_tokens.weight" for side in sides]
+        yield Tie("model.shared.weight", ("embedding.weight",), also=(*copies, "lm_head.weight"))
+        for side in sides:
+            theirs, ours = f"model.{side}", f"{side}.position.table.weight"
+            yield Tie(f"{theirs}.embed_positions.weight", (ours,), offset=OFFSET)
+            for kind in ("weight", "bias"):
+                norm = f"{side}.embedding_norm.{kind}"
+                yield Tie(f"{theirs}.layernorm_embedding.{kind}", (norm,))
+                for i in range(config.n_layers):
+                    layer, block = f"{theirs}.layers.{i}", f"{side}.blocks.{i}"
+                    for name, our in self._modules(side):
+                        yield Tie(f"{layer}.{name}.{kind}", (f"{block}.{our}.{kind}",))
+
+    def _modules(self, side: str) -> Iterator[tuple[str, str]]:
+        """Their names of what a layer is made of, and ours."""
+        for theirs, ours in list(MIXERS.items())[: 1 if side == "encoder" else 2]:
+            for name, our in ATTENTION.items():
+                yield f"{theirs}.{name}", f"{ours}.{our}"
+            yield f"{theirs}_layer_norm", f"{ours}_norm"
+        yield from (("fc1", "mlp.up"), ("fc2", "mlp.down"), ("final_layer_norm", "mlp_norm"))

@@ -1,0 +1,112 @@
+"""BLOOM.
+
+BigScience 2022, https://arxiv.org/abs/2211.05100. The names are those of transformers'
+`models/bloom`: queries, keys and values stand in one tensor, in turns of a head.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from etude import plugin
+from etude.contracts import Vocab
+from etude.layout import Fields, Layout, Stacked, Tie, chosen, is_made_of, refuse_others
+from etude.schema import LayoutConfig, StackConfig, TokenizerConfig
+
+ONLY = {
+    "apply_residual_connection_post_layernorm": False,
+    "tie_word_embeddings": True,
+    "n_inner": None,
+}
+RATIO = 4
+"""Width of the hidden layer over the width of the network; no field says it."""
+MODULES = {
+    "input_layernorm": "mixer_norm",
+    "self_attention.dense": "mixer.out",
+    "post_attention_layernorm": "mlp_norm",
+    "mlp.dense_h_to_4h": "mlp.up",
+    "mlp.dense_4h_to_h": "mlp.down",
+}
+"""Their names of what a layer is made of, and ours."""
+
+
+@dataclass
+class BloomLayoutConfig(LayoutConfig):
+    """No knobs."""
+
+
+@plugin(BloomLayoutConfig)
+class BloomLayout(Layout):
+    """decoder_only with prenorm, attention, tanh gelu, layernorm, alibi and biases."""
+
+    model_types = ("bloom",)
+    dropped = ("lm_head.weight",)
+
+    def __init__(self, config: BloomLayoutConfig) -> None:
+        self.config = config
+
+    def read(self, fields: Fields) -> StackConfig:
+        refuse_others(fields, ONLY)
+        gelu = chosen("architecture/mlp/gelu", ratio=float(RATIO))
+        gelu.approximate = type(gelu.approximate)("tanh")
+        return chosen(
+            "architecture/decoder_only",
+            dim=fields["hidden_size"] if "hidden_size" in fields else fields["n_embed"],
+            n_layers=fields["n_layer"],
+            n_heads=self._heads(fields),
+            norm_embedding=True,
+            block=chosen("architecture/block/prenorm"),
+            mixer=chosen("architecture/mixer/attention", qkv_bias=True, out_bias=True),
+            mlp=gelu,
+            norm=chosen("architecture/norm/layernorm", eps=fields["layer_norm_epsilon"]),
+            position=chosen("architecture/position/alibi"),
+        )
+
+    def tokenizer(self, folder: Path) -> TokenizerConfig:
+        return chosen("tokenizer/pretrained", path=str(folder))
+
+    def write(self, config: Stacked, vocab: Vocab) -> dict[str, Any] | None:
+        parts = {"block": "prenorm", "mixer": "attention", "mlp": "gelu", "norm": "layernorm"}
+        if not is_made_of(config, "decoder_only", **parts, position="alibi", head="linear"):
+            return None
+        if config.mixer.head_dim not in (None, config.dim // config.n_heads):
+            return None
+        if config.mlp.hidden(config.dim) != RATIO * config.dim:
+            return None
+        return {
+            "model_type": "bloom",
+            "architectures": ["BloomForCausalLM"],
+            "vocab_size": vocab.size,
+            "hidden_size": config.dim,
+            "n_layer": config.n_layers,
+            "n_head": config.n_heads,
+            "layer_norm_epsilon": config.norm.eps,
+            "apply_residual_connection_post_layernorm": False,
+            "tie_word_embeddings": True,
+            "initializer_range": vars(config.init).get("std", 0.02),
+            "hidden_dropout": config.dropout,
+            "attention_dropout": 0.0,
+            "bos_token_id": vocab.bos,
+            "eos_token_id": vocab.eos,
+            "pad_token_id": vocab.pad,
+            "dtype": "float32",
+        }
+
+    def ties(self, config: Stacked, fields: Fields) -> Iterator[Tie]:
+        yield Tie("transformer.word_embeddings.weight", ("embedding.weight",))
+        for kind in ("weight", "bias"):
+            before = f"transformer.word_embeddings_layernorm.{kind}"
+            yield Tie(before, (f"stack.embedding_norm.{kind}",))
+            for i in range(config.n_layers):
+                theirs, ours = f"transformer.h.{i}", f"stack.blocks.{i}"
+                fused = tuple(f"{ours}.mixer.{name}.{kind}" for name in ("q", "k", "v"))
+                joined = f"{theirs}.self_attention.query_key_value.{kind}"
+                yield Tie(joined, fused, groups=config.n_heads)
+                for name, our in MODULES.items():
+                    yield Tie(f"{theirs}.{name}.{kind}", (f"{ours}.{our}.{kind}",))
+            yield Tie(f"transformer.ln_f.{kind}", (f"stack.norm.{kind}",))
+
+    def _heads(self, fields: Fields) -> int:
+        """Their number, by either of its names."""
+        return fields["n_head"] if "n_head" in fields else fields["num_attention_heads"]

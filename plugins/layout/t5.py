@@ -1,0 +1,141 @@
+"""T5 and T5 v1.1, with Flan-T5.
+
+Raffel et al. 2019, https://arxiv.org/abs/1910.10683; v1.1: Shazeer 2020,
+https://arxiv.org/abs/2002.05202, as google-research/text-to-text-transfer-transformer describes
+it. The names are those of transformers' `models/t5`. There, a head that shares the token table
+reads states divided by the root of dim, and one of its own (v1.1) does not; version 5 of
+transformers writes that as `scale_decoder_outputs`, with `tie_word_embeddings` always true.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from etude import plugin
+from etude.contracts import Vocab
+from etude.layout import Fields, Layout, Stacked, Tie, chosen, is_made_of, refuse_others
+from etude.schema import LayoutConfig, MlpConfig, StackConfig, TokenizerConfig
+
+MLPS = {"relu": "relu", "geglu": "gated-gelu"}
+"""Our names of the MLPs, and theirs."""
+ATTENTION = {"q": "q", "k": "k", "v": "v", "o": "out"}
+MLP = {
+    "relu": {"wi": "up", "wo": "down"},
+    "gated-gelu": {"wi_0": "gate", "wi_1": "up", "wo": "down"},
+}
+"""Their names of the maps, and ours."""
+
+
+@dataclass
+class T5LayoutConfig(LayoutConfig):
+    """No knobs."""
+
+
+@plugin(T5LayoutConfig)
+class T5Layout(Layout):
+    """encoder_decoder with prenorm, unscaled attention, relu or geglu, rmsnorm and relative."""
+
+    model_types = ("t5",)
+    dropped = ("EncDecAttention.relative_attention_bias.weight",)
+
+    def __init__(self, config: T5LayoutConfig) -> None:
+        self.config = config
+
+    def read(self, fields: Fields) -> StackConfig:
+        given = {name: value for name, value in fields.items() if value is not None}
+        only = {
+            "num_decoder_layers": given["num_layers"],
+            "decoder_start_token_id": given.get("pad_token_id", 0),
+        }
+        refuse_others(given, only)
+        dim, heads = given["d_model"], given["num_heads"]
+        shared = given.get("tie_word_embeddings", True) and given.get("scale_decoder_outputs", True)
+        return chosen(
+            "architecture/encoder_decoder",
+            dim=dim,
+            n_layers=given["num_layers"],
+            n_heads=heads,
+            tie=shared,
+            block=chosen("architecture/block/prenorm"),
+            mixer=chosen(
+                "architecture/mixer/attention",
+                scaled=False,
+                head_dim=None if given["d_kv"] * heads == dim else given["d_kv"],
+            ),
+            mlp=self._mlp(given),
+            norm=chosen("architecture/norm/rmsnorm", eps=given.get("layer_norm_epsilon", 1e-6)),
+            position=chosen(
+                "architecture/position/relative",
+                n_buckets=given.get("relative_attention_num_buckets", 32),
+                max_distance=given.get("relative_attention_max_distance", 128),
+            ),
+            head=chosen("architecture/head/linear", scaled=shared),
+        )
+
+    def tokenizer(self, folder: Path) -> TokenizerConfig:
+        return chosen("tokenizer/pretrained", path=str(folder))
+
+    def write(self, config: Stacked, vocab: Vocab) -> dict[str, Any] | None:
+        parts = {"block": "prenorm", "mixer": "attention", "norm": "rmsnorm", "head": "linear"}
+        mlps = [
+            theirs
+            for ours, theirs in MLPS.items()
+            if is_made_of(config, "encoder_decoder", **parts, position="relative", mlp=ours)
+        ]
+        if not mlps:
+            return None
+        return {
+            "model_type": "t5",
+            "architectures": ["T5ForConditionalGeneration"],
+            "is_encoder_decoder": True,
+            "vocab_size": vocab.size,
+            "d_model": config.dim,
+            "d_kv": config.mixer.head_dim or config.dim // config.n_heads,
+            "d_ff": config.mlp.hidden(config.dim),
+            "num_layers": config.n_layers,
+            "num_decoder_layers": config.n_layers,
+            "num_heads": config.n_heads,
+            "relative_attention_num_buckets": config.position.n_buckets,
+            "relative_attention_max_distance": config.position.max_distance,
+            "feed_forward_proj": mlps[0],
+            "layer_norm_epsilon": config.norm.eps,
+            "dropout_rate": config.dropout,
+            "initializer_factor": vars(config.init).get("factor", 1.0),
+            "tie_word_embeddings": config.tie,
+            "decoder_start_token_id": vocab.pad,
+            "bos_token_id": vocab.bos,
+            "eos_token_id": vocab.eos,
+            "pad_token_id": vocab.pad,
+            "dtype": "float32",
+        }
+
+    def ties(self, config: Stacked, fields: Fields) -> Iterator[Tie]:
+        copies = ["encoder.embed_tokens.weight", "decoder.embed_tokens.weight"]
+        copies += ["lm_head.weight"] if config.tie else []
+        yield Tie("shared.weight", ("embedding.weight",), also=tuple(copies))
+        mlp = MLP[fields.get("feed_forward_proj", "relu")]
+        for side, last in (("encoder", 1), ("decoder", 2)):
+            bias = f"{side}.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
+            yield Tie(bias, (f"{side}.position.table.weight",))
+            branches = [(0, "SelfAttention", "mixer", ATTENTION)]
+            branches += [(1, "EncDecAttention", "cross", ATTENTION)] * (side == "decoder")
+            branches += [(last, "DenseReluDense", "mlp", mlp)]
+            for i in range(config.n_layers):
+                for place, theirs, ours, names in branches:
+                    layer, block = f"{side}.block.{i}.layer.{place}", f"{side}.blocks.{i}.{ours}"
+                    yield Tie(f"{layer}.layer_norm.weight", (f"{block}_norm.weight",))
+                    for name, our in names.items():
+                        yield Tie(f"{layer}.{theirs}.{name}.weight", (f"{block}.{our}.weight",))
+            yield Tie(f"{side}.final_layer_norm.weight", (f"{side}.norm.weight",))
+        if not config.tie:  # saved by a transformers that tied them all the same, it lacks
+            yield Tie("lm_head.weight", ("head.out.weight",), also=("shared.weight",))
+
+    def _mlp(self, fields: Fields) -> MlpConfig:
+        ratio = fields["d_ff"] / fields["d_model"]
+        if fields.get("feed_forward_proj", "relu") == "relu":
+            return chosen("architecture/mlp/relu", ratio=ratio, bias=False)
+        refuse_others(fields, {"feed_forward_proj": "gated-gelu", "dense_act_fn": "gelu_new"})
+        geglu = chosen("architecture/mlp/geglu", ratio=ratio, multiple_of=1)
+        geglu.approximate = type(geglu.approximate)("tanh")
+        return geglu

@@ -1,0 +1,91 @@
+from pathlib import Path
+from typing import Any
+
+import hugging_face
+import pytest
+import tiny
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForSeq2SeqLM, BartConfig, BartForConditionalGeneration
+from transformers.models.bart import modeling_bart
+
+from etude.errors import CheckpointError, ConfigError
+from etude.layout import fitting
+from etude.run_reader import read_model
+
+
+def model(seed: int, **fields: Any) -> BartForConditionalGeneration:
+    heads = (1, 2, 4, 3)[seed % 4]
+    both = {"layers": 1 + seed % 3, "ffn_dim": 20 + seed, "attention_heads": heads}
+    values: dict[str, Any] = {
+        f"{side}_{name}": n for side in ("encoder", "decoder") for name, n in both.items()
+    }
+    values |= {
+        "vocab_size": tiny.BYTES.vocab.size,
+        "d_model": heads * (4, 8, 6)[seed % 3],
+        "max_position_embeddings": 64 + seed,
+        "scale_embedding": seed % 2 == 1,
+        "decoder_start_token_id": tiny.BYTES.vocab.eos,
+        "forced_eos_token_id": None,
+        "bos_token_id": tiny.BYTES.vocab.bos,
+        "eos_token_id": tiny.BYTES.vocab.eos,
+        "pad_token_id": tiny.BYTES.vocab.pad,
+    }
+    return BartForConditionalGeneration(BartConfig(**values | fields))
+
+
+@hugging_face.shapes(20)
+def test_agrees_with_transformers_in_fp32(seed: int, tmp_path: Path) -> None:
+    theirs = hugging_face.saved(model(seed), tmp_path)
+    hugging_face.assert_same_transduction(read_model(tmp_path), theirs, 1e-5)
+
+
+@hugging_face.shapes(20)
+def test_agrees_with_transformers_in_fp64(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = hugging_face.saved(model(seed), tmp_path).double()
+    hugging_face.neutralise(monkeypatch, modeling_bart)
+    hugging_face.assert_same_transduction(read_model(tmp_path), theirs, 1e-10)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_comes_back_as_it_went_out(seed: int, tmp_path: Path) -> None:
+    hugging_face.saved(model(seed), tmp_path / "theirs")
+    given = read_model(tmp_path / "theirs")
+    hugging_face.assert_round_trip(given, tmp_path, AutoModelForSeq2SeqLM)
+
+
+def test_the_preset_is_a_bart() -> None:
+    found = fitting(hugging_face.preset("bart"), tiny.VOCAB)
+    assert found is not None
+    assert found[1]["model_type"] == "bart"
+
+
+def test_biases_of_the_scores_may_only_be_zeros(tmp_path: Path) -> None:
+    hugging_face.saved(model(0), tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    for bias, fits in ((torch.zeros(1, tiny.BYTES.vocab.size), True), (torch.ones(1, 9), False)):
+        save_file(tensors | {"final_logits_bias": bias}, tmp_path / "model.safetensors")
+        if fits:
+            read_model(tmp_path).network()
+        else:
+            with pytest.raises(CheckpointError, match="No block has a place for final_logits_bias"):
+                read_model(tmp_path).network()
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"decoder_layers": 5}, r"decoder_layers=5 \(only 1\)"),
+        ({"decoder_ffn_dim": 5}, r"decoder_ffn_dim=5 \(only 20\)"),
+        ({"activation_function": "relu"}, "activation_function='relu'"),
+        ({"decoder_start_token_id": 0}, r"decoder_start_token_id=0 \(only 3\)"),
+    ],
+)
+def test_a_field_we_cannot_do_is_refused_by_name(
+    fields: dict[str, Any], named: str, tmp_path: Path
+) -> None:
+    hugging_face.saved(model(0, **fields), tmp_path)
+    with pytest.raises(ConfigError, match=named):
+        read_model(tmp_path)

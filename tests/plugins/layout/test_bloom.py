@@ -1,0 +1,77 @@
+from pathlib import Path
+from typing import Any
+
+import hugging_face
+import pytest
+import tiny
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers import BloomConfig, BloomForCausalLM
+from transformers.models.bloom import modeling_bloom
+
+from etude.errors import ConfigError
+from etude.layout import fitting
+from etude.run_reader import read_model
+
+
+def model(seed: int, **fields: Any) -> BloomForCausalLM:
+    heads = (1, 2, 4, 3, 6)[seed % 5]
+    config = BloomConfig(
+        vocab_size=tiny.BYTES.vocab.size,
+        hidden_size=heads * (4, 8, 6)[seed % 3],
+        n_layer=1 + seed % 3,
+        n_head=heads,
+        layer_norm_epsilon=(1e-5, 1e-3)[seed % 2],
+        bos_token_id=tiny.BYTES.vocab.bos,
+        eos_token_id=tiny.BYTES.vocab.eos,
+        pad_token_id=tiny.BYTES.vocab.pad,
+        **fields,
+    )
+    return BloomForCausalLM(config)
+
+
+def exact_gelu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gives transformers' GELU the root of 2 / pi in full, of which it has eight digits."""
+
+    def gelu(module: torch.nn.Module, x: Tensor) -> Tensor:
+        return F.gelu(x, approximate="tanh")
+
+    monkeypatch.setattr(modeling_bloom.BloomGelu, "forward", gelu)
+
+
+@hugging_face.shapes(20)
+def test_agrees_with_transformers_in_fp32(seed: int, tmp_path: Path) -> None:
+    theirs = hugging_face.saved(model(seed), tmp_path)
+    hugging_face.assert_same(read_model(tmp_path), theirs, 1e-5)
+
+
+@hugging_face.shapes(20)
+def test_agrees_with_transformers_in_fp64(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = hugging_face.saved(model(seed), tmp_path).double()
+    hugging_face.neutralise(monkeypatch, modeling_bloom)
+    exact_gelu(monkeypatch)
+    hugging_face.assert_same(read_model(tmp_path), theirs, 1e-10)
+
+
+def test_comes_back_as_it_went_out(tmp_path: Path) -> None:
+    hugging_face.saved(model(2), tmp_path / "theirs")
+    hugging_face.assert_round_trip(read_model(tmp_path / "theirs"), tmp_path)
+
+
+def test_the_preset_is_a_bloom_and_another_width_of_its_mlp_is_none() -> None:
+    config: Any = hugging_face.preset("bloom")
+    found = fitting(config, tiny.VOCAB)
+    assert found is not None
+    assert found[1]["model_type"] == "bloom"
+    config.mlp.ratio = 3.0
+    assert fitting(config, tiny.VOCAB) is None
+
+
+def test_a_field_we_cannot_do_is_refused_by_name(tmp_path: Path) -> None:
+    fields = {"apply_residual_connection_post_layernorm": True}
+    hugging_face.saved(model(0, **fields), tmp_path)
+    with pytest.raises(ConfigError, match=r"post_layernorm=True \(only False\)"):
+        read_model(tmp_path)

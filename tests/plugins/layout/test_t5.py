@@ -1,0 +1,111 @@
+from pathlib import Path
+from typing import Any
+
+import hugging_face
+import pytest
+import tiny
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForSeq2SeqLM, T5Config, T5ForConditionalGeneration
+from transformers.models.t5 import modeling_t5
+
+from etude.errors import ConfigError
+from etude.layout import fitting, read_tensors
+from etude.run_reader import read_model
+
+
+def model(seed: int, **fields: Any) -> T5ForConditionalGeneration:
+    """T5 where the seed is even, v1.1 with a head of its own where it is odd."""
+    heads, new = (1, 2, 4, 3)[seed % 4], seed % 2 == 1
+    layers = 1 + seed % 3
+    values: dict[str, Any] = {
+        "vocab_size": tiny.BYTES.vocab.size,
+        "d_model": heads * (4, 8, 6)[seed % 3],
+        "d_kv": (4, 8, 6, 5)[seed % 4],
+        "d_ff": 20 + seed,
+        "num_layers": layers,
+        "num_heads": heads,
+        "relative_attention_num_buckets": (8, 32, 12)[seed % 3],
+        "relative_attention_max_distance": (20, 128)[seed % 2],
+        "layer_norm_epsilon": (1e-6, 1e-4)[seed % 2],
+        "feed_forward_proj": "gated-gelu" if new else "relu",
+        "tie_word_embeddings": not new,
+        "decoder_start_token_id": tiny.BYTES.vocab.pad,
+        "pad_token_id": tiny.BYTES.vocab.pad,
+        "eos_token_id": tiny.BYTES.vocab.eos,
+    }
+    made = T5ForConditionalGeneration(T5Config(**values | fields))
+    if new:  # transformers 5 ties what the config says is not tied
+        made.lm_head.weight = torch.nn.Parameter(made.lm_head.weight.clone())
+    return made
+
+
+@hugging_face.shapes(20)
+def test_agrees_with_transformers_in_fp32(seed: int, tmp_path: Path) -> None:
+    theirs = hugging_face.saved(model(seed), tmp_path)
+    hugging_face.assert_same_transduction(read_model(tmp_path), theirs, 1e-5)
+
+
+@hugging_face.shapes(20)
+def test_agrees_with_transformers_in_fp64(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = hugging_face.saved(model(seed), tmp_path).double()
+    hugging_face.neutralise(monkeypatch, modeling_t5)
+    hugging_face.assert_same_transduction(read_model(tmp_path), theirs, 1e-10)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_comes_back_as_it_went_out(seed: int, tmp_path: Path) -> None:
+    hugging_face.saved(model(seed), tmp_path / "theirs")
+    given = read_model(tmp_path / "theirs")
+    hugging_face.assert_round_trip(given, tmp_path, AutoModelForSeq2SeqLM)
+
+
+@pytest.mark.parametrize("preset", ["t5", "t5_v1_1"])
+def test_the_preset_is_a_t5(preset: str) -> None:
+    found = fitting(hugging_face.preset(preset), tiny.VOCAB)
+    assert found is not None
+    assert found[1]["model_type"] == "t5"
+    assert found[1]["feed_forward_proj"] == {"t5": "relu", "t5_v1_1": "gated-gelu"}[preset]
+
+
+def test_a_head_that_was_tied_after_all_is_the_table_as_far_as_there_are_ids(
+    tmp_path: Path,
+) -> None:
+    hugging_face.saved(model(1, vocab_size=tiny.BYTES.vocab.size + 5), tmp_path)
+    tensors = read_tensors(tmp_path)
+    del tensors["lm_head.weight"]
+    save_file(tensors, tmp_path / "model.safetensors")
+    state = read_model(tmp_path).network().state_dict()
+    assert torch.equal(state["head.out.weight"], state["embedding.weight"])
+    assert len(state["embedding.weight"]) == tiny.BYTES.vocab.size
+
+
+def test_copies_of_the_table_and_biases_nothing_reads_are_dropped(tmp_path: Path) -> None:
+    """As they stand in the checkpoints of 2019; the table can have any of its names."""
+    hugging_face.saved(model(0), tmp_path)
+    before = read_model(tmp_path).network().state_dict()
+    tensors = load_file(tmp_path / "model.safetensors")
+    table = tensors.pop("shared.weight")
+    tensors |= {f"{side}.embed_tokens.weight": table.clone() for side in ("encoder", "decoder")}
+    unread = "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"
+    save_file(tensors | {unread: torch.ones(8, 1)}, tmp_path / "model.safetensors")
+    after = read_model(tmp_path).network().state_dict()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in after.items())
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"num_decoder_layers": 5}, r"num_decoder_layers=5 \(only 1\)"),
+        ({"feed_forward_proj": "gated-silu"}, "feed_forward_proj='gated-silu'"),
+        ({"decoder_start_token_id": 7}, r"decoder_start_token_id=7 \(only 0\)"),
+    ],
+)
+def test_a_field_we_cannot_do_is_refused_by_name(
+    fields: dict[str, Any], named: str, tmp_path: Path
+) -> None:
+    hugging_face.saved(model(0, **fields), tmp_path)
+    with pytest.raises(ConfigError, match=named):
+        read_model(tmp_path)
