@@ -5,6 +5,7 @@ those every member of a group shares. The names of the fields are the names on t
 """
 
 from dataclasses import dataclass, field, fields
+from enum import Enum
 from typing import Any, get_args, get_type_hints
 
 from omegaconf import MISSING
@@ -81,6 +82,22 @@ class BlockConfig(PluginConfig):
 class MixerConfig(PluginConfig):
     """Base of what mixes positions: the group `architecture/mixer`."""
 
+    head_dim: int | None = None
+    """Width of the queries and keys of a head; null = dim / n_heads."""
+
+    def __post_init__(self) -> None:
+        require(
+            self.head_dim is None or self.head_dim >= 1,
+            f"head_dim must be at least 1, got {self.head_dim}",
+        )
+
+
+class Approximate(Enum):
+    """How GELU's distribution function is computed, in torch's words."""
+
+    none = "none"
+    tanh = "tanh"
+
 
 @dataclass
 class MlpConfig(PluginConfig):
@@ -130,7 +147,7 @@ class StackConfig(ArchitectureConfig):
     tie: bool = True
     """Share one table between the embedding and the head."""
     embedding_dim: int | None = None
-    """Width of the token table; null = dim. Another width is brought to dim by a linear map."""
+    """Width of the token table, which a linear map brings to dim; null = dim, without a map."""
     norm_embedding: bool = False
     """Whether the embedded tokens are normalised before the first block, as in BERT and BLOOM."""
     scale_embedding: bool = False

@@ -5,7 +5,6 @@ RoBERTa, ALBERT and ModernBERT have the same.
 """
 
 from dataclasses import dataclass
-from enum import Enum
 
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -13,14 +12,7 @@ from torch import Tensor, nn
 
 from etude import plugin
 from etude.network import Head, HeadParts
-from etude.schema import HeadConfig
-
-
-class Approximate(Enum):
-    """How GELU is computed."""
-
-    none = "none"
-    tanh = "tanh"
+from etude.schema import Approximate, HeadConfig
 
 
 @dataclass

@@ -4,22 +4,14 @@ Shazeer 2020, https://arxiv.org/abs/2002.05202; T5 v1.1 and ModernBERT are built
 """
 
 from dataclasses import dataclass
-from enum import Enum
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from etude import plugin
 from etude.network import Parts
-from etude.schema import MlpConfig, require
+from etude.schema import Approximate, MlpConfig, require
 from etude.stack import GatedFeedForward, hidden_size
-
-
-class Approximate(Enum):
-    """How the Gaussian's distribution function is computed, in torch's words."""
-
-    none = "none"
-    tanh = "tanh"
 
 
 @dataclass

@@ -4,21 +4,13 @@ Hendrycks & Gimpel 2016, https://arxiv.org/abs/1606.08415. GPT-2 uses the tanh f
 """
 
 from dataclasses import dataclass
-from enum import Enum
 
 from torch import nn
 
 from etude import plugin
 from etude.network import Parts
-from etude.schema import MlpConfig, require
+from etude.schema import Approximate, MlpConfig, require
 from etude.stack import FeedForward, hidden_size
-
-
-class Approximate(Enum):
-    """How the Gaussian's distribution function is computed, in torch's words."""
-
-    none = "none"
-    tanh = "tanh"
 
 
 @dataclass
