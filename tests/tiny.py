@@ -1,7 +1,7 @@
 """Tiny networks, data and runs, built from the dataclasses: what the laws are tried on."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import replace
 from functools import cache
 from itertools import product
@@ -14,7 +14,7 @@ from defaults import default
 from torch import Tensor
 
 from etude.assemble import Assembled, assemble, trainer_of
-from etude.capability import Capability
+from etude.capability import SIGHT, Capability
 from etude.contracts import Vocab
 from etude.corpus import prepare
 from etude.experiment import ExperimentConfig, NonFinite, TrainerConfig
@@ -92,16 +92,21 @@ def combinations(capability: Capability) -> list[Any]:
     """Every architecture that declares the capability, with choices of blocks: any two meet."""
     found: list[Any] = []
     names = {name: options(f"architecture/{name}") for name in PARTS}
-    names["mixer"] = [
-        name
-        for name in names["mixer"]
-        if capability in load(f"architecture/mixer/{name}").declaration.provides
-    ]
     for architecture in options("architecture"):
-        if capability in load(f"architecture/{architecture}").declaration.provides:
+        provides = load(f"architecture/{architecture}").declaration.provides
+        if capability in provides:
+            names["mixer"] = mixers({capability} | (SIGHT & provides))
             rows = pairwise(list(names.values()))
             found += [(architecture, dict(zip(names, row, strict=True))) for row in rows]
     return found
+
+
+def mixers(needs: Set[Capability]) -> list[str]:
+    """The mixers that provide all of `needs`."""
+    found = options("architecture/mixer")
+    return [
+        name for name in found if needs <= load(f"architecture/mixer/{name}").declaration.provides
+    ]
 
 
 @cache

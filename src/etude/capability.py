@@ -12,3 +12,7 @@ class Capability(Enum):
     PREFIX = "tokens of a prefix see one another, and what follows is written from them"
     GENERATE = "decoding with a cache equals decoding without one"
     HIDDEN = "hidden states that a head can be hung on"
+
+
+SIGHT = frozenset({Capability.NEXT_TOKEN, Capability.BOTH_SIDES, Capability.SOURCE_TARGET})
+"""What may be seen: an architecture declares one of them, and its mixer must have it too."""

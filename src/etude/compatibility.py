@@ -2,7 +2,7 @@
 
 from importlib.util import find_spec
 
-from etude.capability import Capability
+from etude.capability import SIGHT, Capability
 from etude.config_file import nodes
 from etude.describe import describe, presets, stands_on
 from etude.errors import CompositionError, MissingExtraError
@@ -26,7 +26,9 @@ def check(config: ExperimentConfig, architecture: str | None = None) -> None:
     """
     _check_extras(config)
     _check_records(config)
-    _check_needs(config, architecture or _name(config.architecture))
+    name = architecture or _name(config.architecture)
+    _check_mixer(config.architecture, name)
+    _check_needs(config, name)
     _check_reward(config)
     _check_length(config)
     _check_steps(config)
@@ -80,22 +82,42 @@ def provided(architecture: ArchitectureConfig) -> frozenset[Capability]:
     return found
 
 
+def _check_mixer(architecture: ArchitectureConfig, name: str) -> None:
+    """A mixer must be able to see what its architecture sees, whatever is learned."""
+    needs = plugin_of(architecture).declaration.provides & SIGHT
+    if isinstance(architecture, StackConfig) and not needs <= provided(architecture):
+        raise CompositionError(
+            f"architecture={name} cannot have architecture/mixer={_name(architecture.mixer)}.\n"
+            f"  {_said(needs)}\n  {_having('architecture/mixer', needs)}"
+        )
+
+
 def _check_needs(config: ExperimentConfig, architecture: str) -> None:
     lacking = plugin_of(config.objective).declaration.needs - provided(config.architecture)
-    if lacking:
-        if isinstance(config.architecture, StackConfig) and not (
-            lacking & plugin_of(config.architecture.mixer).declaration.provides
-        ):
-            architecture = (
-                f"{architecture} with architecture/mixer={_name(config.architecture.mixer)}"
-            )
+    if not lacking:
+        return
+    able = plugin_of(config.architecture).declaration.provides
+    lines = [f"architecture={architecture}.", _said(lacking)]
+    if not lacking <= able:
         families = families_for(frozenset(need.name for need in lacking))
-        needed = " and ".join(sorted(f"{need.name} ({need.value})" for need in lacking))
-        raise CompositionError(
-            f"objective={_name(config.objective)} cannot train architecture={architecture}.\n"
-            f"  It needs {needed}.\n"
-            f"  Architectures that provide it: {', '.join(families) or 'none'}."
-        )
+        lines.append(f"Architectures that provide it: {', '.join(families) or 'none'}.")
+    if isinstance(config.architecture, StackConfig):
+        mixer = config.architecture.mixer
+        if not lacking <= plugin_of(mixer).declaration.provides:
+            lines[0] = f"architecture={architecture} with architecture/mixer={_name(mixer)}."
+            lines.append(_having("architecture/mixer", lacking))
+    name = _name(config.objective)
+    raise CompositionError(f"objective={name} cannot train " + "\n  ".join(lines))
+
+
+def _said(needs: frozenset[Capability]) -> str:
+    return f"It needs {' and '.join(sorted(f'{need.name} ({need.value})' for need in needs))}."
+
+
+def _having(group: str, needs: frozenset[Capability]) -> str:
+    names = {need.name for need in needs}
+    found = [n for n in options(group) if names <= describe(f"{group}/{n}").names("provides")]
+    return f"Options of {group} that provide it: {', '.join(found) or 'none'}."
 
 
 def families_for(needs: frozenset[str]) -> list[str]:

@@ -64,3 +64,33 @@ def test_a_reward_nobody_learns_from_is_refused_and_so_is_a_missing_one() -> Non
 def test_a_row_longer_than_the_positions_is_refused() -> None:
     with pytest.raises(CompositionError, match=r"data.seq_len=513 .*max_positions=512"):
         judge("data.seq_len=513")
+
+
+def test_a_mixer_must_see_what_its_architecture_sees() -> None:
+    with pytest.raises(CompositionError) as refusal:
+        judge("objective=mlm", "architecture=bert", "architecture/mixer=retention")
+    assert str(refusal.value).splitlines() == [
+        "architecture=bert cannot have architecture/mixer=retention.",
+        "  It needs BOTH_SIDES (every position sees every token).",
+        "  Options of architecture/mixer that provide it: attention.",
+    ]
+    with pytest.raises(CompositionError, match="architecture=t5 cannot have .*=retention"):
+        judge("objective=dpo", "architecture=t5", "architecture/mixer=retention")
+
+
+def test_a_mixer_that_lacks_what_is_needed_is_named_beside_the_architecture() -> None:
+    with pytest.raises(CompositionError) as refusal:
+        judge("objective=mlm", "architecture=gpt2", "architecture/mixer=retention")
+    first, _, families, mixers = str(refusal.value).splitlines()
+    assert first == (
+        "objective=mlm cannot train architecture=gpt2 with architecture/mixer=retention."
+    )
+    assert families.startswith("  Architectures that provide it: encoder_only (")
+    assert mixers == "  Options of architecture/mixer that provide it: attention."
+
+
+def test_an_architecture_that_has_what_its_mixer_lacks_is_not_told_of_others() -> None:
+    with pytest.raises(CompositionError) as refusal:
+        judge("objective=prefix_lm", "architecture=gpt2", "architecture/mixer=retention")
+    said = [line.split()[0] for line in str(refusal.value).splitlines()]
+    assert said == ["objective=prefix_lm", "It", "Options"]

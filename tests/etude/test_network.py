@@ -90,3 +90,7 @@ def test_a_cache_may_be_filled_in_any_portions(architecture: str, cuts: tuple[in
 
 def test_parts_know_the_width_of_a_head() -> None:
     assert Parts(24, 4).head_dim == 6
+    assert Parts(24, 4, key_dim=7).head_dim == 7
+    mixer = tiny.part("architecture/mixer", "attention", head_dim=6)
+    q = tiny.network(tiny.stack(mixer=mixer)).stack.blocks[0].mixer.q
+    assert (q.out_features, q.head_dim) == (24, 6)

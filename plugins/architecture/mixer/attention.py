@@ -28,8 +28,6 @@ class AttentionConfig(MixerConfig):
     """Whether queries, keys and values have biases, as in GPT-2, BERT and Qwen2."""
     out_bias: bool = False
     """Whether the output has a bias, as in GPT-2 and BERT."""
-    head_dim: int | None = None
-    """Width of a head; null = dim / n_heads."""
     scaled: bool = True
     """Whether logits are divided by sqrt(head_dim); in T5 they are not."""
     qk_norm: bool = False
@@ -44,12 +42,13 @@ class AttentionConfig(MixerConfig):
     """Of so many layers the first has no window, as in ModernBERT (3); null = all have it."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(self.qk_norm_eps > 0, f"qk_norm_eps must be positive, got {self.qk_norm_eps}")
         require(
             self.softcap is None or self.softcap > 0,
             f"softcap must be positive or null, got {self.softcap}",
         )
-        for name in ("queries_per_kv", "head_dim", "window", "global_every"):
+        for name in ("queries_per_kv", "window", "global_every"):
             value = vars(self)[name]
             require(value is None or value >= 1, f"{name} must be at least 1, got {value}")
         require(
@@ -58,7 +57,17 @@ class AttentionConfig(MixerConfig):
         )
 
 
-@plugin(AttentionConfig, provides=set(Capability))
+@plugin(
+    AttentionConfig,
+    provides={
+        Capability.NEXT_TOKEN,
+        Capability.BOTH_SIDES,
+        Capability.SOURCE_TARGET,
+        Capability.PREFIX,
+        Capability.GENERATE,
+        Capability.HIDDEN,
+    },
+)
 class Attention(Mixer):
     """out(softmax(q k' / sqrt(head_dim)) v), over what the context lets be seen."""
 
@@ -69,7 +78,7 @@ class Attention(Mixer):
             f"queries_per_kv must divide n_heads, got {config.queries_per_kv} for {parts.n_heads}",
         )
         self.config = config
-        self.head_dim = config.head_dim or parts.head_dim
+        self.head_dim = parts.head_dim
         kv_dim = parts.n_heads * self.head_dim // config.queries_per_kv
         self.q = QueryIn(parts.dim, parts.n_heads, self.head_dim, config.qkv_bias)
         self.k = nn.Linear(parts.dim, kv_dim, config.qkv_bias)

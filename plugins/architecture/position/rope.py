@@ -42,7 +42,7 @@ class Rope(Position):
         super().__init__()
         require(
             parts.head_dim % 2 == 0,
-            f"rope needs an even head width, got dim / n_heads = {parts.head_dim}",
+            f"rope needs an even head width (dim / n_heads or mixer.head_dim): {parts.head_dim}",
         )
         self.theta, self.local_theta = config.theta, config.local_theta or config.theta
 

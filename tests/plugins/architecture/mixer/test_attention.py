@@ -19,10 +19,11 @@ def context(seq: int, *, causal: bool, documents: Tensor | None = None) -> Conte
     )
 
 
-def attention(queries_per_kv: int = 1, **values: Any) -> Any:  # the plugin's own class
+def attention(queries_per_kv: int = 1, parts: Parts = PARTS, **values: Any) -> Any:
+    """The plugin's own class."""
     torch.manual_seed(0)
     given = {"qkv_bias": True, "out_bias": True, "queries_per_kv": queries_per_kv} | values
-    return build(tiny.part("architecture/mixer", "attention", **given), PARTS).double()
+    return build(tiny.part("architecture/mixer", "attention", **given), parts).double()
 
 
 def heads(x: Tensor, head_dim: int = 4) -> Tensor:
@@ -79,7 +80,7 @@ def test_biases_are_where_they_are_asked_for(kind: str) -> None:
 
 
 def test_heads_may_be_wider_than_their_share() -> None:
-    made = attention(head_dim=6, queries_per_kv=2)
+    made = attention(parts=Parts(16, 4, key_dim=6), queries_per_kv=2)
     shapes = [tuple(linear.weight.shape) for linear in (made.q, made.k, made.v, made.out)]
     assert shapes == [(24, 16), (12, 16), (12, 16), (16, 24)]
     x = torch.randn(1, 3, 16, dtype=torch.float64)

@@ -71,3 +71,7 @@ def test_embeddings_are_left_alone() -> None:
 def test_heads_must_be_even() -> None:
     with pytest.raises(ValueError, match="rope needs an even head width"):
         build(tiny.part("architecture/position", "rope"), Parts(6, 2))
+    mixer = tiny.part("architecture/mixer", "attention", head_dim=3)
+    with pytest.raises(ValueError, match=r"head_dim\): 3"):
+        tiny.network(tiny.stack(mixer=mixer, position="rope"))
+    tiny.network(tiny.stack(dim=12, mixer=replace(mixer, head_dim=4), position="rope"))

@@ -1,0 +1,129 @@
+"""Retention: linear attention whose weights fade with distance, at another rate in each head.
+
+Sun et al. 2023 (RetNet), https://arxiv.org/abs/2307.08621, equations 5 to 8: in training every
+pair of tokens at once, in decoding one state a layer, whatever the length of the text. Its
+rotation of queries and keys is `architecture/position=rope`.
+Deviations: the sums are not normalised before the group norm, which would undo it up to its eps.
+Distance is counted in places of a document; tokens of others and padding weigh nothing.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from etude import plugin
+from etude.capability import Capability
+from etude.context import Context
+from etude.network import Mixer, Parts
+from etude.schema import MixerConfig, require
+from etude.stack import BranchOut
+
+
+@dataclass
+class RetentionConfig(MixerConfig):
+    value_ratio: int = 2
+    """Width of a value over that of a key; with 2, `mlp.ratio=2` balances a layer's weights."""
+    eps: float = 1e-5
+    """Added to the variance of what a head retains, before it is normalised."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.value_ratio >= 1, f"value_ratio must be at least 1, got {self.value_ratio}")
+        require(self.eps > 0, f"eps must be positive, got {self.eps}")
+
+
+def log_rates(n_heads: int, like: Tensor) -> Float[Tensor, " heads"]:
+    """The logarithm of 1 - 2^(-5 - i), which each head's weights are multiplied by a place."""
+    heads = torch.arange(n_heads, device=like.device, dtype=like.dtype)
+    return torch.log1p(-(2 ** (-5 - heads)))
+
+
+def fading(context: Context, n_heads: int, n_keys: int, dtype: torch.dtype) -> Tensor:
+    """The weights of the last `n_keys` keys: [#batch heads queries keys], of this dtype."""
+    places, reached = context.positions[:, None, :, None], context.key_positions[:, None, None]
+    apart = (places - reached[..., -n_keys:]).clamp(min=0).to(dtype)
+    weights = (apart * log_rates(n_heads, apart)[:, None, None]).exp()
+    visible = context.visible(reached.shape[-1])
+    if visible is not None:
+        weights = weights.masked_fill(~visible[..., -n_keys:], 0)
+    if context.documents is not None:  # padding sees everything; here it is to hold nothing
+        weights = weights.masked_fill((context.documents == 0)[:, None, :, None], 0)
+    return weights
+
+
+def gathered(
+    q: Float[Tensor, "batch heads seq key_dim"],
+    k: Float[Tensor, "batch heads seq key_dim"],
+    v: Float[Tensor, "batch heads seq value_dim"],
+    weights: Float[Tensor, "#batch heads seq keys"],
+    state: Float[Tensor, "batch heads key_dim value_dim"] | None,
+) -> Float[Tensor, "batch heads seq value_dim"]:
+    """What each query finds: (q k' * weights) v, in this pass and in the state before it.
+
+    With a state, the first of the keys that `weights` speaks of is the last token it holds.
+    """
+    found = (q @ k.mT * weights[..., -k.shape[2] :]).to(v.dtype) @ v
+    if state is None:
+        return found
+    return found + (weights[..., :1] * (q.to(state.dtype) @ state)).to(v.dtype)
+
+
+def held(
+    k: Float[Tensor, "batch heads seq key_dim"],
+    v: Float[Tensor, "batch heads seq value_dim"],
+    weights: Float[Tensor, "#batch heads seq keys"],
+    state: Float[Tensor, "batch heads key_dim value_dim"] | None,
+) -> Float[Tensor, "batch heads key_dim value_dim"]:
+    """The state after this pass: k' v, weighted as its last token sees them; of weights' dtype."""
+    last = weights[..., -1, :, None]  # batch heads keys 1
+    new = (k * last[:, :, -k.shape[2] :]).mT @ v.to(last.dtype)
+    return new if state is None else new + last[:, :, :1] * state
+
+
+@plugin(RetentionConfig, provides={Capability.NEXT_TOKEN, Capability.GENERATE, Capability.HIDDEN})
+class Retention(Mixer):
+    """out(swish(gate(x)) * group_norm((q k' * fading) v)), each head a group."""
+
+    def __init__(self, config: RetentionConfig, parts: Parts) -> None:
+        super().__init__()
+        require(
+            parts.causal,
+            "retention reads from left to right alone: architecture=decoder_only works, or "
+            "architecture/mixer=attention where a text or a source is seen whole.",
+        )
+        self.n_heads, self.head_dim = parts.n_heads, parts.head_dim
+        key_dim = self.n_heads * self.head_dim
+        value_dim = config.value_ratio * key_dim
+        self.q = nn.Linear(parts.dim, key_dim, bias=False)
+        self.k = nn.Linear(parts.dim, key_dim, bias=False)
+        self.v = nn.Linear(parts.dim, value_dim, bias=False)
+        self.gate = nn.Linear(parts.dim, value_dim, bias=False)
+        self.norm = nn.GroupNorm(self.n_heads, value_dim, config.eps)
+        self.out = BranchOut(value_dim, parts.dim, bias=False)
+
+    def forward(
+        self, x: Float[Tensor, "batch seq dim"], context: Context
+    ) -> Float[Tensor, "batch seq dim"]:
+        q, k, v = (self._split(project(x)) for project in (self.q, self.k, self.v))
+        q = context.position.rotate(q, context)
+        k = context.position.rotate(k, context) * self.head_dim**-0.5
+        found = self._retain(q, k, v, context).transpose(1, 2).flatten(2)
+        normed = self.norm(found.flatten(0, 1)).view_as(found)  # batch seq heads*value_dim
+        return self.out(F.silu(self.gate(x)) * normed)
+
+    def _retain(self, q: Tensor, k: Tensor, v: Tensor, context: Context) -> Tensor:
+        states = None if context.cache is None else context.cache.states
+        state = None if states is None else states.get(context.layer)
+        n_keys = k.shape[2] + (state is not None)
+        wide = torch.promote_types(q.dtype, torch.float32)
+        weights = context.once("fading", lambda: fading(context, self.n_heads, n_keys, wide))
+        assert weights is not None
+        if states is not None:
+            states[context.layer] = held(k, v, weights, state)
+        return gathered(q, k, v, weights, state)
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)  # batch heads seq head_dim
