@@ -77,15 +77,6 @@ class ArchitectureConfig(PluginConfig):
 class BlockConfig(PluginConfig):
     """Base of how a layer joins its parts: the group `architecture/block`."""
 
-    head_dim: int | None = None
-    """Width of the queries and keys of a head; null = dim / n_heads."""
-
-    def __post_init__(self) -> None:
-        require(
-            self.head_dim is None or self.head_dim >= 1,
-            f"head_dim must be at least 1, got {self.head_dim}",
-        )
-
 
 @dataclass
 class MixerConfig(PluginConfig):
