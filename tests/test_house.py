@@ -28,7 +28,7 @@ CORE, PLUGINS, CONF, TESTS = ROOT / "src/etude", ROOT / "plugins", ROOT / "conf"
 FLOORS: dict[int, str] = {
     0: "capability documents errors records stdlib_text whole_file",
     1: "__init__ command_line compatibility completion composition config_file describe experiment "
-    "hydra_source plugins refusal registry schema",
+    "hydra_source parameter_group plugins refusal registry schema",
     2: "batches cache card checkpoint context contracts corpus functional generation hardware "
     "inputs layout loss masking network objective on_policy ranks readers record_file run_reader "
     "stack token_rows tokenizer trackers tree validation window",
@@ -61,6 +61,7 @@ TESTED_BY: dict[str, str] = {
     "test_promises.py": "errors progress worker",
     "etude/test_run_writer.py": "trackers",
     "etude/test_worker.py": "fit resume run_reader run_writer",
+    "plugins/optimizer/test_laws.py": "parameter_group",
     "plugins/strategy/test_ddp.py": "launch ranks",
     "etude/test_cli.py": "__main__ completion refusal verbs.list verbs.show verbs.train",
     "etude/test_corpus.py": "cache card contracts record_file records token_rows",

@@ -12,6 +12,7 @@ import tiny
 import torch
 from defaults import default
 
+from etude.parameter_group import ParameterGroup
 from etude.registry import build, options
 from etude.schema import PluginConfig
 
@@ -21,13 +22,18 @@ OTHER: dict[str, Any] = {
     "noise_density": 0.5, "mean_span": 1.0, "mask_ratio": 0.5, "mask_share": 0.3,
     "random_share": 0.2, "ratio": 2.0, "multiple_of": 7, "theta": 7.0, "scale": 0.5,
     "z_loss": 0.1, "label_smoothing": 0.3, "beta": 0.5, "lr": 0.05, "std": 0.5,
-    "n_heads": 2, "n_layers": 2, "dim": 32,
+    "n_heads": 2, "n_layers": 2, "dim": 32, "adamw_lr": 0.05, "decay_power": 0.3,
+    "min_scale": 0.5, "clip": 1.01, "decay_fraction": 0.9, "groups": [ParameterGroup("*", lr=0.5)],
 }  # fmt: skip
 """Another legal value by name, where doubling a number would not do."""
 OTHER["head_dim"] = 8
 OTHER.update({"p": 0.9, "max_words": 1})
-WITH: dict[str, dict[str, Any]] = {"qk_norm_eps": {"qk_norm": True}}
-"""Keys that need another to be set before they say anything."""
+WITH: dict[str, dict[str, Any]] = {
+    "qk_norm_eps": {"qk_norm": True},
+    "schedule/wsd.shape": {"decay_fraction": 0.9},
+    "schedule/wsd.final": {"decay_fraction": 0.9},
+}
+"""Keys, some of one plugin alone, that need another to be set before they say anything."""
 LIMITS = {"max_positions"}
 """Keys that only say what is refused; learned positions alone have a table of that size."""
 PART_OF = {"objective/corruption": "seq2seq", "objective/masking": "mlm"}
@@ -115,7 +121,8 @@ def sized(address: str) -> Any:
 @pytest.mark.slow
 @pytest.mark.parametrize(("address", "leaf"), cases(), ids=str)
 def test_another_value_of_a_key_changes_the_run(address: str, leaf: str, tmp_path: Path) -> None:
-    plugin = replace(sized(address), **WITH.get(leaf, {}))
+    needed = WITH.get(leaf, {}) | WITH.get(f"{address}.{leaf}", {})
+    plugin = replace(sized(address), **needed)
     changed = replace(plugin, **{leaf: other(leaf, getattr(plugin, leaf))})
     first = left(with_plugin(address, plugin, tmp_path), tmp_path / "a")
     assert left(with_plugin(address, changed, tmp_path), tmp_path / "b") != first

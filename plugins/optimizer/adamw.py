@@ -16,27 +16,29 @@ from etude.schema import OptimizerConfig, require
 
 @dataclass
 class AdamwConfig(OptimizerConfig):
+    weight_decay: float = 0.1
+    """Share of each matrix taken away a step, times the learning rate."""
     beta1: float = 0.9
     """Decay of the running mean of gradients, in [0, 1)."""
     beta2: float = 0.95
     """Decay of the running mean of squared gradients, in [0, 1). GPT-3 0.95, BERT 0.999."""
     eps: float = 1e-8
     """Added to the root of the mean square."""
-    weight_decay: float = 0.1
-    """Share of each matrix taken away a step, times the learning rate."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(0 <= self.beta1 < 1, f"beta1 must be in [0, 1), got {self.beta1}")
         require(0 <= self.beta2 < 1, f"beta2 must be in [0, 1), got {self.beta2}")
         require(self.eps > 0, f"eps must be positive, got {self.eps}")
-        require(self.weight_decay >= 0, f"weight_decay must be 0 or more, got {self.weight_decay}")
 
 
 @plugin(AdamwConfig)
 def adamw(config: AdamwConfig, parameters: Sequence[OptimizerParameter]) -> torch.optim.AdamW:
-    """Torch's fused AdamW over two groups: matrices decay, everything else does not."""
-    groups = decay_groups(parameters, config.weight_decay)
+    """Torch's fused AdamW; of what no entry of `groups` names, matrices alone decay."""
     return torch.optim.AdamW(
-        groups, lr=config.lr, betas=(config.beta1, config.beta2), eps=config.eps, fused=True
+        decay_groups(config, parameters),
+        lr=config.lr,
+        betas=(config.beta1, config.beta2),
+        eps=config.eps,
+        fused=True,
     )

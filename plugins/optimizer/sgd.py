@@ -16,19 +16,18 @@ from etude.schema import OptimizerConfig, require
 
 @dataclass
 class SgdConfig(OptimizerConfig):
-    momentum: float = 0.9
-    """Share of the last step that is taken again, in [0, 1)."""
     weight_decay: float = 0.0
     """L2 penalty on matrices, added to their gradient."""
+    momentum: float = 0.9
+    """Share of the last step that is taken again, in [0, 1)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(0 <= self.momentum < 1, f"momentum must be in [0, 1), got {self.momentum}")
-        require(self.weight_decay >= 0, f"weight_decay must be 0 or more, got {self.weight_decay}")
 
 
 @plugin(SgdConfig)
 def sgd(config: SgdConfig, parameters: Sequence[OptimizerParameter]) -> torch.optim.SGD:
-    """Torch's SGD over two groups: matrices decay, everything else does not."""
-    groups = decay_groups(parameters, config.weight_decay)
+    """Torch's SGD; of what no entry of `groups` names, matrices alone decay."""
+    groups = decay_groups(config, parameters)
     return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum)

@@ -83,6 +83,7 @@ def assemble(config: ExperimentConfig, corpus: Corpus, ranks: Ranks) -> Assemble
     objective: Objective[Any, Any] = _built("objective", config.objective, network, tools)
     if exact:
         objective.double()
+    _built("optimizer", config.optimizer, optimizer_parameters(objective))  # refuses in time
     train = First(corpus.train, config.trainer.train_samples or len(corpus.train))
     source = objective.source(train, config.trainer.global_batch, config.seed, ranks)
     plan = plan_of(config, corpus, source, ranks)

@@ -1,17 +1,23 @@
 """What the plugins that are neither networks nor objectives must offer, and what they are given."""
 
+import fnmatch
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from enum import Enum
+from textwrap import fill, indent
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from etude.errors import ConfigError
+from etude.parameter_group import ParameterGroup
 from etude.records import BadRow, Record
-from etude.schema import DataConfig
+from etude.schema import DataConfig, OptimizerConfig
 
 DataC = TypeVar("DataC", bound=DataConfig)
 
@@ -82,7 +88,8 @@ class Samples(Protocol):
 class ParameterKind(Enum):
     """What a parameter is to an optimizer."""
 
-    MATRIX = "the weight of a linear map"
+    MATRIX = "the weight of a linear map inside a block"
+    HEAD = "the weight of one outside the blocks: to the vocabulary, to classes, to a value"
     EMBEDDING = "a table of vectors, one a token or a position"
     VECTOR = "a bias, or the scale or shift of a norm"
 
@@ -97,13 +104,43 @@ class OptimizerParameter:
 
 
 def decay_groups(
-    parameters: Sequence[OptimizerParameter], weight_decay: float
+    config: OptimizerConfig, parameters: Sequence[OptimizerParameter]
 ) -> list[dict[str, Any]]:
-    """Two groups in torch.optim's form: matrices decay; biases, norms and embeddings do not."""
-    matrices = [p.tensor for p in parameters if p.kind is ParameterKind.MATRIX]
-    rest = [p.tensor for p in parameters if p.kind is not ParameterKind.MATRIX]
-    groups = [(matrices, weight_decay), (rest, 0.0)]
-    return [{"params": held, "weight_decay": decay} for held, decay in groups if held]
+    """Groups in torch.optim's form, each with its peak learning rate and its weight decay.
+
+    Weights of linear maps decay; biases, norms and embeddings do not. What `config.groups` matches
+    comes after the rest. Raises ConfigError for an entry that is left without a parameter.
+    """
+    entries = [*config.groups, ParameterGroup("*")]
+    held: dict[tuple[int, bool], list[nn.Parameter]] = {}
+    for one in parameters:
+        first = next(i for i, e in enumerate(entries) if fnmatch.fnmatchcase(one.name, e.pattern))
+        rests = one.kind in (ParameterKind.EMBEDDING, ParameterKind.VECTOR)
+        held.setdefault((-first, rests), []).append(one.tensor)
+    for index, entry in enumerate(config.groups):
+        if not {(-index, True), (-index, False)} & held.keys():
+            raise _without_parameters(index, entry.pattern, [one.name for one in parameters])
+    groups: list[dict[str, Any]] = []
+    for (index, rests), tensors in sorted(held.items(), key=lambda item: item[0]):
+        entry = entries[-index]
+        decay = entry.weight_decay
+        if decay is None:
+            decay = 0.0 if rests else config.weight_decay
+        groups.append({"params": tensors, "lr": config.lr * entry.lr, "weight_decay": decay})
+    return groups
+
+
+def _without_parameters(index: int, pattern: str, names: Sequence[str]) -> ConfigError:
+    taken = " that an entry before it leaves" if fnmatch.filter(names, pattern) else ""
+    known = list(dict.fromkeys(re.sub(r"\.\d+\.", ".*.", name) for name in names))
+    parts = dict.fromkeys(part for name in known for part in name.split("."))
+    near = get_close_matches(pattern.strip("*."), [*known, *parts], n=1)
+    have = fill(f"There are {', '.join(known)}.", 94, break_on_hyphens=False)
+    return ConfigError(
+        f"optimizer.groups[{index}]: {pattern} matches no parameter{taken}."
+        + (f"\n  The nearest name is {near[0]}." if near and not taken else "")
+        + f"\n{indent(have, '  ')}"
+    )
 
 
 class Decoding(ABC):

@@ -167,6 +167,8 @@ def _knob(name: str, node: ast.AnnAssign, text: str, home: ast.Module) -> Knob:
     option = None
     if isinstance(node.value, ast.Call) and ast.unparse(node.value.func).endswith("option"):
         option = default = str(ast.literal_eval(node.value.args[0]))
+    elif default and default.startswith("field(default_factory=list"):
+        default = "[]"
     return Knob(name, kind, None if default == "MISSING" else default, text, group, option)
 
 

@@ -182,16 +182,20 @@ def shard(network: Network, mesh: DeviceMesh) -> None:
 
 
 def optimizer_parameters(module: nn.Module) -> list[OptimizerParameter]:
-    """Every trainable parameter once, with what it is: matrix, embedding or vector."""
-    tables = {id(m.weight) for m in module.modules() if isinstance(m, nn.Embedding)}
+    """Every trainable parameter once, with what it is; of an objective's network without prefix."""
+    modules = list(module.modules())
+    tables = {id(m.weight) for m in modules if isinstance(m, nn.Embedding)}
+    inside = {id(p) for m in modules if isinstance(m, Block) for p in m.parameters()}
 
     def kind(tensor: nn.Parameter) -> ParameterKind:
         if id(tensor) in tables:
             return ParameterKind.EMBEDDING
-        return ParameterKind.MATRIX if tensor.ndim > 1 else ParameterKind.VECTOR
+        if tensor.ndim < 2:
+            return ParameterKind.VECTOR
+        return ParameterKind.MATRIX if id(tensor) in inside else ParameterKind.HEAD
 
     return [
-        OptimizerParameter(name, tensor, kind(tensor))
+        OptimizerParameter(name.removeprefix("network."), tensor, kind(tensor))
         for name, tensor in module.named_parameters()
         if tensor.requires_grad
     ]

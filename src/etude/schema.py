@@ -10,6 +10,8 @@ from typing import Any, get_args, get_type_hints
 
 from omegaconf import MISSING
 
+from etude.parameter_group import ParameterGroup
+
 MAX_VOCAB_SIZE = 2**20
 """Room for four times the largest vocabulary in use; the trainers ask for memory in advance."""
 
@@ -235,9 +237,14 @@ class OptimizerConfig(PluginConfig):
 
     lr: float = MISSING
     """Peak learning rate; when not given, the objective's own."""
+    weight_decay: float = 0.0
+    """Share of each matrix taken away a step, times the learning rate."""
+    groups: list[ParameterGroup] = field(default_factory=list[ParameterGroup])
+    """Exceptions, the first that fits a name wins: [{pattern:"*.norm*",lr:0.1,weight_decay:0}]."""
 
     def __post_init__(self) -> None:
         require(self.lr > 0, f"lr must be positive, got {self.lr}")
+        require(self.weight_decay >= 0, f"weight_decay must be 0 or more, got {self.weight_decay}")
 
 
 @dataclass

@@ -30,6 +30,7 @@ class Config(Middle):
     seq_len: int = 64
     must: str = MISSING
     part: MlpConfig = option("toy_gelu")
+    several: list[int] = field(default_factory=list[int])
     shared: ClassVar[int] = 3
 
 @plugin(Config, yields=Text, lr={lr})
@@ -49,6 +50,7 @@ def test_knobs_come_with_type_default_and_help_their_own_and_inherited(more_plug
     assert knobs["val_fraction"].default == "0.1"
     assert knobs["must"].default is None
     assert (knobs["part"].group, knobs["part"].option) == (True, "toy_gelu")
+    assert knobs["several"].default == "[]"
     assert "shared" not in knobs
     assert plugin.declared["lr"] == 3e-4
     assert plugin.names("yields") == {"Text"}
@@ -58,7 +60,7 @@ def test_a_declaration_that_must_be_run_to_be_known_is_refused(more_plugins: Wri
     file = more_plugins("data/toy_read", PLUGIN.format(lr="RATE"))
     with pytest.raises(ConfigError, match="lr=RATE must be a literal") as refusal:
         describe("data/toy_read")
-    assert f"{file}:24" in str(refusal.value)
+    assert f"{file}:25" in str(refusal.value)
 
 
 @pytest.mark.parametrize(("text", "says"), [("def (", r":1 is not Python"), ("x = 1", "no plugin")])

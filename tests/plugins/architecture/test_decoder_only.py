@@ -67,7 +67,7 @@ def test_matrices_decay_and_nothing_else_is_one() -> None:
     kinds = {p.name: p.kind for p in optimizer_parameters(fresh(mixer=mixer, tie=False))}
     assert kinds["embedding.weight"] is ParameterKind.EMBEDDING
     assert kinds["stack.position.table.weight"] is ParameterKind.EMBEDDING
-    assert kinds["head.out.weight"] is ParameterKind.MATRIX
+    assert kinds["head.out.weight"] is ParameterKind.HEAD
     for name, kind in kinds.items():
         if name.endswith("bias") or "norm" in name:
             assert kind is ParameterKind.VECTOR, name
