@@ -40,14 +40,19 @@ def sequence_log_prob(network: nn.Module, targets: Targets) -> Float[Tensor, " b
     return sum_rows(token_log_prob(network, targets), targets.where)
 
 
+def rise_of(warmup_steps: int | None, total_steps: int) -> int:
+    """Returns how many steps the learning rate rises; null is min(100, 10 % of all steps)."""
+    return min(100, total_steps // 10) if warmup_steps is None else warmup_steps
+
+
 def with_warmup(
     warmup_steps: int | None, total_steps: int, decay: Callable[[float], float]
 ) -> Callable[[int], float]:
     """Returns step -> factor: a linear rise, then `decay` of the progress from 0 to 1.
 
-    `warmup_steps` null is min(100, 10 % of all steps). Step 0 takes the first step of the rise.
+    Step 0 takes the first step of the rise.
     """
-    rise = min(100, total_steps // 10) if warmup_steps is None else warmup_steps
+    rise = rise_of(warmup_steps, total_steps)
 
     def factor(step: int) -> float:
         if step < rise:

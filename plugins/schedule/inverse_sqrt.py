@@ -1,0 +1,29 @@
+"""The learning rate falls with the inverse square root of the step; it knows of no end.
+
+Vaswani et al. 2017, https://arxiv.org/abs/1706.03762, equation 3, divided by its peak at the end of
+the warm-up: the width of the network is left to `optimizer.lr`.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from etude import plugin
+from etude.functional import rise_of
+from etude.schema import ScheduleConfig
+
+
+@dataclass
+class InverseSqrtConfig(ScheduleConfig):
+    """No knobs of its own: the longer the warm-up, the slower the fall."""
+
+
+@plugin(InverseSqrtConfig)
+def inverse_sqrt(config: InverseSqrtConfig, total_steps: int) -> Callable[[int], float]:
+    """Factor min(n / w, sqrt(w / n)) at the n-th step, of which w warm up."""
+    rise = max(1, rise_of(config.warmup_steps, total_steps))
+
+    def factor(step: int) -> float:
+        return min((step + 1) / rise, math.sqrt(rise / (step + 1)))
+
+    return factor

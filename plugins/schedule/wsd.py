@@ -1,0 +1,50 @@
+"""Warm-up, stable, decay: the learning rate stays at its peak and falls at the very end.
+
+Hu et al. 2024 (MiniCPM), https://arxiv.org/abs/2404.06395, section 4; the shape 1 - sqrt and the
+fifth of the run: Haegele et al. 2024, https://arxiv.org/abs/2405.18392, section 3. Deviation:
+the share is of the steps after the warm-up, so that the two cannot meet.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from etude import plugin
+from etude.functional import with_warmup
+from etude.schema import ScheduleConfig, require
+
+
+class Shape(Enum):
+    """How the decay falls, by its own progress x from 0 to 1."""
+
+    linear = "1 - x"
+    one_minus_sqrt = "1 - sqrt(x)"
+
+
+@dataclass
+class WsdConfig(ScheduleConfig):
+    decay_fraction: float = 0.2
+    """Share of the steps after the warm-up that decay, in (0, 1]. Usual range 0.1 to 0.2."""
+    shape: Shape = Shape.one_minus_sqrt
+    """How it falls: linear, or one_minus_sqrt, which falls fast and then slowly."""
+    final: float = 0.0
+    """Factor at the end, in [0, 1]."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        share = self.decay_fraction
+        require(0 < share <= 1, f"decay_fraction must be in (0, 1], got {share}")
+        require(0 <= self.final <= 1, f"final must be in [0, 1], got {self.final}")
+
+
+@plugin(WsdConfig)
+def wsd(config: WsdConfig, total_steps: int) -> Callable[[int], float]:
+    """Factor 1, then final + (1 - final) shape(x) while x, the decay's progress, goes to 1."""
+
+    def decay(progress: float) -> float:
+        x = max(0.0, (progress - (1 - config.decay_fraction)) / config.decay_fraction)
+        fallen = x if config.shape is Shape.linear else math.sqrt(x)
+        return config.final + (1 - config.final) * (1 - fallen)
+
+    return with_warmup(config.warmup_steps, total_steps, decay)
