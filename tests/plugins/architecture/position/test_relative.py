@@ -1,0 +1,80 @@
+import pytest
+import tiny
+import torch
+from transformers.models.t5.modeling_t5 import T5Attention
+
+from etude.context import Context, Memory, Position
+from etude.inputs import Inputs
+from etude.network import Parts
+from etude.plugins.architecture.position.relative import bucket
+from etude.registry import build
+
+N_PLACES = 40
+
+
+def made(n_heads: int = 3, **values: int) -> Position:
+    return build(tiny.part("architecture/position", "relative", **values), Parts(12, n_heads))
+
+
+def seen(position: Position, *, causal: bool, n_queries: int = N_PLACES) -> Context:
+    """The last queries of a row of `N_PLACES` keys."""
+    places = torch.arange(N_PLACES)[None]
+    return Context(position, places[:, N_PLACES - n_queries :], places, causal)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize(("n_buckets", "furthest"), [(32, 128), (8, 5), (4, 3), (12, 20), (64, 50)])
+def test_buckets_are_those_of_transformers_at_every_distance(
+    causal: bool, n_buckets: int, furthest: int
+) -> None:
+    ahead = torch.arange(-400, 401)
+    wanted = T5Attention._relative_position_bucket(ahead, not causal, n_buckets, furthest)  # pyright: ignore[reportPrivateUsage]
+    assert torch.equal(bucket(ahead, n_buckets, furthest, causal=causal), wanted)
+
+
+def test_near_keys_have_buckets_of_their_own_and_far_ones_share_the_last() -> None:
+    back = torch.arange(0, -200, -1)
+    found = bucket(back, 32, 128, causal=True)
+    assert found[:16].tolist() == list(range(16))
+    assert set(found[128:].tolist()) == {31}
+    assert torch.equal(found, found.cummax(0).values)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_each_head_adds_the_number_of_its_bucket(causal: bool) -> None:
+    position = made()
+    found = position.bias(seen(position, causal=causal), torch.float32)
+    assert found is not None
+    table = dict(position.named_parameters())["table.weight"]
+    for query, key in ((0, 0), (7, 3), (39, 0), (3, 30)):
+        row = int(bucket(torch.tensor(key - query), 32, 128, causal=causal))
+        assert torch.equal(found[0, :, query, key], table[row])
+
+
+def test_later_queries_alone_get_the_rows_they_have_among_all() -> None:
+    position = made()
+    whole = position.bias(seen(position, causal=True), torch.float32)
+    last = position.bias(seen(position, causal=True, n_queries=2), torch.float32)
+    assert whole is not None
+    assert last is not None
+    assert torch.equal(whole[:, :, -2:], last)
+
+
+def test_a_decoder_is_told_nothing_of_the_order_of_its_source() -> None:
+    network = tiny.network(tiny.stack("encoder_decoder", position="relative"))
+    inputs, source = Inputs(tiny.tokens(1, 4)), Memory(torch.zeros(1, 5, 16), None)
+    context = network.decoder.context(inputs, None, source)
+    assert context.position.bias(context, torch.float64) is not None
+    assert context.source.position.bias(context.source, torch.float64) is None
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"n_buckets": 6}, "n_buckets must be a multiple of 4, got 6"),
+        ({"n_buckets": 32, "max_distance": 16}, "max_distance must be above n_buckets / 2 = 16"),
+    ],
+)
+def test_impossible_buckets_are_refused(values: dict[str, int], named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        tiny.part("architecture/position", "relative", **values)
