@@ -1,5 +1,7 @@
 """Models of transformers, made on the spot: what the layouts are held against."""
 
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -48,6 +50,11 @@ def shapes(n: int) -> Any:
 
 def preset(name: str) -> StackConfig:
     """The architecture of a preset, as a user gets it."""
+    return deepcopy(_composed(name))
+
+
+@cache
+def _composed(name: str) -> StackConfig:
     config = typed(compose("train", [f"architecture={name}"]).config).architecture
     assert isinstance(config, StackConfig)
     return config

@@ -10,7 +10,6 @@ from transformers import AutoModelForSeq2SeqLM, BartConfig, BartForConditionalGe
 from transformers.models.bart import modeling_bart
 
 from etude.errors import CheckpointError, ConfigError
-from etude.layout import fitting
 from etude.run_reader import read_model
 
 
@@ -54,12 +53,6 @@ def test_comes_back_as_it_went_out(seed: int, tmp_path: Path) -> None:
     hugging_face.saved(model(seed), tmp_path / "theirs")
     given = read_model(tmp_path / "theirs")
     hugging_face.assert_round_trip(given, tmp_path, AutoModelForSeq2SeqLM)
-
-
-def test_the_preset_is_a_bart() -> None:
-    found = fitting(hugging_face.preset("bart"), tiny.VOCAB)
-    assert found is not None
-    assert found[1]["model_type"] == "bart"
 
 
 def test_biases_of_the_scores_may_only_be_zeros(tmp_path: Path) -> None:
