@@ -82,7 +82,7 @@ class Stack(nn.Module):
             if config.norm_embedding
             else nn.Identity()
         )
-        self.widen: nn.Module = nn.Linear(width, dim) if width != dim else nn.Identity()
+        self.widen: nn.Module = nn.Linear(width, dim) if config.embedding_dim else nn.Identity()
         self.blocks = nn.ModuleList(
             _block(config, parts, layer, reads_source)
             for layer in range(config.n_groups or config.n_layers)
