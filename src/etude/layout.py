@@ -25,6 +25,8 @@ from etude.schema import ArchitectureConfig, PluginConfig, StackConfig, Tokenize
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 TABLES = ("embedding.weight", "head.out.weight", "head.out.bias")
 """Our tensors with one row a token."""
+GELUS = {"gelu": "none", "gelu_new": "tanh", "gelu_fast": "tanh", "gelu_pytorch_tanh": "tanh"}
+"""How GELU is computed, by their names of it."""
 OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
 """What the first BERT models call the parts of a norm."""
 ZEROS = ("final_logits_bias",)
@@ -98,6 +100,19 @@ def chosen(address: str, **values: Any) -> Any:  # the config class is the addre
         if "option" in item.metadata and item.name not in values:
             values[item.name] = chosen(f"{group}/{item.name}/{item.metadata['option']}")
     return kind(**values)
+
+
+def with_gelu(part: Stacked, fields: Fields, name: str) -> Any:  # the part's own class
+    """Returns a part that computes GELU as the field says; ConfigError for another activation."""
+    if fields.get(name, "gelu") not in GELUS:
+        refuse_others(fields, {name: "gelu"})
+    part.approximate = type(part.approximate)(GELUS[fields.get(name, "gelu")])
+    return part
+
+
+def gelu_name(part: Stacked) -> str:
+    """What they call the GELU of a part."""
+    return {"none": "gelu", "tanh": "gelu_new"}[part.approximate.value]
 
 
 def is_made_of(config: ArchitectureConfig, stack: str, **parts: str) -> bool:

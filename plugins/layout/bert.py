@@ -1,0 +1,165 @@
+"""BERT and RoBERTa.
+
+Devlin et al. 2018, https://arxiv.org/abs/1810.04805; Liu et al. 2019,
+https://arxiv.org/abs/1907.11692. The names are those of transformers' `models/bert` and
+`models/roberta`; RoBERTa tells no segments apart, its head computes GELU exactly, and its table
+of positions begins with rows up to the id of the padding.
+Dropout is not read, it is a choice of training; poolers and sentence-pair heads are left out.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from etude import plugin
+from etude.contracts import Vocab
+from etude.layout import (
+    Fields,
+    Layout,
+    Stacked,
+    Tie,
+    chosen,
+    gelu_name,
+    is_made_of,
+    refuse_others,
+    with_gelu,
+)
+from etude.schema import LayoutConfig, StackConfig, TokenizerConfig
+
+ONLY = {
+    "is_decoder": False,
+    "add_cross_attention": False,
+    "tie_word_embeddings": True,
+    "position_embedding_type": "absolute",
+}
+EMBEDDINGS = {
+    "word_embeddings": "embedding",
+    "token_type_embeddings": "stack.segments",
+    "position_embeddings": "stack.position.table",
+    "LayerNorm": "stack.embedding_norm",
+}
+LAYER = {
+    "attention.self.query": "mixer.q",
+    "attention.self.key": "mixer.k",
+    "attention.self.value": "mixer.v",
+    "attention.output.dense": "mixer.out",
+    "attention.output.LayerNorm": "mixer_norm",
+    "intermediate.dense": "mlp.up",
+    "output.dense": "mlp.down",
+    "output.LayerNorm": "mlp_norm",
+}
+HEADS = {
+    "bert": {
+        "cls.predictions.transform.dense": "head.dense",
+        "cls.predictions.transform.LayerNorm": "head.norm",
+    },
+    "roberta": {"lm_head.dense": "head.dense", "lm_head.layer_norm": "head.norm"},
+}
+BIAS = {"bert": "cls.predictions", "roberta": "lm_head"}
+"""Where the biases of the scores are."""
+
+
+@dataclass
+class BertLayoutConfig(LayoutConfig):
+    """No knobs."""
+
+
+@plugin(BertLayoutConfig)
+class BertLayout(Layout):
+    """encoder_only with postnorm, attention, gelu, layernorm, learned positions, transform."""
+
+    model_types = ("bert", "roberta")
+    dropped = (
+        "pooler.dense.weight", "pooler.dense.bias", "cls.seq_relationship", "position_ids",
+        "decoder.weight", "decoder.bias",
+    )  # fmt: skip
+
+    def __init__(self, config: BertLayoutConfig) -> None:
+        self.config = config
+
+    def read(self, fields: Fields) -> StackConfig:
+        refuse_others(fields, ONLY)
+        dim, head = fields["hidden_size"], chosen("architecture/head/transform")
+        mlp = chosen("architecture/mlp/gelu", ratio=fields["intermediate_size"] / dim)
+        positions = fields["max_position_embeddings"] - _offset(fields)
+        return chosen(
+            "architecture/encoder_only",
+            dim=dim,
+            n_layers=fields["num_hidden_layers"],
+            n_heads=fields["num_attention_heads"],
+            norm_embedding=True,
+            n_segments=fields.get("type_vocab_size", 2),
+            block=chosen("architecture/block/postnorm"),
+            mixer=chosen("architecture/mixer/attention", qkv_bias=True, out_bias=True),
+            mlp=with_gelu(mlp, fields, "hidden_act"),
+            norm=chosen("architecture/norm/layernorm", eps=fields.get("layer_norm_eps", 1e-12)),
+            position=chosen("architecture/position/learned", max_positions=positions),
+            head=head if _is_roberta(fields) else with_gelu(head, fields, "hidden_act"),
+            init=chosen("architecture/init/normal", std=fields.get("initializer_range", 0.02)),
+        )
+
+    def tokenizer(self, folder: Path) -> TokenizerConfig:
+        return chosen("tokenizer/pretrained", path=str(folder))
+
+    def write(self, config: Stacked, vocab: Vocab) -> dict[str, Any] | None:
+        parts = {"block": "postnorm", "mixer": "attention", "mlp": "gelu", "norm": "layernorm"}
+        if not is_made_of(config, "encoder_only", **parts, position="learned", head="transform"):
+            return None
+        wide = config.mixer.head_dim not in (None, config.dim // config.n_heads)
+        if wide or config.n_segments == 0:
+            return None
+        alike = gelu_name(config.mlp) == gelu_name(config.head)
+        roberta = gelu_name(config.head) == "gelu" and (config.n_segments == 1 or not alike)
+        fields = {
+            "model_type": "roberta" if roberta else "bert",
+            "architectures": ["RobertaForMaskedLM" if roberta else "BertForMaskedLM"],
+            "vocab_size": vocab.size,
+            "hidden_size": config.dim,
+            "intermediate_size": config.mlp.hidden(config.dim),
+            "num_hidden_layers": config.n_layers,
+            "num_attention_heads": config.n_heads,
+            "type_vocab_size": config.n_segments,
+            "hidden_act": gelu_name(config.mlp),
+            "layer_norm_eps": config.norm.eps,
+            "tie_word_embeddings": True,
+            "initializer_range": vars(config.init).get("std", 0.02),
+            "attention_probs_dropout_prob": 0.0,
+            "hidden_dropout_prob": config.dropout,
+            "bos_token_id": vocab.bos,
+            "eos_token_id": vocab.eos,
+            "pad_token_id": vocab.pad,
+            "dtype": "float32",
+        }
+        rows = config.position.max_positions + _offset(fields)
+        return {**fields, "max_position_embeddings": rows}
+
+    def ties(self, config: Stacked, fields: Fields) -> Iterator[Tie]:
+        family, offset = fields["model_type"], _offset(fields)
+        for theirs, ours in EMBEDDINGS.items():
+            for kind in ("weight", "bias") if theirs == "LayerNorm" else ("weight",):
+                skip = offset if theirs == "position_embeddings" else 0
+                name = f"{family}.embeddings.{theirs}.{kind}"
+                yield Tie(name, (f"{ours}.{kind}",), offset=skip)
+        yield from _both(HEADS[family])
+        for i in range(config.n_layers):
+            layer, block = f"{family}.encoder.layer.{i}", f"stack.blocks.{i}"
+            yield from _both({f"{layer}.{k}": f"{block}.{v}" for k, v in LAYER.items()})
+        place = BIAS[family]
+        yield Tie(f"{place}.bias", ("head.out.bias",), also=(f"{place}.decoder.bias",))
+
+
+def _both(modules: dict[str, str]) -> Iterator[Tie]:
+    """The weights and the biases of modules, by their names."""
+    for theirs, ours in modules.items():
+        for kind in ("weight", "bias"):
+            yield Tie(f"{theirs}.{kind}", (f"{ours}.{kind}",))
+
+
+def _is_roberta(fields: Fields) -> bool:
+    return fields["model_type"] == "roberta"
+
+
+def _offset(fields: Fields) -> int:
+    """Rows before those of the positions."""
+    return fields.get("pad_token_id", 1) + 1 if _is_roberta(fields) else 0

@@ -1,0 +1,118 @@
+import importlib
+from pathlib import Path
+from typing import Any
+
+import hugging_face
+import pytest
+import tiny
+import transformers
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForMaskedLM, PreTrainedModel
+
+from etude.errors import ConfigError
+from etude.layout import fitting
+from etude.run_reader import read_model
+from etude.tokenizer import ROLES, Tokenizer
+
+FAMILIES = ("Bert", "Roberta")
+families = pytest.mark.parametrize("family", FAMILIES)
+
+
+def model(family: str, seed: int, **fields: Any) -> PreTrainedModel:
+    heads = (1, 2, 4, 3)[seed % 4]
+    values = {
+        "vocab_size": tiny.BYTES.vocab.size,
+        "hidden_size": heads * (4, 8, 6)[seed % 3],
+        "num_hidden_layers": 1 + seed % 3,
+        "num_attention_heads": heads,
+        "intermediate_size": 20 + seed,
+        "max_position_embeddings": 64 + seed,
+        "type_vocab_size": 1 + seed % 2 if family == "Roberta" else 2 + seed % 2,
+        "hidden_act": ("gelu", "gelu_new", "gelu_pytorch_tanh")[seed % 3],
+        "layer_norm_eps": (1e-12, 1e-5, 1e-3)[seed % 3],
+        "pad_token_id": tiny.BYTES.vocab.pad,
+        "bos_token_id": tiny.BYTES.vocab.bos,
+        "eos_token_id": tiny.BYTES.vocab.eos,
+    }
+    config = getattr(transformers, f"{family}Config")(**(values | fields))
+    return getattr(transformers, f"{family}ForMaskedLM")(config)
+
+
+@families
+@hugging_face.shapes(20)
+def test_agrees_with_transformers_in_fp32(family: str, seed: int, tmp_path: Path) -> None:
+    theirs = hugging_face.saved(model(family, seed), tmp_path)
+    hugging_face.assert_same_filling(read_model(tmp_path), theirs, 1e-5)
+
+
+@families
+@hugging_face.shapes(20)
+def test_agrees_with_transformers_in_fp64(
+    family: str, seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = hugging_face.saved(model(family, seed), tmp_path).double()
+    name = family.lower()
+    module = importlib.import_module(f"transformers.models.{name}.modeling_{name}")
+    hugging_face.neutralise(monkeypatch, module)
+    hugging_face.assert_same_filling(read_model(tmp_path), theirs, 1e-10)
+
+
+@families
+@pytest.mark.parametrize("seed", [0, 1])
+def test_comes_back_as_it_went_out(family: str, seed: int, tmp_path: Path) -> None:
+    hugging_face.saved(model(family, seed), tmp_path / "theirs")
+    found = read_model(tmp_path / "theirs")
+    hugging_face.assert_round_trip(found, tmp_path, AutoModelForMaskedLM)
+
+
+@pytest.mark.parametrize("pad", [1, 7])
+def test_the_places_of_roberta_begin_behind_the_id_of_its_padding(pad: int, tmp_path: Path) -> None:
+    theirs = hugging_face.saved(model("Roberta", 0, pad_token_id=pad), tmp_path)
+    Tokenizer(tiny.BYTES._inner, {"pad": f"<{ROLES[pad]}>", ROLES[pad]: "<pad>"}).save(tmp_path)
+    found = read_model(tmp_path)
+    assert found.tokenizer.vocab.pad == pad
+    hugging_face.assert_same_filling(found, theirs, 1e-5)
+    hugging_face.assert_round_trip(found, tmp_path / "again", AutoModelForMaskedLM)
+
+
+@families
+def test_the_preset_is_of_its_family(family: str) -> None:
+    found = fitting(hugging_face.preset(family.lower()), tiny.BYTES.vocab)
+    assert found is not None
+    assert found[1]["model_type"] == family.lower()
+
+
+def test_what_was_trained_beside_the_scores_is_left_out(tmp_path: Path) -> None:
+    """A BERT as published: with a pooler and a sentence-pair head, norms by their first names."""
+    config: Any = model("Bert", 1).config
+    hugging_face.saved(transformers.BertForPreTraining(config), tmp_path)
+    file = tmp_path / "model.safetensors"
+    old = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
+    tensors = load_file(file)
+    for new, first in old.items():
+        tensors = {name.replace(new, first): tensor for name, tensor in tensors.items()}
+    assert any("pooler" in name for name in tensors)
+    save_file(tensors, file, metadata={"format": "pt"})
+    theirs = AutoModelForMaskedLM.from_pretrained(tmp_path).eval()
+    hugging_face.assert_same_filling(read_model(tmp_path), theirs, 1e-5)
+
+
+@families
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"hidden_act": "relu"}, "hidden_act='relu'"),
+        ({"is_decoder": True}, "is_decoder=True"),
+        ({"position_embedding_type": "relative_key"}, "position_embedding_type='relative_key'"),
+        ({"tie_word_embeddings": False}, "tie_word_embeddings=False"),
+    ],
+)
+def test_a_field_we_cannot_do_is_refused_by_name(
+    family: str, fields: dict[str, object], named: str, tmp_path: Path
+) -> None:
+    theirs = model(family, 0)
+    for name, value in fields.items():
+        setattr(theirs.config, name, value)
+    hugging_face.saved(theirs, tmp_path)
+    with pytest.raises(ConfigError, match=named):
+        read_model(tmp_path)
