@@ -1,0 +1,153 @@
+"""ALBERT.
+
+Lan et al. 2019, https://arxiv.org/abs/1909.11942. The names are those of transformers'
+`models/albert`: a narrow token table brought to the width of the network by a linear map, and
+groups of layers that share their weights.
+Dropout is not read, it is a choice of training; poolers and sentence-pair heads are left out.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from etude import plugin
+from etude.contracts import Vocab
+from etude.errors import ConfigError
+from etude.layout import (
+    Fields,
+    Layout,
+    Stacked,
+    Tie,
+    chosen,
+    gelu_name,
+    is_made_of,
+    refuse_others,
+    with_gelu,
+)
+from etude.schema import LayoutConfig, StackConfig, TokenizerConfig
+
+ONLY = {"inner_group_num": 1, "tie_word_embeddings": True, "position_embedding_type": "absolute"}
+TABLES = {
+    "albert.embeddings.word_embeddings": "embedding",
+    "albert.embeddings.token_type_embeddings": "stack.segments",
+    "albert.embeddings.position_embeddings": "stack.position.table",
+}
+MODULES = {
+    "albert.embeddings.LayerNorm": "stack.embedding_norm",
+    "albert.encoder.embedding_hidden_mapping_in": "stack.widen",
+    "predictions.dense": "head.dense",
+    "predictions.LayerNorm": "head.norm",
+}
+LAYER = {
+    "attention.query": "mixer.q",
+    "attention.key": "mixer.k",
+    "attention.value": "mixer.v",
+    "attention.dense": "mixer.out",
+    "attention.LayerNorm": "mixer_norm",
+    "ffn": "mlp.up",
+    "ffn_output": "mlp.down",
+    "full_layer_layer_norm": "mlp_norm",
+}
+
+
+@dataclass
+class AlbertLayoutConfig(LayoutConfig):
+    """No knobs."""
+
+
+@plugin(AlbertLayoutConfig)
+class AlbertLayout(Layout):
+    """encoder_only as BERT's, with a narrow token table and layers that share weights."""
+
+    model_types = ("albert",)
+    dropped = (
+        "albert.pooler", "pooler.weight", "pooler.bias", "sop_classifier", "position_ids",
+        "decoder.weight", "decoder.bias",
+    )  # fmt: skip
+
+    def __init__(self, config: AlbertLayoutConfig) -> None:
+        self.config = config
+
+    def read(self, fields: Fields) -> StackConfig:
+        refuse_others(fields, ONLY)
+        n_layers, n_groups = fields["num_hidden_layers"], fields.get("num_hidden_groups", 1)
+        if not _same_groups(n_layers, n_groups):
+            raise ConfigError(
+                f"This albert model splits num_hidden_layers={n_layers} into "
+                f"num_hidden_groups={n_groups} with an error of rounding that étude does not make."
+            )
+        dim = fields["hidden_size"]
+        mlp = chosen("architecture/mlp/gelu", ratio=fields["intermediate_size"] / dim)
+        return chosen(
+            "architecture/encoder_only",
+            dim=dim,
+            n_layers=n_layers,
+            n_heads=fields["num_attention_heads"],
+            n_groups=n_groups,
+            embedding_dim=fields["embedding_size"],
+            norm_embedding=True,
+            n_segments=fields.get("type_vocab_size", 2),
+            block=chosen("architecture/block/postnorm"),
+            mixer=chosen("architecture/mixer/attention", qkv_bias=True, out_bias=True),
+            mlp=with_gelu(mlp, fields, "hidden_act"),
+            norm=chosen("architecture/norm/layernorm", eps=fields.get("layer_norm_eps", 1e-12)),
+            position=chosen(
+                "architecture/position/learned", max_positions=fields["max_position_embeddings"]
+            ),
+            head=with_gelu(chosen("architecture/head/transform"), fields, "hidden_act"),
+            init=chosen("architecture/init/normal", std=fields.get("initializer_range", 0.02)),
+        )
+
+    def tokenizer(self, folder: Path) -> TokenizerConfig:
+        return chosen("tokenizer/pretrained", path=str(folder))
+
+    def write(self, config: Stacked, vocab: Vocab) -> dict[str, Any] | None:
+        parts = {"block": "postnorm", "mixer": "attention", "mlp": "gelu", "norm": "layernorm"}
+        if not is_made_of(config, "encoder_only", **parts, position="learned", head="transform"):
+            return None
+        wide = config.mixer.head_dim not in (None, config.dim // config.n_heads)
+        shared = config.n_groups is not None and _same_groups(config.n_layers, config.n_groups)
+        if wide or not shared or config.embedding_dim is None or config.n_segments == 0:
+            return None
+        return {
+            "model_type": "albert",
+            "architectures": ["AlbertForMaskedLM"],
+            "vocab_size": vocab.size,
+            "embedding_size": config.embedding_dim,
+            "hidden_size": config.dim,
+            "intermediate_size": config.mlp.hidden(config.dim),
+            "num_hidden_layers": config.n_layers,
+            "num_hidden_groups": config.n_groups,
+            "num_attention_heads": config.n_heads,
+            "max_position_embeddings": config.position.max_positions,
+            "type_vocab_size": config.n_segments,
+            "hidden_act": gelu_name(config.mlp),
+            "layer_norm_eps": config.norm.eps,
+            "tie_word_embeddings": True,
+            "initializer_range": vars(config.init).get("std", 0.02),
+            "attention_probs_dropout_prob": 0.0,
+            "hidden_dropout_prob": config.dropout,
+            "bos_token_id": vocab.bos,
+            "eos_token_id": vocab.eos,
+            "pad_token_id": vocab.pad,
+            "dtype": "float32",
+        }
+
+    def ties(self, config: Stacked, fields: Fields) -> Iterator[Tie]:
+        for theirs, ours in TABLES.items():
+            yield Tie(f"{theirs}.weight", (f"{ours}.weight",))
+        modules = dict(MODULES)
+        for i in range(config.n_groups):
+            layer = f"albert.encoder.albert_layer_groups.{i}.albert_layers.0"
+            modules |= {f"{layer}.{k}": f"stack.blocks.{i}.{v}" for k, v in LAYER.items()}
+        for theirs, ours in modules.items():
+            for kind in ("weight", "bias"):
+                yield Tie(f"{theirs}.{kind}", (f"{ours}.{kind}",))
+        yield Tie("predictions.bias", ("head.out.bias",), also=("predictions.decoder.bias",))
+
+
+def _same_groups(n_layers: int, n_groups: int) -> bool:
+    """Whether no layer falls into another group by the rounding of transformers' floats."""
+    floats = [int(i / (n_layers / n_groups)) for i in range(n_layers)]
+    return floats == [i * n_groups // n_layers for i in range(n_layers)]
