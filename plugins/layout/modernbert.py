@@ -1,0 +1,198 @@
+"""ModernBERT.
+
+Warner et al. 2024, https://arxiv.org/abs/2412.13663. The names are those of transformers'
+`models/modernbert`; layers with a window take turns with ones that see everything, and a window
+of `local_attention` tokens reaches half as many to either side.
+Dropout is not read, it is a choice of training.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from etude import plugin
+from etude.contracts import Vocab
+from etude.errors import ConfigError
+from etude.layout import (
+    Fields,
+    Layout,
+    Stacked,
+    Tie,
+    chosen,
+    gelu_name,
+    is_made_of,
+    refuse_others,
+    with_gelu,
+)
+from etude.schema import LayoutConfig, StackConfig, TokenizerConfig
+
+ONLY = {"decoder_bias": True, "tie_word_embeddings": True, "rope_scaling": None}
+PARTS = {
+    "block": "prenorm",
+    "mixer": "attention",
+    "mlp": "geglu",
+    "norm": "layernorm",
+    "position": "rope",
+    "head": "transform",
+}
+WIDE, NEAR = "full_attention", "sliding_attention"
+DEFAULT_MAX_POSITIONS = 8192
+"""Written where the positions know no limit: Hugging Face's fields want a number."""
+DEFAULT_WINDOW = 128
+"""Written where no layer has a window: Hugging Face's fields want a number."""
+
+
+@dataclass
+class ModernbertLayoutConfig(LayoutConfig):
+    """No knobs."""
+
+
+@plugin(ModernbertLayoutConfig)
+class ModernbertLayout(Layout):
+    """encoder_only with prenorm, local attention, geglu, layernorm, rope, transform."""
+
+    model_types = ("modernbert",)
+    dropped = ("decoder.weight", "inv_freq")
+
+    def __init__(self, config: ModernbertLayoutConfig) -> None:
+        self.config = config
+
+    def read(self, fields: Fields) -> StackConfig:
+        refuse_others(fields, ONLY)
+        dim, biases = fields["hidden_size"], bool(fields.get("attention_bias", False))
+        mlp = chosen(
+            "architecture/mlp/geglu",
+            ratio=fields["intermediate_size"] / dim,
+            multiple_of=1,
+            bias=bool(fields.get("mlp_bias", False)),
+        )
+        head = chosen(
+            "architecture/head/transform", bias=bool(fields.get("classifier_bias", False))
+        )
+        every, near = _global_every(fields), _theta(fields, NEAR)
+        plain = every == 1
+        return chosen(
+            "architecture/encoder_only",
+            dim=dim,
+            n_layers=fields["num_hidden_layers"],
+            n_heads=fields["num_attention_heads"],
+            norm_embedding=True,
+            block=chosen("architecture/block/prenorm", skip_first=True),
+            mixer=chosen(
+                "architecture/mixer/attention",
+                qkv_bias=biases,
+                out_bias=biases,
+                window=None if plain else fields.get("local_attention", 128) // 2 + 1,
+                global_every=None if plain else every,
+            ),
+            mlp=with_gelu(mlp, fields, "hidden_activation"),
+            norm=chosen(
+                "architecture/norm/layernorm",
+                eps=fields.get("norm_eps", 1e-5),
+                bias=bool(fields.get("norm_bias", False)),
+            ),
+            position=chosen(
+                "architecture/position/rope",
+                theta=_theta(fields, WIDE),
+                local_theta=None if near == _theta(fields, WIDE) else near,
+                max_positions=fields.get("max_position_embeddings"),
+            ),
+            head=with_gelu(head, fields, "classifier_activation"),
+            init=chosen("architecture/init/scaled", std=fields.get("initializer_range", 0.02)),
+        )
+
+    def tokenizer(self, folder: Path) -> TokenizerConfig:
+        return chosen("tokenizer/pretrained", path=str(folder))
+
+    def write(self, config: Stacked, vocab: Vocab) -> dict[str, Any] | None:
+        if not is_made_of(config, "encoder_only", **PARTS):
+            return None
+        mixer, position = config.mixer, config.position
+        if mixer.head_dim not in (None, config.dim // config.n_heads) or mixer.window == 1:
+            return None
+        every = 1 if mixer.window is None else mixer.global_every
+        return {
+            "model_type": "modernbert",
+            "architectures": ["ModernBertForMaskedLM"],
+            "vocab_size": vocab.size,
+            "hidden_size": config.dim,
+            "intermediate_size": config.mlp.hidden(config.dim),
+            "num_hidden_layers": config.n_layers,
+            "num_attention_heads": config.n_heads,
+            "hidden_activation": gelu_name(config.mlp),
+            "classifier_activation": gelu_name(config.head),
+            "classifier_bias": config.head.bias,
+            "attention_bias": mixer.qkv_bias,
+            "mlp_bias": config.mlp.bias,
+            "norm_bias": config.norm.bias,
+            "norm_eps": config.norm.eps,
+            "local_attention": 2 * (mixer.window - 1) if mixer.window else DEFAULT_WINDOW,
+            "global_attn_every_n_layers": every,
+            "layer_types": _kinds(config.n_layers, every),
+            "global_rope_theta": position.theta,
+            "local_rope_theta": position.local_theta or position.theta,
+            "max_position_embeddings": position.max_positions or DEFAULT_MAX_POSITIONS,
+            "initializer_range": vars(config.init).get("std", 0.02),
+            "attention_dropout": 0.0,
+            "embedding_dropout": config.dropout,
+            "mlp_dropout": 0.0,
+            "bos_token_id": vocab.bos,
+            "eos_token_id": vocab.eos,
+            "pad_token_id": vocab.pad,
+            "cls_token_id": vocab.cls,
+            "sep_token_id": vocab.sep,
+            "dtype": "float32",
+        }
+
+    def ties(self, config: Stacked, fields: Fields) -> Iterator[Tie]:
+        embeddings = "model.embeddings"
+        yield Tie(f"{embeddings}.tok_embeddings.weight", ("embedding.weight",))
+        yield from _norm(config, f"{embeddings}.norm", "stack.embedding_norm")
+        for i in range(config.n_layers):
+            layer, block = f"model.layers.{i}", f"stack.blocks.{i}"
+            if i > 0:
+                yield from _norm(config, f"{layer}.attn_norm", f"{block}.mixer_norm")
+            yield from _norm(config, f"{layer}.mlp_norm", f"{block}.mlp_norm")
+            mixer, mlp = config.mixer.qkv_bias, config.mlp.bias
+            yield from _map(f"{layer}.attn.Wqkv", f"{block}.mixer", ("q", "k", "v"), mixer)
+            yield from _map(f"{layer}.attn.Wo", f"{block}.mixer", ("out",), mixer)
+            yield from _map(f"{layer}.mlp.Wi", f"{block}.mlp", ("gate", "up"), mlp)
+            yield from _map(f"{layer}.mlp.Wo", f"{block}.mlp", ("down",), mlp)
+        yield from _norm(config, "model.final_norm", "stack.norm")
+        yield from _map("head.dense", "head", ("dense",), config.head.bias)
+        yield from _norm(config, "head.norm", "head.norm")
+        yield Tie("decoder.bias", ("head.out.bias",))
+
+
+def _map(theirs: str, ours: str, names: tuple[str, ...], bias: bool) -> Iterator[Tie]:
+    for kind in ("weight", "bias") if bias else ("weight",):
+        yield Tie(f"{theirs}.{kind}", tuple(f"{ours}.{name}.{kind}" for name in names))
+
+
+def _norm(config: Stacked, theirs: str, ours: str) -> Iterator[Tie]:
+    for kind in ("weight", "bias") if config.norm.bias else ("weight",):
+        yield Tie(f"{theirs}.{kind}", (f"{ours}.{kind}",))
+
+
+def _kinds(n_layers: int, every: int | None) -> list[str]:
+    """What each layer sees; none sees everything if `every` is None."""
+    return [WIDE if every and i % every == 0 else NEAR for i in range(n_layers)]
+
+
+def _global_every(fields: Fields) -> int | None:
+    """Of how many layers the first sees everything: 1 = all do, None = none does."""
+    n_layers, given = fields["num_hidden_layers"], fields.get("global_attn_every_n_layers", 3)
+    kinds = fields.get("layer_types") or _kinds(n_layers, given)
+    for every in (given, *range(1, n_layers + 1), None):
+        if _kinds(n_layers, every) == kinds:
+            return every
+    raise ConfigError(f"layer_types={kinds} do not take turns, as étude's attention does.")
+
+
+def _theta(fields: Fields, kind: str) -> float:
+    """The base of the wavelengths of a kind of layers."""
+    said = (fields.get("rope_parameters") or {}).get(kind) or {}
+    refuse_others({"model_type": "modernbert", **said}, {"rope_type": "default"})
+    old, default = {WIDE: ("global_rope_theta", 160_000), NEAR: ("local_rope_theta", 10_000)}[kind]
+    return float(said.get("rope_theta", fields.get(old) or default))
