@@ -10,6 +10,7 @@ from jaxtyping import install_import_hook
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: digests depend on it
 SHAPED = (
     "batches",
+    "damage",
     "functional",
     "generation",
     "inputs",

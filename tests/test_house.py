@@ -29,9 +29,9 @@ FLOORS: dict[int, str] = {
     0: "capability documents errors records stdlib_text whole_file",
     1: "__init__ command_line compatibility completion composition config_file describe experiment "
     "hydra_source parameter_group plugins refusal registry schema",
-    2: "batches cache card checkpoint context contracts corpus functional generation hardware "
-    "inputs layout loss masking network objective on_policy ranks readers record_file run_reader "
-    "stack token_rows tokenizer trackers tree validation window",
+    2: "batches cache card checkpoint context contracts corpus damage functional generation "
+    "hardware inputs layout loss masking network objective on_policy ranks readers record_file "
+    "run_reader stack token_rows tokenizer trackers tree validation window",
     3: "assemble best_model fit launch progress resume run_writer worker",
     4: "__main__ cli pages.batch pages.catalogue pages.plugin verbs.data verbs.generate "
     "verbs.inspect verbs.list verbs.show verbs.train",
@@ -318,6 +318,7 @@ def config_classes() -> list[tuple[Path, ast.ClassDef]]:
         CORE / "experiment.py",
         CORE / "on_policy.py",
         CORE / "readers.py",
+        CORE / "damage.py",
     ]
     return [
         (file, node)

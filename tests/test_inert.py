@@ -27,7 +27,7 @@ OTHER: dict[str, Any] = {
 }  # fmt: skip
 """Another legal value by name, where doubling a number would not do."""
 OTHER["head_dim"] = 8
-OTHER.update({"p": 0.9, "max_words": 1})
+OTHER.update({"p": 0.9, "max_words": 1, "rotate_share": 0.5})
 WITH: dict[str, dict[str, Any]] = {
     "qk_norm_eps": {"qk_norm": True},
     "schedule/wsd.shape": {"decay_fraction": 0.9},
@@ -142,6 +142,7 @@ def test_every_key_of_sampling_changes_what_is_drawn(name: str) -> None:
 OBJECTIVES: list[tuple[str, str, Any]] = [
     ("clm", "z_loss", 0.5),
     ("mlm", "mask_ratio", 0.5),
+    ("seq2seq", "label_smoothing", 0.3),
     ("mlm", "mask_share", 0.2),
     ("mlm", "random_share", 0.0),
     ("dpo", "beta", 0.5),

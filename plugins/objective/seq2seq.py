@@ -4,19 +4,26 @@ Raffel et al. 2019 (T5), https://arxiv.org/abs/1910.10683; Lewis et al. 2019 (BA
 https://arxiv.org/abs/1910.13461. How the text is damaged is a choice of its own:
 `objective/corruption`. The special tokens of a row are taken out first, so they are never noise;
 source and target end with eos. Teacher forcing: the decoder reads the true target.
+Label smoothing: Vaswani et al. 2017, https://arxiv.org/abs/1706.03762, section 5.4, uniform over
+the whole vocabulary; perplexity is of the plain surprise, nll.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from etude import plugin
 from etude.batches import Ids, TextBatch
 from etude.capability import Capability
 from etude.contracts import TokenRow
-from etude.functional import token_log_prob
+from etude.functional import wide
 from etude.loss import Loss
 from etude.network import Network
 from etude.objective import Objective, Tools
@@ -25,10 +32,24 @@ from etude.registry import build
 from etude.schema import CorruptionConfig, ObjectiveConfig, option, require
 from etude.window import SAMPLE, rng
 
+Corruption: TypeAlias = Callable[
+    [Int[np.ndarray, " n"], np.random.Generator],
+    tuple[Int[np.ndarray, " input"], Int[np.ndarray, " target"]],
+]
+"""(text, rng) -> what is read and what is to be written, both without eos."""
+
 
 @dataclass
 class Seq2seqConfig(ObjectiveConfig):
     corruption: CorruptionConfig = option("span")
+    label_smoothing: float = 0.0
+    """Share of the probability asked for that all tokens divide evenly, in [0, 1); 0.1 in 2017."""
+
+    def __post_init__(self) -> None:
+        require(
+            0 <= self.label_smoothing < 1,
+            f"label_smoothing must be in [0, 1), got {self.label_smoothing}",
+        )
 
 
 @dataclass(frozen=True)
@@ -38,6 +59,17 @@ class DenoisingExample:
     source: Ids
     target: Ids
     n_bytes: float
+
+
+def smoothed_loss(
+    logits: Float[Tensor, "n vocab"], ids: Int[Tensor, " n"], smoothing: float
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """Returns the summed cross-entropy in nats, plain and against smoothed labels."""
+    nll = F.cross_entropy(logits, ids, reduction="sum")
+    if smoothing == 0:
+        return nll, nll
+    evenly = (logits.logsumexp(-1) - logits.mean(-1)).sum()
+    return nll, (1 - smoothing) * nll + smoothing * evenly
 
 
 @plugin(
@@ -53,7 +85,7 @@ class Seq2seq(Objective[Seq2seqConfig, TextBatch]):
     def __init__(self, config: Seq2seqConfig, network: Network, tools: Tools) -> None:
         super().__init__(config, network, tools)
         require(not tools.confine, "data.confine has no effect: a row is denoised as one text")
-        self.corrupt = build(config.corruption, tools.tokenizer.vocab)
+        self.corrupt: Corruption = build(config.corruption, tools.tokenizer)
 
     def example(self, record: TokenRow, rng: np.random.Generator) -> DenoisingExample:
         vocab = self.tools.tokenizer.vocab
@@ -73,7 +105,14 @@ class Seq2seq(Objective[Seq2seqConfig, TextBatch]):
         return float(batch.targets.where.sum())
 
     def loss(self, batch: TextBatch) -> Loss:
-        return Loss(-token_log_prob(self.network, batch.targets).sum())
+        targets = batch.targets
+        logits = wide(self.network(targets.inputs, targets.where))
+        ids = targets.ids[targets.where]
+        nll, total = smoothed_loss(logits, ids, self.config.label_smoothing)
+        return Loss(total, {"nll": nll.detach()})
+
+    def report(self, means: Mapping[str, float]) -> dict[str, float]:
+        return {**means, "perplexity": math.exp(min(means["nll"], 700.0))}
 
     def show(self, records: Sequence[TokenRow]) -> list[str]:
         examples = [self.example(r, rng(self.tools.seed, SAMPLE, i)) for i, r in enumerate(records)]

@@ -171,7 +171,7 @@ class Tokenizer:
         starts[:1] = True
         return np.where(special, 0, np.cumsum(starts & ~special))
 
-    def sentence_ends(self, ids: Ids) -> Ids:
+    def sentence_ends(self, ids: Ids) -> Int[np.ndarray, " sentences"]:
         """After how many ids each sentence is over; the last, finished or not, ends with `ids`.
 
         Sentences end at a full stop, question or exclamation mark that white space follows, at a

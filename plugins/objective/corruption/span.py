@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import Int
 
 from etude import plugin
-from etude.contracts import Vocab
 from etude.schema import CorruptionConfig, require
+from etude.tokenizer import Tokenizer
 
 
 @dataclass
@@ -31,6 +31,29 @@ class SpanConfig(CorruptionConfig):
         require(self.mean_span >= 1, f"mean_span must be at least 1, got {self.mean_span}")
 
 
+def amounts(n: int, noise_density: float, mean_span: float) -> tuple[int, int]:
+    """Returns how many of n >= 2 tokens are noise, and in how many spans."""
+    n_noise = min(max(round(n * noise_density), 1), n - 1)
+    return n_noise, min(max(1, round(n_noise / mean_span)), n_noise, n - n_noise)
+
+
+def damaged_lengths(n: int, noise_density: float, mean_span: float) -> tuple[int, int]:
+    """Returns the lengths of input and target of n >= 2 tokens, both with eos."""
+    n_noise, n_spans = amounts(n, noise_density, mean_span)
+    return n - n_noise + n_spans + 1, n_noise + n_spans + 1
+
+
+def raw_length(input_length: int, noise_density: float, mean_span: float) -> int:
+    """Returns how many tokens of text, at most, make an input of `input_length` with eos.
+
+    T5 cuts its rows by it; here a row has data.seq_len tokens, eos included, before it is damaged.
+    """
+    n = input_length - 1  # eos is added, and a span is no longer than what it stands for
+    while damaged_lengths(n + 1, noise_density, mean_span)[0] <= input_length:
+        n += 1
+    return n
+
+
 def segments(total: int, parts: int, rng: np.random.Generator) -> Int[np.ndarray, " parts"]:
     """Returns the lengths of a uniformly random cut of `total` into non-empty parts."""
     cuts = np.sort(rng.permutation(total - 1)[: parts - 1]) + 1
@@ -41,9 +64,9 @@ def segments(total: int, parts: int, rng: np.random.Generator) -> Int[np.ndarray
 class Span:
     """tokens -> (input, target), both without eos; together they hold every token once."""
 
-    def __init__(self, config: SpanConfig, vocab: Vocab) -> None:
+    def __init__(self, config: SpanConfig, tokenizer: Tokenizer) -> None:
         self.config = config
-        self.vocab = vocab
+        self.sentinels = tokenizer.vocab.sentinels
 
     def __call__(
         self, tokens: Int[np.ndarray, " n"], rng: np.random.Generator
@@ -51,14 +74,13 @@ class Span:
         n = len(tokens)
         if n < 2:
             return tokens, tokens[:0]
-        n_noise = min(max(round(n * self.config.noise_density), 1), n - 1)
-        n_spans = max(1, round(n_noise / self.config.mean_span))
-        n_spans = min(n_spans, n_noise, n - n_noise, len(self.vocab.sentinels))
+        n_noise, n_spans = amounts(n, self.config.noise_density, self.config.mean_span)
+        n_spans = min(n_spans, len(self.sentinels))
         kept, cut = segments(n - n_noise, n_spans, rng), segments(n_noise, n_spans, rng)
         pieces = np.split(tokens, np.cumsum(np.column_stack((kept, cut)).ravel())[:-1])
         given: list[np.ndarray] = []
         target: list[np.ndarray] = []
-        for i, sentinel in enumerate(self.vocab.sentinels[:n_spans]):
+        for i, sentinel in enumerate(self.sentinels[:n_spans]):
             mark = np.array([sentinel], tokens.dtype)
             given += [pieces[2 * i], mark]
             target += [mark, pieces[2 * i + 1]]

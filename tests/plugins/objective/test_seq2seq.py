@@ -1,18 +1,24 @@
+import math
 from typing import Any
 
 import numpy as np
+import pytest
 import tiny
 import torch
+from defaults import default
 
 from etude.contracts import TokenRow
+from etude.plugins.objective.seq2seq import smoothed_loss
+from etude.registry import options
 from etude.window import TRAIN, rng
 
 VOCAB = tiny.BYTES.vocab
 
 
-def seq2seq() -> Any:  # the plugin's class
+def seq2seq(corruption: str = "span", **values: Any) -> Any:  # the plugin's class
     network = tiny.network(tiny.stack("encoder_decoder"), VOCAB)
-    return tiny.objective("seq2seq", network, corruption=tiny.part("objective/corruption", "span"))
+    chosen = default(f"objective/corruption/{corruption}")
+    return tiny.objective("seq2seq", network, corruption=chosen, **values)
 
 
 def row(n: int) -> TokenRow:
@@ -58,3 +64,56 @@ def test_a_text_too_short_to_damage_teaches_its_end_alone() -> None:
     example = made.example(row(0), rng(0, TRAIN))
     assert (list(example.source), list(example.target)) == ([VOCAB.eos], [VOCAB.eos])
     assert made.count(made.collate([example])) == 1
+
+
+@pytest.mark.parametrize("corruption", options("objective/corruption"))
+@pytest.mark.parametrize("n", [0, 1, 2, 3, 14])
+def test_every_corruption_fits_into_a_row_and_is_a_function_of_its_key(
+    corruption: str, n: int
+) -> None:
+    made = seq2seq(corruption)
+    for seed in range(20):
+        example = made.example(row(n), rng(seed, TRAIN))
+        again = made.example(row(n), rng(seed, TRAIN))
+        assert (example.source, example.target) == (again.source, again.target)
+        assert max(len(example.source), len(example.target)) <= 16
+        assert set(example.source) & VOCAB.special <= {VOCAB.eos, VOCAB.mask, *VOCAB.sentinels}
+        assert example.source[-1] == example.target[-1] == VOCAB.eos
+    blank = TokenRow(np.array([VOCAB.bos, VOCAB.eos] * n, np.int64), np.ones(2 * n, np.int64), 0.0)
+    example = made.example(blank, rng(0, TRAIN))
+    assert (list(example.source), list(example.target)) == ([VOCAB.eos], [VOCAB.eos])
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.7])
+def test_label_smoothing_is_that_of_torch_and_leaves_nll_as_it_is(smoothing: float) -> None:
+    made = seq2seq(label_smoothing=smoothing)
+    batch = made.collate([made.example(row(n), rng(0, TRAIN, n)) for n in (14, 5, 9)])
+    where = batch.targets.where
+    logits, ids = made.network(batch.targets.inputs)[where], batch.targets.ids[where]
+    wanted = torch.nn.functional.cross_entropy(
+        logits, ids, label_smoothing=smoothing, reduction="sum"
+    )
+    loss, plain = made.loss(batch), seq2seq().loss(batch)
+    torch.testing.assert_close(loss.total, wanted)
+    torch.testing.assert_close(loss.metrics["nll"], plain.total.detach())
+
+
+def test_the_smoothed_loss_is_least_at_the_smoothed_labels() -> None:
+    n, smoothing = 5, 0.2
+    best = torch.full((n,), smoothing / n, dtype=torch.float64)
+    best[2] += 1 - smoothing
+    nll, total = smoothed_loss(best.log()[None], torch.tensor([2]), smoothing)
+    torch.testing.assert_close(total, -(best * best.log()).sum())
+    torch.testing.assert_close(nll, -best[2].log())
+
+
+def test_perplexity_is_of_the_plain_surprise() -> None:
+    found = seq2seq().report({"loss": 3.0, "nll": math.log(8)})
+    assert found == {"loss": 3.0, "nll": math.log(8), "perplexity": pytest.approx(8.0)}
+    assert math.isfinite(seq2seq().report({"loss": 1.0, "nll": 1e4})["perplexity"])
+
+
+@pytest.mark.parametrize("smoothing", [-0.1, 1.0])
+def test_smoothing_outside_its_range_is_refused(smoothing: float) -> None:
+    with pytest.raises(ValueError, match=r"label_smoothing must be in \[0, 1\), got"):
+        seq2seq(label_smoothing=smoothing)

@@ -4,7 +4,13 @@ import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from etude.plugins.objective.corruption.span import Span, SpanConfig, segments
+from etude.plugins.objective.corruption.span import (
+    Span,
+    SpanConfig,
+    damaged_lengths,
+    raw_length,
+    segments,
+)
 
 SENTINELS = list(tiny.BYTES.vocab.sentinels)
 
@@ -12,7 +18,7 @@ SENTINELS = list(tiny.BYTES.vocab.sentinels)
 def corrupted(
     tokens: np.ndarray, seed: int = 0, density: float = 0.15, mean: float = 3.0
 ) -> tuple[list[int], list[int]]:
-    span = Span(SpanConfig(density, mean), tiny.BYTES.vocab)
+    span = Span(SpanConfig(density, mean), tiny.BYTES)
     source, target = span(tokens, np.random.default_rng(seed))
     return source.tolist(), target.tolist()
 
@@ -75,6 +81,17 @@ def test_the_shortest_texts_by_hand(n: int) -> None:
 def test_lengths_are_those_of_t5_both_with_eos(raw: int, inputs: int, targets: int) -> None:
     source, target = corrupted(np.full(raw, 200))
     assert (len(source) + 1, len(target) + 1) == (inputs, targets)
+    assert raw_length(inputs, 0.15, 3.0) == raw
+    assert damaged_lengths(raw, 0.15, 3.0) == (inputs, targets)
+
+
+@given(length=st.integers(4, 600), density=st.floats(0.05, 0.6), mean=st.floats(1.0, 9.0))
+def test_a_raw_row_is_the_longest_whose_input_fits(
+    length: int, density: float, mean: float
+) -> None:
+    raw = raw_length(length, density, mean)
+    assert damaged_lengths(raw, density, mean)[0] <= length
+    assert damaged_lengths(raw + 1, density, mean)[0] > length
 
 
 def test_segments_are_not_empty_and_every_cut_is_as_likely() -> None:

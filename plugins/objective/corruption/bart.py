@@ -1,0 +1,46 @@
+"""BART's final recipe: all sentences in random order, then spans of words hidden.
+
+Lewis et al. 2019, https://arxiv.org/abs/1910.13461, sections 2.2 and 4: 30 % of the words in spans
+of a mean of 3. In fairseq's order: permute, infill with its insertions, rotate; random tokens in
+place of a tenth of the masks as in its recipes. See `etude.damage` for what deviates.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int
+
+from etude import plugin
+from etude.damage import InfillConfig, infill, permute, rotate
+from etude.schema import require
+from etude.tokenizer import Tokenizer
+
+
+@dataclass
+class BartConfig(InfillConfig):
+    rotate_share: float = 0.0
+    """Share of the texts that start at a random token and go round, in [0, 1]; 0 in the recipe."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(
+            0 <= self.rotate_share <= 1, f"rotate_share must be in [0, 1], got {self.rotate_share}"
+        )
+
+
+@plugin(BartConfig)
+class Bart:
+    """tokens -> (shuffled text with masks, tokens)."""
+
+    def __init__(self, config: BartConfig, tokenizer: Tokenizer) -> None:
+        self.config = config
+        self.tokenizer = tokenizer
+
+    def __call__(
+        self, tokens: Int[np.ndarray, " n"], rng: np.random.Generator
+    ) -> tuple[Int[np.ndarray, " input"], Int[np.ndarray, " n"]]:
+        given = permute(tokens, self.tokenizer, rng)
+        given = infill(given, self.tokenizer, self.config, rng)
+        if rng.random() < self.config.rotate_share:
+            given = rotate(given, rng)
+        return given, tokens

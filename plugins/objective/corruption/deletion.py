@@ -1,0 +1,40 @@
+"""Token deletion: single tokens are left out, and where is not told; the text is the target.
+
+Lewis et al. 2019 (BART), https://arxiv.org/abs/1910.13461, section 2.2. Deviation: a fixed count.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int
+
+from etude import plugin
+from etude.schema import CorruptionConfig, require
+from etude.tokenizer import Tokenizer
+
+
+@dataclass
+class DeletionConfig(CorruptionConfig):
+    delete_ratio: float = 0.15
+    """Share of the tokens that is left out, in (0, 1); one at least, unless it is the only one."""
+
+    def __post_init__(self) -> None:
+        require(
+            0 < self.delete_ratio < 1, f"delete_ratio must be in (0, 1), got {self.delete_ratio}"
+        )
+
+
+@plugin(DeletionConfig)
+class Deletion:
+    """tokens -> (tokens without some, tokens)."""
+
+    def __init__(self, config: DeletionConfig, tokenizer: Tokenizer) -> None:
+        self.ratio = config.delete_ratio
+
+    def __call__(
+        self, tokens: Int[np.ndarray, " n"], rng: np.random.Generator
+    ) -> tuple[Int[np.ndarray, " input"], Int[np.ndarray, " n"]]:
+        n = len(tokens)
+        n_deleted = min(max(1, round(self.ratio * n)), n - 1) if n else 0
+        kept = np.sort(rng.permutation(n)[n_deleted:])
+        return tokens[kept], tokens

@@ -1,0 +1,32 @@
+"""Document rotation: the text starts at a random token and goes round, the text is the target.
+
+Lewis et al. 2019 (BART), https://arxiv.org/abs/1910.13461, section 2.2.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int
+
+from etude import plugin
+from etude.damage import rotate
+from etude.schema import CorruptionConfig
+from etude.tokenizer import Tokenizer
+
+
+@dataclass
+class RotationConfig(CorruptionConfig):
+    """No knobs: every token is as likely to be the first."""
+
+
+@plugin(RotationConfig)
+class Rotation:
+    """tokens -> (tokens from a random place round to it, tokens)."""
+
+    def __init__(self, config: RotationConfig, tokenizer: Tokenizer) -> None:
+        pass
+
+    def __call__(
+        self, tokens: Int[np.ndarray, " n"], rng: np.random.Generator
+    ) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
+        return rotate(tokens, rng), tokens

@@ -1,0 +1,40 @@
+"""Token masking for denoising: single tokens give way to the mask, the whole text is the target.
+
+Lewis et al. 2019 (BART), https://arxiv.org/abs/1910.13461, section 2.2, after Devlin et al. 2018.
+Deviation: a fixed count, and every token selected is masked.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int
+
+from etude import plugin
+from etude.schema import CorruptionConfig, require
+from etude.tokenizer import Tokenizer
+
+
+@dataclass
+class TokenMaskingConfig(CorruptionConfig):
+    mask_ratio: float = 0.15
+    """Share of the tokens that is masked, in (0, 1); one at least."""
+
+    def __post_init__(self) -> None:
+        require(0 < self.mask_ratio < 1, f"mask_ratio must be in (0, 1), got {self.mask_ratio}")
+
+
+@plugin(TokenMaskingConfig)
+class TokenMasking:
+    """tokens -> (tokens, some of them the mask; tokens)."""
+
+    def __init__(self, config: TokenMaskingConfig, tokenizer: Tokenizer) -> None:
+        self.ratio = config.mask_ratio
+        self.mask = tokenizer.vocab.mask
+
+    def __call__(
+        self, tokens: Int[np.ndarray, " n"], rng: np.random.Generator
+    ) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
+        given = tokens.copy()
+        n_masked = max(1, round(self.ratio * len(tokens))) if len(tokens) else 0
+        given[rng.permutation(len(tokens))[:n_masked]] = self.mask
+        return given, tokens
