@@ -1,7 +1,7 @@
 import pytest
 import tiny
 import torch
-from test_adamw import assert_bit_equal, by_hand, stepped
+from optimizers import assert_bit_equal, by_hand, stepped
 
 from etude.network import optimizer_parameters
 from etude.registry import build

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 import tiny
 import torch
-from test_adamw import Small, assert_bit_equal
+from optimizers import Small, assert_bit_equal
 from torch import Tensor, nn
 
 from etude.errors import ConfigError

@@ -1,7 +1,7 @@
 import pytest
 import tiny
 import torch
-from test_adamw import assert_bit_equal, by_hand
+from optimizers import assert_bit_equal, by_hand
 
 
 def test_is_torchs_with_decay_on_matrices_alone() -> None:

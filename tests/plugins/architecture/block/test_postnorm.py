@@ -1,5 +1,5 @@
 import torch
-from test_prenorm import block, context
+from blocks import block, context
 
 
 def test_the_stream_is_normalised_after_each_branch() -> None:
