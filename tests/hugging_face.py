@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.core_model_loading import revert_weight_conversion
 
 from etude import layout
 from etude.composition import compose
@@ -171,7 +172,8 @@ def _assert_same_gradients(model: Model, ours: Network, theirs: Any) -> None:
     family = layout.layout_of(fields["model_type"])
     grads = {name: p.grad for name, p in ours.named_parameters() if p.grad is not None}
     found = layout.to_theirs(family, model.architecture, fields, grads)
-    wanted = {name: p.grad for name, p in theirs.named_parameters()}
+    grads = {name: p.grad for name, p in theirs.named_parameters()}
+    wanted: dict[str, Any] = revert_weight_conversion(theirs, grads)  # by their names in a file
     assert set(found) == set(wanted)
     least = 0.01 * max(grad.norm() for grad in wanted.values())  # of a key's bias it is rounding
     for name, grad in wanted.items():

@@ -31,8 +31,10 @@ OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm
 """What the first BERT models call the parts of a norm."""
 ZEROS = ("final_logits_bias",)
 """How the names of their tensors end that change nothing while they are zeros."""
-SHAPES_OR_TRAINING = {"dropout", "init", "ratio", "multiple_of", "max_positions", "head_dim"}
-"""Values that a format need not keep: tensors' shapes say them, or a trained model has no use."""
+SHAPES = {"ratio", "multiple_of", "max_positions", "head_dim"}
+"""Values that the shapes of tensors say."""
+TRAINING = {"dropout", "init", "balance_loss", "z_loss"}
+"""Values that a trained model has no use for."""
 Fields: TypeAlias = Mapping[str, Any]
 Stacked: TypeAlias = Any  # a StackConfig whose parts have the fields of other plugins' own classes
 
@@ -192,7 +194,7 @@ def _same(found: PluginConfig, wanted: PluginConfig) -> bool:
     pairs = (
         (vars(found)[name], value)
         for name, value in vars(wanted).items()
-        if name not in SHAPES_OR_TRAINING
+        if name not in SHAPES | TRAINING
     )
     return all(_same(a, b) if isinstance(b, PluginConfig) else a == b for a, b in pairs)
 

@@ -1,0 +1,135 @@
+"""Mixtral, a LLaMA whose MLPs are mixtures of experts.
+
+Jiang et al. 2024, https://arxiv.org/abs/2401.04088. The names are those of the published files,
+which transformers' `models/mixtral` converts to and from its own. What balances the experts is
+a matter of training and is not kept, but for a bias of selection, which no such model has.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from etude import plugin
+from etude.contracts import Vocab
+from etude.layout import Fields, Layout, Stacked, Tie, chosen, is_made_of, refuse_others
+from etude.schema import LayoutConfig, StackConfig, TokenizerConfig
+
+ONLY = {
+    "hidden_act": "silu",
+    "attention_dropout": 0.0,
+    "router_jitter_noise": 0.0,
+    "rope_type": "default",
+    "rope_scaling": None,
+}
+DEFAULT_THETA = 1e6
+DEFAULT_MAX_POSITIONS = 4096
+"""Written where the positions know no limit: Hugging Face's fields want a number."""
+MODULES = {
+    "input_layernorm": "mixer_norm",
+    "self_attn.q_proj": "mixer.q",
+    "self_attn.k_proj": "mixer.k",
+    "self_attn.v_proj": "mixer.v",
+    "self_attn.o_proj": "mixer.out",
+    "post_attention_layernorm": "mlp_norm",
+    "block_sparse_moe.gate": "mlp.router",
+}
+"""Their names of what a layer is made of, and ours."""
+EXPERT = {"w1": "gate", "w3": "up", "w2": "down"}
+
+
+@dataclass
+class MixtralLayoutConfig(LayoutConfig):
+    """No knobs."""
+
+
+@plugin(MixtralLayoutConfig)
+class MixtralLayout(Layout):
+    """decoder_only with prenorm, attention, moe, rmsnorm and rope."""
+
+    model_types = ("mixtral",)
+    dropped = ("rotary_emb.inv_freq", "lm_head.weight")
+
+    def __init__(self, config: MixtralLayoutConfig) -> None:
+        self.config = config
+
+    def read(self, fields: Fields) -> StackConfig:
+        rope = fields.get("rope_parameters") or {}
+        refuse_others({**fields, **rope}, ONLY)
+        dim, heads = fields["hidden_size"], fields["num_attention_heads"]
+        head_dim = fields.get("head_dim")
+        return chosen(
+            "architecture/decoder_only",
+            dim=dim,
+            n_layers=fields["num_hidden_layers"],
+            n_heads=heads,
+            tie=bool(fields.get("tie_word_embeddings", False)),
+            block=chosen("architecture/block/prenorm"),
+            mixer=chosen(
+                "architecture/mixer/attention",
+                queries_per_kv=heads // fields.get("num_key_value_heads", heads),
+                head_dim=None if head_dim in (None, dim // heads) else head_dim,
+                window=fields.get("sliding_window"),
+            ),
+            mlp=chosen(
+                "architecture/mlp/moe",
+                n_experts=fields["num_local_experts"],
+                top_k=fields["num_experts_per_tok"],
+                ratio=fields["intermediate_size"] / dim,
+                multiple_of=1,
+                bias_rate=0.0,
+            ),
+            norm=chosen("architecture/norm/rmsnorm", eps=fields.get("rms_norm_eps", 1e-5)),
+            position=chosen(
+                "architecture/position/rope",
+                theta=float(rope.get("rope_theta", fields.get("rope_theta", DEFAULT_THETA))),
+                max_positions=fields.get("max_position_embeddings"),
+            ),
+        )
+
+    def tokenizer(self, folder: Path) -> TokenizerConfig:
+        return chosen("tokenizer/pretrained", path=str(folder))
+
+    def write(self, config: Stacked, vocab: Vocab) -> dict[str, Any] | None:
+        parts = {"block": "prenorm", "mixer": "attention", "mlp": "moe", "norm": "rmsnorm"}
+        if not is_made_of(config, "decoder_only", **parts, position="rope", head="linear"):
+            return None
+        mixer, mlp = config.mixer, config.mlp
+        return {
+            "model_type": "mixtral",
+            "architectures": ["MixtralForCausalLM"],
+            "vocab_size": vocab.size,
+            "hidden_size": config.dim,
+            "intermediate_size": mlp.hidden(config.dim),
+            "num_hidden_layers": config.n_layers,
+            "num_attention_heads": config.n_heads,
+            "num_key_value_heads": config.n_heads // mixer.queries_per_kv,
+            "head_dim": mixer.head_dim or config.dim // config.n_heads,
+            "num_local_experts": mlp.n_experts,
+            "num_experts_per_tok": mlp.top_k,
+            "sliding_window": mixer.window,
+            "hidden_act": "silu",
+            "rms_norm_eps": config.norm.eps,
+            "rope_theta": config.position.theta,
+            "max_position_embeddings": config.position.max_positions or DEFAULT_MAX_POSITIONS,
+            "tie_word_embeddings": config.tie,
+            "initializer_range": vars(config.init).get("std", 0.02),
+            "bos_token_id": vocab.bos,
+            "eos_token_id": vocab.eos,
+            "pad_token_id": vocab.pad,
+            "dtype": "float32",
+        }
+
+    def ties(self, config: Stacked, fields: Fields) -> Iterator[Tie]:
+        yield Tie("model.embed_tokens.weight", ("embedding.weight",))
+        experts = {
+            f"block_sparse_moe.experts.{e}.{name}": f"mlp.experts.{e}.{our}"
+            for e in range(config.mlp.n_experts)
+            for name, our in EXPERT.items()
+        }
+        for i in range(config.n_layers):
+            for name, our in (MODULES | experts).items():
+                yield Tie(f"model.layers.{i}.{name}.weight", (f"stack.blocks.{i}.{our}.weight",))
+        yield Tie("model.norm.weight", ("stack.norm.weight",))
+        if not config.tie:
+            yield Tie("lm_head.weight", ("head.out.weight",))
