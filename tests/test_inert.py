@@ -13,7 +13,7 @@ import torch
 from defaults import default
 
 from etude.parameter_group import ParameterGroup
-from etude.registry import build, options
+from etude.registry import build, groups, options
 from etude.schema import PluginConfig
 
 OTHER: dict[str, Any] = {
@@ -28,7 +28,12 @@ OTHER: dict[str, Any] = {
 """Another legal value by name, where doubling a number would not do."""
 OTHER["head_dim"] = 8
 OTHER.update({"p": 0.9, "max_words": 1, "rotate_share": 0.5})
+OTHER |= {"softcap": 0.5, "window": 3, "global_every": 2, "local_theta": 5.0, "max_distance": 5}
+OTHER |= {"embedding_dim": 8, "n_segments": 2, "n_groups": 1, "attention_factor": 0.5}
 WITH: dict[str, dict[str, Any]] = {
+    "global_every": {"window": 3},
+    "max_distance": {"n_buckets": 4},
+    "n_groups": {"n_layers": 2},
     "qk_norm_eps": {"qk_norm": True},
     "schedule/wsd.shape": {"decay_fraction": 0.9},
     "schedule/wsd.final": {"decay_fraction": 0.9},
@@ -77,11 +82,11 @@ def experiment(folder: Path, objective: str = "clm", **given: Any) -> Any:
 
 
 def cases() -> list[tuple[str, str]]:
-    groups = [f"architecture/{part}" for part in ("mixer", "mlp", "norm", "position")]
-    groups += ["architecture", "optimizer", "schedule", *PART_OF]
+    tried = [group for group in groups() if group.startswith("architecture")]
+    tried += ["optimizer", "schedule", *PART_OF]
     return [
         (f"{group}/{name}", leaf)
-        for group in groups
+        for group in tried
         for name in options(group)
         for leaf in leaves(default(f"{group}/{name}"))
         if leaf not in LIMITS or name == "learned"
@@ -95,9 +100,13 @@ def with_plugin(address: str, plugin: Any, folder: Path) -> Any:
         wide = default("architecture/init/scaled", std=0.1)
         sized = replace(plugin, init=wide)
         return experiment(folder, BASE[name], architecture=sized)
+    if group == "architecture/position/scaling":
+        rope = default("architecture/position/rope", scaling=plugin)
+        return experiment(folder, architecture=tiny.stack(n_layers=1, n_heads=1, position=rope))
     if group.startswith("architecture/"):
-        stack = tiny.stack(n_layers=1, **{group.rpartition("/")[2]: plugin})
-        return experiment(folder, architecture=stack)
+        near = default("architecture/mixer/attention", window=8)  # for what only windows turn to
+        parts = {"mixer": near, group.rpartition("/")[2]: plugin}
+        return experiment(folder, architecture=tiny.stack(n_layers=1, **parts))
     if group in PART_OF:
         made = experiment(folder, PART_OF[group])
         words = folder / "words.txt"  # several in a row
@@ -143,6 +152,8 @@ OBJECTIVES: list[tuple[str, str, Any]] = [
     ("clm", "z_loss", 0.5),
     ("mlm", "mask_ratio", 0.5),
     ("seq2seq", "label_smoothing", 0.3),
+    ("fim", "fim_rate", 1.0),
+    ("fim", "spm_rate", 1.0),
     ("mlm", "mask_share", 0.2),
     ("mlm", "random_share", 0.0),
     ("dpo", "beta", 0.5),

@@ -17,7 +17,7 @@ from etude.experiment import ExperimentConfig, NonFinite
 from etude.loss import Loss
 from etude.tree import read_tree
 
-OBJECTIVES = ["clm", "mlm", "seq2seq", "dpo", "grpo"]
+OBJECTIVES = ["clm", "mlm", "seq2seq", "fim", "dpo", "grpo"]
 CUTS = [8, 4, 2, 1]
 SGD = {"lr": 0.1, "momentum": 0.0}
 

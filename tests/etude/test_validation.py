@@ -9,7 +9,7 @@ import torch
 from etude.validation import Validation
 from etude.window import Ranks
 
-OBJECTIVES = ["clm", "mlm", "seq2seq", "dpo", "grpo"]
+OBJECTIVES = ["clm", "mlm", "seq2seq", "fim", "dpo", "grpo"]
 REWARD = {"exact_answer": tiny.part("reward", "exact_answer")}
 
 

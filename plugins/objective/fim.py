@@ -1,0 +1,147 @@
+"""Fill in the middle: documents are rearranged so that a causal network learns to write a gap.
+
+Bavarian et al. 2022, https://arxiv.org/abs/2207.14255, section 3. A document, cut at two random
+places, is written as prefix, suffix, middle (PSM) or suffix, prefix, middle (SPM, their variant 2):
+
+    PSM  bos <prefix> prefix <suffix> suffix <middle> middle eos
+    SPM  bos <prefix> <suffix> suffix <middle> prefix middle eos
+
+The markers are the first three sentinels, in that order; the loss is of every token, as in the
+paper. What a row holds of a document is rearranged (context-level, which they found to be the
+better); tokens at the row's end make room for the markers. Deviation: cuts fall between tokens,
+where the paper cuts between characters and encodes the parts anew.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+import torch.nn.functional as F
+from jaxtyping import Int
+
+from etude import plugin
+from etude.batches import TextBatch, next_token_batch
+from etude.capability import Capability
+from etude.contracts import TokenRow, Vocab
+from etude.functional import wide
+from etude.loss import Loss
+from etude.network import Network
+from etude.objective import Objective, Tools
+from etude.records import Text
+from etude.schema import ObjectiveConfig, require
+
+N_MARKERS = 3
+SHORTEST = 8
+"""Tokens in the shortest row: bos, markers, eos, and one of each part."""
+
+
+@dataclass
+class FimConfig(ObjectiveConfig):
+    fim_rate: float = 0.5
+    """Share of the documents that are rearranged, in [0, 1]."""
+    spm_rate: float = 0.5
+    """Of those, the share with the suffix in front, in [0, 1]."""
+
+    def __post_init__(self) -> None:
+        for name in ("fim_rate", "spm_rate"):
+            value = vars(self)[name]
+            require(0 <= value <= 1, f"{name} must be in [0, 1], got {value}")
+
+
+class Order(Enum):
+    """What stands in front of the middle."""
+
+    PSM = "prefix, suffix"
+    SPM = "suffix, prefix"
+
+
+def text_of(document: Int[np.ndarray, " n"], vocab: Vocab) -> slice:
+    """Where the text of a document, or of a part of it, is: between bos and eos, if they are there.
+
+    They may be one and the same, as in GPT-2.
+    """
+    first = int(document[:1].tolist() == [vocab.bos])
+    last = len(document) > first and document[-1] == vocab.eos
+    return slice(first, len(document) - int(last))
+
+
+def rearranged(
+    document: Int[np.ndarray, " n"], cuts: Int[np.ndarray, "2"], order: Order, vocab: Vocab
+) -> Int[np.ndarray, " n+3"]:
+    """Returns a document whose middle, the text between the two cuts, has moved to its end."""
+    text = text_of(document, vocab)
+    pre, suf, mid = ([sentinel] for sentinel in vocab.sentinels[:N_MARKERS])
+    prefix, middle, suffix = np.split(document[text], cuts)
+    psm, spm = (pre, prefix, suf, suffix, mid), (pre, suf, suffix, mid, prefix)
+    moved = (*(psm if order is Order.PSM else spm), middle)
+    return np.concatenate((document[: text.start], *moved, document[text.stop :]))
+
+
+def rearranged_row(
+    row: TokenRow, room: int, config: FimConfig, vocab: Vocab, rng: np.random.Generator
+) -> TokenRow:
+    """Returns a row of at most `room` tokens some of whose documents are rearranged."""
+    parts: list[Int[np.ndarray, " n"]] = []
+    for number in np.unique(row.documents):
+        document = row.tokens[row.documents == number]
+        left = room - sum(map(len, parts))
+        inside = document[: max(0, left - N_MARKERS)]
+        text = text_of(inside, vocab)
+        n_text = text.stop - text.start
+        if n_text > 0 and rng.random() < config.fim_rate:
+            order = Order.SPM if rng.random() < config.spm_rate else Order.PSM
+            cuts = np.sort(rng.integers(0, n_text + 1, 2))
+            parts.append(rearranged(inside, cuts, order, vocab))
+        else:
+            parts.append(document[:left])
+    homes = np.repeat(np.arange(1, len(parts) + 1), [len(part) for part in parts])
+    return TokenRow(np.concatenate(parts), homes, row.n_bytes)
+
+
+@plugin(FimConfig, reads={Text}, needs={Capability.NEXT_TOKEN}, lr=1e-3, data="python_docs")
+class Fim(Objective[FimConfig, TextBatch]):
+    """Learns p(token | tokens before it) of documents some of which have their middle last."""
+
+    def __init__(self, config: FimConfig, network: Network, tools: Tools) -> None:
+        super().__init__(config, network, tools)
+        room = f"data.seq_len must be at least {SHORTEST}, got {tools.seq_len}"
+        require(tools.seq_len >= SHORTEST, f"{room}: markers alone take {N_MARKERS}")
+
+    def example(self, record: TokenRow, rng: np.random.Generator) -> TokenRow:
+        room = self.tools.seq_len + 1  # one more, for next-token targets
+        return rearranged_row(record, room, self.config, self.tools.tokenizer.vocab, rng)
+
+    def collate(self, examples: Sequence[TokenRow]) -> TextBatch:
+        return next_token_batch(
+            examples, self.tools.tokenizer.vocab.pad, confine=self.tools.confine
+        )
+
+    def count(self, batch: TextBatch) -> float:
+        return float(batch.targets.where.sum())
+
+    def loss(self, batch: TextBatch) -> Loss:
+        targets = batch.targets
+        logits = wide(self.network(targets.inputs, targets.where))
+        return Loss(F.cross_entropy(logits, targets.ids[targets.where], reduction="sum"))
+
+    def report(self, means: Mapping[str, float]) -> dict[str, float]:
+        return {**means, "perplexity": math.exp(min(means["loss"], 700.0))}
+
+    def show(self, records: Sequence[TokenRow]) -> list[str]:
+        vocab, decode = self.tools.tokenizer.vocab, self.tools.tokenizer.decode
+        more = self.tools.seq_len // 4
+        pre, suf, mid = vocab.sentinels[:N_MARKERS]
+        gaps: list[tuple[list[int], list[int]]] = []
+        for row in records:
+            text = row.tokens[~np.isin(row.tokens, list(vocab.special))]
+            text = text[: self.tools.seq_len - more - 1 - N_MARKERS].tolist()
+            third = len(text) // 3
+            gaps.append((text[:third], text[len(text) - third :]))
+        prompts = [[vocab.bos, pre, *before, suf, *after, mid] for before, after in gaps]
+        written = self.continuations(prompts, more)
+        return [
+            f"{decode(b)} [...] {w} [...] {decode(a)}"
+            for (b, a), w in zip(gaps, written, strict=True)
+        ]
