@@ -409,6 +409,7 @@ def test_a_plugin_is_named_by_its_path_and_stands_in_a_group_of_the_schema() -> 
     for kind in (ArchitectureConfig, *_bases(ArchitectureConfig)):
         groups |= {f"architecture/{name}" for name in children(kind)}
     assert set(registry.groups()) <= groups | {
+        "architecture/position/scaling",
         "objective/corruption",
         "objective/masking",
         "layout",

@@ -62,7 +62,7 @@ def toy_remainder(config):
 
 def part(group: str, name: str, **values: Any) -> Any:  # the config class is the plugin's own
     """The config of a plugin."""
-    return load(f"{group}/{name}").config(**values)
+    return default(f"{group}/{name}", **values)
 
 
 def stack(architecture: str = "decoder_only", **given: Any) -> Any:  # the plugin's own class

@@ -102,6 +102,18 @@ class Position(nn.Module):
         return None
 
 
+class Scaling:
+    """The frequencies that queries and keys are turned with; here, those they are trained with."""
+
+    attention_factor: float = 1.0
+    """What turned queries and keys are multiplied by."""
+
+    def frequencies(self, theta: float, head_dim: int) -> Float[Tensor, " pairs"]:
+        """Radians a place of each pair of features, on the CPU, in float64."""
+        steps = torch.arange(0, head_dim, 2, dtype=torch.float64, device="cpu") / head_dim
+        return theta**-steps
+
+
 @dataclass
 class Context:
     """Who may look at whom, in one forward pass.

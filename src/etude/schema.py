@@ -136,6 +136,11 @@ class InitConfig(PluginConfig):
 
 
 @dataclass
+class ScalingConfig(PluginConfig):
+    """Base of how turning positions reach further: the group `architecture/position/scaling`."""
+
+
+@dataclass
 class StackConfig(ArchitectureConfig):
     """Base of architectures made of blocks: each part is a choice of its own."""
 

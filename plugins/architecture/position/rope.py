@@ -2,7 +2,8 @@
 
 Su et al. 2021, https://arxiv.org/abs/2104.09864, equation 34.
 A base of its own in layers with a window: Warner et al. 2024 (ModernBERT),
-https://arxiv.org/abs/2412.13663, section 2.1.2.
+https://arxiv.org/abs/2412.13663, section 2.1.2. How to reach further than what was trained is a
+choice of its own: `architecture/position/scaling`.
 Deviation, as in LLaMA's Hugging Face form: the two halves of a head form the pairs, not neighbours.
 """
 
@@ -13,17 +14,19 @@ from jaxtyping import Float
 from torch import Tensor
 
 from etude import plugin
-from etude.context import Context, Position
+from etude.context import Context, Position, Scaling
 from etude.network import Parts
-from etude.schema import PositionConfig, require
+from etude.registry import build
+from etude.schema import PositionConfig, ScalingConfig, option, require
 
 
 @dataclass
 class RopeConfig(PositionConfig):
+    scaling: ScalingConfig = option("none")
     theta: float = 10_000.0
     """Base of the wavelengths; larger reaches further (LLaMA 3: 500,000)."""
     local_theta: float | None = None
-    """The base in layers that see through a window; null = theta (ModernBERT: 10,000)."""
+    """The base, never scaled, in layers with a window; null = as others (ModernBERT: 10,000)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -44,7 +47,12 @@ class Rope(Position):
             parts.head_dim % 2 == 0,
             f"rope needs an even head width (dim / n_heads or mixer.head_dim): {parts.head_dim}",
         )
-        self.theta, self.local_theta = config.theta, config.local_theta or config.theta
+        width, scaling = parts.head_dim, build(config.scaling)
+        self.frequencies = self.local_frequencies = _listed(scaling, config.theta, width)
+        self.factor = self.local_factor = scaling.attention_factor
+        if config.local_theta is not None:
+            self.local_frequencies = _listed(Scaling(), config.local_theta, width)
+            self.local_factor = 1.0
 
     def rotate(
         self, x: Float[Tensor, "batch heads seq head_dim"], context: Context
@@ -58,7 +66,14 @@ class Rope(Position):
     def _turn(self, x: Tensor, context: Context) -> Tensor:
         """Cosines and sines, [2 batch 1 seq head_dim/2], computed in at least fp32."""
         wide = torch.promote_types(x.dtype, torch.float32)
-        steps = torch.arange(0, x.shape[-1], 2, device=x.device, dtype=wide) / x.shape[-1]
-        theta = self.theta if context.window is None else self.local_theta
-        angles = context.positions[:, None, :, None].to(wide) * theta**-steps
-        return torch.stack((angles.cos(), angles.sin())).to(x.dtype)
+        local = context.window is not None
+        frequencies = self.local_frequencies if local else self.frequencies
+        places = context.positions[:, None, :, None].to(wide)
+        angles = places * torch.tensor(frequencies, device=x.device, dtype=wide)
+        factor = self.local_factor if local else self.factor
+        return (factor * torch.stack((angles.cos(), angles.sin()))).to(x.dtype)
+
+
+def _listed(scaling: Scaling, theta: float, head_dim: int) -> list[float]:
+    """Numbers, not a tensor: a network may be built on a device without memory, or narrowed."""
+    return scaling.frequencies(theta, head_dim).tolist()

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import tiny
@@ -10,11 +11,11 @@ from etude.network import Parts
 from etude.registry import build
 
 
-def rope(**values: float) -> Position:
+def rope(**values: Any) -> Position:
     return build(tiny.part("architecture/position", "rope", **values), Parts(16, 2))
 
 
-def turned(x: Tensor, *places: int, **values: float) -> Tensor:
+def turned(x: Tensor, *places: int, **values: Any) -> Tensor:
     made = rope(**values)
     return made.rotate(
         x, Context(made, torch.tensor([places]), torch.tensor([places]), causal=True)
@@ -75,3 +76,19 @@ def test_heads_must_be_even() -> None:
     with pytest.raises(ValueError, match=r"head_dim\): 3"):
         tiny.network(tiny.stack(mixer=mixer, position="rope"))
     tiny.network(tiny.stack(dim=12, mixer=replace(mixer, head_dim=4), position="rope"))
+
+
+def test_layers_with_a_base_of_their_own_are_not_scaled() -> None:
+    scaling = tiny.part("architecture/position/scaling", "yarn", factor=4.0)
+    made, places = rope(local_theta=10.0, scaling=scaling), torch.arange(5)[None]
+    x = torch.randn(1, 2, 5, 8, dtype=torch.float64)
+    near = Context(made, places, places, causal=False).within(3)
+    assert torch.equal(made.rotate(x, near), rope(theta=10.0).rotate(x, replace(near, memos={})))
+
+
+def test_a_network_built_without_memory_knows_its_frequencies() -> None:
+    with torch.device("meta"):
+        made = rope(theta=100.0)
+    places, x = torch.tensor([[7]]), torch.ones(1, 1, 1, 8)
+    found = made.rotate(x, Context(made, places, places, causal=True))
+    assert torch.equal(found, turned(x, 7, theta=100.0))

@@ -1,0 +1,33 @@
+"""Position interpolation: all pairs turn slower, as if places stood closer together.
+
+Chen et al. 2023, https://arxiv.org/abs/2306.15595, equation 4.
+"""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from etude import plugin
+from etude.context import Scaling
+from etude.schema import ScalingConfig, require
+
+
+@dataclass
+class LinearConfig(ScalingConfig):
+    factor: float = 2.0
+    """How many times further it is to reach, 1 or more; usual range 2 to 32."""
+
+    def __post_init__(self) -> None:
+        require(self.factor >= 1, f"factor must be at least 1, got {self.factor}")
+
+
+@plugin(LinearConfig)
+class Linear(Scaling):
+    """Frequencies divided by `factor`."""
+
+    def __init__(self, config: LinearConfig) -> None:
+        self.factor = config.factor
+
+    def frequencies(self, theta: float, head_dim: int) -> Float[Tensor, " pairs"]:
+        return super().frequencies(theta, head_dim) / self.factor

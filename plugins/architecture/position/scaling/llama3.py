@@ -1,0 +1,55 @@
+"""LLaMA 3.1's scaling: fast pairs are left alone, slow ones interpolated.
+
+Grattafiori et al. 2024, https://arxiv.org/abs/2407.21783, section 3.4.2, as in `apply_scaling` of
+https://github.com/meta-llama/llama-models: YaRN's ramp over how often a pair turns, without its
+sharper attention.
+"""
+
+import math
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from etude import plugin
+from etude.context import Scaling
+from etude.schema import ScalingConfig, require
+
+
+@dataclass
+class Llama3Config(ScalingConfig):
+    factor: float = 8.0
+    """How many times further it is to reach, 1 or more."""
+    trained_positions: int = 8192
+    """Longest sequence seen before scaling, in tokens."""
+    beta_fast: float = 4.0
+    """Pairs that turn more often within `trained_positions` are left alone."""
+    beta_slow: float = 1.0
+    """Pairs that turn less often are interpolated by the whole factor."""
+
+    def __post_init__(self) -> None:
+        require(self.factor >= 1, f"factor must be at least 1, got {self.factor}")
+        require(
+            self.trained_positions >= 1,
+            f"trained_positions must be at least 1, got {self.trained_positions}",
+        )
+        require(
+            0 < self.beta_slow < self.beta_fast,
+            "beta_slow must be positive and below beta_fast, "
+            f"got {self.beta_slow} and {self.beta_fast}",
+        )
+
+
+@plugin(Llama3Config)
+class Llama3(Scaling):
+    """(1 - ramp) f + ramp f / factor, with a ramp from 0 at fast pairs to 1 at slow ones."""
+
+    def __init__(self, config: Llama3Config) -> None:
+        self.config = config
+
+    def frequencies(self, theta: float, head_dim: int) -> Float[Tensor, " pairs"]:
+        own = self.config
+        plain = super().frequencies(theta, head_dim)
+        turns = own.trained_positions * plain / (2 * math.pi)
+        ramp = ((own.beta_fast - turns) / (own.beta_fast - own.beta_slow)).clamp(0, 1)
+        return (1 - ramp) * plain + ramp * plain / own.factor

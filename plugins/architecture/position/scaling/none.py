@@ -1,0 +1,21 @@
+"""No scaling: every pair of features turns as it is trained to.
+
+Su et al. 2021, https://arxiv.org/abs/2104.09864, section 3.2.2.
+"""
+
+from dataclasses import dataclass
+
+from etude import plugin
+from etude.context import Scaling
+from etude.schema import ScalingConfig
+
+
+@dataclass
+class NoneConfig(ScalingConfig):
+    """No knobs."""
+
+
+@plugin(NoneConfig)
+def none(config: NoneConfig) -> Scaling:
+    """theta^(-2i / head_dim)."""
+    return Scaling()

@@ -1,0 +1,74 @@
+"""YaRN: fast pairs are left alone, slow ones interpolated, and attention is sharpened.
+
+Peng et al. 2023, https://arxiv.org/abs/2309.00071, definition 2 and equation 15.
+Deviation, as in the authors' code and transformers': between the two the ramp is linear in the
+number of a pair, rounded outwards, not in how often it turns.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from etude import plugin
+from etude.context import Scaling
+from etude.schema import ScalingConfig, require
+
+
+@dataclass
+class YarnConfig(ScalingConfig):
+    factor: float = 2.0
+    """How many times further it is to reach, 1 or more; usual range 2 to 32."""
+    trained_positions: int = 1024
+    """Longest sequence seen before scaling, in tokens."""
+    beta_fast: float = 32.0
+    """Pairs that turn at least so often within `trained_positions` are left alone."""
+    beta_slow: float = 1.0
+    """Pairs that turn at most so often are interpolated by the whole factor."""
+    attention_factor: float | None = None
+    """What queries and keys are multiplied by; null = 0.1 ln(factor) + 1."""
+
+    def __post_init__(self) -> None:
+        require(self.factor >= 1, f"factor must be at least 1, got {self.factor}")
+        require(
+            self.trained_positions >= 1,
+            f"trained_positions must be at least 1, got {self.trained_positions}",
+        )
+        require(
+            0 < self.beta_slow < self.beta_fast,
+            "beta_slow must be positive and below beta_fast, "
+            f"got {self.beta_slow} and {self.beta_fast}",
+        )
+        require(
+            self.attention_factor is None or self.attention_factor > 0,
+            f"attention_factor must be positive or null, got {self.attention_factor}",
+        )
+
+
+def pair_that_turns(times: float, trained: int, theta: float, head_dim: int) -> float:
+    """The number of the pair, not rounded, that turns so many times in `trained` places."""
+    return head_dim * math.log(trained / (times * 2 * math.pi)) / (2 * math.log(theta))
+
+
+@plugin(YarnConfig)
+class Yarn(Scaling):
+    """(1 - ramp) f + ramp f / factor, with a ramp from 0 at fast pairs to 1 at slow ones."""
+
+    def __init__(self, config: YarnConfig) -> None:
+        self.config = config
+        self.attention_factor = config.attention_factor or 0.1 * math.log(config.factor) + 1
+
+    def frequencies(self, theta: float, head_dim: int) -> Float[Tensor, " pairs"]:
+        own = self.config
+        plain = super().frequencies(theta, head_dim)
+        fast, slow = (
+            pair_that_turns(times, own.trained_positions, theta, head_dim)
+            for times in (own.beta_fast, own.beta_slow)
+        )
+        first, last = max(math.floor(fast), 0), min(math.ceil(slow), head_dim - 1)
+        width = last - first or 1e-3
+        pairs = torch.arange(len(plain), dtype=plain.dtype, device=plain.device)
+        ramp = ((pairs - first) / width).clamp(0, 1)
+        return (1 - ramp) * plain + ramp * plain / own.factor
