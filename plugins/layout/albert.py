@@ -14,20 +14,14 @@ from typing import Any
 from etude import plugin
 from etude.contracts import Vocab
 from etude.errors import ConfigError
-from etude.layout import (
-    Fields,
-    Layout,
-    Stacked,
-    Tie,
-    chosen,
-    gelu_name,
-    is_made_of,
-    refuse_others,
-    with_gelu,
-)
+from etude.layout import Fields, Layout, Stacked, Tie, chosen, is_made_of, meaning, refuse_others
 from etude.schema import LayoutConfig, StackConfig, TokenizerConfig
 
 ONLY = {"inner_group_num": 1, "tie_word_embeddings": True, "position_embedding_type": "absolute"}
+GELUS = {"gelu": "none", "gelu_new": "tanh", "gelu_fast": "tanh", "gelu_pytorch_tanh": "tanh"}
+"""How GELU is computed, by their names of it."""
+NAMES = {"none": "gelu", "tanh": "gelu_new"}
+"""Their names of how GELU is computed."""
 TABLES = {
     "albert.embeddings.word_embeddings": "embedding",
     "albert.embeddings.token_type_embeddings": "stack.segments",
@@ -77,8 +71,7 @@ class AlbertLayout(Layout):
                 f"This albert model splits num_hidden_layers={n_layers} into "
                 f"num_hidden_groups={n_groups} with an error of rounding that étude does not make."
             )
-        dim = fields["hidden_size"]
-        mlp = chosen("architecture/mlp/gelu", ratio=fields["intermediate_size"] / dim)
+        dim, gelu = fields["hidden_size"], meaning(fields, "hidden_act", GELUS)
         return chosen(
             "architecture/encoder_only",
             dim=dim,
@@ -90,12 +83,14 @@ class AlbertLayout(Layout):
             n_segments=fields.get("type_vocab_size", 2),
             block=chosen("architecture/block/postnorm"),
             mixer=chosen("architecture/mixer/attention", qkv_bias=True, out_bias=True),
-            mlp=with_gelu(mlp, fields, "hidden_act"),
+            mlp=chosen(
+                "architecture/mlp/gelu", ratio=fields["intermediate_size"] / dim, approximate=gelu
+            ),
             norm=chosen("architecture/norm/layernorm", eps=fields.get("layer_norm_eps", 1e-12)),
             position=chosen(
                 "architecture/position/learned", max_positions=fields["max_position_embeddings"]
             ),
-            head=with_gelu(chosen("architecture/head/transform"), fields, "hidden_act"),
+            head=chosen("architecture/head/transform", approximate=gelu),
             init=chosen("architecture/init/normal", std=fields.get("initializer_range", 0.02)),
         )
 
@@ -122,7 +117,7 @@ class AlbertLayout(Layout):
             "num_attention_heads": config.n_heads,
             "max_position_embeddings": config.position.max_positions,
             "type_vocab_size": config.n_segments,
-            "hidden_act": gelu_name(config.mlp),
+            "hidden_act": NAMES[config.mlp.approximate.value],
             "layer_norm_eps": config.norm.eps,
             "tie_word_embeddings": True,
             "initializer_range": vars(config.init).get("std", 0.02),

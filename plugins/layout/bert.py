@@ -14,17 +14,7 @@ from typing import Any
 
 from etude import plugin
 from etude.contracts import Vocab
-from etude.layout import (
-    Fields,
-    Layout,
-    Stacked,
-    Tie,
-    chosen,
-    gelu_name,
-    is_made_of,
-    refuse_others,
-    with_gelu,
-)
+from etude.layout import Fields, Layout, Stacked, Tie, chosen, is_made_of, meaning, refuse_others
 from etude.schema import LayoutConfig, StackConfig, TokenizerConfig
 
 ONLY = {
@@ -33,6 +23,10 @@ ONLY = {
     "tie_word_embeddings": True,
     "position_embedding_type": "absolute",
 }
+GELUS = {"gelu": "none", "gelu_new": "tanh", "gelu_fast": "tanh", "gelu_pytorch_tanh": "tanh"}
+"""How GELU is computed, by their names of it."""
+NAMES = {"none": "gelu", "tanh": "gelu_new"}
+"""Their names of how GELU is computed."""
 EMBEDDINGS = {
     "word_embeddings": "embedding",
     "token_type_embeddings": "stack.segments",
@@ -80,8 +74,7 @@ class BertLayout(Layout):
 
     def read(self, fields: Fields) -> StackConfig:
         refuse_others(fields, ONLY)
-        dim, head = fields["hidden_size"], chosen("architecture/head/transform")
-        mlp = chosen("architecture/mlp/gelu", ratio=fields["intermediate_size"] / dim)
+        dim, gelu = fields["hidden_size"], meaning(fields, "hidden_act", GELUS)
         positions = fields["max_position_embeddings"] - _offset(fields)
         return chosen(
             "architecture/encoder_only",
@@ -92,10 +85,14 @@ class BertLayout(Layout):
             n_segments=fields.get("type_vocab_size", 2),
             block=chosen("architecture/block/postnorm"),
             mixer=chosen("architecture/mixer/attention", qkv_bias=True, out_bias=True),
-            mlp=with_gelu(mlp, fields, "hidden_act"),
+            mlp=chosen(
+                "architecture/mlp/gelu", ratio=fields["intermediate_size"] / dim, approximate=gelu
+            ),
             norm=chosen("architecture/norm/layernorm", eps=fields.get("layer_norm_eps", 1e-12)),
             position=chosen("architecture/position/learned", max_positions=positions),
-            head=head if _is_roberta(fields) else with_gelu(head, fields, "hidden_act"),
+            head=chosen(
+                "architecture/head/transform", approximate="none" if _is_roberta(fields) else gelu
+            ),
             init=chosen("architecture/init/normal", std=fields.get("initializer_range", 0.02)),
         )
 
@@ -109,8 +106,8 @@ class BertLayout(Layout):
         wide = config.mixer.head_dim not in (None, config.dim // config.n_heads)
         if wide or config.n_segments == 0:
             return None
-        alike = gelu_name(config.mlp) == gelu_name(config.head)
-        roberta = gelu_name(config.head) == "gelu" and (config.n_segments == 1 or not alike)
+        mlp, head = config.mlp.approximate.value, config.head.approximate.value
+        roberta = head == "none" and (config.n_segments == 1 or mlp != head)
         fields = {
             "model_type": "roberta" if roberta else "bert",
             "architectures": ["RobertaForMaskedLM" if roberta else "BertForMaskedLM"],
@@ -120,7 +117,7 @@ class BertLayout(Layout):
             "num_hidden_layers": config.n_layers,
             "num_attention_heads": config.n_heads,
             "type_vocab_size": config.n_segments,
-            "hidden_act": gelu_name(config.mlp),
+            "hidden_act": NAMES[mlp],
             "layer_norm_eps": config.norm.eps,
             "tie_word_embeddings": True,
             "initializer_range": vars(config.init).get("std", 0.02),

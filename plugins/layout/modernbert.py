@@ -14,20 +14,14 @@ from typing import Any
 from etude import plugin
 from etude.contracts import Vocab
 from etude.errors import ConfigError
-from etude.layout import (
-    Fields,
-    Layout,
-    Stacked,
-    Tie,
-    chosen,
-    gelu_name,
-    is_made_of,
-    refuse_others,
-    with_gelu,
-)
+from etude.layout import Fields, Layout, Stacked, Tie, chosen, is_made_of, meaning, refuse_others
 from etude.schema import LayoutConfig, StackConfig, TokenizerConfig
 
 ONLY = {"decoder_bias": True, "tie_word_embeddings": True, "rope_scaling": None}
+GELUS = {"gelu": "none", "gelu_new": "tanh", "gelu_fast": "tanh", "gelu_pytorch_tanh": "tanh"}
+"""How GELU is computed, by their names of it."""
+NAMES = {"none": "gelu", "tanh": "gelu_new"}
+"""Their names of how GELU is computed."""
 PARTS = {
     "block": "prenorm",
     "mixer": "attention",
@@ -60,18 +54,7 @@ class ModernbertLayout(Layout):
 
     def read(self, fields: Fields) -> StackConfig:
         refuse_others(fields, ONLY)
-        dim, biases = fields["hidden_size"], bool(fields.get("attention_bias", False))
-        mlp = chosen(
-            "architecture/mlp/geglu",
-            ratio=fields["intermediate_size"] / dim,
-            multiple_of=1,
-            bias=bool(fields.get("mlp_bias", False)),
-        )
-        head = chosen(
-            "architecture/head/transform", bias=bool(fields.get("classifier_bias", False))
-        )
-        every, near = _global_every(fields), _theta(fields, NEAR)
-        plain = every == 1
+        dim, theta, near = fields["hidden_size"], _theta(fields, WIDE), _theta(fields, NEAR)
         return chosen(
             "architecture/encoder_only",
             dim=dim,
@@ -79,14 +62,14 @@ class ModernbertLayout(Layout):
             n_heads=fields["num_attention_heads"],
             norm_embedding=True,
             block=chosen("architecture/block/prenorm", skip_first=True),
-            mixer=chosen(
-                "architecture/mixer/attention",
-                qkv_bias=biases,
-                out_bias=biases,
-                window=None if plain else fields.get("local_attention", 128) // 2 + 1,
-                global_every=None if plain else every,
+            mixer=_mixer(fields),
+            mlp=chosen(
+                "architecture/mlp/geglu",
+                ratio=fields["intermediate_size"] / dim,
+                multiple_of=1,
+                bias=bool(fields.get("mlp_bias", False)),
+                approximate=meaning(fields, "hidden_activation", GELUS),
             ),
-            mlp=with_gelu(mlp, fields, "hidden_activation"),
             norm=chosen(
                 "architecture/norm/layernorm",
                 eps=fields.get("norm_eps", 1e-5),
@@ -94,11 +77,15 @@ class ModernbertLayout(Layout):
             ),
             position=chosen(
                 "architecture/position/rope",
-                theta=_theta(fields, WIDE),
-                local_theta=None if near == _theta(fields, WIDE) else near,
+                theta=theta,
+                local_theta=None if near == theta else near,
                 max_positions=fields.get("max_position_embeddings"),
             ),
-            head=with_gelu(head, fields, "classifier_activation"),
+            head=chosen(
+                "architecture/head/transform",
+                bias=bool(fields.get("classifier_bias", False)),
+                approximate=meaning(fields, "classifier_activation", GELUS),
+            ),
             init=chosen("architecture/init/scaled", std=fields.get("initializer_range", 0.02)),
         )
 
@@ -120,8 +107,8 @@ class ModernbertLayout(Layout):
             "intermediate_size": config.mlp.hidden(config.dim),
             "num_hidden_layers": config.n_layers,
             "num_attention_heads": config.n_heads,
-            "hidden_activation": gelu_name(config.mlp),
-            "classifier_activation": gelu_name(config.head),
+            "hidden_activation": NAMES[config.mlp.approximate.value],
+            "classifier_activation": NAMES[config.head.approximate.value],
             "classifier_bias": config.head.bias,
             "attention_bias": mixer.qkv_bias,
             "mlp_bias": config.mlp.bias,
@@ -163,6 +150,18 @@ class ModernbertLayout(Layout):
         yield from _map("head.dense", "head", ("dense",), config.head.bias)
         yield from _norm(config, "head.norm", "head.norm")
         yield Tie("decoder.bias", ("head.out.bias",))
+
+
+def _mixer(fields: Fields) -> Any:  # the config of attention
+    every, biases = _global_every(fields), bool(fields.get("attention_bias", False))
+    window = None if every == 1 else fields.get("local_attention", DEFAULT_WINDOW) // 2 + 1
+    return chosen(
+        "architecture/mixer/attention",
+        qkv_bias=biases,
+        out_bias=biases,
+        window=window,
+        global_every=None if window is None else every,
+    )
 
 
 def _map(theirs: str, ours: str, names: tuple[str, ...], bias: bool) -> Iterator[Tie]:

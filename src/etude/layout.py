@@ -9,6 +9,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from enum import Enum
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -25,8 +26,6 @@ from etude.schema import ArchitectureConfig, PluginConfig, StackConfig, Tokenize
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 TABLES = ("embedding.weight", "head.out.weight", "head.out.bias")
 """Our tensors with one row a token."""
-GELUS = {"gelu": "none", "gelu_new": "tanh", "gelu_fast": "tanh", "gelu_pytorch_tanh": "tanh"}
-"""How GELU is computed, by their names of it."""
 OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
 """What the first BERT models call the parts of a norm."""
 ZEROS = ("final_logits_bias",)
@@ -99,22 +98,11 @@ def chosen(address: str, **values: Any) -> Any:  # the config class is the addre
     """Returns the config of a plugin with some values set, and its own choice of other parts."""
     kind, group = registry.load(address).config, address.rpartition("/")[0]
     for item in fields(kind):
+        if isinstance(item.default, Enum) and item.name in values:
+            values[item.name] = type(item.default)(values[item.name])
         if "option" in item.metadata and item.name not in values:
             values[item.name] = chosen(f"{group}/{item.name}/{item.metadata['option']}")
     return kind(**values)
-
-
-def with_gelu(part: Stacked, fields: Fields, name: str) -> Any:  # the part's own class
-    """Returns a part that computes GELU as the field says; ConfigError for another activation."""
-    if fields.get(name, "gelu") not in GELUS:
-        refuse_others(fields, {name: "gelu"})
-    part.approximate = type(part.approximate)(GELUS[fields.get(name, "gelu")])
-    return part
-
-
-def gelu_name(part: Stacked) -> str:
-    """What they call the GELU of a part."""
-    return {"none": "gelu", "tanh": "gelu_new"}[part.approximate.value]
 
 
 def is_made_of(config: ArchitectureConfig, stack: str, **parts: str) -> bool:
@@ -126,6 +114,16 @@ def is_made_of(config: ArchitectureConfig, stack: str, **parts: str) -> bool:
 
 def _name(config: PluginConfig) -> str:
     return registry.plugin_of(config).address.rpartition("/")[2]
+
+
+def meaning(fields: Fields, name: str, known: Mapping[str, str]) -> str:
+    """Returns what the value of a field means to us. Raises ConfigError for one that is unknown."""
+    if fields[name] not in known:
+        raise ConfigError(
+            f"This {fields['model_type']} model asks for what étude's blocks cannot do:\n  "
+            f"{name}={fields[name]!r} (only {', '.join(known)})"
+        )
+    return known[fields[name]]
 
 
 def refuse_others(fields: Fields, allowed: Mapping[str, Any]) -> None:
