@@ -30,10 +30,12 @@ OTHER["head_dim"] = 8
 OTHER.update({"p": 0.9, "max_words": 1, "rotate_share": 0.5})
 OTHER |= {"softcap": 0.5, "window": 3, "global_every": 2, "local_theta": 5.0, "max_distance": 5}
 OTHER |= {"embedding_dim": 8, "n_segments": 2, "n_groups": 1, "attention_factor": 0.5}
+OTHER |= {"n_shared": 1, "balance_loss": 0.5}
 WITH: dict[str, dict[str, Any]] = {
     "global_every": {"window": 3},
     "max_distance": {"n_buckets": 4},
     "n_groups": {"n_layers": 2},
+    "architecture/mlp/moe.ratio": {"multiple_of": 1},
     "qk_norm_eps": {"qk_norm": True},
     "schedule/wsd.shape": {"decay_fraction": 0.9},
     "schedule/wsd.final": {"decay_fraction": 0.9},
