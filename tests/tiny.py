@@ -207,9 +207,13 @@ def experiment(name: str, folder: Path, **given: Any) -> ExperimentConfig:
 
     `trainer` are values of the trainer, `architecture` a config; the rest goes to the objective.
     """
-    architectures = {"mlm": "encoder_only", "seq2seq": "encoder_decoder"}
+    families = dict.fromkeys(("mlm", "electra", "sop"), "encoder_only")
+    families["seq2seq"] = "encoder_decoder"
     architecture = given.pop("architecture", None) or stack(
-        architectures.get(name, "decoder_only"), n_layers=1, dropout=given.pop("dropout", 0.0)
+        families.get(name, "decoder_only"),
+        n_layers=1,
+        n_segments=2 if name == "sop" else 0,
+        dropout=given.pop("dropout", 0.0),
     )
     seq_len = 16
     reward: dict[str, Any] = {}

@@ -40,6 +40,28 @@ def sequence_log_prob(network: nn.Module, targets: Targets) -> Float[Tensor, " b
     return sum_rows(token_log_prob(network, targets), targets.where)
 
 
+def row_means(
+    values: Float[Tensor, " n"], where: Bool[Tensor, "batch seq"]
+) -> Float[Tensor, " batch"]:
+    """Averages the values that stand at the true places of `where`, row by row; 0 of none."""
+    return sum_rows(values, where) / where.sum(dim=1).clamp(min=1)
+
+
+class BinaryHead(nn.Module):
+    """out(activation(dense(states))): one logit a state, which is 0 before anything is learned."""
+
+    def __init__(self, dim: int, activation: nn.Module) -> None:
+        super().__init__()
+        self.dense = nn.Linear(dim, dim)
+        self.activation = activation
+        self.out = nn.Linear(dim, 1)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, states: Float[Tensor, "... dim"]) -> Float[Tensor, "..."]:
+        return wide(self.out(self.activation(self.dense(states)))[..., 0])
+
+
 def rise_of(warmup_steps: int | None, total_steps: int) -> int:
     """Returns how many steps the learning rate rises; null is min(100, 10 % of all steps)."""
     return min(100, total_steps // 10) if warmup_steps is None else warmup_steps

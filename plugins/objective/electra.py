@@ -1,0 +1,187 @@
+"""Replaced-token detection: a small generator fills masks, the network tells what it replaced.
+
+Clark et al. 2020 (ELECTRA), https://arxiv.org/abs/2003.10555, section 2: the generator learns by
+maximum likelihood; nothing of the discriminator's loss reaches it but through the token table they
+share. A token that the generator restores counts as original. As in their code, the binary loss is
+a mean over all tokens, and 50 of it is added to the mean over the hidden ones.
+Exactness: the loss is a sum over text tokens, and the generator's loss of a row is a mean over its
+own hidden tokens, weighted by its text tokens. That is the mean over all hidden tokens, but for
+the rounding of each row's budget.
+Deviations: the token table is shared, positions and segments are not; special tokens are not asked
+about; the last map of the discriminator's head starts at 0, which gives ln 2 at first.
+The network's own head scores no tokens here, so what it does not share with the table is frozen.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Int
+from torch import Tensor, nn
+
+from etude import plugin
+from etude.capability import Capability
+from etude.contracts import TokenRow
+from etude.functional import BinaryHead, row_means, wide
+from etude.generation import Ancestral
+from etude.inputs import Inputs, Targets, pad_right
+from etude.loss import Loss
+from etude.masking import MaskedConfig, Masking, mask
+from etude.network import Network
+from etude.objective import Objective, Tools
+from etude.records import Text
+from etude.registry import build
+from etude.schema import MaskingConfig, StackConfig, option, require
+from etude.stack import StackNetwork
+from etude.window import SAMPLE, rng
+
+DRAWS = 2**24
+"""Draws are whole numbers below this: exact in fp32, and never rounded on their way to a device."""
+
+
+@dataclass
+class ElectraConfig(MaskedConfig):
+    masking: MaskingConfig = option("token")
+    mask_share: float = 1.0
+    """Of the tokens to predict, the share replaced by the mask token (their code: 0.85)."""
+    random_share: float = 0.0
+    """Of the tokens to predict, the share replaced by a random token."""
+    generator_ratio: float = 0.25
+    """Heads, and with them width, of the generator to the network's, in (0, 1]; 0.25 to 0.5."""
+    discriminator_weight: float = 50.0
+    """Weight of the binary loss beside the generator's."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        ratio, weight = self.generator_ratio, self.discriminator_weight
+        require(0 < ratio <= 1, f"generator_ratio must be in (0, 1], got {ratio}")
+        require(weight > 0, f"discriminator_weight must be positive, got {weight}")
+
+
+@dataclass
+class ElectraExample:
+    """A row as the generator sees it and as it was, what is hidden, and a draw for each."""
+
+    given: Int[np.ndarray, " seq"]
+    original: Int[np.ndarray, " seq"]
+    selected: Bool[np.ndarray, " seq"]
+    documents: Int[np.ndarray, " seq"]
+    draws: Int[np.ndarray, " n"]
+
+
+@dataclass
+class ElectraBatch:
+    """What the generator must fill, the draws that it fills it with, and what is text."""
+
+    hidden: Targets
+    draws: Int[Tensor, " n"]
+    text: Bool[Tensor, "batch seq"]
+
+
+def generator_config(config: StackConfig, ratio: float) -> StackConfig:
+    """The same stack with fewer heads of the same width, and a token table as wide as before."""
+    n_heads = max(1, round(ratio * config.n_heads))
+    dim = config.dim // config.n_heads * n_heads
+    return replace(config, n_heads=n_heads, dim=dim, embedding_dim=config.table_dim)
+
+
+def sharing_table(config: StackConfig, network: StackNetwork) -> StackNetwork:
+    """Builds a network around the token table of another."""
+    made: StackNetwork = build(config, network.vocab)
+    made.embedding = network.embedding
+    if config.tie:
+        made.head.out.weight = network.embedding.weight
+    return made
+
+
+@plugin(
+    ElectraConfig,
+    reads={Text},
+    needs={Capability.BOTH_SIDES, Capability.HIDDEN},
+    lr=5e-4,
+    data="python_docs",
+)
+class Electra(Objective[ElectraConfig, ElectraBatch]):
+    """The network is the discriminator; the generator is left behind when the run ends."""
+
+    def __init__(self, config: ElectraConfig, network: Network, tools: Tools) -> None:
+        super().__init__(config, network, tools)
+        architecture = tools.architecture
+        assert isinstance(network, StackNetwork), "BOTH_SIDES is a stack's"
+        assert isinstance(architecture, StackConfig)
+        self.select: Masking = build(config.masking, tools.tokenizer)
+        small = generator_config(architecture, config.generator_ratio)
+        self.generator = sharing_table(small, network)
+        self.detector = BinaryHead(network.dim, nn.GELU())
+        for parameter in network.head.parameters():
+            parameter.requires_grad_(parameter is network.embedding.weight)
+
+    def example(self, record: TokenRow, rng: np.random.Generator) -> ElectraExample:
+        tokens = record.tokens[: self.tools.seq_len]  # rows carry one more, for next-token targets
+        documents = record.documents[: self.tools.seq_len]
+        given, selected = mask(tokens, self.tools.tokenizer, self.select, self.config, rng)
+        draws = rng.integers(DRAWS, size=int(selected.sum()))
+        return ElectraExample(given, tokens, selected, documents, draws)
+
+    def collate(self, examples: Sequence[ElectraExample]) -> ElectraBatch:
+        vocab = self.tools.tokenizer.vocab
+        given = pad_right([e.given.tolist() for e in examples], vocab.pad)
+        ids = pad_right([e.original.tolist() for e in examples], vocab.pad).tokens
+        where = pad_right([e.selected.tolist() for e in examples], 0).tokens.bool()
+        documents = given.documents
+        if self.tools.confine:
+            documents = pad_right([e.documents.tolist() for e in examples], 0).tokens
+        draws = torch.from_numpy(np.concatenate([e.draws for e in examples]))
+        text = torch.isin(ids, torch.tensor(sorted(vocab.special)), invert=True)
+        return ElectraBatch(Targets(Inputs(given.tokens, documents), ids, where), draws, text)
+
+    def count(self, batch: ElectraBatch) -> float:
+        return float(batch.text.sum())
+
+    def loss(self, batch: ElectraBatch) -> Loss:
+        where, text = batch.hidden.where, batch.text
+        weights = text.sum(dim=1)
+        ids = batch.hidden.ids[where]
+        logits = wide(self.generator(batch.hidden.inputs, where))
+        nll = row_means(F.cross_entropy(logits, ids, reduction="none"), where) @ weights.to(logits)
+        filled = self.fill(batch, logits.detach())
+        replaced = (filled.tokens != batch.hidden.ids)[text]
+        verdicts = self.detector(self.network.states(filled)[text])
+        binary = F.binary_cross_entropy_with_logits(
+            verdicts, replaced.to(verdicts), reduction="sum"
+        )
+        found, right = verdicts > 0, (logits.argmax(-1) == ids).to(logits)
+        metrics = {
+            "generator_loss": nll.detach(),
+            "generator_accuracy": row_means(right, where) @ weights.to(logits),
+            "discriminator_loss": binary.detach(),
+            "accuracy": (found == replaced).sum(),
+            "replaced": replaced.sum(),
+            "found": (found & replaced).sum(),
+        }
+        return Loss(nll + self.config.discriminator_weight * binary, metrics)
+
+    def fill(self, batch: ElectraBatch, logits: Tensor) -> Inputs:
+        """The text with tokens that the generator draws in the hidden places."""
+        tokens = batch.hidden.ids.clone()
+        tokens[batch.hidden.where] = Ancestral().choose(logits, batch.draws.float() / DRAWS)
+        return replace(batch.hidden.inputs, tokens=tokens)
+
+    def report(self, means: Mapping[str, float]) -> dict[str, float]:
+        kept = {name: value for name, value in means.items() if name != "found"}
+        return {**kept, "recall": means["found"] / means["replaced"] if means["replaced"] else 0.0}
+
+    def show(self, records: Sequence[TokenRow]) -> list[str]:
+        return [self._judged(record, i) for i, record in enumerate(records)]
+
+    def _judged(self, record: TokenRow, number: int) -> str:
+        """A filled text, in double brackets what is taken for replaced."""
+        batch = self.collate([self.example(record, rng(self.tools.seed, SAMPLE, number))])
+        batch = self.transfer_batch_to_device(batch, self.device, 0)
+        filled = self.fill(batch, wide(self.generator(batch.hidden.inputs, batch.hidden.where)))
+        flagged = (self.detector(self.network.states(filled)) > 0) & batch.text
+        pieces = self.tools.tokenizer.pieces(filled.tokens[0].tolist())
+        marks = zip(pieces, flagged[0].tolist(), strict=True)
+        return "".join(f"[[{piece}]]" if mark else piece for piece, mark in marks)
