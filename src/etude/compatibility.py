@@ -93,9 +93,16 @@ def _check_mixer(architecture: ArchitectureConfig, name: str) -> None:
 
 
 def _check_needs(config: ExperimentConfig, architecture: str) -> None:
-    lacking = plugin_of(config.objective).declaration.needs - provided(config.architecture)
+    needs = plugin_of(config.objective.task).declaration.needs
+    lacking = needs - provided(config.architecture)
+    name = _name(config.objective)
     if not lacking:
-        return
+        try:
+            return config.objective.check(config.architecture)
+        except ValueError as error:
+            raise CompositionError(
+                f"objective={name} cannot train architecture={architecture}: {error}."
+            ) from error
     able = plugin_of(config.architecture).declaration.provides
     lines = [f"architecture={architecture}.", _said(lacking)]
     if not lacking <= able:
@@ -106,7 +113,6 @@ def _check_needs(config: ExperimentConfig, architecture: str) -> None:
         if not lacking <= plugin_of(mixer).declaration.provides:
             lines[0] = f"architecture={architecture} with architecture/mixer={_name(mixer)}."
             lines.append(_having("architecture/mixer", lacking))
-    name = _name(config.objective)
     raise CompositionError(f"objective={name} cannot train " + "\n  ".join(lines))
 
 
@@ -162,11 +168,11 @@ def takers() -> list[str]:
 
 
 def _check_length(config: ExperimentConfig) -> None:
-    longest = _position(config.architecture)
-    if longest and config.data.seq_len > longest:
+    room = longest(config.architecture)
+    if room and config.data.seq_len > room:
         raise CompositionError(
             f"data.seq_len={config.data.seq_len} is longer than architecture.position.max_positions"
-            f"={longest}.\n  Raise max_positions or lower seq_len."
+            f"={room}.\n  Raise max_positions or lower seq_len."
         )
 
 
@@ -195,7 +201,7 @@ def _check_devices(config: ExperimentConfig) -> None:
         )
 
 
-def _position(config: ArchitectureConfig) -> int | None:
+def longest(config: ArchitectureConfig) -> int | None:
     """The most positions that the network can tell apart, or None for no limit."""
     limits = [
         part.max_positions

@@ -40,6 +40,19 @@ class PluginConfig:
 class ObjectiveConfig(PluginConfig):
     """Base of what is learned: the group `objective`."""
 
+    @property
+    def teacher(self) -> str | None:
+        """The run that this learns from, if there is one: what `run` names."""
+        return None
+
+    @property
+    def task(self) -> "ObjectiveConfig":
+        """What the network is to do: this, or what its teacher does."""
+        return self
+
+    def check(self, architecture: "ArchitectureConfig") -> None:
+        """Raises ValueError for a network that it cannot train, although it has what it needs."""
+
 
 @dataclass
 class CorruptionConfig(PluginConfig):

@@ -1,0 +1,166 @@
+"""Sentence-order prediction: fill masks, and tell whether two pieces of a text were swapped.
+
+Lan et al. 2019 (ALBERT), https://arxiv.org/abs/1909.11942, section 3.1: [cls] A [sep] B [sep], two
+consecutive segments of one text, swapped half of the time; the order is read off the state of
+[cls] by a dense layer, tanh and a linear map. The two losses are added, as in BERT.
+Each document of a packed row is a text of its own. It is cut behind a sentence, drawn uniformly
+among those inside it, or where there is none, anywhere.
+Exactness: the loss is a sum over text tokens. A text's loss is the mean over its hidden tokens plus
+that of its order, weighted by its tokens, so that a scrap of text weighs no more than it holds.
+Deviations: no n-gram masks (`objective/masking` has spans of words); no short sequences on
+purpose; the last map of the head starts at 0, which gives ln 2 at first.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from etude import plugin
+from etude.batches import texts
+from etude.capability import Capability
+from etude.contracts import TokenRow
+from etude.functional import BinaryHead, row_means, wide
+from etude.inputs import Targets, pad_right
+from etude.loss import Loss
+from etude.masking import MaskedConfig, Masking, mask
+from etude.network import Network
+from etude.objective import Objective, Tools
+from etude.records import Text
+from etude.registry import build
+from etude.schema import ArchitectureConfig, MaskingConfig, StackConfig, option, require
+from etude.tokenizer import Tokenizer
+from etude.window import SAMPLE, rng
+
+
+@dataclass
+class SopConfig(MaskedConfig):
+    masking: MaskingConfig = option("token")
+    order_weight: float = 1.0
+    """Weight of the loss of the order beside that of the hidden tokens."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.order_weight > 0, f"order_weight must be positive, got {self.order_weight}")
+
+    def check(self, architecture: ArchitectureConfig) -> None:
+        has = architecture.n_segments if isinstance(architecture, StackConfig) else 0
+        require(
+            has >= 2,
+            f"it tells two segments of a row apart, and architecture.n_segments={has}.\n"
+            "  architecture.n_segments=2 adds them; architecture=bert and albert have them",
+        )
+
+
+@dataclass
+class SopExample:
+    """A pair of segments as the network sees it and as it was, special tokens included."""
+
+    given: Int[np.ndarray, " seq"]
+    original: Int[np.ndarray, " seq"]
+    selected: Bool[np.ndarray, " seq"]
+    segments: Int[np.ndarray, " seq"]
+    swapped: bool
+
+
+@dataclass
+class SopBatch:
+    """Hidden tokens to fill, whether the segments of each row were swapped, and its text tokens."""
+
+    targets: Targets
+    swapped: Bool[Tensor, " batch"]
+    n_text: Float[Tensor, " batch"]
+
+
+def cut(
+    text: Int[np.ndarray, " n"], tokenizer: Tokenizer, rng: np.random.Generator
+) -> tuple[Int[np.ndarray, " a"], Int[np.ndarray, " b"]]:
+    """Cuts a text of at least two tokens in two, behind a sentence where it has several."""
+    ends = tokenizer.sentence_ends(text)[:-1]
+    place = rng.choice(ends) if len(ends) else rng.integers(1, len(text))
+    return text[:place], text[place:]
+
+
+@plugin(
+    SopConfig,
+    reads={Text},
+    needs={Capability.BOTH_SIDES, Capability.HIDDEN},
+    lr=1e-3,
+    data="python_docs",
+)
+class Sop(Objective[SopConfig, SopBatch]):
+    """Learns p(hidden token | the others) and p(swapped | both segments)."""
+
+    def __init__(self, config: SopConfig, network: Network, tools: Tools) -> None:
+        super().__init__(config, network, tools)
+        require(tools.seq_len >= 5, f"data.seq_len must be at least 5, got {tools.seq_len}")
+        require(not tools.confine, "data.confine has no effect: each document is read alone")
+        self.select: Masking = build(config.masking, tools.tokenizer)
+        self.order = BinaryHead(network.dim, nn.Tanh())
+
+    def example(self, record: TokenRow, rng: np.random.Generator) -> list[SopExample]:
+        found = [text for text, _ in texts(record, self.tools.tokenizer.vocab) if len(text) > 1]
+        return [self.pair(text[: self.tools.seq_len - 3], rng) for text in found]
+
+    def pair(self, text: Int[np.ndarray, " n"], rng: np.random.Generator) -> SopExample:
+        """Cuts, perhaps swaps, and hides."""
+        vocab = self.tools.tokenizer.vocab
+        first, second = cut(text, self.tools.tokenizer, rng)
+        swapped = bool(rng.random() < 0.5)
+        if swapped:
+            first, second = second, first
+        tokens = np.array([vocab.cls, *first, vocab.sep, *second, vocab.sep])
+        given, selected = mask(tokens, self.tools.tokenizer, self.select, self.config, rng)
+        segments = (np.arange(len(tokens)) > len(first) + 1).astype(np.int64)
+        return SopExample(given, tokens, selected, segments, swapped)
+
+    def collate(self, examples: Sequence[list[SopExample]]) -> SopBatch:
+        vocab = self.tools.tokenizer.vocab
+        start, none = np.array([vocab.cls]), np.zeros(1, np.int64)
+        blank = SopExample(start, start, none > 0, none, swapped=False)
+        pairs = [pair for example in examples for pair in example] or [blank]
+        given = pad_right([p.given.tolist() for p in pairs], vocab.pad)
+        given.segments = pad_right([p.segments.tolist() for p in pairs], 0).tokens
+        ids = pad_right([p.original.tolist() for p in pairs], vocab.pad).tokens
+        where = pad_right([p.selected.tolist() for p in pairs], 0).tokens.bool()
+        n_text = torch.tensor([float(max(0, len(p.original) - 3)) for p in pairs])
+        swapped = torch.tensor([p.swapped for p in pairs])
+        return SopBatch(Targets(given, ids, where), swapped, n_text)
+
+    def count(self, batch: SopBatch) -> float:
+        return float(batch.n_text.sum())
+
+    def loss(self, batch: SopBatch) -> Loss:
+        where, weights = batch.targets.where, batch.n_text
+        states = self.network.states(batch.targets.inputs)
+        logits = wide(self.network.logits(states[where]))
+        ids = batch.targets.ids[where]
+        weights = weights.to(logits)
+        right = (logits.argmax(-1) == ids).to(logits)
+        nll = row_means(F.cross_entropy(logits, ids, reduction="none"), where) @ weights
+        verdicts = self.order(states[:, 0])
+        due = batch.swapped.to(verdicts)
+        order = F.binary_cross_entropy_with_logits(verdicts, due, reduction="none") @ weights
+        metrics = {
+            "mlm_loss": nll.detach(),
+            "order_loss": order.detach(),
+            "accuracy": row_means(right, where) @ weights,
+            "order_accuracy": ((verdicts > 0) == batch.swapped).to(weights) @ weights,
+        }
+        return Loss(nll + self.config.order_weight * order, metrics)
+
+    def show(self, records: Sequence[TokenRow]) -> list[str]:
+        return [self._judged(record, i) for i, record in enumerate(records)]
+
+    def _judged(self, record: TokenRow, number: int) -> str:
+        """The first pair of a row, and whether it was, and seems, swapped."""
+        pairs = self.example(record, rng(self.tools.seed, SAMPLE, number))[:1]
+        batch = self.transfer_batch_to_device(self.collate([pairs]), self.device, 0)
+        seems = bool(self.order(self.network.states(batch.targets.inputs)[:, 0])[0] > 0)
+        words = {True: "swapped", False: "in order"}
+        text = "".join(self.tools.tokenizer.pieces(batch.targets.inputs.tokens[0].tolist()))
+        return f"{text} [...] {words[bool(batch.swapped[0])]}, taken for {words[seems]}"
