@@ -6,7 +6,7 @@ from typing import Any
 
 from etude.registry import load
 
-GIVEN: dict[str, Any] = {"lr": 1e-3, "path": "a"}
+GIVEN: dict[str, Any] = {"lr": 1e-3, "path": "a", "run": "a"}
 """The only keys that may lack a default, with a value for each."""
 
 

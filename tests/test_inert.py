@@ -13,6 +13,7 @@ import torch
 from defaults import default
 
 from etude.parameter_group import ParameterGroup
+from etude.plugins.objective.distill import Divergence
 from etude.registry import build, groups, options
 from etude.schema import PluginConfig
 
@@ -158,6 +159,18 @@ OBJECTIVES: list[tuple[str, str, Any]] = [
     ("fim", "spm_rate", 1.0),
     ("mlm", "mask_share", 0.2),
     ("mlm", "random_share", 0.0),
+    ("electra", "mask_ratio", 0.5),
+    ("electra", "mask_share", 0.2),
+    ("electra", "random_share", 0.5),
+    ("electra", "generator_ratio", 0.5),
+    ("electra", "discriminator_weight", 5.0),
+    ("sop", "mask_ratio", 0.5),
+    ("sop", "mask_share", 0.2),
+    ("sop", "random_share", 0.0),
+    ("sop", "order_weight", 2.0),
+    ("distill", "temperature", 4.0),
+    ("distill", "alpha", 1.0),
+    ("distill", "divergence", Divergence.reverse),
     ("dpo", "beta", 0.5),
     ("dpo", "label_smoothing", 0.3),
     ("grpo", "beta", 0.5),
@@ -177,6 +190,7 @@ def test_another_value_of_an_objectives_key_changes_the_run(
 ) -> None:
     both: dict[str, Any] = {"trainer": {"max_steps": 4}}
     both |= {"epochs": 4} if leaf == "epsilon" else {}  # the first pass has a ratio of 1
+    both |= {"mask_share": 0.0} if (name, leaf) == ("electra", "random_share") else {}
     first = tiny.experiment(name, tmp_path, **both)
     second = tiny.experiment(name, tmp_path, **(both | {leaf: value}))
     reward = tiny.remainder if name == "grpo" else None

@@ -157,6 +157,9 @@ WRONG_VALUES = [
 MISFITS = [
     ("objective=mlm", "Architectures that provide it: encoder_only (bert)."),
     ("architecture=bert", "objective=clm cannot train architecture=bert."),
+    ("objective=sop architecture=encoder_only", "architecture.n_segments=2 adds them"),
+    ("objective=distill", "objective.run has no value, and no default."),
+    ("objective=distill objective.run=a_file", "objective.run=a_file cannot be learned from"),
     ("objective=dpo", "Data here that fits: docs_preferences, jsonl_preferences."),
     ("reward=exact_answer", "reward=[exact_answer] has no effect"),
     ("tokenizer=bpe tokenizer.vocab_size=10", "vocab_size must be at least 365"),
@@ -169,6 +172,9 @@ MISFITS = [
 ]
 NEED_A_TOKENIZER = [
     ("objective=seq2seq architecture=t5 data.confine=true", "data.confine has no effect"),
+    ("objective=prefix_lm data.confine=true", "data.confine has no effect"),
+    ("objective=sop architecture=bert data.confine=true", "data.confine has no effect"),
+    ("objective=sop architecture=bert data.seq_len=4", "data.seq_len must be at least 5, got 4"),
 ]
 BAD_DATA = [
     ("data.path=nothere.txt", "data.path=nothere.txt names no file"),

@@ -27,7 +27,7 @@ from etude.run_writer import STEPS, Rhythm, RunWriter
 from etude.schema import StackConfig
 from etude.tokenizer import Tokenizer
 from etude.window import Ranks
-from etude.worker import _quiet
+from etude.worker import _quiet, start
 
 BYTES: Tokenizer = build(load("tokenizer/byte").config()).build(lambda: iter(()))
 SPECIAL = 19
@@ -215,6 +215,8 @@ def experiment(name: str, folder: Path, **given: Any) -> ExperimentConfig:
         n_segments=2 if name == "sop" else 0,
         dropout=given.pop("dropout", 0.0),
     )
+    if name == "distill" and "run" not in given:
+        given["run"] = str(taught(folder))
     seq_len = 16
     reward: dict[str, Any] = {}
     if name == "dpo":
@@ -242,6 +244,15 @@ def experiment(name: str, folder: Path, **given: Any) -> ExperimentConfig:
         reward=reward,
         trainer=TrainerConfig(**(trainer | given.get("trainer", {}))),
     )
+
+
+def taught(folder: Path) -> Path:
+    """The run of a teacher in a folder, made when it is first asked for."""
+    run = folder / "teacher"
+    if not run.exists():
+        config = experiment("clm", folder, trainer={"max_steps": 2})
+        start(replace(config, seed=1, run=str(run)), "tiny", [], None)
+    return run
 
 
 def assembled(config: ExperimentConfig, reward: Any = None) -> Assembled:

@@ -80,7 +80,7 @@ def load(folder: Path) -> ExperimentConfig:
     try:
         stored = yaml.safe_load(file.read_text(encoding="utf-8"))
         plugins, values = stored["plugins"], stored["values"]
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise CheckpointError(f"{folder} is no run folder: it has no {FILE}.") from error
     except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise CheckpointError(f"{file} is damaged: {error}") from error

@@ -15,7 +15,7 @@ from etude.checkpoint import MANIFEST, fault_of, newest_intact, write_folder
 from etude.errors import CheckpointError, ConfigError
 from etude.network import Network
 from etude.registry import build, plugin_of
-from etude.schema import ArchitectureConfig, StackConfig, TokenizerConfig
+from etude.schema import ArchitectureConfig, ObjectiveConfig, StackConfig, TokenizerConfig
 from etude.tokenizer import Tokenizer
 from etude.tree import read_tree
 
@@ -32,8 +32,8 @@ class Model:
     architecture: ArchitectureConfig
     tokenizer: Tokenizer
     tokenizer_config: TokenizerConfig
-    whole_prompt: bool = False
-    """Whether it was trained to see prompts whole."""
+    objective: ObjectiveConfig | None = None
+    """What a run learned; a Hugging Face folder does not say."""
 
     def load_weights(self, network: Network) -> None:
         """Puts the weights into a network of this architecture.
@@ -48,6 +48,12 @@ class Model:
         network: Network = build(self.architecture, self.tokenizer.vocab)
         self.load_weights(network)
         return network
+
+    @property
+    def whole_prompt(self) -> bool:
+        """Whether it was trained to see prompts whole."""
+        learned = self.objective and plugin_of(self.objective.task).declaration
+        return learned is not None and learned.whole_prompt
 
     @property
     def digest(self) -> str:
@@ -91,8 +97,7 @@ def read_model(folder: str | Path) -> Model:
     if (folder / config_file.FILE).is_file():
         config = config_file.load(folder)
         tokenizer = Tokenizer.load(folder / TOKENIZER)
-        whole = plugin_of(config.objective).declaration.whole_prompt
-        return Model(folder, config.architecture, tokenizer, config.tokenizer, whole)
+        return Model(folder, config.architecture, tokenizer, config.tokenizer, config.objective)
     if layout.is_hugging_face(folder):
         fields = layout.read_fields(folder)
         family = layout.layout_of(fields["model_type"])

@@ -35,7 +35,7 @@ from etude.launch import launch
 from etude.ranks import Ranks
 from etude.registry import plugin_of
 from etude.resume import merged
-from etude.run_reader import TOKENIZER, read_model
+from etude.run_reader import TOKENIZER, Model, read_model
 from etude.tokenizer import Tokenizer
 from etude.whole_file import write_whole
 
@@ -66,7 +66,7 @@ def start(
         with _locked(folder):
             corpus.tokenizer.save(folder / TOKENIZER)
             corpus.card.save(folder)
-            _remember_parent(config, folder)
+            _remember_parents(config, folder)
             config_file.save(config, folder)
             _train(config, corpus, assembled, folder)
         return folder, result(folder)
@@ -99,7 +99,7 @@ def _go_on(config: ExperimentConfig, overrides: list[str], folder: Path) -> None
     if summary.exists() and config == stored:
         print(f"{folder} is finished; nothing to do.")
         return
-    _refuse_changed_parent(config, folder)
+    _refuse_changed_parents(config, folder)
     hardware.choose(folder).apply()
     corpus = corpus_of(config)
     print(corpus.card)
@@ -126,22 +126,27 @@ def corpus_of(config: ExperimentConfig) -> Corpus:
     return prepare(config, _parents_tokenizer(config))
 
 
-def _remember_parent(config: ExperimentConfig, folder: Path) -> None:
-    """Writes down which weights the run starts from: reference networks are built from them."""
-    if config.init_from is not None:
-        parents = {"init_from": read_model(config.init_from).digest}
-        write_whole(folder / PARENTS, json.dumps(parents, indent=2) + "\n")
+def _parents(config: ExperimentConfig) -> dict[str, Model]:
+    """The runs that this one stands on, by the keys that name them."""
+    named = {"init_from": config.init_from, "objective.run": config.objective.teacher}
+    return {key: read_model(run) for key, run in named.items() if run is not None}
 
 
-def _refuse_changed_parent(config: ExperimentConfig, folder: Path) -> None:
-    if config.init_from is None:
-        return
-    was = json.loads((folder / PARENTS).read_text(encoding="utf-8"))["init_from"]
-    if read_model(config.init_from).digest != was:
-        raise CheckpointError(
-            f"init_from={config.init_from} has other weights than when {folder} started from it.\n"
-            "  Resuming would measure against another reference. Start a new run, or restore it."
-        )
+def _remember_parents(config: ExperimentConfig, folder: Path) -> None:
+    """Writes down which weights the run stands on: frozen networks are built from them."""
+    digests = {key: model.digest for key, model in _parents(config).items()}
+    if digests:
+        write_whole(folder / PARENTS, json.dumps(digests, indent=2) + "\n")
+
+
+def _refuse_changed_parents(config: ExperimentConfig, folder: Path) -> None:
+    for key, model in _parents(config).items():
+        was = json.loads((folder / PARENTS).read_text(encoding="utf-8"))[key]
+        if model.digest != was:
+            raise CheckpointError(
+                f"{key}={model.folder} has other weights than when {folder} started from it.\n"
+                "  Resuming would measure against another network. Start a new run, or restore it."
+            )
 
 
 def _parents_tokenizer(config: ExperimentConfig) -> Tokenizer | None:

@@ -1,0 +1,181 @@
+"""Knowledge distillation: learn what a teacher learned, and what it takes each token for.
+
+Hinton et al. 2015, https://arxiv.org/abs/1503.02531, section 2: both distributions are softened by
+a temperature, and the teacher's part is multiplied by its square, so that its gradients keep their
+size. The other direction: Gu et al. 2023 (MiniLLM), https://arxiv.org/abs/2306.08543, here on the
+text of the data and not on what the student writes.
+The task is the teacher's own, read from its run with all its settings: its samples, its targets
+and its report, as long as it predicts tokens of text. The teacher is frozen, without dropout, and
+computes in the student's precision. Its folder must stay as it is until the run has ended, and
+`etude generate` reads there how prompts are to be shown.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from omegaconf import MISSING
+from torch import Tensor, nn
+
+from etude import config_file, plugin
+from etude.batches import TextBatch
+from etude.capability import Capability
+from etude.compatibility import longest, provided
+from etude.errors import CheckpointError, ConfigError
+from etude.experiment import ExperimentConfig
+from etude.functional import Frozen, wide
+from etude.loss import Loss
+from etude.network import Network
+from etude.objective import Objective, Tools
+from etude.records import Text
+from etude.registry import build, plugin_of
+from etude.run_reader import Model, read_model
+from etude.schema import ArchitectureConfig, ObjectiveConfig, require
+
+
+class Divergence(Enum):
+    """Whose expectation is taken."""
+
+    forward = "forward"
+    reverse = "reverse"
+
+
+@dataclass
+class DistillConfig(ObjectiveConfig):
+    run: str = MISSING
+    """The teacher: the folder of a run, which says what is to be learned as well."""
+    temperature: float = 2.0
+    """Divides both networks' logits before they are compared; 1 to 4."""
+    alpha: float = 0.5
+    """Share of the teacher's loss, in (0, 1]; the rest is the task's own."""
+    divergence: Divergence = Divergence.forward
+    """forward = KL(teacher || student), to cover all that the teacher says; reverse = KL(student ||
+    teacher), to keep to what it says most."""
+
+    def __post_init__(self) -> None:
+        require(self.temperature > 0, f"temperature must be positive, got {self.temperature}")
+        require(0 < self.alpha <= 1, f"alpha must be in (0, 1], got {self.alpha}")
+
+    @property
+    def teacher(self) -> str:
+        return self.run
+
+    @property
+    def task(self) -> ObjectiveConfig:
+        """What the teacher learned, or its own teacher. Raises ConfigError if it has no targets."""
+        task = self._taught().objective.task
+        chosen = plugin_of(task)
+        kind: Any = chosen.build  # an objective's is a class
+        if get_type_hints(kind.collate).get("return") is not TextBatch:
+            raise ConfigError(
+                f"objective.run={self.run} cannot be learned from: it was trained with "
+                f"{chosen.address}, which is not about predicting the tokens of a text.\n"
+                "  What clm, mlm, seq2seq and prefix_lm have trained can be."
+            )
+        return task
+
+    def check(self, architecture: ArchitectureConfig) -> None:
+        teacher = self._taught().architecture
+        alike = {Capability.SOURCE_TARGET in provided(a) for a in (teacher, architecture)}
+        require(
+            len(alike) == 1,
+            f"its teacher, objective.run={self.run}, is of {plugin_of(teacher).address}.\n"
+            "  Both must read a source, or neither, to be given the same batch",
+        )
+
+    def _taught(self) -> ExperimentConfig:
+        try:
+            return config_file.load(Path(self.run))
+        except CheckpointError as error:
+            raise ConfigError(
+                f"objective.run={self.run} cannot be learned from: {error}\n"
+                "  It takes a run folder, the last line that `etude train` prints."
+            ) from error
+
+
+def divergence(
+    teacher: Float[Tensor, "n vocab"],
+    student: Float[Tensor, "n vocab"],
+    temperature: float,
+    kind: Divergence,
+) -> Float[Tensor, " n"]:
+    """Kullback-Leibler divergence, in nats, between softened distributions, from their logits."""
+    known, said = ((x / temperature).log_softmax(-1) for x in (teacher, student))
+    pair = (said, known) if kind is Divergence.forward else (known, said)
+    return F.kl_div(*pair, reduction="none", log_target=True).sum(-1)
+
+
+@plugin(DistillConfig, reads={Text}, lr=1e-3, data="python_docs")
+class Distill(Objective[DistillConfig, TextBatch]):
+    """(1 - alpha) task + alpha temperature^2 divergence, a sum over the task's own count."""
+
+    def __init__(self, config: DistillConfig, network: Network, tools: Tools) -> None:
+        super().__init__(config, network, tools)
+        self.task: Objective[Any, TextBatch] = build(config.task, network, tools)
+        self.teacher = Frozen(_teacher(config, network, tools))
+        self._heard: list[Tensor] = []
+        network.register_forward_hook(self._hear)
+
+    def _hear(self, network: nn.Module, given: Any, logits: Tensor) -> None:
+        """Keeps the logits of the task's forward pass, so that there is need of one only."""
+        self._heard = [logits]
+
+    def example(self, record: Any, rng: np.random.Generator) -> Any:
+        return self.task.example(record, rng)
+
+    def collate(self, examples: Sequence[Any]) -> TextBatch:
+        return self.task.collate(examples)
+
+    def count(self, batch: TextBatch) -> float:
+        return self.task.count(batch)
+
+    def loss(self, batch: TextBatch) -> Loss:
+        task, targets, alpha = self.task.loss(batch), batch.targets, self.config.alpha
+        said = wide(self._heard.pop())
+        known = wide(self.teacher(targets.inputs, targets.where))
+        apart = divergence(known, said, self.config.temperature, self.config.divergence).sum()
+        metrics = {**task.metrics, "task": task.total.detach(), "divergence": apart.detach()}
+        total = (1 - alpha) * task.total + alpha * self.config.temperature**2 * apart
+        return Loss(total, metrics)
+
+    def report(self, means: Mapping[str, float]) -> dict[str, float]:
+        own = {"loss": means["loss"], "divergence": means["divergence"]}
+        rest = {name: value for name, value in means.items() if name not in (*own, "task")}
+        task = self.task.report({**rest, "loss": means["task"]})
+        return {**task, **own, "task_loss": task["loss"]}
+
+    def show(self, records: Sequence[Any]) -> list[str]:
+        return self.task.show(records)
+
+
+def _teacher(config: DistillConfig, student: Network, tools: Tools) -> Network:
+    """Builds the teacher, in the student's precision. Raises ConfigError for one that misfits."""
+    model = read_model(config.run)
+    _refuse_other_tokenizer(config, model, tools)
+    room = longest(model.architecture)
+    require(
+        room is None or tools.seq_len <= room,
+        f"data.seq_len={tools.seq_len} is longer than the {room} positions of the teacher",
+    )
+    with torch.random.fork_rng(devices=[]):
+        teacher: Network = build(model.architecture, model.tokenizer.vocab)
+    teacher.to(next(student.parameters()).dtype)
+    model.load_weights(teacher)
+    return teacher
+
+
+def _refuse_other_tokenizer(config: DistillConfig, model: Model, tools: Tools) -> None:
+    if model.tokenizer.digest != tools.tokenizer.digest:
+        raise ConfigError(
+            f"objective.run={config.run} has another tokenizer than this run: "
+            f"{model.tokenizer.vocab.size} ids, {tools.tokenizer.vocab.size} here.\n"
+            "  Their probabilities can be compared only over the same tokens.\n"
+            f"  tokenizer=pretrained tokenizer.path={Path(config.run) / 'tokenizer'} is the "
+            "teacher's."
+        )

@@ -1,0 +1,242 @@
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+from defaults import default
+
+from etude.cli import main
+from etude.compatibility import check
+from etude.contracts import TokenRow
+from etude.errors import CheckpointError, CompositionError, ConfigError
+from etude.experiment import ExperimentConfig
+from etude.plugins.objective.distill import DistillConfig, Divergence, divergence
+from etude.registry import build
+from etude.run_reader import read_model
+from etude.window import TRAIN, rng
+from etude.worker import start
+
+FAMILY = {
+    "clm": "decoder_only",
+    "mlm": "encoder_only",
+    "seq2seq": "encoder_decoder",
+    "prefix_lm": "decoder_only",
+    "fim": "decoder_only",
+}
+"""The tasks that can be taught, each with an architecture."""
+WRITTEN = TokenRow(torch.arange(200, 216).numpy(), torch.ones(16).long().numpy(), 16.0)
+
+
+@pytest.fixture(scope="session")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Gives the folder of a run of two steps of an objective, made once."""
+    folders: dict[str, Path] = {}
+
+    def made(objective: str) -> Path:
+        if objective not in folders:
+            folder = tmp_path_factory.mktemp(objective)
+            config = tiny.experiment(objective, folder, trainer={"max_steps": 2})
+            started = start(replace(config, run=str(folder / "run")), "tiny", [], None)
+            folders[objective] = started[0]
+        return folders[objective]
+
+    return made
+
+
+def student(task: str, run: Path, folder: Path, **given: Any) -> ExperimentConfig:
+    """A run of half the teacher's width."""
+    trainer = given.pop("trainer", {})
+    config = tiny.experiment("distill", folder, run=str(run), trainer=trainer, **given)
+    return replace(config, architecture=tiny.stack(FAMILY[task], n_layers=1, dim=8, n_heads=2))
+
+
+def objective(task: str, run: Path, network: Any = None, **given: Any) -> Any:  # the plugin's class
+    config = tiny.stack(FAMILY[task], n_layers=1)
+    made = network or tiny.network(config, tiny.BYTES.vocab)
+    return tiny.objective(
+        "distill", made, run=str(run), tools=tiny.tools(architecture=config), **given
+    )
+
+
+def batch_of(made: Any) -> Any:
+    return made.collate([made.example(WRITTEN, rng(0, TRAIN, i)) for i in range(3)])
+
+
+@pytest.mark.parametrize("kind", Divergence)
+def test_the_divergence_is_its_definition(kind: Divergence) -> None:
+    draw = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 5, 11, generator=draw, dtype=torch.float64)
+    p, q = (logits / 3).exp() / (logits / 3).exp().sum(-1, keepdim=True)
+    p, q = (p, q) if kind is Divergence.forward else (q, p)
+    tiny.exactly(divergence(*logits, 3.0, kind), (p * (p / q).log()).sum(-1))
+
+
+@pytest.mark.parametrize("task", FAMILY)
+@pytest.mark.parametrize("alpha", [0.3, 1.0])
+def test_the_loss_is_the_share_of_the_task_and_of_the_teacher(
+    task: str, alpha: float, teacher: Callable[[str], Path]
+) -> None:
+    made = objective(task, teacher(task), alpha=alpha, temperature=3.0)
+    batch = batch_of(made)
+    where, ids = batch.targets.where, batch.targets.ids[batch.targets.where]
+    with torch.no_grad():
+        said = made.network(batch.targets.inputs)[where].log_softmax(-1)
+        known = read_model(teacher(task)).network().eval().double()
+        read_model(teacher(task)).load_weights(known)
+        q = (made.network(batch.targets.inputs)[where] / 3).softmax(-1)
+        p = (known(batch.targets.inputs)[where] / 3).softmax(-1)
+        loss = made.loss(batch)
+    own = -said.gather(-1, ids[:, None]).sum()
+    wanted = (1 - alpha) * own + alpha * 9 * (p * (p / q).log()).sum()
+    torch.testing.assert_close(loss.total, wanted, rtol=1e-10, atol=0.0)
+    means = {name: float(value) for name, value in loss.metrics.items()}
+    report = made.report({**means, "loss": loss.total.item(), "bytes": 1.0})
+    assert report["task_loss"] == pytest.approx(own.item())
+    assert report["loss"] == pytest.approx(wanted.item())
+    assert made.count(batch) == len(ids)
+
+
+@pytest.mark.parametrize("kind", Divergence)
+def test_a_student_that_is_its_teacher_has_nothing_to_learn_from_it(
+    kind: Divergence, teacher: Callable[[str], Path]
+) -> None:
+    run = teacher("clm")
+    network = tiny.network(tiny.stack(FAMILY["clm"], n_layers=1), tiny.BYTES.vocab)
+    read_model(run).load_weights(network)
+    made = objective("clm", run, network, alpha=1.0, divergence=kind)
+    loss = made.loss(batch_of(made))
+    loss.total.backward()
+    tiny.exactly(loss.total, torch.zeros((), dtype=torch.float64))
+    for parameter in network.parameters():
+        assert parameter.grad is not None
+        tiny.exactly(parameter.grad, torch.zeros_like(parameter))
+
+
+def test_the_square_of_the_temperature_keeps_the_size_of_the_gradient(
+    teacher: Callable[[str], Path],
+) -> None:
+    """Where logits are small to the temperature, its gradient is that of half a squared error."""
+    norms: list[float] = []
+    for temperature in (1e3, 1e4):
+        made = objective("clm", teacher("clm"), alpha=1.0, temperature=temperature)
+        made.loss(batch_of(made)).total.backward()
+        norms.append(float(torch.nn.utils.get_total_norm([p.grad for p in made.parameters()])))
+    assert norms[0] == pytest.approx(norms[1], rel=1e-2)
+    assert norms[0] > 1e-6
+
+
+def test_the_teacher_stands_still_and_is_in_no_checkpoint(teacher: Callable[[str], Path]) -> None:
+    made = objective("clm", teacher("clm")).train()
+    names = {name.removeprefix("task.") for name in made.state_dict()}
+    assert names == {f"network.{name}" for name in made.network.state_dict()}
+    before = torch.get_rng_state()
+    objective("clm", teacher("clm"), made.network)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", FAMILY)
+def test_every_task_is_taught_to_every_weight_of_a_smaller_network(
+    task: str, teacher: Callable[[str], Path], tmp_path: Path
+) -> None:
+    config = student(task, teacher(task), tmp_path, trainer={"precision": "32"})
+    check(config)
+    run, loss = start(replace(config, run=str(tmp_path / "run")), "tiny", [], None)
+    assert loss is not None
+    lines = tiny.lines_of(run)
+    assert lines[-1]["divergence"] >= 0
+    made = objective(task, teacher(task))
+    made.loss(batch_of(made)).total.backward()
+    assert all(p.grad is not None for p in made.parameters())
+    taught = default(f"objective/{task}")
+    assert type(read_model(run).objective.task) is type(taught)  # type: ignore[union-attr]
+    assert read_model(run).whole_prompt == (task == "prefix_lm")
+
+
+@pytest.mark.parametrize("task", ["electra", "sop", "dpo"])
+def test_a_teacher_of_something_else_is_refused(
+    task: str, teacher: Callable[[str], Path], tmp_path: Path
+) -> None:
+    config = student("mlm", teacher(task), tmp_path)
+    with pytest.raises(ConfigError, match=rf"objective/{task}.*(?s:.)*clm, mlm, seq2seq"):
+        check(config)
+
+
+def test_a_student_that_misfits_is_refused_before_data_is_touched(
+    teacher: Callable[[str], Path], tmp_path: Path
+) -> None:
+    for task, run, said in (
+        ("mlm", "clm", "cannot train architecture=encoder_only"),
+        ("clm", "mlm", "It needs BOTH_SIDES"),
+        ("seq2seq", "prefix_lm", "(?s)is of architecture/decoder_only.*Both must read a source"),
+    ):
+        with pytest.raises(CompositionError, match=said):
+            check(student(task, teacher(run), tmp_path))
+    with pytest.raises(ConfigError, match=r"objective\.run=nowhere cannot be learned from"):
+        check(student("clm", Path("nowhere"), tmp_path))
+
+
+def test_a_teacher_with_another_tokenizer_is_refused_with_the_way_out(
+    teacher: Callable[[str], Path], tmp_path: Path
+) -> None:
+    other = build(default("tokenizer/bpe", vocab_size=400)).build(lambda: iter(["abc"] * 9))
+    with pytest.raises(ConfigError, match=r"tokenizer=pretrained tokenizer\.path=.*tokenizer is"):
+        tiny.objective(
+            "distill",
+            tiny.network(vocab=other.vocab),
+            run=str(teacher("clm")),
+            tools=tiny.tools(other),
+        )
+    way = default("tokenizer/pretrained", path=str(teacher("clm") / "tokenizer"))
+    assert build(way).build(lambda: iter([])).digest == tiny.BYTES.digest
+
+
+def test_what_has_been_distilled_can_teach_the_task_it_was_taught(
+    teacher: Callable[[str], Path], tmp_path: Path
+) -> None:
+    config = student("clm", teacher("clm"), tmp_path, trainer={"max_steps": 1})
+    run, _ = start(replace(config, run=str(tmp_path / "run")), "tiny", [], None)
+    assert type(DistillConfig(run=str(run)).task) is type(default("objective/clm"))
+
+
+def test_a_run_does_not_go_on_with_a_teacher_that_has_changed(
+    teacher: Callable[[str], Path], tmp_path: Path
+) -> None:
+    mine = tmp_path / "teacher"
+    shutil.copytree(teacher("clm"), mine)
+    config = student("clm", mine, tmp_path, trainer={"max_steps": 1})
+    config = replace(config, run=str(tmp_path / "run"))
+    start(config, "tiny", [], None)
+    (mine / "model" / "manifest.json").write_text("{}")
+    longer = replace(config, trainer=replace(config.trainer, max_steps=2))
+    with pytest.raises(CheckpointError, match=r"objective\.run=.* has other weights"):
+        start(longer, "tiny", ["trainer.max_steps=2"], None)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"temperature": 0.0}, r"temperature must be positive, got 0\.0"),
+        ({"alpha": 0.0}, r"alpha must be in \(0, 1\], got 0\.0"),
+        ({"alpha": 1.1}, r"alpha must be in \(0, 1\], got 1\.1"),
+    ],
+)
+def test_values_outside_their_range_are_refused(values: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        DistillConfig(run="a", **values)
+
+
+@pytest.mark.slow
+def test_the_command_names_what_a_teacher_must_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "objective=distill"]) == ConfigError.exit_code
+    assert "objective.run has no value" in capsys.readouterr().err
+    assert main(["train", "objective=distill", "objective.run=no, where"]) == ConfigError.exit_code
+    assert "objective.run=no, where cannot be learned from" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
