@@ -27,3 +27,13 @@ def test_dropout_works_in_training_alone() -> None:
     given = context(cross=False)
     assert torch.equal(made.eval()(x, given), block("prenorm", cross=False)(x, given))
     assert len(made.train()(x, given).unique()) == 4  # each branch kept, doubled, or not
+
+
+def test_the_first_norm_of_the_first_layer_alone_may_be_left_out() -> None:
+    x = torch.randn(1, 2, 4, dtype=torch.float64)
+    after = x + 3 * x
+    first = block("prenorm", cross=False, skip_first=True)
+    torch.testing.assert_close(first(x, context(cross=False)), after + (after + 1) ** 2)
+    second = block("prenorm", cross=False, skip_first=True, layer=1)
+    plain = block("prenorm", cross=False)
+    assert torch.equal(second(x, context(cross=False)), plain(x, context(cross=False)))

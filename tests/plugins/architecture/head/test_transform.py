@@ -1,0 +1,47 @@
+from typing import Any
+
+import tiny
+import torch
+from torch import nn
+from transformers import AlbertConfig, BertConfig
+from transformers.models.albert.modeling_albert import AlbertMLMHead
+from transformers.models.bert.modeling_bert import BertLMPredictionHead
+
+from etude.network import HeadParts
+from etude.registry import build
+from etude.schema import Approximate
+
+
+def head(embedding_dim: int = 16, **values: Any) -> Any:  # the plugin's own class
+    parts = HeadParts(16, embedding_dim, 37, lambda: nn.LayerNorm(embedding_dim, 1e-12))
+    made = build(tiny.part("architecture/head", "transform", **values), parts).double()
+    torch.manual_seed(0)
+    for parameter in made.parameters():
+        nn.init.normal_(parameter)
+    return made
+
+
+def test_agrees_with_transformers_bert() -> None:
+    made, x = head(), torch.randn(2, 3, 16, dtype=torch.float64)
+    config = BertConfig(hidden_size=16, vocab_size=37, layer_norm_eps=1e-12)
+    theirs: Any = BertLMPredictionHead(config).double()
+    theirs.transform.dense.load_state_dict(made.dense.state_dict())
+    theirs.transform.LayerNorm.load_state_dict(made.norm.state_dict())
+    theirs.decoder.weight, theirs.decoder.bias = made.out.weight, made.out.bias
+    tiny.exactly(made(x), theirs(x))
+
+
+def test_agrees_with_transformers_albert_whose_table_is_narrow() -> None:
+    made = head(embedding_dim=8, approximate=Approximate.tanh)
+    x = torch.randn(2, 3, 16, dtype=torch.float64)
+    config = AlbertConfig(hidden_size=16, embedding_size=8, vocab_size=37, layer_norm_eps=1e-12)
+    theirs: Any = AlbertMLMHead(config).double()
+    theirs.dense.load_state_dict(made.dense.state_dict())
+    theirs.LayerNorm.load_state_dict(made.norm.state_dict())
+    theirs.decoder.weight, theirs.decoder.bias = made.out.weight, made.out.bias
+    tiny.exactly(made(x), theirs(x))
+
+
+def test_the_dense_layer_may_lack_its_bias_and_the_scores_keep_theirs() -> None:
+    names = [name for name, _ in head(bias=False).named_parameters() if name.endswith("bias")]
+    assert names == ["norm.bias", "out.bias"]
