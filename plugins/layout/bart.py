@@ -1,7 +1,7 @@
-"""BART.
+"""BART, whose tables of positions begin with two rows that nothing reads.
 
 Lewis et al. 2019, https://arxiv.org/abs/1910.13461. The names are those of transformers'
-`models/bart`. Its tables of positions begin with two rows that nothing reads.
+`models/bart`.
 """
 
 from collections.abc import Iterator
@@ -52,11 +52,12 @@ class BartLayout(Layout):
         start = {"decoder_start_token_id": fields.get("eos_token_id", 2)}
         refuse_others(fields, {**ONLY, **same, **start})
         dim = fields["d_model"]
-        config = chosen(
+        return chosen(
             "architecture/encoder_decoder",
             dim=dim,
             n_layers=fields["encoder_layers"],
             n_heads=fields["encoder_attention_heads"],
+            start="eos",
             norm_embedding=True,
             scale_embedding=bool(fields.get("scale_embedding", False)),
             block=chosen("architecture/block/postnorm"),
@@ -67,8 +68,6 @@ class BartLayout(Layout):
                 "architecture/position/learned", max_positions=fields["max_position_embeddings"]
             ),
         )
-        config.start = type(config.start)("eos")
-        return config
 
     def tokenizer(self, folder: Path) -> TokenizerConfig:
         return chosen("tokenizer/pretrained", path=str(folder))

@@ -1,7 +1,7 @@
-"""BLOOM.
+"""BLOOM, whose queries, keys and values stand in one tensor, in turns of a head.
 
 BigScience 2022, https://arxiv.org/abs/2211.05100. The names are those of transformers'
-`models/bloom`: queries, keys and values stand in one tensor, in turns of a head.
+`models/bloom`.
 """
 
 from collections.abc import Iterator
@@ -48,8 +48,6 @@ class BloomLayout(Layout):
 
     def read(self, fields: Fields) -> StackConfig:
         refuse_others(fields, ONLY)
-        gelu = chosen("architecture/mlp/gelu", ratio=float(RATIO))
-        gelu.approximate = type(gelu.approximate)("tanh")
         return chosen(
             "architecture/decoder_only",
             dim=fields["hidden_size"] if "hidden_size" in fields else fields["n_embed"],
@@ -58,7 +56,7 @@ class BloomLayout(Layout):
             norm_embedding=True,
             block=chosen("architecture/block/prenorm"),
             mixer=chosen("architecture/mixer/attention", qkv_bias=True, out_bias=True),
-            mlp=gelu,
+            mlp=chosen("architecture/mlp/gelu", ratio=float(RATIO), approximate="tanh"),
             norm=chosen("architecture/norm/layernorm", eps=fields["layer_norm_epsilon"]),
             position=chosen("architecture/position/alibi"),
         )

@@ -136,6 +136,4 @@ class T5Layout(Layout):
         if fields.get("feed_forward_proj", "relu") == "relu":
             return chosen("architecture/mlp/relu", ratio=ratio, bias=False)
         refuse_others(fields, {"feed_forward_proj": "gated-gelu", "dense_act_fn": "gelu_new"})
-        geglu = chosen("architecture/mlp/geglu", ratio=ratio, multiple_of=1)
-        geglu.approximate = type(geglu.approximate)("tanh")
-        return geglu
+        return chosen("architecture/mlp/geglu", ratio=ratio, multiple_of=1, approximate="tanh")
