@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import tiny
 import torch
@@ -57,3 +59,59 @@ def test_the_same_seed_gives_the_same_network() -> None:
 
     assert torch.equal(logits(1), logits(1))
     assert not torch.equal(logits(1), logits(2))
+
+
+def embedded(seen: list[torch.Tensor], **given: Any) -> tuple[Any, torch.Tensor]:
+    """A network without positions, and what its first block is given for some tokens."""
+    made, ids = tiny.network(tiny.stack(position="none", **given)), tiny.tokens(2, 5)
+    made.stack.blocks[0].register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    made(Inputs(ids))
+    return made, made.embedding.weight[ids]
+
+
+def test_the_embedded_tokens_may_be_scaled_by_the_root_of_their_width() -> None:
+    seen: list[torch.Tensor] = []
+    _, rows = embedded(seen, scale_embedding=True)
+    tiny.exactly(seen[0], 4 * rows)
+    made, rows = embedded(seen, scale_embedding=True, embedding_dim=4)
+    tiny.exactly(seen[-1], made.stack.widen(2 * rows))
+
+
+def test_the_embedded_tokens_may_be_normalised_before_they_are_widened() -> None:
+    seen: list[torch.Tensor] = []
+    made, rows = embedded(seen, norm_embedding=True, embedding_dim=4)
+    norm = made.stack.embedding_norm
+    unit = (rows - rows.mean(-1, keepdim=True)) / (
+        rows.var(-1, unbiased=False, keepdim=True) + norm.eps
+    ).sqrt()
+    tiny.exactly(seen[0], made.stack.widen(unit * norm.weight + norm.bias))
+
+
+def test_a_narrow_table_has_few_weights_and_a_tied_head_shares_it() -> None:
+    narrow, wide = (tiny.network(tiny.stack(embedding_dim=n, dim=64)) for n in (4, None))
+    shapes = {name: tuple(p.shape) for name, p in narrow.named_parameters()}
+    assert shapes["embedding.weight"] == (tiny.VOCAB.size, 4)
+    assert shapes["stack.widen.weight"] == (64, 4)
+    assert shapes["head.narrow.weight"] == (4, 64)
+    assert shapes["stack.position.table.weight"][1] == 4
+    assert narrow.head.out.weight is narrow.embedding.weight
+    assert isinstance(wide.stack.widen, nn.Identity)
+    assert narrow(Inputs(tiny.tokens(1, 3))).shape == (1, 3, tiny.VOCAB.size)
+
+
+def test_segments_add_a_vector_each_and_none_given_are_all_the_first() -> None:
+    made, ids = tiny.network(tiny.stack("encoder_only", n_segments=2)), tiny.tokens(2, 4)
+    none = made(Inputs(ids))
+    kinds = torch.tensor([[0, 0, 1, 1], [0, 0, 0, 0]])
+    found = made(Inputs(ids, segments=kinds))
+    assert torch.equal(made(Inputs(ids, segments=torch.zeros_like(ids))), none)
+    assert torch.equal(found[1], none[1])
+    with torch.no_grad():
+        made.stack.segments.weight[1] = made.stack.segments.weight[0]
+    assert (found[0] != none[0]).any(-1).all()
+    assert torch.equal(made(Inputs(ids, segments=kinds)), none)
+
+
+def test_segments_of_one_text_are_told_apart_by_no_stack_without_them() -> None:
+    made, ids = tiny.network(tiny.stack("encoder_only")), tiny.tokens(2, 4)
+    assert torch.equal(made(Inputs(ids, segments=torch.ones_like(ids))), made(Inputs(ids)))

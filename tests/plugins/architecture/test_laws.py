@@ -156,6 +156,47 @@ def test_padding_of_any_content_on_any_side_changes_no_logit(
         tiny.exactly(made(given)[:, left : left + 5], plain)
 
 
+@every(Capability.PREFIX)
+@torch.no_grad()
+def test_prefix_tokens_move_one_another_and_what_follows_moves_nothing_before_it(
+    chosen: Any,
+) -> None:
+    made, prompt, written = network(chosen), tiny.tokens(2, 4), tiny.tokens(2, 4, seed=1)
+    before = whole_answer(made, prompt, written)
+    for place in range(4):
+        after = whole_answer(made, changed(prompt, place), written)
+        assert moved(before, after) == [True] * before.shape[1]  # earlier ones of the prefix too
+    for place in range(3):
+        after = whole_answer(made, prompt, changed(written, place))
+        first = before.shape[1] - 3 + place  # the first that is predicted from what was changed
+        torch.testing.assert_close(before[:, :first], after[:, :first], rtol=0, atol=1e-12)
+        assert moved(before[:, first:], after[:, first:]) == [True] * (3 - place)
+
+
+def whole_answer(made: Network, prompt: Tensor, written: Tensor) -> Tensor:
+    """Logits of a layout in which the prompt's tokens see one another."""
+    pairs = list(zip(prompt.tolist(), written.tolist(), strict=True))
+    return made(made.answer(pairs, whole=True).inputs)
+
+
+@every(Capability.PREFIX)
+@torch.no_grad()
+def test_prefix_generation_goes_on_from_a_prompt_read_whole_as_in_training(chosen: Any) -> None:
+    made, n = network(chosen), 4
+    rngs = [np.random.default_rng(i) for i in range(3)]
+    written = generate(made, PROMPTS, max_new_tokens=n, decoding=Greedy(), rngs=rngs, whole=True)
+    more = tiny.tokens(3, n, seed=3)
+    inputs, cache = made.prompt(PROMPTS, whole=True), KvCache(20)
+    found = [made(inputs, cache=cache)[:, -1]]
+    for step in range(n - 1):
+        found.append(made(Inputs(more[:, step : step + 1]), cache=cache)[:, -1])
+    for i, prompt in enumerate(PROMPTS):
+        targets = made.answer([(prompt, more[i].tolist())], whole=True)
+        tiny.exactly(torch.stack(found, 1)[i], made(targets.inputs, targets.where))
+        said = made.answer([(prompt, written[i])], whole=True)
+        assert made(said.inputs, said.where).argmax(-1).tolist() == written[i]
+
+
 def padded(ids: Tensor, left: int, right: int, seed: int) -> Inputs:
     rows = len(ids)
     around = (tiny.tokens(rows, left, seed=seed + 10), tiny.tokens(rows, right, seed=seed + 20))

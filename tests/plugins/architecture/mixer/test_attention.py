@@ -6,7 +6,8 @@ import tiny
 import torch
 from torch import Tensor
 
-from etude.context import Context, Position, attend
+from etude.context import Context, KvCache, Position, attend
+from etude.inputs import Inputs
 from etude.network import Parts
 from etude.registry import build
 
@@ -19,9 +20,9 @@ def context(seq: int, *, causal: bool, documents: Tensor | None = None) -> Conte
     )
 
 
-def attention(queries_per_kv: int = 1, parts: Parts = PARTS, **values: Any) -> Any:
-    """The plugin's own class."""
+def attention(queries_per_kv: int = 1, **values: Any) -> Any:  # the plugin's own class
     torch.manual_seed(0)
+    parts = values.pop("parts", PARTS)
     given = {"qkv_bias": True, "out_bias": True, "queries_per_kv": queries_per_kv} | values
     return build(tiny.part("architecture/mixer", "attention", **given), parts).double()
 
@@ -110,3 +111,73 @@ def test_a_bias_by_distance_is_added_to_what_may_be_seen() -> None:
     scores = q @ k.transpose(-1, -2) / 2 + Nearer().bias(given, q.dtype)
     scores = scores.masked_fill(~torch.ones(5, 5).tril().bool(), -math.inf)
     torch.testing.assert_close(attend(q, k, v, given), scores.softmax(-1) @ v)
+
+
+def dense(
+    made: Any, x: Tensor, seen: Tensor, *, scale: float = 0.5, cap: float | None = None
+) -> Any:
+    """Attention by its definition, over the pairs of places that `seen` allows."""
+    q, k, v = (heads(linear(x)) for linear in (made.q, made.k, made.v))
+    logits = q @ k.transpose(-1, -2) * scale
+    logits = logits if cap is None else cap * torch.tanh(logits / cap)
+    mixed = logits.masked_fill(~seen, -math.inf).softmax(-1) @ v
+    return made.out(mixed.transpose(1, 2).flatten(2))
+
+
+def apart() -> Tensor:
+    """How far behind the query each of 7 keys is."""
+    places = torch.arange(7)
+    return places[:, None] - places[None]
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("window", [1, 3, 50])
+def test_a_window_shows_the_keys_less_than_so_many_places_away(causal: bool, window: int) -> None:
+    made, x = attention(window=window), torch.randn(2, 7, 16, dtype=torch.float64)
+    seen = (apart().abs() < window) & ((apart() >= 0) | (not causal))
+    tiny.exactly(made(x, context(7, causal=causal)), dense(made, x, seen))
+
+
+def test_of_so_many_layers_the_first_has_no_window() -> None:
+    made, x = attention(window=2, global_every=3), torch.randn(1, 7, 16, dtype=torch.float64)
+    near, far = (dense(made, x, (apart() < n) & (apart() >= 0)) for n in (2, 7))
+    given = context(7, causal=True)
+    for layer in range(7):
+        given.enter(layer)
+        tiny.exactly(made(x, given), far if layer % 3 == 0 else near)
+
+
+def test_global_layers_without_a_window_are_refused() -> None:
+    with pytest.raises(ValueError, match="global_every has no effect without window"):
+        attention(global_every=2)
+
+
+@pytest.mark.parametrize("window", [None, 3])
+def test_capped_logits_are_bounded_before_the_softmax(window: int | None) -> None:
+    made, x = attention(softcap=0.7, window=window), 9 * torch.randn(2, 7, 16).double()
+    seen = (apart() >= 0) & (apart() < (window or 7))
+    tiny.exactly(made(x, context(7, causal=True)), dense(made, x, seen, cap=0.7))
+
+
+def test_logits_may_be_left_as_they_are() -> None:
+    made, x = attention(scaled=False), torch.randn(2, 7, 16, dtype=torch.float64)
+    tiny.exactly(made(x, context(7, causal=True)), dense(made, x, apart() >= 0, scale=1.0))
+
+
+@pytest.mark.parametrize("values", [{}, {"global_every": 2}, {"softcap": 1.0}], ids=str)
+@pytest.mark.parametrize("position", ["rope", "alibi", "learned"])
+@pytest.mark.parametrize("cuts", [(9,), (4, 1, 1, 3)], ids=str)
+@torch.no_grad()
+def test_through_a_window_cached_equals_uncached_and_padding_changes_nothing(
+    values: dict[str, Any], position: str, cuts: tuple[int, ...]
+) -> None:
+    mixer = tiny.part("architecture/mixer", "attention", window=3, **values)
+    made = tiny.network(tiny.stack(mixer=mixer, position=position, n_layers=3))
+    ids, cache = tiny.tokens(2, 9), KvCache(9)
+    documents = torch.tensor([[0] * 2 + [1] * 7, [1] * 9])
+    parts = zip(ids.split(cuts, 1), documents.split(cuts, 1), strict=True)
+    found = torch.cat([made(Inputs(*part), cache=cache) for part in parts], 1)
+    tiny.exactly(found[0, 2:], made(Inputs(ids[:1, 2:]))[0])
+    tiny.exactly(found[1], made(Inputs(ids[1:]))[0])
+    ended = made(Inputs(ids, documents.flip(1)))  # padded on the right
+    tiny.exactly(ended[0, :7], made(Inputs(ids[:1, :7]))[0])
