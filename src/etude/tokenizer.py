@@ -282,4 +282,6 @@ def _roles_beside(file: Path) -> dict[str, str]:
     for role, token in found.items():
         if isinstance(token, dict):  # a serialised AddedToken
             found[role] = token["content"]
+    found["bos"] = found["bos"] or found["cls"]  # BERT's texts begin and end with these
+    found["eos"] = found["eos"] or found["sep"]
     return {role: literal for role, literal in found.items() if literal}

@@ -268,6 +268,7 @@ def test_roles_are_read_from_hugging_face_files_and_missing_ones_appended(tmp_pa
     tokenizer = Tokenizer.load(tmp_path)
     vocab = tokenizer.vocab
     assert (vocab.pad, vocab.unk, vocab.cls, vocab.sep) == (0, 1, 2, 3)
+    assert (vocab.bos, vocab.eos) == (2, 3), "a text begins and ends as BERT's do"
     assert sorted(vocab.special - {0, 1, 2, 3}) == list(range(len(words), vocab.size))
     assert tokenizer.encode("a b a").tolist() == [5, 6, 5]
     tokenizer.save(tmp_path / "again")

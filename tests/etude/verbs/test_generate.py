@@ -1,9 +1,13 @@
 """`etude generate`, through the real command, on models of the three families."""
 
+import json
 from pathlib import Path
 
+import hugging_face
 import pytest
 import tiny
+import torch
+from transformers import BertConfig, BertForMaskedLM
 
 from etude.cli import main
 from etude.run_reader import read_model
@@ -17,6 +21,7 @@ FAMILIES = {
     "encoder": ("objective=mlm", "architecture=bert"),
     "both": ("objective=seq2seq", "architecture=t5"),
 }
+NO_ROLES_OF_BERT = {"bos_token", "eos_token"}
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +84,34 @@ def test_a_hugging_face_folder_answers_as_the_run_it_came_from(
     from_run = told(capsys, f"run={runs['decoder']}", *asked)
     assert told(capsys, f"run={runs['decoder'] / 'model'}", *asked) == from_run
     assert read_model(runs["decoder"] / "model").tokenizer.vocab == tiny.BYTES.vocab
+
+
+def test_a_folder_of_bert_fills_what_transformers_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It reads [CLS] text [SEP], where the tokenizer names neither bos nor eos."""
+    config = BertConfig(
+        vocab_size=tiny.BYTES.vocab.size,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=20,
+    )
+    theirs = hugging_face.saved(BertForMaskedLM(config), tmp_path)
+    for parameter in theirs.parameters():
+        parameter.data.mul_(3)  # so that every token that is read matters
+    theirs.save_pretrained(tmp_path)
+    file = tmp_path / "tokenizer_config.json"
+    roles = json.loads(file.read_text())
+    file.write_text(json.dumps({k: v for k, v in roles.items() if k not in NO_ROLES_OF_BERT}))
+    vocab = tiny.BYTES.vocab
+    ids = torch.tensor([[vocab.cls, *tiny.BYTES.encode("a"), vocab.mask, vocab.sep]])
+    logits = theirs(ids).logits[0, 2]
+    logits[list(read_model(tmp_path).tokenizer.vocab.special)] = -torch.inf
+    best = logits.softmax(-1).topk(5)
+    pieces = zip(tiny.BYTES.pieces(best.indices), best.values.tolist(), strict=True)
+    wanted = "  ".join(f"{piece!r} {share:.1%}" for piece, share in pieces)
+    assert f"[MASK] 1: {wanted}" in told(capsys, f"run={tmp_path}", "prompt=a[MASK]")
 
 
 @pytest.mark.parametrize(
