@@ -13,7 +13,17 @@ from typing import Any
 
 from etude import plugin
 from etude.contracts import Vocab
-from etude.layout import Fields, Layout, Stacked, Tie, chosen, is_made_of, refuse_others
+from etude.layout import (
+    Fields,
+    Layout,
+    Stacked,
+    Tie,
+    chosen,
+    is_made_of,
+    meaning,
+    refuse_others,
+)
+from etude.registry import plugin_of
 from etude.schema import LayoutConfig, StackConfig, TokenizerConfig
 
 ONLY = {
@@ -22,8 +32,26 @@ ONLY = {
     "attention_dropout": 0.0,
     "use_sliding_window": False,
     "pretraining_tp": 1,
-    "rope_scaling": None,
+    "partial_rotary_factor": 1.0,
+    "truncate": True,
+    "mscale": None,
+    "mscale_all_dim": None,
 }
+FACTOR, TRAINED = {"factor": "factor"}, {"trained_positions": "original_max_position_embeddings"}
+RAMP = {"beta_fast": "beta_fast", "beta_slow": "beta_slow", "attention_factor": "attention_factor"}
+SCALINGS: dict[str, dict[str, str]] = {
+    "none": {},
+    "linear": FACTOR,
+    "yarn": {**FACTOR, **TRAINED, **RAMP},
+    "llama3": {
+        **FACTOR,
+        **TRAINED,
+        "beta_fast": "high_freq_factor",
+        "beta_slow": "low_freq_factor",
+    },
+}
+"""The ways of reaching further that they have too, and what they call our knobs."""
+ROPE_TYPES = {"default" if name == "none" else name: name for name in SCALINGS}
 DEFAULT_MAX_POSITIONS = 4096
 """Written where the positions know no limit: Hugging Face's fields want a number."""
 
@@ -44,8 +72,8 @@ class LlamaLayout(Layout):
         self.config = config
 
     def read(self, fields: Fields) -> StackConfig:
-        rope = fields.get("rope_parameters") or {}
-        refuse_others({**fields, **rope}, {**ONLY, "rope_type": "default"})
+        rope = {**(fields.get("rope_scaling") or {}), **(fields.get("rope_parameters") or {})}
+        refuse_others({**fields, **rope}, ONLY)
         family, heads = fields["model_type"], fields["num_attention_heads"]
         everywhere = bool(fields.get("attention_bias", False))
         dim, head_dim = fields["hidden_size"], fields.get("head_dim")
@@ -74,6 +102,7 @@ class LlamaLayout(Layout):
                 "architecture/position/rope",
                 theta=float(rope.get("rope_theta", fields.get("rope_theta", 10_000.0))),
                 max_positions=fields.get("max_position_embeddings"),
+                scaling=self._scaling(fields, rope),
             ),
         )
 
@@ -102,6 +131,7 @@ class LlamaLayout(Layout):
             "hidden_act": "silu",
             "rms_norm_eps": config.norm.eps,
             "rope_theta": config.position.theta,
+            "rope_scaling": self._rope_scaling(config.position.scaling),
             "max_position_embeddings": config.position.max_positions or DEFAULT_MAX_POSITIONS,
             "tie_word_embeddings": config.tie,
             "initializer_range": vars(config.init).get("std", 0.02),
@@ -134,6 +164,23 @@ class LlamaLayout(Layout):
         yield Tie("model.norm.weight", ("stack.norm.weight",))
         if not config.tie:
             yield Tie("lm_head.weight", ("head.out.weight",))
+
+    def _scaling(self, fields: Fields, rope: Fields) -> Stacked:
+        """How the positions reach further, as older and newer configs say it."""
+        kind = rope.get("rope_type", rope.get("type", "default"))
+        said = {"model_type": fields["model_type"], "rope_type": kind}
+        name = meaning(said, "rope_type", ROPE_TYPES)
+        longest = {TRAINED["trained_positions"]: fields.get("max_position_embeddings")}
+        given = {ours: {**longest, **rope}.get(theirs) for ours, theirs in SCALINGS[name].items()}
+        known = {ours: value for ours, value in given.items() if value is not None}
+        return chosen(f"architecture/position/scaling/{name}", **known)
+
+    def _rope_scaling(self, scaling: Stacked) -> dict[str, Any] | None:
+        """The field as transformers 4 and 5 read it; None where nothing is scaled."""
+        name = plugin_of(scaling).address.rpartition("/")[2]
+        given = {theirs: vars(scaling)[ours] for ours, theirs in SCALINGS.get(name, {}).items()}
+        known = {theirs: value for theirs, value in given.items() if value is not None}
+        return {"rope_type": name, **known} if known else None
 
     def _family(self, config: Stacked) -> str | None:
         """The family whose attention this is: plain or all biases, biases on qkv, or qk-norm."""

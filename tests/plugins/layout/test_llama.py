@@ -1,4 +1,6 @@
 import importlib
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import tiny
 import transformers
 from transformers import PreTrainedModel
 
+from etude import layout
 from etude.errors import ConfigError
 from etude.run_reader import read_model
 
@@ -21,6 +24,8 @@ def model(family: str, seed: int, **fields: Any) -> PreTrainedModel:
     head_dim = (4, 8)[seed % 2]
     if family == "Qwen3":
         fields["head_dim"] = head_dim * (1, 2)[seed % 2]
+    theta = (1e4, 5e5)[seed % 2]
+    fields.setdefault("rope_parameters", {"rope_type": "default", "rope_theta": theta})
     config = getattr(transformers, f"{family}Config")(
         vocab_size=tiny.BYTES.vocab.size + seed % 4,
         hidden_size=heads * head_dim,
@@ -30,7 +35,6 @@ def model(family: str, seed: int, **fields: Any) -> PreTrainedModel:
         num_key_value_heads=kv_heads,
         rms_norm_eps=(1e-6, 1e-4)[seed % 2],
         max_position_embeddings=64,
-        rope_parameters={"rope_type": "default", "rope_theta": (1e4, 5e5)[seed % 2]},
         tie_word_embeddings=seed % 2 == 1,
         **fields,
     )
@@ -70,15 +74,72 @@ def test_ids_the_tokenizer_does_not_have_are_dropped(tmp_path: Path) -> None:
     )
 
 
+SCALED: list[dict[str, Any]] = [
+    {"rope_type": "linear", "factor": 3.0},
+    {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16},
+    {"rope_type": "yarn", "factor": 2.0, "original_max_position_embeddings": 32}
+    | {"beta_fast": 8.0, "beta_slow": 2.0, "attention_factor": 0.8},
+    {"rope_type": "llama3", "factor": 8.0, "original_max_position_embeddings": 8}
+    | {"low_freq_factor": 1.0, "high_freq_factor": 4.0},
+]
+scaled = pytest.mark.parametrize("rope", SCALED, ids=lambda rope: rope["rope_type"])
+
+
+@scaled
+def test_scaled_rope_agrees_with_transformers(rope: dict[str, Any], tmp_path: Path) -> None:
+    theirs = model("Llama", 4, rope_parameters={"rope_theta": 1e3, **rope})
+    hugging_face.saved(theirs, tmp_path)
+    hugging_face.assert_same(read_model(tmp_path), theirs, 1e-5)
+
+
+@scaled
+def test_scaled_rope_comes_back_as_it_went_out(rope: dict[str, Any], tmp_path: Path) -> None:
+    theirs = model("Qwen3", 1, rope_parameters={"rope_theta": 1e3, **rope})
+    hugging_face.saved(theirs, tmp_path / "theirs")
+    hugging_face.assert_round_trip(read_model(tmp_path / "theirs"), tmp_path)
+
+
+@scaled
+@pytest.mark.parametrize("key", ["rope_type", "type"])
+def test_scaled_rope_is_read_from_older_configs(
+    rope: dict[str, Any], key: str, tmp_path: Path
+) -> None:
+    hugging_face.saved(model("Llama", 2, rope_parameters={"rope_theta": 1e3, **rope}), tmp_path)
+    new = read_model(tmp_path).architecture
+    file = tmp_path / "config.json"
+    fields = json.loads(file.read_text())
+    del fields["rope_parameters"]
+    fields |= {"rope_theta": 1e3, "rope_scaling": {**rope, key: rope["rope_type"]}}
+    if key == "type":
+        del fields["rope_scaling"]["rope_type"]
+    file.write_text(json.dumps(fields))
+    assert read_model(tmp_path).architecture == new
+
+
+def test_no_family_has_another_base_instead() -> None:
+    position = tiny.part("architecture/position", "rope")
+    parts = {"mlp": "swiglu", "norm": "rmsnorm"}
+    for name, has in (("none", True), ("ntk", False)):
+        scaling = tiny.part("architecture/position/scaling", name)
+        config = tiny.stack(**parts, position=replace(position, scaling=scaling))
+        assert (layout.fitting(config, tiny.VOCAB) is not None) == has
+
+
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
         ({"hidden_act": "gelu"}, "hidden_act='gelu'"),
         ({"mlp_bias": True}, "mlp_bias=True"),
         (
-            {"rope_parameters": {"rope_type": "linear", "rope_theta": 1e4, "factor": 2.0}},
-            "rope_type='linear'",
+            {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}},
+            "rope_type='dynamic'",
         ),
+        (
+            {"rope_parameters": {"rope_type": "default", "partial_rotary_factor": 0.5}},
+            "partial_rotary_factor=0.5",
+        ),
+        ({"rope_parameters": {**SCALED[1], "truncate": False}}, "truncate=False"),
+        ({"rope_parameters": {**SCALED[1], "mscale": 0.7}}, r"mscale=0\.7"),
     ],
 )
 def test_a_field_we_cannot_do_is_refused_by_name(
