@@ -47,11 +47,7 @@ def fading(context: Context, n_heads: int, n_keys: int, dtype: torch.dtype) -> T
     apart = (places - reached[..., -n_keys:]).clamp(min=0).to(dtype)
     weights = (apart * log_rates(n_heads, apart)[:, None, None]).exp()
     visible = context.visible(reached.shape[-1])
-    if visible is not None:
-        weights = weights.masked_fill(~visible[..., -n_keys:], 0)
-    if context.documents is not None:  # padding sees everything; here it is to hold nothing
-        weights = weights.masked_fill((context.documents == 0)[:, None, :, None], 0)
-    return weights
+    return weights if visible is None else weights.masked_fill(~visible[..., -n_keys:], 0)
 
 
 def gathered(
