@@ -2,16 +2,17 @@
 
 Raffel et al. 2019 (T5), https://arxiv.org/abs/1910.10683; Lewis et al. 2019 (BART),
 https://arxiv.org/abs/1910.13461. How the text is damaged is a choice of its own:
-`objective/corruption`. The special tokens of a row are taken out first, so they are never noise;
-source and target end with eos. Teacher forcing: the decoder reads the true target.
+`objective/corruption`. Special tokens are never noise: packed documents follow one another without
+them, as in T5, in rows whose damaged form has data.seq_len tokens (span corruption: the source,
+the others: the target). Source and target end with eos. Teacher forcing: the decoder reads the
+true target.
 Label smoothing: Vaswani et al. 2017, https://arxiv.org/abs/1706.03762, section 5.4, uniform over
 the whole vocabulary; perplexity is of the plain surprise, nll.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from torch import Tensor
 from etude import plugin
 from etude.batches import Ids, TextBatch
 from etude.capability import Capability
-from etude.contracts import TokenRow
+from etude.contracts import Corruption, Samples, TokenRow
 from etude.functional import wide
 from etude.loss import Loss
 from etude.network import Network
@@ -30,13 +31,8 @@ from etude.objective import Objective, Tools
 from etude.records import Text
 from etude.registry import build
 from etude.schema import CorruptionConfig, ObjectiveConfig, option, require
+from etude.token_rows import TokenRows
 from etude.window import SAMPLE, rng
-
-Corruption: TypeAlias = Callable[
-    [Int[np.ndarray, " n"], np.random.Generator],
-    tuple[Int[np.ndarray, " input"], Int[np.ndarray, " target"]],
-]
-"""(text, rng) -> what is read and what is to be written, both without eos."""
 
 
 @dataclass
@@ -86,12 +82,16 @@ class Seq2seq(Objective[Seq2seqConfig, TextBatch]):
         super().__init__(config, network, tools)
         require(not tools.confine, "data.confine has no effect: a row is denoised as one text")
         self.corrupt: Corruption = build(config.corruption, tools.tokenizer)
+        self.room = self.corrupt.raw_length(tools.seq_len)
+
+    def recut(self, samples: Samples) -> Samples:
+        """Packed text in rows that are damaged to the same length, so that none is padded."""
+        return samples.bare(self.room) if isinstance(samples, TokenRows) else samples
 
     def example(self, record: TokenRow, rng: np.random.Generator) -> DenoisingExample:
         vocab = self.tools.tokenizer.vocab
         text = record.tokens[~np.isin(record.tokens, list(vocab.special))]
-        text = text[: self.tools.seq_len - 1]  # eos is added
-        source, target = self.corrupt(text, rng)
+        source, target = self.corrupt(text[: self.room], rng)
         return DenoisingExample(
             [*source.tolist(), vocab.eos], [*target.tolist(), vocab.eos], record.n_bytes
         )

@@ -1,7 +1,7 @@
 """From a config to everything that trains: what a run is, on one screen."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ from etude.objective import Objective, Tools
 from etude.registry import build
 from etude.run_reader import read_model
 from etude.schema import ArchitectureConfig, RewardConfig, TextDataConfig
-from etude.token_rows import TokenRows
 from etude.validation import Validation
 from etude.window import First, Ranks, WindowLoader, WindowSource
 
@@ -84,6 +83,7 @@ def assemble(config: ExperimentConfig, corpus: Corpus, ranks: Ranks) -> Assemble
     if exact:
         objective.double()
     _built("optimizer", config.optimizer, optimizer_parameters(objective))  # refuses in time
+    corpus = replace(corpus, train=objective.recut(corpus.train), val=objective.recut(corpus.val))
     train = First(corpus.train, config.trainer.train_samples or len(corpus.train))
     source = objective.source(train, config.trainer.global_batch, config.seed, ranks)
     plan = plan_of(config, corpus, source, ranks)
@@ -125,9 +125,10 @@ def _steps(config: ExperimentConfig, corpus: Corpus, source: WindowSource) -> in
     if trainer.max_epochs is not None:
         lengths.append(math.ceil(trainer.max_epochs * source.windows_per_epoch))
     if trainer.max_tokens is not None:
-        assert isinstance(corpus.train, TokenRows), "compatibility refuses other data"
+        n_tokens = corpus.card.train.tokens
+        assert n_tokens is not None, "compatibility refuses other data"
         used = min(1.0, (trainer.train_samples or len(corpus.train)) / len(corpus.train))
-        epochs = trainer.max_tokens / (corpus.train.n_tokens * used)
+        epochs = trainer.max_tokens / (n_tokens * used)
         lengths.append(math.ceil(epochs * source.windows_per_epoch))
     return min(lengths, default=DEFAULT_STEPS)
 

@@ -108,6 +108,10 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
     def loss(self, batch: B) -> Loss:
         """Returns sums over the batch: the loss with its gradient, and metrics without."""
 
+    def recut(self, samples: Samples) -> Samples:
+        """The samples as this objective wants them cut: as they are, unless it says otherwise."""
+        return samples
+
     def held_out_batch(self, records: Sequence[Any], rngs: Sequence[np.random.Generator]) -> Any:
         """What `evaluate` is given: a batch like those of training, unless it needs another."""
         return self.collate([self.example(*pair) for pair in zip(records, rngs, strict=True)])

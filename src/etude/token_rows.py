@@ -6,12 +6,15 @@ overlap by one token, so that every token of the stream but the first is predict
 
 from array import array
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int
 
-from etude.contracts import TokenRow
+from etude.contracts import Samples, TokenRow
 from etude.schema import TextDataConfig
 from etude.tokenizer import Tokenizer
 
@@ -82,9 +85,51 @@ class TokenRows:
             n_bytes=float(shares.sum()),
         )
 
+    def bare(self, length: int) -> Samples:
+        """The text alone in rows of `length`, if they are packed; else the rows as they are."""
+        return _BareRows(self._tokens, self._starts, self._sizes, length) if self._pack else self
+
     def __reduce__(self) -> tuple[Callable[..., "TokenRows"], tuple[Any, ...]]:
         """Loader workers get the file's place, not its content."""
         return TokenRows, self._made_of
+
+
+@dataclass(frozen=True)
+class _BareRows:
+    """Documents one after the other without bos and eos, cut to equal rows; the rest is left out.
+
+    `n_bytes` of a row is the share of the text's bytes that falls on its tokens.
+    """
+
+    tokens: np.ndarray
+    starts: np.ndarray
+    sizes: np.ndarray
+    length: int
+
+    @cached_property
+    def begins(self) -> Int[np.ndarray, " documents+1"]:
+        """Where each document's text begins in the stream of text, and where the last ends."""
+        return np.concatenate(([0], np.cumsum(np.diff(self.starts) - 2)))
+
+    def __len__(self) -> int:
+        return max(1, int(self.begins[-1]) // self.length)
+
+    def __getitem__(self, index: int) -> TokenRow:
+        if not 0 <= index < len(self):
+            raise IndexError(f"row {index} of {len(self)}")
+        start = index * self.length
+        end = min(start + self.length, int(self.begins[-1]))
+        first, last = np.searchsorted(self.begins, (start, end - 1), side="right") - 1
+        parts: list[np.ndarray] = []
+        n_bytes = 0.0
+        for d in range(first, last + 1):
+            begin, size = int(self.begins[d]), int(self.begins[d + 1] - self.begins[d])
+            inside = slice(max(0, start - begin), min(size, end - begin))
+            offset = int(self.starts[d]) + 1
+            parts.append(self.tokens[offset + inside.start : offset + inside.stop])
+            n_bytes += float(self.sizes[d]) * len(parts[-1]) / max(1, size)
+        documents = np.repeat(np.arange(1, len(parts) + 1), [len(part) for part in parts])
+        return TokenRow(np.concatenate(parts).astype(np.int64), documents, n_bytes)
 
 
 def _batches(texts: Iterable[str]) -> Iterator[list[str]]:

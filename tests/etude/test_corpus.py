@@ -111,6 +111,26 @@ def test_unpacked_each_document_is_a_row_cut_at_seq_len(tmp_path: Path) -> None:
     assert set(short.documents) == set(long.documents) == {1}
 
 
+@settings(max_examples=100, deadline=None)
+@given(texts=documents, length=st.integers(1, 30))
+def test_bare_rows_are_the_text_end_to_end_in_equal_rows(
+    texts: list[str], length: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("rows")
+    write_tokens(texts, BYTES, folder)
+    rows = TokenRows(folder, TextDataConfig(seq_len=8)).bare(length)
+    found = [rows[i] for i in range(len(rows))]
+    stream = np.concatenate([BYTES.encode(text) for text in texts])
+    owner = np.repeat(np.arange(len(texts)), [len(BYTES.encode(text)) for text in texts])
+    n = min(len(stream), max(1, len(stream) // length) * length)
+    assert np.array_equal(np.concatenate([row.tokens for row in found]), stream[:n])
+    assert len({len(row.tokens) for row in found}) == 1
+    assert sum(row.n_bytes for row in found) == pytest.approx(n)  # a byte a token here
+    for i, row in enumerate(found):
+        mine = owner[i * length : i * length + len(row.tokens)]
+        assert np.array_equal(row.documents[1:] != row.documents[:-1], mine[1:] != mine[:-1])
+
+
 def test_rows_travel_to_workers_by_their_place(tmp_path: Path) -> None:
     write_tokens(["some text"] * 1000, BYTES, tmp_path)
     rows = TokenRows(tmp_path, TextDataConfig(seq_len=8))

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Int
 
 from etude import plugin
+from etude.contracts import Corruption
 from etude.damage import InfillConfig, infill, permute, rotate
 from etude.schema import require
 from etude.tokenizer import Tokenizer
@@ -29,7 +30,7 @@ class BartConfig(InfillConfig):
 
 
 @plugin(BartConfig)
-class Bart:
+class Bart(Corruption):
     """tokens -> (shuffled text with masks, tokens)."""
 
     def __init__(self, config: BartConfig, tokenizer: Tokenizer) -> None:

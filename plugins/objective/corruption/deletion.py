@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Int
 
 from etude import plugin
+from etude.contracts import Corruption
 from etude.schema import CorruptionConfig, require
 from etude.tokenizer import Tokenizer
 
@@ -25,7 +26,7 @@ class DeletionConfig(CorruptionConfig):
 
 
 @plugin(DeletionConfig)
-class Deletion:
+class Deletion(Corruption):
     """tokens -> (tokens without some, tokens)."""
 
     def __init__(self, config: DeletionConfig, tokenizer: Tokenizer) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Int
 
 from etude import plugin
+from etude.contracts import Corruption
 from etude.damage import InfillConfig, infill
 from etude.tokenizer import Tokenizer
 
@@ -20,7 +21,7 @@ class InfillingConfig(InfillConfig):
 
 
 @plugin(InfillingConfig)
-class Infilling:
+class Infilling(Corruption):
     """tokens -> (text with masks, text): how many tokens a mask hides is not told."""
 
     def __init__(self, config: InfillingConfig, tokenizer: Tokenizer) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Int
 
 from etude import plugin
+from etude.contracts import Corruption
 from etude.damage import permute
 from etude.schema import CorruptionConfig
 from etude.tokenizer import Tokenizer
@@ -21,7 +22,7 @@ class PermutationConfig(CorruptionConfig):
 
 
 @plugin(PermutationConfig)
-class Permutation:
+class Permutation(Corruption):
     """tokens -> (the same sentences in another order, tokens)."""
 
     def __init__(self, config: PermutationConfig, tokenizer: Tokenizer) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Int
 
 from etude import plugin
+from etude.contracts import Corruption
 from etude.damage import rotate
 from etude.schema import CorruptionConfig
 from etude.tokenizer import Tokenizer
@@ -20,7 +21,7 @@ class RotationConfig(CorruptionConfig):
 
 
 @plugin(RotationConfig)
-class Rotation:
+class Rotation(Corruption):
     """tokens -> (tokens from a random place round to it, tokens)."""
 
     def __init__(self, config: RotationConfig, tokenizer: Tokenizer) -> None:

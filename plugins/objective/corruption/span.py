@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Int
 
 from etude import plugin
+from etude.contracts import Corruption
 from etude.schema import CorruptionConfig, require
 from etude.tokenizer import Tokenizer
 
@@ -43,17 +44,6 @@ def damaged_lengths(n: int, noise_density: float, mean_span: float) -> tuple[int
     return n - n_noise + n_spans + 1, n_noise + n_spans + 1
 
 
-def raw_length(input_length: int, noise_density: float, mean_span: float) -> int:
-    """Returns how many tokens of text, at most, make an input of `input_length` with eos.
-
-    T5 cuts its rows by it; here a row has data.seq_len tokens, eos included, before it is damaged.
-    """
-    n = input_length - 1  # eos is added, and a span is no longer than what it stands for
-    while damaged_lengths(n + 1, noise_density, mean_span)[0] <= input_length:
-        n += 1
-    return n
-
-
 def segments(total: int, parts: int, rng: np.random.Generator) -> Int[np.ndarray, " parts"]:
     """Returns the lengths of a uniformly random cut of `total` into non-empty parts."""
     cuts = np.sort(rng.permutation(total - 1)[: parts - 1]) + 1
@@ -61,12 +51,20 @@ def segments(total: int, parts: int, rng: np.random.Generator) -> Int[np.ndarray
 
 
 @plugin(SpanConfig)
-class Span:
+class Span(Corruption):
     """tokens -> (input, target), both without eos; together they hold every token once."""
 
     def __init__(self, config: SpanConfig, tokenizer: Tokenizer) -> None:
         self.config = config
         self.sentinels = tokenizer.vocab.sentinels
+
+    def raw_length(self, seq_len: int) -> int:
+        """The most tokens of text that make an input of `seq_len`, as T5 cuts its rows."""
+        density, mean = self.config.noise_density, self.config.mean_span
+        n = max(2, seq_len - 1)  # eos is added, and a span is no longer than what it stands for
+        while damaged_lengths(n + 1, density, mean)[0] <= seq_len:
+            n += 1
+        return n
 
     def __call__(
         self, tokens: Int[np.ndarray, " n"], rng: np.random.Generator

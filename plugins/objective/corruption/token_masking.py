@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Int
 
 from etude import plugin
+from etude.contracts import Corruption
 from etude.schema import CorruptionConfig, require
 from etude.tokenizer import Tokenizer
 
@@ -24,7 +25,7 @@ class TokenMaskingConfig(CorruptionConfig):
 
 
 @plugin(TokenMaskingConfig)
-class TokenMasking:
+class TokenMasking(Corruption):
     """tokens -> (tokens, some of them the mask; tokens)."""
 
     def __init__(self, config: TokenMaskingConfig, tokenizer: Tokenizer) -> None:

@@ -1,4 +1,5 @@
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -117,3 +118,21 @@ def test_perplexity_is_of_the_plain_surprise() -> None:
 def test_smoothing_outside_its_range_is_refused(smoothing: float) -> None:
     with pytest.raises(ValueError, match=r"label_smoothing must be in \[0, 1\), got"):
         seq2seq(label_smoothing=smoothing)
+
+
+@pytest.mark.parametrize("corruption", ["span", "infilling"])
+def test_packed_rows_are_cut_so_that_none_is_padded(corruption: str, tmp_path: Path) -> None:
+    config = tiny.experiment(
+        "seq2seq", tmp_path, corruption=default(f"objective/corruption/{corruption}")
+    )
+    made = tiny.assembled(config)
+    rows = made.validation.samples
+    room = made.objective.corrupt.raw_length(16)
+    assert {len(rows[i].tokens) for i in range(len(rows))} == {room}
+    assert not np.isin(
+        np.concatenate([rows[i].tokens for i in range(4)]), list(VOCAB.special)
+    ).any()
+    batch = made.objective.collate([made.objective.example(rows[i], rng(0, i)) for i in range(8)])
+    side = batch.targets.inputs.source if corruption == "span" else batch.targets.inputs
+    assert side.documents is None
+    assert side.tokens.shape == (8, 16)

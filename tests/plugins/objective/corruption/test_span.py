@@ -8,7 +8,6 @@ from etude.plugins.objective.corruption.span import (
     Span,
     SpanConfig,
     damaged_lengths,
-    raw_length,
     segments,
 )
 
@@ -81,7 +80,7 @@ def test_the_shortest_texts_by_hand(n: int) -> None:
 def test_lengths_are_those_of_t5_both_with_eos(raw: int, inputs: int, targets: int) -> None:
     source, target = corrupted(np.full(raw, 200))
     assert (len(source) + 1, len(target) + 1) == (inputs, targets)
-    assert raw_length(inputs, 0.15, 3.0) == raw
+    assert Span(SpanConfig(), tiny.BYTES).raw_length(inputs) == raw
     assert damaged_lengths(raw, 0.15, 3.0) == (inputs, targets)
 
 
@@ -89,7 +88,7 @@ def test_lengths_are_those_of_t5_both_with_eos(raw: int, inputs: int, targets: i
 def test_a_raw_row_is_the_longest_whose_input_fits(
     length: int, density: float, mean: float
 ) -> None:
-    raw = raw_length(length, density, mean)
+    raw = Span(SpanConfig(density, mean), tiny.BYTES).raw_length(length)
     assert damaged_lengths(raw, density, mean)[0] <= length
     assert damaged_lengths(raw + 1, density, mean)[0] > length
 
