@@ -55,6 +55,18 @@ def test_comes_back_as_it_went_out(seed: int, tmp_path: Path) -> None:
     hugging_face.assert_round_trip(given, tmp_path, AutoModelForSeq2SeqLM)
 
 
+def test_one_saved_without_its_head_is_read_as_well(tmp_path: Path) -> None:
+    """As facebook/bart-base is; one of the table's copies may stand for it."""
+    hugging_face.saved(model(0), tmp_path)
+    before = read_model(tmp_path).network().state_dict()
+    tensors = load_file(tmp_path / "model.safetensors")
+    tensors["model.encoder.embed_tokens.weight"] = tensors.pop("model.shared.weight")
+    bare = {name.removeprefix("model."): tensor for name, tensor in tensors.items()}
+    save_file(bare, tmp_path / "model.safetensors")
+    after = read_model(tmp_path).network().state_dict()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in after.items())
+
+
 def test_biases_of_the_scores_may_only_be_zeros(tmp_path: Path) -> None:
     hugging_face.saved(model(0), tmp_path)
     tensors = load_file(tmp_path / "model.safetensors")

@@ -4,14 +4,17 @@ from typing import Any
 import hugging_face
 import pytest
 import tiny
+import tokenizers
 import torch
 from safetensors.torch import load_file, save_file
+from tokenizers.models import WordLevel
 from transformers import AutoModelForSeq2SeqLM, T5Config, T5ForConditionalGeneration
 from transformers.models.t5 import modeling_t5
 
 from etude.errors import ConfigError
 from etude.layout import fitting, read_tensors
 from etude.run_reader import read_model
+from etude.tokenizer import Tokenizer
 
 
 def model(seed: int, **fields: Any) -> T5ForConditionalGeneration:
@@ -93,6 +96,17 @@ def test_copies_of_the_table_and_biases_nothing_reads_are_dropped(tmp_path: Path
     save_file(tensors | {unread: torch.ones(8, 1)}, tmp_path / "model.safetensors")
     after = read_model(tmp_path).network().state_dict()
     assert all(torch.equal(tensor, before[name]) for name, tensor in after.items())
+
+
+def test_the_first_sentinel_has_the_last_of_the_ids_of_its_tokenizer(tmp_path: Path) -> None:
+    named = {"pad": "<pad>", "eos": "</s>", "unk": "<unk>"}
+    ids = {literal: i for i, literal in enumerate((*named.values(), "a"))}
+    ids |= {f"<extra_id_{i}>": 103 - i for i in range(100)}
+    hugging_face.saved(model(0), tmp_path)
+    Tokenizer(tokenizers.Tokenizer(WordLevel(ids, unk_token="<unk>")), named).save(tmp_path)
+    vocab = read_model(tmp_path).tokenizer.vocab
+    assert vocab.sentinels == tuple(range(103, 3, -1))
+    assert (vocab.pad, vocab.eos) == (0, 1)
 
 
 @pytest.mark.parametrize(
