@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tiny
 import torch
@@ -240,3 +241,47 @@ def test_the_command_names_what_a_teacher_must_be(
     assert main(["train", "objective=distill", "objective.run=no, where"]) == ConfigError.exit_code
     assert "objective.run=no, where cannot be learned from" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def write_chain(file: Path, n: int = 300) -> None:
+    """Lines of eight letters, each drawn by the two before it."""
+    draw = np.random.default_rng(0)
+    shares = draw.dirichlet(np.full(8, 0.3), (8, 8))
+    lines: list[str] = []
+    for _ in range(n):
+        line = [0, 0]
+        while len(line) < 30:
+            line.append(draw.choice(8, p=shares[line[-2], line[-1]]))
+        lines.append("".join(chr(97 + int(letter)) for letter in line))
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def trained(config: ExperimentConfig, folder: Path, width: int, **trainer: Any) -> float:
+    """Trains on lines of the chain; returns the lowest held-out loss of the task on the way."""
+    file = folder.parent / "chain.txt"
+    given = {"precision": "32", "global_batch": 16, "val_every": 25}
+    config = replace(
+        config,
+        run=str(folder),
+        architecture=tiny.stack(dim=width, init=tiny.part("architecture/init", "scaled")),
+        data=replace(config.data, path=str(file), seq_len=32),
+        optimizer=tiny.part("optimizer", "adamw", lr=1e-2),
+        trainer=replace(config.trainer, **(given | trainer)),
+    )
+    lines = tiny.lines_of(start(config, "tiny", [], None)[0])
+    measured = [line for line in lines if "val/loss" in line]
+    return min(line.get("val/task_loss", line["val/loss"]) for line in measured)
+
+
+@pytest.mark.slow
+def test_a_student_of_few_texts_does_better_with_a_teacher_of_many(tmp_path: Path) -> None:
+    """At the best of its steps, before it has learned the few by heart."""
+    write_chain(tmp_path / "chain.txt")
+    clm, run = tiny.experiment("clm", tmp_path), tmp_path / "teacher"
+    taught = tiny.experiment("distill", tmp_path, run=str(run), alpha=0.9)
+    trained(clm, run, 32, max_steps=400)
+    for seed in range(2):
+        few: dict[str, Any] = {"max_steps": 300, "train_samples": 16}
+        alone = trained(replace(clm, seed=seed), tmp_path / f"alone{seed}", 16, **few)
+        helped = trained(replace(taught, seed=seed), tmp_path / f"taught{seed}", 16, **few)
+        assert helped < alone - 0.03
