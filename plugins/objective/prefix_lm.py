@@ -6,7 +6,7 @@ prefix as its source; in any other the tokens of the prefix see one another.
 Each text is cut at a point drawn uniformly, anew each time it is seen; the prefix may be empty,
 the rest has at least one token. Each document of a packed row is a text of its own. eos is asked
 for where a document ends, and not where its row does, where T5 ends every target with it.
-Bits a byte are those of the rest alone: they lie below what `clm` pays for whole texts.
+Bits are counted over the bytes of the rest alone: not to be held against those of whole texts.
 """
 
 import math
@@ -101,7 +101,7 @@ class PrefixLm(Objective[PrefixLmConfig, TextBatch]):
         return {
             "loss": nll,
             "perplexity": math.exp(min(nll, 700.0)),
-            "bits_per_byte": nll / math.log(2) / n_bytes if n_bytes else math.nan,
+            "rest_bits_per_byte": nll / math.log(2) / n_bytes if n_bytes else math.nan,
         }
 
     def show(self, records: Sequence[TokenRow]) -> list[str]:

@@ -115,9 +115,9 @@ def test_bits_are_counted_over_the_bytes_of_the_rest() -> None:
         loss = made.loss(batch)
     count = made.count(batch)
     report = made.report({"loss": loss.total.item() / count, "bytes": float(batch.n_bytes) / count})
-    assert report["bits_per_byte"] == pytest.approx(loss.total.item() / math.log(2) / count)
+    assert report["rest_bits_per_byte"] == pytest.approx(loss.total.item() / math.log(2) / count)
     assert report["perplexity"] == pytest.approx(math.exp(report["loss"]))
-    assert math.isnan(made.report({"loss": 1.0, "bytes": 0.0})["bits_per_byte"])
+    assert math.isnan(made.report({"loss": 1.0, "bytes": 0.0})["rest_bits_per_byte"])
 
 
 def test_confinement_which_would_change_nothing_is_refused() -> None:
