@@ -110,6 +110,8 @@ class Gradients(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
         for name, parameter in pl_module.named_parameters():
+            if not parameter.requires_grad:
+                continue
             assert parameter.grad is not None, f"no gradient reaches {name}"
             assert parameter.grad.isfinite().all(), name
             self.seen += 1
