@@ -18,10 +18,10 @@ from defaults import default
 from omegaconf import OmegaConf
 
 from etude import registry
-from etude.config_file import typed
+from etude.config_file import children, typed
 from etude.describe import describe
 from etude.errors import ConfigError
-from etude.schema import ArchitectureConfig, PluginConfig, children
+from etude.schema import ArchitectureConfig, PluginConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 CORE, PLUGINS, CONF, TESTS = ROOT / "src/etude", ROOT / "plugins", ROOT / "conf", ROOT / "tests"

@@ -14,8 +14,18 @@ from typing import Any
 
 from etude import plugin
 from etude.contracts import Vocab
-from etude.layout import Fields, Layout, Stacked, Tie, chosen, is_made_of, meaning, refuse_others
-from etude.schema import LayoutConfig, StackConfig, TokenizerConfig
+from etude.layout import (
+    Fields,
+    Layout,
+    LayoutConfig,
+    Stacked,
+    Tie,
+    chosen,
+    is_made_of,
+    meaning,
+    refuse_others,
+)
+from etude.schema import StackConfig, TokenizerConfig
 
 ONLY = {
     "is_decoder": False,

@@ -11,8 +11,17 @@ from typing import Any
 
 from etude import plugin
 from etude.contracts import Vocab
-from etude.layout import Fields, Layout, Stacked, Tie, chosen, is_made_of, refuse_others
-from etude.schema import LayoutConfig, StackConfig, TokenizerConfig
+from etude.layout import (
+    Fields,
+    Layout,
+    LayoutConfig,
+    Stacked,
+    Tie,
+    chosen,
+    is_made_of,
+    refuse_others,
+)
+from etude.schema import StackConfig, TokenizerConfig
 
 ONLY = {
     "activation_function": "gelu_new",

@@ -16,6 +16,7 @@ from etude.contracts import Vocab
 from etude.layout import (
     Fields,
     Layout,
+    LayoutConfig,
     Stacked,
     Tie,
     chosen,
@@ -24,7 +25,7 @@ from etude.layout import (
     refuse_others,
 )
 from etude.registry import plugin_of
-from etude.schema import LayoutConfig, StackConfig, TokenizerConfig
+from etude.schema import StackConfig, TokenizerConfig
 
 ONLY = {
     "hidden_act": "silu",

@@ -14,8 +14,18 @@ from typing import Any
 from etude import plugin
 from etude.contracts import Vocab
 from etude.errors import ConfigError
-from etude.layout import Fields, Layout, Stacked, Tie, chosen, is_made_of, meaning, refuse_others
-from etude.schema import LayoutConfig, StackConfig, TokenizerConfig
+from etude.layout import (
+    Fields,
+    Layout,
+    LayoutConfig,
+    Stacked,
+    Tie,
+    chosen,
+    is_made_of,
+    meaning,
+    refuse_others,
+)
+from etude.schema import StackConfig, TokenizerConfig
 
 ONLY = {"decoder_bias": True, "tie_word_embeddings": True, "rope_scaling": None}
 GELUS = {"gelu": "none", "gelu_new": "tanh", "gelu_fast": "tanh", "gelu_pytorch_tanh": "tanh"}

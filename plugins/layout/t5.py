@@ -14,8 +14,17 @@ from typing import Any
 
 from etude import plugin
 from etude.contracts import Vocab
-from etude.layout import Fields, Layout, Stacked, Tie, chosen, is_made_of, refuse_others
-from etude.schema import LayoutConfig, MlpConfig, StackConfig, TokenizerConfig
+from etude.layout import (
+    Fields,
+    Layout,
+    LayoutConfig,
+    Stacked,
+    Tie,
+    chosen,
+    is_made_of,
+    refuse_others,
+)
+from etude.schema import MlpConfig, StackConfig, TokenizerConfig
 
 MLPS = {"relu": "relu", "geglu": "gated-gelu"}
 """Our names of the MLPs, and theirs."""

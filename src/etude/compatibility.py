@@ -3,7 +3,7 @@
 from importlib.util import find_spec
 
 from etude.capability import SIGHT, Capability
-from etude.config_file import nodes
+from etude.config_file import children, nodes
 from etude.describe import describe, presets, stands_on
 from etude.errors import CompositionError, MissingExtraError
 from etude.experiment import ExperimentConfig
@@ -15,7 +15,6 @@ from etude.schema import (
     PositionConfig,
     StackConfig,
     TextDataConfig,
-    children,
 )
 
 

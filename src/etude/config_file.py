@@ -13,7 +13,7 @@ from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from enum import Enum
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast, get_args, get_type_hints
 
 import yaml
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -23,13 +23,24 @@ from etude.errors import CheckpointError, ConfigError
 from etude.experiment import ExperimentConfig
 from etude.registry import find, plugin_of
 from etude.registry import load as load_plugin
-from etude.schema import PluginConfig, children
+from etude.schema import PluginConfig
 from etude.whole_file import write_whole
 
 FILE = "config.yaml"
 _ENVIRONMENT = re.compile(r"(?<!\\)(\\\\)*\$\{[^}]*\benv\s*:")
 Root = TypeVar("Root")
 Table: TypeAlias = dict[str, Any]  # of values of any type
+
+
+def children(config_type: type) -> dict[str, type[PluginConfig]]:
+    """The fields of a config class that hold a plugin's config, by name; dicts by their values."""
+    hints: dict[str, Any] = get_type_hints(config_type)
+    found: dict[str, type[PluginConfig]] = {}
+    for item in fields(config_type):
+        for candidate in (hints[item.name], *get_args(hints[item.name])):
+            if isinstance(candidate, type) and issubclass(candidate, PluginConfig):
+                found[item.name] = candidate
+    return found
 
 
 def typed(cfg: DictConfig) -> ExperimentConfig:

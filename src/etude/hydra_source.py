@@ -21,9 +21,9 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from etude import registry
+from etude.config_file import children
 from etude.describe import Description, bottom, describe
 from etude.experiment import ExperimentConfig, GenerationConfig
-from etude.schema import children
 
 ROOTS: dict[str, type] = {"schema": ExperimentConfig, "generation": GenerationConfig}
 """What the defaults list of a verb's YAML starts with."""

@@ -69,6 +69,11 @@ class Tie:
         return (joined.t() if self.transposed else joined).contiguous()
 
 
+@dataclass
+class LayoutConfig(PluginConfig):
+    """Base of the families of Hugging Face's format: the group `layout`."""
+
+
 class Layout(ABC):
     """The group `layout`: speaks for the families whose config.json names one of `model_types`."""
 

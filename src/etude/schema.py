@@ -4,9 +4,8 @@ A plugin's config derives from its group's base and stands beside its code; fiel
 those every member of a group shares. The names of the fields are the names on the command line.
 """
 
-from dataclasses import dataclass, field, fields
-from enum import Enum
-from typing import Any, get_args, get_type_hints
+from dataclasses import dataclass, field
+from typing import Any
 
 from omegaconf import MISSING
 
@@ -107,13 +106,6 @@ class MixerConfig(PluginConfig):
         )
 
 
-class Approximate(Enum):
-    """How GELU's distribution function is computed, in torch's words."""
-
-    none = "none"
-    tanh = "tanh"
-
-
 @dataclass
 class MlpConfig(PluginConfig):
     """Base of the feed-forward part: the group `architecture/mlp`."""
@@ -139,6 +131,11 @@ class PositionConfig(PluginConfig):
 
 
 @dataclass
+class ScalingConfig(PluginConfig):
+    """Base of how turning positions reach further: the group `architecture/position/scaling`."""
+
+
+@dataclass
 class HeadConfig(PluginConfig):
     """Base of what scores the tokens: the group `architecture/head`."""
 
@@ -146,11 +143,6 @@ class HeadConfig(PluginConfig):
 @dataclass
 class InitConfig(PluginConfig):
     """Base of how the first weights are drawn: the group `architecture/init`."""
-
-
-@dataclass
-class ScalingConfig(PluginConfig):
-    """Base of how turning positions reach further: the group `architecture/position/scaling`."""
 
 
 @dataclass
@@ -280,11 +272,6 @@ class ScheduleConfig(PluginConfig):
 
 
 @dataclass
-class LayoutConfig(PluginConfig):
-    """Base of the families of Hugging Face's format: the group `layout`."""
-
-
-@dataclass
 class StrategyConfig(PluginConfig):
     """Base of how devices share the work: the group `strategy`."""
 
@@ -310,14 +297,3 @@ class RewardConfig(PluginConfig):
 @dataclass
 class DecodingConfig(PluginConfig):
     """Base of how the next token is chosen: the group `decoding`."""
-
-
-def children(config_type: type) -> dict[str, type[PluginConfig]]:
-    """The fields of a config class that hold a plugin's config, by name; dicts by their values."""
-    hints: dict[str, Any] = get_type_hints(config_type)
-    found: dict[str, type[PluginConfig]] = {}
-    for item in fields(config_type):
-        for candidate in (hints[item.name], *get_args(hints[item.name])):
-            if isinstance(candidate, type) and issubclass(candidate, PluginConfig):
-                found[item.name] = candidate
-    return found

@@ -4,6 +4,7 @@ import math
 from abc import ABC
 from collections.abc import Callable
 from dataclasses import replace
+from enum import Enum
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,13 @@ from etude.inputs import Inputs
 from etude.network import BlockParts, Head, HeadParts, Network, Parts, SideLoss
 from etude.registry import build
 from etude.schema import StackConfig
+
+
+class Approximate(Enum):
+    """How GELU's distribution function is computed, in torch's words."""
+
+    none = "none"
+    tanh = "tanh"
 
 
 class BranchOut(nn.Linear):

@@ -74,7 +74,7 @@ def test_a_mixer_must_see_what_its_architecture_sees() -> None:
         "  It needs BOTH_SIDES (every position sees every token).",
         "  Options of architecture/mixer that provide it: attention.",
     ]
-    with pytest.raises(CompositionError, match="architecture=t5 cannot have .*=retention"):
+    with pytest.raises(CompositionError, match=r"architecture=t5 cannot have .*=retention"):
         judge("objective=dpo", "architecture=t5", "architecture/mixer=retention")
 
 

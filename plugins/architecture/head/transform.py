@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from etude import plugin
 from etude.network import Head, HeadParts
-from etude.schema import Approximate, HeadConfig
+from etude.schema import HeadConfig
+from etude.stack import Approximate
 
 
 @dataclass

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from etude import plugin
 from etude.network import Parts
-from etude.schema import Approximate, MlpConfig, require
-from etude.stack import GatedFeedForward, hidden_size
+from etude.schema import MlpConfig, require
+from etude.stack import Approximate, GatedFeedForward, hidden_size
 
 
 @dataclass

@@ -9,8 +9,8 @@ from torch import nn
 
 from etude import plugin
 from etude.network import Parts
-from etude.schema import Approximate, MlpConfig, require
-from etude.stack import FeedForward, hidden_size
+from etude.schema import MlpConfig, require
+from etude.stack import Approximate, FeedForward, hidden_size
 
 
 @dataclass
