@@ -174,6 +174,8 @@ NEED_A_TOKENIZER = [
     ("objective=seq2seq architecture=t5 data.confine=true", "data.confine has no effect"),
     ("objective=prefix_lm data.confine=true", "data.confine has no effect"),
     ("objective=sop architecture=bert data.confine=true", "data.confine has no effect"),
+    ("objective=sop architecture=bert strategy=fsdp", "such as strategy=ddp, trains it."),
+    ("objective=electra architecture=bert strategy=fsdp", "has weights of its own beside"),
     ("objective=sop architecture=bert data.seq_len=4", "data.seq_len must be at least 5, got 4"),
 ]
 BAD_DATA = [

@@ -30,7 +30,7 @@ class FsdpConfig(StrategyConfig):
     """No knobs."""
 
 
-@plugin(FsdpConfig)
+@plugin(FsdpConfig, shards=True)
 class Fsdp(ModelParallelStrategy):
     """All devices form one data-parallel group; each block is gathered when it is needed."""
 

@@ -17,7 +17,7 @@ from etude.errors import ConfigError
 from etude.experiment import ExperimentConfig
 from etude.network import Network, optimizer_parameters
 from etude.objective import Objective, Tools
-from etude.registry import build
+from etude.registry import build, plugin_of
 from etude.run_reader import read_model
 from etude.schema import ArchitectureConfig, RewardConfig, TextDataConfig
 from etude.validation import Validation
@@ -80,6 +80,7 @@ def assemble(config: ExperimentConfig, corpus: Corpus, ranks: Ranks) -> Assemble
         held_out=corpus.val,
     )
     objective: Objective[Any, Any] = _built("objective", config.objective, network, tools)
+    _refuse_sharding(config, objective)
     if exact:
         objective.double()
     _built("optimizer", config.optimizer, optimizer_parameters(objective))  # refuses in time
@@ -92,6 +93,19 @@ def assemble(config: ExperimentConfig, corpus: Corpus, ranks: Ranks) -> Assemble
     loader = WindowLoader(source, objective.collate, objective.count, plan.micro_batch)
     validation = Validation(corpus.val, plan.n_val, plan.micro_batch, config.seed, ranks)
     return Assembled(objective, loader, plan, validation)
+
+
+def _refuse_sharding(config: ExperimentConfig, objective: Objective[Any, Any]) -> None:
+    """Weights outside the network would stay whole on every device, each with a gradient."""
+    sharded = {id(parameter) for parameter in objective.network.parameters()}
+    own = [name for name, p in objective.named_parameters() if id(p) not in sharded]
+    if own and plugin_of(config.strategy).declaration.shards:
+        raise ConfigError(
+            f"{plugin_of(config.objective).address} cannot be trained with "
+            f"{plugin_of(config.strategy).address}: it has weights of its own beside the "
+            f"network's, such as {own[0]}, which are not sharded.\n"
+            "  A strategy that keeps the weights whole, such as strategy=ddp, trains it."
+        )
 
 
 def refuse_unbuildable(architecture: ArchitectureConfig) -> None:

@@ -39,6 +39,8 @@ class Declaration:
     """Objectives: the option of the group `reward` when none is given."""
     max_devices: int | None = None
     """Strategies: the most devices it can share the work among; None = any number."""
+    shards: bool = False
+    """Strategies: weights are spread over the devices, which only those of the network can be."""
     extra: str | None = None
     """The extra of the package that it needs, which has the name of the library it brings."""
     whole_prompt: bool = False
