@@ -2,8 +2,8 @@
 
 Rajbhandari et al. 2019 (ZeRO), https://arxiv.org/abs/1910.02054, stage 3; Zhao et al. 2023,
 https://arxiv.org/abs/2304.11277; torch's FSDP2 through Lightning. Deviation from Lightning's
-ModelParallelStrategy, which goes around CheckpointIO and pickles: checkpoints are the same whole,
-sealed trees as everywhere, so a run can move between this and one device.
+ModelParallelStrategy, which goes around CheckpointIO and pickles: checkpoints are whole,
+sealed trees as everywhere. Moments are numbered in the model's order, not the groups'.
 """
 
 from collections.abc import Mapping
