@@ -15,6 +15,10 @@ class JsonlPreferencesConfig(FileConfig):
     """Field that holds the better completion."""
     rejected_column: str = "rejected"
     """Field that holds the worse completion."""
+    margin_column: str | None = None
+    """Field that says by how much it is worse, in units of a reward; null = there is none."""
+    probability_column: str | None = None
+    """Field that says how sure that is, from 0.5 to 1; null = there is none, all are sure."""
 
 
 @plugin(JsonlPreferencesConfig, yields=Preference)
@@ -22,9 +26,17 @@ class JsonlPreferences(JsonlSource[JsonlPreferencesConfig]):
     """Refuses rows whose completions are equal: they prefer nothing."""
 
     def record(self, row: Row) -> Preference:
-        prompt = row.text(self.config.prompt_column)
-        chosen = row.text(self.config.chosen_column)
-        rejected = row.text(self.config.rejected_column)
+        config = self.config
+        prompt = row.text(config.prompt_column)
+        chosen = row.text(config.chosen_column)
+        rejected = row.text(config.rejected_column)
         if chosen == rejected:
             raise BadFieldError("chosen and rejected are equal")
-        return Preference(prompt, chosen, rejected)
+        margin = 0.0 if config.margin_column is None else row.number(config.margin_column)
+        sure = 1.0 if config.probability_column is None else row.number(config.probability_column)
+        if not 0.5 <= sure <= 1:
+            raise BadFieldError(
+                f"field {config.probability_column!r} must be in [0.5, 1], not {sure}: "
+                "chosen is the likelier one"
+            )
+        return Preference(prompt, chosen, rejected, margin, sure)

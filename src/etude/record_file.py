@@ -8,6 +8,7 @@ import hashlib
 import json
 from array import array
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -71,7 +72,7 @@ def write_records(rows: Iterable[Record | BadRow], folder: Path, val_fraction: f
     first_bad = ""
     with (folder / "records.jsonl").open("wb") as good, (folder / "bad.jsonl").open("wb") as bad:
         for row in rows:
-            line = json.dumps(vars(row), default=vars, ensure_ascii=False).encode() + b"\n"
+            line = json.dumps(_said(row), default=vars, ensure_ascii=False).encode() + b"\n"
             if isinstance(row, BadRow):
                 bad.write(line)
                 n_bad += 1
@@ -130,16 +131,22 @@ def texts_of(record: Record) -> tuple[str, ...]:
             return (text,) if isinstance(text, str) else text
 
 
+def _said(row: Record | BadRow) -> dict[str, Any]:
+    """The fields of a row but for defaults: a kind that gains a field keeps its digests."""
+    values = ((item, getattr(row, item.name)) for item in fields(row))
+    return {item.name: value for item, value in values if value != item.default}
+
+
 def _score(line: bytes) -> float:
     """A number in [0, 1) that depends on nothing but the content."""
     return int.from_bytes(hashlib.sha256(line).digest()[:6], "big") / 2**48
 
 
 def _decoded(line: bytes, kind: type[Record]) -> Record:
-    fields: dict[str, Any] = json.loads(line)
+    values: dict[str, Any] = json.loads(line)
     if kind is Chat:
-        return Chat(tuple(Message(**message) for message in fields["messages"]))
-    for name, value in fields.items():
+        return Chat(tuple(Message(**message) for message in values["messages"]))
+    for name, value in values.items():
         if isinstance(value, list):
-            fields[name] = tuple(value)  # pyright: ignore[reportUnknownArgumentType] -- from JSON
-    return kind(**fields)
+            values[name] = tuple(value)  # pyright: ignore[reportUnknownArgumentType] -- from JSON
+    return kind(**values)

@@ -46,6 +46,10 @@ class Preference:
     prompt: str
     chosen: str
     rejected: str
+    margin: float = 0.0
+    """By how much better, in units of a reward."""
+    probability: float = 1.0
+    """How sure it is that the better one is better, from 0.5 on."""
 
 
 @dataclass(frozen=True)

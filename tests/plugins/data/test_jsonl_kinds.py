@@ -42,6 +42,11 @@ GOOD: list[tuple[FileConfig, dict, Record]] = [
         {"q": "p", "chosen": "c", "rejected": "r"},
         Preference("p", "c", "r"),
     ),
+    (
+        JsonlPreferencesConfig(margin_column="by", probability_column="sure"),
+        {"prompt": "p", "chosen": "c", "rejected": "r", "by": 2, "sure": 0.75},
+        Preference("p", "c", "r", 2.0, 0.75),
+    ),
     (JsonlRankingsConfig(), {"prompt": "p", "completions": ["b", "w"]}, Ranking("p", ("b", "w"))),
     (
         JsonlFeedbackConfig(),
@@ -78,6 +83,11 @@ BAD: list[tuple[FileConfig, dict, str]] = [
         JsonlPreferencesConfig(),
         {"prompt": "p", "chosen": "c", "rejected": "c"},
         "chosen and rejected are equal",
+    ),
+    (
+        JsonlPreferencesConfig(probability_column="sure"),
+        {"prompt": "p", "chosen": "c", "rejected": "r", "sure": 0.25},
+        "must be in [0.5, 1], not 0.25",
     ),
     (JsonlRankingsConfig(), {"prompt": "p", "completions": ["b"]}, "two completions"),
     (JsonlRankingsConfig(), {"prompt": "p", "completions": ["b", "b"]}, "all different"),
