@@ -4,16 +4,18 @@ Devlin et al. 2018 (BERT), https://arxiv.org/abs/1810.04805.
 Deviation: no pooler; whoever needs one reads the first token's state.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from etude import plugin
 from etude.capability import Capability
 from etude.context import KvCache
 from etude.contracts import Vocab
-from etude.inputs import Inputs
+from etude.inputs import Inputs, pad_right
 from etude.schema import (
     BlockConfig,
     HeadConfig,
@@ -55,3 +57,19 @@ class EncoderOnly(StackNetwork):
     ) -> Float[Tensor, "batch seq dim"]:
         assert cache is None, "nothing that decodes step by step needs an encoder"
         return self.stack(self.embedding(inputs.tokens), inputs)
+
+    def read(
+        self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]
+    ) -> tuple[Inputs, Bool[Tensor, "batch seq"]]:
+        """Prompt, eos, completion, as two segments: [cls] A [sep] B [sep] of a BERT from outside.
+
+        The state is the first token's.
+        """
+        rows = [([*prompt, self.vocab.eos], completion) for prompt, completion in pairs]
+        inputs = pad_right([[*before, *after] for before, after in rows], self.vocab.pad)
+        if self.stack.segments is not None:
+            kinds = [[0] * len(before) + [1] * len(after) for before, after in rows]
+            inputs.segments = pad_right(kinds, 0).tokens
+        where = torch.zeros_like(inputs.tokens, dtype=torch.bool)
+        where[:, 0] = True
+        return inputs, where

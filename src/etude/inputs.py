@@ -66,6 +66,14 @@ def pad_right(rows: Sequence[Sequence[int]], pad: int) -> Inputs:
     return Inputs(tokens, None if bool(documents.all()) else documents)
 
 
+def last_real(inputs: Inputs) -> Bool[Tensor, "batch seq"]:
+    """Where the last token of each row is that is not padding, on whichever side that stands."""
+    index = torch.arange(inputs.tokens.shape[1], device=inputs.tokens.device)[None]
+    if inputs.documents is None:
+        return (index == index.max()).expand(inputs.tokens.shape)
+    return index == (index * (inputs.documents > 0)).amax(dim=1, keepdim=True)
+
+
 def pad_left(rows: Sequence[Sequence[int]], pad: int) -> Inputs:
     """Stacks rows of ids, padding their starts; `documents` only where something is padded."""
     flipped = pad_right([list(row)[::-1] for row in rows], pad)

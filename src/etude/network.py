@@ -16,7 +16,7 @@ from torch.distributed.fsdp import fully_shard
 
 from etude.context import Context, KvCache
 from etude.contracts import OptimizerParameter, ParameterKind, Vocab
-from etude.inputs import Inputs, Targets, pad_left, pad_right
+from etude.inputs import Inputs, Targets, last_real, pad_left, pad_right
 
 
 class Mixer(nn.Module, ABC):
@@ -171,6 +171,17 @@ class Network(nn.Module, ABC):
             prefix=index <= first if whole else None,
         )
         return Targets(inputs, rows.tokens[:, 1:], (index >= first) & (index < last[:, None]))
+
+    def read(
+        self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]
+    ) -> tuple[Inputs, Bool[Tensor, "batch seq"]]:
+        """Lays out (prompt, completion) pairs to be judged, and where the state is that saw all.
+
+        Here it is that of the last token; a network that sees both sides reads its first.
+        """
+        pad = self.vocab.pad  # stands for what would come next: the last token is read, too
+        laid = self.answer([(prompt, [*completion, pad]) for prompt, completion in pairs])
+        return laid.inputs, last_real(laid.inputs)
 
 
 def shard(network: Network, mesh: DeviceMesh) -> None:
