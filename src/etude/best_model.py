@@ -18,10 +18,11 @@ from torch import Tensor
 from etude.checkpoint import MANIFEST, fault_of
 from etude.errors import ConfigError
 from etude.experiment import Best
-from etude.run_reader import own
 from etude.whole_file import replace_folder
 
 FOLDER = "best"
+Write = Callable[[Mapping[str, Tensor], Path, Mapping[str, Any]], None]
+"""Writes the model of an objective's state into a folder, sealed with facts."""
 
 
 @dataclass
@@ -32,8 +33,7 @@ class BestModel:
     """Of the run."""
     metric: str
     best: Best
-    write: Callable[[Mapping[str, Tensor], Path, Mapping[str, Any]], None]
-    """Writes weights into a folder, sealed with facts."""
+    write: Write
     at: dict[str, float] = field(default_factory=dict[str, float])
     """The step of the best, and its value; empty before the first validation."""
 
@@ -51,9 +51,9 @@ class BestModel:
         if not math.isfinite(value) or not self.best.improves(value, self.at.get("value")):
             return
         self.at = {"step": step, "value": value}
-        weights = own(trainer.strategy.lightning_module_state_dict())  # of all ranks
+        state = trainer.strategy.lightning_module_state_dict()  # of all ranks
         if trainer.is_global_zero:
-            self.write(weights, self._waiting, self.at)
+            self.write(state, self._waiting, self.at)
 
     def settle(self, trainer: pl.Trainer) -> None:
         """Puts what waits in its place, now that a checkpoint knows of it; drops it if none does.

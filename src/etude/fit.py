@@ -4,7 +4,7 @@ import json
 import platform
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from etude import hardware
 from etude.assemble import Assembled, trainer_of
-from etude.best_model import BestModel
+from etude.best_model import BestModel, Write
 from etude.checkpoint import newest_intact
 from etude.corpus import Corpus
 from etude.experiment import ExperimentConfig
@@ -45,18 +45,19 @@ def fit(config: ExperimentConfig, corpus: Corpus, assembled: Assembled, folder: 
     bar = ProgressBar(plan.steps, given.log_every)
     with bar if leads else nullcontext():
         watch = bar.update if leads else _unwatched
-        best = _best(config, corpus, folder)
+        best = _best(config, folder, _write(config, corpus, objective.keeps))
         writer = RunWriter(folder, rhythm, assembled.validation, config.seed, watch, best)
         trainer = trainer_of(config, plan, folder, [writer])
         tell_config(trainer, flat(config))
         trainer.fit(objective, assembled.loader, ckpt_path=checkpoint)
-    weights = own(trainer.strategy.lightning_module_state_dict())
+    state = trainer.strategy.lightning_module_state_dict()
     shown = _shown(corpus, assembled)
     if not leads:
         return
     write_model(weights, config.architecture, corpus.tokenizer, folder / MODEL)
     (folder / "samples.txt").write_text("\n\n".join(shown) + "\n", encoding="utf-8")
     measured = {k: v for k, v in writer.last.items() if k.startswith("val/")}
+    _write(config, corpus, objective.keeps)(state, folder / MODEL, measured)
     _print_result(shown, measured, corpus.card.xz_bits_per_byte)
     summary = {
         **_reached(writer, plan.steps),
@@ -84,16 +85,20 @@ def _reached(writer: RunWriter, planned: int) -> dict[str, Any]:
     }
 
 
-def _best(config: ExperimentConfig, corpus: Corpus, folder: Path) -> BestModel | None:
+def _best(config: ExperimentConfig, folder: Path, write: Write) -> BestModel | None:
     """What keeps the best weights, if the config asks for it."""
     metric = config.trainer.keep_best
-    if metric is None:
-        return None
+    return None if metric is None else BestModel(folder, metric, config.trainer.best, write)
 
-    def write(weights: Mapping[str, Tensor], place: Path, facts: Mapping[str, Any]) -> None:
-        write_model(weights, config.architecture, corpus.tokenizer, place, facts)
 
-    return BestModel(folder, metric, config.trainer.best, write)
+def _write(config: ExperimentConfig, corpus: Corpus, keeps: Collection[str]) -> Write:
+    """Writes what others start from of an objective's state."""
+
+    def write(state: Mapping[str, Tensor], place: Path, facts: Mapping[str, Any]) -> None:
+        beside = {name: held for name, held in state.items() if name.partition(".")[0] in keeps}
+        write_model(own(state), config.architecture, corpus.tokenizer, place, facts, beside)
+
+    return write
 
 
 def _unwatched(line: Mapping[str, float]) -> None:

@@ -7,7 +7,7 @@ changes the gradient.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -82,6 +82,9 @@ class Tally:
 
 class Objective(pl.LightningModule, ABC, Generic[C, B]):
     """Base of the group `objective`: `example`, `collate`, `count` and `loss` are the contract."""
+
+    keeps: Collection[str] = ()
+    """Modules of its own that whoever uses the trained network needs: `model/` holds them, too."""
 
     def __init__(self, config: C, network: Network, tools: Tools) -> None:
         super().__init__()

@@ -22,6 +22,8 @@ from etude.tree import read_tree
 MODEL, TOKENIZER, CHECKPOINTS = "model", "tokenizer", "checkpoints"
 NETWORK = "network."
 """What the names of a network's tensors start with in an objective's state."""
+BESIDE = "beside.safetensors"
+"""What a run kept beside its network, by its objective's names."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,12 @@ class Model:
         network: Network = build(self.architecture, self.tokenizer.vocab)
         self.load_weights(network)
         return network
+
+    def beside(self, name: str) -> dict[str, Tensor]:
+        """The tensors of a module kept beside the network, by its own names; empty if none was."""
+        file = self.folder / MODEL / BESIDE
+        kept = load_file(file) if file.exists() else {}
+        return {k.removeprefix(f"{name}."): v for k, v in kept.items() if k.startswith(f"{name}.")}
 
     @property
     def whole_prompt(self) -> bool:
@@ -114,11 +122,12 @@ def write_model(
     tokenizer: Tokenizer,
     folder: Path,
     facts: Mapping[str, Any] | None = None,
+    beside: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Writes a model folder: weights, tokenizer and, where a family has such a model, config.json.
 
     `weights` is a network's state_dict. Then transformers' Auto classes load the folder, which is
-    whole or absent, and sealed with `facts`.
+    whole or absent, and sealed with `facts`. What goes `beside` the weights has a file of its own.
     """
     found = layout.fitting(config, tokenizer.vocab)
 
@@ -129,8 +138,10 @@ def write_model(
             tensors = layout.to_theirs(family, config, fields, weights)
             text = json.dumps(fields, indent=2) + "\n"
             (inside / layout.CONFIG).write_text(text, encoding="utf-8")
-        alone = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
-        save_file(alone, inside / layout.WEIGHTS, metadata={"format": "pt"})
+        files = {layout.WEIGHTS: tensors} | ({BESIDE: beside} if beside else {})
+        for name, held in files.items():
+            alone = {key: tensor.detach().cpu().clone() for key, tensor in held.items()}
+            save_file(alone, inside / name, metadata={"format": "pt"})
         tokenizer.save(inside)
 
     write_folder(folder, fill, facts)
