@@ -40,6 +40,8 @@ def fit(config: ExperimentConfig, corpus: Corpus, assembled: Assembled, folder: 
     checkpoint = newest_intact(folder / CHECKPOINTS)
     if checkpoint is not None and leads:
         print(f"resuming from {checkpoint.name}", file=sys.stderr)
+    for note in objective.notes if leads else ():
+        print(note)
     rhythm = Rhythm(plan.steps, plan.validate, plan.save, given.keep, given.log_every)
     began = time.perf_counter()
     bar = ProgressBar(plan.steps, given.log_every)
@@ -64,6 +66,7 @@ def fit(config: ExperimentConfig, corpus: Corpus, assembled: Assembled, folder: 
         "parameters": sum(p.numel() for p in objective.network.parameters()),
         "seconds": round(time.perf_counter() - began, 1),
         "data": corpus.card.digest,
+        "notes": objective.notes,
         "init_from": config.init_from,
         "hardware": asdict(machine),
         "versions": _versions(),

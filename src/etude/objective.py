@@ -7,6 +7,7 @@ changes the gradient.
 """
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -30,7 +31,7 @@ from etude.network import Network, SideLoss, shard
 from etude.registry import plugin_of
 from etude.schema import ArchitectureConfig, ObjectiveConfig
 from etude.tokenizer import Tokenizer
-from etude.window import SAMPLE, TRAIN, EpochSource, MicroBatch, Ranks, WindowSource, rng
+from etude.window import SAMPLE, TRAIN, Chosen, EpochSource, MicroBatch, Ranks, WindowSource, rng
 
 C = TypeVar("C", bound=ObjectiveConfig)
 B = TypeVar("B")
@@ -94,6 +95,8 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
         self.tally = Tally()
         self.grad_norm = self.lr = float("nan")
         self.skipped = 0
+        self.notes: list[str] = []
+        """What the user should know of the samples: shown before training, kept in summary.json."""
 
     @abstractmethod
     def example(self, record: Any, rng: np.random.Generator) -> Any:
@@ -114,6 +117,19 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
     def recut(self, samples: Samples) -> Samples:
         """The samples as this objective wants them cut: as they are, unless it says otherwise."""
         return samples
+
+    def without(self, samples: Samples, reason: Callable[[Any], str | None]) -> Samples:
+        """The samples that there is no reason against; for `recut`. `notes` counts the others.
+
+        Raises DataError when none is left.
+        """
+        reasons = [reason(samples[i]) for i in range(len(samples))]
+        against = Counter(why for why in reasons if why is not None)
+        said = [f"left out  {n:,} of {len(samples):,} samples: {why}" for why, n in against.items()]
+        self.notes += said
+        if against.total() == len(samples):
+            raise DataError("No sample is left.\n  " + "\n  ".join(said))
+        return Chosen(samples, [i for i, why in enumerate(reasons) if why is None])
 
     def held_out_batch(self, records: Sequence[Any], rngs: Sequence[np.random.Generator]) -> Any:
         """What `evaluate` is given: a batch like those of training, unless it needs another."""

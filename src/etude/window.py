@@ -178,6 +178,20 @@ class First:
         return self.samples[index]
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """Some of the samples, by their places."""
+
+    samples: Samples
+    places: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.samples[self.places[index]]
+
+
 def cut(examples: Sequence[Any], size: int) -> list[Sequence[Any]]:
     """Cuts a list into parts of `size`; the last may be shorter."""
     return [examples[i : i + size] for i in range(0, len(examples), size)]
