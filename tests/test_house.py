@@ -29,9 +29,10 @@ FLOORS: dict[int, str] = {
     0: "capability documents errors records stdlib_text whole_file",
     1: "__init__ command_line compatibility completion composition config_file describe experiment "
     "hydra_source parameter_group plugins refusal registry schema",
-    2: "batches cache card checkpoint context contracts corpus damage functional generation "
-    "hardware inputs layout loss masking network objective on_policy ranks readers record_file "
-    "run_reader stack token_rows tokenizer trackers tree validation window",
+    2: "adapter answers batches cache card chat checkpoint context contracts conversations "
+    "corpus damage functional generation hardware inputs layout loss masking network "
+    "objective on_policy peft_format preferences ranks readers record_file reference run_reader scoring stack token_rows "
+    "tokenizer tokenizer_files trackers tree validation window",
     3: "assemble best_model fit launch progress resume run_writer worker",
     4: "__main__ cli pages.batch pages.catalogue pages.plugin verbs.data verbs.generate "
     "verbs.inspect verbs.list verbs.show verbs.train",
@@ -52,6 +53,11 @@ TESTED_TOGETHER = {
             *["chats", "feedback", "labels", "pairs", "preferences", "prompts", "rankings"],
         )
     },
+    **{
+        f"template/{name}": "test_renderings.py"
+        for name in ("chatml", "gemma", "llama3", "mistral", "plain")
+    },
+    "data/docs_chat": "test_python_docs.py",
     "data/docs_pairs": "test_python_docs.py",
     "data/docs_preferences": "test_python_docs.py",
 }
@@ -68,6 +74,8 @@ TESTED_BY: dict[str, str] = {
     "etude/test_hydra_source.py": "composition",
     "etude/test_config_file.py": "experiment schema",
     "etude/test_registry.py": "__init__ plugins",
+    "etude/test_chat.py": "tokenizer_files",
+    "plugins/objective/test_sft.py": "answers",
     "etude/test_objective.py": "batches loss",
     "plugins/architecture/test_parity.py": "layout",
     "plugins/architecture/test_laws.py": "capability context generation inputs network stack",

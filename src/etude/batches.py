@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from etude.chat import exchange, question
 from etude.contracts import TokenRow, Vocab
 from etude.inputs import Inputs, Targets, pad_right
 from etude.network import Network
@@ -69,19 +70,22 @@ def texts(row: TokenRow, vocab: Vocab) -> Iterator[tuple[Int[np.ndarray, " seq"]
 def completion_ids(
     tokenizer: Tokenizer, prompt: str, completion: str, seq_len: int
 ) -> tuple[Ids, Ids]:
-    """Returns bos + prompt, and completion + eos, together at most `seq_len` + 1 ids.
+    """Returns a prompt and its completion, together at most `seq_len` + 1 ids (see etude.chat).
 
-    The end of a completion too long is cut, then the start of the prompt.
+    What stands before the stop of a completion too long is cut, then the start of the prompt.
     """
-    vocab = tokenizer.vocab
-    after = [*tokenizer.encode(completion)[: seq_len - 1].tolist(), vocab.eos]
-    return prompt_ids(tokenizer, prompt, seq_len + 1 - len(after)), after
+    before, after = exchange(tokenizer, prompt, completion)
+    after = [*after[:-1][: seq_len - 1], after[-1]]
+    return _end_of(before, seq_len + 1 - len(after)), after
 
 
 def prompt_ids(tokenizer: Tokenizer, prompt: str, room: int) -> Ids:
-    """Returns bos + the end of the prompt, at most `room` ids."""
-    ids = tokenizer.encode(prompt).tolist()
-    return [tokenizer.vocab.bos, *ids[max(0, len(ids) + 1 - room) :]]
+    """Returns a prompt without its completion, at most `room` ids: its first, and its end."""
+    return _end_of(question(tokenizer, prompt), room)
+
+
+def _end_of(ids: Ids, room: int) -> Ids:
+    return [ids[0], *ids[1:][max(0, len(ids) - room) :]]
 
 
 def preference_example(tokenizer: Tokenizer, record: Preference, seq_len: int) -> PreferenceExample:

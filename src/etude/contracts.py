@@ -62,6 +62,11 @@ class Vocab:
         named = (self.pad, self.unk, self.bos, self.eos, self.mask, self.cls, self.sep)
         return frozenset((*named, self.turn_start, self.turn_end, *self.sentinels))
 
+    @property
+    def stops(self) -> tuple[int, ...]:
+        """What ends an answer: the end of the text, or of the turn in a conversation."""
+        return (self.eos, self.turn_end)
+
 
 @dataclass
 class TokenRow:

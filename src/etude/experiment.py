@@ -9,6 +9,7 @@ from enum import Enum
 from omegaconf import MISSING
 
 from etude.schema import (
+    AdapterConfig,
     ArchitectureConfig,
     CallbackConfig,
     DataConfig,
@@ -19,6 +20,7 @@ from etude.schema import (
     RewardConfig,
     ScheduleConfig,
     StrategyConfig,
+    TemplateConfig,
     TokenizerConfig,
     require,
 )
@@ -139,6 +141,9 @@ class ExperimentConfig:
     schedule: ScheduleConfig = MISSING
     strategy: StrategyConfig = MISSING
     decoding: DecodingConfig = MISSING
+    template: TemplateConfig | None = None
+    """How conversations are written; null = as the tokenizer has it, or in étude's own way."""
+    adapter: dict[str, AdapterConfig] = field(default_factory=dict)
     reward: dict[str, RewardConfig] = field(default_factory=dict)
     logger: dict[str, LoggerConfig] = field(default_factory=dict)
     callback: dict[str, CallbackConfig] = field(default_factory=dict)

@@ -48,7 +48,7 @@ def generate(
     rngs: Sequence[np.random.Generator],
     whole: bool = False,
 ) -> list[list[int]]:
-    """Returns the ids that follow each prompt, up to and with eos, at most `max_new_tokens`.
+    """Returns the ids that follow each prompt, up to and with the stop, at most `max_new_tokens`.
 
     Each sequence draws from its own generator, so its sample does not depend on its neighbours.
     With `whole`, the tokens of a prompt see one another. The network should be in eval mode;
@@ -63,7 +63,7 @@ def generate(
         whole=whole,
     )
     written = zip(*steps, strict=True)
-    return [_through_eos(list(row), network.vocab.eos) for row in written]
+    return [_through_stop(list(row), network.vocab.stops) for row in written]
 
 
 @torch.no_grad()
@@ -84,15 +84,17 @@ def stream(
     last = torch.zeros_like(inputs.tokens, dtype=torch.bool)
     last[:, -1] = True
     alive = torch.ones(len(prompts), dtype=torch.bool, device=device)
+    stops = torch.tensor(network.vocab.stops, device=device)
     for step in range(max_new_tokens):
         logits = network(inputs, last, cache)
         tokens = torch.where(alive, decoding.choose(logits, draws[:, step]), network.vocab.eos)
         yield tokens.tolist()
-        alive &= tokens != network.vocab.eos
+        alive &= ~torch.isin(tokens, stops)
         if not alive.any():
             return
         inputs, last = Inputs(tokens[:, None]), alive.new_ones(len(prompts), 1)
 
 
-def _through_eos(ids: list[int], eos: int) -> list[int]:
-    return ids[: ids.index(eos) + 1] if eos in ids else ids
+def _through_stop(ids: list[int], stops: Sequence[int]) -> list[int]:
+    ends = (place for place, token in enumerate(ids, start=1) if token in stops)
+    return ids[: next(ends, None)]

@@ -49,6 +49,10 @@ class ObjectiveConfig(PluginConfig):
         """What the network is to do: this, or what its teacher does."""
         return self
 
+    def trained(self, architecture: "ArchitectureConfig") -> "ArchitectureConfig":
+        """The network as it is built for training: as it is, unless dropout is to be another."""
+        return architecture
+
     def check(self, architecture: "ArchitectureConfig") -> None:
         """Raises ValueError for a network that it cannot train, although it has what it needs."""
 
@@ -187,8 +191,27 @@ class StackConfig(ArchitectureConfig):
 
 
 @dataclass
+class AdapterConfig(PluginConfig):
+    """Base of what learns beside a frozen network: the group `adapter`."""
+
+    @property
+    def n_places(self) -> int:
+        """Positions that it takes before those of the text."""
+        return 0
+
+    def form(self) -> Any:  # a `PeftForm`, which knows torch
+        """How PEFT writes it; None = PEFT has no such adapter."""
+        return None
+
+
+@dataclass
 class TokenizerConfig(PluginConfig):
     """Base of the tokenizer: the group `tokenizer`."""
+
+
+@dataclass
+class TemplateConfig(PluginConfig):
+    """Base of how a conversation is written: the group `template`."""
 
 
 @dataclass
@@ -292,6 +315,11 @@ class RewardConfig(PluginConfig):
 
     weight: float = 1.0
     """Factor of this reward in the sum of all chosen ones."""
+
+    @property
+    def teacher(self) -> str | None:
+        """The run that this learned from, if there is one: what `run` names."""
+        return None
 
 
 @dataclass

@@ -20,13 +20,13 @@ from jaxtyping import Bool, Int
 from tokenizers import decoders, models
 
 from etude.contracts import Vocab
-from etude.errors import CheckpointError
+from etude.errors import CheckpointError, ConfigError
 from etude.schema import TokenizerConfig
+from etude.tokenizer_files import ROLES, read, renamed, sentinels_of, write
 
 TokenizerC = TypeVar("TokenizerC", bound=TokenizerConfig)
 Ids = Int[np.ndarray, " seq"]
 
-ROLES: Final = ("pad", "unk", "bos", "eos", "mask", "cls", "sep", "turn_start", "turn_end")
 N_SENTINELS: Final = 100
 MASK_ALIASES: Final = ("[MASK]", "<mask>")
 """How people write the mask, whatever a tokenizer calls it."""
@@ -50,7 +50,6 @@ SMALLEST_OF_BYTES: Final = len(SPECIAL_TOKENS) + len(BYTE_ALPHABET)
 """The fewest ids of a lossless tokenizer: the special tokens and every byte."""
 
 _NAMED: Final = {role: f"<{role}>" for role in ROLES}
-_SENTINEL: Final = re.compile(r"<(?:sentinel|extra_id)_(\d+)>")  # ours, and T5's
 _BYTES: Final = {character: bytes([byte]) for byte, character in enumerate(BYTE_CHARACTERS)}
 _BYTE: Final = re.compile(r"<0x([0-9A-F]{2})>")  # what SentencePiece falls back to
 _WORD_START: Final = re.compile(rb"\s|[\xe3-\xe9\xf0]")  # the first bytes of Chinese characters
@@ -62,12 +61,19 @@ _SENTENCE_END: Final = re.compile(
 class Tokenizer:
     """A `tokenizers.Tokenizer` that knows the role of its special tokens."""
 
-    def __init__(self, inner: tokenizers.Tokenizer, roles: Mapping[str, str] = _NAMED) -> None:
+    def __init__(
+        self,
+        inner: tokenizers.Tokenizer,
+        roles: Mapping[str, str] = _NAMED,
+        template: str | None = None,
+    ) -> None:
         """Takes `inner` over; `roles` gives the literals of roles, and what lacks is appended."""
         self._inner = inner
         self._roles = {**_NAMED, **roles}
+        self.template = template
+        """How a conversation is written, in Jinja; None where none was ever taught."""
         present = inner.get_vocab(with_added_tokens=True)
-        self._sentinels = _sentinels(present)
+        self._sentinels = sentinels_of(present) or SPECIAL_TOKENS[len(ROLES) :]
         special = (*self._roles.values(), *self._sentinels)
         tokens = [tokenizers.AddedToken(literal, normalized=False) for literal in special]
         inner.add_special_tokens(tokens)  # pyright: ignore[reportUnknownMemberType] -- bare list
@@ -102,6 +108,48 @@ class Tokenizer:
         parts = re.split(f"({'|'.join(map(re.escape, named))})", text)
         coded = [np.array([named[p]]) if p in named else self.encode(p) for p in parts if p]
         return np.concatenate([np.zeros(0, dtype=np.int64), *coded])
+
+    def encode_meant(self, text: str, *, begins: bool = True) -> Ids:
+        """The ids of a text that means every special token it spells, as transformers encodes it.
+
+        Unless it `begins` a row, it is encoded as if it followed a special token.
+        """
+        before = "" if begins else self._roles["eos"]
+        ids = self._meant.encode(before + text, add_special_tokens=False).ids
+        return np.array(ids[len(before) > 0 :], dtype=np.int64)
+
+    @cached_property
+    def _meant(self) -> tokenizers.Tokenizer:
+        """A copy forgets that text is data."""
+        return tokenizers.Tokenizer.from_str(self._inner.to_str())
+
+    @cached_property
+    def spelled(self) -> re.Pattern[str]:
+        """Finds what `encode_meant` would take for a special token."""
+        added = self._inner.get_added_tokens_decoder().values()
+        literals = sorted((token.content for token in added), key=len, reverse=True)
+        return re.compile("|".join(map(re.escape, literals)))
+
+    @property
+    def literals(self) -> dict[str, str]:
+        """What a chat template knows the special tokens by."""
+        return {f"{role}_token": literal for role, literal in self._roles.items()}
+
+    def speaking(self, template: str, literals: Mapping[str, str]) -> "Tokenizer":
+        """Returns the same with a chat template, whose `literals` of roles become tokens.
+
+        A literal that it lacks takes the place of what stood for the role. Raises ConfigError
+        where that is also the literal of another role.
+        """
+        known, roles = self._inner.get_vocab(with_added_tokens=True), dict(self._roles)
+        lacking = {role: new for role, new in literals.items() if new not in known}
+        names = {roles[role]: new for role, new in lacking.items()}
+        for role, new in lacking.items():
+            if list(roles.values()).count(old := roles[role]) > 1:
+                raise ConfigError(f"{new!r} cannot take the place of {old!r}, which has two roles.")
+        roles |= literals
+        inner = tokenizers.Tokenizer.from_str(renamed(self._inner.to_str(), names))
+        return Tokenizer(inner, roles, template)
 
     def encode_batch(self, texts: Sequence[str]) -> list[Ids]:
         """The ids of each text."""
@@ -187,17 +235,8 @@ class Tokenizer:
         """Writes tokenizer.json and tokenizer_config.json, as transformers' AutoTokenizer reads."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        named = {f"{role}_token": literal for role, literal in self._roles.items()}
-        turns = {key: named.pop(key) for key in ("turn_start_token", "turn_end_token")}
-        config = {
-            "tokenizer_class": "PreTrainedTokenizerFast",
-            "clean_up_tokenization_spaces": False,
-            **named,
-            "extra_special_tokens": turns,
-        }
         (folder / "tokenizer.json").write_text(self._inner.to_str(pretty=True), encoding="utf-8")
-        text = json.dumps(config, indent=2, ensure_ascii=False)
-        (folder / "tokenizer_config.json").write_text(text + "\n", encoding="utf-8")
+        write(folder, self._roles, self.template)
 
     @classmethod
     def load(cls, path: str | Path) -> "Tokenizer":
@@ -213,11 +252,11 @@ class Tokenizer:
             inner = tokenizers.Tokenizer.from_file(str(file))
         except Exception as error:  # tokenizers raises bare Exception for a file it cannot parse
             raise CheckpointError(f"{file} is not a tokenizer that can be read: {error}") from error
-        return cls(inner, _roles_beside(file))
+        return cls(inner, *read(file, inner.get_vocab(with_added_tokens=True)))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """What `inner` forgets when it is copied, the constructor sets again."""
-        return Tokenizer, (self._inner, self._roles)
+        return Tokenizer, (self._inner, self._roles, self.template)
 
     @cached_property
     def _reserved(self) -> np.ndarray:
@@ -258,30 +297,3 @@ class TokenizerSource(ABC, Generic[TokenizerC]):
     def fingerprint(self) -> str:
         """A digest of what shapes the tokenizer besides its config and the corpus."""
         return ""
-
-
-def _sentinels(vocabulary: Mapping[str, int]) -> tuple[str, ...]:
-    """The literals of the sentinels of a vocabulary in order; ours where it has none."""
-    numbered = ((literal, _SENTINEL.fullmatch(literal)) for literal in vocabulary)
-    found = {int(match[1]): literal for literal, match in numbered if match}
-    return tuple(found[i] for i in sorted(found)) or SPECIAL_TOKENS[len(ROLES) :]
-
-
-def _roles_beside(file: Path) -> dict[str, str]:
-    """The literals of the roles, by the Hugging Face files in the folder of a tokenizer.json."""
-    merged: dict[str, Any] = {}
-    for name in ("special_tokens_map.json", "tokenizer_config.json"):
-        if (place := file.with_name(name)).is_file():
-            try:
-                merged |= json.loads(place.read_text(encoding="utf-8"))
-            except ValueError as error:
-                raise CheckpointError(f"{place} is not JSON: {error}") from error
-    extra: Any = merged.get("extra_special_tokens")
-    merged |= extra if isinstance(extra, dict) else {}
-    found: dict[str, Any] = {role: merged.get(f"{role}_token") for role in ROLES}
-    for role, token in found.items():
-        if isinstance(token, dict):  # a serialised AddedToken
-            found[role] = token["content"]
-    found["bos"] = found["bos"] or found["cls"]  # BERT's texts begin and end with these
-    found["eos"] = found["eos"] or found["sep"]
-    return {role: literal for role, literal in found.items() if literal}

@@ -1,0 +1,38 @@
+"""Mistral: instructions between [INST] and [/INST], answers end with eos; there is no header.
+
+The form of tokenizer V3 (Mistral-7B-Instruct-v0.3), as in
+https://github.com/mistralai/cookbook, concept-deep-dive/tokenization/templates.md. Deviation: what
+the system says stands before the first instruction, as in V1, not the last, so that what was said
+does not change when more is. Where a tokenizer has no token for [/INST], sep becomes it.
+"""
+
+from dataclasses import dataclass
+
+from etude import plugin
+from etude.schema import TemplateConfig
+from etude.tokenizer import Tokenizer
+
+TEMPLATE = """\
+{{ bos_token }}{% set system = namespace(text='') %}\
+{% if messages[0]['role'] == 'system' %}\
+{% set system.text = messages[0]['content'] + '\\n\\n' %}\
+{% set messages = messages[1:] %}{% endif %}\
+{% for message in messages %}{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}\
+{{ raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}\
+{% endif %}\
+{% if message['role'] == 'user' %}\
+[INST] {{ (system.text if loop.first else '') + message['content'] }}[/INST]\
+{% else %} {{ message['content'] | trim }}{{ eos_token }}{% endif %}{% endfor %}"""
+LITERALS = {"turn_start": "[INST]", "sep": "[/INST]"}
+"""Roles of tokens, with what the template writes for them."""
+
+
+@dataclass
+class MistralConfig(TemplateConfig):
+    """No knobs."""
+
+
+@plugin(MistralConfig)
+def mistral(config: MistralConfig, tokenizer: Tokenizer) -> Tokenizer:
+    """Gives a tokenizer the template and its two tokens."""
+    return tokenizer.speaking(TEMPLATE, LITERALS)

@@ -1,0 +1,22 @@
+"""Plain: the role on a line of its own, then the message, between the reserved turn tokens.
+
+Our own, in the manner of ChatML, with bos before the first turn.
+"""
+
+from dataclasses import dataclass
+
+from etude import plugin
+from etude.chat import DEFAULT, LITERALS
+from etude.schema import TemplateConfig
+from etude.tokenizer import Tokenizer
+
+
+@dataclass
+class PlainConfig(TemplateConfig):
+    """No knobs."""
+
+
+@plugin(PlainConfig)
+def plain(config: PlainConfig, tokenizer: Tokenizer) -> Tokenizer:
+    """Gives a tokenizer the template, instead of its own if it has one."""
+    return tokenizer.speaking(DEFAULT, LITERALS)

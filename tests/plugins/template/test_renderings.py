@@ -1,0 +1,170 @@
+"""Templates write what their models' own do: written out by hand, and by transformers."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+from defaults import default
+
+from etude import chat
+from etude.chat import conversation, prompt, render
+from etude.records import Message
+from etude.registry import build, options
+from etude.tokenizer import Tokenizer
+
+TWO_TURNS = (
+    Message("user", "Hi there"),
+    Message("assistant", "Hello!"),
+    Message("user", "Why?"),
+    Message("assistant", "Because."),
+)
+SYSTEM = (Message("system", "Be brief."), *TWO_TURNS[:2])
+NAMED = {"bos_token": "<s>", "eos_token": "</s>"}
+ROLES = ("plain", "chatml", "llama3")
+"""Templates that take a system message."""
+
+WRITTEN = {
+    "plain": "<s><turn_start>user\nHi there<turn_end>\n<turn_start>assistant\nHello!<turn_end>\n"
+    "<turn_start>user\nWhy?<turn_end>\n<turn_start>assistant\nBecause.<turn_end>\n",
+    "chatml": "<|im_start|>user\nHi there<|im_end|>\n<|im_start|>assistant\nHello!<|im_end|>\n"
+    "<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\nBecause.<|im_end|>\n",
+    "llama3": "<s><|start_header_id|>user<|end_header_id|>\n\nHi there<|eot_id|>"
+    "<|start_header_id|>assistant<|end_header_id|>\n\nHello!<|eot_id|>"
+    "<|start_header_id|>user<|end_header_id|>\n\nWhy?<|eot_id|>"
+    "<|start_header_id|>assistant<|end_header_id|>\n\nBecause.<|eot_id|>",
+    "mistral": "<s>[INST] Hi there[/INST] Hello!</s>[INST] Why?[/INST] Because.</s>",
+    "gemma": "<s><start_of_turn>user\nHi there<end_of_turn>\n<start_of_turn>model\nHello!"
+    "<end_of_turn>\n<start_of_turn>user\nWhy?<end_of_turn>\n<start_of_turn>model\nBecause."
+    "<end_of_turn>\n",
+}
+WITH_SYSTEM = {
+    "plain": "<s><turn_start>system\nBe brief.<turn_end>\n<turn_start>user\nHi there<turn_end>\n",
+    "chatml": "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi there<|im_end|>\n",
+    "llama3": "<s><|start_header_id|>system<|end_header_id|>\n\nBe brief.<|eot_id|>"
+    "<|start_header_id|>user<|end_header_id|>\n\nHi there<|eot_id|>",
+    "mistral": "<s>[INST] Be brief.\n\nHi there[/INST]",
+}
+OPENED = {
+    "plain": "<turn_start>assistant\n",
+    "chatml": "<|im_start|>assistant\n",
+    "llama3": "<|start_header_id|>assistant<|end_header_id|>\n\n",
+    "mistral": "",
+    "gemma": "<start_of_turn>model\n",
+}
+ANSWERS = {
+    "plain": "Hello!<turn_end>",
+    "chatml": "Hello!<|im_end|>",
+    "llama3": "Hello!<|eot_id|>",
+    "mistral": " Hello!<eos>",
+    "gemma": "Hello!<end_of_turn>",
+}
+
+
+def speaking(name: str, tokenizer: Tokenizer = tiny.BYTES) -> Tokenizer:
+    return build(default(f"template/{name}"), tokenizer)
+
+
+def as_dicts(messages: tuple[Message, ...]) -> list[dict[str, str]]:
+    return [vars(message) for message in messages]
+
+
+def text_of(name: str, messages: tuple[Message, ...], **given: Any) -> str:
+    template = speaking(name).template
+    assert template is not None
+    return render(template, as_dicts(messages), NAMED, **given)
+
+
+def test_every_template_is_written_out_here() -> None:
+    assert {*options("template")} == WRITTEN.keys() == OPENED.keys() == ANSWERS.keys()
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_a_conversation_is_written_as_its_model_reads_it(name: str) -> None:
+    assert text_of(name, TWO_TURNS) == WRITTEN[name]
+    first = text_of(name, TWO_TURNS[:2])
+    assert WRITTEN[name].startswith(first)
+    asked = text_of(name, TWO_TURNS[:1], before_answer=True)
+    assert first.startswith(asked)
+    assert asked.endswith(OPENED[name])
+
+
+@pytest.mark.parametrize("name", WITH_SYSTEM)
+def test_the_system_speaks_first(name: str) -> None:
+    assert text_of(name, SYSTEM[:2]) == WITH_SYSTEM[name]
+
+
+def test_gemma_takes_no_system_message() -> None:
+    with pytest.raises(chat.TemplateError, match="System role not supported"):
+        text_of("gemma", SYSTEM)
+
+
+@pytest.mark.parametrize("name", ["mistral", "gemma"])
+def test_roles_must_take_turns(name: str) -> None:
+    with pytest.raises(chat.TemplateError, match="must alternate"):
+        text_of(name, (TWO_TURNS[0], TWO_TURNS[2]))
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_an_answer_is_what_follows_the_header_and_its_end(name: str) -> None:
+    tokenizer = speaking(name)
+    found = conversation(tokenizer, TWO_TURNS)
+    answers = [
+        tokenizer.decode(found.ids[found.turns == turn], skip_special=False) for turn in (1, 2)
+    ]
+    assert answers == [ANSWERS[name], ANSWERS[name].replace("Hello!", "Because.")]
+    for turn in (1, 2):
+        assert found.ids[found.turns == turn][-1] in tokenizer.vocab.stops
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_a_prompt_alone_is_the_start_of_the_conversation(name: str) -> None:
+    tokenizer = speaking(name)
+    found = conversation(tokenizer, TWO_TURNS)
+    for n, turn in ((1, 1), (3, 2)):
+        before = found.ids[: int((found.turns == turn).argmax())].tolist()
+        assert prompt(tokenizer, TWO_TURNS[:n]) == before
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_the_literals_of_a_template_are_single_tokens(name: str) -> None:
+    """Also of a tokenizer that had no such token, whose ids all keep their place."""
+    tokenizer = speaking(name)
+    assert tokenizer.vocab == tiny.BYTES.vocab
+    special = set(conversation(tokenizer, TWO_TURNS).ids.tolist()) & tokenizer.vocab.special
+    assert (
+        special
+        == {
+            "plain": {tokenizer.vocab.bos, tokenizer.vocab.turn_start, tokenizer.vocab.turn_end},
+            "chatml": {tokenizer.vocab.turn_start, tokenizer.vocab.turn_end},
+            "llama3": {
+                getattr(tokenizer.vocab, role) for role in ("bos", "turn_start", "turn_end", "sep")
+            },
+            "mistral": {
+                getattr(tokenizer.vocab, role) for role in ("bos", "turn_start", "sep", "eos")
+            },
+            "gemma": {tokenizer.vocab.bos, tokenizer.vocab.turn_start, tokenizer.vocab.turn_end},
+        }[name]
+    )
+
+
+@pytest.mark.parametrize("kind", ["byte", "bpe", "wordpiece", "unigram"])
+@pytest.mark.parametrize("name", WRITTEN)
+def test_transformers_renders_and_encodes_alike(name: str, kind: str, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    corpus = ["Hi there Hello! Why? Because. user assistant model Be brief."] * 4
+    source = build(default(f"tokenizer/{kind}", **({} if kind == "byte" else {"vocab_size": 500})))
+    tokenizer = speaking(name, source.build(lambda: iter(corpus)))
+    tokenizer.save(tmp_path)
+    theirs = AutoTokenizer.from_pretrained(tmp_path)
+    assert Tokenizer.load(tmp_path).template == tokenizer.template
+    for messages in (TWO_TURNS, SYSTEM) if name in ROLES else (TWO_TURNS,):
+        found = theirs.apply_chat_template(as_dicts(messages), tokenize=False)
+        assert found == render(tokenizer.template or "", as_dicts(messages), tokenizer.literals)
+        ids = theirs.apply_chat_template(as_dicts(messages), return_dict=False)
+        assert ids == conversation(tokenizer, messages).ids.tolist()
+        asked = theirs.apply_chat_template(
+            as_dicts(messages[:-1]), add_generation_prompt=True, return_dict=False
+        )
+        assert asked == prompt(tokenizer, messages[:-1])
