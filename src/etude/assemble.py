@@ -90,7 +90,8 @@ def assemble(config: ExperimentConfig, corpus: Corpus, ranks: Ranks) -> Assemble
     plan = plan_of(config, corpus, source, ranks)
     if config.trainer.compile:
         network.compile()
-    loader = WindowLoader(source, objective.collate, objective.count, plan.micro_batch)
+    count, collate, whole = objective.count, objective.collate, objective.surveys
+    loader = WindowLoader(source, collate, count, plan.micro_batch, whole)
     validation = Validation(corpus.val, plan.n_val, plan.micro_batch, config.seed, ranks)
     return Assembled(objective, loader, plan, validation)
 

@@ -8,7 +8,7 @@ changes the gradient.
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -84,6 +84,9 @@ class Tally:
 class Objective(pl.LightningModule, ABC, Generic[C, B]):
     """Base of the group `objective`: `example`, `collate`, `count` and `loss` are the contract."""
 
+    surveys: bool = False
+    """Whether `loss` must know `window_mean`, what `survey` says of the whole window."""
+
     keeps: Collection[str] = ()
     """Modules of its own that whoever uses the trained network needs: `model/` holds them, too."""
 
@@ -95,6 +98,7 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
         self.tally = Tally()
         self.grad_norm = self.lr = float("nan")
         self.skipped = 0
+        self.window_mean = 0.0
         self.notes: list[str] = []
         """What the user should know of the samples: shown before training, kept in summary.json."""
 
@@ -113,6 +117,10 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
     @abstractmethod
     def loss(self, batch: B) -> Loss:
         """Returns sums over the batch: the loss with its gradient, and metrics without."""
+
+    def survey(self, batch: B) -> Tensor:
+        """A sum over a batch, whose mean over the whole window and all ranks `loss` must know."""
+        raise NotImplementedError
 
     def recut(self, samples: Samples) -> Samples:
         """The samples as this objective wants them cut: as they are, unless it says otherwise."""
@@ -166,12 +174,27 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
         if micro.index == 0:
             count = float(self.over_ranks(torch.tensor(micro.window_count, dtype=torch.float64)))
             self.tally = Tally(count, digest=micro.digest)
+            if micro.window:
+                self.look_over((batch, True) for batch in micro.window)
         loss = self.loss(micro.batch)
         self.tally.add(loss, n_tokens(micro.batch))
         total = loss.total
         for _, side in self._sides():
             total = total if (said := side.take()) is None else total + said
         return total * (self.trainer.world_size * micro.of / max(self.tally.count, 1.0))
+
+    def look_over(self, batches: Iterable[tuple[B, bool]]) -> None:
+        """Sets `window_mean`, without gradients or dropout; a batch that is not true is only run."""
+        was_training = self.network.training
+        self.network.eval()
+        sums = torch.zeros(2, dtype=torch.float64)
+        with torch.no_grad():
+            for batch, counts in batches:
+                said = float(self.survey(batch)), self.count(batch)
+                sums += counts * torch.tensor(said, dtype=torch.float64)
+        self.network.train(was_training)
+        total, count = self.over_ranks(sums).tolist()
+        self.window_mean = total / max(count, 1.0)
 
     def source(self, samples: Samples, window: int, seed: int, ranks: Ranks) -> WindowSource:
         """Where training windows come from: the samples, in shuffled order, epoch after epoch.

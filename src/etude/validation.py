@@ -31,13 +31,9 @@ class Validation:
         objective.eval()
         context = objective.trainer.precision_plugin.forward_context()
         with torch.no_grad(), context:
-            for part, counts in self._parts():
-                batch = objective.held_out_batch(
-                    [self.samples[i] for i in part],
-                    [rng(self.seed, VALIDATION, i) for i in part],
-                )
-                batch = objective.trainer.precision_plugin.convert_input(batch)
-                batch = objective.transfer_batch_to_device(batch, objective.device, 0)
+            if objective.surveys:
+                objective.look_over(self._batches(objective))
+            for batch, counts in self._batches(objective):
                 loss, count = objective.evaluate(batch)
                 tally.add(loss if counts else nothing(loss), 0)
                 tally.count += count if counts else 0
@@ -45,6 +41,15 @@ class Validation:
         tally.count = float(objective.over_ranks(torch.tensor(tally.count, dtype=torch.float64)))
         means = objective.report(tally.means(objective.over_ranks))
         return {f"val/{name}": value for name, value in means.items()}
+
+    def _batches(self, objective: Objective[Any, Any]) -> Iterator[tuple[Any, bool]]:
+        for part, counts in self._parts():
+            batch = objective.held_out_batch(
+                [self.samples[i] for i in part],
+                [rng(self.seed, VALIDATION, i) for i in part],
+            )
+            batch = objective.trainer.precision_plugin.convert_input(batch)
+            yield objective.transfer_batch_to_device(batch, objective.device, 0), counts
 
     def _parts(self) -> Iterator[tuple[Sequence[int], bool]]:
         """The portions of this rank, and whether they count: all ranks take equally many.

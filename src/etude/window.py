@@ -121,6 +121,8 @@ class MicroBatch(Generic[BatchT]):
     window_count: float
     """The objective's count over this rank's whole window."""
     digest: str
+    window: Sequence[BatchT] = ()
+    """With the first part, where the objective surveys: all of them."""
 
     @property
     def is_last(self) -> bool:
@@ -137,11 +139,13 @@ class WindowLoader(Generic[BatchT]):
         collate: Callable[[Sequence[Any]], BatchT],
         count: Callable[[BatchT], float],
         micro_batch: int,
+        whole: bool = False,
     ) -> None:
         self.source = source
         self.collate = collate
         self.count = count
         self.micro_batch = micro_batch
+        self.whole = whole
 
     def __len__(self) -> int:
         return 2**40
@@ -152,7 +156,8 @@ class WindowLoader(Generic[BatchT]):
             batches = [self.collate(part) for part in cut(window.examples, self.micro_batch)]
             total = sum(map(self.count, batches))
             for index, batch in enumerate(batches):
-                yield MicroBatch(batch, index, len(batches), total, window.digest)
+                window_seen = batches if self.whole and index == 0 else ()
+                yield MicroBatch(batch, index, len(batches), total, window.digest, window_seen)
 
     def state_dict(self) -> dict[str, Any]:
         """Where the source of every rank stands; a window begun counts as read."""
