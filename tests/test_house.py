@@ -325,6 +325,7 @@ def config_classes() -> list[tuple[Path, ast.ClassDef]]:
         CORE / "schema.py",
         CORE / "experiment.py",
         CORE / "on_policy.py",
+        CORE / "preferences.py",
         CORE / "readers.py",
         CORE / "damage.py",
     ]

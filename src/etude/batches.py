@@ -33,6 +33,8 @@ class PreferenceBatch:
 
     chosen: Targets
     rejected: Targets
+    told: Float[Tensor, "side pair"] | None = None
+    """What the reference says of both sides, where that was worked out before."""
 
 
 @dataclass(frozen=True)

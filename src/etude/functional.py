@@ -47,6 +47,13 @@ def row_means(
     return sum_rows(values, where) / where.sum(dim=1).clamp(min=1)
 
 
+def preference_loss(
+    margin: Float[Tensor, " pair"], flipped: float | Float[Tensor, " pair"] = 0.0
+) -> Float[Tensor, " pair"]:
+    """Cross-entropy, in nats, of labels under log-odds `margin`; a share of them is `flipped`."""
+    return -(1 - flipped) * F.logsigmoid(margin) - flipped * F.logsigmoid(-margin)
+
+
 class BinaryHead(nn.Module):
     """out(activation(dense(states))): one logit a state, which is 0 before anything is learned."""
 

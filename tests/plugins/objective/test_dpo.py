@@ -2,22 +2,18 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import pairs
 import pytest
 import tiny
 import torch
+from pairs import PAIRS
 from torch import Tensor
 
-from etude.batches import PreferenceExample
-from etude.functional import reference_of, sequence_log_prob
+from etude.functional import preference_loss, reference_of, sequence_log_prob
 from etude.network import Network
-from etude.plugins.objective.dpo import dpo_loss
+from etude.preferences import OfTokens
 from etude.records import Preference
 from etude.window import TRAIN, rng
-
-PAIRS = [
-    PreferenceExample([2, 200, 201], [202, 203, 3], [204, 3]),
-    PreferenceExample([2, 200], [205, 3], [206, 207, 208, 3]),
-]
 
 
 def log_prob(network: Network, prompt: Sequence[int], completion: Sequence[int]) -> Tensor:
@@ -31,19 +27,25 @@ def log_prob(network: Network, prompt: Sequence[int], completion: Sequence[int])
 
 
 def test_golden_values() -> None:
-    shift = torch.tensor([2.0], dtype=torch.float64)  # (-10 + 11) - (-14 + 13)
-    assert float(dpo_loss(0.1 * shift, 0.0)) == pytest.approx(0.598139, abs=1e-6)
-    assert float(dpo_loss(0.1 * shift, 0.1)) == pytest.approx(0.618139, abs=1e-6)
+    assert pairs.golden("dpo") == pytest.approx(0.598139, abs=1e-6)
+    assert pairs.golden("dpo", label_smoothing=0.1) == pytest.approx(0.618139, abs=1e-6)
 
 
 def test_a_thousand_random_cases_agree_with_the_formula() -> None:
-    torch.manual_seed(0)
-    logit = 20 * torch.randn(1000, dtype=torch.float64)
-    for smoothing in (0.0, 0.1, 0.49):
-        positive = (1 + (-logit).exp()).log()
-        negative = (1 + logit.exp()).log()
-        wanted = (1 - smoothing) * positive + smoothing * negative
-        torch.testing.assert_close(dpo_loss(logit, smoothing), wanted, rtol=1e-10, atol=1e-12)
+    policy, reference, lengths = pairs.cases(torch.float64)
+    for smoothing, nll in ((0.0, 0.0), (0.1, 0.5), (0.49, 0.0)):
+        ratio = (policy - reference).sum(-1)
+        margin = 0.1 * (ratio[0] - ratio[1])
+        wanted = (1 - smoothing) * (1 + (-margin).exp()).log()
+        wanted += smoothing * (1 + margin.exp()).log() - nll * policy[0].sum(-1) / lengths[0]
+        losses, _ = pairs.judged("dpo", torch.float64, label_smoothing=smoothing, nll=nll)
+        torch.testing.assert_close(losses, wanted, **pairs.tolerance(torch.float64))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_thousand_random_cases_agree_with_trl(dtype: torch.dtype) -> None:
+    pairs.assert_as_trl("dpo", "sigmoid", dtype, beta=0.1)
+    pairs.assert_as_trl("dpo", "sigmoid_norm", dtype, beta=5.0, log_prob=OfTokens.mean)
 
 
 def test_an_untrained_policy_pays_log_2_a_pair() -> None:
@@ -51,7 +53,7 @@ def test_an_untrained_policy_pays_log_2_a_pair() -> None:
     batch = made.collate(PAIRS)
     loss = made.loss(batch)
     assert float(loss.total.detach()) == pytest.approx(2 * math.log(2), abs=1e-12)
-    assert loss.metrics["margin"] == 0
+    assert loss.metrics["margin"] == loss.metrics["accuracy"] == 0
     assert made.count(batch) == 2
 
 
@@ -68,7 +70,7 @@ def test_the_margin_is_beta_times_the_change_of_log_odds_since_the_start() -> No
         policy, reference = map(torch.stack, odds)
         margin = 0.3 * (policy - reference)
         loss = made.loss(made.collate(PAIRS))
-    torch.testing.assert_close(loss.total, dpo_loss(margin, 0.1).sum())
+    torch.testing.assert_close(loss.total, preference_loss(margin, 0.1).sum())
     torch.testing.assert_close(loss.metrics["margin"], margin.sum())
     assert loss.metrics["accuracy"] == (margin > 0).sum()
     assert loss.metrics["policy_accuracy"] == (policy > 0).sum()
@@ -76,7 +78,7 @@ def test_the_margin_is_beta_times_the_change_of_log_odds_since_the_start() -> No
 
 def test_the_reference_neither_learns_nor_is_saved_and_follows_every_cast() -> None:
     made = tiny.objective("dpo")
-    held = made.reference._held[0]
+    held = made.reference.network._held[0]
     own = {id(p) for p in made.network.parameters()}
     assert {id(p) for p in made.parameters()} == own
     assert all(name.startswith("network.") for name in made.state_dict())
