@@ -41,6 +41,8 @@ PARTS = {
     "position": "learned",
     "head": "linear",
 }
+PREFERENCES = ("dpo", "rdpo", "ipo", "hinge", "kto", "orpo", "simpo", "cpo")
+"""Objectives that are tried on preferences."""
 REWARD = '''"""Scores a completion by its characters, so that few are alike."""
 
 from dataclasses import dataclass
@@ -202,6 +204,25 @@ def write_preferences(folder: Path, n: int = 40) -> Path:
     return file
 
 
+def write_chats(folder: Path, n: int = 40) -> Path:
+    """A file of conversations of one or two turns, of different lengths."""
+    draw = np.random.default_rng(9)
+
+    def said(role: str) -> dict[str, str]:
+        return {
+            "role": role,
+            "content": "".join(map(chr, draw.integers(97, 123, draw.integers(1, 6)))),
+        }
+
+    file = folder / "chats.jsonl"
+    rows = [
+        {"messages": [said(role) for _ in range(1 + i % 2) for role in ("user", "assistant")]}
+        for i in range(n)
+    ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return file
+
+
 def experiment(name: str, folder: Path, **given: Any) -> ExperimentConfig:
     """A run of a few seconds at most of any shipped objective, with dropout 0 and fp64.
 
@@ -219,8 +240,10 @@ def experiment(name: str, folder: Path, **given: Any) -> ExperimentConfig:
         given["run"] = str(taught(folder))
     seq_len = 16
     reward: dict[str, Any] = {}
-    if name == "dpo":
+    if name in ("reward", *PREFERENCES):
         data = part("data", "jsonl_preferences", path=str(write_preferences(folder)))
+    elif name == "sft":
+        data, seq_len = part("data", "jsonl_chats", path=str(write_chats(folder))), 64
     elif name == "grpo":
         data = part("data", "arithmetic", n_problems=40, digits=1)
         given = {"group_size": 4, "max_new_tokens": 4, "generation_batch": 8} | given

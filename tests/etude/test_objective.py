@@ -18,7 +18,7 @@ from etude.loss import Loss
 from etude.tree import read_tree
 
 OBJECTIVES = ["clm", "mlm", "seq2seq", "fim", "prefix_lm", "electra", "sop", "distill"]
-OBJECTIVES += ["dpo", "grpo"]
+OBJECTIVES += ["sft", *tiny.PREFERENCES, "reward", "grpo"]
 CUTS = [8, 4, 2, 1]
 SGD = {"lr": 0.1, "momentum": 0.0}
 

@@ -23,7 +23,8 @@ from etude.experiment import ExperimentConfig
 from etude.run_writer import STEPS, RunWriter
 from etude.worker import SUMMARY, start
 
-OBJECTIVES = ["clm", "mlm", "seq2seq", "prefix_lm", "electra", "sop", "distill", "dpo", "grpo"]
+OBJECTIVES = ["clm", "mlm", "seq2seq", "prefix_lm", "electra", "sop", "distill", "sft", "grpo"]
+OBJECTIVES += [*tiny.PREFERENCES, "reward"]
 STEPS_IN_ALL = 7
 
 

@@ -1,0 +1,44 @@
+"""Identity preference optimisation: draw the preference margin to a target, not to infinity.
+
+Azar et al. 2023, https://arxiv.org/abs/2310.12036, equation 17, whose tau is beta here, as it is in
+DPO. `log_prob=sum` is the paper's and what the authors of DPO compute; TRL and others compute
+`log_prob=mean`, which IPO's authors say their results stand on. The margin's target is 1 / (2 beta)
+in nats either way, so the two need different betas.
+"""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from etude import plugin
+from etude.capability import Capability
+from etude.preferences import PreferenceObjective, ReferredConfig
+from etude.records import Preference
+
+
+@dataclass
+class IpoConfig(ReferredConfig):
+    pass
+
+
+def ipo_loss(log_odds: Float[Tensor, " pair"], beta: float) -> Float[Tensor, " pair"]:
+    """Squared distance, in nats, of each change of log-odds from its target."""
+    return (log_odds - 1 / (2 * beta)) ** 2
+
+
+@plugin(
+    IpoConfig,
+    reads={Preference},
+    needs={Capability.GENERATE},
+    lr=5e-7,
+    data="docs_preferences",
+)
+class Ipo(PreferenceObjective[IpoConfig]):
+    """Regresses log-odds of chosen over rejected, relative to a frozen copy of the start."""
+
+    def reward(self, log_ratio: Float[Tensor, " pair"]) -> Float[Tensor, " pair"]:
+        return self.config.beta * log_ratio
+
+    def losses(self, margin: Float[Tensor, " pair"]) -> Float[Tensor, " pair"]:
+        return ipo_loss(margin / self.config.beta, self.config.beta)

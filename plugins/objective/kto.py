@@ -1,0 +1,200 @@
+"""Kahneman-Tversky optimisation: learn from single completions, each desirable or not.
+
+Ethayarajh et al. 2024, https://arxiv.org/abs/2402.01306, equations 7 and 8. The point of reference
+z is one number a window, over all micro-batches and devices, so how it is cut changes nothing; the
+paper has one a micro-batch. As in TRL it is measured on each prompt with a completion of the record
+behind it, here the next with another prompt. Of a preference, one completion is desirable.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from etude import plugin
+from etude.batches import completion_ids
+from etude.capability import Capability
+from etude.contracts import Samples
+from etude.functional import sequence_log_prob
+from etude.inputs import Targets
+from etude.loss import Loss
+from etude.network import Network
+from etude.objective import Objective, Tools
+from etude.preferences import continued, refuse_empty
+from etude.records import Feedback, Preference
+from etude.reference import Reference, Row
+from etude.schema import ObjectiveConfig, require
+
+
+@dataclass
+class KtoConfig(ObjectiveConfig):
+    beta: float = 0.1
+    """Pull towards the reference policy; larger stays closer. Usual range 0.01 to 0.5."""
+    desirable_weight: float = 1.0
+    """Weight of desirable completions: times their number, 1 to 1.5 times the undesirable ones'."""
+    undesirable_weight: float = 1.0
+    """Weight of undesirable completions."""
+    threshold: float = 0.5
+    """Completions are desirable whose score is above this; true is 1 and false is 0."""
+    precompute: bool = False
+    """Whether the reference answers once, before the first step, and then takes no memory; what it
+    said is kept in the cache, by its weights and the ids."""
+
+    def __post_init__(self) -> None:
+        require(self.beta > 0, f"beta must be positive, got {self.beta}")
+        for name in ("desirable_weight", "undesirable_weight"):
+            require(getattr(self, name) >= 0, f"{name} must be at least 0")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A completion, and one of another prompt."""
+
+    prompt: str
+    completion: str
+    desirable: bool
+    other: str
+
+
+@dataclass(frozen=True)
+class KtoExample:
+    """The same as ids; each completion leaves its own room for the prompt."""
+
+    own: Row
+    other: Row
+    desirable: bool
+
+
+@dataclass
+class KtoBatch:
+    """Completions, and others in their place, row by row."""
+
+    own: Targets
+    other: Targets
+    desirable: Bool[Tensor, " batch"]
+    told: Float[Tensor, "side batch"] | None = None
+
+
+def kto_loss(
+    log_ratio: Float[Tensor, " batch"], desirable: Bool[Tensor, " batch"], z: float, beta: float
+) -> Float[Tensor, " batch"]:
+    """1 - value of each completion: sigmoid(beta (log_ratio - z)), or of the opposite."""
+    gain = beta * (log_ratio - z)
+    return torch.sigmoid(torch.where(desirable, -gain, gain))  # 1 - sigmoid(x) = sigmoid(-x)
+
+
+@plugin(
+    KtoConfig,
+    reads={Feedback, Preference},
+    needs={Capability.GENERATE},
+    lr=5e-7,
+    data="docs_preferences",
+)
+class Kto(Objective[KtoConfig, KtoBatch]):
+    """Moves each completion away from z, the mean change of completions that do not belong."""
+
+    surveys = True
+
+    def __init__(self, config: KtoConfig, network: Network, tools: Tools) -> None:
+        super().__init__(config, network, tools)
+        self.reference = Reference(network, tools, precompute=config.precompute)
+        self._seen: list[Judgements] = []
+
+    def recut(self, samples: Samples) -> Samples:
+        judged = Judgements(self.without(samples, self._reason), self.config.threshold)
+        self._seen.append(judged)
+        return judged
+
+    def _reason(self, record: Feedback | Preference) -> str | None:
+        ids = [self._ids(f.prompt, f.completion)[1] for f in split(record)]
+        same = len(ids) > 1 and list(ids[0]) == list(ids[1])
+        return "both completions are the same, as ids" if same else None
+
+    def _ids(self, prompt: str, completion: str) -> Row:
+        row = completion_ids(self.tools.tokenizer, prompt, completion, self.tools.seq_len)
+        refuse_empty(prompt, row[1])
+        return row
+
+    def example(self, record: Judged, rng: np.random.Generator) -> KtoExample:
+        own = self._ids(record.prompt, record.completion)
+        return KtoExample(own, self._ids(record.prompt, record.other), record.desirable)
+
+    def collate(self, examples: Sequence[KtoExample]) -> KtoBatch:
+        rows = [e.own for e in examples], [e.other for e in examples]
+        own, other = map(self.network.answer, rows)
+        desirable = torch.tensor([e.desirable for e in examples])
+        return KtoBatch(own, other, desirable, self.reference.recall([*rows[0], *rows[1]]))
+
+    def count(self, batch: KtoBatch) -> float:
+        return float(len(batch.desirable))
+
+    def survey(self, batch: KtoBatch) -> Float[Tensor, ""]:
+        return self._log_ratio(batch, 1).sum()
+
+    def _log_ratio(self, batch: KtoBatch, side: int) -> Float[Tensor, " batch"]:
+        targets = (batch.own, batch.other)[side]
+        policy = sequence_log_prob(self.network, targets)
+        told = self.reference(targets) if batch.told is None else batch.told[side]
+        return policy - told.to(policy)
+
+    def loss(self, batch: KtoBatch) -> Loss:
+        config, desirable, z = self.config, batch.desirable, max(0.0, self.window_mean)
+        log_ratio = self._log_ratio(batch, 0)
+        losses = kto_loss(log_ratio, desirable, z, config.beta)
+        good, bad = config.desirable_weight * losses, config.undesirable_weight * losses
+        reward = config.beta * log_ratio.detach()
+        metrics = {
+            "accuracy": torch.where(desirable, log_ratio > z, log_ratio < z).sum(),
+            "kl": torch.full_like(reward, z).sum(),
+            "desirable": desirable.sum(),
+            "desirable_reward": (reward * desirable).sum(),
+            "undesirable_reward": (reward * ~desirable).sum(),
+        }
+        return Loss(torch.where(desirable, good, bad).sum(), metrics)
+
+    def report(self, means: Mapping[str, float]) -> dict[str, float]:
+        share, tiny = means["desirable"], 1e-12
+        good = means["desirable_reward"] / max(share, tiny)
+        bad = means["undesirable_reward"] / max(1 - share, tiny)
+        return {**means, "desirable_reward": good, "undesirable_reward": bad, "margin": good - bad}
+
+    def on_fit_start(self) -> None:
+        """Lets the reference say all that it will be asked, if it is to."""
+        if self.config.precompute:
+            unused = np.random.default_rng(0)
+            examples = [self.example(s[i], unused) for s in self._seen for i in range(len(s))]
+            self.reference.work_out(self, [row for e in examples for row in (e.own, e.other)])
+
+    def show(self, records: Sequence[Any]) -> list[str]:
+        return continued(self, records)
+
+
+@dataclass(frozen=True)
+class Judgements:
+    """Samples: every completion of records, each with one of the next record's, round about."""
+
+    records: Samples
+    threshold: float
+
+    def __len__(self) -> int:
+        return len(self.records) * len(split(self.records[0]))
+
+    def __getitem__(self, index: int) -> Judged:
+        n = len(self.records)
+        place, side = divmod(index, len(split(self.records[0])))
+        own = split(self.records[place])[side]
+        behind = (split(self.records[(place + i) % n])[side] for i in range(1, n + 1))
+        other = next((f for f in behind if f.prompt != own.prompt), own)
+        return Judged(own.prompt, own.completion, own.score > self.threshold, other.completion)
+
+
+def split(record: Feedback | Preference) -> list[Feedback]:
+    """The completions of a record, each with a score."""
+    if isinstance(record, Feedback):
+        return [record]
+    pair = (record.chosen, 1.0), (record.rejected, 0.0)
+    return [Feedback(record.prompt, *judged) for judged in pair]

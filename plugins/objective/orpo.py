@@ -1,0 +1,63 @@
+"""ORPO: fine-tuning on the chosen completion, with a penalty on the odds of the rejected one.
+
+Hong et al. 2024, https://arxiv.org/abs/2403.07691, equations 5 to 7. Needs no reference and no
+fine-tuning before. A completion's probability is the geometric mean of its tokens'.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from etude import plugin
+from etude.capability import Capability
+from etude.functional import preference_loss
+from etude.preferences import OfTokens, PreferenceConfig, PreferenceObjective
+from etude.records import Preference
+from etude.schema import require
+
+
+@dataclass
+class OrpoConfig(PreferenceConfig):
+    nll: float = 1.0
+    """Weight of the chosen completion's own negative log-likelihood a token: what is fine-tuned."""
+    odds_weight: float = 0.1
+    """Weight of the penalty on the odds, lambda in the paper; 0.1 to 1."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.odds_weight > 0, f"odds_weight must be positive, got {self.odds_weight}")
+
+
+def log_odds(log_prob: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """log(p / (1 - p)) of log p, exact both near p = 0 and near p = 1.
+
+    Mächler 2012, https://cran.r-project.org/web/packages/Rmpfr/vignettes/log1mexp-note.pdf.
+    """
+    near_0 = log_prob.clamp(max=-math.log(2))  # each branch is kept from what it cannot do
+    near_1 = log_prob.clamp(min=-math.log(2), max=-torch.finfo(log_prob.dtype).tiny)
+    rest = torch.where(
+        log_prob < -math.log(2), torch.log1p(-near_0.exp()), (-torch.expm1(near_1)).log()
+    )
+    return log_prob - rest
+
+
+@plugin(
+    OrpoConfig,
+    reads={Preference},
+    needs={Capability.GENERATE},
+    lr=8e-6,
+    data="docs_preferences",
+)
+class Orpo(PreferenceObjective[OrpoConfig]):
+    """Raises the odds of chosen over rejected completions while it learns the chosen ones."""
+
+    of_tokens = OfTokens.mean
+
+    def reward(self, log_ratio: Float[Tensor, " pair"]) -> Float[Tensor, " pair"]:
+        return log_odds(log_ratio)
+
+    def losses(self, margin: Float[Tensor, " pair"]) -> Float[Tensor, " pair"]:
+        return self.config.odds_weight * preference_loss(margin)

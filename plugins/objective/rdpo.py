@@ -1,0 +1,51 @@
+"""Robust DPO: the loss that is right on average although some labels are flipped.
+
+Chowdhury et al. 2024, https://arxiv.org/abs/2403.00409, equation 11. Unlike the label smoothing of
+objective=dpo it has no minimum: where a pair is clear it pays to be surer still, and the loss falls
+below 0.
+"""
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from etude import plugin
+from etude.capability import Capability
+from etude.preferences import PreferenceObjective, ReferredConfig
+from etude.records import Preference
+from etude.schema import require
+
+
+@dataclass
+class RdpoConfig(ReferredConfig):
+    flip_rate: float = 0.1
+    """Share of the labels that are flipped, in [0, 0.5); 0 is DPO."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(0 <= self.flip_rate < 0.5, f"flip_rate must be in [0, 0.5), got {self.flip_rate}")
+
+
+def rdpo_loss(margin: Float[Tensor, " pair"], flip_rate: float) -> Float[Tensor, " pair"]:
+    """What is expected, over flips that a label has seen, to be DPO's loss of the true label."""
+    right, flipped = -F.logsigmoid(margin), -F.logsigmoid(-margin)
+    return ((1 - flip_rate) * right - flip_rate * flipped) / (1 - 2 * flip_rate)
+
+
+@plugin(
+    RdpoConfig,
+    reads={Preference},
+    needs={Capability.GENERATE},
+    lr=5e-7,
+    data="docs_preferences",
+)
+class Rdpo(PreferenceObjective[RdpoConfig]):
+    """DPO, with the flips taken out of its loss."""
+
+    def reward(self, log_ratio: Float[Tensor, " pair"]) -> Float[Tensor, " pair"]:
+        return self.config.beta * log_ratio
+
+    def losses(self, margin: Float[Tensor, " pair"]) -> Float[Tensor, " pair"]:
+        return rdpo_loss(margin, self.config.flip_rate)

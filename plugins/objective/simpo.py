@@ -1,0 +1,48 @@
+"""SimPO: the likelier a completion is, a token, the better; no reference is needed.
+
+Meng et al. 2024, https://arxiv.org/abs/2405.14734, equation 6.
+"""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from etude import plugin
+from etude.capability import Capability
+from etude.functional import preference_loss
+from etude.preferences import OfTokens, PreferenceConfig, PreferenceObjective
+from etude.records import Preference
+from etude.schema import require
+
+
+@dataclass
+class SimpoConfig(PreferenceConfig):
+    beta: float = 2.0
+    """Scales the log-probabilities, which are means over tokens: 2 to 10."""
+    gamma: float = 1.0
+    """By how much chosen rewards are to exceed rejected ones: 0.3 to 1.6 times beta."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.beta > 0, f"beta must be positive, got {self.beta}")
+        require(self.gamma >= 0, f"gamma must be at least 0, got {self.gamma}")
+
+
+@plugin(
+    SimpoConfig,
+    reads={Preference},
+    needs={Capability.GENERATE},
+    lr=5e-7,
+    data="docs_preferences",
+)
+class Simpo(PreferenceObjective[SimpoConfig]):
+    """Rewards the mean log-probability of a completion's tokens, beyond a margin."""
+
+    of_tokens = OfTokens.mean
+
+    def reward(self, log_ratio: Float[Tensor, " pair"]) -> Float[Tensor, " pair"]:
+        return self.config.beta * log_ratio
+
+    def losses(self, margin: Float[Tensor, " pair"]) -> Float[Tensor, " pair"]:
+        return preference_loss(margin - self.config.gamma)
