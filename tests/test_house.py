@@ -31,7 +31,8 @@ FLOORS: dict[int, str] = {
     "hydra_source parameter_group plugins refusal registry schema",
     2: "adapter answers batches cache card chat checkpoint context contracts conversations "
     "corpus damage functional generation hardware inputs layout loss masking network "
-    "objective on_policy peft_format preferences ranks readers record_file reference run_reader scoring stack token_rows "
+    "objective on_policy peft_format preferences ranks readers record_file reference run_reader "
+    "scoring stack token_rows "
     "tokenizer tokenizer_files trackers tree validation window",
     3: "assemble best_model fit launch progress resume run_writer worker",
     4: "__main__ cli pages.batch pages.catalogue pages.plugin verbs.data verbs.generate "
@@ -87,7 +88,7 @@ TESTED_BY: dict[str, str] = {
 }
 TESTED_IN = {name: place for place, names in TESTED_BY.items() for name in names.split()}
 """Modules that are tested through what they are for, each with the file that does."""
-ORDINARY = {"none", "samples", "single", "text"}
+ORDINARY = {"model", "none", "reward", "samples", "single", "text"}
 """Names of plugins that are also words of the core's own: fields, keys and formats."""
 
 

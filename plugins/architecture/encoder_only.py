@@ -67,7 +67,7 @@ class EncoderOnly(StackNetwork):
         """
         rows = [([*prompt, self.vocab.eos], completion) for prompt, completion in pairs]
         inputs = pad_right([[*before, *after] for before, after in rows], self.vocab.pad)
-        if self.stack.segments is not None:
+        if self.stack.segments is not None and self.stack.segments.num_embeddings > 1:
             kinds = [[0] * len(before) + [1] * len(after) for before, after in rows]
             inputs.segments = pad_right(kinds, 0).tokens
         where = torch.zeros_like(inputs.tokens, dtype=torch.bool)

@@ -56,7 +56,8 @@ class Assembled:
 def assemble(config: ExperimentConfig, corpus: Corpus, ranks: Ranks) -> Assembled:
     """Builds network, objective and loader. Raises ConfigError for what cannot be built."""
     torch.manual_seed(config.seed)
-    network: Network = _built("architecture", config.architecture, corpus.tokenizer.vocab)
+    architecture = config.objective.trained(config.architecture)
+    network: Network = _built("architecture", architecture, corpus.tokenizer.vocab)
     exact = config.trainer.precision == "64"  # Lightning would convert after a checkpoint is read
     if exact:
         network.double()

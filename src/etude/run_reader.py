@@ -58,6 +58,12 @@ class Model:
         return {k.removeprefix(f"{name}."): v for k, v in kept.items() if k.startswith(f"{name}.")}
 
     @property
+    def facts(self) -> Mapping[str, Any]:
+        """What its model is sealed with: of a finished run, what it measured last; else nothing."""
+        seal = self.folder / MODEL / MANIFEST
+        return json.loads(seal.read_text(encoding="utf-8"))["facts"] if seal.exists() else {}
+
+    @property
     def whole_prompt(self) -> bool:
         """Whether it was trained to see prompts whole."""
         learned = self.objective and plugin_of(self.objective.task).declaration

@@ -1,0 +1,200 @@
+"""Reward models: a number that says how good a completion is, learned from what people prefer.
+
+Bradley-Terry: Stiennon et al. 2020, https://arxiv.org/abs/2009.01325, equation 1; all pairs of a
+ranking, averaged, are one element: Ouyang et al. 2022, https://arxiv.org/abs/2203.02155. Margin:
+Touvron et al. 2023, https://arxiv.org/abs/2307.09288, equation 2. Centering: Eisenstein et al.
+2023, https://arxiv.org/abs/2312.09244, as (r_better + r_worse)^2 of each pair. A probability below
+1 is a soft label: Lee et al. 2023, https://arxiv.org/abs/2309.00267. Ratings: squared error.
+Deviations: the map starts at 0, so that a pair costs ln 2; it has a bias, which ratings need.
+What is too long for data.seq_len is left out and counted, not cut (TRL).
+"""
+
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import combinations
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from etude import plugin
+from etude.batches import Ids, completion_ids
+from etude.capability import Capability
+from etude.contracts import Samples
+from etude.functional import preference_loss
+from etude.inputs import Inputs
+from etude.loss import Loss
+from etude.network import Network
+from etude.objective import Objective, Tools
+from etude.record_file import texts_of
+from etude.records import Feedback, Preference, Ranking
+from etude.schema import ArchitectureConfig, ObjectiveConfig, require
+from etude.scoring import HEAD, ScoreHead, measures, pair_sums, prompt_sums, rating_sums
+from etude.stack import StackNetwork
+from etude.tokenizer import Tokenizer
+
+Judged = Preference | Ranking | Feedback
+numbers = partial(torch.tensor, dtype=torch.float64)
+
+
+@dataclass
+class RewardModelConfig(ObjectiveConfig):
+    margin: float = 0.0
+    """By how much the better score must win, added to the margin of each preference; 0 to 1."""
+    eta: float = 0.0
+    """Weight of the squared sum of both scores, which keeps them around 0; 0.01 where wanted."""
+    dropout: float = 0.0
+    """The network's dropout while it learns this, whatever it was built with, in [0, 1)."""
+
+    def __post_init__(self) -> None:
+        require(self.margin >= 0, f"margin must be 0 or more, got {self.margin}")
+        require(self.eta >= 0, f"eta must be 0 or more, got {self.eta}")
+        require(0 <= self.dropout < 1, f"dropout must be in [0, 1), got {self.dropout}")
+
+    def trained(self, architecture: ArchitectureConfig) -> ArchitectureConfig:
+        return replace(architecture, dropout=self.dropout)
+
+
+@dataclass
+class RewardExample:
+    """A prompt and its completions, best first, each with eos; or one, with its rating."""
+
+    prompt: Ids
+    completions: Sequence[Ids]
+    margin: float = 0.0
+    probability: float = 1.0
+    rating: float | None = None
+
+
+@dataclass
+class Pairs:
+    """Rows of a batch that are compared; the weights of a prompt's pairs sum to 1."""
+
+    better: Int[Tensor, " pair"]
+    worse: Int[Tensor, " pair"]
+    weight: Float[Tensor, " pair"]
+    margin: Float[Tensor, " pair"]
+    probability: Float[Tensor, " pair"]
+
+
+@dataclass
+class RewardBatch:
+    """Completions, a row each: the state that is scored, the prompt, and what is known of it."""
+
+    inputs: Inputs
+    where: Bool[Tensor, "batch seq"]
+    prompt: Int[Tensor, " batch"]
+    length: Float[Tensor, " batch"]
+    pairs: Pairs | None
+    rating: Float[Tensor, " batch"] | None
+
+
+def pairs_of(examples: Sequence[RewardExample]) -> Pairs:
+    """All pairs of the completions of each prompt, which stand best first, row after row."""
+    found: list[tuple[int, int, float, float, float]] = []
+    end = 0
+    for e in examples:
+        places = range(end, end := end + len(e.completions))
+        share = 1 / math.comb(len(places), 2)
+        found += [(*pair, share, e.margin, e.probability) for pair in combinations(places, 2)]
+    better, worse, *known = zip(*found, strict=True)
+    return Pairs(torch.tensor(better), torch.tensor(worse), *map(numbers, known))
+
+
+def encoded(record: Judged, tokenizer: Tokenizer) -> RewardExample:
+    """The whole of a record as ids."""
+    prompt, *completions = texts_of(record)
+    sides = [completion_ids(tokenizer, prompt, text, sys.maxsize) for text in completions]
+    made = RewardExample(sides[0][0], [after for _, after in sides])
+    if isinstance(record, Feedback):
+        return replace(made, rating=record.score)
+    if isinstance(record, Preference):
+        return replace(made, margin=record.margin, probability=record.probability)
+    return made
+
+
+@plugin(
+    RewardModelConfig,
+    reads={Preference, Ranking, Feedback},
+    needs={Capability.HIDDEN},
+    lr=1e-4,
+    data="docs_preferences",
+)
+class RewardModel(Objective[RewardModelConfig, RewardBatch]):
+    """The score, a linear map of one state in fp32, rises with preference, or meets a rating."""
+
+    keeps = (HEAD,)
+
+    def __init__(self, config: RewardModelConfig, network: Network, tools: Tools) -> None:
+        super().__init__(config, network, tools)
+        self.head = ScoreHead(network.dim)
+        if isinstance(network, StackNetwork):  # what scores tokens is not asked
+            for parameter in network.head.parameters():
+                if parameter is not network.embedding.weight:
+                    parameter.requires_grad_(False)
+
+    def recut(self, samples: Samples) -> Samples:
+        return self.without(samples, self.fault)
+
+    def fault(self, record: Judged) -> str | None:
+        """Why a record is left out, if it is."""
+        made = encoded(record, self.tools.tokenizer)
+        if len({tuple(c) for c in made.completions}) < len(made.completions):
+            return "completions of equal tokens"
+        inputs, _ = self.network.read([(made.prompt, c) for c in made.completions])
+        sides = [inputs] if inputs.source is None else [inputs, inputs.source]
+        fits = max(side.tokens.shape[1] for side in sides) <= self.tools.seq_len
+        return None if fits else f"longer than data.seq_len={self.tools.seq_len}"
+
+    def example(self, record: Judged, rng: np.random.Generator) -> RewardExample:
+        return encoded(record, self.tools.tokenizer)
+
+    def collate(self, examples: Sequence[RewardExample]) -> RewardBatch:
+        rows = [(i, e, c) for i, e in enumerate(examples) for c in e.completions]
+        inputs, where = self.network.read([(e.prompt, c) for _, e, c in rows])
+        rated = [e.rating for e in examples if e.rating is not None]
+        prompt = torch.tensor([i for i, _, _ in rows])
+        length = numbers([len(c) for _, _, c in rows])
+        known = (None, numbers(rated)) if rated else (pairs_of(examples), None)
+        return RewardBatch(inputs, where, prompt, length, *known)
+
+    def count(self, batch: RewardBatch) -> float:
+        return float(batch.prompt[-1]) + 1.0
+
+    def scores(self, batch: RewardBatch) -> Float[Tensor, " batch"]:
+        """The score of each completion."""
+        return self.head(self.network.states(batch.inputs)[batch.where])
+
+    def loss(self, batch: RewardBatch) -> Loss:
+        return self.judged(self.scores(batch), batch)
+
+    def judged(self, scores: Float[Tensor, " batch"], batch: RewardBatch) -> Loss:
+        """What scores cost."""
+        metrics = prompt_sums(scores.detach(), batch.prompt)
+        if batch.pairs is None:
+            assert batch.rating is not None
+            metrics |= rating_sums(scores.detach(), batch.rating)
+            return Loss((scores - batch.rating).square().sum(), metrics)
+        pairs = batch.pairs
+        better, worse = scores[pairs.better], scores[pairs.worse]
+        logit = better - worse - pairs.margin - self.config.margin
+        losses = preference_loss(logit, 1 - pairs.probability)
+        losses = losses + self.config.eta * (better + worse) ** 2
+        longer = batch.length[pairs.better] - batch.length[pairs.worse]
+        metrics |= pair_sums((better - worse).detach(), longer, pairs.probability, pairs.weight)
+        return Loss((losses * pairs.weight).sum(), metrics)
+
+    def report(self, means: Mapping[str, float]) -> dict[str, float]:
+        return measures(means)
+
+    def show(self, records: Sequence[Judged]) -> list[str]:
+        batch = self.collate([encoded(record, self.tools.tokenizer) for record in records])
+        scores = iter(self.scores(self.transfer_batch_to_device(batch, self.device, 0)).tolist())
+        return [
+            "\n".join([prompt, *(f"  [{next(scores):+.3f}] {text}" for text in completions)])
+            for prompt, *completions in map(texts_of, records)
+        ]
