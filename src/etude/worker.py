@@ -129,6 +129,7 @@ def corpus_of(config: ExperimentConfig) -> Corpus:
 def _parents(config: ExperimentConfig) -> dict[str, Model]:
     """The runs that this one stands on, by the keys that name them."""
     named = {"init_from": config.init_from, "objective.run": config.objective.teacher}
+    named |= {f"reward.{name}.run": reward.teacher for name, reward in config.reward.items()}
     return {key: read_model(run) for key, run in named.items() if run is not None}
 
 

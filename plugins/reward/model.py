@@ -1,0 +1,49 @@
+"""The score of a trained reward model: a finished run of objective=reward.
+
+Normalised as in Ziegler et al. 2019, https://arxiv.org/abs/1909.08593, section 2.1, to mean 0 and
+standard deviation 1; deviation: on the held-out completions of the reward model's own data, not on
+samples of the policy. It runs on the CPU.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from omegaconf import MISSING
+
+from etude import plugin
+from etude.schema import RewardConfig, require
+from etude.scoring import read_reward
+
+
+@dataclass
+class ModelRewardConfig(RewardConfig):
+    run: str = MISSING
+    """The folder of the run that learned the scores."""
+    normalise: bool = True
+    """Whether the mean held-out score becomes 0, and their standard deviation 1."""
+    batch: int = 16
+    """Completions scored at once."""
+
+    def __post_init__(self) -> None:
+        require(self.batch >= 1, f"batch must be at least 1, got {self.batch}")
+
+    @property
+    def teacher(self) -> str:
+        return self.run
+
+
+@plugin(ModelRewardConfig)
+class ModelReward:
+    """(score - mean) / std; references are not looked at."""
+
+    def __init__(self, config: ModelRewardConfig) -> None:
+        self.config = config
+        self.scorer = read_reward(config.run)
+
+    def __call__(
+        self, prompts: Sequence[str], completions: Sequence[str], references: Sequence[str | None]
+    ) -> list[float]:
+        scores = self.scorer(prompts, completions, self.config.batch)
+        if self.config.normalise:
+            scores = (scores - self.scorer.mean) / max(self.scorer.std, 1e-8)
+        return scores.tolist()
