@@ -19,7 +19,7 @@ from etude.corpus import prepare
 from etude.describe import presets
 from etude.errors import CompositionError
 from etude.experiment import ExperimentConfig, TrainerConfig
-from etude.records import Record
+from etude.records import Chat, Record
 from etude.registry import load, options
 from etude.window import Ranks
 from etude.worker import _quiet
@@ -72,14 +72,15 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def experiment(objective: str, stack: str, data: str, rows: Path) -> ExperimentConfig:
     names = load(f"objective/{objective}").config.__dataclass_fields__
-    reward = load(f"objective/{objective}").declaration.reward
+    declared = load(f"objective/{objective}").declaration
+    reward, seq_len = declared.reward, 48 if Chat in declared.reads else 16  # a header takes room
     return ExperimentConfig(
         objective=default(
             f"objective/{objective}", **{k: v for k, v in SHORT.items() if k in names}
         ),
         architecture=architecture(stack),
         tokenizer=default("tokenizer/byte"),
-        data=default(f"data/{data}", path=str(rows / f"{data}.jsonl"), seq_len=16),
+        data=default(f"data/{data}", path=str(rows / f"{data}.jsonl"), seq_len=seq_len),
         optimizer=default("optimizer/adamw"),
         schedule=default("schedule/cosine"),
         strategy=default("strategy/single"),

@@ -11,7 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from etude.checkpoint import TreeCheckpointIO
-from etude.contracts import Reward, Vocab
+from etude.contracts import Reward, Samples, Vocab
 from etude.corpus import Corpus
 from etude.errors import ConfigError
 from etude.experiment import ExperimentConfig
@@ -51,6 +51,7 @@ class Assembled:
     loader: WindowLoader[Any]
     plan: Plan
     validation: Validation
+    train: Samples
 
 
 def assemble(config: ExperimentConfig, corpus: Corpus, ranks: Ranks) -> Assembled:
@@ -94,7 +95,7 @@ def assemble(config: ExperimentConfig, corpus: Corpus, ranks: Ranks) -> Assemble
     count, collate, whole = objective.count, objective.collate, objective.surveys
     loader = WindowLoader(source, collate, count, plan.micro_batch, whole)
     validation = Validation(corpus.val, plan.n_val, plan.micro_batch, config.seed, ranks)
-    return Assembled(objective, loader, plan, validation)
+    return Assembled(objective, loader, train, plan, validation)
 
 
 def _refuse_sharding(config: ExperimentConfig, objective: Objective[Any, Any]) -> None:

@@ -3,14 +3,14 @@
 What is kept is named by a digest of everything that shaped it: source, config, tokenizer, code.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 
 import tokenizers
 
-from etude import documents, readers, record_file, stdlib_text, token_rows
+from etude import chat, documents, readers, record_file, stdlib_text, token_rows
 from etude import tokenizer as tokenizer_module
 from etude.cache import cached, code_digest, digest_of
 from etude.card import SHOWN_BAD_ROWS, Card, SplitCard, tokenizer_card, xz_bits_per_byte
@@ -18,9 +18,9 @@ from etude.contracts import DataSource, Samples
 from etude.errors import DataError
 from etude.experiment import ExperimentConfig
 from etude.record_file import RecordFile, read_bad_rows, texts_of, write_records
-from etude.records import Record, Text
+from etude.records import Chat, Record, Text, lift_of
 from etude.registry import build, plugin_of
-from etude.schema import DataConfig, TextDataConfig, TokenizerConfig
+from etude.schema import DataConfig, TemplateConfig, TextDataConfig, TokenizerConfig
 from etude.token_rows import TokenRows, write_tokens
 from etude.tokenizer import Tokenizer, TokenizerSource
 
@@ -67,7 +67,12 @@ def prepare(config: ExperimentConfig, tokenizer: Tokenizer | None = None) -> Cor
         first = f"{len(bad)} bad rows, and data.strict=true; the first of them:"
         raise DataError("\n  ".join((first, *shown)))
     tokenizer = tokenizer or _tokenizer(config.tokenizer, records)
+    reads = plugin_of(config.objective).declaration.reads
+    if Chat in reads:
+        tokenizer = _speaking(tokenizer, config.template)
     train, val = (_samples(part, config.data, records, tokenizer) for part in ("train", "val"))
+    if lift := lift_of(records.kind, reads):
+        train, val = _Lifted(train, lift), _Lifted(val, lift)
     card = Card(
         source=plugin_of(config.data).address,
         kind=records.kind.__name__,
@@ -80,6 +85,27 @@ def prepare(config: ExperimentConfig, tokenizer: Tokenizer | None = None) -> Cor
         digest=digest_of(records.folder.name, tokenizer.digest, asdict(config.data)),
     )
     return Corpus(tokenizer, train, val, card, records.train, records.val)
+
+
+@dataclass(frozen=True)
+class _Lifted:
+    """Records as the kind that an objective reads."""
+
+    samples: Samples
+    lift: Callable[..., Record]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Record:
+        return self.lift(self.samples[index])
+
+
+def _speaking(tokenizer: Tokenizer, config: TemplateConfig | None) -> Tokenizer:
+    """The tokenizer with the template chosen; else with its own, or étude's."""
+    if config is not None:
+        return build(config, tokenizer)
+    return tokenizer if tokenizer.template else tokenizer.speaking(chat.DEFAULT, chat.LITERALS)
 
 
 def _read(config: DataConfig) -> _Records:

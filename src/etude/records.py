@@ -4,9 +4,11 @@ A data plugin yields one kind, an objective reads a set of kinds, and the lossle
 between kinds are listed here, once.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from typing import Final
+
+from etude.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -100,12 +102,37 @@ def _pair_to_chat(pair: Pair) -> Chat:
     return Chat((Message("user", pair.source), Message("assistant", pair.target)))
 
 
+def _prompt_to_pair(prompt: Prompt) -> Pair:
+    if prompt.answer is None:
+        raise DataError(
+            f"The prompt {prompt.prompt[:60]!r} has no reference answer to learn from.\n"
+            "  Only rewards can teach it; leave such rows out, or give each its answer."
+        )
+    return Pair(prompt.prompt, prompt.answer)
+
+
+def _prompt_to_chat(prompt: Prompt) -> Chat:
+    return _pair_to_chat(_prompt_to_pair(prompt))
+
+
 def _preference_to_ranking(preference: Preference) -> Ranking:
     return Ranking(preference.prompt, (preference.chosen, preference.rejected))
 
 
 LIFTS: Final[Mapping[tuple[type, type], Callable[..., Record]]] = {
     (Pair, Chat): _pair_to_chat,
+    (Prompt, Pair): _prompt_to_pair,
+    (Prompt, Chat): _prompt_to_chat,
     (Preference, Ranking): _preference_to_ranking,
 }
 """Lossless conversions, keyed by (from, to)."""
+
+
+def lift_of(kind: type, reads: Set[type]) -> Callable[..., Record] | None:
+    """What makes of a record of this kind one that is read; None where it is read as it is.
+
+    `compatibility` refuses data for which there is no way.
+    """
+    if kind in reads:
+        return None
+    return next(lift for (given, to), lift in LIFTS.items() if given is kind and to in reads)

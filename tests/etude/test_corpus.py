@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from defaults import default
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,10 +18,13 @@ from etude.experiment import ExperimentConfig
 from etude.plugins.data.arithmetic import ArithmeticConfig
 from etude.plugins.data.jsonl import JsonlConfig
 from etude.plugins.data.text import TextConfig
+from etude.plugins.objective.clm import ClmConfig
+from etude.plugins.objective.sft import SftConfig
 from etude.plugins.tokenizer.bpe import BpeConfig
 from etude.plugins.tokenizer.byte import ByteConfig
 from etude.record_file import RecordFile, held_out, read_bad_rows, texts_of, write_records
 from etude.records import (
+    LIFTS,
     BadRow,
     Chat,
     Feedback,
@@ -34,7 +38,7 @@ from etude.records import (
     Text,
 )
 from etude.registry import build
-from etude.schema import TextDataConfig
+from etude.schema import ObjectiveConfig, TextDataConfig
 from etude.token_rows import TokenRows, write_tokens
 from etude.tokenizer import Tokenizer
 
@@ -189,6 +193,7 @@ def test_every_kind_of_record_comes_back_equal(both: tuple[Record, Record], tmp_
 
 def of_text(path: str, **chosen: object) -> ExperimentConfig:
     return ExperimentConfig(
+        objective=ClmConfig(),
         data=JsonlConfig(path=path, seq_len=16, **chosen),  # pyright: ignore[reportArgumentType]
         tokenizer=BpeConfig(vocab_size=400),
     )
@@ -228,8 +233,12 @@ def test_whatever_shapes_the_samples_changes_the_digest(texts: list[str], tmp_pa
         of_text(path, val_fraction=0.2),
         of_text(path, pack=False),
         of_text(write_jsonl(tmp_path / "b.jsonl", texts[1:])),
-        ExperimentConfig(data=JsonlConfig(path=path, seq_len=16), tokenizer=ByteConfig()),
-        ExperimentConfig(data=JsonlConfig(path=path, seq_len=17), tokenizer=ByteConfig()),
+        ExperimentConfig(
+            ClmConfig(), data=JsonlConfig(path=path, seq_len=16), tokenizer=ByteConfig()
+        ),
+        ExperimentConfig(
+            ClmConfig(), data=JsonlConfig(path=path, seq_len=17), tokenizer=ByteConfig()
+        ),
     ]
     assert len({prepare(config).card.digest for config in variants}) == len(variants)
     write_jsonl(tmp_path / "a.jsonl", texts[2:])
@@ -261,13 +270,35 @@ def test_a_given_tokenizer_is_used_as_it_is(texts: list[str], tmp_path: Path) ->
     )
 
 
+def of_sums(objective: ObjectiveConfig) -> ExperimentConfig:
+    return ExperimentConfig(
+        objective, data=ArithmeticConfig(n_problems=100), tokenizer=ByteConfig()
+    )
+
+
 def test_other_kinds_of_record_are_samples_as_they_are() -> None:
-    config = ExperimentConfig(data=ArithmeticConfig(n_problems=100), tokenizer=ByteConfig())
+    config = of_sums(default("objective/grpo"))
     corpus = prepare(config)
     assert len(corpus.train) + len(corpus.val) == 100
     assert all(isinstance(corpus.train[i], Prompt) for i in range(len(corpus.train)))
     assert corpus.card.kind == "Prompt"
     assert corpus.card.tokenizer.bytes_per_token == 1
+
+
+def test_records_of_a_kind_that_is_not_read_are_lifted_to_one_that_is() -> None:
+    """The split stays: what one objective holds out, every other does."""
+    sums, chats = prepare(of_sums(default("objective/grpo"))), prepare(of_sums(SftConfig()))
+    assert len(chats.val) == len(sums.val)
+    for i in range(len(sums.val)):
+        asked = Message("user", sums.val[i].prompt), Message("assistant", sums.val[i].answer)
+        assert chats.val[i] == Chat(asked)
+    assert sums.tokenizer.template is None
+    assert chats.tokenizer.template is not None
+
+
+def test_a_prompt_without_an_answer_cannot_be_lifted() -> None:
+    with pytest.raises(DataError, match="has no reference answer"):
+        LIFTS[Prompt, Chat](Prompt("Why?"))
 
 
 def test_the_card_counts_and_names_what_was_left_out(texts: list[str], tmp_path: Path) -> None:
@@ -307,7 +338,7 @@ def test_a_chinese_novel_in_one_line_can_be_trained_on(tmp_path: Path) -> None:
     file = tmp_path / "novel.txt"
     file.write_text("".join(f"第{i}回，他说了第{i}句话。" for i in range(1000)), encoding="utf-8")
     data = TextConfig(path=str(file), seq_len=64)
-    corpus = prepare(ExperimentConfig(data=data, tokenizer=BpeConfig(vocab_size=600)))
+    corpus = prepare(ExperimentConfig(ClmConfig(), data=data, tokenizer=BpeConfig(vocab_size=600)))
     both = [*all_texts(corpus.train_records), *corpus.val_text()]
     assert sorted("".join(both)) == sorted(file.read_text(encoding="utf-8"))
     assert corpus.card.tokenizer.round_trip == 1

@@ -15,7 +15,6 @@ from etude.verbs.train import validated
 
 if TYPE_CHECKING:
     from etude.assemble import Assembled
-    from etude.corpus import Corpus
 
 VERB = "inspect"
 
@@ -37,16 +36,16 @@ def _show(config: ExperimentConfig) -> None:
 
     corpus = corpus_of(config)
     made = assemble(config, corpus, Ranks(0, config.trainer.devices))
-    show(first_batch(config, corpus, made), corpus.tokenizer, Console(highlight=False))
+    show(first_batch(config, made), corpus.tokenizer, Console(highlight=False))
 
 
-def first_batch(config: ExperimentConfig, corpus: "Corpus", made: "Assembled") -> Any:
+def first_batch(config: ExperimentConfig, made: "Assembled") -> Any:
     """The first micro-batch of step 1; on-policy, the prompts that it would complete."""
     from etude.window import TRAIN, rng, sample_at
 
     places = [
-        sample_at(config.seed, len(corpus.train), place) for place in range(made.plan.micro_batch)
+        sample_at(config.seed, len(made.train), place) for place in range(made.plan.micro_batch)
     ]
     return made.objective.held_out_batch(
-        [corpus.train[i] for _, i in places], [rng(config.seed, TRAIN, *key) for key in places]
+        [made.train[i] for _, i in places], [rng(config.seed, TRAIN, *key) for key in places]
     )

@@ -20,6 +20,7 @@ CHOICES = {
     "clm": ["architecture=gpt2"],
     "mlm": ["architecture=bert", "data.confine=true"],
     "seq2seq": ["architecture=t5"],
+    "sft": ["tokenizer=byte"],
     "dpo": ["architecture=llama"],
     "grpo": ["objective.max_new_tokens=8"],
 }
@@ -34,13 +35,13 @@ def tensors(batch: Any) -> list[Tensor]:
     return [held for item in fields(batch) for held in tensors(getattr(batch, item.name))]
 
 
-@pytest.mark.parametrize("objective", [*TEXT, "dpo"])
+@pytest.mark.parametrize("objective", [*TEXT, "sft", "dpo"])
 def test_shows_the_first_micro_batch_of_training(objective: str, tmp_path: Path) -> None:
     config = tiny.experiment(objective, tmp_path, trainer={"micro_batch": 4})
     corpus = prepare(config)
     made = assemble(config, corpus, Ranks())
     trained = next(iter(made.loader)).batch
-    pairs = zip(tensors(first_batch(config, corpus, made)), tensors(trained), strict=True)
+    pairs = zip(tensors(first_batch(config, made)), tensors(trained), strict=True)
     assert all(torch.equal(*pair) for pair in pairs)
 
 
@@ -50,6 +51,9 @@ def test_every_objective_can_be_looked_at_and_nothing_is_written(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     given = [f"objective={objective}", *SMALL, *CHOICES[objective]]
+    if objective == "sft":
+        tiny.write_chats(tmp_path)
+        given += ["data=jsonl_chats", "data.path=chats.jsonl"]
     if objective in TEXT:
         tiny.write_text(tmp_path)
         given += ["data=text", "data.path=lines.txt", "data.document=line"]

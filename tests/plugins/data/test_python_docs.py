@@ -3,6 +3,7 @@ from itertools import pairwise
 import pytest
 
 from etude import stdlib_text
+from etude.plugins.data.docs_chat import AGAIN, DocsChatConfig
 from etude.plugins.data.docs_pairs import DocsPairsConfig
 from etude.plugins.data.docs_preferences import DocsPreferencesConfig
 from etude.plugins.data.python_docs import PythonDocsConfig
@@ -47,3 +48,18 @@ def test_a_request_never_holds_its_answer_and_a_pair_prefers_something() -> None
     rejected = sorted(len(preference.rejected) for preference in preferences)
     chosen = sorted(len(preference.chosen) for preference in preferences)
     assert sum(rejected) == pytest.approx(sum(chosen), rel=0.01)
+
+
+def test_conversations_ask_for_what_their_authors_wrote() -> None:
+    chats = list(build(DocsChatConfig()).records())
+    assert len(chats) > 5000
+    second = [chat for chat in chats if len(chat.messages) == 4]
+    assert 1000 < len(second) < len(chats)
+    for chat in chats:
+        assert [m.role for m in chat.messages] == ["user", "assistant"] * (len(chat.messages) // 2)
+        assert all(message.content.strip() for message in chat.messages)
+        assert len(chat.messages[1].content) <= DocsChatConfig().max_chars
+    for chat in second:
+        asked, answer = chat.messages[2:]
+        assert asked.content == AGAIN
+        assert chat.messages[1].content.startswith(f"{answer.content}\n\n")

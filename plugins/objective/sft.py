@@ -1,0 +1,192 @@
+"""Supervised fine-tuning: learn to answer, from conversations in which the answers are right.
+
+Ouyang et al. 2022, https://arxiv.org/abs/2203.02155, section 3.5. A conversation is written by the
+run's `template`; the loss is on the turns of the assistant: what follows the header, up to and with
+the token that ends the turn. Where a network reads a source, each answer is a target of its own,
+and its source is the conversation so far. Noise: Jain et al. 2023 (NEFTune),
+https://arxiv.org/abs/2310.05914, equation 1; the length is that of a row without its padding.
+
+A conversation too long keeps its start (as a source: its first token and its end). One left
+without a token to train on, or that the template refuses, is left out, and how many were is said.
+exact_match is of the last answer of each held-out conversation, written by the likeliest token.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from etude import plugin
+from etude.answers import n_exact
+from etude.batches import Ids
+from etude.capability import Capability
+from etude.compatibility import provided
+from etude.contracts import Samples
+from etude.conversations import Cutter, Part, TrainOn, survey
+from etude.functional import wide
+from etude.inputs import Inputs, Targets, pad_right
+from etude.loss import Loss
+from etude.network import Network
+from etude.objective import Objective, Tools
+from etude.records import Chat
+from etude.schema import ArchitectureConfig, ObjectiveConfig, require
+
+
+@dataclass
+class SftConfig(ObjectiveConfig):
+    train_on: TrainOn = TrainOn.all
+    """The assistant's turns: all, or the last; or everything that is said, whoever says it."""
+    pack: bool = False
+    """Fill rows with several conversations, none of which sees another; false pads each."""
+    neftune_alpha: float = 0.0
+    """Size of the noise on the embeddings in training; 5 is usual, 0 is none."""
+    max_new_tokens: int = 64
+    """Longest answer that is written to measure exact_match and to show, in tokens; 0 = none."""
+
+    def __post_init__(self) -> None:
+        for name in ("neftune_alpha", "max_new_tokens"):
+            value = getattr(self, name)
+            require(value >= 0, f"{name} must be 0 or more, got {value}")
+
+    def check(self, architecture: ArchitectureConfig) -> None:
+        if Capability.SOURCE_TARGET in provided(architecture):
+            one = "each answer is a target of its own there"
+            everything = self.train_on is TrainOn.everything
+            require(not everything, f"objective.train_on=everything has no meaning: {one}")
+            require(not self.pack, f"objective.pack=true has no effect: {one}")
+
+
+class Asked:
+    """Prompts, each with the answer that it should get; for a reader of the batch, their number."""
+
+    def __init__(self, pairs: Sequence[tuple[Ids, Ids]]) -> None:
+        self.pairs = pairs
+
+    def __repr__(self) -> str:
+        return f"{len(self.pairs)} prompts"
+
+
+@dataclass
+class SftBatch:
+    """Tokens to predict; when held out, also what is asked."""
+
+    targets: Targets
+    asked: Asked | None = None
+
+
+def neftune(
+    states: Float[Tensor, "batch seq dim"], ids: Int[Tensor, "batch seq"], alpha: float, pad: int
+) -> Float[Tensor, "batch seq dim"]:
+    """Adds noise, uniform in [-1, 1], times alpha / sqrt(length of the row * dim)."""
+    lengths = (ids != pad).sum(dim=1).clamp(min=1)[:, None, None]
+    noise = 2 * torch.rand_like(states) - 1
+    return states + alpha / (lengths * states.shape[-1]).sqrt() * noise
+
+
+@plugin(SftConfig, reads={Chat}, needs={Capability.GENERATE}, lr=1e-4, data="docs_chat")
+class Sft(Objective[SftConfig, SftBatch]):
+    """Learns p(answer | conversation so far); the loss is a mean over the tokens trained on."""
+
+    def __init__(self, config: SftConfig, network: Network, tools: Tools) -> None:
+        super().__init__(config, network, tools)
+        self.reads_source = Capability.SOURCE_TARGET in provided(tools.architecture)
+        self.cutter = Cutter(tools.tokenizer, config.train_on, tools.seq_len, self.reads_source)
+        if config.neftune_alpha:
+            tables = (m for m in network.modules() if isinstance(m, nn.Embedding))
+            table = next(m for m in tables if m.num_embeddings == network.vocab.size)
+            table.register_forward_hook(
+                partial(_disturb, alpha=config.neftune_alpha, pad=network.vocab.pad)
+            )
+
+    def recut(self, samples: Samples) -> Samples:
+        """The conversations that there is something to learn from, as rows; says what was lost."""
+        rows, lost = survey(samples, self.cutter, self.config.pack)
+        self.notes += [f"left out  {n:,} {w}, of {len(samples):,}" for w, n in lost.items()]
+        return rows
+
+    def parts(self, record: Chat | list[Part]) -> list[Part]:
+        """What is learned of a conversation, where that is not yet worked out."""
+        return self.cutter.parts(record) if isinstance(record, Chat) else record
+
+    def example(self, record: Chat | list[Part], rng: np.random.Generator) -> list[Part]:
+        return self.parts(record)
+
+    def collate(self, examples: Sequence[list[Part]]) -> SftBatch:
+        if self.reads_source:
+            parts = [part for example in examples for part in example]
+            pairs = [(p.ids[~p.trained].tolist(), p.ids[p.trained].tolist()) for p in parts]
+            return SftBatch(self.network.answer(pairs))
+        return SftBatch(self._in_rows(examples))
+
+    def _in_rows(self, examples: Sequence[list[Part]]) -> Targets:
+        """Conversations side by side in a row, each a document of its own."""
+        pad = self.tools.tokenizer.vocab.pad
+        ids = [np.concatenate([part.ids for part in row]).tolist() for row in examples]
+        learned = [np.concatenate([part.trained for part in row]).tolist() for row in examples]
+        stacked, trained = pad_right(ids, pad), pad_right(learned, 0)
+        numbers = [np.repeat(range(1, len(e) + 1), [len(p.ids) for p in e]) for e in examples]
+        documents = pad_right([row.tolist() for row in numbers], 0).tokens
+        same = documents[:, 1:] == documents[:, :-1]
+        # The last token of a row has nothing to predict.
+        seen = documents[:, :-1].masked_fill(documents[:, 1:] == 0, 0)
+        inputs = Inputs(stacked.tokens[:, :-1], None if bool((seen == 1).all()) else seen)
+        return Targets(inputs, stacked.tokens[:, 1:], trained.tokens[:, 1:].bool() & same)
+
+    def held_out_batch(
+        self, records: Sequence[Chat | list[Part]], rngs: Sequence[np.random.Generator]
+    ) -> SftBatch:
+        examples = [self.example(*pair) for pair in zip(records, rngs, strict=True)]
+        batch = self.collate(examples)
+        answers = [part.answer for example in examples for part in example]
+        batch.asked = Asked([pair for pair in answers if pair is not None])
+        return batch
+
+    def count(self, batch: SftBatch) -> float:
+        return float(batch.targets.where.sum())
+
+    def loss(self, batch: SftBatch) -> Loss:
+        targets = batch.targets
+        logits = wide(self.network(targets.inputs, targets.where))
+        due = targets.ids[targets.where]
+        right = (logits.argmax(dim=-1) == due).sum()
+        return Loss(F.cross_entropy(logits, due, reduction="sum"), {"token_accuracy": right})
+
+    def evaluate(self, batch: SftBatch) -> tuple[Loss, float]:
+        loss = self.loss(batch)
+        if self.config.max_new_tokens == 0 or batch.asked is None:
+            return loss, self.count(batch)
+        pairs = batch.asked.pairs
+        exact = n_exact(self, pairs, self.config.max_new_tokens)
+        sums = {"exact_match": exact, "asked": len(pairs)}
+        metrics = {name: torch.tensor(float(n), device=self.device) for name, n in sums.items()}
+        return Loss(loss.total, {**loss.metrics, **metrics}), self.count(batch)
+
+    def report(self, means: Mapping[str, float]) -> dict[str, float]:
+        said = {**means, "perplexity": math.exp(min(means["loss"], 700.0))}
+        if (asked := said.pop("asked", None)) is not None:
+            said["exact_match"] = said["exact_match"] / asked if asked else math.nan
+        return said
+
+    def show(self, records: Sequence[Chat | list[Part]]) -> list[str]:
+        longest = min(self.config.max_new_tokens, self.tools.seq_len // 2)
+        answers = [part.answer for record in records for part in self.parts(record)]
+        asked = [pair[0] for pair in answers if pair is not None]
+        if not asked or longest == 0:
+            return []
+        room = self.tools.seq_len - longest
+        prompts = [[*ids[:1], *ids[1:][max(0, len(ids) - room) :]] for ids in asked]
+        written = self.continuations(prompts, longest)
+        said = [self.tools.tokenizer.decode(ids).strip() for ids in prompts]
+        return [f"{s} [...] {w}" for s, w in zip(said, written, strict=True)]
+
+
+def _disturb(
+    table: nn.Module, given: tuple[Tensor], states: Tensor, alpha: float, pad: int
+) -> Tensor | None:
+    return neftune(states, given[0], alpha, pad) if table.training else None
