@@ -116,7 +116,8 @@ class Electra(Objective[ElectraConfig, ElectraBatch]):
         self.generator = sharing_table(small, network)
         self.detector = BinaryHead(network.dim, nn.GELU())
         for parameter in network.head.parameters():
-            parameter.requires_grad_(parameter is network.embedding.weight)
+            if parameter is not network.embedding.weight:
+                parameter.requires_grad_(False)
 
     def example(self, record: TokenRow, rng: np.random.Generator) -> ElectraExample:
         tokens = record.tokens[: self.tools.seq_len]  # rows carry one more, for next-token targets

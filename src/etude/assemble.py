@@ -1,6 +1,7 @@
 """From a config to everything that trains: what a run is, on one screen."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from etude.adapter import adapt
 from etude.checkpoint import TreeCheckpointIO
 from etude.contracts import Reward, Samples, Vocab
 from etude.corpus import Corpus
@@ -19,7 +21,7 @@ from etude.network import Network, optimizer_parameters
 from etude.objective import Objective, Tools
 from etude.registry import build, plugin_of
 from etude.run_reader import read_model
-from etude.schema import ArchitectureConfig, RewardConfig, TextDataConfig
+from etude.schema import AdapterConfig, ArchitectureConfig, RewardConfig, TextDataConfig
 from etude.validation import Validation
 from etude.window import First, Ranks, WindowLoader, WindowSource
 
@@ -64,6 +66,7 @@ def assemble(config: ExperimentConfig, corpus: Corpus, ranks: Ranks) -> Assemble
         network.double()
     if config.init_from is not None:
         read_model(config.init_from).load_weights(network)
+    adapt(network, config.adapter)
 
     def optimizer(module: nn.Module) -> tuple[Optimizer, Any]:
         made = build(config.optimizer, optimizer_parameters(module))
@@ -111,11 +114,13 @@ def _refuse_sharding(config: ExperimentConfig, objective: Objective[Any, Any]) -
         )
 
 
-def refuse_unbuildable(architecture: ArchitectureConfig) -> None:
-    """Raises ConfigError for sizes that do not go together, without data and without memory."""
+def refuse_unbuildable(
+    architecture: ArchitectureConfig, adapter: Mapping[str, AdapterConfig]
+) -> None:
+    """Raises ConfigError for what does not go together, without data and without memory."""
     vocab = Vocab(SIZE_IN_TRIAL, 0, 1, 2, 3, 4, 5, 6, 7, 8, tuple(range(9, SIZE_IN_TRIAL)))
     with torch.device("meta"):
-        _built("architecture", architecture, vocab)
+        adapt(_built("architecture", architecture, vocab), adapter)
 
 
 def plan_of(config: ExperimentConfig, corpus: Corpus, source: WindowSource, ranks: Ranks) -> Plan:

@@ -1,5 +1,6 @@
 """Whether the choices of an experiment fit together: decided before anything is built."""
 
+from collections.abc import Mapping
 from importlib.util import find_spec
 
 from etude.capability import SIGHT, Capability
@@ -10,6 +11,7 @@ from etude.experiment import ExperimentConfig
 from etude.records import LIFTS
 from etude.registry import options, plugin_of
 from etude.schema import (
+    AdapterConfig,
     ArchitectureConfig,
     PluginConfig,
     PositionConfig,
@@ -30,6 +32,7 @@ def check(config: ExperimentConfig, architecture: str | None = None) -> None:
     _check_needs(config, name)
     _check_reward(config)
     _check_length(config)
+    _check_adapter(config)
     _check_steps(config)
     _check_devices(config)
 
@@ -167,11 +170,34 @@ def takers() -> list[str]:
 
 
 def _check_length(config: ExperimentConfig) -> None:
-    room = longest(config.architecture)
-    if room and config.data.seq_len > room:
+    room, before = longest(config.architecture), places_before(config.adapter)
+    if room and config.data.seq_len + before > room:
+        asked = f"data.seq_len={config.data.seq_len}"
+        asked += f", with {before} places for what adapters put before it," if before else ""
         raise CompositionError(
-            f"data.seq_len={config.data.seq_len} is longer than architecture.position.max_positions"
+            f"{asked} is longer than architecture.position.max_positions"
             f"={room}.\n  Raise max_positions or lower seq_len."
+        )
+
+
+def places_before(adapter: Mapping[str, AdapterConfig]) -> int:
+    """Positions that adapters take before those of a text."""
+    return sum(config.n_places for config in adapter.values())
+
+
+def _check_adapter(config: ExperimentConfig) -> None:
+    names = ",".join(config.adapter)
+    if names and config.init_from is None:
+        raise CompositionError(
+            f"adapter=[{names}] adapts what another run has learned, and there is none.\n"
+            "  init_from=<run folder or Hugging Face folder> names it; without an adapter a new "
+            "network is trained."
+        )
+    confined = isinstance(config.data, TextDataConfig) and config.data.confine
+    if places_before(config.adapter) and confined:
+        raise CompositionError(
+            f"adapter=[{names}] cannot stand before each document of a row.\n"
+            "  data.confine=false, or data.pack=false: then a row is one document."
         )
 
 

@@ -135,6 +135,8 @@ class Context:
     source: "Context | None" = None
     """How the same queries see the source, where there is one."""
     window: int | None = None
+    beside: tuple[Tensor, Tensor] | None = None
+    """Learned keys and values, [kv_heads n head_dim] each, that every query sees; see `attend`."""
     layer: int = 0
     """Which layer is looking; the stack counts."""
     memos: dict[int | None, dict[str, Tensor | None]] = field(default_factory=dict)
@@ -195,21 +197,36 @@ def attend(
     """Attention over what `context` lets each query see.
 
     Logits are `scale` q.k, 1 / sqrt(head_dim) by default; a `softcap` c makes them c tanh(. / c).
+    Keys and values that the context holds `beside` are seen by all, without bias.
     """
+    n_keys, n_beside = k.shape[2], 0
+    if context.beside is not None:
+        n_beside = context.beside[0].shape[1]
+        first = (part.to(k).expand(k.shape[0], -1, -1, -1) for part in context.beside)
+        k, v = (torch.cat(pair, dim=2) for pair in zip(first, (k, v), strict=True))
     if k.shape[1] != q.shape[1]:
         repeats = q.shape[1] // k.shape[1]
         k, v = k.repeat_interleave(repeats, dim=1), v.repeat_interleave(repeats, dim=1)
     bias = context.once("bias", lambda: context.position.bias(context, q.dtype))
     square = context.causal and q.shape[2] == k.shape[2]
-    if square and softcap is None and bias is None and context.is_plain:
+    if square and softcap is None and bias is None and context.is_plain and not n_beside:
         return F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale)
-    mask = context.once("visible", lambda: context.visible(k.shape[2]))
+    mask = context.once("visible", lambda: context.visible(n_keys))
     if softcap is None:
         if bias is not None:
             mask = bias if mask is None else bias.masked_fill(~mask, -torch.inf)
+        mask = _seen_beside(mask, n_beside)
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
     logits = q @ k.mT * (q.shape[-1] ** -0.5 if scale is None else scale)
     logits = softcap * torch.tanh(logits / softcap)
+    bias, mask = _seen_beside(bias, n_beside), _seen_beside(mask, n_beside)
     logits = logits if bias is None else logits + bias
     logits = logits if mask is None else logits.masked_fill(~mask, -torch.inf)
     return logits.softmax(dim=-1) @ v
+
+
+def _seen_beside(mask: Tensor | None, n: int) -> Tensor | None:
+    """A mask or bias of keys, with `n` keys before them that all see."""
+    if mask is None or n == 0:
+        return mask
+    return F.pad(mask, (n, 0), value=True if mask.dtype == torch.bool else 0.0)

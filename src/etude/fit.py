@@ -4,7 +4,7 @@ import json
 import platform
 import sys
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -15,14 +15,16 @@ import torch
 from torch import Tensor
 
 from etude import hardware
+from etude.adapter import learned, parameters
 from etude.assemble import Assembled, trainer_of
 from etude.best_model import BestModel, Write
 from etude.checkpoint import newest_intact
 from etude.corpus import Corpus
 from etude.experiment import ExperimentConfig
+from etude.objective import Objective
 from etude.progress import ProgressBar
 from etude.resume import flat
-from etude.run_reader import CHECKPOINTS, MODEL, own, write_model
+from etude.run_reader import ADAPTER, CHECKPOINTS, MODEL, Model, own, write_adapter, write_model
 from etude.run_writer import Rhythm, RunWriter
 from etude.trackers import tell_config
 from etude.whole_file import write_whole
@@ -47,7 +49,7 @@ def fit(config: ExperimentConfig, corpus: Corpus, assembled: Assembled, folder: 
     bar = ProgressBar(plan.steps, given.log_every)
     with bar if leads else nullcontext():
         watch = bar.update if leads else _unwatched
-        best = _best(config, folder, _write(config, corpus, objective.keeps))
+        best = _best(config, folder, _write(config, corpus, objective))
         writer = RunWriter(folder, rhythm, assembled.validation, config.seed, watch, best)
         trainer = trainer_of(config, plan, folder, [writer])
         tell_config(trainer, flat(config))
@@ -56,14 +58,15 @@ def fit(config: ExperimentConfig, corpus: Corpus, assembled: Assembled, folder: 
     shown = _shown(corpus, assembled)
     if not leads:
         return
-    write_model(weights, config.architecture, corpus.tokenizer, folder / MODEL)
     (folder / "samples.txt").write_text("\n\n".join(shown) + "\n", encoding="utf-8")
     measured = {k: v for k, v in writer.last.items() if k.startswith("val/")}
-    _write(config, corpus, objective.keeps)(state, folder / MODEL, measured)
+    _write(config, corpus, objective)(
+        state, folder / (ADAPTER if config.adapter else MODEL), measured
+    )
     _print_result(shown, measured, corpus.card.xz_bits_per_byte)
     summary = {
         **_reached(writer, plan.steps),
-        "parameters": sum(p.numel() for p in objective.network.parameters()),
+        **parameters(objective.network),
         "seconds": round(time.perf_counter() - began, 1),
         "data": corpus.card.digest,
         "notes": objective.notes,
@@ -94,12 +97,22 @@ def _best(config: ExperimentConfig, folder: Path, write: Write) -> BestModel | N
     return None if metric is None else BestModel(folder, metric, config.trainer.best, write)
 
 
-def _write(config: ExperimentConfig, corpus: Corpus, keeps: Collection[str]) -> Write:
-    """Writes what others start from of an objective's state."""
+def _write(config: ExperimentConfig, corpus: Corpus, objective: Objective[Any, Any]) -> Write:
+    """Writes what others start from of an objective's state: the model, or what adapters learned.
+
+    An adapter is written alone, since its base can be found again by its digest.
+    """
 
     def write(state: Mapping[str, Tensor], place: Path, facts: Mapping[str, Any]) -> None:
+        keeps = objective.keeps
         beside = {name: held for name, held in state.items() if name.partition(".")[0] in keeps}
-        write_model(own(state), config.architecture, corpus.tokenizer, place, facts, beside)
+        weights = own(state)
+        if config.adapter:
+            chosen = config.architecture, corpus.tokenizer, config.tokenizer, config.objective
+            model = Model(place, *chosen, config.adapter, config.init_from)
+            write_adapter(model, weights, learned(objective.network), place, facts, beside)
+        else:
+            write_model(weights, config.architecture, corpus.tokenizer, place, facts, beside)
 
     return write
 

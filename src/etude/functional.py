@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from etude.adapter import WithoutAdapter, is_base_intact
 from etude.inputs import Inputs, Targets
 from etude.network import Network
 
@@ -113,6 +114,9 @@ class Frozen(nn.Module):
         return super()._apply(fn, recurse)
 
 
-def reference_of(network: Network) -> Frozen:
-    """Returns the policy as it is now, frozen: what an objective measures its distance from."""
-    return Frozen(copy.deepcopy(network))
+def reference_of(network: Network) -> Frozen | WithoutAdapter:
+    """Returns the policy as it is now, frozen: what an objective measures its distance from.
+
+    Where only an adapter learns, that is the policy with its adapter off, and no copy is held.
+    """
+    return WithoutAdapter(network) if is_base_intact(network) else Frozen(copy.deepcopy(network))

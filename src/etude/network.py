@@ -22,6 +22,9 @@ from etude.inputs import Inputs, Targets, last_real, pad_left, pad_right
 class Mixer(nn.Module, ABC):
     """The group `architecture/mixer`: lets positions look at one another."""
 
+    kv_shape: tuple[int, int] | None = None
+    """Heads and width of its keys, where learned ones may stand beside them (see `Context`)."""
+
     @abstractmethod
     def forward(
         self, x: Float[Tensor, "batch seq dim"], context: Context

@@ -45,6 +45,8 @@ class Declaration:
     """The extra of the package that it needs, which has the name of the library it brings."""
     whole_prompt: bool = False
     """Objectives: the tokens of a prompt see one another, in training and when it is answered."""
+    merges: bool = False
+    """Adapters: what is learned can become part of the network's weights."""
     batch_statistic: bool = False
     """Objectives: the loss of a sample depends on the others of its micro-batch."""
 

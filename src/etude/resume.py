@@ -56,6 +56,8 @@ def inherited(config: ExperimentConfig, overrides: Sequence[str]) -> ExperimentC
             f"init_from={config.init_from} cannot be started from: {error}"
         ) from error
     started = replace(config, architecture=parent.architecture, tokenizer=parent.tokenizer_config)
+    if parent.carries:  # they cannot become weights, so they go on learning
+        started = replace(started, adapter=dict(parent.adapter))
     has, asked, keys = flat(started), flat(config), _keys(overrides)
     lost = sorted(
         f"{key}={value} (it has {has.get(key)})"

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import FrameType
 
 from etude import config_file, hardware
+from etude.adapter import parameters
 from etude.assemble import Assembled, assemble, refuse_unbuildable
 from etude.corpus import Corpus, prepare
 from etude.errors import (
@@ -58,7 +59,7 @@ def start(
                 _go_on(config, overrides, folder)
                 return folder, result(folder)
         _refuse_unwritable(folder)
-        refuse_unbuildable(config.architecture)
+        refuse_unbuildable(config.architecture, config.adapter)
         corpus = corpus_of(config)
         print(corpus.card)
         assembled = assemble(config, corpus, Ranks(0, config.trainer.devices))
@@ -114,6 +115,9 @@ def _train(config: ExperimentConfig, corpus: Corpus, assembled: Assembled, folde
 
     Such a strategy leaves traces in its process (ports, groups), even on one device.
     """
+    if config.adapter:
+        total, learns = parameters(assembled.objective.network).values()
+        print(f"trains {learns:,} of {total:,} parameters ({learns / total:.2%})")
     hardware.choose(folder)
     if plugin_of(config.strategy).declaration.max_devices == 1:
         fit(config, corpus, assembled, folder)

@@ -79,7 +79,8 @@ class Attention(Mixer):
         )
         self.config = config
         self.head_dim = parts.head_dim
-        kv_dim = parts.n_heads * self.head_dim // config.queries_per_kv
+        self.kv_shape = (parts.n_heads // config.queries_per_kv, self.head_dim)
+        kv_dim = self.kv_shape[0] * self.head_dim
         self.q = QueryIn(parts.dim, parts.n_heads, self.head_dim, config.qkv_bias)
         self.k = nn.Linear(parts.dim, kv_dim, config.qkv_bias)
         self.v = nn.Linear(parts.dim, kv_dim, config.qkv_bias)

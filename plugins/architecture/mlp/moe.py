@@ -118,7 +118,8 @@ class Moe(SideLoss):
             token, place = (chosen == i).nonzero(as_tuple=True)
             told = expert(flat[token]) * weights[token, place, None].to(flat.dtype)
             out = out.index_add(0, token, told.to(out.dtype))
-        if self.training and torch.is_grad_enabled():
+        learns = all(parameter.requires_grad for parameter in self.router.parameters())
+        if self.training and learns and torch.is_grad_enabled():
             self._observe(logits, chosen)
         return out.view_as(x)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from etude import composition
 from etude.capability import Capability
 from etude.command_line import prepare
-from etude.compatibility import provided
+from etude.compatibility import places_before, provided
 from etude.config_file import built
 from etude.errors import ConfigError
 from etude.experiment import GenerationConfig
@@ -135,6 +135,7 @@ def _room(model: "Model", taken: int) -> int:
     """How many more tokens the positions have room for."""
     config = model.architecture
     limit = config.position.max_positions if isinstance(config, StackConfig) else None
+    taken += places_before(model.adapter)
     room = sys.maxsize if limit is None else limit - taken
     if room < 0:
         raise ConfigError(

@@ -1,0 +1,186 @@
+"""Low-rank adaptation: beside a frozen linear map, a product of two narrow ones is learned.
+
+Hu et al. 2021 (LoRA), https://arxiv.org/abs/2106.09685, section 4.1; scaling by the root of the
+rank: Kalajdzievski 2023 (rsLoRA), https://arxiv.org/abs/2312.03732; the length of each output's
+weights learned apart from their direction: Liu et al. 2024 (DoRA),
+https://arxiv.org/abs/2402.09353, equation 5, with the norm taken as a constant (section 4.3).
+As in PEFT, `down` starts as torch's linear maps do, `up` at 0; so the start is exactly the base.
+Deviation: linear maps alone are adapted, not tables, and no head that is the token table.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from etude import plugin
+from etude.adapter import AdapterLayer, insert, linear_of, linears
+from etude.layout import Fields, refuse_others
+from etude.network import Network
+from etude.peft_format import Joined, LinearForm, Part
+from etude.schema import AdapterConfig, require
+
+DOWN, UP, LENGTHS = "lora_A.weight", "lora_B.weight", "lora_magnitude_vector"
+ONLY = {"bias": "none", "lora_bias": False, "modules_to_save": None, "layer_replication": None}
+"""Fields of PEFT's that we have one value for."""
+
+
+@dataclass
+class LoraConfig(AdapterConfig):
+    rank: int = 8
+    """Width of the narrow maps, in features."""
+    alpha: float = 16.0
+    """Times 1 / rank, or 1 / sqrt(rank) with rslora, the factor of what is learned."""
+    dropout: float = 0.0
+    """Probability of zeroing each input of the narrow maps, in [0, 1)."""
+    targets: list[str] = field(default_factory=lambda: ["*.q", "*.v"])
+    """Patterns of the names of linear maps to adapt: ["*"] = all, ["*.mlp.*"] = those of MLPs."""
+    rslora: bool = False
+    """Divide alpha by the root of the rank, so that high ranks learn as fast as low ones."""
+    dora: bool = False
+    """Learn the length of each output's weights apart from their direction."""
+
+    def __post_init__(self) -> None:
+        require(self.rank >= 1, f"rank must be at least 1, got {self.rank}")
+        require(self.alpha > 0, f"alpha must be positive, got {self.alpha}")
+        require(0 <= self.dropout < 1, f"dropout must be in [0, 1), got {self.dropout}")
+        require(len(self.targets) > 0, "targets is empty: there is nothing to adapt")
+
+    @property
+    def scale(self) -> float:
+        """The factor of what is learned."""
+        return self.alpha / (math.sqrt(self.rank) if self.rslora else self.rank)
+
+    def form(self) -> "LoraForm":
+        return LoraForm(self)
+
+
+def norms(weight: Float[Tensor, "out in"]) -> Float[Tensor, " out"]:
+    """The length of each output's weights."""
+    return torch.linalg.vector_norm(weight, dim=1)
+
+
+@plugin(LoraConfig, merges=True)
+def lora(config: LoraConfig, network: Network) -> Network:
+    """Puts a low-rank branch beside every target."""
+
+    def make(base: nn.Module) -> AdapterLayer:
+        require(
+            not (config.dora and isinstance(base, AdapterLayer)),
+            "dora needs the weights themselves, and another adapter already holds a target",
+        )
+        return LowRank(config, base)
+
+    return insert(network, config.targets, linears(network), make)
+
+
+class LowRank(AdapterLayer):
+    """base(x) + scale up(down(dropout(x))); with DoRA, each output at its own learned length."""
+
+    def __init__(self, config: LoraConfig, base: nn.Module) -> None:
+        super().__init__(base)
+        weight = linear_of(base).weight
+        self.scale, self.dropout = config.scale, config.dropout
+        self.down = nn.Parameter(weight.new_empty(config.rank, weight.shape[1]))
+        self.up = nn.Parameter(weight.new_zeros(weight.shape[0], config.rank))
+        nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))
+        self.magnitude = nn.Parameter(norms(weight.detach())) if config.dora else None
+
+    def adapted(self, x: Float[Tensor, "... in"]) -> Float[Tensor, "... out"]:
+        dropped = F.dropout(x, self.dropout, self.training)
+        branch = self.scale * F.linear(F.linear(dropped, self.down), self.up)
+        if self.magnitude is None:
+            return self.base(x) + branch
+        weight = linear_of(self).weight
+        ratio = self.magnitude / norms((weight + self.delta()).detach())
+        return self.base(x) + (ratio - 1) * F.linear(dropped, weight) + ratio * branch
+
+    def delta(self) -> Float[Tensor, "out in"]:
+        """What is learned of the weights, lengths apart."""
+        return self.scale * (self.up @ self.down)
+
+    def merged(self) -> nn.Module:
+        linear = linear_of(self)
+        weight = linear.weight + self.delta()
+        if self.magnitude is not None:
+            weight = (self.magnitude / norms(weight))[:, None] * weight
+        linear.weight.copy_(weight)
+        return linear
+
+
+class LoraForm(LinearForm):
+    """Beside a joined map of theirs, ours are one of as many times the rank, block by block."""
+
+    peft_type = "LORA"
+    names = ("down", "up", "magnitude")
+
+    def __init__(self, config: LoraConfig) -> None:
+        self.lora = config
+
+    def fields(self, linears: Sequence[Joined], transposed: bool) -> dict[str, Any]:
+        lora = self.lora
+        joined = {one.name: len(one.ours) for one in linears if len(one.ours) > 1}
+        more = math.sqrt if lora.rslora else float
+        return {
+            "r": lora.rank,
+            "lora_alpha": lora.alpha,
+            "lora_dropout": lora.dropout,
+            "use_rslora": lora.rslora,
+            "use_dora": lora.dora,
+            "target_modules": [one.name for one in linears],
+            "rank_pattern": {name: n * lora.rank for name, n in joined.items()},
+            "alpha_pattern": {name: more(n) * lora.alpha for name, n in joined.items()},
+            "fan_in_fan_out": transposed,
+        }
+
+    def join(self, one: Joined, parts: Sequence[Part]) -> dict[str, Tensor]:
+        n, rank = len(parts), self.lora.rank
+        downs: list[Tensor] = []
+        ups: list[Tensor] = []
+        for i, part in enumerate(parts):
+            rows, columns = part.weight.shape
+            downs.append(part.own.get("down", part.weight.new_zeros(rank, columns)))
+            up = part.own.get("up", part.weight.new_zeros(rows, rank))
+            ups.append(F.pad(up, (i * rank, (n - 1 - i) * rank)))
+        found = {DOWN: torch.cat(downs), UP: one.join(ups)}
+        if self.lora.dora:
+            lengths = [part.own.get("magnitude", norms(part.weight)) for part in parts]
+            found[LENGTHS] = one.join(lengths)
+        return found
+
+    def split(
+        self, one: Joined, parts: Sequence[Part], fields: Fields, found: Mapping[str, Tensor]
+    ) -> list[dict[str, Tensor]]:
+        """Maps that PEFT joined share what leads in, unless it is as wide as ours together."""
+        down, n = found[DOWN], len(parts)
+        rows = one.split(found[UP], [len(part.weight) for part in parts])
+        if len(down) == self.lora.rank:
+            downs, ups = [down] * n, rows
+        else:
+            downs = list(down.chunk(n))
+            ups = [up.chunk(n, dim=1)[i] for i, up in enumerate(rows)]
+        alpha = fields.get("alpha_pattern", {}).get(one.name, fields["lora_alpha"])
+        factor = alpha / (math.sqrt(len(down)) if self.lora.rslora else len(down)) / self.lora.scale
+        if not math.isclose(factor, 1.0):
+            ups = [factor * up for up in ups]
+        cut = [{"down": d, "up": u} for d, u in zip(downs, ups, strict=True)]
+        if LENGTHS in found:
+            lengths = one.split(found[LENGTHS], [len(part.weight) for part in parts])
+            cut = [{**c, "magnitude": m} for c, m in zip(cut, lengths, strict=True)]
+        return cut
+
+    def config(self, fields: Fields, linears: Sequence[Joined]) -> LoraConfig:
+        refuse_others(fields, ONLY)
+        return LoraConfig(
+            rank=fields["r"],
+            alpha=float(fields["lora_alpha"]),
+            dropout=fields.get("lora_dropout", 0.0),
+            targets=[our for one in linears for our in one.ours],
+            rslora=bool(fields.get("use_rslora")),
+            dora=bool(fields.get("use_dora")),
+        )

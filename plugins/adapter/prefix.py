@@ -1,0 +1,70 @@
+"""Prefix tuning: in every layer, learned keys and values that every token sees beside the others.
+
+Li & Liang 2021, https://arxiv.org/abs/2101.00190, section 4.2.
+Deviations: keys and values are learned themselves, not through an MLP (their section 4.3), so a
+learning rate near 1e-2 suits; they have no position, so biases by distance and rotations leave them
+out; they are not looked at across a source unless `targets` says so. Values start at 0.
+"""
+
+from dataclasses import dataclass, field, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from etude import plugin
+from etude.adapter import AdapterLayer, innermost, insert
+from etude.context import Context
+from etude.network import Mixer, Network
+from etude.schema import AdapterConfig, require
+
+
+@dataclass
+class PrefixConfig(AdapterConfig):
+    length: int = 16
+    """Learned keys and values of each head."""
+    std: float = 0.02
+    """Standard deviation of the keys at the start."""
+    targets: list[str] = field(default_factory=lambda: ["*.mixer"])
+    """Patterns of the names of mixers; with "*.cross", also those that look at a source."""
+
+    def __post_init__(self) -> None:
+        require(self.length >= 1, f"length must be at least 1, got {self.length}")
+        require(self.std >= 0, f"std must be 0 or more, got {self.std}")
+        require(len(self.targets) > 0, "targets is empty: there is nothing to adapt")
+
+
+@plugin(PrefixConfig)
+def prefix(config: PrefixConfig, network: Network) -> Network:
+    """Gives every target keys and values of its own."""
+    return insert(
+        network,
+        config.targets,
+        lambda module: isinstance(module, Mixer),
+        lambda base: Prefix(config, base),
+    )
+
+
+class Prefix(AdapterLayer):
+    """The mixer, told of further keys and values."""
+
+    def __init__(self, config: PrefixConfig, base: nn.Module) -> None:
+        super().__init__(base)
+        mixer = innermost(base)
+        assert isinstance(mixer, Mixer)
+        require(
+            mixer.kv_shape is not None,
+            f"{type(mixer).__name__} has no keys and values that others could stand beside: "
+            "architecture/mixer=attention works",
+        )
+        assert mixer.kv_shape is not None
+        heads, head_dim = mixer.kv_shape
+        like = next(base.parameters())
+        shape = (heads, config.length, head_dim)
+        self.keys = nn.Parameter(config.std * torch.randn(shape).to(like))
+        self.values = nn.Parameter(like.new_zeros(shape))
+
+    def adapted(
+        self, x: Float[Tensor, "batch seq dim"], context: Context
+    ) -> Float[Tensor, "batch seq dim"]:
+        return self.base(x, replace(context, beside=(self.keys, self.values)))

@@ -1,0 +1,36 @@
+import pytest
+import tiny
+import torch
+
+from etude.adapter import adapt
+from etude.inputs import Inputs
+from etude.plugins.adapter.prompt_tuning import order
+
+
+def test_the_vectors_stand_behind_the_padding_and_before_the_text() -> None:
+    read = order(torch.tensor([0, 2]), 3, 4)
+    assert read.tolist() == [[0, 1, 2, 3, 4, 5, 6], [3, 4, 0, 1, 2, 5, 6]]
+
+
+@torch.no_grad()
+def test_vectors_of_tokens_are_those_tokens_before_the_text() -> None:
+    made, ids = tiny.network(), tiny.tokens(2, 5)
+    first = tiny.tokens(1, 3, seed=3).expand(2, -1)
+    wanted = made(Inputs(torch.cat((first, ids), dim=1)))[:, 3:]
+    adapt(made, {"prompt_tuning": tiny.part("adapter", "prompt_tuning", length=3)})
+    made.stack.vectors.copy_(made.embedding.weight[first[0]])
+    tiny.exactly(made(Inputs(ids)), wanted)
+
+
+@torch.no_grad()
+def test_it_begins_as_vectors_of_tokens() -> None:
+    made = tiny.network()
+    adapt(made, {"prompt_tuning": tiny.part("adapter", "prompt_tuning", length=3)})
+    table = made.embedding.weight
+    for vector in made.stack.vectors:
+        assert (table == vector).all(-1).any()
+
+
+def test_no_vectors_are_refused() -> None:
+    with pytest.raises(ValueError, match="length must be at least 1"):
+        tiny.part("adapter", "prompt_tuning", length=0)
