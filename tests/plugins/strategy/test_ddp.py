@@ -18,6 +18,20 @@ def test_two_processes_give_the_curve_of_one(tmp_path: Path) -> None:
     two.assert_same_curve(tmp_path / "one", tmp_path / "two")
 
 
+def test_a_point_of_reference_is_that_of_the_window_over_all_ranks(tmp_path: Path) -> None:
+    kto = (
+        "objective=kto", "objective.precompute=true", "optimizer.lr=0.01",
+        "architecture.dropout=0", "trainer.val_samples=32", "trainer.train_samples=200",
+    )  # fmt: skip
+    for name, more in (("one", ()), ("two", DDP)):
+        ended = two.train(tmp_path / name, *kto, *more)
+        assert ended.returncode == 0, ended.stderr
+    two.assert_same_curve(tmp_path / "one", tmp_path / "two")
+    points = [[line["kl"] for line in two.lines(tmp_path / name)] for name in ("one", "two")]
+    assert points[0] == pytest.approx(points[1], rel=1e-4, abs=1e-5)
+    assert max(points[0]) > 0
+
+
 def test_a_run_killed_in_the_middle_goes_on_bit_for_bit(tmp_path: Path) -> None:
     two.assert_survives_kill(tmp_path / "cut", tmp_path / "whole", *DDP)
 
