@@ -51,9 +51,9 @@ class Assembled:
 
     objective: Objective[Any, Any]
     loader: WindowLoader[Any]
+    train: Samples
     plan: Plan
     validation: Validation
-    train: Samples
 
 
 def assemble(config: ExperimentConfig, corpus: Corpus, ranks: Ranks) -> Assembled:
