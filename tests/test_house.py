@@ -51,7 +51,16 @@ TESTED_TOGETHER = {
         f"data/jsonl{kind and '_'}{kind}": "test_jsonl_kinds.py"
         for kind in (
             "",
-            *["chats", "feedback", "labels", "pairs", "preferences", "prompts", "rankings"],
+            *[
+                "alpaca",
+                "chats",
+                "feedback",
+                "labels",
+                "pairs",
+                "preferences",
+                "prompts",
+                "rankings",
+            ],
         )
     },
     **{

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from etude.plugins.data.jsonl import JsonlConfig
+from etude.plugins.data.jsonl_alpaca import JsonlAlpacaConfig
 from etude.plugins.data.jsonl_chats import JsonlChatsConfig
 from etude.plugins.data.jsonl_feedback import JsonlFeedbackConfig
 from etude.plugins.data.jsonl_labels import JsonlLabelsConfig
@@ -37,6 +38,9 @@ GOOD: list[tuple[FileConfig, dict, Record]] = [
     (JsonlConfig(), {"text": "a"}, Text("a")),
     (JsonlConfig(text_column="body"), {"body": "a", "text": 3}, Text("a")),
     (JsonlPairsConfig(), {"source": "s", "target": "t"}, Pair("s", "t")),
+    (JsonlAlpacaConfig(), {"instruction": "i", "input": "t", "output": "o"}, Pair("i\n\nt", "o")),
+    (JsonlAlpacaConfig(), {"instruction": "i", "input": "", "output": "o"}, Pair("i", "o")),
+    (JsonlAlpacaConfig(), {"instruction": "i", "output": "o"}, Pair("i", "o")),
     (
         JsonlPreferencesConfig(prompt_column="q"),
         {"q": "p", "chosen": "c", "rejected": "r"},
@@ -78,6 +82,7 @@ GOOD: list[tuple[FileConfig, dict, Record]] = [
     ),
 ]
 BAD: list[tuple[FileConfig, dict, str]] = [
+    (JsonlAlpacaConfig(), {"instruction": "i", "input": 3, "output": "o"}, "must be text"),
     (JsonlPairsConfig(), {"source": "s"}, "no field 'target'"),
     (
         JsonlPreferencesConfig(),
