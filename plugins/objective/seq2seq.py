@@ -1,4 +1,4 @@
-"""Sequence-to-sequence denoising: read a damaged text, write what restores it.
+"""Sequence-to-sequence: read a damaged text and write what restores it; of pairs, the target.
 
 Raffel et al. 2019 (T5), https://arxiv.org/abs/1910.10683; Lewis et al. 2019 (BART),
 https://arxiv.org/abs/1910.13461. How the text is damaged is a choice of its own:
@@ -6,13 +6,16 @@ https://arxiv.org/abs/1910.13461. How the text is damaged is a choice of its own
 them, as in T5, in rows whose damaged form has data.seq_len tokens (span corruption: the source,
 the others: the target). Source and target end with eos. Teacher forcing: the decoder reads the
 true target.
+A pair of source and target is read as it is, and not damaged: translation, summarisation. Both are
+cut at data.seq_len, their starts kept, and how many were is said. exact_match is of the target
+that the likeliest tokens write.
 Label smoothing: Vaswani et al. 2017, https://arxiv.org/abs/1706.03762, section 5.4, uniform over
 the whole vocabulary; perplexity is of the plain surprise, nll.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -21,15 +24,17 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from etude import plugin
+from etude.answers import Asked, exact, rate
 from etude.batches import Ids, TextBatch
 from etude.capability import Capability
 from etude.contracts import Corruption, Samples, TokenRow
+from etude.errors import ConfigError
 from etude.functional import wide
 from etude.loss import Loss
 from etude.network import Network
 from etude.objective import Objective, Tools
-from etude.records import Text
-from etude.registry import build
+from etude.records import Pair, Text
+from etude.registry import build, plugin_of
 from etude.schema import CorruptionConfig, ObjectiveConfig, option, require
 from etude.token_rows import TokenRows
 from etude.window import SAMPLE, rng
@@ -40,8 +45,13 @@ class Seq2seqConfig(ObjectiveConfig):
     corruption: CorruptionConfig = option("span")
     label_smoothing: float = 0.0
     """Share of the probability asked for that all tokens divide evenly, in [0, 1); 0.1 in 2017."""
+    max_new_tokens: int = 64
+    """Longest text that is written, in tokens: to show and, of pairs, for exact_match; 0 = none."""
 
     def __post_init__(self) -> None:
+        require(
+            self.max_new_tokens >= 0, f"max_new_tokens must be 0 or more, got {self.max_new_tokens}"
+        )
         require(
             0 <= self.label_smoothing < 1,
             f"label_smoothing must be in [0, 1), got {self.label_smoothing}",
@@ -50,11 +60,19 @@ class Seq2seqConfig(ObjectiveConfig):
 
 @dataclass(frozen=True)
 class DenoisingExample:
-    """A damaged text, and what the decoder must write."""
+    """A text, damaged or as it is, and what the decoder must write."""
 
     source: Ids
     target: Ids
     n_bytes: float
+    is_pair: bool = False
+
+
+@dataclass
+class Seq2seqBatch(TextBatch):
+    """Targets to predict; of held-out pairs, also what is asked."""
+
+    asked: Asked | None = None
 
 
 def smoothed_loss(
@@ -70,13 +88,13 @@ def smoothed_loss(
 
 @plugin(
     Seq2seqConfig,
-    reads={Text},
+    reads={Text, Pair},
     needs={Capability.SOURCE_TARGET},
     lr=1e-3,
     data="python_docs",
 )
-class Seq2seq(Objective[Seq2seqConfig, TextBatch]):
-    """Learns p(target | damaged source); the loss is a mean over target tokens."""
+class Seq2seq(Objective[Seq2seqConfig, Seq2seqBatch]):
+    """Learns p(target | source); the loss is a mean over target tokens."""
 
     def __init__(self, config: Seq2seqConfig, network: Network, tools: Tools) -> None:
         super().__init__(config, network, tools)
@@ -86,9 +104,39 @@ class Seq2seq(Objective[Seq2seqConfig, TextBatch]):
 
     def recut(self, samples: Samples) -> Samples:
         """Packed text in rows that are damaged to the same length, so that none is padded."""
-        return samples.bare(self.room) if isinstance(samples, TokenRows) else samples
+        if isinstance(samples, TokenRows):
+            return samples.bare(self.room)
+        self._refuse_damage()
+        pairs = [self._pair(samples[i]) for i in range(len(samples))]
+        for side, cut in (
+            ("sources", [e.source for e in pairs]),
+            ("targets", [e.target for e in pairs]),
+        ):
+            if n := sum(len(ids) > self.tools.seq_len for ids in cut):
+                self.notes.append(f"cut short {n:,} of {len(samples):,} {side}")
+        return samples
 
-    def example(self, record: TokenRow, rng: np.random.Generator) -> DenoisingExample:
+    def _refuse_damage(self) -> None:
+        (slot,) = (item for item in fields(self.config) if item.name == "corruption")
+        chosen = plugin_of(self.config.corruption)
+        usual = chosen.address.endswith(f"/{slot.metadata['option']}")
+        if not usual or self.config.corruption != chosen.config():
+            raise ConfigError(
+                f"{chosen.address} has no effect: pairs are learned as they are.\n"
+                "  Leave objective.corruption out, or choose data of raw text."
+            )
+
+    def _pair(self, pair: Pair) -> DenoisingExample:
+        """Both sides whole."""
+        eos = self.tools.tokenizer.vocab.eos
+        source, target = self.tools.tokenizer.encode_batch([pair.source, pair.target])
+        size = float(len(pair.target.encode()))
+        return DenoisingExample([*source.tolist(), eos], [*target.tolist(), eos], size, True)
+
+    def example(self, record: TokenRow | Pair, rng: np.random.Generator) -> DenoisingExample:
+        if isinstance(record, Pair):
+            whole, room = self._pair(record), self.tools.seq_len
+            return replace(whole, source=whole.source[:room], target=whole.target[:room])
         vocab = self.tools.tokenizer.vocab
         text = record.tokens[~np.isin(record.tokens, list(vocab.special))]
         source, target = self.corrupt(text[: self.room], rng)
@@ -96,15 +144,28 @@ class Seq2seq(Objective[Seq2seqConfig, TextBatch]):
             [*source.tolist(), vocab.eos], [*target.tolist(), vocab.eos], record.n_bytes
         )
 
-    def collate(self, examples: Sequence[DenoisingExample]) -> TextBatch:
+    def collate(self, examples: Sequence[DenoisingExample]) -> Seq2seqBatch:
         targets = self.network.answer([(e.source, e.target) for e in examples])
         n_bytes = torch.tensor(sum(e.n_bytes for e in examples), dtype=torch.float64)
-        return TextBatch(targets, n_bytes)
+        return Seq2seqBatch(targets, n_bytes)
 
-    def count(self, batch: TextBatch) -> float:
+    def held_out_batch(
+        self, records: Sequence[TokenRow | Pair], rngs: Sequence[np.random.Generator]
+    ) -> Seq2seqBatch:
+        examples = [self.example(*pair) for pair in zip(records, rngs, strict=True)]
+        batch, pairs = self.collate(examples), [e for e in examples if e.is_pair]
+        batch.asked = Asked([(e.source, e.target) for e in pairs]) if pairs else None
+        return batch
+
+    def evaluate(self, batch: Seq2seqBatch) -> tuple[Loss, float]:
+        loss, longest = self.loss(batch), self.config.max_new_tokens
+        metrics = {**loss.metrics, **exact(self, batch.asked, longest)}
+        return Loss(loss.total, metrics), self.count(batch)
+
+    def count(self, batch: Seq2seqBatch) -> float:
         return float(batch.targets.where.sum())
 
-    def loss(self, batch: TextBatch) -> Loss:
+    def loss(self, batch: Seq2seqBatch) -> Loss:
         targets = batch.targets
         logits = wide(self.network(targets.inputs, targets.where))
         ids = targets.ids[targets.where]
@@ -112,10 +173,13 @@ class Seq2seq(Objective[Seq2seqConfig, TextBatch]):
         return Loss(total, {"nll": nll.detach()})
 
     def report(self, means: Mapping[str, float]) -> dict[str, float]:
-        return {**means, "perplexity": math.exp(min(means["nll"], 700.0))}
+        return {**rate(means), "perplexity": math.exp(min(means["nll"], 700.0))}
 
-    def show(self, records: Sequence[TokenRow]) -> list[str]:
+    def show(self, records: Sequence[TokenRow | Pair]) -> list[str]:
+        longest = min(self.config.max_new_tokens, self.tools.seq_len)
+        if longest == 0:
+            return []
         examples = [self.example(r, rng(self.tools.seed, SAMPLE, i)) for i, r in enumerate(records)]
-        written = self.continuations([e.source for e in examples], self.tools.seq_len // 4)
+        written = self.continuations([e.source for e in examples], longest)
         sources = ["".join(self.tools.tokenizer.pieces(e.source)) for e in examples]
         return [f"{s} [...] {w}" for s, w in zip(sources, written, strict=True)]

@@ -23,8 +23,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from etude import plugin
-from etude.answers import n_exact
-from etude.batches import Ids
+from etude.answers import Asked, exact, rate
 from etude.capability import Capability
 from etude.compatibility import provided
 from etude.contracts import Samples
@@ -60,16 +59,6 @@ class SftConfig(ObjectiveConfig):
             everything = self.train_on is TrainOn.everything
             require(not everything, f"objective.train_on=everything has no meaning: {one}")
             require(not self.pack, f"objective.pack=true has no effect: {one}")
-
-
-class Asked:
-    """Prompts, each with the answer that it should get; for a reader of the batch, their number."""
-
-    def __init__(self, pairs: Sequence[tuple[Ids, Ids]]) -> None:
-        self.pairs = pairs
-
-    def __repr__(self) -> str:
-        return f"{len(self.pairs)} prompts"
 
 
 @dataclass
@@ -158,20 +147,12 @@ class Sft(Objective[SftConfig, SftBatch]):
         return Loss(F.cross_entropy(logits, due, reduction="sum"), {"token_accuracy": right})
 
     def evaluate(self, batch: SftBatch) -> tuple[Loss, float]:
-        loss = self.loss(batch)
-        if self.config.max_new_tokens == 0 or batch.asked is None:
-            return loss, self.count(batch)
-        pairs = batch.asked.pairs
-        exact = n_exact(self, pairs, self.config.max_new_tokens)
-        sums = {"exact_match": exact, "asked": len(pairs)}
-        metrics = {name: torch.tensor(float(n), device=self.device) for name, n in sums.items()}
-        return Loss(loss.total, {**loss.metrics, **metrics}), self.count(batch)
+        loss, longest = self.loss(batch), self.config.max_new_tokens
+        metrics = {**loss.metrics, **exact(self, batch.asked, longest)}
+        return Loss(loss.total, metrics), self.count(batch)
 
     def report(self, means: Mapping[str, float]) -> dict[str, float]:
-        said = {**means, "perplexity": math.exp(min(means["loss"], 700.0))}
-        if (asked := said.pop("asked", None)) is not None:
-            said["exact_match"] = said["exact_match"] / asked if asked else math.nan
-        return said
+        return {**rate(means), "perplexity": math.exp(min(means["loss"], 700.0))}
 
     def show(self, records: Sequence[Chat | list[Part]]) -> list[str]:
         longest = min(self.config.max_new_tokens, self.tools.seq_len // 2)

@@ -1,12 +1,46 @@
 """What a network answers, held against the right answer."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from etude.batches import Ids
+from etude.capability import Capability
+from etude.compatibility import provided
 from etude.generation import Greedy, generate
 from etude.objective import Objective
 from etude.window import SAMPLE, rng
+
+
+class Asked:
+    """Prompts, each with the answer that it should get; for a reader of the batch, their number."""
+
+    def __init__(self, pairs: Sequence[tuple[Ids, Ids]]) -> None:
+        self.pairs = pairs
+
+    def __repr__(self) -> str:
+        return f"{len(self.pairs)} prompts"
+
+
+def exact(
+    objective: Objective[Any, Any], asked: Asked | None, max_new_tokens: int
+) -> dict[str, Tensor]:
+    """Sums for `evaluate`: how many were asked, and how many answered exactly; see `rate`."""
+    if asked is None or max_new_tokens == 0:
+        return {}
+    sums = {"exact_match": n_exact(objective, asked.pairs, max_new_tokens)}
+    sums["asked"] = len(asked.pairs)
+    return {name: torch.tensor(float(n), device=objective.device) for name, n in sums.items()}
+
+
+def rate(means: Mapping[str, float]) -> dict[str, float]:
+    """The means with exact_match as the share of what was asked, NaN of nothing."""
+    said = dict(means)
+    if (asked := said.pop("asked", None)) is not None:
+        said["exact_match"] = said["exact_match"] / asked if asked else float("nan")
+    return said
 
 
 def n_exact(
@@ -19,8 +53,9 @@ def n_exact(
     """
     tools, n = objective.tools, 0
     longest = min(max_new_tokens, max((len(answer) for _, answer in pairs), default=0))
-    fits = [pair for pair in pairs if len(pair[0]) + longest <= tools.seq_len]
-    alone = [[pair] for pair in pairs if len(pair[0]) + longest > tools.seq_len]
+    beside = Capability.SOURCE_TARGET in provided(tools.architecture)  # takes no room of its own
+    fits = [pair for pair in pairs if beside or len(pair[0]) + longest <= tools.seq_len]
+    alone = [[pair] for pair in pairs if not beside and len(pair[0]) + longest > tools.seq_len]
     for part in filter(None, [fits, *alone]):  # so that no place is reached that has no position
         written = generate(
             objective.network,

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ import torch
 from defaults import default
 
 from etude.contracts import TokenRow
+from etude.errors import ConfigError
 from etude.plugins.objective.seq2seq import smoothed_loss
+from etude.records import Pair
 from etude.registry import options
 from etude.window import TRAIN, rng
 
@@ -136,3 +139,48 @@ def test_packed_rows_are_cut_so_that_none_is_padded(corruption: str, tmp_path: P
     side = batch.targets.inputs.source if corruption == "span" else batch.targets.inputs
     assert side.documents is None
     assert side.tokens.shape == (8, 16)
+
+
+def test_a_pair_is_read_as_it_is() -> None:
+    made = seq2seq()
+    example = made.example(Pair("ab", "c <eos>"), rng(0, TRAIN))
+    assert example.source == [*tiny.BYTES.encode("ab").tolist(), VOCAB.eos]
+    assert example.target == [*tiny.BYTES.encode("c <eos>").tolist(), VOCAB.eos]
+    assert example.n_bytes == 7
+
+
+def test_a_pair_too_long_keeps_its_start_and_it_is_said() -> None:
+    made = seq2seq()
+    made.tools = tiny.tools(seq_len=4)
+    pairs = [Pair("abcdef", "gh"), Pair("a", "b"), Pair("abc", "defg")]
+    assert made.recut(pairs) == pairs
+    assert made.notes == ["cut short 1 of 3 sources", "cut short 1 of 3 targets"]
+    example = made.example(pairs[0], rng(0, TRAIN))
+    assert tiny.BYTES.decode(example.source) == "abcd"
+
+
+def test_damage_that_pairs_would_not_see_is_refused() -> None:
+    assert seq2seq().recut([Pair("a", "b")]) == [Pair("a", "b")]
+    heavier = default("objective/corruption/span", noise_density=0.5)
+    network = tiny.network(tiny.stack("encoder_decoder"), VOCAB)
+    for made in (seq2seq("bart"), tiny.objective("seq2seq", network, corruption=heavier)):
+        with pytest.raises(ConfigError, match="has no effect: pairs are learned as they are"):
+            made.recut([Pair("a", "b")])
+
+
+@pytest.mark.slow
+def test_pairs_learned_by_heart_are_all_right(tmp_path: Path) -> None:
+    config = tiny.experiment("seq2seq", tmp_path, trainer={"max_steps": 150, "precision": "32"})
+    config = replace(
+        config,
+        architecture=tiny.stack("encoder_decoder", dim=64, n_layers=1, position="rope"),
+        data=tiny.part("data", "arithmetic", digits=1, n_problems=20, seq_len=16),
+        optimizer=tiny.part("optimizer", "adamw", lr=1e-2),
+    )
+    made = tiny.assembled(config)
+    tiny.fit(config, made, tmp_path / "run")
+    seen = replace(made.validation, samples=made.train, n_samples=16)
+    measured = seen.measure(made.objective)
+    assert measured["val/exact_match"] > 0.9
+    assert measured["val/perplexity"] == pytest.approx(math.exp(measured["val/nll"]))
+    assert "[...]" in made.objective.eval().show([made.train[0]])[0]
