@@ -170,6 +170,8 @@ class GenerationConfig:
     """The model: a run folder, or a Hugging Face folder."""
     prompt: str = MISSING
     """Text to go on from, to fill ([MASK]) or to transduce; <sentinel_0> and the like are meant."""
+    system: str | None = None
+    """What is said before the prompt to a model that was taught conversations, by the system."""
     max_new_tokens: int = 128
     """Longest answer, in tokens."""
     n: int = 1

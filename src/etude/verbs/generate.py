@@ -4,7 +4,8 @@
     etude generate run=outputs/bert prompt="Return the [MASK] of the list."
     etude generate run=outputs/t5 prompt="Return the <sentinel_0> of the list."
 
-The model's family decides which. `run` is a run folder or a Hugging Face folder.
+The model's family decides which; one that was taught conversations answers in a turn. `run` is a
+run folder or a Hugging Face folder.
 """
 
 import sys
@@ -59,8 +60,7 @@ def _write(config: GenerationConfig, model: "Model", *, reads_source: bool) -> N
     from etude.generation import stream
     from etude.window import SAMPLE, rng
 
-    vocab, ids = model.tokenizer.vocab, model.tokenizer.encode_marked(config.prompt).tolist()
-    prompt = [*ids, vocab.eos] if reads_source else [vocab.bos, *ids]
+    prompt = _prompt(config, model, reads_source=reads_source)
     room = _room(model, 1 if reads_source else len(prompt))
     steps = stream(
         model.network().eval(),
@@ -86,11 +86,30 @@ def _write(config: GenerationConfig, model: "Model", *, reads_source: bool) -> N
         print(_text(config, model, answers[0])[0][len(shown) :])
 
 
+def _prompt(config: GenerationConfig, model: "Model", *, reads_source: bool) -> Sequence[int]:
+    """The prompt as the model was trained to read it: a turn, where it knows conversations."""
+    from etude import chat
+    from etude.records import Message
+
+    if model.tokenizer.template is not None:
+        said = [Message("user", config.prompt)]
+        if config.system is not None:
+            said.insert(0, Message("system", config.system))
+        return chat.prompt(model.tokenizer, said)
+    if config.system is not None:
+        raise ConfigError(
+            f"system={config.system} has no effect: {config.run} was not taught conversations.\n"
+            "  A run of objective=sft is; or make it part of the prompt."
+        )
+    vocab, ids = model.tokenizer.vocab, model.tokenizer.encode_marked(config.prompt).tolist()
+    return [*ids, vocab.eos] if reads_source else [vocab.bos, *ids]
+
+
 def _text(config: GenerationConfig, model: "Model", ids: Sequence[int]) -> tuple[str, bool]:
     """The text of an answer, and whether it has ended."""
     vocab = model.tokenizer.vocab
-    ended = vocab.eos in ids
-    kept = [i for i in ids[: ids.index(vocab.eos) if ended else None] if i != vocab.pad]
+    end = next((place for place, token in enumerate(ids) if token in vocab.stops), None)
+    ended, kept = end is not None, [i for i in ids[:end] if i != vocab.pad]
     text = model.tokenizer.decode(kept, skip_special=False)
     ends = [place for place in map(text.find, config.stop) if place >= 0]
     return text[: min(ends, default=len(text))], ended or bool(ends)

@@ -1,16 +1,22 @@
 """`etude generate`, through the real command, on models of the three families."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import hugging_face
+import numpy as np
 import pytest
 import tiny
 import torch
 from transformers import BertConfig, BertForMaskedLM
 
+from etude.chat import prompt
 from etude.cli import main
+from etude.generation import Greedy, generate
+from etude.records import Message
 from etude.run_reader import read_model
+from etude.worker import start
 
 TINY = (
     "tokenizer=byte", "architecture.dim=16", "architecture.n_layers=1", "data.seq_len=32",
@@ -141,3 +147,31 @@ def test_a_folder_without_a_model_is_refused(
 ) -> None:
     assert main(["generate", f"run={tmp_path}", "prompt=a"]) == 2
     assert "holds no model" in capsys.readouterr().err
+
+
+def test_a_model_taught_conversations_is_asked_in_a_turn_and_answers_up_to_its_end(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tiny.experiment("sft", tmp_path, trainer={"max_steps": 30, "precision": "32"})
+    run, _ = start(replace(config, run=str(tmp_path / "run")), "tiny", [], None)
+    model, said = read_model(run), [Message("system", "a"), Message("user", "hello, <bos>?")]
+    vocab, network = model.tokenizer.vocab, model.network().eval()
+    for n, given in ((1, []), (0, ["system=a"])):
+        (wanted,) = generate(
+            network,
+            [prompt(model.tokenizer, said[n:])],
+            max_new_tokens=12,
+            decoding=Greedy(),
+            rngs=[np.random.default_rng()],
+        )
+        asked = (f"run={run}", "prompt=hello, <bos>?", "decoding=greedy", "max_new_tokens=12")
+        kept = [i for i in wanted if i not in (*vocab.stops, vocab.pad)]
+        text = model.tokenizer.decode(kept, skip_special=False)
+        assert told(capsys, *asked, *given).removesuffix("\n") == text
+
+
+def test_a_system_is_refused_by_a_model_that_knows_none(
+    runs: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["generate", f"run={runs['decoder']}", "prompt=a", "system=b"]) == 2
+    assert "was not taught conversations" in capsys.readouterr().err
