@@ -34,7 +34,10 @@ OTHER.update({"p": 0.9, "max_words": 1, "rotate_share": 0.5})
 OTHER |= {"softcap": 0.5, "window": 3, "global_every": 2, "local_theta": 5.0, "max_distance": 5}
 OTHER |= {"embedding_dim": 8, "n_segments": 2, "n_groups": 1, "attention_factor": 0.5}
 OTHER |= {"n_shared": 1, "balance_loss": 0.5}
+OTHER.update({"targets": ["*.0.*"], "frozen": ["*.0.*"], "trained": ["*.mixer.q.*"]})
+OTHER.update({"outputs": ["*.q"], "inputs": ["*.mixer.out"]})
 WITH: dict[str, dict[str, Any]] = {
+    "trained": {"frozen": ["*.mixer.*"]},
     "global_every": {"window": 3},
     "max_distance": {"n_buckets": 4},
     "n_groups": {"n_layers": 2},
@@ -88,7 +91,7 @@ def experiment(folder: Path, objective: str = "clm", **given: Any) -> Any:
 
 def cases() -> list[tuple[str, str]]:
     tried = [group for group in groups() if group.startswith("architecture")]
-    tried += ["optimizer", "schedule", *PART_OF]
+    tried += ["adapter", "optimizer", "schedule", *PART_OF]
     return [
         (f"{group}/{name}", leaf)
         for group in tried
@@ -112,6 +115,8 @@ def with_plugin(address: str, plugin: Any, folder: Path) -> Any:
         near = default("architecture/mixer/attention", window=8)  # for what only windows turn to
         parts = {"mixer": near, group.rpartition("/")[2]: plugin}
         return experiment(folder, architecture=tiny.stack(n_layers=1, **parts))
+    if group == "adapter":
+        return experiment(folder, architecture=tiny.stack(), adapter={name: plugin})
     if group in PART_OF:
         made = experiment(folder, PART_OF[group])
         words = folder / "words.txt"  # several in a row

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,21 @@ def test_a_combination_trains_a_step_or_is_refused(
     config = experiment(objective, stack, data, rows)
     if fits(config, stack):
         train(config, tmp_path)
+
+
+@pytest.mark.parametrize("adapter", options("adapter"))
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_every_objective_trains_a_step_with_every_adapter(
+    objective: str, adapter: str, rows: Path, tmp_path: Path
+) -> None:
+    stacks = ["decoder_only", "encoder_only", "encoder_decoder", *ARCHITECTURES]
+    config, _ = next(
+        (config, stack)
+        for stack in stacks
+        for data in ROWS
+        if fits(config := experiment(objective, stack, data, rows), stack)
+    )
+    train(replace(config, adapter={adapter: default(f"adapter/{adapter}")}), tmp_path)
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)

@@ -88,6 +88,7 @@ class Ia3Form(LinearForm):
 
     peft_type = "IA3"
     names = ("output_scale", "input_scale")
+    ends = (VECTOR,)
 
     def __init__(self, config: Ia3Config) -> None:
         self.ia3 = config

@@ -118,6 +118,7 @@ class LoraForm(LinearForm):
 
     peft_type = "LORA"
     names = ("down", "up", "magnitude")
+    ends = (DOWN, UP, LENGTHS)
 
     def __init__(self, config: LoraConfig) -> None:
         self.lora = config
@@ -164,7 +165,7 @@ class LoraForm(LinearForm):
         else:
             downs = list(down.chunk(n))
             ups = [up.chunk(n, dim=1)[i] for i, up in enumerate(rows)]
-        alpha = fields.get("alpha_pattern", {}).get(one.name, fields["lora_alpha"])
+        alpha = (fields.get("alpha_pattern") or {}).get(one.name, fields["lora_alpha"])
         factor = alpha / (math.sqrt(len(down)) if self.lora.rslora else len(down)) / self.lora.scale
         if not math.isclose(factor, 1.0):
             ups = [factor * up for up in ups]
@@ -176,6 +177,9 @@ class LoraForm(LinearForm):
 
     def config(self, fields: Fields, linears: Sequence[Joined]) -> LoraConfig:
         refuse_others(fields, ONLY)
+        for pattern in ("rank_pattern", "alpha_pattern"):
+            strange = set(fields.get(pattern) or {}) - {one.name for one in linears}
+            require(not strange, f"{pattern} holds what names no linear map: {', '.join(strange)}")
         return LoraConfig(
             rank=fields["r"],
             alpha=float(fields["lora_alpha"]),

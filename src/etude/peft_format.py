@@ -5,6 +5,7 @@ Face's models, so only a network with a layout has them; and a folder holds one 
 """
 
 import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -91,6 +92,8 @@ class LinearForm(PeftForm):
 
     names: tuple[str, ...]
     """What an adapter's tensors are called here."""
+    ends: tuple[str, ...]
+    """How the names of theirs end."""
 
     @abstractmethod
     def fields(self, linears: Sequence[Joined], transposed: bool) -> dict[str, Any]:
@@ -128,11 +131,10 @@ class LinearForm(PeftForm):
         ours: dict[str, Tensor] = {}
         left = dict(found)
         for one in theirs.linears:
-            ends = [name for name in found if name.startswith(f"{one.name}.")]
-            if not ends:
+            inside = {end: left.pop(n) for end in self.ends if (n := f"{one.name}.{end}") in found}
+            if not inside:
                 continue
             parts = self._parts(one, theirs)
-            inside = {name.removeprefix(f"{one.name}."): left.pop(name) for name in ends}
             for our, cut in zip(one.ours, self.split(one, parts, fields, inside), strict=True):
                 named = {f"{our}.{name}": tensor for name, tensor in cut.items()}
                 ours |= {name: t for name, t in named.items() if name in theirs.state}
@@ -165,6 +167,17 @@ def read_fields(folder: Path) -> dict[str, Any]:
         raise CheckpointError(f"{folder / CONFIG} cannot be read: {error!r}") from error
 
 
+def base_of(folder: Path) -> str:
+    """The folder of the model that an adapter was learned on. Raises ConfigError if unnamed."""
+    base = read_fields(folder).get("base_model_name_or_path")
+    if not base:
+        raise ConfigError(
+            f"{folder / CONFIG} names no base.\n"
+            "  base_model_name_or_path must be the folder of the model it was learned on."
+        )
+    return base
+
+
 def written(
     architecture: ArchitectureConfig,
     vocab: Vocab,
@@ -193,7 +206,10 @@ def adapter_of(
         form = layout.chosen(f"adapter/{name}").form()
         known += [] if form is None else [form.peft_type]
         if theirs is not None and form is not None and form.peft_type == fields["peft_type"]:
-            return {name: form.config(fields, _adapted(theirs, _tensors(folder)))}
+            try:
+                return {name: form.config(fields, _adapted(theirs, _tensors(folder)))}
+            except ValueError as error:
+                raise ConfigError(f"{folder}: {error}.") from error
     raise ConfigError(
         f"{folder} holds an adapter of type {fields['peft_type']} that cannot be read here.\n"
         f"  Types here: {', '.join(known)}, on networks with a layout."
@@ -250,8 +266,8 @@ def _theirs(
 
 
 def _plain(name: str) -> str:
-    """A name as it is without an adapter around its module."""
-    return name.replace(".base.", ".")
+    """A name as it is without adapters around its module."""
+    return re.sub(r"(\.base)+\.", ".", name)
 
 
 def _full(name: str) -> str:

@@ -155,7 +155,7 @@ class Model:
             base = read_model(self.base)
         except ConfigError as error:
             raise CheckpointError(f"{self.folder} needs its base: {error}") from error
-        if (folder / MANIFEST).exists() or folder.name == ADAPTER:  # else PEFT wrote it
+        if folder != self.folder or (folder / MANIFEST).exists():  # else PEFT wrote it
             refuse_damaged(folder)
             facts = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["facts"]
             if facts["base"] != base.digest:
@@ -186,7 +186,7 @@ def read_model(folder: str | Path) -> Model:
         chosen = config.architecture, tokenizer, config.tokenizer, config.objective
         return Model(folder, *chosen, config.adapter, config.init_from)
     if peft_format.is_peft(folder):
-        base = read_model(_run_of(peft_format.read_fields(folder)["base_model_name_or_path"]))
+        base = read_model(_run_of(peft_format.base_of(folder)))
         adapter = peft_format.adapter_of(folder, base.architecture, base.tokenizer.vocab)
         return replace(base, folder=folder, adapter=adapter, base=str(base.folder))
     if layout.is_hugging_face(folder):

@@ -1,10 +1,20 @@
+from pathlib import Path
+
+import adapters
+import hugging_face
+import peft
+import peft_folders
 import pytest
 import tiny
 import torch
 
 from etude.adapter import adapt
 from etude.inputs import Inputs
+from etude.peft_format import written
 from etude.plugins.adapter.prompt_tuning import order
+
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning:transformers")
+families = pytest.mark.parametrize("family", peft_folders.FAMILIES)
 
 
 def test_the_vectors_stand_behind_the_padding_and_before_the_text() -> None:
@@ -34,3 +44,21 @@ def test_it_begins_as_vectors_of_tokens() -> None:
 def test_no_vectors_are_refused() -> None:
     with pytest.raises(ValueError, match="length must be at least 1"):
         tiny.part("adapter", "prompt_tuning", length=0)
+
+
+@families
+def test_passes_agree_with_peft(family: str, tmp_path: Path) -> None:
+    config = peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3)
+    peft_folders.assert_same_pass(tmp_path, peft_folders.theirs_on(family, tmp_path, config))
+
+
+@families
+def test_written_here_it_loads_in_peft_and_comes_back(family: str, tmp_path: Path) -> None:
+    peft_folders.assert_round_trip(family, tmp_path, adapters.chosen("prompt_tuning"))
+
+
+def test_beside_an_encoder_peft_means_another_so_ours_is_our_own() -> None:
+    bart = hugging_face.preset("bart")
+    made = tiny.network(bart)
+    adapt(made, adapters.chosen("prompt_tuning"))
+    assert written(bart, tiny.VOCAB, adapters.chosen("prompt_tuning"), made.state_dict()) is None

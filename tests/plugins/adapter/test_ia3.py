@@ -1,0 +1,51 @@
+"""Against PEFT: the same logits and gradients, and folders that both can read."""
+
+from pathlib import Path
+from typing import Any
+
+import peft
+import peft_folders
+import pytest
+import tiny
+
+from etude.adapter import adapt, learned
+from etude.peft_format import written
+
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning:transformers", "ignore:.*Conv1D")
+families = pytest.mark.parametrize("family", peft_folders.FAMILIES)
+TARGETS = {
+    "gpt2": (["c_attn", "mlp.c_proj"], ["mlp.c_proj"]),
+    "llama": (["k_proj", "v_proj", "down_proj"], ["down_proj"]),
+}
+
+
+@families
+def test_passes_agree_with_peft(family: str, tmp_path: Path) -> None:
+    targets, before = TARGETS[family]
+    config = peft.IA3Config(
+        target_modules=targets, feedforward_modules=before, fan_in_fan_out=family == "gpt2"
+    )
+    peft_folders.assert_same_pass(tmp_path, peft_folders.theirs_on(family, tmp_path, config))
+
+
+@families
+@pytest.mark.parametrize("values", [{}, {"inputs": []}, {"outputs": ["*.0.*.v"]}], ids=str)
+def test_written_here_it_loads_in_peft_and_comes_back(
+    family: str, values: dict[str, Any], tmp_path: Path
+) -> None:
+    ia3 = tiny.part("adapter", "ia3", **values)
+    peft_folders.assert_round_trip(family, tmp_path, {"ia3": ia3})
+
+
+def test_what_peft_cannot_say_is_written_in_our_own_way() -> None:
+    architecture = tiny.stack(mlp="swiglu", norm="rmsnorm", position="rope")
+    both = {"ia3": tiny.part("adapter", "ia3", outputs=["*.v"], inputs=["*.v"])}
+    made = tiny.network(architecture)
+    adapt(made, both)
+    assert len(learned(made)) == 4
+    assert written(architecture, tiny.VOCAB, both, made.state_dict()) is None
+
+
+def test_no_target_at_all_is_refused() -> None:
+    with pytest.raises(ValueError, match="both empty"):
+        tiny.part("adapter", "ia3", outputs=[], inputs=[])
