@@ -44,8 +44,8 @@ LIBRARIES = {0: set[str](), 1: {"hydra", "omegaconf", "yaml"}}
 """What else floors 0 and 1 may import beside Python's own library."""
 N_LINES = {"core": 300, "plugin": 200, "function": 40, "verb": 200}
 N_PARAMETERS = 6
-N_CODE_LINES = 5_250
-"""Of floors 0 to 3, without blanks, comments and docstrings: see docs/decisions/0004 and 0007."""
+N_CODE_LINES = 5_760
+"""Of floors 0 to 3, without blanks, comments and docstrings: see docs/decisions/0004, 0007 and 0008."""
 TESTED_TOGETHER = {
     **{
         f"data/jsonl{kind and '_'}{kind}": "test_jsonl_kinds.py"
@@ -87,6 +87,7 @@ TESTED_BY: dict[str, str] = {
     "etude/test_chat.py": "tokenizer_files",
     "plugins/objective/test_sft.py": "answers",
     "etude/test_objective.py": "batches loss",
+    "plugins/adapter/test_lora.py": "peft_format",
     "plugins/architecture/test_parity.py": "layout",
     "plugins/architecture/test_laws.py": "capability context generation inputs network stack",
     "plugins/objective/test_dpo.py": "functional",

@@ -59,14 +59,8 @@ class Assembled:
 def assemble(config: ExperimentConfig, corpus: Corpus, ranks: Ranks) -> Assembled:
     """Builds network, objective and loader. Raises ConfigError for what cannot be built."""
     torch.manual_seed(config.seed)
-    architecture = config.objective.trained(config.architecture)
-    network: Network = _built("architecture", architecture, corpus.tokenizer.vocab)
     exact = config.trainer.precision == "64"  # Lightning would convert after a checkpoint is read
-    if exact:
-        network.double()
-    if config.init_from is not None:
-        read_model(config.init_from).load_weights(network)
-    adapt(network, config.adapter)
+    network = _network(config, corpus.tokenizer.vocab, exact)
 
     def optimizer(module: nn.Module) -> tuple[Optimizer, Any]:
         made = build(config.optimizer, optimizer_parameters(module))
@@ -99,6 +93,17 @@ def assemble(config: ExperimentConfig, corpus: Corpus, ranks: Ranks) -> Assemble
     loader = WindowLoader(source, collate, count, plan.micro_batch, whole)
     validation = Validation(corpus.val, plan.n_val, plan.micro_batch, config.seed, ranks)
     return Assembled(objective, loader, train, plan, validation)
+
+
+def _network(config: ExperimentConfig, vocab: Vocab, exact: bool) -> Network:
+    """What is trained, with the weights and the adapters that it begins with."""
+    network: Network = _built("architecture", config.objective.trained(config.architecture), vocab)
+    if exact:
+        network.double()
+    if config.init_from is not None:
+        read_model(config.init_from).load_weights(network)
+    adapt(network, config.adapter)
+    return network
 
 
 def _refuse_sharding(config: ExperimentConfig, objective: Objective[Any, Any]) -> None:

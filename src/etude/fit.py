@@ -49,7 +49,7 @@ def fit(config: ExperimentConfig, corpus: Corpus, assembled: Assembled, folder: 
     bar = ProgressBar(plan.steps, given.log_every)
     with bar if leads else nullcontext():
         watch = bar.update if leads else _unwatched
-        best = _best(config, folder, _write(config, corpus, objective))
+        best = _best(config, folder, write := _write(config, corpus, objective))
         writer = RunWriter(folder, rhythm, assembled.validation, config.seed, watch, best)
         trainer = trainer_of(config, plan, folder, [writer])
         tell_config(trainer, flat(config))
@@ -60,9 +60,7 @@ def fit(config: ExperimentConfig, corpus: Corpus, assembled: Assembled, folder: 
         return
     (folder / "samples.txt").write_text("\n\n".join(shown) + "\n", encoding="utf-8")
     measured = {k: v for k, v in writer.last.items() if k.startswith("val/")}
-    _write(config, corpus, objective)(
-        state, folder / (ADAPTER if config.adapter else MODEL), measured
-    )
+    write(state, folder / (ADAPTER if config.adapter else MODEL), measured)
     _print_result(shown, measured, corpus.card.xz_bits_per_byte)
     summary = {
         **_reached(writer, plan.steps),
