@@ -151,17 +151,18 @@ class Model:
     def _base(self, folder: Path) -> "Model":
         """Opens the base of an adapter. Raises CheckpointError when it is gone or another."""
         assert self.base is not None, "compatibility asks every adapter for a base"
-        try:
-            base = read_model(self.base)
-        except ConfigError as error:
-            raise CheckpointError(f"{self.folder} needs its base: {error}") from error
+        place, facts = Path(self.base), None
         if folder != self.folder or (folder / MANIFEST).exists():  # else PEFT wrote it
             refuse_damaged(folder)
             facts = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["facts"]
-            if facts["base"] != base.digest:
-                raise CheckpointError(
-                    f"{folder} was learned on other weights than {self.base} has now."
-                )
+            told = Path(facts["base_folder"])  # wherever this is read from
+            place = told if told.exists() else place
+        try:
+            base = read_model(place)
+        except ConfigError as error:
+            raise CheckpointError(f"{self.folder} needs its base: {error}") from error
+        if facts is not None and facts["base"] != base.digest:
+            raise CheckpointError(f"{folder} was learned on other weights than {place} has now.")
         return base
 
 
@@ -233,7 +234,8 @@ def write_adapter(
             files = {peft_format.WEIGHTS: theirs[1]}
         _save({**files, BESIDE: beside or {}}, inside)
 
-    write_folder(folder, fill, {**(facts or {}), "base": base.digest})
+    about = {"base": base.digest, "base_folder": str(base.folder.absolute())}
+    write_folder(folder, fill, {**(facts or {}), **about})
 
 
 def _save(files: Mapping[str, Mapping[str, Tensor]], folder: Path) -> None:

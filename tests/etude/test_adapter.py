@@ -184,6 +184,17 @@ def test_what_merges_is_a_plain_network_to_a_run_that_starts_from_it(
 
 
 @pytest.mark.slow
+def test_its_base_is_found_from_wherever_it_is_read(
+    base: ExperimentConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(str(base.run)).parent)
+    run = trained(on(replace(base, run="run"), "prefix", tmp_path / "run"))
+    found = logits(run)
+    monkeypatch.chdir(tmp_path)
+    assert torch.equal(logits(run), found)
+
+
+@pytest.mark.slow
 def test_a_base_that_has_changed_is_refused(base: ExperimentConfig, tmp_path: Path) -> None:
     first = trained(replace(base, run=str(tmp_path / "first")))
     run = trained(on(replace(base, run=str(first)), "lora", tmp_path / "run"))
