@@ -114,18 +114,17 @@ class Sft(Objective[SftConfig, SftBatch]):
         return SftBatch(self._in_rows(examples))
 
     def _in_rows(self, examples: Sequence[list[Part]]) -> Targets:
-        """Conversations side by side in a row, each a document of its own."""
+        """Conversations side by side in a row, each a document whose first token is not due."""
         pad = self.tools.tokenizer.vocab.pad
         ids = [np.concatenate([part.ids for part in row]).tolist() for row in examples]
         learned = [np.concatenate([part.trained for part in row]).tolist() for row in examples]
         stacked, trained = pad_right(ids, pad), pad_right(learned, 0)
         numbers = [np.repeat(range(1, len(e) + 1), [len(p.ids) for p in e]) for e in examples]
         documents = pad_right([row.tolist() for row in numbers], 0).tokens
-        same = documents[:, 1:] == documents[:, :-1]
         # The last token of a row has nothing to predict.
         seen = documents[:, :-1].masked_fill(documents[:, 1:] == 0, 0)
         inputs = Inputs(stacked.tokens[:, :-1], None if bool((seen == 1).all()) else seen)
-        return Targets(inputs, stacked.tokens[:, 1:], trained.tokens[:, 1:].bool() & same)
+        return Targets(inputs, stacked.tokens[:, 1:], trained.tokens[:, 1:].bool())
 
     def held_out_batch(
         self, records: Sequence[Chat | list[Part]], rngs: Sequence[np.random.Generator]
