@@ -155,7 +155,7 @@ WRONG_VALUES = [
     ("optimizer.lr=${nothing}", "optimizer.lr"),
 ]
 MISFITS = [
-    ("objective=mlm", "Architectures that provide it: encoder_only (albert, bert, modernbert, roberta)."),
+    ("objective=mlm", "Architectures that provide it: encoder_only (albert, bert, modernbert,"),
     ("architecture=bert", "objective=clm cannot train architecture=bert."),
     ("objective=sop architecture=encoder_only", "architecture.n_segments=2 adds them"),
     ("objective=distill", "objective.run has no value, and no default."),
