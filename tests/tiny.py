@@ -207,8 +207,8 @@ def experiment(name: str, folder: Path, **given: Any) -> ExperimentConfig:
 
     `trainer` are values of the trainer, `architecture` a config; the rest goes to the objective.
     """
-    families = dict.fromkeys(("mlm", "electra", "sop"), "encoder_only")
-    families["seq2seq"] = "encoder_decoder"
+    encoders = {"mlm", "electra", "sop"}
+    families = {"seq2seq": "encoder_decoder"} | dict.fromkeys(encoders, "encoder_only")
     architecture = given.pop("architecture", None) or stack(
         families.get(name, "decoder_only"),
         n_layers=1,
