@@ -2,8 +2,7 @@
 
 Warner et al. 2024, https://arxiv.org/abs/2412.13663. The names are those of transformers'
 `models/modernbert`; layers with a window take turns with ones that see everything, and a window
-of `local_attention` tokens reaches half as many to either side.
-Dropout is not read, it is a choice of training.
+of `local_attention` tokens reaches half as many to either side. Dropout is not read.
 """
 
 from collections.abc import Iterator
@@ -33,13 +32,9 @@ GELUS = {"gelu": "none", "gelu_new": "tanh", "gelu_fast": "tanh", "gelu_pytorch_
 NAMES = {"none": "gelu", "tanh": "gelu_new"}
 """Their names of how GELU is computed."""
 PARTS = {
-    "block": "prenorm",
-    "mixer": "attention",
-    "mlp": "geglu",
-    "norm": "layernorm",
-    "position": "rope",
-    "head": "transform",
-}
+    "block": "prenorm", "mixer": "attention", "mlp": "geglu", "norm": "layernorm",
+    "position": "rope", "head": "transform",
+}  # fmt: skip
 WIDE, NEAR = "full_attention", "sliding_attention"
 DEFAULT_MAX_POSITIONS = 8192
 """Written where the positions know no limit: Hugging Face's fields want a number."""
@@ -131,9 +126,7 @@ class ModernbertLayout(Layout):
             "local_rope_theta": position.local_theta or position.theta,
             "max_position_embeddings": position.max_positions or DEFAULT_MAX_POSITIONS,
             "initializer_range": vars(config.init).get("std", 0.02),
-            "attention_dropout": 0.0,
             "embedding_dropout": config.dropout,
-            "mlp_dropout": 0.0,
             "bos_token_id": vocab.bos,
             "eos_token_id": vocab.eos,
             "pad_token_id": vocab.pad,
