@@ -2,7 +2,7 @@
 
     etude train -m run=outputs/comparison experiment=comparison \
         architecture/norm=layernorm,rmsnorm architecture/position=learned,rope,alibi \
-        architecture/mlp=gelu,swiglu seed=0,1,2
+        architecture/mlp=gelu,swiglu seed=0,1
     python bench/comparison.py outputs/comparison
 
 Writes docs/comparison.md and docs/comparison.svg. A choice is judged by pairs: two runs that
