@@ -31,7 +31,7 @@ FLOORS: dict[int, str] = {
     "hydra_source parameter_group plugins refusal registry schema",
     2: "batches cache card checkpoint context contracts corpus damage functional generation "
     "hardware inputs layout loss masking network objective on_policy ranks readers record_file "
-    "run_reader stack token_rows tokenizer trackers tree validation window",
+    "run_reader stack ties token_rows tokenizer trackers tree validation window",
     3: "assemble best_model fit launch progress resume run_writer worker",
     4: "__main__ cli pages.batch pages.catalogue pages.plugin verbs.data verbs.generate "
     "verbs.inspect verbs.list verbs.show verbs.train",
@@ -69,7 +69,7 @@ TESTED_BY: dict[str, str] = {
     "etude/test_config_file.py": "experiment schema",
     "etude/test_registry.py": "__init__ plugins",
     "etude/test_objective.py": "batches loss",
-    "plugins/architecture/test_parity.py": "layout",
+    "etude/test_layout.py": "ties",
     "plugins/architecture/test_laws.py": "capability context generation inputs network stack",
     "plugins/objective/test_dpo.py": "functional",
     "plugins/objective/test_mlm.py": "masking",
@@ -79,7 +79,7 @@ TESTED_BY: dict[str, str] = {
 }
 TESTED_IN = {name: place for place, names in TESTED_BY.items() for name in names.split()}
 """Modules that are tested through what they are for, each with the file that does."""
-ORDINARY = {"none", "samples", "single", "text"}
+ORDINARY = {"gelu", "none", "samples", "single", "text"}
 """Names of plugins that are also words of the core's own: fields, keys and formats."""
 
 
