@@ -2,7 +2,7 @@
 
     etude train -m run=outputs/comparison experiment=comparison \
         architecture/norm=layernorm,rmsnorm architecture/position=learned,rope,alibi \
-        architecture/mlp=gelu,swiglu seed=0,1,2
+        architecture/mlp=gelu,swiglu seed=0,1
     python bench/comparison.py outputs/comparison
 
 Writes docs/comparison.md and docs/comparison.svg. A choice is judged by pairs: two runs that
@@ -37,7 +37,6 @@ class Run:
     choice: tuple[str, ...]
     seed: int
     parameters: int
-    seconds: float
     tokens: list[int]
     values: list[float]
 
@@ -71,7 +70,6 @@ def read(folder: Path) -> Run:
         names,
         config.seed,
         summary["parameters"],
-        lines[-1]["seconds"],
         [line["tokens"] for line in held],
         [line[METRIC] for line in held],
     )
@@ -118,14 +116,14 @@ def page(runs: Sequence[Run]) -> str:
                 f"| {name} | {a} | {b} | {mean:+.3f} ± {wide:.3f} | {len(found)} | {better} |"
             )
     lines += ["", "## Every combination, mean over seeds", ""]
-    lines += ["| " + " | ".join(CHOICES) + " | bits per byte | spread | parameters | seconds |"]
-    lines += ["| --- | --- | --- | --- | --- | --- | --- |"]
+    lines += ["| " + " | ".join(CHOICES) + " | bits per byte | spread | parameters |"]
+    lines += ["| --- | --- | --- | --- | --- | --- |"]
     cells = {run.choice: [r for r in runs if r.choice == run.choice] for run in runs}
     for choice, cell in sorted(cells.items(), key=lambda item: fmean(r.result for r in item[1])):
         results = [run.result for run in cell]
         lines.append(
             f"| {' | '.join(choice)} | {fmean(results):.3f} | {max(results) - min(results):.3f} "
-            f"| {cell[0].parameters:,} | {fmean(run.seconds for run in cell):.0f} |"
+            f"| {cell[0].parameters:,} |"
         )
     return "\n".join(lines) + "\n"
 

@@ -26,7 +26,7 @@ TESTS = {
         "-m", "slow", "--ignore=tests/plugins/layout",
     ],
     "parity with transformers: 20 shapes a family, fp32 1e-5 and fp64 1e-10": [
-        "tests/plugins/layout", "tests/plugins/architecture/test_parity.py",
+        "tests/plugins/layout",
     ],
 }  # fmt: skip
 QUICK = {"parity with transformers: one shape": ["tests/plugins/layout", "-k", "fp32 and 19"]}

@@ -22,7 +22,8 @@ from etude.generation import Greedy, generate
 from etude.inputs import Inputs
 from etude.network import Network
 from etude.run_reader import MODEL, Model, read_model, write_model
-from etude.schema import StackConfig
+from etude.stack_schema import StackConfig
+from etude.ties import to_theirs
 
 FAST = 2
 """Shapes that are tried always; the others are slow tests."""
@@ -171,7 +172,7 @@ def _assert_same_gradients(model: Model, ours: Network, theirs: Any) -> None:
     fields = layout.read_fields(model.folder)
     family = layout.layout_of(fields["model_type"])
     grads = {name: p.grad for name, p in ours.named_parameters() if p.grad is not None}
-    found = layout.to_theirs(family, model.architecture, fields, grads)
+    found = to_theirs(family.ties(model.architecture, fields), grads)
     grads = {name: p.grad for name, p in theirs.named_parameters()}
     wanted: dict[str, Any] = revert_weight_conversion(theirs, grads)  # by their names in a file
     assert set(found) == set(wanted)

@@ -28,11 +28,11 @@ CORE, PLUGINS, CONF, TESTS = ROOT / "src/etude", ROOT / "plugins", ROOT / "conf"
 FLOORS: dict[int, str] = {
     0: "capability documents errors records stdlib_text whole_file",
     1: "__init__ command_line compatibility completion composition config_file describe experiment "
-    "hydra_source parameter_group plugins refusal registry schema",
+    "hydra_source parameter_group plugins refusal registry schema stack_schema",
     2: "adapter answers batches cache card chat checkpoint context contracts conversations "
     "corpus damage functional generation hardware inputs layout loss masking network "
     "objective on_policy peft_format preferences ranks readers record_file reference run_reader "
-    "scoring stack token_rows "
+    "scoring stack ties token_rows "
     "tokenizer tokenizer_files trackers tree validation window",
     3: "assemble best_model fit launch progress resume run_writer worker",
     4: "__main__ cli pages.batch pages.catalogue pages.plugin verbs.data verbs.generate "
@@ -44,25 +44,15 @@ LIBRARIES = {0: set[str](), 1: {"hydra", "omegaconf", "yaml"}}
 """What else floors 0 and 1 may import beside Python's own library."""
 N_LINES = {"core": 300, "plugin": 200, "function": 40, "verb": 200}
 N_PARAMETERS = 6
-N_CODE_LINES = 6_550
+N_CODE_LINES = 6_650
 """Of floors 0 to 3, without blanks, comments and docstrings: see decisions 4, 7 and 8."""
 TESTED_TOGETHER = {
     **{
-        f"data/jsonl{kind and '_'}{kind}": "test_jsonl_kinds.py"
-        for kind in (
-            "",
-            *[
-                "alpaca",
-                "chats",
-                "feedback",
-                "labels",
-                "pairs",
-                "preferences",
-                "prompts",
-                "rankings",
-            ],
-        )
+        f"data/jsonl{kind}": "test_jsonl_kinds.py"
+        for kind in ("", "_alpaca", "_chats", "_feedback", "_labels", "_pairs", "_preferences")
     },
+    "data/jsonl_prompts": "test_jsonl_kinds.py",
+    "data/jsonl_rankings": "test_jsonl_kinds.py",
     **{
         f"template/{name}": "test_renderings.py"
         for name in ("chatml", "gemma", "llama3", "mistral", "plain")
@@ -82,13 +72,13 @@ TESTED_BY: dict[str, str] = {
     "etude/test_cli.py": "__main__ completion refusal verbs.list verbs.show verbs.train",
     "etude/test_corpus.py": "cache card contracts record_file records token_rows",
     "etude/test_hydra_source.py": "composition",
-    "etude/test_config_file.py": "experiment schema",
+    "etude/test_config_file.py": "experiment schema stack_schema",
     "etude/test_registry.py": "__init__ plugins",
     "etude/test_chat.py": "tokenizer_files",
     "plugins/objective/test_sft.py": "answers",
     "etude/test_objective.py": "batches loss",
     "plugins/adapter/test_lora.py": "peft_format",
-    "plugins/architecture/test_parity.py": "layout",
+    "etude/test_layout.py": "ties",
     "plugins/architecture/test_laws.py": "capability context generation inputs network stack",
     "plugins/objective/test_dpo.py": "functional",
     "plugins/objective/test_mlm.py": "masking",
@@ -98,7 +88,7 @@ TESTED_BY: dict[str, str] = {
 }
 TESTED_IN = {name: place for place, names in TESTED_BY.items() for name in names.split()}
 """Modules that are tested through what they are for, each with the file that does."""
-ORDINARY = {"model", "none", "reward", "samples", "single", "text"}
+ORDINARY = {"gelu", "model", "none", "reward", "samples", "single", "text"}
 """Names of plugins that are also words of the core's own: fields, keys and formats."""
 
 

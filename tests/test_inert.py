@@ -27,15 +27,13 @@ OTHER: dict[str, Any] = {
     "z_loss": 0.1, "label_smoothing": 0.3, "beta": 0.5, "lr": 0.05, "std": 0.5,
     "n_heads": 2, "n_layers": 2, "dim": 32, "adamw_lr": 0.05, "decay_power": 0.3,
     "min_scale": 0.5, "clip": 1.01, "decay_fraction": 0.9, "groups": [ParameterGroup("*", lr=0.5)],
+    "head_dim": 8, "p": 0.9, "max_words": 1, "rotate_share": 0.5, "softcap": 0.5, "window": 3,
+    "global_every": 2, "local_theta": 5.0, "max_distance": 5, "embedding_dim": 8,
+    "n_segments": 2, "n_groups": 1, "attention_factor": 0.5, "n_shared": 1, "balance_loss": 0.5,
+    "targets": ["*.0.*"], "frozen": ["*.0.*"], "trained": ["*.mixer.q.*"],
+    "outputs": ["*.q"], "inputs": ["*.mixer.out"],
 }  # fmt: skip
 """Another legal value by name, where doubling a number would not do."""
-OTHER["head_dim"] = 8
-OTHER.update({"p": 0.9, "max_words": 1, "rotate_share": 0.5})
-OTHER |= {"softcap": 0.5, "window": 3, "global_every": 2, "local_theta": 5.0, "max_distance": 5}
-OTHER |= {"embedding_dim": 8, "n_segments": 2, "n_groups": 1, "attention_factor": 0.5}
-OTHER |= {"n_shared": 1, "balance_loss": 0.5}
-OTHER.update({"targets": ["*.0.*"], "frozen": ["*.0.*"], "trained": ["*.mixer.q.*"]})
-OTHER.update({"outputs": ["*.q"], "inputs": ["*.mixer.out"]})
 WITH: dict[str, dict[str, Any]] = {
     "trained": {"frozen": ["*.mixer.*"]},
     "global_every": {"window": 3},

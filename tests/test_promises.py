@@ -155,7 +155,7 @@ WRONG_VALUES = [
     ("optimizer.lr=${nothing}", "optimizer.lr"),
 ]
 MISFITS = [
-    ("objective=mlm", "Architectures that provide it: encoder_only (albert, bert, modernbert, roberta)."),
+    ("objective=mlm", "Architectures that provide it: encoder_only (albert, bert, modernbert,"),
     ("architecture=bert", "objective=clm cannot train architecture=bert."),
     ("objective=sop architecture=encoder_only", "architecture.n_segments=2 adds them"),
     ("objective=distill", "objective.run has no value, and no default."),
@@ -347,7 +347,8 @@ def test_a_plugin_in_the_working_folder_is_there(
     command: Command, plugins: Callable[..., Path]
 ) -> None:
     plugins("objective/mine", MINE)
-    assert "mine     Causal language modelling of mine" in command("list", "objective")[1]
+    listed = command("list", "objective")[1].split()
+    assert listed[listed.index("mine") + 1] == "Causal"
     assert "objective.smoothing: float = 0.1" in command("show", "objective=mine")[1]
     said = command.refused(CONFIG, "objective=mine", "objective.smoothing=much")
     assert "objective.smoothing must be a number, got much." in said

@@ -24,7 +24,7 @@ from etude.network import Network
 from etude.objective import Tools
 from etude.registry import build, load, options
 from etude.run_writer import STEPS, Rhythm, RunWriter
-from etude.schema import StackConfig
+from etude.stack_schema import StackConfig
 from etude.tokenizer import Tokenizer
 from etude.window import Ranks
 from etude.worker import _quiet, start
@@ -228,8 +228,8 @@ def experiment(name: str, folder: Path, **given: Any) -> ExperimentConfig:
 
     `trainer` are values of the trainer, `architecture` a config; the rest goes to the objective.
     """
-    families = dict.fromkeys(("mlm", "electra", "sop"), "encoder_only")
-    families["seq2seq"] = "encoder_decoder"
+    encoders = {"mlm", "electra", "sop"}
+    families = {"seq2seq": "encoder_decoder"} | dict.fromkeys(encoders, "encoder_only")
     architecture = given.pop("architecture", None) or stack(
         families.get(name, "decoder_only"),
         n_layers=1,

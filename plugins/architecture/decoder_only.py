@@ -14,7 +14,9 @@ from etude.capability import Capability
 from etude.context import KvCache
 from etude.contracts import Vocab
 from etude.inputs import Inputs
-from etude.schema import (
+from etude.schema import option
+from etude.stack import Stack, StackNetwork
+from etude.stack_schema import (
     BlockConfig,
     HeadConfig,
     InitConfig,
@@ -23,9 +25,7 @@ from etude.schema import (
     NormConfig,
     PositionConfig,
     StackConfig,
-    option,
 )
-from etude.stack import Stack, StackNetwork
 
 
 @dataclass

@@ -18,7 +18,9 @@ from etude.capability import Capability
 from etude.context import KvCache, Memory
 from etude.contracts import Vocab
 from etude.inputs import Inputs, Targets, pad_right
-from etude.schema import (
+from etude.schema import option
+from etude.stack import Stack, StackNetwork
+from etude.stack_schema import (
     BlockConfig,
     HeadConfig,
     InitConfig,
@@ -27,9 +29,7 @@ from etude.schema import (
     NormConfig,
     PositionConfig,
     StackConfig,
-    option,
 )
-from etude.stack import Stack, StackNetwork
 
 
 class Start(Enum):

@@ -16,7 +16,9 @@ from etude.capability import Capability
 from etude.context import KvCache
 from etude.contracts import Vocab
 from etude.inputs import Inputs, pad_right
-from etude.schema import (
+from etude.schema import option
+from etude.stack import Stack, StackNetwork
+from etude.stack_schema import (
     BlockConfig,
     HeadConfig,
     InitConfig,
@@ -25,9 +27,7 @@ from etude.schema import (
     NormConfig,
     PositionConfig,
     StackConfig,
-    option,
 )
-from etude.stack import Stack, StackNetwork
 
 
 @dataclass

@@ -8,30 +8,28 @@ Dropout is not read, it is a choice of training; poolers and sentence-pair heads
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from etude import plugin
 from etude.contracts import Vocab
 from etude.errors import ConfigError
 from etude.layout import (
+    GELU_NAMES,
+    GELUS,
     Fields,
     Layout,
     LayoutConfig,
     Stacked,
-    Tie,
     chosen,
     is_made_of,
     meaning,
+    plain_heads,
     refuse_others,
 )
-from etude.schema import StackConfig, TokenizerConfig
+from etude.stack_schema import StackConfig
+from etude.ties import Tie, named
 
 ONLY = {"inner_group_num": 1, "tie_word_embeddings": True, "position_embedding_type": "absolute"}
-GELUS = {"gelu": "none", "gelu_new": "tanh", "gelu_fast": "tanh", "gelu_pytorch_tanh": "tanh"}
-"""How GELU is computed, by their names of it."""
-NAMES = {"none": "gelu", "tanh": "gelu_new"}
-"""Their names of how GELU is computed."""
 TABLES = {
     "albert.embeddings.word_embeddings": "embedding",
     "albert.embeddings.token_type_embeddings": "stack.segments",
@@ -70,9 +68,6 @@ class AlbertLayout(Layout):
         "decoder.weight", "decoder.bias",
     )  # fmt: skip
 
-    def __init__(self, config: AlbertLayoutConfig) -> None:
-        self.config = config
-
     def read(self, fields: Fields) -> StackConfig:
         refuse_others(fields, ONLY)
         n_layers, n_groups = fields["num_hidden_layers"], fields.get("num_hidden_groups", 1)
@@ -104,21 +99,21 @@ class AlbertLayout(Layout):
             init=chosen("architecture/init/normal", std=fields.get("initializer_range", 0.02)),
         )
 
-    def tokenizer(self, folder: Path) -> TokenizerConfig:
-        return chosen("tokenizer/pretrained", path=str(folder))
-
     def write(self, config: Stacked, vocab: Vocab) -> dict[str, Any] | None:
         parts = {"block": "postnorm", "mixer": "attention", "mlp": "gelu", "norm": "layernorm"}
         if not is_made_of(config, "encoder_only", **parts, position="learned", head="transform"):
             return None
-        wide = config.mixer.head_dim not in (None, config.dim // config.n_heads)
         shared = config.n_groups is not None and _same_groups(config.n_layers, config.n_groups)
-        if wide or not shared or config.embedding_dim is None or config.n_segments == 0:
+        if (
+            not plain_heads(config)
+            or not shared
+            or config.embedding_dim is None
+            or config.n_segments == 0
+        ):
             return None
         return {
             "model_type": "albert",
             "architectures": ["AlbertForMaskedLM"],
-            "vocab_size": vocab.size,
             "embedding_size": config.embedding_dim,
             "hidden_size": config.dim,
             "intermediate_size": config.mlp.hidden(config.dim),
@@ -127,28 +122,21 @@ class AlbertLayout(Layout):
             "num_attention_heads": config.n_heads,
             "max_position_embeddings": config.position.max_positions,
             "type_vocab_size": config.n_segments,
-            "hidden_act": NAMES[config.mlp.approximate.value],
+            "hidden_act": GELU_NAMES[config.mlp.approximate.value],
             "layer_norm_eps": config.norm.eps,
             "tie_word_embeddings": True,
             "initializer_range": vars(config.init).get("std", 0.02),
             "attention_probs_dropout_prob": 0.0,
             "hidden_dropout_prob": config.dropout,
-            "bos_token_id": vocab.bos,
-            "eos_token_id": vocab.eos,
-            "pad_token_id": vocab.pad,
-            "dtype": "float32",
         }
 
     def ties(self, config: Stacked, fields: Fields) -> Iterator[Tie]:
-        for theirs, ours in TABLES.items():
-            yield Tie(f"{theirs}.weight", (f"{ours}.weight",))
+        yield from named(TABLES, "weight")
         modules = dict(MODULES)
         for i in range(config.n_groups):
             layer = f"albert.encoder.albert_layer_groups.{i}.albert_layers.0"
             modules |= {f"{layer}.{k}": f"stack.blocks.{i}.{v}" for k, v in LAYER.items()}
-        for theirs, ours in modules.items():
-            for kind in ("weight", "bias"):
-                yield Tie(f"{theirs}.{kind}", (f"{ours}.{kind}",))
+        yield from named(modules, "weight", "bias")
         yield Tie("predictions.bias", ("head.out.bias",), also=("predictions.decoder.bias",))
 
 

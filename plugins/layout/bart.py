@@ -6,7 +6,6 @@ Lewis et al. 2019, https://arxiv.org/abs/1910.13461. The names are those of tran
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from etude import plugin
@@ -16,12 +15,13 @@ from etude.layout import (
     Layout,
     LayoutConfig,
     Stacked,
-    Tie,
     chosen,
     is_made_of,
+    plain_heads,
     refuse_others,
 )
-from etude.schema import StackConfig, TokenizerConfig
+from etude.stack_schema import StackConfig
+from etude.ties import Tie
 
 ONLY = {
     "activation_function": "gelu",
@@ -50,9 +50,6 @@ class BartLayout(Layout):
 
     model_types = ("bart",)
 
-    def __init__(self, config: BartLayoutConfig) -> None:
-        self.config = config
-
     def read(self, fields: Fields) -> StackConfig:
         same = {
             f"decoder_{name}": fields[f"encoder_{name}"]
@@ -78,14 +75,11 @@ class BartLayout(Layout):
             ),
         )
 
-    def tokenizer(self, folder: Path) -> TokenizerConfig:
-        return chosen("tokenizer/pretrained", path=str(folder))
-
     def write(self, config: Stacked, vocab: Vocab) -> dict[str, Any] | None:
         parts = {"block": "postnorm", "mixer": "attention", "mlp": "gelu", "norm": "layernorm"}
         if not is_made_of(config, "encoder_decoder", **parts, position="learned", head="linear"):
             return None
-        if config.mixer.head_dim not in (None, config.dim // config.n_heads):
+        if not plain_heads(config):
             return None
         both = {
             "layers": config.n_layers,
@@ -96,7 +90,6 @@ class BartLayout(Layout):
             "model_type": "bart",
             "architectures": ["BartForConditionalGeneration"],
             "is_encoder_decoder": True,
-            "vocab_size": vocab.size,
             "d_model": config.dim,
             **{f"{side}_{name}": n for side in ("encoder", "decoder") for name, n in both.items()},
             "max_position_embeddings": config.position.max_positions,
@@ -109,10 +102,6 @@ class BartLayout(Layout):
             "activation_dropout": 0.0,
             "decoder_start_token_id": vocab.eos,
             "forced_eos_token_id": None,
-            "bos_token_id": vocab.bos,
-            "eos_token_id": vocab.eos,
-            "pad_token_id": vocab.pad,
-            "dtype": "float32",
         }
 
     def ties(self, config: Stacked, fields: Fields) -> Iterator[Tie]:

@@ -9,23 +9,25 @@ Dropout is not read, it is a choice of training; poolers and sentence-pair heads
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from etude import plugin
 from etude.contracts import Vocab
 from etude.layout import (
+    GELU_NAMES,
+    GELUS,
     Fields,
     Layout,
     LayoutConfig,
     Stacked,
-    Tie,
     chosen,
     is_made_of,
     meaning,
+    plain_heads,
     refuse_others,
 )
-from etude.schema import StackConfig, TokenizerConfig
+from etude.stack_schema import StackConfig
+from etude.ties import Tie, named
 
 ONLY = {
     "is_decoder": False,
@@ -33,10 +35,6 @@ ONLY = {
     "tie_word_embeddings": True,
     "position_embedding_type": "absolute",
 }
-GELUS = {"gelu": "none", "gelu_new": "tanh", "gelu_fast": "tanh", "gelu_pytorch_tanh": "tanh"}
-"""How GELU is computed, by their names of it."""
-NAMES = {"none": "gelu", "tanh": "gelu_new"}
-"""Their names of how GELU is computed."""
 EMBEDDINGS = {
     "word_embeddings": "embedding",
     "token_type_embeddings": "stack.segments",
@@ -79,9 +77,6 @@ class BertLayout(Layout):
         "decoder.weight", "decoder.bias",
     )  # fmt: skip
 
-    def __init__(self, config: BertLayoutConfig) -> None:
-        self.config = config
-
     def read(self, fields: Fields) -> StackConfig:
         refuse_others(fields, ONLY)
         dim, gelu = fields["hidden_size"], meaning(fields, "hidden_act", GELUS)
@@ -106,39 +101,30 @@ class BertLayout(Layout):
             init=chosen("architecture/init/normal", std=fields.get("initializer_range", 0.02)),
         )
 
-    def tokenizer(self, folder: Path) -> TokenizerConfig:
-        return chosen("tokenizer/pretrained", path=str(folder))
-
     def write(self, config: Stacked, vocab: Vocab) -> dict[str, Any] | None:
         parts = {"block": "postnorm", "mixer": "attention", "mlp": "gelu", "norm": "layernorm"}
         if not is_made_of(config, "encoder_only", **parts, position="learned", head="transform"):
             return None
-        wide = config.mixer.head_dim not in (None, config.dim // config.n_heads)
-        if wide or config.n_segments == 0:
+        if not plain_heads(config) or config.n_segments == 0:
             return None
         mlp, head = config.mlp.approximate.value, config.head.approximate.value
         roberta = head == "none" and (config.n_segments == 1 or mlp != head)
         fields = {
             "model_type": "roberta" if roberta else "bert",
             "architectures": ["RobertaForMaskedLM" if roberta else "BertForMaskedLM"],
-            "vocab_size": vocab.size,
             "hidden_size": config.dim,
             "intermediate_size": config.mlp.hidden(config.dim),
             "num_hidden_layers": config.n_layers,
             "num_attention_heads": config.n_heads,
             "type_vocab_size": config.n_segments,
-            "hidden_act": NAMES[mlp],
+            "hidden_act": GELU_NAMES[mlp],
             "layer_norm_eps": config.norm.eps,
             "tie_word_embeddings": True,
             "initializer_range": vars(config.init).get("std", 0.02),
             "attention_probs_dropout_prob": 0.0,
             "hidden_dropout_prob": config.dropout,
-            "bos_token_id": vocab.bos,
-            "eos_token_id": vocab.eos,
-            "pad_token_id": vocab.pad,
-            "dtype": "float32",
         }
-        rows = config.position.max_positions + _offset(fields)
+        rows = config.position.max_positions + _offset({**fields, "pad_token_id": vocab.pad})
         return {**fields, "max_position_embeddings": rows}
 
     def ties(self, config: Stacked, fields: Fields) -> Iterator[Tie]:
@@ -148,19 +134,13 @@ class BertLayout(Layout):
                 skip = offset if theirs == "position_embeddings" else 0
                 name = f"{family}.embeddings.{theirs}.{kind}"
                 yield Tie(name, (f"{ours}.{kind}",), offset=skip)
-        yield from _both(HEADS[family])
+        yield from named(HEADS[family], "weight", "bias")
         for i in range(config.n_layers):
             layer, block = f"{family}.encoder.layer.{i}", f"stack.blocks.{i}"
-            yield from _both({f"{layer}.{k}": f"{block}.{v}" for k, v in LAYER.items()})
+            modules = {f"{layer}.{k}": f"{block}.{v}" for k, v in LAYER.items()}
+            yield from named(modules, "weight", "bias")
         place = BIAS[family]
         yield Tie(f"{place}.bias", ("head.out.bias",), also=(f"{place}.decoder.bias",))
-
-
-def _both(modules: dict[str, str]) -> Iterator[Tie]:
-    """The weights and the biases of modules, by their names."""
-    for theirs, ours in modules.items():
-        for kind in ("weight", "bias"):
-            yield Tie(f"{theirs}.{kind}", (f"{ours}.{kind}",))
 
 
 def _is_roberta(fields: Fields) -> bool:

@@ -6,7 +6,6 @@ BigScience 2022, https://arxiv.org/abs/2211.05100. The names are those of transf
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from etude import plugin
@@ -16,12 +15,13 @@ from etude.layout import (
     Layout,
     LayoutConfig,
     Stacked,
-    Tie,
     chosen,
     is_made_of,
+    plain_heads,
     refuse_others,
 )
-from etude.schema import StackConfig, TokenizerConfig
+from etude.stack_schema import StackConfig
+from etude.ties import Tie
 
 ONLY = {
     "apply_residual_connection_post_layernorm": False,
@@ -52,9 +52,6 @@ class BloomLayout(Layout):
     model_types = ("bloom",)
     dropped = ("lm_head.weight",)
 
-    def __init__(self, config: BloomLayoutConfig) -> None:
-        self.config = config
-
     def read(self, fields: Fields) -> StackConfig:
         refuse_others(fields, ONLY)
         return chosen(
@@ -70,21 +67,17 @@ class BloomLayout(Layout):
             position=chosen("architecture/position/alibi"),
         )
 
-    def tokenizer(self, folder: Path) -> TokenizerConfig:
-        return chosen("tokenizer/pretrained", path=str(folder))
-
     def write(self, config: Stacked, vocab: Vocab) -> dict[str, Any] | None:
         parts = {"block": "prenorm", "mixer": "attention", "mlp": "gelu", "norm": "layernorm"}
         if not is_made_of(config, "decoder_only", **parts, position="alibi", head="linear"):
             return None
-        if config.mixer.head_dim not in (None, config.dim // config.n_heads):
+        if not plain_heads(config):
             return None
         if config.mlp.hidden(config.dim) != RATIO * config.dim:
             return None
         return {
             "model_type": "bloom",
             "architectures": ["BloomForCausalLM"],
-            "vocab_size": vocab.size,
             "hidden_size": config.dim,
             "n_layer": config.n_layers,
             "n_head": config.n_heads,
@@ -94,10 +87,6 @@ class BloomLayout(Layout):
             "initializer_range": vars(config.init).get("std", 0.02),
             "hidden_dropout": config.dropout,
             "attention_dropout": 0.0,
-            "bos_token_id": vocab.bos,
-            "eos_token_id": vocab.eos,
-            "pad_token_id": vocab.pad,
-            "dtype": "float32",
         }
 
     def ties(self, config: Stacked, fields: Fields) -> Iterator[Tie]:

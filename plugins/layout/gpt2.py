@@ -6,7 +6,6 @@ transformers' `models/gpt2`: linear maps are stored [in, out], queries, keys and
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from etude import plugin
@@ -16,12 +15,13 @@ from etude.layout import (
     Layout,
     LayoutConfig,
     Stacked,
-    Tie,
     chosen,
     is_made_of,
+    plain_heads,
     refuse_others,
 )
-from etude.schema import StackConfig, TokenizerConfig
+from etude.stack_schema import StackConfig
+from etude.ties import Tie
 
 ONLY = {
     "activation_function": "gelu_new",
@@ -45,14 +45,10 @@ class Gpt2Layout(Layout):
     model_types = ("gpt2",)
     dropped = (".attn.bias", ".attn.masked_bias", "lm_head.weight")
 
-    def __init__(self, config: Gpt2LayoutConfig) -> None:
-        self.config = config
-
     def read(self, fields: Fields) -> StackConfig:
         refuse_others(fields, ONLY)
         dim = fields["n_embd"]
-        gelu = chosen("architecture/mlp/gelu", ratio=(fields.get("n_inner") or 4 * dim) / dim)
-        gelu.approximate = type(gelu.approximate)("tanh")
+        ratio = (fields.get("n_inner") or 4 * dim) / dim
         return chosen(
             "architecture/decoder_only",
             dim=dim,
@@ -61,43 +57,32 @@ class Gpt2Layout(Layout):
             tie=True,
             block=chosen("architecture/block/prenorm"),
             mixer=chosen("architecture/mixer/attention", qkv_bias=True, out_bias=True),
-            mlp=gelu,
+            mlp=chosen("architecture/mlp/gelu", ratio=ratio, approximate="tanh"),
             norm=chosen("architecture/norm/layernorm", eps=fields["layer_norm_epsilon"]),
             position=chosen("architecture/position/learned", max_positions=fields["n_positions"]),
         )
-
-    def tokenizer(self, folder: Path) -> TokenizerConfig:
-        return chosen("tokenizer/pretrained", path=str(folder))
 
     def write(self, config: Stacked, vocab: Vocab) -> dict[str, Any] | None:
         parts = {"block": "prenorm", "mixer": "attention", "mlp": "gelu", "norm": "layernorm"}
         if not is_made_of(config, "decoder_only", **parts, position="learned", head="linear"):
             return None
-        mixer, mlp, norm = config.mixer, config.mlp, config.norm
-        plain = mixer.queries_per_kv == 1 and mixer.head_dim is None and not mixer.qk_norm
-        biases = mixer.qkv_bias and mixer.out_bias and mlp.bias and norm.bias
-        if not (plain and biases and mlp.approximate.value == "tanh" and config.tie):
+        if not plain_heads(config):
             return None
         return {
             "model_type": "gpt2",
             "architectures": ["GPT2LMHeadModel"],
-            "vocab_size": vocab.size,
             "n_embd": config.dim,
-            "n_inner": mlp.hidden(config.dim),
+            "n_inner": config.mlp.hidden(config.dim),
             "n_layer": config.n_layers,
             "n_head": config.n_heads,
             "n_positions": config.position.max_positions,
             "activation_function": "gelu_new",
-            "layer_norm_epsilon": norm.eps,
+            "layer_norm_epsilon": config.norm.eps,
             "tie_word_embeddings": True,
             "initializer_range": vars(config.init).get("std", 0.02),
             "attn_pdrop": 0.0,
             "embd_pdrop": config.dropout,
             "resid_pdrop": config.dropout,
-            "bos_token_id": vocab.bos,
-            "eos_token_id": vocab.eos,
-            "pad_token_id": vocab.pad,
-            "dtype": "float32",
         }
 
     def ties(self, config: Stacked, fields: Fields) -> Iterator[Tie]:

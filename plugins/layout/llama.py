@@ -8,7 +8,6 @@ keys and values, Qwen3 normalises queries and keys.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from etude import plugin
@@ -18,14 +17,14 @@ from etude.layout import (
     Layout,
     LayoutConfig,
     Stacked,
-    Tie,
     chosen,
     is_made_of,
     meaning,
     refuse_others,
 )
 from etude.registry import plugin_of
-from etude.schema import StackConfig, TokenizerConfig
+from etude.stack_schema import StackConfig
+from etude.ties import Tie
 
 ONLY = {
     "hidden_act": "silu",
@@ -69,9 +68,6 @@ class LlamaLayout(Layout):
     model_types = ("llama", "qwen2", "qwen3")
     dropped = ("rotary_emb.inv_freq", "lm_head.weight")
 
-    def __init__(self, config: LlamaLayoutConfig) -> None:
-        self.config = config
-
     def read(self, fields: Fields) -> StackConfig:
         rope = {**(fields.get("rope_scaling") or {}), **(fields.get("rope_parameters") or {})}
         refuse_others({**fields, **rope}, ONLY)
@@ -107,21 +103,15 @@ class LlamaLayout(Layout):
             ),
         )
 
-    def tokenizer(self, folder: Path) -> TokenizerConfig:
-        return chosen("tokenizer/pretrained", path=str(folder))
-
     def write(self, config: Stacked, vocab: Vocab) -> dict[str, Any] | None:
         parts = {"block": "prenorm", "mixer": "attention", "mlp": "swiglu", "norm": "rmsnorm"}
         if not is_made_of(config, "decoder_only", **parts, position="rope", head="linear"):
             return None
         family = self._family(config)
-        if family is None:
-            return None
         mixer, mlp = config.mixer, config.mlp
         return {
             "model_type": family,
             "architectures": [f"{family.capitalize()}ForCausalLM"],
-            "vocab_size": vocab.size,
             "hidden_size": config.dim,
             "intermediate_size": mlp.hidden(config.dim),
             "num_hidden_layers": config.n_layers,
@@ -136,10 +126,6 @@ class LlamaLayout(Layout):
             "max_position_embeddings": config.position.max_positions or DEFAULT_MAX_POSITIONS,
             "tie_word_embeddings": config.tie,
             "initializer_range": vars(config.init).get("std", 0.02),
-            "bos_token_id": vocab.bos,
-            "eos_token_id": vocab.eos,
-            "pad_token_id": vocab.pad,
-            "dtype": "float32",
         }
 
     def ties(self, config: Stacked, fields: Fields) -> Iterator[Tie]:
@@ -183,12 +169,9 @@ class LlamaLayout(Layout):
         known = {theirs: value for theirs, value in given.items() if value is not None}
         return {"rope_type": name, **known} if known else None
 
-    def _family(self, config: Stacked) -> str | None:
-        """The family whose attention this is: plain or all biases, biases on qkv, or qk-norm."""
+    def _family(self, config: Stacked) -> str:
+        """The family whose attention this would be: normalised, with biases on qkv alone, other."""
         mixer = config.mixer
-        if config.mlp.bias or (mixer.out_bias and not mixer.qkv_bias):
-            return None
         if mixer.qk_norm:
-            same = mixer.qk_norm_eps == config.norm.eps and mixer.qkv_bias == mixer.out_bias
-            return "qwen3" if same else None
+            return "qwen3"
         return "qwen2" if mixer.qkv_bias and not mixer.out_bias else "llama"

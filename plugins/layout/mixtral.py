@@ -7,22 +7,13 @@ a matter of training and is not kept, but for a bias of selection, which no such
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from etude import plugin
 from etude.contracts import Vocab
-from etude.layout import (
-    Fields,
-    Layout,
-    LayoutConfig,
-    Stacked,
-    Tie,
-    chosen,
-    is_made_of,
-    refuse_others,
-)
-from etude.schema import StackConfig, TokenizerConfig
+from etude.layout import Fields, Layout, LayoutConfig, Stacked, chosen, is_made_of, refuse_others
+from etude.stack_schema import StackConfig
+from etude.ties import Tie, named
 
 ONLY = {
     "hidden_act": "silu",
@@ -59,9 +50,6 @@ class MixtralLayout(Layout):
     model_types = ("mixtral",)
     dropped = ("rotary_emb.inv_freq", "lm_head.weight")
 
-    def __init__(self, config: MixtralLayoutConfig) -> None:
-        self.config = config
-
     def read(self, fields: Fields) -> StackConfig:
         rope = fields.get("rope_parameters") or {}
         refuse_others({**fields, **rope}, ONLY)
@@ -96,9 +84,6 @@ class MixtralLayout(Layout):
             ),
         )
 
-    def tokenizer(self, folder: Path) -> TokenizerConfig:
-        return chosen("tokenizer/pretrained", path=str(folder))
-
     def write(self, config: Stacked, vocab: Vocab) -> dict[str, Any] | None:
         parts = {"block": "prenorm", "mixer": "attention", "mlp": "moe", "norm": "rmsnorm"}
         if not is_made_of(config, "decoder_only", **parts, position="rope", head="linear"):
@@ -107,7 +92,6 @@ class MixtralLayout(Layout):
         return {
             "model_type": "mixtral",
             "architectures": ["MixtralForCausalLM"],
-            "vocab_size": vocab.size,
             "hidden_size": config.dim,
             "intermediate_size": mlp.hidden(config.dim),
             "num_hidden_layers": config.n_layers,
@@ -123,10 +107,6 @@ class MixtralLayout(Layout):
             "max_position_embeddings": config.position.max_positions or DEFAULT_MAX_POSITIONS,
             "tie_word_embeddings": config.tie,
             "initializer_range": vars(config.init).get("std", 0.02),
-            "bos_token_id": vocab.bos,
-            "eos_token_id": vocab.eos,
-            "pad_token_id": vocab.pad,
-            "dtype": "float32",
         }
 
     def ties(self, config: Stacked, fields: Fields) -> Iterator[Tie]:
@@ -137,8 +117,9 @@ class MixtralLayout(Layout):
             for name, our in EXPERT.items()
         }
         for i in range(config.n_layers):
-            for name, our in (MODULES | experts).items():
-                yield Tie(f"model.layers.{i}.{name}.weight", (f"stack.blocks.{i}.{our}.weight",))
+            layer, block = f"model.layers.{i}", f"stack.blocks.{i}"
+            modules = {f"{layer}.{k}": f"{block}.{v}" for k, v in (MODULES | experts).items()}
+            yield from named(modules, "weight")
         yield Tie("model.norm.weight", ("stack.norm.weight",))
         if not config.tie:
             yield Tie("lm_head.weight", ("head.out.weight",))

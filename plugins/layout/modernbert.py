@@ -2,44 +2,37 @@
 
 Warner et al. 2024, https://arxiv.org/abs/2412.13663. The names are those of transformers'
 `models/modernbert`; layers with a window take turns with ones that see everything, and a window
-of `local_attention` tokens reaches half as many to either side.
-Dropout is not read, it is a choice of training.
+of `local_attention` tokens reaches half as many to either side. Dropout is not read.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from etude import plugin
 from etude.contracts import Vocab
 from etude.errors import ConfigError
 from etude.layout import (
+    GELU_NAMES,
+    GELUS,
     Fields,
     Layout,
     LayoutConfig,
     Stacked,
-    Tie,
     chosen,
     is_made_of,
     meaning,
+    plain_heads,
     refuse_others,
 )
-from etude.schema import StackConfig, TokenizerConfig
+from etude.stack_schema import StackConfig
+from etude.ties import Tie
 
 ONLY = {"decoder_bias": True, "tie_word_embeddings": True, "rope_scaling": None}
-GELUS = {"gelu": "none", "gelu_new": "tanh", "gelu_fast": "tanh", "gelu_pytorch_tanh": "tanh"}
-"""How GELU is computed, by their names of it."""
-NAMES = {"none": "gelu", "tanh": "gelu_new"}
-"""Their names of how GELU is computed."""
 PARTS = {
-    "block": "prenorm",
-    "mixer": "attention",
-    "mlp": "geglu",
-    "norm": "layernorm",
-    "position": "rope",
-    "head": "transform",
-}
+    "block": "prenorm", "mixer": "attention", "mlp": "geglu", "norm": "layernorm",
+    "position": "rope", "head": "transform",
+}  # fmt: skip
 WIDE, NEAR = "full_attention", "sliding_attention"
 DEFAULT_MAX_POSITIONS = 8192
 """Written where the positions know no limit: Hugging Face's fields want a number."""
@@ -58,9 +51,6 @@ class ModernbertLayout(Layout):
 
     model_types = ("modernbert",)
     dropped = ("decoder.weight", "inv_freq")
-
-    def __init__(self, config: ModernbertLayoutConfig) -> None:
-        self.config = config
 
     def read(self, fields: Fields) -> StackConfig:
         refuse_others(fields, ONLY)
@@ -99,26 +89,22 @@ class ModernbertLayout(Layout):
             init=chosen("architecture/init/scaled", std=fields.get("initializer_range", 0.02)),
         )
 
-    def tokenizer(self, folder: Path) -> TokenizerConfig:
-        return chosen("tokenizer/pretrained", path=str(folder))
-
     def write(self, config: Stacked, vocab: Vocab) -> dict[str, Any] | None:
         if not is_made_of(config, "encoder_only", **PARTS):
             return None
         mixer, position = config.mixer, config.position
-        if mixer.head_dim not in (None, config.dim // config.n_heads) or mixer.window == 1:
+        if not plain_heads(config) or mixer.window == 1:
             return None
         every = 1 if mixer.window is None else mixer.global_every
         return {
             "model_type": "modernbert",
             "architectures": ["ModernBertForMaskedLM"],
-            "vocab_size": vocab.size,
             "hidden_size": config.dim,
             "intermediate_size": config.mlp.hidden(config.dim),
             "num_hidden_layers": config.n_layers,
             "num_attention_heads": config.n_heads,
-            "hidden_activation": NAMES[config.mlp.approximate.value],
-            "classifier_activation": NAMES[config.head.approximate.value],
+            "hidden_activation": GELU_NAMES[config.mlp.approximate.value],
+            "classifier_activation": GELU_NAMES[config.head.approximate.value],
             "classifier_bias": config.head.bias,
             "attention_bias": mixer.qkv_bias,
             "mlp_bias": config.mlp.bias,
@@ -131,15 +117,9 @@ class ModernbertLayout(Layout):
             "local_rope_theta": position.local_theta or position.theta,
             "max_position_embeddings": position.max_positions or DEFAULT_MAX_POSITIONS,
             "initializer_range": vars(config.init).get("std", 0.02),
-            "attention_dropout": 0.0,
             "embedding_dropout": config.dropout,
-            "mlp_dropout": 0.0,
-            "bos_token_id": vocab.bos,
-            "eos_token_id": vocab.eos,
-            "pad_token_id": vocab.pad,
             "cls_token_id": vocab.cls,
             "sep_token_id": vocab.sep,
-            "dtype": "float32",
         }
 
     def ties(self, config: Stacked, fields: Fields) -> Iterator[Tie]:

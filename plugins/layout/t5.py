@@ -9,22 +9,13 @@ transformers writes that as `scale_decoder_outputs`, with `tie_word_embeddings` 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from etude import plugin
 from etude.contracts import Vocab
-from etude.layout import (
-    Fields,
-    Layout,
-    LayoutConfig,
-    Stacked,
-    Tie,
-    chosen,
-    is_made_of,
-    refuse_others,
-)
-from etude.schema import MlpConfig, StackConfig, TokenizerConfig
+from etude.layout import Fields, Layout, LayoutConfig, Stacked, chosen, is_made_of, refuse_others
+from etude.stack_schema import MlpConfig, StackConfig
+from etude.ties import Tie
 
 MLPS = {"relu": "relu", "geglu": "gated-gelu"}
 """Our names of the MLPs, and theirs."""
@@ -47,9 +38,6 @@ class T5Layout(Layout):
 
     model_types = ("t5",)
     dropped = ("EncDecAttention.relative_attention_bias.weight",)
-
-    def __init__(self, config: T5LayoutConfig) -> None:
-        self.config = config
 
     def read(self, fields: Fields) -> StackConfig:
         given = {name: value for name, value in fields.items() if value is not None}
@@ -82,9 +70,6 @@ class T5Layout(Layout):
             head=chosen("architecture/head/linear", scaled=shared),
         )
 
-    def tokenizer(self, folder: Path) -> TokenizerConfig:
-        return chosen("tokenizer/pretrained", path=str(folder))
-
     def write(self, config: Stacked, vocab: Vocab) -> dict[str, Any] | None:
         parts = {"block": "prenorm", "mixer": "attention", "norm": "rmsnorm", "head": "linear"}
         mlps = [
@@ -98,7 +83,6 @@ class T5Layout(Layout):
             "model_type": "t5",
             "architectures": ["T5ForConditionalGeneration"],
             "is_encoder_decoder": True,
-            "vocab_size": vocab.size,
             "d_model": config.dim,
             "d_kv": config.mixer.head_dim or config.dim // config.n_heads,
             "d_ff": config.mlp.hidden(config.dim),
@@ -113,10 +97,6 @@ class T5Layout(Layout):
             "initializer_factor": vars(config.init).get("factor", 1.0),
             "tie_word_embeddings": config.tie,
             "decoder_start_token_id": vocab.pad,
-            "bos_token_id": vocab.bos,
-            "eos_token_id": vocab.eos,
-            "pad_token_id": vocab.pad,
-            "dtype": "float32",
         }
 
     def ties(self, config: Stacked, fields: Fields) -> Iterator[Tie]:

@@ -72,7 +72,7 @@ class DistillConfig(ObjectiveConfig):
         task = self._taught().objective.task
         chosen = plugin_of(task)
         kind: Any = chosen.build  # an objective's is a class
-        if get_type_hints(kind.collate).get("return") is not TextBatch:
+        if not issubclass(get_type_hints(kind.collate)["return"], TextBatch):
             raise ConfigError(
                 f"objective.run={self.run} cannot be learned from: it was trained with "
                 f"{chosen.address}, which is not about predicting the tokens of a text.\n"

@@ -26,15 +26,16 @@ from etude.capability import Capability
 from etude.contracts import TokenRow
 from etude.functional import BinaryHead, row_means, wide
 from etude.generation import Ancestral
-from etude.inputs import Inputs, Targets, pad_right
+from etude.inputs import Inputs, Targets
 from etude.loss import Loss
-from etude.masking import MaskedConfig, Masking, mask
+from etude.masking import MaskedConfig, MaskedRow, Masking, masked_row, masked_targets
 from etude.network import Network
 from etude.objective import Objective, Tools
 from etude.records import Text
 from etude.registry import build
-from etude.schema import MaskingConfig, StackConfig, option, require
+from etude.schema import MaskingConfig, option, require
 from etude.stack import StackNetwork
+from etude.stack_schema import StackConfig
 from etude.window import SAMPLE, rng
 
 DRAWS = 2**24
@@ -62,12 +63,9 @@ class ElectraConfig(MaskedConfig):
 
 @dataclass
 class ElectraExample:
-    """A row as the generator sees it and as it was, what is hidden, and a draw for each."""
+    """A row some of whose tokens are hidden, and a draw for each of them."""
 
-    given: Int[np.ndarray, " seq"]
-    original: Int[np.ndarray, " seq"]
-    selected: Bool[np.ndarray, " seq"]
-    documents: Int[np.ndarray, " seq"]
+    row: MaskedRow
     draws: Int[np.ndarray, " n"]
 
 
@@ -120,23 +118,17 @@ class Electra(Objective[ElectraConfig, ElectraBatch]):
                 parameter.requires_grad_(False)
 
     def example(self, record: TokenRow, rng: np.random.Generator) -> ElectraExample:
-        tokens = record.tokens[: self.tools.seq_len]  # rows carry one more, for next-token targets
-        documents = record.documents[: self.tools.seq_len]
-        given, selected = mask(tokens, self.tools.tokenizer, self.select, self.config, rng)
-        draws = rng.integers(DRAWS, size=int(selected.sum()))
-        return ElectraExample(given, tokens, selected, documents, draws)
+        tokenizer, seq_len = self.tools.tokenizer, self.tools.seq_len
+        row = masked_row(record, seq_len, tokenizer, self.select, self.config, rng)
+        return ElectraExample(row, rng.integers(DRAWS, size=int(row.selected.sum())))
 
     def collate(self, examples: Sequence[ElectraExample]) -> ElectraBatch:
         vocab = self.tools.tokenizer.vocab
-        given = pad_right([e.given.tolist() for e in examples], vocab.pad)
-        ids = pad_right([e.original.tolist() for e in examples], vocab.pad).tokens
-        where = pad_right([e.selected.tolist() for e in examples], 0).tokens.bool()
-        documents = given.documents
-        if self.tools.confine:
-            documents = pad_right([e.documents.tolist() for e in examples], 0).tokens
+        rows = [example.row for example in examples]
+        hidden = masked_targets(rows, vocab.pad, confine=self.tools.confine)
         draws = torch.from_numpy(np.concatenate([e.draws for e in examples]))
-        text = torch.isin(ids, torch.tensor(sorted(vocab.special)), invert=True)
-        return ElectraBatch(Targets(Inputs(given.tokens, documents), ids, where), draws, text)
+        text = torch.isin(hidden.ids, torch.tensor(sorted(vocab.special)), invert=True)
+        return ElectraBatch(hidden, draws, text)
 
     def count(self, batch: ElectraBatch) -> float:
         return float(batch.text.sum())

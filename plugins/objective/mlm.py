@@ -14,16 +14,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Int
 
 from etude import plugin
 from etude.batches import TextBatch
 from etude.capability import Capability
 from etude.contracts import TokenRow
 from etude.functional import wide
-from etude.inputs import Inputs, Targets, pad_right
+from etude.inputs import Inputs
 from etude.loss import Loss
-from etude.masking import MaskedConfig, Masking, mask
+from etude.masking import MaskedConfig, MaskedRow, Masking, masked_row, masked_targets
 from etude.network import Network
 from etude.objective import Objective, Tools
 from etude.records import Text
@@ -37,17 +36,6 @@ class MlmConfig(MaskedConfig):
     masking: MaskingConfig = option("token")
 
 
-@dataclass
-class MaskedExample:
-    """A row as the network sees it, the row as it was, and which places were selected."""
-
-    given: Int[np.ndarray, " seq"]
-    original: Int[np.ndarray, " seq"]
-    selected: Bool[np.ndarray, " seq"]
-    documents: Int[np.ndarray, " seq"]
-    n_bytes: float
-
-
 @plugin(MlmConfig, reads={Text}, needs={Capability.BOTH_SIDES}, lr=1e-3, data="python_docs")
 class Mlm(Objective[MlmConfig, TextBatch]):
     """Learns p(hidden token | all the others); the loss is a mean over selected tokens."""
@@ -56,22 +44,14 @@ class Mlm(Objective[MlmConfig, TextBatch]):
         super().__init__(config, network, tools)
         self.select: Masking = build(config.masking, tools.tokenizer)
 
-    def example(self, record: TokenRow, rng: np.random.Generator) -> MaskedExample:
-        tokens = record.tokens[: self.tools.seq_len]  # rows carry one more, for next-token targets
-        documents = record.documents[: self.tools.seq_len]
-        given, selected = mask(tokens, self.tools.tokenizer, self.select, self.config, rng)
-        return MaskedExample(given, tokens, selected, documents, record.n_bytes)
+    def example(self, record: TokenRow, rng: np.random.Generator) -> MaskedRow:
+        tokenizer, seq_len = self.tools.tokenizer, self.tools.seq_len
+        return masked_row(record, seq_len, tokenizer, self.select, self.config, rng)
 
-    def collate(self, examples: Sequence[MaskedExample]) -> TextBatch:
+    def collate(self, examples: Sequence[MaskedRow]) -> TextBatch:
         pad = self.tools.tokenizer.vocab.pad
-        given = pad_right([e.given.tolist() for e in examples], pad)
-        ids = pad_right([e.original.tolist() for e in examples], pad).tokens
-        where = pad_right([e.selected.tolist() for e in examples], 0).tokens.bool()
-        documents = given.documents
-        if self.tools.confine:
-            documents = pad_right([e.documents.tolist() for e in examples], 0).tokens
         n_bytes = torch.tensor(sum(e.n_bytes for e in examples), dtype=torch.float64)
-        return TextBatch(Targets(Inputs(given.tokens, documents), ids, where), n_bytes)
+        return TextBatch(masked_targets(examples, pad, confine=self.tools.confine), n_bytes)
 
     def count(self, batch: TextBatch) -> float:
         return float(batch.targets.where.sum())

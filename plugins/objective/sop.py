@@ -32,7 +32,8 @@ from etude.network import Network
 from etude.objective import Objective, Tools
 from etude.records import Text
 from etude.registry import build
-from etude.schema import ArchitectureConfig, MaskingConfig, StackConfig, option, require
+from etude.schema import ArchitectureConfig, MaskingConfig, option, require
+from etude.stack_schema import StackConfig
 from etude.tokenizer import Tokenizer
 from etude.window import SAMPLE, rng
 

@@ -21,7 +21,7 @@ class PretrainedConfig(TokenizerConfig):
     """The tokenizer.json, or a folder with one."""
 
 
-@plugin(PretrainedConfig)
+@plugin(PretrainedConfig, loads=True)
 class Pretrained(TokenizerSource[PretrainedConfig]):
     """Encodes as it did where it came from, but for special tokens spelled out in a text."""
 

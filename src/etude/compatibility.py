@@ -10,14 +10,8 @@ from etude.errors import CompositionError, MissingExtraError
 from etude.experiment import ExperimentConfig
 from etude.records import LIFTS
 from etude.registry import options, plugin_of
-from etude.schema import (
-    AdapterConfig,
-    ArchitectureConfig,
-    PluginConfig,
-    PositionConfig,
-    StackConfig,
-    TextDataConfig,
-)
+from etude.schema import AdapterConfig, ArchitectureConfig, PluginConfig, TextDataConfig
+from etude.stack_schema import PositionConfig, StackConfig
 
 
 def check(config: ExperimentConfig, architecture: str | None = None) -> None:

@@ -211,18 +211,20 @@ def attend(
     square = context.causal and q.shape[2] == k.shape[2]
     if square and softcap is None and bias is None and context.is_plain and not n_beside:
         return F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale)
-    mask = context.once("visible", lambda: context.visible(n_keys))
+    mask = _seen_beside(context.once("mask", lambda: _mask(context, bias, n_keys)), n_beside)
     if softcap is None:
-        if bias is not None:
-            mask = bias if mask is None else bias.masked_fill(~mask, -torch.inf)
-        mask = _seen_beside(mask, n_beside)
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
     logits = q @ k.mT * (q.shape[-1] ** -0.5 if scale is None else scale)
     logits = softcap * torch.tanh(logits / softcap)
-    bias, mask = _seen_beside(bias, n_beside), _seen_beside(mask, n_beside)
-    logits = logits if bias is None else logits + bias
-    logits = logits if mask is None else logits.masked_fill(~mask, -torch.inf)
+    if mask is not None:
+        logits = logits.masked_fill(~mask, -torch.inf) if bias is None else logits + mask
     return logits.softmax(dim=-1) @ v
+
+
+def _mask(context: Context, bias: Tensor | None, n_keys: int) -> Tensor | None:
+    """What is visible: true or false, or where there is a bias, it or -inf; None = all alike."""
+    seen = context.visible(n_keys)
+    return seen if bias is None else bias if seen is None else bias.masked_fill(~seen, -torch.inf)
 
 
 def _seen_beside(mask: Tensor | None, n: int) -> Tensor | None:

@@ -126,7 +126,9 @@ class Rows:
         return self.rows[index]
 
 
-def survey(chats: Samples | Sequence[Chat], cutter: Cutter, pack: bool) -> tuple[Rows, Counter[str]]:
+def survey(
+    chats: Samples | Sequence[Chat], cutter: Cutter, pack: bool
+) -> tuple[Rows, Counter[str]]:
     """Every conversation that there is something to learn from, and how many of what were lost.
 
     Raises DataError where nothing is left.

@@ -7,66 +7,31 @@ safetensors are read: nothing in such a folder can run. What a `config.json` ask
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from enum import Enum
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor
-
 from etude import registry
 from etude.contracts import Vocab
+from etude.describe import describe
 from etude.errors import CheckpointError, ConfigError
-from etude.schema import ArchitectureConfig, PluginConfig, StackConfig, TokenizerConfig
+from etude.schema import ArchitectureConfig, PluginConfig, TokenizerConfig
+from etude.stack_schema import StackConfig
+from etude.ties import Tie
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-TABLES = ("embedding.weight", "head.out.weight", "head.out.bias")
-"""Our tensors with one row a token."""
-OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
-"""What the first BERT models call the parts of a norm."""
-ZEROS = ("final_logits_bias",)
-"""How the names of their tensors end that change nothing while they are zeros."""
+GELUS = {"gelu": "none", "gelu_new": "tanh", "gelu_fast": "tanh", "gelu_pytorch_tanh": "tanh"}
+"""How GELU is computed, by their names of it."""
+GELU_NAMES = {"none": "gelu", "tanh": "gelu_new"}
+"""Their names of how GELU is computed."""
 SHAPES = {"ratio", "multiple_of", "max_positions", "head_dim"}
 """Values that the shapes of tensors say."""
 TRAINING = {"dropout", "init", "balance_loss", "z_loss"}
 """Values that a trained model has no use for."""
 Fields: TypeAlias = Mapping[str, Any]
 Stacked: TypeAlias = Any  # a StackConfig whose parts have the fields of other plugins' own classes
-
-
-@dataclass(frozen=True)
-class Tie:
-    """One of their tensors, and ours: several of ours are theirs cut along the output axis."""
-
-    theirs: str
-    ours: tuple[str, ...]
-    transposed: bool = False
-    """Whether theirs is [in, out], as GPT-2's are."""
-    also: tuple[str, ...] = ()
-    """Other names of the same tensor: one may stand for it, none is written."""
-    offset: int = 0
-    """Rows that theirs has before ours, as BART's positions."""
-    groups: int = 1
-    """How many times ours take turns in theirs: BLOOM's queries, keys and values once a head."""
-
-    def to_ours(self, tensor: Tensor, sizes: Sequence[int]) -> list[Tensor]:
-        """Cuts theirs into ours, `sizes` rows each."""
-        straight = (tensor.t() if self.transposed else tensor)[self.offset :]
-        if self.ours[0] in TABLES:
-            return [_fitted(straight, sizes[0])]
-        turns = straight.unflatten(0, (self.groups, -1)).split([n // self.groups for n in sizes], 1)
-        return [turn.flatten(0, 1) for turn in turns]
-
-    def to_theirs(self, tensors: Sequence[Tensor]) -> Tensor:
-        """Joins ours into theirs."""
-        turns = [tensor.unflatten(0, (self.groups, -1)) for tensor in tensors]
-        joined = torch.cat(turns, dim=1).flatten(0, 1)
-        joined = torch.cat((joined.new_zeros(self.offset, *joined.shape[1:]), joined))
-        return (joined.t() if self.transposed else joined).contiguous()
 
 
 @dataclass
@@ -82,17 +47,19 @@ class Layout(ABC):
     """How the names of their tensors begin or end that a model of ours does without: constants,
     a head that is the token table, what was trained beside the scores of tokens."""
 
+    def __init__(self, config: LayoutConfig) -> None:
+        self.config = config
+
     @abstractmethod
     def read(self, fields: Fields) -> StackConfig:
         """Returns the architecture a config.json describes; ConfigError for what we cannot do."""
 
     @abstractmethod
-    def tokenizer(self, folder: Path) -> TokenizerConfig:
-        """Returns the choice of the tokenizer that stands beside the model."""
-
-    @abstractmethod
     def write(self, config: Stacked, vocab: Vocab) -> dict[str, Any] | None:
-        """Returns the config.json of an architecture, or None if no family has such a model."""
+        """Returns the config.json of an architecture, or None if no family has such a model.
+
+        Without what all families have: see `fitting`.
+        """
 
     @abstractmethod
     def ties(self, config: Stacked, fields: Fields) -> Iterable[Tie]:
@@ -119,6 +86,18 @@ def is_made_of(config: ArchitectureConfig, stack: str, **parts: str) -> bool:
 
 def _name(config: PluginConfig) -> str:
     return registry.plugin_of(config).address.rpartition("/")[2]
+
+
+def plain_heads(config: Stacked) -> bool:
+    """Whether the heads share the width of the network; most families have no field for others."""
+    return config.mixer.head_dim in (None, config.dim // config.n_heads)
+
+
+def tokenizer_of(folder: Path) -> TokenizerConfig:
+    """Returns the choice of the tokenizer that stands in a model's folder."""
+    names = registry.options("tokenizer")
+    (name,) = (n for n in names if describe(f"tokenizer/{n}").declared.get("loads"))
+    return chosen(f"tokenizer/{name}", path=str(folder))
 
 
 def meaning(fields: Fields, name: str, known: Mapping[str, str]) -> str:
@@ -184,10 +163,22 @@ def fitting(config: ArchitectureConfig, vocab: Vocab) -> tuple[Layout, dict[str,
     """
     if isinstance(config, StackConfig):
         for layout in layouts():
-            fields = layout.write(config, vocab)
-            if fields is not None and _same(layout.read(fields), config):
+            own = layout.write(config, vocab)
+            fields = {**(own or {}), **_common(vocab)}
+            if own is not None and _same(layout.read(fields), config):
                 return layout, fields
     return None
+
+
+def _common(vocab: Vocab) -> dict[str, Any]:
+    """What the config.json of every family says."""
+    return {
+        "vocab_size": vocab.size,
+        "bos_token_id": vocab.bos,
+        "eos_token_id": vocab.eos,
+        "pad_token_id": vocab.pad,
+        "dtype": "float32",
+    }
 
 
 def _same(found: PluginConfig, wanted: PluginConfig) -> bool:
@@ -200,78 +191,3 @@ def _same(found: PluginConfig, wanted: PluginConfig) -> bool:
         if name not in SHAPES | TRAINING
     )
     return all(_same(a, b) if isinstance(b, PluginConfig) else a == b for a, b in pairs)
-
-
-def read_tensors(folder: Path) -> dict[str, Tensor]:
-    """Returns every tensor of a model folder, whole or in shards."""
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise CheckpointError(
-            f"{folder} has no *.safetensors; other formats can hold code and are not read."
-        )
-    found: dict[str, Tensor] = {}
-    for file in files:
-        try:
-            found |= {_renamed(name): tensor for name, tensor in load_file(file).items()}
-        except (SafetensorError, OSError) as error:
-            raise CheckpointError(f"{file} cannot be read: {error}") from error
-    return found
-
-
-def to_ours(
-    layout: Layout,
-    config: StackConfig,
-    fields: Fields,
-    theirs: Mapping[str, Tensor],
-    ours: Mapping[str, Tensor],
-) -> dict[str, Tensor]:
-    """Renames and cuts their tensors to the names and sizes of `ours`, a state_dict.
-
-    The tables get as many rows as the tokenizer has ids: ones it lacks are dropped, and ones the
-    model lacks start as the mean of the others. Raises CheckpointError for a tensor that is
-    missing, left over, or of another shape.
-    """
-    left = set(theirs)
-    found: dict[str, Tensor] = {}
-    for tie in layout.ties(config, fields):
-        names = (tie.theirs, *tie.also)
-        names += tuple(name.partition(".")[2] for name in names)  # of a model saved without a head
-        present = [name for name in names if name in theirs]
-        if not present:
-            raise CheckpointError(f"The model has no tensor {tie.theirs}.")
-        left -= set(present)
-        rows = [ours[name].shape[0] for name in tie.ours]
-        for name, part in zip(tie.ours, tie.to_ours(theirs[present[0]], rows), strict=True):
-            found[name] = part
-            if part.shape != ours[name].shape:
-                raise CheckpointError(
-                    f"{tie.theirs} gives {tuple(part.shape)} for {name}, {tuple(ours[name].shape)}."
-                )
-    left -= {name for name in left if name.endswith(ZEROS) and not theirs[name].any()}
-    known = layout.dropped
-    strangers = [name for name in left if not name.endswith(known) and not name.startswith(known)]
-    if strangers:
-        raise CheckpointError(f"No block has a place for {', '.join(sorted(strangers)[:8])}.")
-    if config.tie:
-        found["head.out.weight"] = found["embedding.weight"]
-    return found
-
-
-def to_theirs(
-    layout: Layout, config: StackConfig, fields: Fields, ours: Mapping[str, Tensor]
-) -> dict[str, Tensor]:
-    """Renames and joins a state_dict to a family's names."""
-    ties = layout.ties(config, fields)
-    return {tie.theirs: tie.to_theirs([ours[name] for name in tie.ours]) for tie in ties}
-
-
-def _renamed(name: str) -> str:
-    for old, new in OLD_NAMES.items():
-        name = name.replace(old, new)
-    return name
-
-
-def _fitted(table: Tensor, rows: int) -> Tensor:
-    missing = max(0, rows - table.shape[0])
-    mean = table.mean(dim=0, keepdim=True)
-    return torch.cat((table[:rows], mean.expand(missing, *table.shape[1:])))

@@ -3,13 +3,15 @@
 Devlin et al. 2018 (BERT), https://arxiv.org/abs/1810.04805, section 3.1.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, Int
 
+from etude.contracts import TokenRow
+from etude.inputs import Inputs, Targets, pad_right
 from etude.schema import ObjectiveConfig, require
 from etude.tokenizer import Tokenizer
 
@@ -63,3 +65,39 @@ def mask(
     given[chosen[fate < config.mask_share]] = tokenizer.vocab.mask
     given[chosen[random]] = rng.choice(tokenizer.text_ids, int(random.sum()))
     return given, fates > 0
+
+
+@dataclass
+class MaskedRow:
+    """A row as the network sees it, as it was, which places were selected, and its documents."""
+
+    given: Int[np.ndarray, " seq"]
+    original: Int[np.ndarray, " seq"]
+    selected: Bool[np.ndarray, " seq"]
+    documents: Int[np.ndarray, " seq"]
+    n_bytes: float
+
+
+def masked_row(
+    record: TokenRow,
+    seq_len: int,
+    tokenizer: Tokenizer,
+    select: Masking,
+    config: MaskedConfig,
+    rng: np.random.Generator,
+) -> MaskedRow:
+    """Hides tokens of a row of text, of which at most `seq_len` are read."""
+    tokens = record.tokens[:seq_len]  # rows carry one more, for next-token targets
+    given, selected = mask(tokens, tokenizer, select, config, rng)
+    return MaskedRow(given, tokens, selected, record.documents[:seq_len], record.n_bytes)
+
+
+def masked_targets(rows: Sequence[MaskedRow], pad: int, *, confine: bool) -> Targets:
+    """The selected places of all rows are due; with `confine`, attention knows the documents."""
+    given = pad_right([row.given.tolist() for row in rows], pad)
+    ids = pad_right([row.original.tolist() for row in rows], pad).tokens
+    where = pad_right([row.selected.tolist() for row in rows], 0).tokens.bool()
+    documents = given.documents
+    if confine:
+        documents = pad_right([row.documents.tolist() for row in rows], 0).tokens
+    return Targets(Inputs(given.tokens, documents), ids, where)

@@ -8,8 +8,9 @@ changes the gradient.
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 import lightning.pytorch as pl
@@ -179,12 +180,12 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
         loss = self.loss(micro.batch)
         self.tally.add(loss, n_tokens(micro.batch))
         total = loss.total
-        for _, side in self._sides():
+        for side in self._sides.values():
             total = total if (said := side.take()) is None else total + said
         return total * (self.trainer.world_size * micro.of / max(self.tally.count, 1.0))
 
     def look_over(self, batches: Iterable[tuple[B, bool]]) -> None:
-        """Sets `window_mean`, without gradients or dropout; a batch that is not true is only run."""
+        """Sets `window_mean`, without gradients or dropout; a batch that is false is only run."""
         was_training = self.network.training
         self.network.eval()
         sums = torch.zeros(2, dtype=torch.float64)
@@ -214,9 +215,11 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
             )
         return EpochSource(samples, self.example, window, seed, ranks)
 
-    def _sides(self) -> Iterator[tuple[str, SideLoss]]:
-        modules = self.network.named_modules()
-        return ((name, module) for name, module in modules if isinstance(module, SideLoss))
+    @cached_property
+    def _sides(self) -> dict[str, SideLoss]:
+        """The layers that speak for themselves, by name; the network's without prefix."""
+        found = {n: m for n, m in self.named_modules() if isinstance(m, SideLoss)}
+        return {name.removeprefix("network."): module for name, module in found.items()}
 
     def over_ranks(self, value: Tensor) -> Tensor:
         """Sums a tensor over the data-parallel processes."""
@@ -250,7 +253,7 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
     ) -> None:
         """Measures the gradient, clips it, and keeps one that is not finite from the weights."""
         del gradient_clip_algorithm
-        for name, side in self._sides():
+        for name, side in self._sides.items():
             said = side.settle(self.over_ranks)
             self.tally.sides |= {f"{name}/{key}": value for key, value in said.items()}
         self.lr = float(optimizer.param_groups[0]["lr"])

@@ -19,7 +19,8 @@ from etude import layout, registry
 from etude.contracts import Vocab
 from etude.errors import CheckpointError, ConfigError
 from etude.layout import Fields, Tie
-from etude.schema import AdapterConfig, ArchitectureConfig, StackConfig
+from etude.schema import AdapterConfig, ArchitectureConfig
+from etude.stack_schema import StackConfig
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."

@@ -131,8 +131,7 @@ LIFTS: Final[Mapping[tuple[type, type], Callable[..., Record]]] = {
 def lift_of(kind: type, reads: Set[type]) -> Callable[..., Record] | None:
     """What makes of a record of this kind one that is read; None where it is read as it is.
 
-    `compatibility` refuses data for which there is no way.
+    None also where there is no way: `compatibility` refuses to train on such data.
     """
-    if kind in reads:
-        return None
-    return next(lift for (given, to), lift in LIFTS.items() if given is kind and to in reads)
+    ways = () if kind in reads else LIFTS.items()
+    return next((lift for (given, to), lift in ways if given is kind and to in reads), None)

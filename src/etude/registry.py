@@ -43,6 +43,8 @@ class Declaration:
     """Strategies: weights are spread over the devices, which only those of the network can be."""
     extra: str | None = None
     """The extra of the package that it needs, which has the name of the library it brings."""
+    loads: bool = False
+    """Tokenizers: takes what stands in the folder `path`; one plugin does."""
     whole_prompt: bool = False
     """Objectives: the tokens of a prompt see one another, in training and when it is answered."""
     merges: bool = False

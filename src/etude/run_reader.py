@@ -16,13 +16,9 @@ from etude.checkpoint import MANIFEST, fault_of, newest_intact, write_folder
 from etude.errors import CheckpointError, ConfigError
 from etude.network import Network
 from etude.registry import build, plugin_of
-from etude.schema import (
-    AdapterConfig,
-    ArchitectureConfig,
-    ObjectiveConfig,
-    StackConfig,
-    TokenizerConfig,
-)
+from etude.schema import AdapterConfig, ArchitectureConfig, ObjectiveConfig, TokenizerConfig
+from etude.stack_schema import StackConfig
+from etude.ties import read_tensors, to_ours, to_theirs
 from etude.tokenizer import Tokenizer
 from etude.tree import read_tree
 
@@ -193,7 +189,9 @@ def read_model(folder: str | Path) -> Model:
     if layout.is_hugging_face(folder):
         fields = layout.read_fields(folder)
         family = layout.layout_of(fields["model_type"])
-        return Model(folder, family.read(fields), Tokenizer.load(folder), family.tokenizer(folder))
+        return Model(
+            folder, family.read(fields), Tokenizer.load(folder), layout.tokenizer_of(folder)
+        )
     raise ConfigError(
         f"{folder} holds no model: it has neither {config_file.FILE} (a run folder, the last line "
         f"that `etude train` prints) nor {layout.CONFIG} (a Hugging Face folder)."
@@ -265,7 +263,7 @@ def write_model(
         tensors = {name: tensor.contiguous() for name, tensor in weights.items()}
         if found is not None and isinstance(config, StackConfig):
             family, fields = found
-            tensors = layout.to_theirs(family, config, fields, weights)
+            tensors = to_theirs(family.ties(config, fields), weights)
             text = json.dumps(fields, indent=2) + "\n"
             (inside / layout.CONFIG).write_text(text, encoding="utf-8")
         _save({layout.WEIGHTS: tensors, BESIDE: beside or {}}, inside)
@@ -281,6 +279,7 @@ def _weights_of(
     if not layout.is_hugging_face(folder):
         return load_file(folder / layout.WEIGHTS)
     assert isinstance(architecture, StackConfig)
-    fields, tensors = layout.read_fields(folder), layout.read_tensors(folder)
+    fields, tensors = layout.read_fields(folder), read_tensors(folder)
     family = layout.layout_of(fields["model_type"])
-    return layout.to_ours(family, architecture, fields, tensors, network.state_dict())
+    ties = family.ties(architecture, fields)
+    return to_ours(ties, family.dropped, tensors, network.state_dict())

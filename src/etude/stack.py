@@ -16,7 +16,7 @@ from etude.contracts import Vocab
 from etude.inputs import Inputs
 from etude.network import BlockParts, Head, HeadParts, Network, Parts, SideLoss
 from etude.registry import build
-from etude.schema import StackConfig
+from etude.stack_schema import StackConfig
 
 
 class Approximate(Enum):

@@ -17,7 +17,8 @@ import nothing_of_that_name
 from dataclasses import dataclass
 from typing import ClassVar
 from etude import plugin
-from etude.schema import DataConfig, MlpConfig, option
+from etude.schema import DataConfig, option
+from etude.stack_schema import MlpConfig
 
 @dataclass
 class Middle(DataConfig):

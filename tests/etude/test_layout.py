@@ -6,7 +6,8 @@ import tiny
 import torch
 from torch import Tensor
 
-from etude.layout import Tie, fitting
+from etude.layout import fitting
+from etude.ties import Tie
 
 ONES = ("a", "b", "c")
 

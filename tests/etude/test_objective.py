@@ -17,8 +17,10 @@ from etude.experiment import ExperimentConfig, NonFinite
 from etude.loss import Loss
 from etude.tree import read_tree
 
-OBJECTIVES = ["clm", "mlm", "seq2seq", "fim", "prefix_lm", "electra", "sop", "distill"]
-OBJECTIVES += ["sft", *tiny.PREFERENCES, "reward", "grpo"]
+OBJECTIVES = [
+    "clm", "mlm", "seq2seq", "fim", "prefix_lm", "electra", "sop", "distill", "sft",
+    *tiny.PREFERENCES, "reward", "grpo",
+]  # fmt: skip
 CUTS = [8, 4, 2, 1]
 SGD = {"lr": 0.1, "momentum": 0.0}
 

@@ -23,8 +23,10 @@ from etude.experiment import ExperimentConfig
 from etude.run_writer import STEPS, RunWriter
 from etude.worker import SUMMARY, start
 
-OBJECTIVES = ["clm", "mlm", "seq2seq", "prefix_lm", "electra", "sop", "distill", "sft", "grpo"]
-OBJECTIVES += [*tiny.PREFERENCES, "reward"]
+OBJECTIVES = [
+    "clm", "mlm", "seq2seq", "prefix_lm", "electra", "sop", "distill", "sft", "grpo",
+    *tiny.PREFERENCES, "reward",
+]  # fmt: skip
 STEPS_IN_ALL = 7
 
 

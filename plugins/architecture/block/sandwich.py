@@ -14,7 +14,7 @@ from torch import Tensor
 from etude import plugin
 from etude.context import Context
 from etude.network import Block, BlockParts
-from etude.schema import BlockConfig
+from etude.stack_schema import BlockConfig
 
 
 @dataclass

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from etude import plugin
 from etude.network import Head, HeadParts
-from etude.schema import HeadConfig, require
+from etude.schema import require
+from etude.stack_schema import HeadConfig
 
 
 @dataclass

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from etude import plugin
 from etude.network import Head, HeadParts
-from etude.schema import HeadConfig
 from etude.stack import Approximate
+from etude.stack_schema import HeadConfig
 
 
 @dataclass

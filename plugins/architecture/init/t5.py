@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from torch import nn
 
 from etude import plugin
-from etude.schema import InitConfig, require
+from etude.schema import require
 from etude.stack import QueryIn, StackNetwork, draw_normal
+from etude.stack_schema import InitConfig
 
 
 @dataclass

@@ -16,8 +16,9 @@ from etude import plugin
 from etude.capability import Capability
 from etude.context import Context, attend
 from etude.network import Mixer, Parts
-from etude.schema import MixerConfig, require
+from etude.schema import require
 from etude.stack import BranchOut, QueryIn
+from etude.stack_schema import MixerConfig
 
 
 @dataclass

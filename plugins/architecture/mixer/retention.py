@@ -18,8 +18,9 @@ from etude import plugin
 from etude.capability import Capability
 from etude.context import Context
 from etude.network import Mixer, Parts
-from etude.schema import MixerConfig, require
+from etude.schema import require
 from etude.stack import BranchOut
+from etude.stack_schema import MixerConfig
 
 
 @dataclass

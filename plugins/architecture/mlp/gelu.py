@@ -9,8 +9,9 @@ from torch import nn
 
 from etude import plugin
 from etude.network import Parts
-from etude.schema import MlpConfig, require
+from etude.schema import require
 from etude.stack import Approximate, FeedForward, hidden_size
+from etude.stack_schema import MlpConfig
 
 
 @dataclass

@@ -22,8 +22,9 @@ from torch import Tensor, nn
 from etude import plugin
 from etude.functional import wide
 from etude.network import Parts, SideLoss
-from etude.schema import MlpConfig, require
+from etude.schema import require
 from etude.stack import GatedFeedForward, hidden_size
+from etude.stack_schema import MlpConfig
 
 
 class Scoring(Enum):

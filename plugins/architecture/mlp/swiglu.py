@@ -10,8 +10,9 @@ import torch.nn.functional as F
 
 from etude import plugin
 from etude.network import Parts
-from etude.schema import MlpConfig, require
+from etude.schema import require
 from etude.stack import GatedFeedForward, hidden_size
+from etude.stack_schema import MlpConfig
 
 
 @dataclass

@@ -9,7 +9,8 @@ from torch import nn
 
 from etude import plugin
 from etude.network import Parts
-from etude.schema import NormConfig, require
+from etude.schema import require
+from etude.stack_schema import NormConfig
 
 
 @dataclass

@@ -14,7 +14,7 @@ from torch import Tensor
 from etude import plugin
 from etude.context import Context, Position
 from etude.network import Parts
-from etude.schema import PositionConfig
+from etude.stack_schema import PositionConfig
 
 
 @dataclass

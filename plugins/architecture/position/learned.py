@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from etude import plugin
 from etude.context import Position
 from etude.network import Parts
-from etude.schema import PositionConfig, require
+from etude.schema import require
+from etude.stack_schema import PositionConfig
 
 
 @dataclass

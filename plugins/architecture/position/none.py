@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from etude import plugin
 from etude.context import Position
 from etude.network import Parts
-from etude.schema import PositionConfig
+from etude.stack_schema import PositionConfig
 
 
 @dataclass

@@ -17,7 +17,8 @@ from etude import plugin
 from etude.context import Context, Position, Scaling
 from etude.network import Parts
 from etude.registry import build
-from etude.schema import PositionConfig, ScalingConfig, option, require
+from etude.schema import option, require
+from etude.stack_schema import PositionConfig, ScalingConfig
 
 
 @dataclass

@@ -20,7 +20,7 @@ from etude.config_file import built
 from etude.errors import ConfigError
 from etude.experiment import GenerationConfig
 from etude.registry import build, plugin_of
-from etude.schema import StackConfig
+from etude.stack_schema import StackConfig
 
 if TYPE_CHECKING:  # torch is loaded only once nothing can be refused any more
     from etude.run_reader import Model

@@ -43,9 +43,8 @@ def first_batch(config: ExperimentConfig, made: "Assembled") -> Any:
     """The first micro-batch of step 1; on-policy, the prompts that it would complete."""
     from etude.window import TRAIN, rng, sample_at
 
-    places = [
-        sample_at(config.seed, len(made.train), place) for place in range(made.plan.micro_batch)
-    ]
+    train = made.train
+    places = [sample_at(config.seed, len(train), place) for place in range(made.plan.micro_batch)]
     return made.objective.held_out_batch(
-        [made.train[i] for _, i in places], [rng(config.seed, TRAIN, *key) for key in places]
+        [train[i] for _, i in places], [rng(config.seed, TRAIN, *key) for key in places]
     )

@@ -12,8 +12,9 @@ from transformers import AutoModelForSeq2SeqLM, T5Config, T5ForConditionalGenera
 from transformers.models.t5 import modeling_t5
 
 from etude.errors import ConfigError
-from etude.layout import fitting, read_tensors
+from etude.layout import fitting
 from etude.run_reader import read_model
+from etude.ties import read_tensors
 from etude.tokenizer import Tokenizer
 
 

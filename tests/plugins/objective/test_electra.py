@@ -210,3 +210,16 @@ def test_two_networks_learn(tmp_path: Path) -> None:
     lines = tiny.fit(config, tiny.assembled(config), tmp_path / "run")
     assert lines[-1]["generator_loss"] < lines[0]["generator_loss"] - 1
     assert lines[-1]["discriminator_loss"] < lines[0]["discriminator_loss"] - 0.1
+
+
+def test_experts_of_both_networks_are_balanced(tmp_path: Path) -> None:
+    mlp = tiny.part("architecture/mlp", "moe", n_experts=4, multiple_of=4, bias_rate=0.05)
+    network = tiny.stack("encoder_only", n_layers=1, mlp=mlp)
+    config = tiny.experiment("electra", tmp_path, architecture=network, trainer={"max_steps": 2})
+    made = tiny.assembled(config)
+    lines = tiny.fit(config, made, tmp_path)
+    for name in ("stack.blocks.0.mlp", "generator.stack.blocks.0.mlp"):
+        assert lines[-1][f"{name}/max_load"] >= 1
+    networks: list[Any] = [made.objective.network, made.objective.generator]  # type: ignore[attr-defined]
+    for held in networks:
+        assert held.stack.blocks[0].mlp.selection_bias.any()

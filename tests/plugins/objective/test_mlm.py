@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from etude.contracts import TokenRow
-from etude.plugins.objective.mlm import MlmConfig, mask
+from etude.masking import mask
+from etude.plugins.objective.mlm import MlmConfig
 from etude.registry import build, options
 from etude.window import TRAIN, rng
 

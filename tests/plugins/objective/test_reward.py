@@ -16,6 +16,7 @@ from etude.inputs import Inputs, last_real, pad_left, pad_right
 from etude.plugins.objective.reward import RewardExample, pairs_of
 from etude.records import Feedback, Preference, Ranking, Record
 from etude.scoring import ScoreHead, measures, pair_sums, prompt_sums, rating_sums
+from etude.stack import Stack, StackNetwork
 from etude.window import TRAIN, rng
 
 FAMILIES = ["decoder_only", "encoder_only", "encoder_decoder"]
@@ -242,7 +243,10 @@ def test_dropout_is_what_the_objective_says(tmp_path: Path) -> None:
     for given, wanted in ((0.0, 0.0), (0.25, 0.25)):
         config = tiny.experiment("reward", tmp_path, dropout=0.5)
         config = replace(config, objective=tiny.part("objective", "reward", dropout=given))
-        assert tiny.assembled(config).objective.network.stack.dropout == wanted
+        network = tiny.assembled(config).objective.network
+        assert isinstance(network, StackNetwork)
+        assert isinstance(network.stack, Stack)
+        assert network.stack.dropout == wanted
 
 
 def test_scores_are_fp32_under_autocast() -> None:

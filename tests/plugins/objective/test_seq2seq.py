@@ -13,7 +13,7 @@ from etude.contracts import TokenRow
 from etude.errors import ConfigError
 from etude.plugins.objective.seq2seq import smoothed_loss
 from etude.records import Pair
-from etude.registry import options
+from etude.registry import build, options
 from etude.window import TRAIN, rng
 
 VOCAB = tiny.BYTES.vocab
@@ -130,7 +130,7 @@ def test_packed_rows_are_cut_so_that_none_is_padded(corruption: str, tmp_path: P
     )
     made = tiny.assembled(config)
     rows = made.validation.samples
-    room = made.objective.corrupt.raw_length(16)
+    room = build(config.objective.corruption, tiny.BYTES).raw_length(16)  # type: ignore[attr-defined]
     assert {len(rows[i].tokens) for i in range(len(rows))} == {room}
     assert not np.isin(
         np.concatenate([rows[i].tokens for i in range(4)]), list(VOCAB.special)

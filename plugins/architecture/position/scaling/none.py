@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from etude import plugin
 from etude.context import Scaling
-from etude.schema import ScalingConfig
+from etude.stack_schema import ScalingConfig
 
 
 @dataclass

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from etude import plugin
 from etude.context import Scaling
-from etude.schema import ScalingConfig, require
+from etude.schema import require
+from etude.stack_schema import ScalingConfig
 
 
 @dataclass

@@ -9,7 +9,7 @@ from transformers.models.bert.modeling_bert import BertLMPredictionHead
 
 from etude.network import HeadParts
 from etude.registry import build
-from etude.schema import Approximate
+from etude.stack import Approximate
 
 
 def head(embedding_dim: int = 16, **values: Any) -> Any:  # the plugin's own class

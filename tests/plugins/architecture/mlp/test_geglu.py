@@ -7,7 +7,7 @@ import torch
 
 from etude.network import Parts
 from etude.registry import build
-from etude.schema import Approximate
+from etude.stack import Approximate
 
 
 def made(**values: Any) -> Any:  # the plugin's own class
