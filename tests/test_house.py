@@ -324,6 +324,7 @@ def test_no_value_shares_its_path_with_a_group() -> None:
 def config_classes() -> list[tuple[Path, ast.ClassDef]]:
     places = [
         CORE / "schema.py",
+        CORE / "stack_schema.py",
         CORE / "experiment.py",
         CORE / "on_policy.py",
         CORE / "preferences.py",

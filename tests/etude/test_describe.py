@@ -61,7 +61,7 @@ def test_a_declaration_that_must_be_run_to_be_known_is_refused(more_plugins: Wri
     file = more_plugins("data/toy_read", PLUGIN.format(lr="RATE"))
     with pytest.raises(ConfigError, match="lr=RATE must be a literal") as refusal:
         describe("data/toy_read")
-    assert f"{file}:25" in str(refusal.value)
+    assert f"{file}:26" in str(refusal.value)
 
 
 @pytest.mark.parametrize(("text", "says"), [("def (", r":1 is not Python"), ("x = 1", "no plugin")])

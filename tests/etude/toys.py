@@ -14,6 +14,7 @@ from etude import plugin
 from etude.capability import Capability
 from etude.records import Pair, Preference, Prompt, Text
 from etude.schema import *
+from etude.stack_schema import *
 '''
 BODY = """
 
