@@ -32,6 +32,7 @@ FLOORS: dict[int, str] = {
     2: "adapter answers batches cache card chat checkpoint context contracts conversations "
     "corpus damage functional generation hardware inputs layout loss masking network "
     "objective on_policy peft_format preferences ranks readers record_file reference run_reader "
+    "policy_gradient "
     "scoring stack ties token_rows "
     "tokenizer tokenizer_files trackers tree validation window",
     3: "assemble best_model fit launch progress resume run_writer worker",
@@ -82,7 +83,7 @@ TESTED_BY: dict[str, str] = {
     "plugins/architecture/test_laws.py": "capability context generation inputs network stack",
     "plugins/objective/test_dpo.py": "functional",
     "plugins/objective/test_mlm.py": "masking",
-    "plugins/objective/test_grpo.py": "on_policy",
+    "plugins/objective/test_grpo.py": "on_policy policy_gradient",
     "plugins/data/test_python_docs.py": "stdlib_text",
     "etude/test_checkpoint.py": "whole_file",
 }

@@ -23,9 +23,10 @@ from etude.loss import Loss
 from etude.network import Network
 from etude.objective import Tools
 from etude.on_policy import OnPolicyConfig, OnPolicyObjective
+from etude.policy_gradient import clipped_objective, k3
 from etude.records import Prompt
 from etude.schema import require
-from etude.window import cut, rng
+from etude.window import rng
 
 
 @dataclass
@@ -69,24 +70,6 @@ def group_advantages(rewards: Float[Tensor, "prompt group"]) -> Float[Tensor, "p
     return centred / (rewards.std(dim=1, keepdim=True) + 1e-4)
 
 
-def clipped_objective(
-    log_ratio: Float[Tensor, " n"], advantage: Float[Tensor, " n"], epsilon: float
-) -> Float[Tensor, " n"]:
-    """min(rho A, clip(rho) A) of each token, rho = exp(log_ratio)."""
-    ratio = log_ratio.exp()
-    clipped = ratio.clamp(1 - epsilon, 1 + epsilon)
-    return torch.minimum(ratio * advantage, clipped * advantage)
-
-
-def k3(log_prob: Float[Tensor, " n"], reference: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-    """Schulman's estimator of KL(policy || reference): r - 1 - log r, r = p_ref / p.
-
-    http://joschu.net/blog/kl-approx.html
-    """
-    shift = reference - log_prob
-    return shift.exp() - shift - 1
-
-
 @plugin(
     GrpoConfig,
     reads={Prompt},
@@ -114,21 +97,11 @@ class Grpo(OnPolicyObjective[GrpoConfig, GrpoBatch]):
         before, written = self.complete(repeated, rngs)
         rewards = self.score(repeated, written)
         advantages = group_advantages(rewards.unflatten(0, (-1, group))).flatten().tolist()
-        old = self._log_probs(list(zip(before, written, strict=True)))
+        old = self.log_probs(list(zip(before, written, strict=True)))
         return [
             GrpoSample(*fields)
             for fields in zip(before, written, old, advantages, rewards.tolist(), strict=True)
         ]
-
-    def _log_probs(self, pairs: Sequence[tuple[Ids, Ids]]) -> list[np.ndarray]:
-        """Log-probability of each token of each completion, under the policy as it is."""
-        found: list[np.ndarray] = []
-        with self.acting():
-            for part in cut(pairs, self.config.generation_batch):
-                targets = self.transfer_batch_to_device(self.network.answer(part), self.device, 0)
-                flat = token_log_prob(self.network, targets, self.config.temperature).cpu().numpy()
-                found += np.split(flat, np.cumsum([len(written) for _, written in part])[:-1])
-        return found
 
     def collate(self, examples: Sequence[GrpoSample]) -> GrpoBatch:
         return GrpoBatch(
@@ -147,7 +120,7 @@ class Grpo(OnPolicyObjective[GrpoConfig, GrpoBatch]):
         log_ratio = log_prob - batch.old_log_prob
         lengths = where.sum(dim=1)
         advantage = batch.advantage.repeat_interleave(lengths)
-        gain = clipped_objective(log_ratio, advantage, self.config.epsilon)
+        gain = clipped_objective(log_ratio, advantage, self.config.epsilon, self.config.epsilon)
         metrics = {
             "reward": batch.reward.sum(),
             "length": lengths.sum(),

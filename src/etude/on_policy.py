@@ -13,11 +13,12 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from etude.batches import Ids, prompt_ids
 from etude.contracts import Decoding, Samples
 from etude.errors import CheckpointError, ConfigError
+from etude.functional import token_log_prob
 from etude.generation import Ancestral, Greedy, generate
 from etude.loss import Loss
 from etude.network import Network
@@ -143,6 +144,22 @@ class OnPolicyObjective(Objective[P, B]):
         texts = [self.tools.tokenizer.decode(ids) for ids in completions]
         scores = self.tools.reward([p.prompt for p in prompts], texts, [p.answer for p in prompts])
         return torch.tensor(scores, dtype=torch.float64)
+
+    def log_probs(
+        self, pairs: Sequence[tuple[Ids, Ids]], network: nn.Module | None = None
+    ) -> list[np.ndarray]:
+        """Log-probability, in nats, of each token of each completion of a prompt, in order.
+
+        By the policy as it is, unless another network is given; at the temperature of sampling.
+        """
+        found: list[np.ndarray] = []
+        with self.acting():
+            for part in cut(pairs, self.config.generation_batch):
+                targets = self.transfer_batch_to_device(self.network.answer(part), self.device, 0)
+                flat = token_log_prob(network or self.network, targets, self.config.temperature)
+                ends = np.cumsum([len(written) for _, written in part])[:-1]
+                found += np.split(flat.cpu().numpy(), ends)
+        return found
 
     @contextmanager
     def acting(self) -> Generator[None]:

@@ -5,7 +5,8 @@ import pytest
 import tiny
 import torch
 
-from etude.plugins.objective.grpo import GrpoSample, clipped_objective, group_advantages, k3
+from etude.plugins.objective.grpo import GrpoSample, group_advantages
+from etude.policy_gradient import clipped_objective, k3
 
 
 def test_golden_advantages() -> None:
@@ -45,7 +46,7 @@ def test_the_clipped_objective_by_hand(
     ratio: float, advantage: float, gain: float, slope: float
 ) -> None:
     rho = torch.tensor([ratio], dtype=torch.float64, requires_grad=True)
-    found = clipped_objective(rho.log(), torch.tensor([advantage], dtype=torch.float64), 0.2)
+    found = clipped_objective(rho.log(), torch.tensor([advantage], dtype=torch.float64), 0.2, 0.2)
     assert float(found.detach()) == pytest.approx(gain)
     (grad,) = torch.autograd.grad(found.sum(), rho)
     assert float(grad) == pytest.approx(slope)
