@@ -5,9 +5,9 @@ them. Beside it there is one more thing to write, `rollout`.
 """
 
 from abc import abstractmethod
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,11 +20,12 @@ from etude.contracts import Decoding, Samples
 from etude.errors import CheckpointError, ConfigError
 from etude.functional import token_log_prob
 from etude.generation import Ancestral, Greedy, generate
+from etude.inputs import Targets
 from etude.loss import Loss
 from etude.network import Network
 from etude.objective import B, Objective, Tools
 from etude.records import Prompt
-from etude.schema import ObjectiveConfig, require
+from etude.schema import ArchitectureConfig, ObjectiveConfig, require
 from etude.window import ROLLOUT, TRAIN, VALIDATION, Ranks, Window, cut, rng, sample_at
 
 
@@ -44,6 +45,9 @@ class OnPolicyConfig(ObjectiveConfig):
     """Divides the logits, when sampling and in every log-probability."""
     generation_batch: int = 64
     """Sequences generated at once; never the micro-batch's size, so that cuts change nothing."""
+    dropout: float = 0.0
+    """The network's dropout while it learns this, whatever it was built with, in [0, 1); above 0
+    the first ratio after a rollout is not 1."""
 
     def __post_init__(self) -> None:
         for name in (
@@ -56,6 +60,10 @@ class OnPolicyConfig(ObjectiveConfig):
             value = getattr(self, name)
             require(value >= 1, f"{name} must be at least 1, got {value}")
         require(self.temperature > 0, f"temperature must be positive, got {self.temperature}")
+        require(0 <= self.dropout < 1, f"dropout must be in [0, 1), got {self.dropout}")
+
+    def trained(self, architecture: ArchitectureConfig) -> ArchitectureConfig:
+        return replace(architecture, dropout=self.dropout)
 
 
 P = TypeVar("P", bound=OnPolicyConfig)
@@ -152,23 +160,29 @@ class OnPolicyObjective(Objective[P, B]):
 
         By the policy as it is, unless another network is given; at the temperature of sampling.
         """
+        asked, temperature = network or self.network, self.config.temperature
+        return self.of_tokens(pairs, lambda due: token_log_prob(asked, due, temperature))
+
+    def of_tokens(
+        self, pairs: Sequence[tuple[Ids, Ids]], ask: Callable[[Targets], Float[Tensor, "n ..."]]
+    ) -> list[np.ndarray]:
+        """What `ask` says of the tokens of each completion of a prompt, in order."""
         found: list[np.ndarray] = []
         with self.acting():
             for part in cut(pairs, self.config.generation_batch):
                 targets = self.transfer_batch_to_device(self.network.answer(part), self.device, 0)
-                flat = token_log_prob(network or self.network, targets, self.config.temperature)
                 ends = np.cumsum([len(written) for _, written in part])[:-1]
-                found += np.split(flat.cpu().numpy(), ends)
+                found += np.split(ask(targets).cpu().numpy(), ends)
         return found
 
     @contextmanager
     def acting(self) -> Generator[None]:
-        """The policy as it acts: eval mode, no gradients, the precision of training."""
-        was_training = self.network.training
-        self.network.eval()
+        """All of this as it acts: eval mode, no gradients, the precision of training."""
+        was_training = self.training
+        self.eval()
         with torch.no_grad(), self.trainer.precision_plugin.forward_context():
             yield
-        self.network.train(was_training)
+        self.train(was_training)
 
 
 class RolloutSource:
