@@ -34,7 +34,7 @@ from etude.objective import Objective, Tools
 from etude.records import Text
 from etude.registry import build
 from etude.schema import MaskingConfig, option, require
-from etude.stack import StackNetwork
+from etude.stack import StackNetwork, rest_head
 from etude.stack_schema import StackConfig
 from etude.window import SAMPLE, rng
 
@@ -113,9 +113,7 @@ class Electra(Objective[ElectraConfig, ElectraBatch]):
         small = generator_config(architecture, config.generator_ratio)
         self.generator = sharing_table(small, network)
         self.detector = BinaryHead(network.dim, nn.GELU())
-        for parameter in network.head.parameters():
-            if parameter is not network.embedding.weight:
-                parameter.requires_grad_(False)
+        rest_head(network)
 
     def example(self, record: TokenRow, rng: np.random.Generator) -> ElectraExample:
         tokenizer, seq_len = self.tools.tokenizer, self.tools.seq_len

@@ -34,7 +34,7 @@ from etude.record_file import texts_of
 from etude.records import Feedback, Preference, Ranking
 from etude.schema import ArchitectureConfig, ObjectiveConfig, require
 from etude.scoring import HEAD, ScoreHead, measures, pair_sums, prompt_sums, rating_sums
-from etude.stack import StackNetwork
+from etude.stack import rest_head
 from etude.tokenizer import Tokenizer
 
 Judged = Preference | Ranking | Feedback
@@ -132,10 +132,7 @@ class RewardModel(Objective[RewardModelConfig, RewardBatch]):
     def __init__(self, config: RewardModelConfig, network: Network, tools: Tools) -> None:
         super().__init__(config, network, tools)
         self.head = ScoreHead(network.dim)
-        if isinstance(network, StackNetwork):  # what scores tokens is not asked
-            for parameter in network.head.parameters():
-                if parameter is not network.embedding.weight:
-                    parameter.requires_grad_(False)
+        rest_head(network)
 
     def recut(self, samples: Samples) -> Samples:
         return self.without(samples, self.fault)

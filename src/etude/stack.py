@@ -184,6 +184,14 @@ class StackNetwork(Network, ABC):
         return self.head(states)
 
 
+def rest_head(network: Network) -> None:
+    """Freezes what scores tokens, for those who only read states; the token table learns on."""
+    if isinstance(network, StackNetwork):
+        for parameter in network.head.parameters():
+            if parameter is not network.embedding.weight:
+                parameter.requires_grad_(False)
+
+
 def draw_normal(network: nn.Module, std: Callable[[nn.Linear | nn.Embedding], float]) -> None:
     """Draws every matrix and table from N(0, std(module)), and makes biases 0."""
     for module in network.modules():
