@@ -6,7 +6,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 import pytest
 import tiny
 import torch
@@ -18,7 +17,6 @@ from transformers.core_model_loading import revert_weight_conversion
 from etude import layout
 from etude.composition import compose
 from etude.config_file import typed
-from etude.generation import Greedy, generate
 from etude.inputs import Inputs
 from etude.network import Network
 from etude.run_reader import MODEL, Model, read_model, write_model
@@ -183,8 +181,7 @@ def _assert_same_gradients(model: Model, ours: Network, theirs: Any) -> None:
 
 
 def _assert_same_greedy(ours: Network, theirs: Any, prompt: list[int]) -> None:
-    rngs = [np.random.default_rng(0)]
-    written = generate(ours, [prompt], max_new_tokens=32, decoding=Greedy(), rngs=rngs)[0]
+    (written,) = tiny.continued(ours, [prompt], 32)
     answer = theirs.generate(
         torch.tensor([prompt]),
         attention_mask=torch.ones(1, len(prompt), dtype=torch.long),

@@ -145,14 +145,25 @@ def test_another_value_of_a_key_changes_the_run(address: str, leaf: str, tmp_pat
     assert left(with_plugin(address, changed, tmp_path), tmp_path / "b") != first
 
 
-@pytest.mark.parametrize("name", ["temperature", "top_k", "top_p"])
-def test_every_key_of_sampling_changes_what_is_drawn(name: str) -> None:
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        (f"decoding/{name}", leaf)
+        for name in options("decoding")
+        for leaf in leaves(default(f"decoding/{name}"))
+    ],
+)
+def test_every_key_of_a_decoding_changes_what_is_chosen(address: str, name: str) -> None:
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(256, 16, generator=generator)
     draw = torch.rand(256, generator=generator)
-    values: dict[str, Any] = {"temperature": 2.0, "top_k": 2, "top_p": 0.3}
-    first = build(default("decoding/sample")).choose(logits, draw)
-    second = build(default("decoding/sample", **{name: values[name]})).choose(logits, draw)
+    seen = torch.rand(256, 16, generator=generator) < 0.5
+    values: dict[str, Any] = {"temperature": 2.0, "top_k": 2, "top_p": 0.3, "min_p": 0.3}
+    values["repetition_penalty"] = 2.0
+    first, second = (
+        made.choose(made.scores(logits, seen), draw)
+        for made in map(build, (default(address), default(address, **{name: values[name]})))
+    )
     assert (first != second).any()
 
 

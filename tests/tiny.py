@@ -15,10 +15,10 @@ from torch import Tensor
 
 from etude.assemble import Assembled, assemble, trainer_of
 from etude.capability import SIGHT, Capability
-from etude.contracts import Vocab
+from etude.contracts import Decoding, Vocab
 from etude.corpus import prepare
 from etude.experiment import ExperimentConfig, NonFinite, TrainerConfig
-from etude.generation import Greedy
+from etude.generation import Greedy, Request, generate
 from etude.inputs import Inputs
 from etude.network import Network
 from etude.objective import Tools
@@ -157,6 +157,18 @@ def inputs(made: Network, ids: Tensor, source: Tensor | None = None) -> Inputs:
     if reads and source is None:
         source = tokens(ids.shape[0], 5, seed=99)
     return Inputs(ids, source=None if source is None or not reads else Inputs(source))
+
+
+def continued(
+    made: Network,
+    prompts: Sequence[Sequence[int]],
+    n: int,
+    decoding: Decoding | None = None,
+    whole: bool = False,
+) -> list[list[int]]:
+    """What a network writes after each prompt, n tokens at most; greedily, unless told."""
+    requests = [Request(p, np.random.default_rng(i), n) for i, p in enumerate(prompts)]
+    return [row.ids for row in generate(made, requests, decoding or Greedy(), whole=whole)]
 
 
 def tools(tokenizer: Tokenizer = BYTES, **values: Any) -> Tools:

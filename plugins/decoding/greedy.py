@@ -9,10 +9,10 @@ from etude.schema import DecodingConfig
 
 @dataclass
 class GreedyConfig(DecodingConfig):
-    """No knobs."""
+    """No knobs of its own."""
 
 
 @plugin(GreedyConfig)
 def greedy(config: GreedyConfig) -> Greedy:
-    """The argmax of the logits."""
-    return Greedy()
+    """The argmax of the logits, those of tokens already there lowered by the penalty."""
+    return Greedy(config.repetition_penalty)

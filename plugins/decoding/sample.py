@@ -1,19 +1,20 @@
-"""Ancestral sampling with a temperature, optionally from the top k tokens or the nucleus only.
+"""Ancestral sampling: a token drawn from the tempered distribution, or from its likeliest part.
 
 Top-k: Fan et al. 2018, https://arxiv.org/abs/1805.04833. Top-p: Holtzman et al. 2019,
 https://arxiv.org/abs/1904.09751; the token that crosses p is kept, as in the reference code.
+Min-p: Nguyen et al. 2024, https://arxiv.org/abs/2407.01082. They act in the order of
+transformers: penalty of repetition, temperature, top-k, top-p, min-p, each on what is left.
 """
 
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from etude import plugin
 from etude.contracts import Decoding
-from etude.functional import wide
-from etude.generation import Ancestral
+from etude.generation import drawn, penalised
 from etude.schema import DecodingConfig, require
 
 
@@ -25,33 +26,60 @@ class SampleConfig(DecodingConfig):
     """Draw from this many likeliest tokens; null = from all."""
     top_p: float = 1.0
     """Draw from the fewest likeliest tokens that hold this probability, in (0, 1]."""
+    min_p: float = 0.0
+    """Draw from tokens at least this share as likely as the likeliest, in [0, 1]."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(self.temperature > 0, f"temperature must be positive, got {self.temperature}")
         require(
             self.top_k is None or self.top_k >= 1,
             f"top_k must be at least 1 or null, got {self.top_k}",
         )
         require(0 < self.top_p <= 1, f"top_p must be in (0, 1], got {self.top_p}")
+        require(0 <= self.min_p <= 1, f"min_p must be in [0, 1], got {self.min_p}")
+
+
+def likeliest(scores: Float[Tensor, "batch vocab"], k: int) -> Float[Tensor, "batch vocab"]:
+    """The k highest scores of each row, and what ties with the last of them; the rest is -inf."""
+    least = scores.topk(min(k, scores.shape[-1])).values[:, -1:]
+    return scores.masked_fill(scores < least, -torch.inf)
+
+
+def nucleus(scores: Float[Tensor, "batch vocab"], p: float) -> Float[Tensor, "batch vocab"]:
+    """The highest scores of each row until they hold the probability p; the rest is -inf."""
+    ordered, order = scores.softmax(dim=-1).sort(descending=True)
+    outside = ordered.cumsum(dim=-1) - ordered >= p
+    return scores.masked_fill(outside.scatter(-1, order, outside), -torch.inf)
+
+
+def near_likeliest(scores: Float[Tensor, "batch vocab"], p: float) -> Float[Tensor, "batch vocab"]:
+    """The scores of tokens with p times the probability of the likeliest; the rest is -inf."""
+    shares = scores.softmax(dim=-1)
+    return scores.masked_fill(shares < p * shares.amax(dim=-1, keepdim=True), -torch.inf)
 
 
 @plugin(SampleConfig)
 class Sample(Decoding):
-    """Sets the logits outside top-k and top-p to -inf, then samples."""
+    """Sets the scores of tokens that are filtered out to -inf, then samples."""
 
     def __init__(self, config: SampleConfig) -> None:
         self.config = config
-        self.ancestral = Ancestral(config.temperature)
+
+    def scores(
+        self, logits: Float[Tensor, "batch vocab"], seen: Bool[Tensor, "batch vocab"]
+    ) -> Float[Tensor, "batch vocab"]:
+        config = self.config
+        scores = penalised(logits, seen, config.repetition_penalty) / config.temperature
+        if config.top_k is not None:
+            scores = likeliest(scores, config.top_k)
+        if config.top_p < 1:
+            scores = nucleus(scores, config.top_p)
+        if config.min_p > 0:
+            scores = near_likeliest(scores, config.min_p)
+        return scores
 
     def choose(
-        self, logits: Float[Tensor, "batch vocab"], draw: Float[Tensor, " batch"]
+        self, scores: Float[Tensor, "batch vocab"], draw: Float[Tensor, " batch"]
     ) -> Int[Tensor, " batch"]:
-        config, logits = self.config, wide(logits)
-        if config.top_k is not None:
-            least = logits.topk(min(config.top_k, logits.shape[-1])).values[:, -1:]
-            logits = logits.masked_fill(logits < least, -torch.inf)
-        if config.top_p < 1:
-            ordered, order = (logits / config.temperature).softmax(-1).sort(descending=True)
-            outside = ordered.cumsum(-1) - ordered >= config.top_p
-            logits = logits.masked_fill(outside.scatter(-1, order, outside), -torch.inf)
-        return self.ancestral.choose(logits, draw)
+        return drawn(scores, draw)

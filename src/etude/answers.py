@@ -9,7 +9,7 @@ from torch import Tensor
 from etude.batches import Ids
 from etude.capability import Capability
 from etude.compatibility import provided
-from etude.generation import Greedy, generate
+from etude.generation import Greedy, Request, generate
 from etude.objective import Objective
 from etude.window import SAMPLE, rng
 
@@ -51,22 +51,21 @@ def n_exact(
     Answers are compared as texts, white space at their ends left out; one that is longer than
     `max_new_tokens` matches none.
     """
-    tools, n = objective.tools, 0
+    tools = objective.tools
     longest = min(max_new_tokens, max((len(answer) for _, answer in pairs), default=0))
     beside = Capability.SOURCE_TARGET in provided(tools.architecture)  # takes no room of its own
-    fits = [pair for pair in pairs if beside or len(pair[0]) + longest <= tools.seq_len]
-    alone = [[pair] for pair in pairs if not beside and len(pair[0]) + longest > tools.seq_len]
-    for part in filter(None, [fits, *alone]):  # so that no place is reached that has no position
-        written = generate(
-            objective.network,
-            [prompt for prompt, _ in part],
-            max_new_tokens=min(max_new_tokens, max(len(answer) for _, answer in part)),
-            decoding=Greedy(),
-            rngs=[rng(tools.seed, SAMPLE)] * len(part),
+
+    def room(prompt: Ids, answer: Ids) -> int:
+        """So that no place is reached that has no position."""
+        fits = beside or len(prompt) + longest <= tools.seq_len
+        return longest if fits else min(max_new_tokens, len(answer))
+
+    requests = [Request(prompt, rng(tools.seed, SAMPLE), room(prompt, a)) for prompt, a in pairs]
+    texts, wanted = (
+        [tools.tokenizer.decode(ids).strip() for ids in side]
+        for side in (
+            [row.ids for row in generate(objective.network, requests, Greedy())],
+            [answer for _, answer in pairs],
         )
-        texts, wanted = (
-            [tools.tokenizer.decode(ids).strip() for ids in side]
-            for side in (written, [answer for _, answer in part])
-        )
-        n += sum(text == right for text, right in zip(texts, wanted, strict=True))
-    return n
+    )
+    return sum(text == right for text, right in zip(texts, wanted, strict=True))

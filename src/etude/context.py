@@ -24,30 +24,35 @@ class Memory:
 
 
 class KvCache:
-    """Keys and values of the tokens read so far: one pair of tensors a layer, written in place."""
+    """Keys and values of the tokens read so far: one tensor a layer, written in place."""
 
     def __init__(self, max_len: int) -> None:
         self.max_len = max_len
         self.length = 0
         self.memory: Memory | None = None
         self.states: dict[int, Tensor] = {}
-        """What a mixer without keys and values remembers of a layer."""
-        self._documents: Int[Tensor, "batch keys"] | None = None
-        self._positions: Int[Tensor, "#batch keys"] | None = None
-        self._self: dict[int, tuple[Tensor, Tensor]] = {}
+        """What a mixer without keys and values remembers of a layer, row by row."""
+        self._documents: Int[Tensor, "batch room"] | None = None
+        self._positions: Int[Tensor, "#batch room"] | None = None
+        self._self: dict[int, Tensor] = {}
         self._cross: dict[int, tuple[Tensor, Tensor]] = {}
 
-    def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Writes this pass's keys and values of a layer; returns all of them so far."""
-        batch, heads, seq, head_dim = k.shape
+    def extend(
+        self, layer: int, k: Tensor, v: Tensor, beside: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Writes this pass's keys and values of a layer; returns all so far, behind `beside`."""
+        n_beside = 0 if beside is None else beside[0].shape[1]
         if layer not in self._self:
-            room = (batch, heads, self.max_len, head_dim)
-            self._self[layer] = (k.new_empty(room), v.new_empty(room))
-        end = self.length + seq
-        keys, values = self._self[layer]
-        keys[:, :, self.length : end] = k
-        values[:, :, self.length : end] = v
-        return keys[:, :, :end], values[:, :, :end]
+            batch, heads, _, head_dim = k.shape
+            room = k.new_empty((2, batch, heads, n_beside + self.max_len, head_dim))
+            if beside is not None:
+                room[:, :, :, :n_beside] = torch.stack(beside)[:, None]
+            self._self[layer] = room
+        start, end = n_beside + self.length, n_beside + self.length + k.shape[2]
+        both = self._self[layer]
+        both[0, :, :, start:end] = k
+        both[1, :, :, start:end] = v
+        return both[0, :, :, :end], both[1, :, :, :end]
 
     def cross(
         self, layer: int, project: Callable[[], tuple[Tensor, Tensor]]
@@ -59,25 +64,40 @@ class KvCache:
 
     def positions(self, inputs: Inputs) -> Int[Tensor, "#batch keys"]:
         """Places of all tokens so far and of this pass's, which go on where each row stood."""
+        end = self.length + inputs.tokens.shape[1]
         if self._positions is None:
-            return inputs.positions()
-        steps = torch.arange(inputs.tokens.shape[1], device=inputs.tokens.device) + 1
-        return torch.cat((self._positions, self._positions[:, -1:] + steps), dim=1)
+            first = inputs.positions()
+            steps = torch.arange(1, self.max_len - end + 1, device=first.device)
+            self._positions = torch.cat((first, first[:, -1:] + steps), dim=1)
+        return self._positions[:, :end]
 
     def documents(self, inputs: Inputs) -> Int[Tensor, "batch keys"] | None:
         """Documents of all keys so far and of this pass; None if nothing was ever padded."""
-        if self._documents is None and (self.length == 0 or inputs.documents is None):
-            return inputs.documents
-        new = inputs.documents if inputs.documents is not None else torch.ones_like(inputs.tokens)
-        old = self._documents
-        if old is None:
-            old = new.new_ones((new.shape[0], self.length))
-        return torch.cat((old, new), dim=1)
+        end = self.length + inputs.tokens.shape[1]
+        if inputs.documents is not None:
+            if self._documents is None:
+                room = (inputs.tokens.shape[0], self.max_len)
+                self._documents = inputs.documents.new_ones(room)
+            self._documents[:, self.length : end] = inputs.documents
+        return None if self._documents is None else self._documents[:, :end]
 
     def advance(self, inputs: Inputs) -> None:
         """Closes a pass: the next one goes on behind it."""
-        self._documents, self._positions = self.documents(inputs), self.positions(inputs)
         self.length += inputs.tokens.shape[1]
+
+    def keep(self, rows: Int[Tensor, " kept"]) -> None:
+        """Forgets every row but these."""
+        self.states = {layer: state[rows] for layer, state in self.states.items()}
+        self._self = {layer: both[:, rows] for layer, both in self._self.items()}
+        self._cross = {layer: (k[rows], v[rows]) for layer, (k, v) in self._cross.items()}
+        if self.memory is not None:
+            documents = self.memory.documents
+            documents = None if documents is None else documents[rows]
+            self.memory = Memory(self.memory.states[rows], documents)
+        if self._documents is not None:
+            self._documents = self._documents[rows]
+        if self._positions is not None and self._positions.shape[0] > 1:
+            self._positions = self._positions[rows]
 
 
 class Position(nn.Module):
@@ -136,7 +156,7 @@ class Context:
     """How the same queries see the source, where there is one."""
     window: int | None = None
     beside: tuple[Tensor, Tensor] | None = None
-    """Learned keys and values, [kv_heads n head_dim] each, that every query sees; see `attend`."""
+    """Learned keys and values, [kv_heads n head_dim] each, that every query sees; see `joined`."""
     layer: int = 0
     """Which layer is looking; the stack counts."""
     memos: dict[int | None, dict[str, Tensor | None]] = field(default_factory=dict)
@@ -157,6 +177,14 @@ class Context:
         if name not in memo:
             memo[name] = compute()
         return memo[name]
+
+    def joined(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of a layer, behind those that stand `beside`."""
+        if self.beside is None:
+            return k, v
+        first = (part.to(k).expand(k.shape[0], -1, -1, -1) for part in self.beside)
+        keys, values = (torch.cat(pair, dim=2) for pair in zip(first, (k, v), strict=True))
+        return keys, values
 
     def visible(self, n_keys: int) -> Bool[Tensor, "#batch 1 seq keys"] | None:
         """Which keys each query sees; None = all. Padding sees everything and nothing sees it."""
@@ -197,13 +225,10 @@ def attend(
     """Attention over what `context` lets each query see.
 
     Logits are `scale` q.k, 1 / sqrt(head_dim) by default; a `softcap` c makes them c tanh(. / c).
-    Keys and values that the context holds `beside` are seen by all, without bias.
+    Keys before those of the context (see `Context.joined`) are seen by all, without bias.
     """
-    n_keys, n_beside = k.shape[2], 0
-    if context.beside is not None:
-        n_beside = context.beside[0].shape[1]
-        first = (part.to(k).expand(k.shape[0], -1, -1, -1) for part in context.beside)
-        k, v = (torch.cat(pair, dim=2) for pair in zip(first, (k, v), strict=True))
+    n_keys = context.key_positions.shape[1]
+    n_beside = k.shape[2] - n_keys
     if k.shape[1] != q.shape[1]:
         repeats = q.shape[1] // k.shape[1]
         k, v = k.repeat_interleave(repeats, dim=1), v.repeat_interleave(repeats, dim=1)

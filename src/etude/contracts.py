@@ -11,7 +11,7 @@ from textwrap import fill, indent
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from etude.errors import ConfigError
@@ -163,13 +163,23 @@ class Corruption(ABC):
 
 
 class Decoding(ABC):
-    """The group `decoding`: turns logits into the next token of each sequence."""
+    """The group `decoding`: turns logits into a distribution, and that into the next token."""
+
+    @abstractmethod
+    def scores(
+        self, logits: Float[Tensor, "batch vocab"], seen: Bool[Tensor, "batch vocab"]
+    ) -> Float[Tensor, "batch vocab"]:
+        """Returns the logits of what the next token is drawn from; -inf is never drawn.
+
+        `logits` are fp32 or wider. `seen` is true for the ids that a row holds: those written and
+        the prompt's, without padding; where the prompt is a source, the start of the target.
+        """
 
     @abstractmethod
     def choose(
-        self, logits: Float[Tensor, "batch vocab"], draw: Float[Tensor, " batch"]
+        self, scores: Float[Tensor, "batch vocab"], draw: Float[Tensor, " batch"]
     ) -> Int[Tensor, " batch"]:
-        """Returns one token a row; `draw` is uniform in [0, 1), one number a row."""
+        """Returns one token a row of `scores`; `draw` is uniform in [0, 1), one number a row."""
 
 
 class Reward(Protocol):

@@ -26,7 +26,7 @@ from etude.batches import Ids, n_tokens
 from etude.contracts import Decoding, Reward, Samples
 from etude.errors import DataError, NonFiniteError
 from etude.experiment import NonFinite
-from etude.generation import generate
+from etude.generation import Request, generate
 from etude.loss import Loss
 from etude.network import Network, SideLoss, shard
 from etude.registry import plugin_of
@@ -160,13 +160,14 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
         """What the network writes after each prompt, by the run's `decoding`; for `show`."""
         written = generate(
             self.network,
-            prompts,
-            max_new_tokens=max_new_tokens,
-            decoding=self.tools.decoding,
-            rngs=[rng(self.tools.seed, SAMPLE, i) for i in range(len(prompts))],
+            [
+                Request(prompt, rng(self.tools.seed, SAMPLE, i), max_new_tokens)
+                for i, prompt in enumerate(prompts)
+            ],
+            self.tools.decoding,
             whole=plugin_of(self.config).declaration.whole_prompt,
         )
-        return [self.tools.tokenizer.decode(ids) for ids in written]
+        return [self.tools.tokenizer.decode(row.ids) for row in written]
 
     # What follows joins the contract to Lightning; no plugin needs to touch it.
 

@@ -19,7 +19,7 @@ from etude.batches import Ids, prompt_ids
 from etude.contracts import Decoding, Samples
 from etude.errors import CheckpointError, ConfigError
 from etude.functional import token_log_prob
-from etude.generation import Ancestral, Greedy, generate
+from etude.generation import Ancestral, Greedy, Request, generate
 from etude.inputs import Targets
 from etude.loss import Loss
 from etude.network import Network
@@ -131,18 +131,17 @@ class OnPolicyObjective(Objective[P, B]):
         config, tokenizer = self.config, self.tools.tokenizer
         room = self.tools.seq_len - config.max_new_tokens
         before = [prompt_ids(tokenizer, prompt.prompt, room) for prompt in prompts]
-        written: list[Ids] = []
-        places = range(len(before))
         with self.acting():
-            for part in cut(places, config.generation_batch):
-                written += generate(
-                    self.network,
-                    [before[i] for i in part],
-                    max_new_tokens=config.max_new_tokens,
-                    decoding=decoding or Ancestral(config.temperature),
-                    rngs=[rngs[i] for i in part],
-                )
-        return before, written
+            written = generate(
+                self.network,
+                [
+                    Request(ids, own, config.max_new_tokens)
+                    for ids, own in zip(before, rngs, strict=True)
+                ],
+                decoding or Ancestral(config.temperature),
+                at_once=config.generation_batch,
+            )
+        return before, [row.ids for row in written]
 
     def score(
         self, prompts: Sequence[Prompt], completions: Sequence[Sequence[int]]

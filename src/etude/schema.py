@@ -226,3 +226,12 @@ class RewardConfig(PluginConfig):
 @dataclass
 class DecodingConfig(PluginConfig):
     """Base of how the next token is chosen: the group `decoding`."""
+
+    repetition_penalty: float = 1.0
+    """Lowers logits of tokens that stand in prompt or answer already; 1 = off, usual 1.0 to 1.3."""
+
+    def __post_init__(self) -> None:
+        require(
+            self.repetition_penalty > 0,
+            f"repetition_penalty must be positive, got {self.repetition_penalty}",
+        )

@@ -110,11 +110,15 @@ class Attention(Mixer):
         if context.memory is not None:
             states = context.memory.states
             if context.cache is None:
-                return self._project(states)
-            return context.cache.cross(context.layer, lambda: self._project(states))
+                return context.joined(*self._project(states))
+            return context.cache.cross(
+                context.layer, lambda: context.joined(*self._project(states))
+            )
         k, v = self._project(x)
         k = context.position.rotate(k, context)
-        return (k, v) if context.cache is None else context.cache.extend(context.layer, k, v)
+        if context.cache is None:
+            return context.joined(k, v)
+        return context.cache.extend(context.layer, k, v, context.beside)
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return self.k_norm(self._split(self.k(x))), self._split(self.v(x))

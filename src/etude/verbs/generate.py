@@ -57,33 +57,29 @@ def _never(config: Any) -> None:
 
 def _write(config: GenerationConfig, model: "Model", *, reads_source: bool) -> None:
     """Prints each answer; the only one as it is written."""
-    from etude.generation import stream
+    from etude.generation import Request, StopStrings, stream
     from etude.window import SAMPLE, rng
 
     prompt = _prompt(config, model, reads_source=reads_source)
-    room = _room(model, 1 if reads_source else len(prompt))
+    n = min(config.max_new_tokens, _room(model, 1 if reads_source else len(prompt)))
     steps = stream(
         model.network().eval(),
-        [prompt] * config.n,
-        max_new_tokens=min(config.max_new_tokens, room),
-        decoding=build(config.decoding),
-        rngs=[rng(config.seed, SAMPLE, i) for i in range(config.n)],
+        [Request(prompt, rng(config.seed, SAMPLE, i), n) for i in range(config.n)],
+        build(config.decoding),
         whole=model.whole_prompt,
+        stop=StopStrings(config.stop, lambda ids: _whole_text(model, ids)),
     )
     answers: list[list[int]] = [[] for _ in range(config.n)]
     shown = ""
     for tokens in steps:
-        for answer, token in zip(answers, tokens, strict=True):
-            answer.append(token)
-        texts = [_text(config, model, answer) for answer in answers]
+        for token in tokens:
+            answers[token.request].append(token.id)
         if config.n == 1:
-            shown = _show_more(shown, texts[0][0])
-        if all(ended for _, ended in texts):
-            break
+            shown = _show_more(shown, _text(config, model, answers[0]))
     for i, answer in enumerate(answers if config.n > 1 else []):
-        print(f"--- {i + 1}\n{_text(config, model, answer)[0]}")
+        print(f"--- {i + 1}\n{_text(config, model, answer)}")
     if config.n == 1:
-        print(_text(config, model, answers[0])[0][len(shown) :])
+        print(_text(config, model, answers[0])[len(shown) :])
 
 
 def _prompt(config: GenerationConfig, model: "Model", *, reads_source: bool) -> Sequence[int]:
@@ -105,14 +101,18 @@ def _prompt(config: GenerationConfig, model: "Model", *, reads_source: bool) -> 
     return [*ids, vocab.eos] if reads_source else [vocab.bos, *ids]
 
 
-def _text(config: GenerationConfig, model: "Model", ids: Sequence[int]) -> tuple[str, bool]:
-    """The text of an answer, and whether it has ended."""
-    vocab = model.tokenizer.vocab
-    end = next((place for place, token in enumerate(ids) if token in vocab.stops), None)
-    ended, kept = end is not None, [i for i in ids[:end] if i != vocab.pad]
-    text = model.tokenizer.decode(kept, skip_special=False)
+def _text(config: GenerationConfig, model: "Model", ids: Sequence[int]) -> str:
+    """The text of an answer, up to a stop string."""
+    text = _whole_text(model, ids)
     ends = [place for place in map(text.find, config.stop) if place >= 0]
-    return text[: min(ends, default=len(text))], ended or bool(ends)
+    return text[: min(ends, default=len(text))]
+
+
+def _whole_text(model: "Model", ids: Sequence[int]) -> str:
+    """The text of an answer without its stop token; other special tokens are shown by name."""
+    vocab = model.tokenizer.vocab
+    silent = (vocab.pad, *vocab.stops)
+    return model.tokenizer.decode([i for i in ids if i not in silent], skip_special=False)
 
 
 def _show_more(shown: str, text: str) -> str:

@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import hugging_face
-import numpy as np
 import pytest
 import tiny
 import torch
@@ -13,7 +12,6 @@ from transformers import BertConfig, BertForMaskedLM
 
 from etude.chat import prompt
 from etude.cli import main
-from etude.generation import Greedy, generate
 from etude.records import Message
 from etude.run_reader import read_model
 from etude.worker import start
@@ -157,13 +155,7 @@ def test_a_model_taught_conversations_is_asked_in_a_turn_and_answers_up_to_its_e
     model, said = read_model(run), [Message("system", "a"), Message("user", "hello, <bos>?")]
     vocab, network = model.tokenizer.vocab, model.network().eval()
     for n, given in ((1, []), (0, ["system=a"])):
-        (wanted,) = generate(
-            network,
-            [prompt(model.tokenizer, said[n:])],
-            max_new_tokens=12,
-            decoding=Greedy(),
-            rngs=[np.random.default_rng()],
-        )
+        (wanted,) = tiny.continued(network, [prompt(model.tokenizer, said[n:])], 12)
         asked = (f"run={run}", "prompt=hello, <bos>?", "decoding=greedy", "max_new_tokens=12")
         kept = [i for i in wanted if i not in (*vocab.stops, vocab.pad)]
         text = model.tokenizer.decode(kept, skip_special=False)

@@ -1,7 +1,6 @@
 """Of every adapter: it is off or on, merges exactly, and keeps what holds of its network."""
 
 import adapters
-import numpy as np
 import pytest
 import tiny
 import torch
@@ -9,7 +8,6 @@ from torch import Tensor
 
 from etude.adapter import adapt, adapters_off, can_merge, layers, merge
 from etude.functional import Frozen, reference_of
-from etude.generation import Greedy, generate
 from etude.inputs import Inputs, pad_left
 from etude.network import Network
 from etude.registry import load, options
@@ -142,8 +140,7 @@ def test_cached_decoding_of_padded_prompts_equals_reading_each_alone(
 ) -> None:
     made = adapters.network(stack, kind, position=position)
     prompts = [[20, 21, 22, 23], [30], [25, 20, 36, 31, 22, 29]]
-    rngs = [np.random.default_rng(i) for i in range(3)]
-    written = generate(made, prompts, max_new_tokens=4, decoding=Greedy(), rngs=rngs)
+    written = tiny.continued(made, prompts, 4)
     for prompt, answer in zip(prompts, written, strict=True):
         targets = made.answer([(prompt, answer)])
         alone = made(targets.inputs, targets.where).argmax(-1).tolist()

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from etude.capability import Capability
 from etude.context import KvCache
-from etude.generation import Ancestral, Greedy, generate
+from etude.generation import Ancestral, Request, generate
 from etude.inputs import Inputs
 from etude.network import Network
 from etude.registry import options
@@ -97,20 +97,12 @@ def test_generate_cached_equals_uncached_and_padding_and_neighbours_change_nothi
     chosen: Any,
 ) -> None:
     made, n = network(chosen), 5
-    rngs = [np.random.default_rng(i) for i in range(3)]
-    together = generate(made, PROMPTS, max_new_tokens=n, decoding=Ancestral(), rngs=rngs)
+    together = tiny.continued(made, PROMPTS, n, Ancestral())
     for i, prompt in enumerate(PROMPTS):
-        (alone,) = generate(
-            made,
-            [prompt],
-            max_new_tokens=n,
-            decoding=Ancestral(),
-            rngs=[np.random.default_rng(i)],
-        )
-        assert alone == together[i]
+        (alone,) = generate(made, [Request(prompt, np.random.default_rng(i), n)], Ancestral())
+        assert alone.ids == together[i]
     uncached = [without_cache(made, prompt, n) for prompt in PROMPTS]
-    greedy = generate(made, PROMPTS, max_new_tokens=n, decoding=Greedy(), rngs=rngs)
-    assert greedy == [written for written, _ in uncached]
+    assert tiny.continued(made, PROMPTS, n) == [written for written, _ in uncached]
 
 
 def without_cache(made: Network, prompt: list[int], n: int) -> tuple[list[int], Tensor]:
@@ -183,8 +175,7 @@ def whole_answer(made: Network, prompt: Tensor, written: Tensor) -> Tensor:
 @torch.no_grad()
 def test_prefix_generation_goes_on_from_a_prompt_read_whole_as_in_training(chosen: Any) -> None:
     made, n = network(chosen), 4
-    rngs = [np.random.default_rng(i) for i in range(3)]
-    written = generate(made, PROMPTS, max_new_tokens=n, decoding=Greedy(), rngs=rngs, whole=True)
+    written = tiny.continued(made, PROMPTS, n, whole=True)
     more = tiny.tokens(3, n, seed=3)
     inputs, cache = made.prompt(PROMPTS, whole=True), KvCache(20)
     found = [made(inputs, cache=cache)[:, -1]]

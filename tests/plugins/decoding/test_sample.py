@@ -15,7 +15,8 @@ def sample(**values: object) -> Decoding:
 def shares(made: Decoding, n: int = 1000) -> list[float]:
     """How often each token is chosen when the draws cover [0, 1) evenly."""
     draws = (torch.arange(n) + 0.5) / n
-    chosen = made.choose(LOGITS.expand(n, -1), draws.double())
+    logits = LOGITS.expand(n, -1)
+    chosen = made.choose(made.scores(logits, logits.isnan()), draws.double())
     return (torch.bincount(chosen, minlength=5) / n).tolist()
 
 
