@@ -1,0 +1,109 @@
+"""What each token of a sampled answer was worth: rewards, advantages, and moments of many of them.
+
+Rewards and the controller of beta: Ziegler et al. 2019, https://arxiv.org/abs/1909.08593, section
+2.2; as in their code, beta moves by at most a fifth every `horizon` answers, where the paper moves
+it by a tenth a step. Advantages: Schulman et al. 2015, https://arxiv.org/abs/1506.02438, equation
+16. Variances are of a population, as in that code; TRL's are n / (n - 1) times as large.
+A row is an answer; `mask` is true at the tokens that the policy wrote, wherever they stand. What is
+between or behind them is passed over, without a discount, and is worth 0.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+OverRanks = Callable[[Tensor], Tensor]
+"""Sums a tensor over the data-parallel processes."""
+
+
+def token_rewards(
+    divergence: Float[Tensor, "batch seq"],
+    score: Float[Tensor, " batch"],
+    beta: float,
+    mask: Bool[Tensor, "batch seq"],
+) -> Float[Tensor, "batch seq"]:
+    """-beta * divergence at each token, and the score at the last: score - beta KL in all."""
+    written = mask.cumsum(dim=1)
+    last = mask & (written == written[:, -1:])
+    return torch.where(mask, -beta * divergence, 0.0) + torch.where(last, score[:, None], 0.0)
+
+
+def estimated_advantages(
+    reward: Float[Tensor, "batch seq"],
+    value: Float[Tensor, "batch seq"],
+    mask: Bool[Tensor, "batch seq"],
+    gamma: float,
+    decay: float,
+) -> tuple[Float[Tensor, "batch seq"], Float[Tensor, "batch seq"]]:
+    """Generalised advantages, `decay` being lambda, and returns = advantage + value.
+
+    delta_t = reward_t + gamma value_t+1 - value_t, and A_t = delta_t + gamma decay A_t+1; the value
+    behind the last token is 0.
+    """
+    after, advantage = torch.zeros_like(reward[:, 0]), torch.zeros_like(reward[:, 0])
+    found: list[Tensor] = []
+    for place in reversed(range(reward.shape[1])):
+        own, now = mask[:, place], value[:, place]
+        delta = reward[:, place] + gamma * after - now
+        advantage = torch.where(own, delta + gamma * decay * advantage, advantage)
+        after = torch.where(own, now, after)
+        found.append(advantage)
+    advantages = torch.stack(found[::-1], dim=1)
+    return torch.where(mask, advantages, 0.0), torch.where(mask, advantages + value, 0.0)
+
+
+def adapted(beta: float, kl: float, n: float, target: float, horizon: float) -> float:
+    """The next beta, after n answers whose mean divergence was `kl` nats."""
+    error = min(max(kl / target - 1, -0.2), 0.2)
+    return beta * (1 + error * n / horizon)
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Mean and population variance of n numbers."""
+
+    n: float = 0.0
+    mean: float = 0.0
+    variance: float = 0.0
+
+    def standardised(self, values: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """(values - mean) / sqrt(variance + 1e-8)."""
+        return (values - self.mean) / math.sqrt(self.variance + 1e-8)
+
+    def joined(self, other: "Moments") -> "Moments":
+        """The moments of the numbers of both: Chan et al. 1983."""
+        if other.n == 0:
+            return self
+        n = self.n + other.n
+        share, gap = other.n / n, other.mean - self.mean
+        variance = (1 - share) * self.variance + share * other.variance
+        return Moments(n, self.mean + share * gap, variance + share * (1 - share) * gap**2)
+
+
+def moments(values: Float[Tensor, " n"], over_ranks: OverRanks) -> Moments:
+    """The moments of the values of all ranks: every rank gets the same."""
+    values = values.double()
+    n, total = over_ranks(torch.stack([values.new_tensor(len(values)), values.sum()])).tolist()
+    mean = total / max(n, 1.0)
+    squares = float(over_ranks((values - mean).square().sum()))
+    return Moments(n, mean, squares / max(n, 1.0))
+
+
+def whitened(
+    values: Float[Tensor, "batch seq"], mask: Bool[Tensor, "batch seq"], over_ranks: OverRanks
+) -> Float[Tensor, "batch seq"]:
+    """Mean 0 and variance 1 over the tokens of all ranks."""
+    known = moments(values[mask], over_ranks)
+    return torch.where(mask, known.standardised(values), 0.0)
+
+
+def of_unit_variance(
+    values: Float[Tensor, "batch seq"], mask: Bool[Tensor, "batch seq"], over_ranks: OverRanks
+) -> Float[Tensor, "batch seq"]:
+    """Variance 1 over the tokens of all ranks, and the mean they had."""
+    known = moments(values[mask], over_ranks)
+    return torch.where(mask, known.standardised(values) + known.mean, 0.0)
