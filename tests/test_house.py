@@ -33,7 +33,7 @@ FLOORS: dict[int, str] = {
     "corpus damage functional generation hardware inputs layout loss masking network "
     "objective on_policy peft_format preferences ranks readers record_file reference run_reader "
     "policy_gradient "
-    "scoring stack ties token_rows "
+    "advantage scoring stack ties token_rows "
     "tokenizer tokenizer_files trackers tree validation window",
     3: "assemble best_model fit launch progress resume run_writer worker",
     4: "__main__ cli pages.batch pages.catalogue pages.plugin verbs.data verbs.generate "
