@@ -1,35 +1,55 @@
 """1 for a completion that is the reference answer, 0 for any other.
 
-White space around both is ignored. A prompt without a reference is an error of the data.
+White space around both is ignored. With `after`, as for R1 (DeepSeek-AI 2025,
+https://arxiv.org/abs/2501.12948, section 2.2.2), only what stands behind the reasoning is the
+answer. A prompt without a reference is an error of the data.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from etude import plugin
-from etude.errors import DataError
-from etude.schema import RewardConfig
+from etude.schema import RewardConfig, require
+from etude.verifier import Bench, Verifier, answers
 
 
 @dataclass
 class ExactAnswerConfig(RewardConfig):
-    """No knobs of its own."""
+    after: str | None = None
+    """The answer is what stands behind the last of this, such as </think>; null = all of it."""
+
+    def __post_init__(self) -> None:
+        require(self.after != "", "after is empty, so nothing would stand behind it")
 
 
 @plugin(ExactAnswerConfig)
-class ExactAnswer:
-    """completion == reference."""
-
-    def __init__(self, config: ExactAnswerConfig) -> None:
-        self.config = config
+class ExactAnswer(Verifier[ExactAnswerConfig]):
+    """answer == reference."""
 
     def __call__(
         self, prompts: Sequence[str], completions: Sequence[str], references: Sequence[str | None]
     ) -> list[float]:
-        if None in references:
-            raise DataError(
-                f"reward=exact_answer needs a reference answer, and the prompt "
-                f"{prompts[references.index(None)]!r} has none."
+        known = answers(self.config, prompts, references)
+        pairs = zip(completions, known, strict=True)
+        return [float(self._answer(written) == answer.strip()) for written, answer in pairs]
+
+    def _answer(self, completion: str) -> str | None:
+        """None where the completion never comes to its answer."""
+        if self.config.after is None:
+            return completion.strip()
+        _, found, behind = completion.rpartition(self.config.after)
+        return behind.strip() if found else None
+
+    def bench(self) -> list[Bench]:
+        before = self.config.after or ""
+        tricks = ["42 42", "41 42", "42 or 43", "4 2", "42.", "42\0", "'42'", "{answer}"]
+        unopened = ["42", f"42{before}", f"42{before}43"] if before else []
+        return [
+            Bench(
+                "42",
+                right=[f"{before}42", f"{before} 42\n"],
+                wrong=[f"{before}{answer}" for answer in ("43", "-42", "420", "forty-two")],
+                malformed=["", " ", before],
+                adversarial=[*(f"{before}{trick}" for trick in tricks), *unopened],
             )
-        pairs = zip(completions, references, strict=True)
-        return [float(written.strip() == str(answer).strip()) for written, answer in pairs]
+        ]

@@ -13,15 +13,16 @@ from torch.optim import Optimizer
 
 from etude.adapter import adapt
 from etude.checkpoint import TreeCheckpointIO
-from etude.contracts import Reward, Samples, Vocab
+from etude.contracts import Samples, Vocab
 from etude.corpus import Corpus
 from etude.errors import ConfigError
 from etude.experiment import ExperimentConfig
 from etude.network import Network, optimizer_parameters
 from etude.objective import Objective, Tools
 from etude.registry import build, plugin_of
+from etude.rewards import rewards_of
 from etude.run_reader import read_model
-from etude.schema import AdapterConfig, ArchitectureConfig, RewardConfig, TextDataConfig
+from etude.schema import AdapterConfig, ArchitectureConfig, TextDataConfig
 from etude.validation import Validation
 from etude.window import First, Ranks, WindowLoader, WindowSource
 
@@ -75,7 +76,7 @@ def assemble(config: ExperimentConfig, corpus: Corpus, ranks: Ranks) -> Assemble
         optimizer=optimizer,
         non_finite=config.trainer.non_finite,
         decoding=build(config.decoding),
-        reward=_reward(config.reward),
+        reward=rewards_of(config.reward),
         held_out=corpus.val,
     )
     objective: Objective[Any, Any] = _built("objective", config.objective, network, tools)
@@ -184,22 +185,6 @@ def trainer_of(
         limit_val_batches=0,
         use_distributed_sampler=False,
     )
-
-
-def _reward(configs: dict[str, RewardConfig]) -> Reward | None:
-    """The weighted sum of all rewards chosen."""
-    if not configs:
-        return None
-    rewards = [(config.weight, build(config)) for config in configs.values()]
-
-    def total(prompts: Any, completions: Any, references: Any) -> list[float]:
-        columns = [
-            [weight * score for score in reward(prompts, completions, references)]
-            for weight, reward in rewards
-        ]
-        return [sum(row) for row in zip(*columns, strict=True)]
-
-    return total
 
 
 def _built(group: str, config: Any, *given: Any) -> Any:
