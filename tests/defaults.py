@@ -6,7 +6,10 @@ from typing import Any
 
 from etude.registry import load
 
-GIVEN: dict[str, Any] = {"lr": 1e-3, "path": "a", "run": "a"}
+GIVEN: dict[str, Any] = {
+    "lr": 1e-3, "path": "a", "run": "a", "url": "http://localhost:1", "pattern": "a", "target": 20,
+    "limit": 100, "margin": 20, "model": "a",
+}  # fmt: skip
 """The only keys that may lack a default, with a value for each."""
 
 

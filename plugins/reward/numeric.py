@@ -1,0 +1,90 @@
+"""1 for a completion whose last number is the reference, 0 for any other.
+
+The rule of Cobbe et al. 2021 (GSM8K), https://arxiv.org/abs/2110.14168, by which answers are found
+in free text; deviation: the last number counts wherever it stands, not one behind `####`. Numbers
+are compared as decimals, so that long ones are not rounded. A reference that is no number gives no
+verdict.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from etude import plugin
+from etude.schema import RewardConfig, require
+from etude.verifier import Bench, Verifier, answers
+
+NUMBER = re.compile(
+    r"(?:(?<![\w.,)])[-+])?(?<!\w)(?<![0-9]\.)"
+    r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]{1,3})?"
+    r"(?!\w|\.[0-9])",
+    re.ASCII,
+)
+"""A sign is part of a number unless it stands between two: 10-3 ends in 3."""
+
+
+@dataclass
+class NumericConfig(RewardConfig):
+    tolerance: float = 0.0
+    """Largest difference from the reference that is still right, as a number; 0 = none."""
+
+    def __post_init__(self) -> None:
+        require(self.tolerance >= 0, f"tolerance must be 0 or more, got {self.tolerance}")
+
+
+def last_number(text: str) -> Decimal | None:
+    """The last number that a text holds; thousands may be set apart by commas."""
+    found = NUMBER.findall(text.replace("\N{MINUS SIGN}", "-"))
+    return Decimal(found[-1].replace(",", "")) if found else None
+
+
+@plugin(NumericConfig)
+class Numeric(Verifier[NumericConfig]):
+    """|last number - reference| <= tolerance."""
+
+    def __call__(
+        self, prompts: Sequence[str], completions: Sequence[str], references: Sequence[str | None]
+    ) -> list[float]:
+        known = answers(self.config, prompts, references)
+        return [self._score(*pair) for pair in zip(completions, known, strict=True)]
+
+    def _score(self, completion: str, reference: str) -> float:
+        wanted, found = last_number(reference), last_number(completion)
+        if wanted is None:
+            return math.nan
+        if found is None:
+            return 0.0
+        near = self.config.tolerance > 0 and abs(found - wanted) <= Decimal(self.config.tolerance)
+        return float(near or found == wanted)
+
+    def bench(self) -> list[Bench]:
+        """The wrong ones lie further away than the tolerance."""
+        far = 1234567890124 + math.ceil(self.config.tolerance)
+        return [
+            Bench(
+                "1234567890123",
+                right=["1234567890123", "so x = 1,234,567,890,123.", "7, no: +1234567890123.0"],
+                wrong=[f"{far}", "-1234567890123", "\N{MINUS SIGN}1234567890123"],
+                malformed=[
+                    "",
+                    "none",
+                    "x1234567890123",
+                    "1234567890123x",
+                    ".",
+                    "1234567890123.0.1",
+                ],
+                adversarial=[
+                    f"1234567890123 or {far}",
+                    f"1234567890123,{far}",
+                    "1234567890123 1",
+                    "1 234 567 890 123",
+                    "1234567890123e1",
+                    "1e999",
+                    "nan",
+                    "inf",
+                    "{reference}",
+                ],
+            )
+        ]
