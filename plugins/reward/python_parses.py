@@ -1,0 +1,68 @@
+"""1 for a completion whose code is Python, 0 for any other.
+
+The code is the last fenced block, or the whole completion where none is fenced. It is parsed,
+never run. A word or a number alone is Python, too, but no program, and is not paid.
+"""
+
+import ast
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from etude import plugin
+from etude.schema import RewardConfig
+from etude.verifier import Bench, Verifier, code_of
+
+
+@dataclass
+class PythonParsesConfig(RewardConfig):
+    """No knobs of its own."""
+
+
+def is_program(code: str) -> bool:
+    """Whether Python reads it, and it says more than a word, a constant or nothing."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a strange escape is Python all the same
+            statements = ast.parse(code).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return any(not _is_idle(statement) for statement in statements)
+
+
+def _is_idle(statement: ast.stmt) -> bool:
+    values = ast.Constant | ast.Name | ast.Tuple | ast.UnaryOp
+    return isinstance(statement, ast.Pass) or (
+        isinstance(statement, ast.Expr) and isinstance(statement.value, values)
+    )
+
+
+@plugin(PythonParsesConfig)
+class PythonParses(Verifier[PythonParsesConfig]):
+    """ast.parse of the code."""
+
+    def __call__(
+        self, prompts: Sequence[str], completions: Sequence[str], references: Sequence[str | None]
+    ) -> list[float]:
+        return [float(is_program(code_of(completion))) for completion in completions]
+
+    def bench(self) -> list[Bench]:
+        program = "def double(x):\n    return 2 * x\n"
+        return [
+            Bench(
+                None,
+                right=[program, f"Here:\n```python\n{program}```\nIt doubles.", "x = 1", "f(1)"],
+                wrong=["def f(:", "It doubles x.", "return x +", "if x:\npass"],
+                malformed=["", " \n", "```python\n```", "\0", "('" * 300, "(" * 9000],
+                adversarial=[
+                    "# double",
+                    '"""double"""',
+                    "double",
+                    "42",
+                    "-1, 2",
+                    "pass",
+                    "...",
+                    f"```python\n{program}```\n```python\nBut no.\n```",
+                ],
+            )
+        ]
