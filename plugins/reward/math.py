@@ -1,0 +1,69 @@
+r"""1 for a completion whose final answer equals the reference as mathematics, 0 for any other.
+
+Done by math-verify (https://github.com/huggingface/Math-Verify): the last \boxed{}, formula or
+number of the completion is read, and compared with sympy, so that 1/2, 0.5 and \frac{1}{2} are
+one. A reference that cannot be read gives no verdict; a completion that takes too long is wrong.
+"""
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from etude import plugin
+from etude.schema import RewardConfig, require
+from etude.verifier import Bench, Verifier, answers
+
+
+@dataclass
+class MathConfig(RewardConfig):
+    timeout_s: int = 5
+    """Seconds until an answer that is still being read or compared is wrong."""
+
+    def __post_init__(self) -> None:
+        require(self.timeout_s >= 1, f"timeout_s must be at least 1, got {self.timeout_s}")
+
+
+@plugin(MathConfig, extra="math_verify")
+class Math(Verifier[MathConfig]):
+    """Needs the main thread, whose alarm math-verify uses."""
+
+    def __init__(self, config: MathConfig) -> None:
+        super().__init__(config)
+        logging.getLogger("math_verify").setLevel(logging.CRITICAL)  # what cannot be read is wrong
+
+    def __call__(
+        self, prompts: Sequence[str], completions: Sequence[str], references: Sequence[str | None]
+    ) -> list[float]:
+        known = answers(self.config, prompts, references)
+        return [self._score(*pair) for pair in zip(completions, known, strict=True)]
+
+    def _score(self, completion: str, reference: str) -> float:
+        from math_verify import parse, verify  # sympy takes a second to load
+
+        limit = self.config.timeout_s
+        is_marked = "$" in reference or "\\" in reference
+        gold = parse(reference if is_marked else f"${reference}$", parsing_timeout=limit)
+        if not gold:
+            return math.nan
+        found = parse(completion, parsing_timeout=limit)
+        return float(bool(found) and verify(gold, found, timeout_seconds=limit))
+
+    def bench(self) -> list[Bench]:
+        return [
+            Bench(
+                r"\frac{1}{2}",
+                right=[r"So \boxed{\frac{1}{2}}.", "The answer is 0.5", "$1/2$", r"$\frac{2}{4}$"],
+                wrong=["$2$", r"\boxed{\frac{1}{3}}", "-1/2", "1, 2"],
+                malformed=["", r"\boxed{", "$", "half of it", r"\frac{1}{"],
+                adversarial=[
+                    r"\boxed{\frac{1}{2}} or \boxed{\frac{1}{3}}",
+                    r"$\frac{1}{2}$ is wrong; the answer is $3$",
+                    r"\boxed{}",
+                    r"\boxed{x}",
+                    r"$\frac{1}{2} \ne 1$",
+                    r"$\{\frac{1}{2}, 1\}$",
+                ],
+            ),
+            Bench("x^2 + 1", right=["$1 + x^2$"], wrong=["$x^2$"], malformed=["x"]),
+        ]

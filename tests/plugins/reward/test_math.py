@@ -1,0 +1,28 @@
+import math
+from pathlib import Path
+
+import pytest
+import tiny
+
+from etude import compatibility
+from etude.errors import MissingExtraError
+from etude.registry import build
+
+
+def test_answers_are_compared_as_mathematics() -> None:
+    pytest.importorskip("math_verify")
+    reward = build(tiny.part("reward", "math"))
+    completions = ["$0.25$", r"thus \boxed{\frac{2}{8}}", "1/4", "$1/3$", "a quarter"]
+    assert reward(["?"] * 5, completions, ["1/4"] * 5) == [1.0, 1.0, 1.0, 0.0, 0.0]
+    assert math.isnan(reward(["?"], ["1"], ["$"])[0])
+    with pytest.raises(ValueError, match="timeout_s must be at least 1"):
+        tiny.part("reward", "math", timeout_s=0)
+
+
+def test_where_math_verify_is_missing_the_extra_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny.experiment("grpo", tmp_path, reward={"math": tiny.part("reward", "math")})
+    monkeypatch.setattr(compatibility, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'etude\[math_verify\]'"):
+        compatibility.check(config)
