@@ -33,6 +33,10 @@ class CheckpointError(EtudeError):
     exit_code = 4
 
 
+class ServerError(EtudeError):
+    """A server that a reward or a judge asks gave no answer that can be used."""
+
+
 class NonFiniteError(EtudeError):
     """A loss or gradient became NaN or infinite; the weights were not touched."""
 
