@@ -32,8 +32,9 @@ FLOORS: dict[int, str] = {
     2: "adapter answers batches cache card chat checkpoint context contracts conversations "
     "corpus damage functional generation hardware inputs layout loss masking network "
     "objective on_policy peft_format preferences ranks readers record_file reference run_reader "
-    "policy_gradient "
+    "attempts policy_gradient rollout "
     "advantage scoring stack ties token_rows "
+    "remote rewards verifier "
     "tokenizer tokenizer_files trackers tree validation window",
     3: "assemble best_model fit launch progress resume run_writer worker",
     4: "__main__ cli pages.batch pages.catalogue pages.plugin verbs.data verbs.generate "
@@ -83,13 +84,16 @@ TESTED_BY: dict[str, str] = {
     "plugins/architecture/test_laws.py": "capability context generation inputs network stack",
     "plugins/objective/test_dpo.py": "functional",
     "plugins/objective/test_mlm.py": "masking",
-    "plugins/objective/test_grpo.py": "on_policy policy_gradient",
+    "plugins/objective/test_grpo.py": "attempts on_policy policy_gradient rollout",
     "plugins/data/test_python_docs.py": "stdlib_text",
     "etude/test_checkpoint.py": "whole_file",
 }
 TESTED_IN = {name: place for place, names in TESTED_BY.items() for name in names.split()}
 """Modules that are tested through what they are for, each with the file that does."""
-ORDINARY = {"gelu", "model", "none", "reward", "samples", "single", "text"}
+ORDINARY = {
+    "format", "gelu", "http", "length", "math", "model", "none", "reward", "run", "samples", "single",
+    "text",
+}  # fmt: skip
 """Names of plugins that are also words of the core's own: fields, keys and formats."""
 
 
