@@ -77,6 +77,7 @@ def assemble(config: ExperimentConfig, corpus: Corpus, ranks: Ranks) -> Assemble
         non_finite=config.trainer.non_finite,
         decoding=build(config.decoding),
         reward=rewards_of(config.reward),
+        teachers=[run for one in config.reward.values() if (run := one.teacher) is not None],
         held_out=corpus.val,
     )
     objective: Objective[Any, Any] = _built("objective", config.objective, network, tools)
