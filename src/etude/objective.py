@@ -54,6 +54,8 @@ class Tools:
     non_finite: NonFinite
     decoding: Decoding
     reward: Reward | None = None
+    teachers: Sequence[str] = ()
+    """The runs that the rewards were learned in."""
     held_out: Sequence[Any] | Samples = ()
     """What `show` may be given."""
 
