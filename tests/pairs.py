@@ -97,6 +97,10 @@ class Alone:
     """An accelerator of one process."""
 
     device = torch.device("cpu")
+    num_processes = 1
+
+    def reduce(self, value: Tensor, reduction: str) -> Tensor:
+        return value
 
     def gather(self, value: Tensor) -> Tensor:
         return value

@@ -1,32 +1,72 @@
 """Group relative policy optimisation: sample several answers, reinforce those above their group.
 
-Shao et al. 2024 (DeepSeekMath), https://arxiv.org/abs/2402.03300, section 4.1.1, equation 3.
-Choices where implementations differ: the standard deviation of a group is Bessel-corrected and
-1e-4 is added (TRL); as in the paper, tokens are averaged within each completion, then completions.
-The KL term is the k3 estimator, differentiated through; beta = 0 holds no reference network.
+Shao et al. 2024 (DeepSeekMath), https://arxiv.org/abs/2402.03300, section 4.1.1, equation 3. Later
+papers are presets: dr_grpo, dapo, gspo, cispo (here bounded above alone). `delta` is that of
+INTELLECT-2, https://arxiv.org/abs/2505.07291, section 3.4.
+Where implementations differ: deviations are Bessel-corrected and 1e-4 is added (TRL). The k3
+estimate of the divergence is differentiated through, and averaged as the rest is. Completions that
+are masked or have no verdict are left out of the count, too; TRL counts them as zeros.
 """
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import Enum
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from etude import plugin
-from etude.batches import Ids
+from etude.attempts import Attempt, AttemptBatch, accounts, attempt_batch, rewards_of
 from etude.capability import Capability
-from etude.functional import reference_of, sum_rows, token_log_prob
-from etude.inputs import Targets
+from etude.functional import entropy_of, reference_of, row_means, sum_rows, token_log_prob
 from etude.loss import Loss
 from etude.network import Network
 from etude.objective import Tools
-from etude.on_policy import OnPolicyConfig, OnPolicyObjective
-from etude.policy_gradient import clipped_objective, k3
+from etude.on_policy import OnPolicyObjective
+from etude.policy_gradient import clip_counts, clipped_objective, k3, nan_std
+from etude.ranks import gathered
 from etude.records import Prompt
+from etude.rollout import OnPolicyConfig
 from etude.schema import require
-from etude.window import rng
+
+
+class Scale(Enum):
+    """Whose standard deviation advantages are divided by."""
+
+    group = "group"
+    batch = "batch"
+    none = "none"
+
+
+class Average(Enum):
+    """What the sum over the tokens of a window is divided by."""
+
+    sequence = "sequence"
+    token = "token"
+    constant = "constant"
+
+
+class Ratio(Enum):
+    """What a probability ratio is of."""
+
+    token = "token"
+    sequence = "sequence"
+
+
+class Surrogate(Enum):
+    """What is climbed in place of the reward."""
+
+    clip = "clip"
+    cispo = "cispo"
+
+
+class Overlong(Enum):
+    """What becomes of completions that max_new_tokens cuts."""
+
+    keep = "keep"
+    mask = "mask"
 
 
 @dataclass
@@ -34,40 +74,69 @@ class GrpoConfig(OnPolicyConfig):
     beta: float = 0.04
     """Weight of the KL divergence from the start; 0 = no reference network."""
     epsilon: float = 0.2
-    """The probability ratio is clipped to [1 - epsilon, 1 + epsilon]."""
+    """The probability ratio is clipped to at least 1 - epsilon: 0.2; of sequences, 3e-4."""
+    epsilon_high: float | None = None
+    """And to at most 1 + this: 0.2 to 0.28; of sequences, 4e-4; in cispo, 4; null = epsilon."""
+    delta: float | None = None
+    """The largest ratio, where a token is bad and the clip does not bind: 4; null = any."""
+    ratio: Ratio = Ratio.token
+    """Ratios are token by token, or one a sequence: the geometric mean of its tokens'."""
+    surrogate: Surrogate = Surrogate.clip
+    """clip stops at the bounds; cispo weighs log p by the ratio, up to its upper bound."""
+    scale: Scale = Scale.group
+    """Advantages are over the deviation of rewards in their group, in the whole draw, or none."""
+    average: Average = Average.sequence
+    """Over tokens of each completion, then completions; over all tokens of a window; or their sum,
+    divided by a constant, max_new_tokens a completion."""
+    overlong: Overlong = Overlong.keep
+    """Whether completions that max_new_tokens cut are learned from, or masked."""
+    draws: int = 1
+    """How often a rollout's number of prompts may be drawn until in all groups rewards differ;
+    1 = prompts are taken as they come. DAPO's dynamic sampling: 10."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.beta >= 0, f"beta must be 0 or more, got {self.beta}")
         require(0 < self.epsilon < 1, f"epsilon must be in (0, 1), got {self.epsilon}")
+        require(self.upper > 0, f"epsilon_high must be positive, got {self.upper}")
         require(self.group_size >= 2, f"group_size must be at least 2, got {self.group_size}")
+        require(self.draws >= 1, f"draws must be at least 1, got {self.draws}")
+        require(
+            self.delta is None or (self.delta > 1 + self.upper and self.lower < 1),
+            f"delta must be above 1 + epsilon_high, with surrogate=clip, got {self.delta}",
+        )
+
+    @property
+    def lower(self) -> float:
+        """How far below 1 a ratio may be; 1 = cispo's, any."""
+        return self.epsilon if self.surrogate is Surrogate.clip else 1.0
+
+    @property
+    def upper(self) -> float:
+        """How far above 1."""
+        return self.epsilon if self.epsilon_high is None else self.epsilon_high
 
 
-@dataclass
-class GrpoSample:
-    """One completion, as the policy wrote it."""
-
-    prompt: Ids
-    completion: Ids
-    old_log_prob: Float[np.ndarray, " tokens"]
-    advantage: float
-    reward: float
+def group_advantages(
+    rewards: Float[Tensor, "prompt group"], deviation: Float[Tensor, "#prompt 1"] | None
+) -> Float[Tensor, "prompt group"]:
+    """(reward - mean of its group) / (deviation + 1e-4); NaN where there is no reward."""
+    centred = rewards - rewards.nanmean(dim=1, keepdim=True)
+    return centred if deviation is None else centred / (deviation + 1e-4)
 
 
-@dataclass
-class GrpoBatch:
-    """Completions, with what their tokens were worth and how likely they were."""
-
-    targets: Targets
-    old_log_prob: Float[Tensor, " n"]
-    advantage: Float[Tensor, " batch"]
-    reward: Float[Tensor, " batch"]
-
-
-def group_advantages(rewards: Float[Tensor, "prompt group"]) -> Float[Tensor, "prompt group"]:
-    """(reward - mean of its group) / (standard deviation of its group + 1e-4)."""
-    centred = rewards - rewards.mean(dim=1, keepdim=True)
-    return centred / (rewards.std(dim=1, keepdim=True) + 1e-4)
+def gains(
+    log_prob: Float[Tensor, " n"],
+    log_ratio: Float[Tensor, " n"],
+    advantage: Float[Tensor, " n"],
+    config: GrpoConfig,
+) -> Float[Tensor, " n"]:
+    """What is climbed at each token, the divergence aside."""
+    if config.surrogate is Surrogate.cispo:
+        return log_ratio.detach().exp().clamp(max=1 + config.upper) * advantage * log_prob
+    if config.delta is not None:
+        log_ratio = log_ratio.clamp(max=math.log(config.delta))
+    return clipped_objective(log_ratio, advantage, config.lower, config.upper)
 
 
 @plugin(
@@ -78,57 +147,54 @@ def group_advantages(rewards: Float[Tensor, "prompt group"]) -> Float[Tensor, "p
     data="arithmetic",
     reward="exact_answer",
 )
-class Grpo(OnPolicyObjective[GrpoConfig, GrpoBatch]):
-    """A mean over completions of the mean over their tokens."""
+class Grpo(OnPolicyObjective[GrpoConfig, AttemptBatch]):
+    """Climbs the surrogate, less the divergence, on groups of completions."""
 
-    sample_type = GrpoSample
+    sample_type = Attempt
 
     def __init__(self, config: GrpoConfig, network: Network, tools: Tools) -> None:
         super().__init__(config, network, tools)
         self.reference = reference_of(network) if config.beta > 0 else None
+        self.draws = config.draws
 
-    def rollout(
-        self, prompts: Sequence[Prompt], keys: Sequence[tuple[int, ...]]
-    ) -> list[GrpoSample]:
-        """Samples, scores and remembers how likely each token was."""
-        group = self.config.group_size
-        repeated = [prompt for prompt in prompts for _ in range(group)]
-        rngs = [rng(*key, i) for key in keys for i in range(group)]
-        before, written = self.complete(repeated, rngs)
-        rewards = self.score(repeated, written)
-        advantages = group_advantages(rewards.unflatten(0, (-1, group))).flatten().tolist()
-        old = self.log_probs(list(zip(before, written, strict=True)))
+    def rollout(self, prompts: Sequence[Prompt], keys: Sequence[tuple[int, ...]]) -> list[Attempt]:
+        tried = self.attempts(prompts, keys)
+        rewards = rewards_of(tried, len(prompts))
+        advantages = group_advantages(rewards, self._deviation(rewards)).flatten().tolist()
+        masks = self.config.overlong is Overlong.mask
         return [
-            GrpoSample(*fields)
-            for fields in zip(before, written, old, advantages, rewards.tolist(), strict=True)
+            replace(a, advantage=math.nan if masks and not a.is_finished else advantage)
+            for a, advantage in zip(tried, advantages, strict=True)
         ]
 
-    def collate(self, examples: Sequence[GrpoSample]) -> GrpoBatch:
-        return GrpoBatch(
-            targets=self.network.answer([(e.prompt, e.completion) for e in examples]),
-            old_log_prob=torch.from_numpy(np.concatenate([e.old_log_prob for e in examples])),
-            advantage=torch.tensor([e.advantage for e in examples]),
-            reward=torch.tensor([e.reward for e in examples]),
-        )
+    def _deviation(self, rewards: Float[Tensor, "prompt group"]) -> Float[Tensor, "#p 1"] | None:
+        if self.config.scale is Scale.batch:
+            rewards = torch.cat(gathered(rewards)).view(1, -1)
+        return None if self.config.scale is Scale.none else nan_std(rewards)
 
-    def count(self, batch: GrpoBatch) -> float:
-        return float(len(batch.reward))
+    def teaches(self, group: Sequence[Attempt]) -> bool:
+        return not group[0].is_alike
 
-    def loss(self, batch: GrpoBatch) -> Loss:
-        where, temperature = batch.targets.where, self.config.temperature
-        log_prob = token_log_prob(self.network, batch.targets, temperature)
-        log_ratio = log_prob - batch.old_log_prob
-        lengths = where.sum(dim=1)
-        advantage = batch.advantage.repeat_interleave(lengths)
-        gain = clipped_objective(log_ratio, advantage, self.config.epsilon, self.config.epsilon)
-        metrics = {
-            "reward": batch.reward.sum(),
-            "length": lengths.sum(),
-            "entropy": -(sum_rows(log_prob.detach(), where) / lengths).sum(),
-            "ratio": (sum_rows(log_ratio.detach().exp(), where) / lengths).sum(),
-        }
+    def collate(self, examples: Sequence[Attempt]) -> AttemptBatch:
+        return attempt_batch(examples, self.network)
+
+    def count(self, batch: AttemptBatch) -> float:
+        n, lengths = batch.is_learned.sum(), batch.lengths[batch.is_learned].sum()
+        counts = {Average.sequence: n, Average.token: lengths}
+        return float(counts.get(self.config.average, n * self.config.max_new_tokens))
+
+    def loss(self, batch: AttemptBatch) -> Loss:
+        config, where = self.config, batch.targets.where
+        logits, log_prob, log_ratio = self.reread(batch)
+        if config.ratio is Ratio.sequence:
+            log_ratio = row_means(log_ratio, where).repeat_interleave(batch.lengths)
+        advantage = batch.advantage.nan_to_num().repeat_interleave(batch.lengths)
+        gain = gains(log_prob, log_ratio, advantage, config)
+        tokens = clip_counts(log_ratio, advantage, config.lower, config.upper)
+        tokens |= {"ratio": log_ratio.exp(), "entropy": entropy_of(logits.detach())}
         if self.reference is not None:
-            divergence = k3(log_prob, token_log_prob(self.reference, batch.targets, temperature))
-            gain = gain - self.config.beta * divergence
-            metrics["kl"] = sum_rows(divergence.detach(), where).sum()
-        return Loss(-(sum_rows(gain, where) / lengths).sum(), metrics)
+            told = token_log_prob(self.reference, batch.targets, config.temperature)
+            tokens["kl"] = k3(log_prob, told)
+            gain = gain - config.beta * tokens["kl"]
+        rows = (row_means if config.average is Average.sequence else sum_rows)(gain, where)
+        return Loss(-rows[batch.is_learned].sum(), accounts(batch, tokens))

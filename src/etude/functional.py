@@ -22,10 +22,26 @@ def token_log_prob(
     network: nn.Module, targets: Targets, temperature: float = 1.0
 ) -> Float[Tensor, " n"]:
     """Returns log p, in nats, of each token due where `targets.where` is true, row by row."""
-    logits = wide(network(targets.inputs, targets.where))  # n vocab
-    if temperature != 1.0:
-        logits = logits / temperature
+    return log_prob_of(due_logits(network, targets, temperature), targets)
+
+
+def due_logits(
+    network: nn.Module, targets: Targets, temperature: float = 1.0
+) -> Float[Tensor, "n vocab"]:
+    """Returns the logits, over `temperature`, where `targets.where` is true, row by row."""
+    logits = wide(network(targets.inputs, targets.where))
+    return logits if temperature == 1.0 else logits / temperature
+
+
+def log_prob_of(logits: Float[Tensor, "n vocab"], targets: Targets) -> Float[Tensor, " n"]:
+    """Returns log p, in nats, of each token due, from their logits."""
     return -F.cross_entropy(logits, targets.ids[targets.where], reduction="none")
+
+
+def entropy_of(logits: Float[Tensor, "n vocab"]) -> Float[Tensor, " n"]:
+    """Returns the entropy, in nats, of each distribution over tokens."""
+    log_probs = logits.log_softmax(dim=-1)
+    return -(log_probs.exp() * log_probs).sum(dim=-1)
 
 
 def sum_rows(

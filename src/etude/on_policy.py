@@ -7,7 +7,7 @@ them. Beside it there is one more thing to write, `rollout`.
 from abc import abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,56 +15,22 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from etude.attempts import Attempt, AttemptBatch, alike, told
 from etude.batches import Ids, prompt_ids
 from etude.contracts import Decoding, Samples
-from etude.errors import CheckpointError, ConfigError
-from etude.functional import token_log_prob
+from etude.functional import due_logits, log_prob_of, token_log_prob
 from etude.generation import Ancestral, Greedy, Request, generate
 from etude.inputs import Targets
 from etude.loss import Loss
 from etude.network import Network
 from etude.objective import B, Objective, Tools
 from etude.records import Prompt
-from etude.schema import ArchitectureConfig, ObjectiveConfig, require
-from etude.window import ROLLOUT, TRAIN, VALIDATION, Ranks, Window, cut, rng, sample_at
+from etude.rollout import OnPolicyConfig, RolloutSource
+from etude.schema import require
+from etude.window import VALIDATION, Ranks, cut, rng
 
-
-@dataclass
-class OnPolicyConfig(ObjectiveConfig):
-    """What every on-policy objective has."""
-
-    group_size: int = 8
-    """Completions sampled for each prompt."""
-    windows_per_rollout: int = 1
-    """Optimizer steps' worth of samples (each trainer.global_batch) collected in a rollout."""
-    epochs: int = 1
-    """Passes over each rollout."""
-    max_new_tokens: int = 64
-    """Longest completion, in tokens."""
-    temperature: float = 1.0
-    """Divides the logits, when sampling and in every log-probability."""
-    generation_batch: int = 64
-    """Sequences generated at once; never the micro-batch's size, so that cuts change nothing."""
-    dropout: float = 0.0
-    """The network's dropout while it learns this, whatever it was built with, in [0, 1); above 0
-    the first ratio after a rollout is not 1."""
-
-    def __post_init__(self) -> None:
-        for name in (
-            "group_size",
-            "windows_per_rollout",
-            "epochs",
-            "max_new_tokens",
-            "generation_batch",
-        ):
-            value = getattr(self, name)
-            require(value >= 1, f"{name} must be at least 1, got {value}")
-        require(self.temperature > 0, f"temperature must be positive, got {self.temperature}")
-        require(0 <= self.dropout < 1, f"dropout must be in [0, 1), got {self.dropout}")
-
-    def trained(self, architecture: ArchitectureConfig) -> ArchitectureConfig:
-        return replace(architecture, dropout=self.dropout)
-
+ROUNDING = {"64-true": 1e-9, "32-true": 1e-4}
+"""The largest |log ratio| of the mean token that rounding explains, by precision; else 0.1."""
 
 P = TypeVar("P", bound=OnPolicyConfig)
 
@@ -82,6 +48,10 @@ class OnPolicyObjective(Objective[P, B]):
 
     sample_type: type
     """The dataclass of arrays that `rollout` returns a list of; it is saved in checkpoints."""
+    draws: int = 1
+    """How often prompts may be drawn for a rollout, until enough of them teach."""
+    is_fresh: bool = False
+    """Whether the policy is as it was when it wrote the samples in hand."""
 
     def __init__(self, config: P, network: Network, tools: Tools) -> None:
         super().__init__(config, network, tools)
@@ -93,13 +63,25 @@ class OnPolicyObjective(Objective[P, B]):
 
     @abstractmethod
     def rollout(self, prompts: Sequence[Prompt], keys: Sequence[tuple[int, ...]]) -> list[Any]:
-        """Completes each prompt `group_size` times and scores it; its key seeds its samples."""
+        """Completes each prompt `group_size` times and scores it; its key seeds its samples.
+
+        The samples of a prompt stand side by side.
+        """
+
+    @property
+    def samples_per_prompt(self) -> int:
+        """How many samples `rollout` makes of each prompt."""
+        return self.config.group_size
+
+    def teaches(self, group: Sequence[Any]) -> bool:
+        """Whether the samples of a prompt are kept, where `draws` allows to draw others."""
+        return True
 
     def example(self, record: Any, rng: np.random.Generator) -> Any:
         """A rollout's samples are ready as they are."""
         return record
 
-    def source(self, samples: Samples, window: int, seed: int, ranks: Ranks) -> "RolloutSource":
+    def source(self, samples: Samples, window: int, seed: int, ranks: Ranks) -> RolloutSource:
         return RolloutSource(self, samples, window, seed, ranks)
 
     def held_out_batch(
@@ -112,8 +94,12 @@ class OnPolicyObjective(Objective[P, B]):
         prompts = [Prompt(*pair) for pair in zip(batch.prompts, batch.answers, strict=True)]
         rngs = [rng(self.tools.seed, VALIDATION, i) for i in range(len(prompts))]
         _, written = self.complete(prompts, rngs, Greedy())
-        reward = self.score(prompts, written).sum()
-        return Loss(-reward, {"reward": reward}), float(len(prompts))
+        rewards = self.score(prompts, written)
+        reward = rewards.nansum()
+        return Loss(-reward, {"reward": reward}), float((~rewards.isnan()).sum())
+
+    def report(self, means: Mapping[str, float]) -> dict[str, float]:
+        return told(means)
 
     def show(self, records: Sequence[Prompt]) -> list[str]:
         room = self.tools.seq_len - self.config.max_new_tokens
@@ -142,6 +128,19 @@ class OnPolicyObjective(Objective[P, B]):
                 at_once=config.generation_batch,
             )
         return before, [row.ids for row in written]
+
+    def attempts(self, prompts: Sequence[Prompt], keys: Sequence[tuple[int, ...]]) -> list[Attempt]:
+        """What the policy writes for each prompt, `group_size` times; advantages are to come."""
+        group = self.config.group_size
+        repeated = [prompt for prompt in prompts for _ in range(group)]
+        rngs = [rng(*key, i) for key in keys for i in range(group)]
+        before, written = self.complete(repeated, rngs)
+        rewards = self.score(repeated, written)
+        same = alike(rewards.unflatten(0, (-1, group))).repeat_interleave(group)
+        log_probs = self.log_probs(list(zip(before, written, strict=True)))
+        ended = [ids[-1] in self.network.vocab.stops for ids in written]
+        columns = before, written, log_probs, rewards.tolist(), ended, same.tolist()
+        return [Attempt(*row) for row in zip(*columns, strict=True)]
 
     def score(
         self, prompts: Sequence[Prompt], completions: Sequence[Sequence[int]]
@@ -174,6 +173,26 @@ class OnPolicyObjective(Objective[P, B]):
                 found += np.split(ask(targets).cpu().numpy(), ends)
         return found
 
+    def reread(
+        self, batch: AttemptBatch
+    ) -> tuple[Float[Tensor, "n vocab"], Float[Tensor, " n"], Float[Tensor, " n"]]:
+        """The logits of each token due, its log p, and by how much that rose since it was written.
+
+        On the first window of a rollout nothing has been learned in between, and without dropout
+        the last is 0, but for what rounding makes of another padding.
+        """
+        before = _random_state(self.device)
+        logits = due_logits(self.network, batch.targets, self.config.temperature)
+        log_prob = log_prob_of(logits, batch.targets)
+        log_ratio = log_prob - batch.log_prob
+        if __debug__ and self.is_fresh and torch.equal(before, _random_state(self.device)):
+            error = float(log_ratio.detach().abs().mean())
+            assert error <= ROUNDING.get(self.trainer.precision, 0.1), (
+                f"The policy that learns is not the one that wrote: log p differs by {error:.2g} "
+                "on the mean token before anything was learned."
+            )
+        return logits, log_prob, log_ratio
+
     @contextmanager
     def acting(self) -> Generator[None]:
         """All of this as it acts: eval mode, no gradients, the precision of training."""
@@ -184,81 +203,6 @@ class OnPolicyObjective(Objective[P, B]):
         self.train(was_training)
 
 
-class RolloutSource:
-    """Windows of what the policy writes: collect, pass over it `epochs` times, collect again.
-
-    Its state holds the rollout in hand, so that a run killed in the middle of one goes on
-    with the same samples.
-    """
-
-    def __init__(
-        self,
-        objective: OnPolicyObjective[Any, Any],
-        prompts: Samples,
-        window: int,
-        seed: int,
-        ranks: Ranks,
-    ) -> None:
-        self.objective = objective
-        self.prompts = prompts
-        config: OnPolicyConfig = objective.config
-        self.window = window // ranks.size
-        self.n_prompts, rest = divmod(self.window * config.windows_per_rollout, config.group_size)
-        if rest:
-            raise ConfigError(
-                "trainer.global_batch x objective.windows_per_rollout must be a multiple of "
-                f"trainer.devices x objective.group_size, got {window} x "
-                f"{config.windows_per_rollout}, {ranks.size} and {config.group_size}."
-            )
-        self.seed = seed
-        self.ranks = ranks
-        self.rollouts = 0
-        self.used = 0
-        self.samples: list[Any] = []
-
-    @property
-    def windows_per_epoch(self) -> float:
-        """Windows in one pass over the prompts, each rollout being used `epochs` times."""
-        config: OnPolicyConfig = self.objective.config
-        samples = len(self.prompts) * config.group_size * config.epochs
-        return samples / (self.window * self.ranks.size)
-
-    def next_window(self) -> Window:
-        if self.used == len(self._plan()):
-            self._collect()
-        ids = self._plan()[self.used]
-        self.used += 1
-        return Window([self.samples[i] for i in ids], [self.rollouts, *ids])
-
-    def _collect(self) -> None:
-        start = (self.rollouts * self.ranks.size + self.ranks.rank) * self.n_prompts
-        places = range(start, start + self.n_prompts)
-        chosen = [sample_at(self.seed, len(self.prompts), place)[1] for place in places]
-        self.samples = self.objective.rollout(
-            [self.prompts[i] for i in chosen], [(self.seed, ROLLOUT, place) for place in places]
-        )
-        self.rollouts += 1
-        self.used = 0
-
-    def _plan(self) -> list[list[int]]:
-        """Which samples each window of the rollout in hand holds."""
-        config: OnPolicyConfig = self.objective.config
-        windows: list[list[int]] = []
-        for epoch in range(config.epochs if self.samples else 0):
-            order = rng(self.seed, TRAIN, self.rollouts, epoch).permutation(len(self.samples))
-            windows += [part.tolist() for part in order.reshape(-1, self.window)]
-        return windows
-
-    def state_dict(self) -> dict[str, Any]:
-        samples = [asdict(sample) for sample in self.samples]
-        return {"rollouts": self.rollouts, "used": self.used, "samples": samples}
-
-    def load_state_dict(self, states: Sequence[Mapping[str, Any]]) -> None:
-        if len(states) != self.ranks.size:
-            raise CheckpointError(
-                f"The rollout in hand was written by {len(states)} processes; "
-                f"{self.ranks.size} cannot go on with it."
-            )
-        state = states[self.ranks.rank]
-        self.rollouts, self.used = state["rollouts"], state["used"]
-        self.samples = [self.objective.sample_type(**sample) for sample in state["samples"]]
+def _random_state(device: torch.device) -> Tensor:
+    """What a drawing of numbers changes."""
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()

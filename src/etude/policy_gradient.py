@@ -19,6 +19,16 @@ def clipped_objective(
     return torch.minimum(ratio * advantage, clipped * advantage)
 
 
+def clip_counts(
+    log_ratio: Float[Tensor, " n"], advantage: Float[Tensor, " n"], low: float, high: float
+) -> dict[str, Float[Tensor, " n"]]:
+    """1 where the clipped objective is flat: below for bad tokens, above for good ones."""
+    ratio = log_ratio.detach().exp()
+    below = (ratio < 1 - low) & (advantage < 0)
+    above = (ratio > 1 + high) & (advantage > 0)
+    return {"clipped_low": below.to(ratio), "clipped_high": above.to(ratio)}
+
+
 def k1(log_prob: Float[Tensor, " n"], reference: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
     """The plain estimator of KL(policy || reference): log p - log p_ref, of either sign."""
     return log_prob - reference
@@ -28,3 +38,10 @@ def k3(log_prob: Float[Tensor, " n"], reference: Float[Tensor, " n"]) -> Float[T
     """The estimator that is never below 0: r - 1 - log r, r = p_ref / p."""
     shift = reference - log_prob
     return shift.exp() - shift - 1
+
+
+def nan_std(values: Float[Tensor, "rows n"]) -> Float[Tensor, "rows 1"]:
+    """Bessel-corrected standard deviation of what is not NaN in each row; 0 of one or none."""
+    squares = (values - values.nanmean(dim=1, keepdim=True)).square().nansum(dim=1, keepdim=True)
+    known = (~values.isnan()).sum(dim=1, keepdim=True)
+    return (squares / (known - 1).clamp(min=1)).sqrt()

@@ -43,8 +43,10 @@ def stored_rollout(config: ExperimentConfig) -> dict[str, Any]:
         completion = torch.randint(109, 365, (n,), generator=draw).tolist()
         old = -5.9 + 0.1 * torch.randn(n, generator=draw, dtype=torch.float64)
         sample = {"prompt": [2, *range(200, 200 + i % 5)], "completion": completion}
-        sample |= {"old_log_prob": old.numpy(), "advantage": (-1.0) ** i, "reward": i / 16}
+        sample |= {"log_prob": old.numpy(), "advantage": (-1.0) ** i, "reward": i / 16}
+        sample |= {"is_finished": i % 3 > 0, "is_alike": False, "kl": 0.1 * i}
         samples.append(sample)
+    samples[3]["advantage"] = math.nan  # not learned from
     return source.state_dict() | {"rollouts": 1, "used": 0, "samples": samples}
 
 
