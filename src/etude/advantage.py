@@ -1,35 +1,28 @@
-"""What each token of a sampled answer was worth: rewards, advantages, and moments of many of them.
+"""Advantages: by how much each token of an answer turned out better than expected.
 
-Rewards and the controller of beta: Ziegler et al. 2019, https://arxiv.org/abs/1909.08593, section
-2.2; as in their code, beta moves by at most a fifth every `horizon` answers, where the paper moves
-it by a tenth a step. Advantages: Schulman et al. 2015, https://arxiv.org/abs/1506.02438, equation
-16. Variances are of a population, as in that code; TRL's are n / (n - 1) times as large.
+Schulman et al. 2015, https://arxiv.org/abs/1506.02438, equation 16. Variances are of a population,
+as in the code of Ziegler et al. 2019; TRL's are n / (n - 1) times as large.
 A row is an answer; `mask` is true at the tokens that the policy wrote, wherever they stand. What is
 between or behind them is passed over, without a discount, and is worth 0.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 OverRanks = Callable[[Tensor], Tensor]
 """Sums a tensor over the data-parallel processes."""
 
 
-def token_rewards(
-    divergence: Float[Tensor, "batch seq"],
-    score: Float[Tensor, " batch"],
-    beta: float,
-    mask: Bool[Tensor, "batch seq"],
-) -> Float[Tensor, "batch seq"]:
-    """-beta * divergence at each token, and the score at the last: score - beta KL in all."""
-    written = mask.cumsum(dim=1)
-    last = mask & (written == written[:, -1:])
-    return torch.where(mask, -beta * divergence, 0.0) + torch.where(last, score[:, None], 0.0)
+def stacked(rows: Sequence[Float[np.ndarray, " tokens"]]) -> Float[Tensor, "batch seq"]:
+    """Rows of different lengths in float64, their ends 0."""
+    return pad_sequence([torch.from_numpy(row).double() for row in rows], batch_first=True)
 
 
 def estimated_advantages(
@@ -54,12 +47,6 @@ def estimated_advantages(
         found.append(advantage)
     advantages = torch.stack(found[::-1], dim=1)
     return torch.where(mask, advantages, 0.0), torch.where(mask, advantages + value, 0.0)
-
-
-def adapted(beta: float, kl: float, n: float, target: float, horizon: float) -> float:
-    """The next beta, after n answers whose mean divergence was `kl` nats."""
-    error = min(max(kl / target - 1, -0.2), 0.2)
-    return beta * (1 + error * n / horizon)
 
 
 @dataclass(frozen=True)

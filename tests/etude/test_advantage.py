@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from tiny import exactly
@@ -5,11 +6,10 @@ from torch import Tensor
 
 from etude.advantage import (
     Moments,
-    adapted,
     estimated_advantages,
     moments,
     of_unit_variance,
-    token_rewards,
+    stacked,
     whitened,
 )
 
@@ -24,14 +24,12 @@ def alone(value: Tensor) -> Tensor:
 
 
 V = numbers([0.5, 0.4, 0.3, 0.2])
-KL = numbers([0.1, -0.05, 0.2, 0.0])
 ALL = torch.ones(1, 4, dtype=torch.bool)
 A = numbers([0.35405, 0.499, 0.62, 0.8])
 
 
-def test_golden_rewards_advantages_and_returns() -> None:
-    reward = token_rewards(KL, torch.ones(1).double(), 0.2, ALL)
-    exactly(reward, numbers([-0.02, 0.01, -0.04, 1.0]))
+def test_golden_advantages_and_returns() -> None:
+    reward = numbers([-0.02, 0.01, -0.04, 1.0])
     advantage, returns = estimated_advantages(reward, V, ALL, 1.0, 0.95)
     exactly(advantage, A)
     exactly(returns, numbers([0.85405, 0.899, 0.92, 1.0]))
@@ -45,41 +43,23 @@ def test_golden_whitening_is_the_populations_and_bessels_is_a_constant_times_tha
     torch.testing.assert_close(found * (3 / 4) ** 0.5, bessel, rtol=0.0, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("kl", "beta"), [(3.0, 0.148464), (6.0, 0.15), (6.5, 0.15064), (12.0, 0.151536)]
-)
-def test_golden_controller(kl: float, beta: float) -> None:
-    assert adapted(0.15, kl, 512, 6.0, 10_000) == pytest.approx(beta, abs=1e-6)
+def random_rows() -> tuple[Tensor, Tensor, Tensor]:
+    """Rewards, values and a mask of rows of up to 9 tokens, holes among them."""
+    draw = torch.Generator().manual_seed(0)
+    reward, value = torch.randn(2, 64, 9, generator=draw, dtype=torch.float64)
+    return reward, value, torch.rand(64, 9, generator=draw) < 0.6
 
 
-def random_rows(seed: int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Divergences, scores, values and a mask of rows of 1 to 9 tokens, holes among them."""
-    draw = torch.Generator().manual_seed(seed)
-    divergence, value = torch.randn(2, 64, 9, generator=draw, dtype=torch.float64)
-    score = torch.randn(64, generator=draw, dtype=torch.float64)
-    mask = torch.rand(64, 9, generator=draw) < 0.6
-    mask[:, 4] = True
-    return divergence, score, value, mask
-
-
-def test_rewards_sum_to_the_score_less_beta_times_the_divergence() -> None:
-    divergence, score, _, mask = random_rows()
-    found = token_rewards(divergence, score, 0.3, mask)
-    exactly(found.sum(1), score - 0.3 * (divergence * mask).sum(1))
-    assert not found[~mask].any()
-
-
-def test_without_divergence_or_discount_the_advantage_is_the_score_less_the_value() -> None:
-    divergence, score, value, mask = random_rows()
-    reward = token_rewards(divergence, score, 0.0, mask)
+def test_without_discount_the_advantage_is_all_that_is_to_come_less_the_value() -> None:
+    reward, value, mask = random_rows()
+    coming = torch.where(mask, reward, 0.0).flip(1).cumsum(1).flip(1)
     advantage, returns = estimated_advantages(reward, value, mask, 1.0, 1.0)
-    exactly(advantage, torch.where(mask, score[:, None] - value, 0.0))
-    exactly(returns, torch.where(mask, score[:, None], 0.0))
+    exactly(advantage, torch.where(mask, coming - value, 0.0))
+    exactly(returns, torch.where(mask, coming, 0.0))
 
 
 def test_what_the_policy_did_not_write_is_passed_over_wherever_it_stands() -> None:
-    divergence, score, value, mask = random_rows()
-    reward = token_rewards(divergence, score, 0.3, mask)
+    reward, value, mask = random_rows()
     found = estimated_advantages(reward, value, mask, 0.9, 0.8)
     for row in range(len(mask)):
         own = mask[row]
@@ -96,7 +76,7 @@ def test_what_the_policy_did_not_write_is_passed_over_wherever_it_stands() -> No
 
 
 def test_whitened_values_have_mean_0_and_variance_1_and_are_0_elsewhere() -> None:
-    values, _, _, mask = random_rows()
+    values, _, mask = random_rows()
     found = whitened(5 * values + 3, mask, alone)
     exactly(found[mask].mean(), torch.zeros(()).double())
     assert float(found[mask].var(correction=0)) == pytest.approx(1, abs=1e-8)
@@ -104,7 +84,7 @@ def test_whitened_values_have_mean_0_and_variance_1_and_are_0_elsewhere() -> Non
 
 
 def test_of_unit_variance_keeps_the_mean() -> None:
-    values, _, _, mask = random_rows()
+    values, _, mask = random_rows()
     values = 5 * values + 3
     found = of_unit_variance(values, mask, alone)
     exactly(found[mask].mean(), values[mask].mean())
@@ -146,3 +126,7 @@ def test_joined_moments_are_those_of_all_numbers_and_none_add_nothing() -> None:
     )
     assert whole.joined(Moments()) == whole
     assert moments(values[:0], alone) == Moments() == Moments().joined(Moments())
+
+
+def test_rows_are_stacked_with_zeros_behind_them() -> None:
+    exactly(stacked([np.array([1.0, 2.0]), np.array([3.0])]), numbers([1.0, 2.0], [3.0, 0.0]))
