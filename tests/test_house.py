@@ -33,7 +33,7 @@ FLOORS: dict[int, str] = {
     "corpus damage functional generation hardware inputs layout loss masking network "
     "objective on_policy peft_format preferences ranks readers record_file reference run_reader "
     "attempts policy_gradient rollout "
-    "advantage scoring stack ties token_rows "
+    "advantage scoring shaping stack ties token_rows value "
     "remote rewards verifier "
     "tokenizer tokenizer_files trackers tree validation window",
     3: "assemble best_model fit launch progress resume run_writer worker",
