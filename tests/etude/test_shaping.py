@@ -38,7 +38,7 @@ def numbers(*values: float) -> Tensor:
 def attempts(*given: tuple[float, int, bool]) -> list[Attempt]:
     """Completions by reward, length, and whether they end."""
     return [
-        Attempt([2], [200] * n, np.zeros(n), reward, ended, is_alike=False)
+        Attempt([2], [200] * n, np.zeros(n), reward, ended, is_alike=False, kl=0.0)
         for reward, n, ended in given
     ]
 

@@ -1,0 +1,198 @@
+"""Proximal policy optimisation: reinforce what turned out better than a value function expected.
+
+Schulman et al. 2017, https://arxiv.org/abs/1707.06347, equation 9; its c1 and c2 are value_weight
+and entropy_weight. For language: Ziegler et al. 2019, https://arxiv.org/abs/1909.08593, section 2
+(the rewards of tokens: see etude.shaping).
+Where implementations differ: advantages are whitened over the tokens of the whole rollout and all
+ranks, by the population's variance; returns are made of them before. Behind the last token the
+value is 0, even where max_new_tokens cut. Both losses are means over the tokens of a mini-batch,
+which is what a step reads. Completions without a verdict are left out of the count. beta is moved
+once a rollout, by the divergence of that rollout, and holds for the next.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.optim import Optimizer
+
+from etude import plugin
+from etude.advantage import estimated_advantages, stacked, whitened
+from etude.attempts import Attempt, AttemptBatch, accounts, attempt_batch, told
+from etude.capability import Capability
+from etude.functional import entropy_of, log_prob_of, reference_of, wide
+from etude.inputs import Targets
+from etude.loss import Loss
+from etude.network import Network
+from etude.objective import Tools
+from etude.on_policy import OnPolicyObjective
+from etude.policy_gradient import clip_counts, clipped_objective
+from etude.records import Prompt
+from etude.schema import require
+from etude.shaping import Shaping, ShapingConfig
+from etude.value import ValueKind, explained, spreads, value_losses, value_of
+
+
+@dataclass
+class PpoConfig(ShapingConfig):
+    group_size: int = 1
+    """Completions sampled for each prompt."""
+    epochs: int = 4
+    """Passes over each rollout."""
+    epsilon: float = 0.2
+    """The probability ratio is clipped to [1 - epsilon, 1 + epsilon]."""
+    entropy_weight: float = 0.0
+    """Weight of the policy's entropy, in nats a token, which is raised; 0 to 0.01."""
+    value: ValueKind = ValueKind.head
+    """head reads values off the policy's states; network reads those of a network of its own, which
+    starts from the reward model where there is one, else from the policy."""
+    value_weight: float = 0.1
+    """Weight of the value loss; 0.1 to 1."""
+    value_epsilon: float = 0.2
+    """How far a value may move from what it was before its loss is flat; inf = any."""
+    value_warmup_steps: int = 0
+    """First steps, in which the policy rests and values alone learn."""
+    gamma: float = 1.0
+    """Discount of what comes a token later, in [0, 1]."""
+    gae_lambda: float = 0.95
+    """Decay of later surprises in an advantage, in [0, 1]: 0 trusts values, 1 trusts rewards."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        given = vars(self)
+        for name in ("value_weight", "value_epsilon"):
+            require(given[name] > 0, f"{name} must be positive, got {given[name]}")
+        for name in ("value_warmup_steps", "entropy_weight"):
+            require(given[name] >= 0, f"{name} must be 0 or more, got {given[name]}")
+        for name in ("gamma", "gae_lambda"):
+            require(0 <= given[name] <= 1, f"{name} must be in [0, 1], got {given[name]}")
+        require(0 < self.epsilon < 1, f"epsilon must be in (0, 1), got {self.epsilon}")
+
+
+@dataclass(kw_only=True)
+class Experience(Attempt):
+    """A completion, and what was expected and found at each of its tokens."""
+
+    worth: Float[np.ndarray, "tokens 3"]
+    """Value, advantage and return of each token."""
+    beta: float
+
+
+@dataclass(kw_only=True)
+class ExperienceBatch(AttemptBatch):
+    """Completions; of every token that is learned from, what was expected and found."""
+
+    worth: Float[Tensor, "n 3"]
+    beta: Float[Tensor, " batch"]
+
+
+def experience(
+    attempt: Attempt, worth: Float[np.ndarray, "seq 3"], score: float, kl: float, beta: float
+) -> Experience:
+    """What an attempt was worth, in the precision of its log-probabilities."""
+    own = worth[: len(attempt.completion)].astype(attempt.log_prob.dtype)
+    mean = np.nan if np.isnan(score) else float(own[:, 1].mean())
+    return Experience(**vars(replace(attempt, advantage=mean, kl=kl)), worth=own, beta=beta)
+
+
+@plugin(
+    PpoConfig,
+    reads={Prompt},
+    needs={Capability.GENERATE, Capability.HIDDEN},
+    lr=3e-6,
+    data="arithmetic",
+    reward="exact_answer",
+)
+class Ppo(OnPolicyObjective[PpoConfig, ExperienceBatch]):
+    """Policy and value learn together, from the same mini-batches."""
+
+    sample_type = Experience
+
+    def __init__(self, config: PpoConfig, network: Network, tools: Tools) -> None:
+        super().__init__(config, network, tools)
+        self.reference = reference_of(network) if config.beta > 0 else None
+        self.value = value_of(config.value, network, tools)
+        self.notes.append(self.value.note)
+        self.shaping = Shaping(config)
+
+    def rollout(
+        self, prompts: Sequence[Prompt], keys: Sequence[tuple[int, ...]]
+    ) -> list[Experience]:
+        config, shaping, over_ranks = self.config, self.shaping, self.over_ranks
+        tried, beta = self.attempts(prompts, keys), shaping.beta
+        pairs = [(a.prompt, a.completion) for a in tried]
+        value = stacked(self.of_tokens(pairs, lambda due: self.value(due, self.states(due))))
+        divergence = torch.zeros_like(value)
+        if self.reference is not None:
+            was = stacked([a.log_prob for a in tried])
+            divergence = shaping.divergences(was, stacked(self.log_probs(pairs, self.reference)))
+        score = shaping.scores(tried, over_ranks)
+        lengths = torch.tensor([len(a.completion) for a in tried]).where(~score.isnan(), 0)
+        mask = torch.arange(value.shape[1]) < lengths[:, None]
+        reward = shaping.rewards(divergence, score, mask, over_ranks)
+        found = estimated_advantages(reward, value, mask, config.gamma, config.gae_lambda)
+        kl = divergence.sum(dim=1)
+        shaping.adapt(kl, over_ranks)
+        worth = torch.stack([value, whitened(found[0], mask, over_ranks), found[1]], dim=-1).numpy()
+        rows = zip(tried, worth, score.tolist(), kl.tolist(), strict=True)
+        return [experience(*row, beta) for row in rows]
+
+    def states(self, targets: Targets) -> Float[Tensor, "n dim"]:
+        """The policy's states before the tokens due."""
+        return self.network.states(targets.inputs)[targets.where]
+
+    def collate(self, examples: Sequence[Experience]) -> ExperienceBatch:
+        batch = attempt_batch(examples, self.network)
+        learned = batch.is_learned.repeat_interleave(batch.lengths)
+        targets = replace(batch.targets, where=batch.targets.where & batch.is_learned[:, None])
+        return ExperienceBatch(
+            **vars(replace(batch, targets=targets, log_prob=batch.log_prob[learned])),
+            worth=torch.from_numpy(np.concatenate([e.worth for e in examples]))[learned],
+            beta=torch.tensor([e.beta for e in examples]),
+        )
+
+    def count(self, batch: ExperienceBatch) -> float:
+        return float(batch.targets.where.sum())
+
+    def loss(self, batch: ExperienceBatch) -> Loss:
+        config, targets, states = self.config, batch.targets, self.states(batch.targets)
+        logits = wide(self.network.logits(states)) / config.temperature
+        log_ratio = log_prob_of(logits, targets) - batch.log_prob
+        before, advantage, returns = batch.worth.unbind(dim=1)
+        gain = clipped_objective(log_ratio, advantage, config.epsilon, config.epsilon)
+        value = self.value(targets, states)
+        missed, flat = value_losses(value, before, returns, config.value_epsilon)
+        entropy = entropy_of(logits if config.entropy_weight else logits.detach())
+        losses = config.value_weight * missed - gain - config.entropy_weight * entropy
+        tokens = {
+            "policy_loss": -gain,
+            "value_loss": missed,
+            "value_clipped": flat.to(value),
+            "entropy": entropy,
+            "ratio": log_ratio.exp(),
+            "beta": batch.beta.repeat_interleave(batch.lengths),
+            **clip_counts(log_ratio, advantage, config.epsilon, config.epsilon),
+            **spreads(returns, value),
+        }
+        return Loss(losses.sum(), accounts(batch, tokens) | {"sequence_kl": batch.kl.sum()})
+
+    def report(self, means: Mapping[str, float]) -> dict[str, float]:
+        return explained(told(means))
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Lets the policy rest while values warm up: without a gradient nothing decays either."""
+        if self.trainer.global_step < self.config.value_warmup_steps:
+            for parameter in self.network.parameters():
+                parameter.grad = None
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["shaping"] = self.shaping.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        self.shaping.load_state_dict(checkpoint["shaping"])

@@ -1,0 +1,311 @@
+"""A scripted policy and reward, whose every number is worked out by hand, and laws of whole runs.
+
+The policy knows only the last token. Behind `:` it writes a or b, and from then on the other letter
+or the end; the reference is what it was before the rows of a and b were changed.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean, pstdev
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import pytest
+import tiny
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from etude.inputs import Inputs
+from etude.network import Network
+from etude.plugins.objective.ppo import Experience
+from etude.records import Prompt
+from etude.shaping import Unfinished
+from etude.value import ValueKind
+from etude.window import ROLLOUT
+
+REWARD = {"exact_answer": tiny.part("reward", "exact_answer")}
+VOCAB = tiny.BYTES.vocab
+COLON, A, B = (int(tiny.BYTES.encode(text)[0]) for text in ":ab")
+EOS = VOCAB.eos
+BETA = 0.5
+FIRST = {COLON: {A: 0.5, B: 0.5}, A: {B: 0.5, EOS: 0.5}, B: {A: 0.5, EOS: 0.5}}
+NOW = FIRST | {A: {B: 0.75, EOS: 0.25}, B: {A: 0.25, EOS: 0.75}}
+V = {COLON: 0.5, A: 0.25, B: -0.25}
+"""The value of the state behind each token."""
+UP, DOWN = math.log(1.5), math.log(0.5)
+"""log p / p_ref of a token that became likelier, and of one that became less likely."""
+TABLE: dict[tuple[int, ...], tuple[float, list[float], list[float]]] = {
+    (A, EOS): (1.0, [0.0, DOWN], [0.125 - BETA * DOWN / 2, 0.75 - BETA * DOWN]),
+    (B, EOS): (0.0, [0.0, UP], [-0.625 - BETA * UP / 2, 0.25 - BETA * UP]),
+    (A, B, EOS): (
+        2.0,
+        [0.0, UP, UP],
+        [
+            -0.25 + (-0.5 - BETA * UP) / 2 + (2.25 - BETA * UP) / 4,
+            -0.5 - BETA * UP + (2.25 - BETA * UP) / 2,
+            2.25 - BETA * UP,
+        ],
+    ),
+    (B, A, EOS): (
+        2.0,
+        [0.0, DOWN, DOWN],
+        [
+            -0.75 + (0.5 - BETA * DOWN) / 2 + (1.75 - BETA * DOWN) / 4,
+            0.5 - BETA * DOWN + (1.75 - BETA * DOWN) / 2,
+            1.75 - BETA * DOWN,
+        ],
+    ),
+    (A, B, A): (  # cut, so that 0.5 of its score is taken
+        2.5,
+        [0.0, UP, DOWN],
+        [
+            -0.25 + (-0.5 - BETA * UP) / 2 + (2.75 - BETA * DOWN) / 4,
+            -0.5 - BETA * UP + (2.75 - BETA * DOWN) / 2,
+            2.75 - BETA * DOWN,
+        ],
+    ),
+    (B, A, B): (
+        2.5,
+        [0.0, DOWN, UP],
+        [
+            -0.75 + (0.5 - BETA * DOWN) / 2 + (2.25 - BETA * UP) / 4,
+            0.5 - BETA * DOWN + (2.25 - BETA * UP) / 2,
+            2.25 - BETA * UP,
+        ],
+    ),
+}
+"""Every answer there is: its score, the divergence and the advantage of each token, with gamma 1,
+lambda 0.5, and delta_t = reward_t + V_t+1 - V_t written out."""
+PAID = {"a": 1.0, "b": 0.0, "ab": 2.0, "ba": 2.0, "aba": 3.0, "bab": 3.0}
+
+
+class Scripted(Network):
+    """Next tokens by a table; its states say which token was read last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.vocab, self.dim = VOCAB, VOCAB.size
+        self.table = nn.Embedding(VOCAB.size, VOCAB.size)
+        self.become(FIRST)
+
+    def become(self, chances: dict[int, dict[int, float]]) -> None:
+        with torch.no_grad():
+            self.table.weight.fill_(-1e4)
+            for token, row in chances.items():
+                for follower, chance in row.items():
+                    self.table.weight[token, follower] = math.log(chance)
+
+    def states(self, inputs: Inputs, cache: Any = None) -> Tensor:
+        if cache is not None:
+            cache.advance(inputs)
+        return F.one_hot(inputs.tokens, VOCAB.size).to(self.table.weight)
+
+    def logits(self, states: Tensor) -> Tensor:
+        return states @ self.table.weight
+
+
+def paid(
+    prompts: Sequence[str], completions: Sequence[str], references: Sequence[str | None]
+) -> list[float]:
+    return [PAID[completion] for completion in completions]
+
+
+def scripted(**values: Any) -> Any:  # the plugin's class
+    """PPO after the policy has moved from FIRST to NOW, with the values of `V`."""
+    given = {"beta": BETA, "gae_lambda": 0.5, "max_new_tokens": 3}
+    given |= {"unfinished": Unfinished.subtract, "unfinished_penalty": 0.5}
+    tools = tiny.tools(seq_len=32, reward=paid)
+    made = tiny.objective("ppo", Scripted(), tools=tools, **(given | values)).double()
+    made.network.become(NOW)
+    with torch.no_grad():
+        for token, value in V.items():
+            made.value.head.weight[0, token] = value
+    return acting(made)
+
+
+def acting(made: Any) -> Any:
+    """An objective with a trainer to act under."""
+    made.trainer = pl.Trainer(
+        accelerator="cpu", precision="64-true", logger=False, enable_checkpointing=False
+    )
+    return made
+
+
+def prompts(n: int = 17) -> list[Prompt]:
+    """Prompts whose padding in one batch is 16, 15, ..., 0 tokens."""
+    return [Prompt("x" * i + ":") for i in range(n)]
+
+
+def rolled(made: Any, seed: int = 0) -> list[Experience]:
+    given = prompts()
+    return made.rollout(given, [(seed, ROLLOUT, i) for i in range(len(given))])
+
+
+@pytest.mark.parametrize("at_once", [1, 5, 17])
+def test_a_rollout_is_the_table_by_hand_however_its_prompts_are_padded(at_once: int) -> None:
+    made = scripted(generation_batch=at_once, group_size=2)
+    samples = rolled(made)
+    assert {tuple(s.completion) for s in samples} == TABLE.keys()
+    every = [x for s in samples for x in TABLE[tuple(s.completion)][2]]
+    mean, deviation = fmean(every), math.sqrt(pstdev(every) ** 2 + 1e-8)
+    for s in samples:
+        _, divergence, advantage = TABLE[tuple(s.completion)]
+        read = [COLON, *s.completion][:-1]
+        assert s.log_prob == pytest.approx(
+            [math.log(NOW[r][w]) for r, w in zip(read, s.completion, strict=True)], abs=1e-12
+        )
+        assert s.kl == pytest.approx(sum(divergence), abs=1e-12)
+        value = [V[r] for r in read]
+        white = [(x - mean) / deviation for x in advantage]
+        returns = [x + v for x, v in zip(advantage, value, strict=True)]
+        found = s.worth.T.tolist()
+        for column, wanted in zip(found, (value, white, returns), strict=True):
+            assert column == pytest.approx(wanted, abs=1e-10)
+        assert s.is_finished == (s.completion[-1] == EOS)
+        assert s.beta == BETA
+
+
+def test_without_divergence_or_discount_the_advantage_is_the_score_less_the_value() -> None:
+    made = scripted(beta=0.0, gae_lambda=1.0)
+    assert made.reference is None
+    for s in rolled(made):
+        score = TABLE[tuple(s.completion)][0]
+        value, _, returns = s.worth.T
+        assert returns == pytest.approx(np.full_like(value, score), abs=1e-12)
+        assert s.kl == 0.0
+
+
+def test_beta_of_a_rollout_holds_for_it_and_follows_its_divergence_for_the_next() -> None:
+    made = scripted(kl_target=0.01, kl_horizon=100.0)
+    first = rolled(made)
+    kl = fmean(s.kl for s in first)
+    error = min(max(kl / 0.01 - 1, -0.2), 0.2)
+    second = rolled(made, seed=1)
+    assert {s.beta for s in first} == {BETA}
+    (beta,) = {s.beta for s in second}
+    assert beta == pytest.approx(BETA * (1 + error * 17 / 100), abs=1e-12)
+
+
+def test_what_a_checkpoint_holds_brings_the_controller_back() -> None:
+    made, other = scripted(kl_horizon=100.0), scripted(kl_horizon=100.0)
+    rolled(made)
+    checkpoint: dict[str, Any] = {}
+    made.on_save_checkpoint(checkpoint)
+    other.on_load_checkpoint(checkpoint)
+    assert made.shaping.beta == other.shaping.beta != BETA
+    assert made.shaping.seen == other.shaping.seen
+
+
+def test_completions_without_a_verdict_teach_nothing() -> None:
+    def silent(given: Any, completions: Any, references: Any) -> list[float]:
+        scores = paid(given, completions, references)
+        return [math.nan if c == "b" else s for c, s in zip(completions, scores, strict=True)]
+
+    made = scripted()
+    made.tools = replace(made.tools, reward=silent)
+    samples = rolled(made)
+    known = [s for s in samples if tuple(s.completion) != (B, EOS)]
+    assert 0 < len(known) < len(samples)
+    whole, part = made.collate(samples), made.collate(known)
+    assert made.count(whole) == made.count(part) == sum(len(s.completion) for s in known)
+    exact, wanted = made.loss(whole), made.loss(part)
+    tiny.exactly(exact.total, wanted.total)
+    none = made.collate([s for s in samples if s not in known])
+    assert made.count(none) == 0
+    assert not made.loss(none).total
+    white = np.concatenate([s.worth[:, 1] for s in known])
+    assert white.mean() == pytest.approx(0, abs=1e-12)
+
+
+def test_the_loss_by_hand() -> None:
+    made = scripted(entropy_weight=0.01, value_weight=0.3)
+    samples = rolled(made)[:4]
+    rng = np.random.default_rng(0)
+    for s in samples:  # as if the policy and its values had moved since
+        s.log_prob = s.log_prob + rng.normal(0, 0.3, len(s.log_prob))
+        s.worth = (
+            s.worth + np.stack([rng.normal(0, 0.4, len(s.worth)), *np.zeros((2, len(s.worth)))]).T
+        )
+    total = policy = 0.0
+    for s in samples:
+        for i, token in enumerate(s.completion):
+            read = [COLON, *s.completion][i]
+            before, advantage, returns = s.worth[i]
+            ratio = NOW[read][token] / math.exp(s.log_prob[i])
+            gain = min(ratio * advantage, min(max(ratio, 0.8), 1.2) * advantage)
+            bound = before + min(max(V[read] - before, -0.2), 0.2)
+            missed = max((V[read] - returns) ** 2, (bound - returns) ** 2) / 2
+            entropy = -sum(p * math.log(p) for p in NOW[read].values())
+            policy -= gain
+            total += 0.3 * missed - gain - 0.01 * entropy
+    batch = made.collate(samples)
+    loss = made.loss(batch)
+    assert float(loss.total.detach()) == pytest.approx(total, abs=1e-10)
+    assert float(loss.metrics["policy_loss"]) == pytest.approx(policy, abs=1e-10)
+    assert made.count(batch) == sum(len(s.completion) for s in samples)
+
+
+@pytest.mark.parametrize("family", ["decoder_only", "encoder_decoder"])
+@pytest.mark.parametrize("kind", ValueKind)
+def test_padding_changes_no_rollout_of_a_network(family: str, kind: ValueKind) -> None:
+    found: list[list[Experience]] = []
+    for at_once in (1, 17):
+        config = tiny.stack(family, n_layers=1)
+        made = tiny.objective(
+            "ppo",
+            tiny.network(config, vocab=VOCAB),
+            tools=tiny.tools(seq_len=32, reward=tiny.remainder, architecture=config),
+            max_new_tokens=4,
+            generation_batch=at_once,
+            value=kind,
+        ).double()
+        nn.init.normal_(made.value.head.weight, generator=torch.Generator().manual_seed(1))
+        for parameter in made.network.parameters():
+            parameter.data.add_(0.02)  # from where the reference stays
+        found.append(rolled(acting(made)))
+    for one, other in zip(*found, strict=True):
+        assert list(one.completion) == list(other.completion)
+        assert one.worth == pytest.approx(other.worth, abs=1e-10)
+        assert one.kl == pytest.approx(other.kl, abs=1e-10)
+        assert abs(one.kl) > 1e-6
+
+
+def fitted(folder: Path, **given: Any) -> tuple[Any, list[dict[str, Any]]]:
+    config = tiny.experiment("ppo", folder, reward=REWARD, **given)
+    made = tiny.assembled(config, tiny.remainder)
+    return made, tiny.fit(config, made, folder / "run")
+
+
+def test_the_first_step_after_a_rollout_has_ratio_1_and_clips_nothing(tmp_path: Path) -> None:
+    _, lines = fitted(
+        tmp_path, epochs=2, windows_per_rollout=2, epsilon=0.001, trainer={"max_steps": 5}
+    )
+    clipped = [line["clipped_low"] + line["clipped_high"] for line in lines]
+    assert [line["ratio"] == pytest.approx(1, abs=1e-12) for line in lines] == [
+        step % 4 == 0 for step in range(5)
+    ]
+    assert [share == 0 for share in clipped] == [step % 4 == 0 for step in range(5)]
+    assert lines[0]["sequence_kl"] == pytest.approx(0, abs=1e-12)
+    assert lines[4]["sequence_kl"] != 0
+    assert lines[4]["beta"] != lines[0]["beta"] == lines[3]["beta"]
+
+
+@pytest.mark.parametrize("kind", ValueKind)
+def test_while_values_warm_up_the_policy_rests(kind: ValueKind, tmp_path: Path) -> None:
+    given = {"value": kind, "value_warmup_steps": 3, "epochs": 1}
+    made, lines = fitted(tmp_path, trainer={"max_steps": 3}, **given)
+    fresh = tiny.assembled(tiny.experiment("ppo", tmp_path, reward=REWARD, **given)).objective
+    for parameter, before in zip(
+        made.objective.network.parameters(), fresh.network.parameters(), strict=True
+    ):
+        assert torch.equal(parameter, before)
+    assert made.objective.value.head.weight.any()
+    assert [line["ratio"] for line in lines] == [1.0] * 3
+    assert lines[2]["value_loss"] < lines[0]["value_loss"]
+    later, _ = fitted(tmp_path / "later", trainer={"max_steps": 4}, **given)
+    table = later.objective.network.embedding.weight
+    assert not torch.equal(table, fresh.network.embedding.weight)
