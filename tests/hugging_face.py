@@ -17,6 +17,7 @@ from transformers.core_model_loading import revert_weight_conversion
 from etude import layout
 from etude.composition import compose
 from etude.config_file import typed
+from etude.generation import Greedy
 from etude.inputs import Inputs
 from etude.network import Network
 from etude.run_reader import MODEL, Model, read_model, write_model
@@ -86,7 +87,9 @@ def assert_same(model: Model, theirs: Any, tolerance: float) -> None:
     for loss in losses:
         loss.backward()
     _assert_same_gradients(model, ours, theirs)
-    _assert_same_greedy(ours, theirs, ids[1, :6].tolist())
+    _assert_same_greedy(
+        ours, theirs, [row[:n].tolist() for row, n in zip(ids, (9, 6, 3), strict=True)]
+    )
 
 
 def assert_same_filling(model: Model, theirs: Any, tolerance: float) -> None:
@@ -137,7 +140,7 @@ def assert_same_transduction(model: Model, theirs: Any, tolerance: float) -> Non
     loss.backward()
     wanted.loss.backward()
     _assert_same_gradients(model, ours, theirs)
-    _assert_same_greedy(ours, theirs, pairs[1][0])
+    _assert_same_greedy(ours, theirs, [source for source, _ in pairs])
 
 
 def assert_round_trip(model: Model, folder: Path, auto: Any = AutoModelForCausalLM) -> None:
@@ -180,15 +183,25 @@ def _assert_same_gradients(model: Model, ours: Network, theirs: Any) -> None:
         assert (found[name] - grad[:rows]).norm() <= 1e-5 * max(grad.norm(), least), name
 
 
-def _assert_same_greedy(ours: Network, theirs: Any, prompt: list[int]) -> None:
-    (written,) = tiny.continued(ours, [prompt], 32)
-    answer = theirs.generate(
-        torch.tensor([prompt]),
-        attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
-        max_new_tokens=32,
-        do_sample=False,
-        eos_token_id=ours.vocab.eos,
-        pad_token_id=ours.vocab.pad,
-    )
-    given = 1 if theirs.config.is_encoder_decoder else len(prompt)
-    assert written == answer[0, given:].tolist()
+def _assert_same_greedy(ours: Network, theirs: Any, prompts: list[list[int]]) -> None:
+    """Token for token, prompts of several lengths at once, with a penalty and without."""
+    both_stacks, width = theirs.config.is_encoder_decoder, max(map(len, prompts))
+    # What is padded is a token of the prompt: they penalise whatever stands there.
+    fill = [[prompt[0]] * (width - len(prompt)) for prompt in prompts]
+    rows = [p + f if both_stacks else f + p for p, f in zip(prompts, fill, strict=True)]
+    masks = [[1] * len(p) + [0] * (width - len(p)) for p in prompts]
+    for penalty in (1.0, 1.3):
+        answers = theirs.generate(
+            torch.tensor(rows),
+            attention_mask=torch.tensor([m if both_stacks else m[::-1] for m in masks]),
+            max_new_tokens=24,
+            do_sample=False,
+            repetition_penalty=penalty,
+            eos_token_id=list(ours.vocab.stops),
+            pad_token_id=ours.vocab.pad,
+        )
+        written = tiny.continued(ours, prompts, 24, Greedy(penalty))
+        for row, answer in zip(written, answers.tolist(), strict=True):
+            found = answer[1 if both_stacks else width :]
+            assert row == found[: len(row)]
+            assert set(found[len(row) :]) <= {ours.vocab.pad}

@@ -1,5 +1,7 @@
+import pytest
 import tiny
 import torch
+from transformers import RepetitionPenaltyLogitsProcessor
 
 from etude.registry import build
 
@@ -11,3 +13,15 @@ def test_takes_the_likeliest_whatever_is_drawn() -> None:
         assert torch.equal(
             made.choose(made.scores(logits, torch.ones(4, 9).bool()), draw), logits.argmax(-1)
         )
+
+
+@pytest.mark.parametrize("penalty", [0.7, 1.0, 1.3])
+def test_the_penalty_of_repetition_is_that_of_transformers(penalty: float) -> None:
+    draw = torch.Generator().manual_seed(0)
+    logits = torch.randn(32, 20, generator=draw)
+    held = torch.randint(20, (32, 9), generator=draw)
+    seen = torch.zeros(32, 20, dtype=torch.bool).scatter_(1, held, True)
+    made = build(tiny.part("decoding", "greedy", repetition_penalty=penalty))
+    wanted = RepetitionPenaltyLogitsProcessor(penalty)(held, logits.clone())
+    assert torch.equal(made.scores(logits, seen), wanted)
+    assert torch.equal(made.choose(wanted, torch.zeros(32)), wanted.argmax(-1))

@@ -1,6 +1,16 @@
+from typing import Any
+
 import pytest
 import tiny
 import torch
+from transformers import (
+    LogitsProcessorList,
+    MinPLogitsWarper,
+    RepetitionPenaltyLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
 
 from etude.contracts import Decoding
 from etude.registry import build
@@ -43,8 +53,53 @@ def test_the_nucleus_is_that_of_the_tempered_distribution() -> None:
     assert shares(sample(top_p=0.7, temperature=0.5)) == [1, 0, 0, 0, 0]
 
 
+CHOICES = tiny.pairwise([
+    ("0.5", "1.0", "1.7"), ("1", "5", "200"), ("0.1", "0.6", "1.0"), ("0", "0.05", "0.4"),
+    ("0.8", "1.0", "1.5"),
+])  # fmt: skip
+
+
+@pytest.mark.parametrize("choice", CHOICES, ids="-".join)
+def test_scores_and_masks_are_those_of_transformers(choice: tuple[str, ...]) -> None:
+    temperature, top_k, top_p, min_p, penalty = map(float, choice)
+    draw = torch.Generator().manual_seed(0)
+    logits = 3 * torch.randn(64, 80, generator=draw, dtype=torch.float64)
+    held = torch.randint(80, (64, 12), generator=draw)
+    theirs: list[Any] = [
+        RepetitionPenaltyLogitsProcessor(penalty),
+        TemperatureLogitsWarper(temperature),
+        TopKLogitsWarper(int(top_k)),
+        TopPLogitsWarper(top_p),
+        MinPLogitsWarper(min_p),
+    ]
+    made = sample(
+        temperature=temperature,
+        top_k=int(top_k),
+        top_p=top_p,
+        min_p=min_p,
+        repetition_penalty=penalty,
+    )
+    seen = torch.zeros(64, 80, dtype=torch.bool).scatter_(1, held, True)
+    wanted = LogitsProcessorList(theirs)(held, logits.clone())
+    torch.testing.assert_close(made.scores(logits, seen), wanted, rtol=0.0, atol=1e-12)
+
+
+def test_min_p_keeps_what_is_likely_enough_beside_the_likeliest() -> None:
+    assert shares(sample(min_p=0.25)) == pytest.approx([4 / 7, 2 / 7, 1 / 7, 0, 0], abs=2e-3)
+    assert shares(sample(min_p=1.0)) == [1, 0, 0, 0, 0]
+
+
 @pytest.mark.parametrize(
-    ("key", "value"), [("temperature", 0.0), ("top_k", 0), ("top_p", 0.0), ("top_p", 1.5)]
+    ("key", "value"),
+    [
+        ("min_p", -0.1),
+        ("min_p", 1.1),
+        ("repetition_penalty", 0.0),
+        ("temperature", 0.0),
+        ("top_k", 0),
+        ("top_p", 0.0),
+        ("top_p", 1.5),
+    ],
 )
 def test_values_outside_their_range_are_refused(key: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"{key} must be"):
