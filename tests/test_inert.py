@@ -15,6 +15,8 @@ from defaults import default
 from etude.conversations import TrainOn
 from etude.parameter_group import ParameterGroup
 from etude.plugins.objective.distill import Divergence
+from etude.plugins.objective.grpo import Overlong, Ratio, Scale, Surrogate
+from etude.plugins.objective.reinforce import Baseline
 from etude.preferences import OfTokens
 from etude.registry import build, groups, options
 from etude.schema import PluginConfig
@@ -167,6 +169,8 @@ def test_every_key_of_a_decoding_changes_what_is_chosen(address: str, name: str)
     assert (first != second).any()
 
 
+MOVED = {"epsilon", "epsilon_high", "delta", "ratio", "surrogate"}
+"""Keys that matter once the policy has moved away from the one that wrote."""
 OBJECTIVES: list[tuple[str, str, Any]] = [
     ("clm", "z_loss", 0.5),
     ("mlm", "mask_ratio", 0.5),
@@ -211,6 +215,18 @@ OBJECTIVES: list[tuple[str, str, Any]] = [
     ("grpo", "epochs", 2),
     ("grpo", "max_new_tokens", 3),
     ("grpo", "temperature", 2.0),
+    ("grpo", "epsilon_high", 0.01),
+    ("grpo", "delta", 1.0201),
+    ("grpo", "ratio", Ratio.sequence),
+    ("grpo", "surrogate", Surrogate.cispo),
+    ("grpo", "scale", Scale.none),
+    ("grpo", "overlong", Overlong.mask),
+    ("grpo", "dropout", 0.5),
+    ("rloo", "beta", 0.5),
+    ("rloo", "epsilon", 0.01),
+    ("reinforce", "beta", 0.5),
+    ("reinforce", "baseline", Baseline.none),
+    ("online_dpo", "beta", 0.5),
 ]
 
 
@@ -220,11 +236,13 @@ def test_another_value_of_an_objectives_key_changes_the_run(
     name: str, leaf: str, value: Any, tmp_path: Path
 ) -> None:
     both: dict[str, Any] = {"trainer": {"max_steps": 4}}
-    both |= {"epochs": 4} if leaf == "epsilon" else {}  # the first pass has a ratio of 1
+    if name in tiny.ON_POLICY and leaf in MOVED:
+        both |= {"epochs": 4, "temperature": 0.2}  # the first pass has a ratio of 1
+    both |= {"epsilon": 0.02} if leaf == "delta" else {}
     both |= {"mask_share": 0.0} if (name, leaf) == ("electra", "random_share") else {}
     first = tiny.experiment(name, tmp_path, **both)
     second = replace(first, objective=replace(first.objective, **{leaf: value}))
-    reward = tiny.remainder if name == "grpo" else None
+    reward = tiny.remainder if name in tiny.ON_POLICY else None
     lines = [
         tiny.fit(config, tiny.assembled(config, reward), tmp_path / str(number))
         for number, config in enumerate((first, second))

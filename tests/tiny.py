@@ -43,6 +43,8 @@ PARTS = {
 }
 PREFERENCES = ("dpo", "rdpo", "ipo", "hinge", "kto", "orpo", "simpo", "cpo")
 """Objectives that are tried on preferences."""
+ON_POLICY = ("grpo", "rloo", "reinforce", "online_dpo", "ppo")
+"""Objectives that learn from what they write."""
 REWARD = '''"""Scores a completion by its characters, so that few are alike."""
 
 from dataclasses import dataclass
@@ -256,7 +258,7 @@ def experiment(name: str, folder: Path, **given: Any) -> ExperimentConfig:
         data = part("data", "jsonl_preferences", path=str(write_preferences(folder)))
     elif name == "sft":
         data, seq_len = part("data", "jsonl_chats", path=str(write_chats(folder))), 64
-    elif name == "grpo":
+    elif name in ON_POLICY:
         data = part("data", "arithmetic", n_problems=40, digits=1)
         given = {"group_size": 4, "max_new_tokens": 4, "generation_batch": 8} | given
         reward = given.pop("reward", {})
@@ -288,6 +290,19 @@ def taught(folder: Path) -> Path:
         config = experiment("clm", folder, trainer={"max_steps": 2})
         start(replace(config, seed=1, run=str(run)), "tiny", [], None)
     return run
+
+
+def writer(folder: Path) -> Path:
+    """A run that has learned to write words of small letters, which end."""
+    config = experiment(
+        "clm",
+        folder,
+        architecture=stack(position="rope", n_layers=1),
+        trainer={"max_steps": 30, "precision": "32", "val_samples": 1},
+    )
+    config = replace(config, optimizer=part("optimizer", "adamw", lr=0.05))
+    start(replace(config, run=str(folder / "writer")), "tiny", [], None)
+    return folder / "writer"
 
 
 def assembled(config: ExperimentConfig, reward: Any = None) -> Assembled:

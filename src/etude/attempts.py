@@ -6,6 +6,7 @@ A reward that is NaN is no verdict: its attempt is left out of means, deviations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -30,10 +31,10 @@ class Attempt:
     """Whether it ends with a stop; otherwise max_new_tokens cut it."""
     is_alike: bool
     """Whether all completions of its prompt have the same reward."""
+    kl: float
+    """log p - log p_ref of the whole, in nats, when it was written; 0 without a reference."""
     advantage: float = math.nan
     """NaN: it is not learned from."""
-    kl: float = 0.0
-    """The k1 estimate of its divergence from the reference when it was written, over its tokens."""
 
 
 @dataclass
@@ -60,15 +61,17 @@ class AttemptBatch:
 
 
 def attempt_batch(attempts: Sequence[Attempt], network: Network) -> AttemptBatch:
-    """Lays attempts out as the network wants them."""
+    """Lays attempts out as the network wants them, in the precision of their log-probabilities."""
+    log_prob = torch.from_numpy(np.concatenate([a.log_prob for a in attempts]))
+    numbers = partial(torch.tensor, dtype=log_prob.dtype)
     return AttemptBatch(
         targets=network.answer([(a.prompt, a.completion) for a in attempts]),
-        log_prob=torch.from_numpy(np.concatenate([a.log_prob for a in attempts])),
-        reward=torch.tensor([a.reward for a in attempts]),
-        advantage=torch.tensor([a.advantage for a in attempts]),
+        log_prob=log_prob,
+        reward=numbers([a.reward for a in attempts]),
+        advantage=numbers([a.advantage for a in attempts]),
         is_finished=torch.tensor([a.is_finished for a in attempts]),
         is_alike=torch.tensor([a.is_alike for a in attempts]),
-        kl=torch.tensor([a.kl for a in attempts]),
+        kl=numbers([a.kl for a in attempts]),
     )
 
 
@@ -92,21 +95,23 @@ def accounts(
 
 
 OF_ATTEMPTS = ("length", "truncated", "alike", "unlearned", "sequence_kl")
+OF_TOKENS = ("entropy", "kl", "ratio", "clipped_low", "clipped_high")
 
 
 def told(means: Mapping[str, float]) -> dict[str, float]:
     """The means of `accounts` over what each is about, whatever the loss counts.
 
-    Rewards over verdicts, shares over attempts, the rest over tokens.
+    Rewards over verdicts, shares over attempts, the rest of them over tokens.
     """
     if "attempts" not in means:
         return dict(means)
-    per = dict.fromkeys(OF_ATTEMPTS, means["attempts"]) | {"reward": means["known"]}
-    own = {"loss", "known", "attempts", "reward_squares"}
-    tiny = 1e-300
-    rest = {k: v / max(per.get(k, means["length"]), tiny) for k, v in means.items() if k not in own}
-    variance = means["reward_squares"] / max(means["known"], tiny) - rest["reward"] ** 2
-    return {"loss": means["loss"], **rest, "reward_std": max(variance, 0.0) ** 0.5}
+    known, attempts, length = (max(means[k], 1e-300) for k in ("known", "attempts", "length"))
+    per = dict.fromkeys(OF_ATTEMPTS, attempts) | dict.fromkeys(OF_TOKENS, length)
+    per |= {"reward": known, "reward_squares": known}
+    found = {name: value / per.get(name, 1.0) for name, value in means.items()}
+    variance = found.pop("reward_squares") - found["reward"] ** 2
+    del found["known"], found["attempts"]
+    return found | {"reward_std": max(variance, 0.0) ** 0.5}
 
 
 def alike(rewards: Float[Tensor, "rows n"]) -> Bool[Tensor, " rows"]:
@@ -115,7 +120,9 @@ def alike(rewards: Float[Tensor, "rows n"]) -> Bool[Tensor, " rows"]:
     return rewards.nan_to_num(-infinite).amax(1) <= rewards.nan_to_num(infinite).amin(1)
 
 
-def rewards_of(attempts: Sequence[Attempt], n_prompts: int) -> Float[Tensor, "prompt group"]:
-    """The rewards, prompt by prompt, in float64."""
-    rewards = torch.tensor([a.reward for a in attempts], dtype=torch.float64)
+def rewards_of(
+    attempts: Sequence[Attempt], n_prompts: int, beta: float = 0.0
+) -> Float[Tensor, "prompt group"]:
+    """The rewards, less `beta` times the divergence, prompt by prompt, in float64."""
+    rewards = torch.tensor([a.reward - beta * a.kl for a in attempts], dtype=torch.float64)
     return rewards.unflatten(0, (n_prompts, -1))

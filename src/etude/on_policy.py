@@ -129,17 +129,31 @@ class OnPolicyObjective(Objective[P, B]):
             )
         return before, [row.ids for row in written]
 
-    def attempts(self, prompts: Sequence[Prompt], keys: Sequence[tuple[int, ...]]) -> list[Attempt]:
-        """What the policy writes for each prompt, `group_size` times; advantages are to come."""
+    def write(
+        self, prompts: Sequence[Prompt], keys: Sequence[tuple[int, ...]]
+    ) -> tuple[list[Ids], list[Ids], Float[Tensor, "prompt group"]]:
+        """Completes each prompt `group_size` times: all prompts, completions and rewards."""
         group = self.config.group_size
         repeated = [prompt for prompt in prompts for _ in range(group)]
         rngs = [rng(*key, i) for key in keys for i in range(group)]
         before, written = self.complete(repeated, rngs)
-        rewards = self.score(repeated, written)
-        same = alike(rewards.unflatten(0, (-1, group))).repeat_interleave(group)
-        log_probs = self.log_probs(list(zip(before, written, strict=True)))
+        return before, written, self.score(repeated, written).unflatten(0, (-1, group))
+
+    def attempts(
+        self,
+        prompts: Sequence[Prompt],
+        keys: Sequence[tuple[int, ...]],
+        reference: nn.Module | None = None,
+    ) -> list[Attempt]:
+        """What the policy writes for each prompt, with its divergence from a reference, if any."""
+        before, written, rewards = self.write(prompts, keys)
+        pairs = list(zip(before, written, strict=True))
+        log_probs = self.log_probs(pairs)
+        first = log_probs if reference is None else self.log_probs(pairs, reference)
+        kl = [float((new - old).sum()) for new, old in zip(log_probs, first, strict=True)]
+        same = alike(rewards).repeat_interleave(rewards.shape[1]).tolist()
         ended = [ids[-1] in self.network.vocab.stops for ids in written]
-        columns = before, written, log_probs, rewards.tolist(), ended, same.tolist()
+        columns = before, written, log_probs, rewards.flatten().tolist(), ended, same, kl
         return [Attempt(*row) for row in zip(*columns, strict=True)]
 
     def score(

@@ -19,7 +19,7 @@ from etude.tree import read_tree
 
 OBJECTIVES = [
     "clm", "mlm", "seq2seq", "fim", "prefix_lm", "electra", "sop", "distill", "sft",
-    *tiny.PREFERENCES, "reward", "grpo",
+    *tiny.PREFERENCES, "reward", "grpo", "rloo", "reinforce", "online_dpo",
 ]  # fmt: skip
 CUTS = [8, 4, 2, 1]
 SGD = {"lr": 0.1, "momentum": 0.0}
@@ -27,33 +27,38 @@ SGD = {"lr": 0.1, "momentum": 0.0}
 
 def config_of(name: str, folder: Path, **trainer: Any) -> ExperimentConfig:
     more: dict[str, Any] = {}
-    if name == "grpo":
-        more = {"windows_per_rollout": 2, "epochs": 3}
+    if name in tiny.ON_POLICY:
+        more = {} if name == "reinforce" else {"windows_per_rollout": 2, "epochs": 3}
         more["reward"] = {"exact_answer": tiny.part("reward", "exact_answer")}
     return tiny.experiment(name, folder, trainer=trainer, **more)
 
 
-def stored_rollout(config: ExperimentConfig) -> dict[str, Any]:
+def stored_rollout(name: str, config: ExperimentConfig) -> dict[str, Any]:
     """A rollout whose old log-probabilities are off, so that ratios differ from 1."""
     source = tiny.assembled(config, tiny.remainder).loader.source
     draw = torch.Generator().manual_seed(0)
-    samples: list[dict[str, Any]] = []
-    for i in range(16):
-        n = 1 + i % 4
-        completion = torch.randint(109, 365, (n,), generator=draw).tolist()
-        old = -5.9 + 0.1 * torch.randn(n, generator=draw, dtype=torch.float64)
-        sample = {"prompt": [2, *range(200, 200 + i % 5)], "completion": completion}
-        sample |= {"log_prob": old.numpy(), "advantage": (-1.0) ** i, "reward": i / 16}
-        sample |= {"is_finished": i % 3 > 0, "is_alike": False, "kl": 0.1 * i}
-        samples.append(sample)
-    samples[3]["advantage"] = math.nan  # not learned from
+    n_samples = 8 * config.objective.windows_per_rollout  # type: ignore[attr-defined]
+    samples = [sample(name, i, draw) for i in range(n_samples)]
     return source.state_dict() | {"rollouts": 1, "used": 0, "samples": samples}
 
 
+def sample(name: str, i: int, draw: torch.Generator) -> dict[str, Any]:
+    """What a rollout may hold; the fourth is not learned from."""
+    prompt = [2, *range(200, 200 + i % 5)]
+    completion = torch.randint(109, 365, (1 + i % 4,), generator=draw).tolist()
+    if name == "online_dpo":
+        pair, rewards = [completion, [300, 301, *completion]], [0.5, math.nan if i == 3 else 0.2]
+        return {"prompt": prompt, "completions": pair, "rewards": rewards, "truncated": i % 2}
+    old = -5.9 + 0.1 * torch.randn(len(completion), generator=draw, dtype=torch.float64)
+    found = {"prompt": prompt, "completion": completion, "log_prob": old.numpy(), "kl": 0.1 * i}
+    found |= {"reward": i / 16, "is_finished": i % 3 > 0, "is_alike": False}
+    return found | {"advantage": math.nan if i == 3 else (-1.0) ** i}
+
+
 def prepared(name: str, config: ExperimentConfig) -> Assembled:
-    made = tiny.assembled(config, tiny.remainder if name == "grpo" else None)
-    if name == "grpo":
-        made.loader.source.load_state_dict([stored_rollout(config)])
+    made = tiny.assembled(config, tiny.remainder if name in tiny.ON_POLICY else None)
+    if name in tiny.ON_POLICY:
+        made.loader.source.load_state_dict([stored_rollout(name, config)])
     return made
 
 

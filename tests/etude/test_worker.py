@@ -25,7 +25,7 @@ from etude.worker import SUMMARY, start
 
 OBJECTIVES = [
     "clm", "mlm", "seq2seq", "prefix_lm", "electra", "sop", "distill", "sft", "grpo",
-    *tiny.PREFERENCES, "reward",
+    *tiny.PREFERENCES, "reward", "rloo", "reinforce", "online_dpo",
 ]  # fmt: skip
 STEPS_IN_ALL = 7
 
@@ -45,8 +45,9 @@ def config_of(name: str, folder: Path, **trainer: Any) -> ExperimentConfig:
     values = {"max_steps": STEPS_IN_ALL, "save_every": 3, "val_every": 2, "precision": "32"}
     values |= {"micro_batch": 4, "log_every": 1} | trainer
     more: dict[str, Any] = {"dropout": 0.1}
-    if name == "grpo":
-        more |= {"windows_per_rollout": 2, "epochs": 2, "beta": 0.1}
+    if name in tiny.ON_POLICY:
+        more |= {} if name == "reinforce" else {"windows_per_rollout": 2, "epochs": 2, "beta": 0.1}
+        more |= {"draws": 3} if name == "grpo" else {}
         more["reward"] = {"toy_remainder": tiny.part("reward", "toy_remainder")}
     return tiny.experiment(name, folder, trainer=values, **more)
 

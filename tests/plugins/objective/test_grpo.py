@@ -174,7 +174,7 @@ def test_a_thousand_random_cases_agree_with_trl(variant: str, dtype: torch.dtype
 
 def attempt(n: int, advantage: float, old: list[float]) -> Attempt:
     written = [int(token) for token in np.random.default_rng(n).integers(109, 365, n)]
-    return Attempt([2, 200, 201], written, np.array(old), 0.5, False, False, advantage)
+    return Attempt([2, 200, 201], written, np.array(old), 0.5, False, False, 0.0, advantage)
 
 
 ATTEMPTS = [attempt(2, 1.5, [-6.0, -5.5]), attempt(3, -0.5, [-6.5, -5.0, -6.0])]

@@ -1,0 +1,115 @@
+"""REINFORCE: completions that earned more than was to be expected become likelier.
+
+Williams 1992, https://doi.org/10.1007/BF00992696, with a baseline; the running one and the whole
+completion as one action are those of Ahmadian et al. 2024, https://arxiv.org/abs/2402.14740,
+section 2.1 and appendix. beta times the divergence from the start (the k1 estimate, when it was
+written) is taken off each reward. Deviation: both baselines include the rollout that they are
+taken from, so that the first has one, too. A completion without a verdict is left out.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Any
+
+import torch
+
+from etude import plugin
+from etude.attempts import Attempt, AttemptBatch, accounts, attempt_batch, rewards_of
+from etude.capability import Capability
+from etude.functional import entropy_of, reference_of, sum_rows
+from etude.loss import Loss
+from etude.network import Network
+from etude.objective import Tools
+from etude.on_policy import OnPolicyObjective
+from etude.ranks import gathered
+from etude.records import Prompt
+from etude.rollout import OnPolicyConfig
+from etude.schema import require
+
+
+class Baseline(Enum):
+    """What a reward is compared with."""
+
+    running = "running"
+    batch = "batch"
+    none = "none"
+
+
+@dataclass
+class ReinforceConfig(OnPolicyConfig):
+    group_size: int = 1
+    """Completions sampled for each prompt."""
+    beta: float = 0.05
+    """Weight of the divergence from the start in the reward; 0 = no reference network. 0.03 to
+    0.1."""
+    baseline: Baseline = Baseline.running
+    """The mean reward of all rollouts so far, that of the rollout in hand, or 0."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.beta >= 0, f"beta must be 0 or more, got {self.beta}")
+        require(
+            self.epochs == self.windows_per_rollout == 1,
+            "reinforce makes up for no step since a rollout was written: epochs and "
+            f"windows_per_rollout must be 1, got {self.epochs} and {self.windows_per_rollout}",
+        )
+
+
+@plugin(
+    ReinforceConfig,
+    reads={Prompt},
+    needs={Capability.GENERATE},
+    lr=1e-6,
+    data="arithmetic",
+    reward="exact_answer",
+)
+class Reinforce(OnPolicyObjective[ReinforceConfig, AttemptBatch]):
+    """A mean over completions of (reward - baseline) log p."""
+
+    sample_type = Attempt
+
+    def __init__(self, config: ReinforceConfig, network: Network, tools: Tools) -> None:
+        super().__init__(config, network, tools)
+        self.reference = reference_of(network) if config.beta > 0 else None
+        self.means: list[float] = []
+        """The mean reward of every rollout so far."""
+
+    def rollout(self, prompts: Sequence[Prompt], keys: Sequence[tuple[int, ...]]) -> list[Attempt]:
+        tried = self.attempts(prompts, keys, self.reference)
+        rewards = rewards_of(tried, len(prompts), self.config.beta)
+        mean = float(torch.cat(gathered(rewards)).nanmean())
+        if not math.isnan(mean):
+            self.means.append(mean)
+        return [
+            replace(a, advantage=reward - self._baseline())
+            for a, reward in zip(tried, rewards.flatten().tolist(), strict=True)
+        ]
+
+    def _baseline(self) -> float:
+        if self.config.baseline is Baseline.none or not self.means:
+            return 0.0
+        seen = self.means if self.config.baseline is Baseline.running else self.means[-1:]
+        return math.fsum(seen) / len(seen)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["means"] = self.means
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        self.means = checkpoint["means"]
+
+    def collate(self, examples: Sequence[Attempt]) -> AttemptBatch:
+        return attempt_batch(examples, self.network)
+
+    def count(self, batch: AttemptBatch) -> float:
+        return float(batch.is_learned.sum())
+
+    def loss(self, batch: AttemptBatch) -> Loss:
+        logits, log_prob, log_ratio = self.reread(batch)
+        gain = batch.advantage.nan_to_num() * sum_rows(log_prob, batch.targets.where)
+        tokens = {"ratio": log_ratio.exp(), "entropy": entropy_of(logits.detach())}
+        metrics = accounts(batch, tokens) | {"kl": batch.kl.sum()}
+        return Loss(-gain[batch.is_learned].sum(), metrics)

@@ -1,0 +1,101 @@
+"""REINFORCE leave-one-out: the other completions of a prompt say how good one of them is.
+
+Kool et al. 2019, https://openreview.net/forum?id=r1lgTGL5DE; for language models Ahmadian et al.
+2024, https://arxiv.org/abs/2402.14740, section 2.2. A completion is one action: its probability is
+that of all its tokens, and beta times its divergence from the start (the k1 estimate, when it was
+written) is taken off its reward. Deviation: as in TRL the ratio to what it was when written is
+clipped as in PPO; `epsilon=null` is the paper's plain gradient. A completion without a verdict, or
+whose siblings have none, is left out.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from jaxtyping import Float
+from torch import Tensor
+
+from etude import plugin
+from etude.attempts import Attempt, AttemptBatch, accounts, attempt_batch, rewards_of
+from etude.capability import Capability
+from etude.functional import entropy_of, reference_of, sum_rows
+from etude.loss import Loss
+from etude.network import Network
+from etude.objective import Tools
+from etude.on_policy import OnPolicyObjective
+from etude.policy_gradient import clip_counts, clipped_objective
+from etude.records import Prompt
+from etude.rollout import OnPolicyConfig
+from etude.schema import require
+
+
+@dataclass
+class RlooConfig(OnPolicyConfig):
+    beta: float = 0.05
+    """Weight of the divergence from the start in the reward; 0 = no reference network. 0.03 to
+    0.1."""
+    epsilon: float | None = 0.2
+    """The ratio of a completion's probabilities is clipped to [1 - epsilon, 1 + epsilon]; null = no
+    ratio, for a rollout that is used in one step."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.beta >= 0, f"beta must be 0 or more, got {self.beta}")
+        require(self.group_size >= 2, f"group_size must be at least 2, got {self.group_size}")
+        require(
+            self.epsilon is None or 0 < self.epsilon < 1,
+            f"epsilon must be in (0, 1) or null, got {self.epsilon}",
+        )
+        require(
+            self.epsilon is not None or self.epochs == self.windows_per_rollout == 1,
+            "epsilon=null makes up for no step since a rollout was written: epochs and "
+            f"windows_per_rollout must be 1, got {self.epochs} and {self.windows_per_rollout}",
+        )
+
+
+def leave_one_out(rewards: Float[Tensor, "prompt group"]) -> Float[Tensor, "prompt group"]:
+    """Each reward less the mean of its group's others; NaN where either is not known."""
+    others = (~rewards.isnan()).sum(dim=1, keepdim=True) - 1
+    return rewards - (rewards.nansum(dim=1, keepdim=True) - rewards) / others
+
+
+@plugin(
+    RlooConfig,
+    reads={Prompt},
+    needs={Capability.GENERATE},
+    lr=1e-6,
+    data="arithmetic",
+    reward="exact_answer",
+)
+class Rloo(OnPolicyObjective[RlooConfig, AttemptBatch]):
+    """A mean over completions."""
+
+    sample_type = Attempt
+
+    def __init__(self, config: RlooConfig, network: Network, tools: Tools) -> None:
+        super().__init__(config, network, tools)
+        self.reference = reference_of(network) if config.beta > 0 else None
+
+    def rollout(self, prompts: Sequence[Prompt], keys: Sequence[tuple[int, ...]]) -> list[Attempt]:
+        tried = self.attempts(prompts, keys, self.reference)
+        advantages = leave_one_out(rewards_of(tried, len(prompts), self.config.beta)).flatten()
+        return [replace(a, advantage=x) for a, x in zip(tried, advantages.tolist(), strict=True)]
+
+    def collate(self, examples: Sequence[Attempt]) -> AttemptBatch:
+        return attempt_batch(examples, self.network)
+
+    def count(self, batch: AttemptBatch) -> float:
+        return float(batch.is_learned.sum())
+
+    def loss(self, batch: AttemptBatch) -> Loss:
+        where, epsilon = batch.targets.where, self.config.epsilon
+        logits, log_prob, log_ratio = self.reread(batch)
+        tokens = {"ratio": log_ratio.exp(), "entropy": entropy_of(logits.detach())}
+        advantage, whole = batch.advantage.nan_to_num(), sum_rows(log_ratio, where)
+        if epsilon is None:
+            gain = advantage * sum_rows(log_prob, where)
+        else:
+            gain = clipped_objective(whole, advantage, epsilon, epsilon)
+            clips = clip_counts(whole, advantage, epsilon, epsilon)
+            tokens |= {k: v.repeat_interleave(batch.lengths) for k, v in clips.items()}
+        metrics = accounts(batch, tokens) | {"kl": batch.kl.sum()}
+        return Loss(-gain[batch.is_learned].sum(), metrics)
