@@ -182,6 +182,7 @@ class Decoding(ABC):
         """Returns one token a row of `scores`; `draw` is uniform in [0, 1), one number a row."""
 
 
+@runtime_checkable
 class Reward(Protocol):
     """The group `reward`: scores completions; references are None where a prompt has none.
 

@@ -224,6 +224,16 @@ class RewardConfig(PluginConfig):
 
 
 @dataclass
+class JudgeConfig(PluginConfig):
+    """Base of what says which of two completions is better: the group `judge`."""
+
+    @property
+    def compares_scores(self) -> bool:
+        """Whether it goes by the rewards chosen beside it; else there must be none."""
+        return False
+
+
+@dataclass
 class DecodingConfig(PluginConfig):
     """Base of how the next token is chosen: the group `decoding`."""
 

@@ -1,0 +1,127 @@
+"""A model behind an OpenAI-compatible endpoint, such as a hosted one, vLLM, llama.cpp or Ollama.
+
+Zheng et al. 2023 (LLM as a judge), https://arxiv.org/abs/2306.05685: pairwise comparison at
+temperature 0, in both orders. Its replies are kept on disk, so that asking again costs nothing. A
+reply that names neither answer, or both, is no verdict, and neither is what the budget leaves
+unasked.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+from omegaconf import MISSING
+
+from etude import plugin
+from etude.errors import ServerError
+from etude.judging import QUESTION, Answers, Comparison, check_question, in_both_orders
+from etude.remote import Server, check_server
+from etude.schema import JudgeConfig, require
+
+LETTER = re.compile(r"(?<![A-Za-z0-9])[ABC](?![A-Za-z0-9'])")
+VERDICTS = {"A": 1.0, "B": 0.0, "C": 0.5}
+"""What a letter says of the first answer; C is a tie, where the question offers it."""
+
+
+@dataclass
+class OpenaiJudgeConfig(JudgeConfig):
+    url: str = MISSING
+    """Where the API begins, such as http://localhost:8000/v1."""
+    model: str = MISSING
+    """The name of the model there."""
+    key_variable: str | None = None
+    """Environment variable that holds the key, such as OPENAI_API_KEY; null = none is sent."""
+    question: str = QUESTION
+    """What is asked, with {prompt}, {first} and {second}; the reply is A, B, or C for a tie."""
+    reply_tokens: int = 16
+    """Longest reply, in tokens; one that reasons first needs hundreds."""
+    max_calls: int = 10_000
+    """Calls that one command may make; each comparison takes two."""
+    max_tokens: int = 10_000_000
+    """Tokens, as the server counts them, after which no further call is made."""
+    parallel: int = 4
+    """Calls at the same time; max_tokens may be passed by what these take."""
+    timeout_s: float = 120.0
+    """Seconds to wait for a reply."""
+    retries: int = 3
+    """Times that a question is asked again after a failure that may pass."""
+
+    def __post_init__(self) -> None:
+        check_server(self.url, self.timeout_s, self.retries)
+        check_question(self.question)
+        for name, value in (
+            ("reply_tokens", self.reply_tokens),
+            ("max_calls", self.max_calls),
+            ("max_tokens", self.max_tokens),
+            ("parallel", self.parallel),
+        ):
+            require(value >= 1, f"{name} must be at least 1, got {value}")
+
+
+def verdict(reply: str) -> float:
+    """What a reply says of the first answer; NaN unless it names exactly one letter."""
+    letters = set(LETTER.findall(reply))
+    return VERDICTS[letters.pop()] if len(letters) == 1 else math.nan
+
+
+@plugin(OpenaiJudgeConfig)
+class OpenaiJudge:
+    """1, 0, 0.5 where the orders disagree or tie, 0.75 or 0.25 where one of them ties."""
+
+    def __init__(self, config: OpenaiJudgeConfig) -> None:
+        self.config = config
+        url = f"{config.url.rstrip('/')}/chat/completions"
+        self.server = Server(url, config.timeout_s, config.retries, config.key_variable)
+        self.known = Answers()
+        self.lock = Lock()
+        self.n_calls = self.n_tokens = 0
+
+    def __call__(self, comparisons: Sequence[Comparison]) -> list[float]:
+        return in_both_orders(self._ask, comparisons)
+
+    def _ask(self, comparisons: Sequence[Comparison]) -> list[float]:
+        questions = [comparison.written(self.config.question) for comparison in comparisons]
+        different = list(dict.fromkeys(questions))
+        with ThreadPoolExecutor(self.config.parallel) as pool:
+            said = dict(zip(different, pool.map(self._verdict, different), strict=True))
+        return [said[question] for question in questions]
+
+    def _verdict(self, question: str) -> float:
+        config = self.config
+        asked = {
+            "model": config.model,
+            "messages": [{"role": "user", "content": question}],
+            "max_tokens": config.reply_tokens,
+            "temperature": 0,
+        }
+        reply = self.known.get([self.server.url, asked])
+        if reply is None:
+            if not self._may_call():
+                return math.nan
+            reply = self._reply(self.server.ask(asked))
+            self.known.keep([self.server.url, asked], reply)
+        return verdict(reply)
+
+    def _may_call(self) -> bool:
+        with self.lock:
+            within = self.n_calls < self.config.max_calls
+            within = within and self.n_tokens < self.config.max_tokens
+            self.n_calls += within
+            return within
+
+    def _reply(self, answer: Any) -> str:
+        """The text of an answer; Any, for it is whatever a server sends."""
+        try:
+            tokens = (answer.get("usage") or {}).get("total_tokens") or 0
+            with self.lock:
+                self.n_tokens += int(tokens)
+            return str(answer["choices"][0]["message"]["content"] or "")
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise ServerError(
+                f"{self.server.url} answered without choices[0].message.content: "
+                f"{str(answer)[:200]}."
+            ) from error

@@ -1,0 +1,49 @@
+"""The better answer is the one with the higher reward, by the rewards chosen beside it.
+
+A gold judge for experiments with a known truth: `etude label judge=rule reward=numeric ...`.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from etude import plugin
+from etude.contracts import Reward
+from etude.judging import Comparison
+from etude.schema import JudgeConfig, require
+
+
+@dataclass
+class RuleJudgeConfig(JudgeConfig):
+    margin: float = 0.0
+    """The largest difference of rewards that is still a tie."""
+
+    def __post_init__(self) -> None:
+        require(self.margin >= 0, f"margin must be 0 or more, got {self.margin}")
+
+    @property
+    def compares_scores(self) -> bool:
+        return True
+
+
+@plugin(RuleJudgeConfig)
+class RuleJudge:
+    """1, 0 or, for a tie, 0.5; no verdict where a reward has none."""
+
+    def __init__(self, config: RuleJudgeConfig, reward: Reward) -> None:
+        self.config = config
+        self.reward = reward
+
+    def __call__(self, comparisons: Sequence[Comparison]) -> list[float]:
+        first, second = (
+            self.reward(
+                [c.prompt for c in comparisons], answers, [c.reference for c in comparisons]
+            )
+            for answers in ([c.first for c in comparisons], [c.second for c in comparisons])
+        )
+        return [self._verdict(a - b) for a, b in zip(first, second, strict=True)]
+
+    def _verdict(self, difference: float) -> float:
+        if math.isnan(difference) or abs(difference) <= self.config.margin:
+            return 0.5 + 0.0 * difference
+        return float(difference > 0)

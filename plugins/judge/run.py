@@ -1,0 +1,82 @@
+"""A run of étude as the judge: how likely it is to go on with A rather than with B.
+
+Lee et al. 2023 (RLAIF), https://arxiv.org/abs/2309.00267, section 2.1: the label is soft,
+p = p(A) / (p(A) + p(B)) of the letters behind the question, not a sampled letter; the mean over
+both orders. It runs on the CPU. A question that is longer than the network can read has no verdict.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from omegaconf import MISSING
+
+from etude import plugin
+from etude.batches import Ids
+from etude.capability import Capability
+from etude.chat import exchange
+from etude.compatibility import longest, provided
+from etude.errors import ConfigError
+from etude.functional import sequence_log_prob
+from etude.judging import QUESTION, Comparison, check_question, in_both_orders
+from etude.run_reader import read_model
+from etude.schema import JudgeConfig, require
+from etude.window import cut
+
+
+@dataclass
+class RunJudgeConfig(JudgeConfig):
+    run: str = MISSING
+    """The model that judges: a run folder, or a Hugging Face folder."""
+    question: str = QUESTION
+    """What is asked, with {prompt}, {first} and {second}; it goes on with A or B."""
+    batch: int = 16
+    """Questions that are read at once."""
+
+    def __post_init__(self) -> None:
+        check_question(self.question)
+        require(self.batch >= 1, f"batch must be at least 1, got {self.batch}")
+
+
+@plugin(RunJudgeConfig)
+class RunJudge:
+    """sigmoid(log p(A) - log p(B)), averaged over both orders."""
+
+    def __init__(self, config: RunJudgeConfig) -> None:
+        self.config = config
+        model = read_model(config.run)
+        if Capability.GENERATE not in provided(model.architecture):
+            raise ConfigError(
+                f"judge.run={config.run} cannot write, so it cannot answer with A or B.\n"
+                "  A decoder can, and an encoder-decoder."
+            )
+        self.tokenizer = model.tokenizer
+        self.room = longest(model.architecture)
+        self.network = model.network().requires_grad_(False).eval()
+
+    def __call__(self, comparisons: Sequence[Comparison]) -> list[float]:
+        return in_both_orders(self._ask, comparisons)
+
+    def _ask(self, comparisons: Sequence[Comparison]) -> list[float]:
+        texts = [comparison.written(self.config.question) for comparison in comparisons]
+        found = [math.nan] * len(texts)
+        sides = [[self._pair(text, letter) for letter in "AB"] for text in texts]
+        fits = [i for i, pairs in enumerate(sides) if all(map(self._fits, pairs))]
+        for part in cut(fits, self.config.batch):
+            a, b = (self._log_probs([sides[i][side] for i in part]) for side in (0, 1))
+            for i, probability in zip(part, torch.sigmoid(a - b).tolist(), strict=True):
+                found[i] = probability
+        return found
+
+    def _pair(self, question: str, letter: str) -> tuple[Ids, Ids]:
+        """The ids of a question and of a letter that answers it, without what ends an answer."""
+        before, after = exchange(self.tokenizer, question, letter)
+        return before, [i for i in after if i not in self.tokenizer.vocab.special]
+
+    def _fits(self, pair: tuple[Ids, Ids]) -> bool:
+        return self.room is None or len(pair[0]) + len(pair[1]) <= self.room
+
+    @torch.no_grad()
+    def _log_probs(self, pairs: Sequence[tuple[Ids, Ids]]) -> torch.Tensor:
+        return sequence_log_prob(self.network, self.network.answer(pairs))
