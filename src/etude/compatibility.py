@@ -19,7 +19,7 @@ def check(config: ExperimentConfig, architecture: str | None = None) -> None:
 
     `architecture` is the option that was chosen, such as a preset, when it is known.
     """
-    _check_extras(config)
+    check_extras(config)
     _check_records(config)
     name = architecture or _name(config.architecture)
     _check_mixer(config.architecture, name)
@@ -31,7 +31,8 @@ def check(config: ExperimentConfig, architecture: str | None = None) -> None:
     _check_devices(config)
 
 
-def _check_extras(config: ExperimentConfig) -> None:
+def check_extras(config: object) -> None:
+    """Raises MissingExtraError if a plugin of a verb's config needs what is not installed."""
     for path, node in nodes(config):
         extra = plugin_of(node).declaration.extra
         if extra is not None and find_spec(extra) is None:

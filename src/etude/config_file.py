@@ -60,7 +60,7 @@ def built(cfg: DictConfig, kind: type[Root]) -> Root:
     return config
 
 
-def nodes(config: ExperimentConfig | PluginConfig) -> Iterator[tuple[str, PluginConfig]]:
+def nodes(config: object) -> Iterator[tuple[str, PluginConfig]]:
     """Every plugin's config with its path, such as `architecture.mlp`; parents come first."""
     yield from _nodes(config, "")
 

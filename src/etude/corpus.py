@@ -45,7 +45,7 @@ class Corpus:
 
 
 @dataclass(frozen=True)
-class _Records:
+class Records:
     """The records of a source after reading, on disk."""
 
     folder: Path
@@ -60,7 +60,7 @@ def prepare(config: ExperimentConfig, tokenizer: Tokenizer | None = None) -> Cor
     Raises DataError when the source cannot be read or leaves a side of the split empty; with
     `data.strict`, also when any row is bad.
     """
-    records = _read(config.data)
+    records = read(config.data)
     bad = read_bad_rows(records.folder)
     shown = tuple(f"{row.place}: {row.reason}" for row in bad[:SHOWN_BAD_ROWS])
     if bad and config.data.strict:
@@ -108,7 +108,8 @@ def _speaking(tokenizer: Tokenizer, config: TemplateConfig | None) -> Tokenizer:
     return tokenizer if tokenizer.template else tokenizer.speaking(chat.DEFAULT, chat.LITERALS)
 
 
-def _read(config: DataConfig) -> _Records:
+def read(config: DataConfig) -> Records:
+    """Reads the records of a source, once. Raises DataError when there is none."""
     chosen = plugin_of(config)
     kind = chosen.declaration.yields
     if kind is None:
@@ -123,10 +124,10 @@ def _read(config: DataConfig) -> _Records:
 
     folder = cached(f"records/{name}", write)
     train, val = (RecordFile(folder, kind, held_out) for held_out in (False, True))
-    return _Records(folder, kind, train, val)
+    return Records(folder, kind, train, val)
 
 
-def _tokenizer(config: TokenizerConfig, records: _Records) -> Tokenizer:
+def _tokenizer(config: TokenizerConfig, records: Records) -> Tokenizer:
     chosen = plugin_of(config)
     source: TokenizerSource[TokenizerConfig] = build(config)
     code = code_digest(chosen.file, tokenizer_module)
@@ -139,7 +140,7 @@ def _tokenizer(config: TokenizerConfig, records: _Records) -> Tokenizer:
     return Tokenizer.load(cached(f"tokenizers/{name}", write))
 
 
-def _samples(part: str, config: DataConfig, records: _Records, tokenizer: Tokenizer) -> Samples:
+def _samples(part: str, config: DataConfig, records: Records, tokenizer: Tokenizer) -> Samples:
     held = {"train": records.train, "val": records.val}[part]
     if not isinstance(config, TextDataConfig):
         return held

@@ -22,10 +22,17 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from etude import registry
 from etude.config_file import children
+from etude.curation_schema import CheckConfig, LabelConfig, SelectConfig
 from etude.describe import Description, bottom, describe
 from etude.experiment import ExperimentConfig, GenerationConfig
 
-ROOTS: dict[str, type] = {"schema": ExperimentConfig, "generation": GenerationConfig}
+ROOTS: dict[str, type] = {
+    "schema": ExperimentConfig,
+    "generation": GenerationConfig,
+    "labelling": LabelConfig,
+    "selection": SelectConfig,
+    "checking": CheckConfig,
+}
 """What the defaults list of a verb's YAML starts with."""
 FOR = "for_"
 _outlines: ContextVar[bool] = ContextVar("_outlines", default=False)
