@@ -1,3 +1,4 @@
+import adapters
 import numpy as np
 import pytest
 import tiny
@@ -146,3 +147,53 @@ def test_a_sample_is_a_function_of_its_generator() -> None:
     assert [first, second] == tiny.continued(made, prompts, 5, Ancestral())
     assert first != second
     assert len({tuple(row) for row in tiny.continued(made, prompts, 5)}) == 1
+
+
+PROMPTS = [[20, 21, 22, 23], [30], [25, 20, 36, 31, 22, 29], [33, 34]]
+
+
+def requests(prompts: list[list[int]], n: int = 12) -> list[Request]:
+    """Each with a seed and a limit of its own."""
+    return [Request(p, np.random.default_rng(p), n - len(p)) for p in prompts]
+
+
+NEAR = {"queries_per_kv": 2, "window": 4}
+
+
+@pytest.mark.parametrize(
+    ("stack", "kind", "mixer", "values"),
+    [
+        ("decoder_only", "lora", "attention", NEAR),
+        ("decoder_only", "prefix", "attention", NEAR),
+        ("decoder_only", "prompt_tuning", "attention", {}),
+        ("decoder_only", None, "retention", {}),
+        ("encoder_decoder", "lora", "attention", NEAR),
+        ("encoder_decoder", "prefix", "attention", {}),
+    ],
+)
+def test_neighbours_and_chunks_change_no_sample(
+    stack: str, kind: str | None, mixer: str, values: dict[str, int]
+) -> None:
+    """Rows of several lengths that end at different times, so that some leave."""
+    mixed = tiny.part("architecture/mixer", mixer, **values)
+    made = adapters.network(stack, kind, mixer=mixed, position="rope")
+    decoding = build(tiny.part("decoding", "sample", top_p=0.9, repetition_penalty=1.2))
+    wanted = generate(made, requests(PROMPTS), decoding, at_once=1)
+    assert len({len(row.ids) for row in wanted}) > 1
+    for at_once in (2, 3, None):
+        found = generate(made, requests(PROMPTS), decoding, at_once=at_once)
+        assert [row.ids for row in found] == [row.ids for row in wanted]
+        for one, other in zip(found, wanted, strict=True):
+            assert one.log_probs == pytest.approx(other.log_probs, abs=1e-10)
+
+
+@pytest.mark.parametrize("stack", ["decoder_only", "encoder_decoder"])
+@pytest.mark.parametrize("kind", [None, "lora", "prefix"])
+def test_in_bf16_neighbours_change_no_likeliest_token(stack: str, kind: str | None) -> None:
+    made = adapters.network(stack, kind).float()
+    with torch.autocast("cpu", torch.bfloat16):
+        wanted = generate(made, requests(PROMPTS), Greedy(), at_once=1)
+        found = generate(made, requests(PROMPTS), Greedy())
+    assert [row.ids for row in found] == [row.ids for row in wanted]
+    for one, other in zip(found, wanted, strict=True):
+        assert one.log_probs == pytest.approx(other.log_probs, abs=0.1)
