@@ -6,24 +6,31 @@ or the end; the reference is what it was before the rows of a and b were changed
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean, pstdev
+from threading import Barrier
 from typing import Any
 
+import adapters
 import lightning.pytorch as pl
 import numpy as np
 import pytest
 import tiny
 import torch
 import torch.nn.functional as F
+import two_processes as two
 from torch import Tensor, nn
 
+import etude.plugins
+from etude.adapter import WithoutAdapter, adapt
 from etude.inputs import Inputs
 from etude.network import Network
-from etude.plugins.objective.ppo import Experience
+from etude.plugins.objective.ppo import Experience, PpoConfig
 from etude.records import Prompt
-from etude.shaping import Unfinished
+from etude.shaping import Controller, Divergence, Scaling, Unfinished
 from etude.value import ValueKind
 from etude.window import ROLLOUT
 
@@ -309,3 +316,131 @@ def test_while_values_warm_up_the_policy_rests(kind: ValueKind, tmp_path: Path) 
     later, _ = fitted(tmp_path / "later", trainer={"max_steps": 4}, **given)
     table = later.objective.network.embedding.weight
     assert not torch.equal(table, fresh.network.embedding.weight)
+
+
+class Together:
+    """Ranks in threads of one process: each waits for the values of all and sums them."""
+
+    def __init__(self, size: int) -> None:
+        self.barrier = Barrier(size)
+        self.told: dict[int, Tensor] = {}
+
+    def over_ranks(self, rank: int, value: Tensor) -> Tensor:
+        self.told[rank] = value
+        self.barrier.wait(timeout=20)
+        total = torch.stack([self.told[i] for i in sorted(self.told)]).sum(0)
+        self.barrier.wait(timeout=20)
+        return total
+
+
+def test_two_ranks_whiten_scale_and_adapt_as_one() -> None:
+    """Two rollouts one after the other, so that moments and beta go on from the first."""
+    given = {"kl_horizon": 50.0, "scaling": Scaling.running, "whiten_rewards": True}
+    together, halves = Together(2), (range(9), range(9, 17))
+    asked = prompts()
+
+    def of(made: Any, places: Sequence[int]) -> list[Experience]:
+        rolls = [
+            made.rollout([asked[i] for i in places], [(seed, ROLLOUT, i) for i in places])
+            for seed in (0, 1)
+        ]
+        return [sample for roll in rolls for sample in roll]
+
+    def rank(number: int) -> list[Experience]:
+        made = scripted(**given)
+        made.over_ranks = partial(together.over_ranks, number)
+        return of(made, halves[number])
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(rank, range(2))
+    both = first[:9] + second[:8] + first[9:] + second[8:]
+    for mine, theirs in zip(of(scripted(**given), range(17)), both, strict=True):
+        assert list(mine.completion) == list(theirs.completion)
+        assert mine.worth == pytest.approx(theirs.worth, abs=1e-12)
+        assert mine.beta == pytest.approx(theirs.beta, abs=1e-15)
+
+
+@pytest.mark.parametrize("family", ["decoder_only", "encoder_decoder"])
+def test_with_an_adapter_there_is_one_copy_of_the_weights(family: str) -> None:
+    policy = tiny.network(tiny.stack(family), vocab=VOCAB)
+    adapt(policy, adapters.chosen("lora"))
+    made = tiny.objective("ppo", policy, max_new_tokens=4)
+    assert isinstance(made.reference, WithoutAdapter)
+    own = {id(p) for p in made.parameters()} - {id(p) for p in policy.parameters()}
+    assert own == {id(p) for p in made.value.head.parameters()}
+
+
+KEYS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "group_size": (2, {}),
+    "windows_per_rollout": (2, {}),
+    "epochs": (2, {}),
+    "max_new_tokens": (3, {}),
+    "temperature": (2.0, {}),
+    "dropout": (0.5, {}),
+    "beta": (0.5, {}),
+    "divergence": (Divergence.k3, {}),
+    "controller": (Controller.fixed, {}),
+    "kl_target": (0.1, {"kl_horizon": 10.0, "kl_target": 1e-6}),
+    "kl_horizon": (10.0, {}),
+    "scaling": (Scaling.running, {}),
+    "reward_mean": (0.5, {}),
+    "reward_std": (0.5, {}),
+    "unfinished": (Unfinished.replace, {}),
+    "unfinished_score": (-3.0, {"unfinished": Unfinished.replace}),
+    "unfinished_penalty": (3.0, {"unfinished": Unfinished.subtract}),
+    "whiten_rewards": (True, {}),
+    "epsilon": (0.001, {"epochs": 4}),
+    "entropy_weight": (0.1, {}),
+    "value": (ValueKind.network, {}),
+    "value_weight": (1.0, {}),
+    "value_epsilon": (0.001, {"epochs": 4}),
+    "value_warmup_steps": (2, {}),
+    "gamma": (0.5, {}),
+    "gae_lambda": (0.5, {}),
+}
+"""Another value of each key, and what it needs beside it."""
+QUIET = {"generation_batch", "min_new_tokens"}
+"""One changes nothing by law; what the other does stands in test_shaping.py."""
+
+
+def test_every_key_is_tried() -> None:
+    assert KEYS.keys() | QUIET == {item.name for item in fields(PpoConfig)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", KEYS)
+def test_another_value_of_a_key_changes_the_run(key: str, tmp_path: Path) -> None:
+    other, needed = KEYS[key]
+    given = {"epochs": 1, "trainer": {"max_steps": 4}} | needed
+    first = tiny.experiment("ppo", tmp_path, reward=REWARD, **given)
+    second = replace(first, objective=replace(first.objective, **{key: other}))
+    lines = [
+        tiny.fit(config, tiny.assembled(config, tiny.remainder), tmp_path / str(number))
+        for number, config in enumerate((first, second))
+    ]
+    assert lines[0] != lines[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ValueKind)
+def test_two_processes_give_the_curve_of_one(
+    kind: ValueKind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "plugins" / "reward" / "toy_remainder.py"
+    file.parent.mkdir(parents=True)
+    file.write_text(tiny.REWARD)
+    monkeypatch.setenv(etude.plugins.VARIABLE, str(tmp_path / "plugins"))
+    ppo = (
+        "objective=ppo", "reward=toy_remainder", "objective.max_new_tokens=4",
+        "objective.epochs=2", f"objective.value={kind.value}", "trainer.precision=64",
+        "optimizer.lr=0.001", "objective.kl_horizon=100", "objective.scaling=running",
+    )  # fmt: skip
+    ddp = ("strategy=ddp", "trainer.devices=2", "trainer.accelerator=cpu")
+    for name, more in (("one", ()), ("two", ddp)):
+        ended = two.train(tmp_path / name, *ppo, *more)
+        assert ended.returncode == 0, ended.stderr
+    for mine, theirs in zip(two.lines(tmp_path / "one"), two.lines(tmp_path / "two"), strict=True):
+        numbers = {name: value for name, value in mine.items() if name != "samples"}
+        assert {name: theirs[name] for name in numbers} == pytest.approx(numbers, rel=1e-9)
+    betas = {line["beta"] for line in two.lines(tmp_path / "one")}
+    assert len(betas) == 4
