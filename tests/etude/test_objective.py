@@ -19,7 +19,7 @@ from etude.tree import read_tree
 
 OBJECTIVES = [
     "clm", "mlm", "seq2seq", "fim", "prefix_lm", "electra", "sop", "distill", "sft",
-    *tiny.PREFERENCES, "reward", "grpo", "rloo", "reinforce", "online_dpo",
+    *tiny.PREFERENCES, "reward", "grpo", "rloo", "reinforce", "online_dpo", "ppo",
 ]  # fmt: skip
 CUTS = [8, 4, 2, 1]
 SGD = {"lr": 0.1, "momentum": 0.0}
@@ -52,7 +52,11 @@ def sample(name: str, i: int, draw: torch.Generator) -> dict[str, Any]:
     old = -5.9 + 0.1 * torch.randn(len(completion), generator=draw, dtype=torch.float64)
     found = {"prompt": prompt, "completion": completion, "log_prob": old.numpy(), "kl": 0.1 * i}
     found |= {"reward": i / 16, "is_finished": i % 3 > 0, "is_alike": False}
-    return found | {"advantage": math.nan if i == 3 else (-1.0) ** i}
+    found |= {"advantage": math.nan if i == 3 else (-1.0) ** i}
+    if name == "ppo":
+        worth = torch.randn(len(completion), 3, generator=draw, dtype=torch.float64)
+        found |= {"worth": worth.numpy(), "beta": 0.1}
+    return found
 
 
 def prepared(name: str, config: ExperimentConfig) -> Assembled:

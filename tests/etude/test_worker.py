@@ -21,11 +21,12 @@ from etude.checkpoint import checkpoints, fault_of, path_of
 from etude.errors import CheckpointError, ConfigError, PreemptedError
 from etude.experiment import ExperimentConfig
 from etude.run_writer import STEPS, RunWriter
+from etude.shaping import Scaling
 from etude.worker import SUMMARY, start
 
 OBJECTIVES = [
     "clm", "mlm", "seq2seq", "prefix_lm", "electra", "sop", "distill", "sft", "grpo",
-    *tiny.PREFERENCES, "reward", "rloo", "reinforce", "online_dpo",
+    *tiny.PREFERENCES, "reward", "rloo", "reinforce", "online_dpo", "ppo",
 ]  # fmt: skip
 STEPS_IN_ALL = 7
 
@@ -48,6 +49,8 @@ def config_of(name: str, folder: Path, **trainer: Any) -> ExperimentConfig:
     if name in tiny.ON_POLICY:
         more |= {} if name == "reinforce" else {"windows_per_rollout": 2, "epochs": 2, "beta": 0.1}
         more |= {"draws": 3} if name == "grpo" else {}
+        if name == "ppo":  # a rollout ends and beta moves between a checkpoint and the last step
+            more |= {"windows_per_rollout": 1, "kl_horizon": 50.0, "scaling": Scaling.running}
         more["reward"] = {"toy_remainder": tiny.part("reward", "toy_remainder")}
     return tiny.experiment(name, folder, trainer=values, **more)
 
