@@ -25,6 +25,7 @@ from etude.config_file import children
 from etude.curation_schema import CheckConfig, LabelConfig, SelectConfig
 from etude.describe import Description, bottom, describe
 from etude.experiment import ExperimentConfig, GenerationConfig
+from etude.pipeline_schema import PipelineConfig
 
 ROOTS: dict[str, type] = {
     "schema": ExperimentConfig,
@@ -32,6 +33,7 @@ ROOTS: dict[str, type] = {
     "labelling": LabelConfig,
     "selection": SelectConfig,
     "checking": CheckConfig,
+    "pipelining": PipelineConfig,
 }
 """What the defaults list of a verb's YAML starts with."""
 FOR = "for_"
