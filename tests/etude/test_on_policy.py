@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -5,8 +6,9 @@ import pytest
 import tiny
 import torch
 
+from etude.adapter import WithoutAdapter
 from etude.errors import ConfigError
-from etude.on_policy import RolloutSource
+from etude.rollout import RolloutSource
 from etude.window import Ranks
 
 REWARD = {"exact_answer": tiny.part("reward", "exact_answer")}
@@ -31,6 +33,26 @@ def test_the_first_ratio_after_a_rollout_is_1_and_later_ones_are_not(tmp_path: P
 def test_in_one_batch_the_first_ratio_is_exactly_1(tmp_path: Path) -> None:
     _, lines = fitted(tmp_path, epochs=1)
     assert [line["ratio"] for line in lines] == [1.0] * 5
+
+
+@pytest.mark.parametrize("stack", ["decoder_only", "encoder_decoder"])
+@pytest.mark.parametrize("name", ["grpo", "rloo", "online_dpo"])
+def test_with_lora_the_reference_is_the_base_and_no_second_copy(
+    name: str, stack: str, tmp_path: Path
+) -> None:
+    given = {"architecture": tiny.stack(stack, n_layers=1), "trainer": {"max_steps": 3}}
+    config = tiny.experiment(name, tmp_path, reward=REWARD, **given)
+    config = replace(config, adapter={"lora": tiny.part("adapter", "lora")})
+    made = tiny.assembled(config, tiny.remainder)
+    objective: Any = made.objective
+    assert isinstance(objective.reference, WithoutAdapter)
+    frozen = {n: p.clone() for n, p in objective.network.named_parameters() if not p.requires_grad}
+    lines = tiny.fit(config, made, tmp_path / "run")
+    assert lines[0]["kl"] == pytest.approx(0, abs=1e-12)
+    assert abs(lines[2]["kl"]) > 1e-9
+    assert all(
+        torch.equal(frozen[n], p) for n, p in objective.network.named_parameters() if n in frozen
+    )
 
 
 def test_each_sample_is_used_once_an_epoch_and_each_prompt_before_any_again(

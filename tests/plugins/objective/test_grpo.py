@@ -12,6 +12,8 @@ import tiny
 import torch
 
 from etude.attempts import Attempt, alike
+from etude.composition import compose
+from etude.config_file import typed
 from etude.errors import DataError
 from etude.plugins.objective.grpo import Average, Overlong, Ratio, Scale, Surrogate
 from etude.plugins.objective.grpo import group_advantages as advantages_of
@@ -293,6 +295,17 @@ def test_advantages_are_over_the_deviation_that_is_named(scale: Scale, tmp_path:
     }[scale]
     wanted = (rewards - rewards.mean(dim=1, keepdim=True)) / divisor
     assert [s.advantage for s in samples] == pytest.approx(wanted.flatten().tolist())
+
+
+def test_presets_are_choices_of_grpo() -> None:
+    names = ("dr_grpo", "dapo", "gspo", "cispo")
+    made = {n: typed(compose("train", [f"objective={n}"]).config).objective for n in names}
+    assert {type(config) for config in made.values()} == {type(tiny.part("objective", "grpo"))}
+    assert all(config.beta == 0 for config in made.values())
+    assert (made["dr_grpo"].scale, made["dr_grpo"].average) == (Scale.none, Average.constant)
+    assert (made["dapo"].epsilon, made["dapo"].upper, made["dapo"].draws) == (0.2, 0.28, 10)
+    assert (made["gspo"].ratio, made["gspo"].epsilon) == (Ratio.sequence, 3e-4)
+    assert made["cispo"].surrogate is Surrogate.cispo
 
 
 def test_without_a_divergence_there_is_no_reference() -> None:

@@ -44,6 +44,22 @@ def test_a_rollout_in_hand_survives_on_every_rank(tmp_path: Path) -> None:
     two.assert_survives_kill(tmp_path / "cut", tmp_path / "whole", *DDP, *grpo)
 
 
+def test_groups_that_teach_are_found_over_all_ranks(tmp_path: Path) -> None:
+    """Which prompts are kept, what is learned of them and what is logged is that of one process."""
+    grpo = (
+        "objective=grpo", "objective.max_new_tokens=4", "objective.group_size=2",
+        "objective.scale=batch", "objective.draws=20", "trainer.precision=64", "optimizer.lr=0.001",
+        "reward=length", "reward.length.target=9", "trainer.max_steps=4",
+    )  # fmt: skip
+    for name, more in (("one", ()), ("two", DDP)):
+        ended = two.train(tmp_path / name, *grpo, *more)
+        assert ended.returncode == 0, ended.stderr
+    for one, other in zip(*(two.lines(tmp_path / name) for name in ("one", "two")), strict=True):
+        assert one.pop("samples") != other.pop("samples")  # they are numbered by rank
+        assert one == pytest.approx(other, rel=1e-9, abs=1e-9)
+        assert one["alike"] == 0
+
+
 def test_a_rank_that_dies_leaves_no_orphan(tmp_path: Path) -> None:
     two.assert_leaves_no_orphan(tmp_path / "run", *DDP)
 
