@@ -95,7 +95,7 @@ class OnlineDpo(OnPolicyObjective[OnlineDpoConfig, MatchBatch]):
         return 1
 
     def rollout(self, prompts: Sequence[Prompt], keys: Sequence[tuple[int, ...]]) -> list[Match]:
-        before, written, rewards = self.write(prompts, keys)
+        before, written, rewards, _ = self.write(prompts, keys)
         size, infinite = self.config.group_size, float("inf")
         best = rewards.nan_to_num(-infinite).argmax(dim=1)
         worst = rewards.nan_to_num(infinite).argmin(dim=1)

@@ -5,7 +5,7 @@ A reward that is NaN is no verdict: its attempt is left out of means, deviations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -35,6 +35,8 @@ class Attempt:
     """log p - log p_ref of the whole, in nats, when it was written; 0 without a reference."""
     advantage: float = math.nan
     """NaN: it is not learned from."""
+    parts: dict[str, float] = field(default_factory=dict[str, float])
+    """What each reward said, by name, where there are several."""
 
 
 @dataclass
@@ -48,6 +50,7 @@ class AttemptBatch:
     is_finished: Bool[Tensor, " batch"]
     is_alike: Bool[Tensor, " batch"]
     kl: Float[Tensor, " batch"]
+    parts: dict[str, Float[Tensor, " batch"]] = field(default_factory=dict[str, Tensor])
 
     @property
     def is_learned(self) -> Bool[Tensor, " batch"]:
@@ -72,6 +75,7 @@ def attempt_batch(attempts: Sequence[Attempt], network: Network) -> AttemptBatch
         is_finished=torch.tensor([a.is_finished for a in attempts]),
         is_alike=torch.tensor([a.is_alike for a in attempts]),
         kl=numbers([a.kl for a in attempts]),
+        parts={name: numbers([a.parts[name] for a in attempts]) for name in attempts[0].parts},
     )
 
 
@@ -82,6 +86,7 @@ def accounts(
     known = ~batch.reward.isnan()
     reward = batch.reward.nan_to_num()
     sums = {name: values.detach().sum() for name, values in tokens.items()}
+    sums |= part_sums(batch.parts)
     return sums | {
         "reward": reward.sum(),
         "reward_squares": reward.square().sum(),
@@ -94,7 +99,17 @@ def accounts(
     }
 
 
-OF_ATTEMPTS = ("length", "truncated", "alike", "unlearned", "sequence_kl")
+def part_sums(parts: Mapping[str, Float[Tensor, " batch"]]) -> dict[str, Float[Tensor, ""]]:
+    """Sums of what each reward said, and of how often it had a verdict, for `told`."""
+    sums: dict[str, Float[Tensor, ""]] = {}
+    for name, scores in parts.items():
+        sums[f"{PART}{name}"] = scores.nansum()
+        sums[f"{VERDICTS}{name}"] = (~scores.isnan()).to(scores).sum()
+    return sums
+
+
+PART, VERDICTS = "reward/", "verdicts/"
+OF_ATTEMPTS = ("length", "truncated", "alike", "unlearned")
 OF_TOKENS = ("entropy", "kl", "ratio", "clipped_low", "clipped_high")
 
 
@@ -103,8 +118,9 @@ def told(means: Mapping[str, float]) -> dict[str, float]:
 
     Rewards over verdicts, shares over attempts, the rest of them over tokens.
     """
+    means = _part_means(means)
     if "attempts" not in means:
-        return dict(means)
+        return means
     known, attempts, length = (max(means[k], 1e-300) for k in ("known", "attempts", "length"))
     per = dict.fromkeys(OF_ATTEMPTS, attempts) | dict.fromkeys(OF_TOKENS, length)
     per |= {"reward": known, "reward_squares": known}
@@ -112,6 +128,16 @@ def told(means: Mapping[str, float]) -> dict[str, float]:
     variance = found.pop("reward_squares") - found["reward"] ** 2
     del found["known"], found["attempts"]
     return found | {"reward_std": max(variance, 0.0) ** 0.5}
+
+
+def _part_means(means: Mapping[str, float]) -> dict[str, float]:
+    """What each reward said, over its own verdicts; NaN of none."""
+    counts = {k: v for k, v in means.items() if k.startswith(VERDICTS)}
+    rest = {name: value for name, value in means.items() if name not in counts}
+    for name, n in counts.items():
+        part = PART + name.removeprefix(VERDICTS)
+        rest[part] = rest[part] / n if n else math.nan
+    return rest
 
 
 def alike(rewards: Float[Tensor, "rows n"]) -> Bool[Tensor, " rows"]:

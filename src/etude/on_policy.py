@@ -8,14 +8,14 @@ from abc import abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from etude.attempts import Attempt, AttemptBatch, alike, told
+from etude.attempts import Attempt, AttemptBatch, alike, part_sums, told
 from etude.batches import Ids, prompt_ids
 from etude.contracts import Decoding, Samples
 from etude.functional import due_logits, log_prob_of, token_log_prob
@@ -25,6 +25,7 @@ from etude.loss import Loss
 from etude.network import Network
 from etude.objective import B, Objective, Tools
 from etude.records import Prompt
+from etude.rewards import WeightedRewards
 from etude.rollout import OnPolicyConfig, RolloutSource
 from etude.schema import require
 from etude.window import VALIDATION, Ranks, cut, rng
@@ -33,6 +34,8 @@ ROUNDING = {"64-true": 1e-9, "32-true": 1e-4}
 """The largest |log ratio| of the mean token that rounding explains, by precision; else 0.1."""
 
 P = TypeVar("P", bound=OnPolicyConfig)
+Parts: TypeAlias = dict[str, Float[Tensor, " batch"]]
+"""What each of several rewards says, by its name."""
 
 
 @dataclass
@@ -94,9 +97,10 @@ class OnPolicyObjective(Objective[P, B]):
         prompts = [Prompt(*pair) for pair in zip(batch.prompts, batch.answers, strict=True)]
         rngs = [rng(self.tools.seed, VALIDATION, i) for i in range(len(prompts))]
         _, written = self.complete(prompts, rngs, Greedy())
-        rewards = self.score(prompts, written)
+        rewards, parts = self.score(prompts, written)
         reward = rewards.nansum()
-        return Loss(-reward, {"reward": reward}), float((~rewards.isnan()).sum())
+        known = float((~rewards.isnan()).sum())
+        return Loss(-reward, {"reward": reward, **part_sums(parts)}), known
 
     def report(self, means: Mapping[str, float]) -> dict[str, float]:
         return told(means)
@@ -131,13 +135,14 @@ class OnPolicyObjective(Objective[P, B]):
 
     def write(
         self, prompts: Sequence[Prompt], keys: Sequence[tuple[int, ...]]
-    ) -> tuple[list[Ids], list[Ids], Float[Tensor, "prompt group"]]:
-        """Completes each prompt `group_size` times: all prompts, completions and rewards."""
+    ) -> tuple[list[Ids], list[Ids], Float[Tensor, "prompt group"], Parts]:
+        """Completes each prompt `group_size` times: prompts, completions, rewards, their parts."""
         group = self.config.group_size
         repeated = [prompt for prompt in prompts for _ in range(group)]
         rngs = [rng(*key, i) for key in keys for i in range(group)]
         before, written = self.complete(repeated, rngs)
-        return before, written, self.score(repeated, written).unflatten(0, (-1, group))
+        rewards, parts = self.score(repeated, written)
+        return before, written, rewards.unflatten(0, (-1, group)), parts
 
     def attempts(
         self,
@@ -146,7 +151,7 @@ class OnPolicyObjective(Objective[P, B]):
         reference: nn.Module | None = None,
     ) -> list[Attempt]:
         """What the policy writes for each prompt, with its divergence from a reference, if any."""
-        before, written, rewards = self.write(prompts, keys)
+        before, written, rewards, parts = self.write(prompts, keys)
         pairs = list(zip(before, written, strict=True))
         log_probs = self.log_probs(pairs)
         first = log_probs if reference is None else self.log_probs(pairs, reference)
@@ -154,16 +159,25 @@ class OnPolicyObjective(Objective[P, B]):
         same = alike(rewards).repeat_interleave(rewards.shape[1]).tolist()
         ended = [ids[-1] in self.network.vocab.stops for ids in written]
         columns = before, written, log_probs, rewards.flatten().tolist(), ended, same, kl
-        return [Attempt(*row) for row in zip(*columns, strict=True)]
+        own = [{name: float(said[i]) for name, said in parts.items()} for i in range(len(written))]
+        return [Attempt(*row, parts=said) for *row, said in zip(*columns, own, strict=True)]
 
     def score(
         self, prompts: Sequence[Prompt], completions: Sequence[Sequence[int]]
-    ) -> Float[Tensor, " batch"]:
-        """The reward of each completion, on the CPU and in float64, so that sums are exact."""
-        assert self.tools.reward is not None, "compatibility asks every on-policy run for a reward"
+    ) -> tuple[Float[Tensor, " batch"], Parts]:
+        """The reward of each completion and, of several, what each of them says by its name.
+
+        On the CPU and in float64, so that sums are exact.
+        """
+        reward = self.tools.reward
+        assert reward is not None, "compatibility asks every on-policy run for a reward"
         texts = [self.tools.tokenizer.decode(ids) for ids in completions]
-        scores = self.tools.reward([p.prompt for p in prompts], texts, [p.answer for p in prompts])
-        return torch.tensor(scores, dtype=torch.float64)
+        asked = [p.prompt for p in prompts], texts, [p.answer for p in prompts]
+        if not isinstance(reward, WeightedRewards) or len(reward.parts) == 1:
+            return torch.tensor(reward(*asked), dtype=torch.float64), {}
+        said = reward.by_name(*asked)
+        parts = {n: torch.tensor(scores, dtype=torch.float64) for n, scores in said.items()}
+        return torch.tensor(reward.total(said), dtype=torch.float64), parts
 
     def log_probs(
         self, pairs: Sequence[tuple[Ids, Ids]], network: nn.Module | None = None

@@ -3,7 +3,9 @@ from pathlib import Path
 
 import pytest
 import tiny
+import torch
 
+from etude.attempts import part_sums, told
 from etude.errors import ConfigError
 from etude.rewards import WeightedRewards, rewards_of
 
@@ -42,3 +44,27 @@ def test_a_verifier_that_fails_its_bench_is_not_trained_on(tmp_path: Path) -> No
     config = tiny.experiment("grpo", tmp_path, reward=paid_for_nothing)
     with pytest.raises(ConfigError, match="reward=regex fails its own bench"):
         tiny.assembled(config)
+
+
+def test_each_of_several_rewards_is_logged_by_its_name_over_its_own_verdicts(
+    tmp_path: Path,
+) -> None:
+    chosen = {
+        "length": tiny.part("reward", "length", target=3, weight=2.0),
+        "numeric": tiny.part("reward", "numeric"),
+    }
+    config = tiny.experiment("grpo", tmp_path, reward=chosen, trainer={"val_samples": 4})
+    lines = tiny.fit(config, tiny.assembled(config), tmp_path / "run")
+    for line in lines:
+        assert line["reward"] == pytest.approx(2 * line["reward/length"] + line["reward/numeric"])
+    assert {"val/reward/length", "val/reward/numeric"} <= lines[-1].keys()
+    assert not any("verdicts" in name for line in lines for name in line)
+
+
+def test_a_reward_without_any_verdict_has_no_mean() -> None:
+    parts = {"a": torch.tensor([1.0, NAN, 3.0]), "b": torch.tensor([NAN] * 3)}
+    means = {name: float(value) / 3 for name, value in part_sums(parts).items()}
+    said = told(means)
+    assert said["reward/a"] == pytest.approx(2.0)
+    assert math.isnan(said["reward/b"])
+    assert said.keys() == {"reward/a", "reward/b"}
