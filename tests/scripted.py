@@ -68,4 +68,5 @@ class Play:
             is_finished=still > 0,
             is_alike=still > 0,
             kl=still,
+            parts={},
         )

@@ -83,7 +83,7 @@ def test_the_best_and_the_worst_of_a_group_meet(tmp_path: Path) -> None:
     write = objective.write
     objective.write = lambda *given: written.append(write(*given)) or written[-1]
     source.next_window()
-    ((_, completions, rewards),) = written
+    ((_, completions, rewards, _),) = written
     assert rewards.isnan().any()
     for i, match in enumerate(source.samples):
         known = [
