@@ -20,10 +20,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from turns import Pause, race
 
-from etude import registry
 from etude.assemble import assemble, trainer_of
+from etude.composition import compose
+from etude.config_file import typed
 from etude.corpus import Corpus, prepare
-from etude.experiment import ExperimentConfig, TrainerConfig
+from etude.experiment import ExperimentConfig
 from etude.hardware import probe
 from etude.inputs import Inputs
 from etude.run_writer import Rhythm, RunWriter
@@ -50,35 +51,26 @@ SHAPES = {
 }
 
 
-def chosen(address: str, **values: Any) -> Any:
-    return registry.load(address).config(**values)
-
-
 def experiment(shape: Shape) -> ExperimentConfig:
-    llama = chosen(
-        "architecture/decoder_only",
-        dim=shape.dim,
-        n_layers=shape.n_layers,
-        n_heads=shape.n_heads,
-        block=chosen("architecture/block/prenorm"),
-        mixer=chosen("architecture/mixer/attention"),
-        mlp=chosen("architecture/mlp/swiglu", ratio=shape.hidden / shape.dim, multiple_of=1),
-        norm=chosen("architecture/norm/rmsnorm"),
-        position=chosen("architecture/position/rope"),
-    )
-    return ExperimentConfig(
-        objective=chosen("objective/clm"),
-        architecture=llama,
-        tokenizer=chosen("tokenizer/bpe", vocab_size=shape.vocab),
-        data=chosen("data/python_docs", seq_len=shape.seq_len),
-        optimizer=chosen("optimizer/adamw", lr=1e-3),
-        schedule=chosen("schedule/constant"),
-        strategy=chosen("strategy/single"),
-        decoding=chosen("decoding/greedy"),
-        trainer=TrainerConfig(
-            max_steps=10**6, global_batch=shape.batch, val_every=10**9, save_every=10**9
-        ),
-    )
+    """A LLaMA of the shape, on the text every Python carries, as `etude train` composes it."""
+    values = {
+        "architecture": "llama",
+        "architecture.dim": shape.dim,
+        "architecture.n_layers": shape.n_layers,
+        "architecture.n_heads": shape.n_heads,
+        "architecture.mlp.ratio": shape.hidden / shape.dim,
+        "architecture.mlp.multiple_of": 1,
+        "tokenizer": "bpe",
+        "tokenizer.vocab_size": shape.vocab,
+        "data": "python_docs",
+        "data.seq_len": shape.seq_len,
+        "schedule": "constant",
+        "trainer.max_steps": 10**6,
+        "trainer.global_batch": shape.batch,
+        "trainer.val_every": 10**9,
+        "trainer.save_every": 10**9,
+    }
+    return typed(compose("train", [f"{key}={value}" for key, value in values.items()]).config)
 
 
 class Turnstile(WindowLoader[Any]):
