@@ -182,11 +182,18 @@ def attempt(n: int, advantage: float, old: list[float]) -> Attempt:
 ATTEMPTS = [attempt(2, 1.5, [-6.0, -5.5]), attempt(3, -0.5, [-6.5, -5.0, -6.0])]
 
 
-def test_the_loss_averages_tokens_then_completions() -> None:
-    made = tiny.objective("grpo", beta=0.5, max_new_tokens=4)
+def moved(**config: Any) -> Any:
+    """An objective whose policy is not its reference."""
+    made = tiny.objective("grpo", beta=0.5, max_new_tokens=4, **config)
     with torch.no_grad():
         for parameter in made.network.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
+    return made
+
+
+def test_the_loss_averages_tokens_then_completions() -> None:
+    made = moved()
+    with torch.no_grad():
         total = torch.zeros((), dtype=torch.float64)
         for one in ATTEMPTS:
             targets = made.network.answer([(one.prompt, one.completion)])
@@ -213,7 +220,7 @@ def test_the_loss_averages_tokens_then_completions() -> None:
     ("average", "count"), [("sequence", 2.0), ("token", 5.0), ("constant", 8.0)]
 )
 def test_what_is_not_learned_from_is_in_no_sum(average: str, count: float) -> None:
-    made = tiny.objective("grpo", beta=0.5, max_new_tokens=4, average=Average(average))
+    made = moved(average=Average(average))
     left_out = [attempt(1, NAN, [-6.0]), attempt(4, NAN, [-1.0] * 4)]
     few, many = made.collate(ATTEMPTS), made.collate([*left_out, *ATTEMPTS])
     assert made.count(few) == made.count(many) == count
