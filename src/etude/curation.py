@@ -8,14 +8,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
-from etude.batches import prompt_ids
+from etude.batches import Ids, prompt_ids
 from etude.capability import Capability
 from etude.compatibility import data_for, longest, provided
 from etude.contracts import Decoding
 from etude.corpus import read
 from etude.curation_schema import SamplingConfig
 from etude.errors import ConfigError, DataError
-from etude.generation import Request, generate
+from etude.generation import Request, Written, generate
 from etude.network import Network
 from etude.records import Prompt
 from etude.registry import build, plugin_of
@@ -34,53 +34,64 @@ class Answered:
 
 
 class Writer:
-    """A run that answers prompts."""
+    """A run that writes."""
 
-    def __init__(self, config: SamplingConfig) -> None:
+    def __init__(self, config: SamplingConfig, run: str) -> None:
         """Raises ConfigError for a run that cannot write, or not as much as is asked."""
         self.config = config
-        self.model = read_model(config.run)
+        self.model = read_model(run)
         _refuse_unable(self.model, config)
         self.network: Network = self.model.network().requires_grad_(False).eval()
         self.decoding: Decoding = build(config.decoding)
 
-    def answers(self, prompts: Sequence[tuple[int, Prompt]], n: int) -> Iterator[Answered]:
-        """Answers each prompt `n` times; its number decides what is sampled."""
-        room = self.config.data.seq_len - self.config.max_new_tokens
-        requests = [
-            Request(
-                prompt_ids(self.model.tokenizer, prompt.prompt, room),
-                rng(self.config.seed, SAMPLE, number, i),
-                self.config.max_new_tokens,
-            )
-            for number, prompt in prompts
-            for i in range(n)
-        ]
-        written = generate(
+    @property
+    def room(self) -> int:
+        """Tokens that may stand before what is written."""
+        return self.config.data.seq_len - self.config.max_new_tokens
+
+    def write(self, before: Sequence[Ids], keys: Sequence[tuple[int, ...]]) -> list[Written]:
+        """Goes on from the ids; each key decides what is sampled."""
+        seed, longest = self.config.seed, self.config.max_new_tokens
+        return generate(
             self.network,
-            requests,
+            [
+                Request(ids, rng(seed, SAMPLE, *key), longest)
+                for ids, key in zip(before, keys, strict=True)
+            ],
             self.decoding,
             whole=self.model.whole_prompt,
             at_once=self.config.at_once,
         )
-        for (_, prompt), rows in zip(prompts, cut(written, n), strict=True):
-            texts = [self.model.tokenizer.decode(row.ids).strip() for row in rows]
-            yield Answered(prompt, texts, [row.ended for row in rows])
+
+    def text(self, written: Written) -> str:
+        """What was written, without what ends it and white space around."""
+        return self.model.tokenizer.decode(written.ids).strip()
 
 
-def answered(config: SamplingConfig, n: int) -> Iterator[list[Answered]]:
-    """Answers the prompts of a data set `n` times each, so many prompts at once; the held-out
-    ones are left alone. Raises ConfigError for data without prompts.
+def prompts_of(config: SamplingConfig) -> list[Prompt]:
+    """The prompts that are answered; the held-out ones are left alone.
+
+    Raises ConfigError for data without prompts.
     """
     if plugin_of(config.data).declaration.yields is not Prompt:
         fitting = ", ".join(data_for(frozenset({Prompt.__name__})))
         raise ConfigError(
             f"data={_name(config.data)} holds no prompts to answer.\n  Data that does: {fitting}."
         )
-    writer = Writer(config)
-    prompts = cast("list[Prompt]", list(islice(read(config.data).train, config.n_prompts)))
+    return cast("list[Prompt]", list(islice(read(config.data).train, config.n_prompts)))
+
+
+def answered(config: SamplingConfig, n: int) -> Iterator[list[Answered]]:
+    """Answers each prompt `n` times, so many prompts at once."""
+    prompts, writer = prompts_of(config), Writer(config, config.run)
     for part in cut(list(enumerate(prompts)), max(1, config.at_once // n)):
-        yield list(writer.answers(part, n))
+        keys = [(number, i) for number, _ in part for i in range(n)]
+        ids = [prompt_ids(writer.model.tokenizer, p.prompt, writer.room) for _, p in part]
+        written = cut(writer.write([one for one in ids for _ in range(n)], keys), n)
+        yield [
+            Answered(prompt, [writer.text(row) for row in rows], [row.ended for row in rows])
+            for (_, prompt), rows in zip(part, written, strict=True)
+        ]
 
 
 def write_rows(file: Path, rows: Iterable[Mapping[str, Any]], left_out: Counter[str]) -> None:
@@ -101,12 +112,12 @@ def write_rows(file: Path, rows: Iterable[Mapping[str, Any]], left_out: Counter[
 
 def _refuse_unable(model: Model, config: SamplingConfig) -> None:
     if Capability.GENERATE not in provided(model.architecture):
-        raise ConfigError(f"run={config.run} cannot write: {_name(model.architecture)} only reads.")
+        raise ConfigError(f"{model.folder} cannot write: {_name(model.architecture)} only reads.")
     room = longest(model.architecture)
     if room is not None and config.data.seq_len > room:
         raise ConfigError(
             f"data.seq_len={config.data.seq_len} is longer than the {room} places that "
-            f"run={config.run} tells apart."
+            f"{model.folder} tells apart."
         )
 
 

@@ -1,4 +1,4 @@
-"""The typed shape of what makes data from what models write: `etude label`, `select`, `check`."""
+"""What is asked of the verbs that make data of what models write, and of `etude check`."""
 
 from dataclasses import dataclass, field
 
@@ -16,7 +16,6 @@ class SamplingConfig:
     """The model that answers: a run folder, or a Hugging Face folder."""
     data: DataConfig = MISSING
     decoding: DecodingConfig = MISSING
-    reward: dict[str, RewardConfig] = field(default_factory=dict[str, RewardConfig])
     out: str = MISSING
     """The file of JSON lines to write; one that exists is replaced when the new one is whole."""
     n_prompts: int | None = None
@@ -49,6 +48,7 @@ class LabelConfig(SamplingConfig):
     """What `etude label` is asked."""
 
     judge: JudgeConfig = MISSING
+    reward: dict[str, RewardConfig] = field(default_factory=dict[str, RewardConfig])
     sure: float = 0.5
     """A pair is kept if one answer is better with a probability above this, in [0.5, 1)."""
 
@@ -61,6 +61,7 @@ class LabelConfig(SamplingConfig):
 class SelectConfig(SamplingConfig):
     """What `etude select` is asked."""
 
+    reward: dict[str, RewardConfig] = field(default_factory=dict[str, RewardConfig])
     n: int = 8
     """Answers to each prompt."""
     best: int = 1
@@ -71,6 +72,23 @@ class SelectConfig(SamplingConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(1 <= self.best <= self.n, f"best must be 1 to n, got {self.best} of {self.n}")
+
+
+@dataclass
+class ConverseConfig(SamplingConfig):
+    """What `etude converse` is asked."""
+
+    user: str = MISSING
+    """The model that plays the user: a run folder, or a Hugging Face folder."""
+    turns: int = 2
+    """Answers in each conversation."""
+    opening: str = "Begin a conversation with me, and ask me more whenever I have answered."
+    """What the one who plays the user is told before the first prompt, which counts as its own."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.turns >= 1, f"turns must be at least 1, got {self.turns}")
+        require(self.opening.strip() != "", "opening says nothing")
 
 
 @dataclass
