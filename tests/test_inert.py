@@ -215,6 +215,7 @@ OBJECTIVES: list[tuple[str, str, Any]] = [
     ("grpo", "epochs", 2),
     ("grpo", "max_new_tokens", 3),
     ("grpo", "temperature", 2.0),
+    ("grpo", "stop", list("0123456789abcdefghijklmnopqrstuvwxyz")),
     ("grpo", "epsilon_high", 0.01),
     ("grpo", "delta", 1.0201),
     ("grpo", "ratio", Ratio.sequence),

@@ -102,8 +102,8 @@ class OnlineDpo(OnPolicyObjective[OnlineDpoConfig, MatchBatch]):
         matches: list[Match] = []
         for i, sides in enumerate(torch.stack([best, worst], dim=1).tolist()):
             pair = [written[size * i + side] for side in sides]
-            cut = sum(ids[-1] not in self.network.vocab.stops for ids in pair)
-            matches.append(Match(before[size * i], pair, rewards[i, sides].tolist(), cut))
+            cut, ids = sum(not row.ended for row in pair), [row.ids for row in pair]
+            matches.append(Match(before[size * i], ids, rewards[i, sides].tolist(), cut))
         return matches
 
     def collate(self, examples: Sequence[Match]) -> MatchBatch:

@@ -26,7 +26,7 @@ from etude.batches import Ids, n_tokens
 from etude.contracts import Decoding, Reward, Samples
 from etude.errors import DataError, NonFiniteError
 from etude.experiment import NonFinite
-from etude.generation import Request, generate
+from etude.generation import Request, StopStrings, generate
 from etude.loss import Loss
 from etude.network import Network, SideLoss, shard
 from etude.registry import plugin_of
@@ -158,7 +158,9 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
         """A few outputs for a person to read, made from held-out records; none by default."""
         return []
 
-    def continuations(self, prompts: Sequence[Ids], max_new_tokens: int) -> list[str]:
+    def continuations(
+        self, prompts: Sequence[Ids], max_new_tokens: int, stop: StopStrings | None = None
+    ) -> list[str]:
         """What the network writes after each prompt, by the run's `decoding`; for `show`."""
         written = generate(
             self.network,
@@ -168,6 +170,7 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
             ],
             self.tools.decoding,
             whole=plugin_of(self.config).declaration.whole_prompt,
+            stop=stop,
         )
         return [self.tools.tokenizer.decode(row.ids) for row in written]
 

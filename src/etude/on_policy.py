@@ -19,7 +19,7 @@ from etude.attempts import Attempt, AttemptBatch, alike, part_sums, told
 from etude.batches import Ids, prompt_ids
 from etude.contracts import Decoding, Samples
 from etude.functional import due_logits, log_prob_of, token_log_prob
-from etude.generation import Ancestral, Greedy, Request, generate
+from etude.generation import Ancestral, Greedy, Request, StopStrings, Written, generate
 from etude.inputs import Targets
 from etude.loss import Loss
 from etude.network import Network
@@ -97,7 +97,7 @@ class OnPolicyObjective(Objective[P, B]):
         prompts = [Prompt(*pair) for pair in zip(batch.prompts, batch.answers, strict=True)]
         rngs = [rng(self.tools.seed, VALIDATION, i) for i in range(len(prompts))]
         _, written = self.complete(prompts, rngs, Greedy())
-        rewards, parts = self.score(prompts, written)
+        rewards, parts = self.score(prompts, [row.ids for row in written])
         reward = rewards.nansum()
         known = float((~rewards.isnan()).sum())
         return Loss(-reward, {"reward": reward, **part_sums(parts)}), known
@@ -108,16 +108,21 @@ class OnPolicyObjective(Objective[P, B]):
     def show(self, records: Sequence[Prompt]) -> list[str]:
         room = self.tools.seq_len - self.config.max_new_tokens
         prompts = [prompt_ids(self.tools.tokenizer, record.prompt, room) for record in records]
-        written = self.continuations(prompts, self.config.max_new_tokens)
+        written = self.continuations(prompts, self.config.max_new_tokens, self.stop)
         return [f"{r.prompt} [...] {w}" for r, w in zip(records, written, strict=True)]
+
+    @property
+    def stop(self) -> StopStrings:
+        """What ends a completion beside the stop tokens."""
+        return StopStrings(self.config.stop, self.tools.tokenizer.decode)
 
     def complete(
         self,
         prompts: Sequence[Prompt],
         rngs: Sequence[np.random.Generator],
         decoding: Decoding | None = None,
-    ) -> tuple[list[Ids], list[Ids]]:
-        """Returns the ids of each prompt and of the policy's completion of it."""
+    ) -> tuple[list[Ids], list[Written]]:
+        """Returns the ids of each prompt and what the policy wrote behind it."""
         config, tokenizer = self.config, self.tools.tokenizer
         room = self.tools.seq_len - config.max_new_tokens
         before = [prompt_ids(tokenizer, prompt.prompt, room) for prompt in prompts]
@@ -129,19 +134,20 @@ class OnPolicyObjective(Objective[P, B]):
                     for ids, own in zip(before, rngs, strict=True)
                 ],
                 decoding or Ancestral(config.temperature),
+                stop=self.stop,
                 at_once=config.generation_batch,
             )
-        return before, [row.ids for row in written]
+        return before, written
 
     def write(
         self, prompts: Sequence[Prompt], keys: Sequence[tuple[int, ...]]
-    ) -> tuple[list[Ids], list[Ids], Float[Tensor, "prompt group"], Parts]:
+    ) -> tuple[list[Ids], list[Written], Float[Tensor, "prompt group"], Parts]:
         """Completes each prompt `group_size` times: prompts, completions, rewards, their parts."""
         group = self.config.group_size
         repeated = [prompt for prompt in prompts for _ in range(group)]
         rngs = [rng(*key, i) for key in keys for i in range(group)]
         before, written = self.complete(repeated, rngs)
-        rewards, parts = self.score(repeated, written)
+        rewards, parts = self.score(repeated, [row.ids for row in written])
         return before, written, rewards.unflatten(0, (-1, group)), parts
 
     def attempts(
@@ -152,13 +158,13 @@ class OnPolicyObjective(Objective[P, B]):
     ) -> list[Attempt]:
         """What the policy writes for each prompt, with its divergence from a reference, if any."""
         before, written, rewards, parts = self.write(prompts, keys)
-        pairs = list(zip(before, written, strict=True))
+        ids, ended = [row.ids for row in written], [row.ended for row in written]
+        pairs = list(zip(before, ids, strict=True))
         log_probs = self.log_probs(pairs)
         first = log_probs if reference is None else self.log_probs(pairs, reference)
         kl = [float((new - old).sum()) for new, old in zip(log_probs, first, strict=True)]
         same = alike(rewards).repeat_interleave(rewards.shape[1]).tolist()
-        ended = [ids[-1] in self.network.vocab.stops for ids in written]
-        columns = before, written, log_probs, rewards.flatten().tolist(), ended, same, kl
+        columns = before, ids, log_probs, rewards.flatten().tolist(), ended, same, kl
         own = [{name: float(said[i]) for name, said in parts.items()} for i in range(len(written))]
         return [Attempt(*row, parts=said) for *row, said in zip(*columns, own, strict=True)]
 

@@ -1,7 +1,7 @@
 """Windows of what a policy writes: rollouts are collected, used up, and collected again."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
 from etude.contracts import Samples
@@ -26,6 +26,9 @@ class OnPolicyConfig(ObjectiveConfig):
     """Longest completion, in tokens."""
     temperature: float = 1.0
     """Divides the logits, when sampling and in every log-probability."""
+    stop: list[str] = field(default_factory=list[str])
+    """Strings that end a completion, as a stop token does; the token that completes one stays in
+    it, whole: it is rewarded and learned from."""
     generation_batch: int = 64
     """Sequences generated at once; never the micro-batch's size, so that cuts change nothing."""
     dropout: float = 0.0
@@ -44,6 +47,7 @@ class OnPolicyConfig(ObjectiveConfig):
             require(value >= 1, f"{name} must be at least 1, got {value}")
         require(self.temperature > 0, f"temperature must be positive, got {self.temperature}")
         require(0 <= self.dropout < 1, f"dropout must be in [0, 1), got {self.dropout}")
+        require("" not in self.stop, "stop holds an empty string, which would end every completion")
 
     def trained(self, architecture: ArchitectureConfig) -> ArchitectureConfig:
         return replace(architecture, dropout=self.dropout)

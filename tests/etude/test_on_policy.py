@@ -116,3 +116,20 @@ def test_validation_is_the_mean_reward_of_greedy_answers(tmp_path: Path) -> None
     _, lines = fitted(tmp_path)
     assert lines[-1]["val/loss"] == -lines[-1]["val/reward"]
     assert 0 < lines[-1]["val/reward"] < 1
+
+
+def test_a_stop_string_ends_a_completion_which_keeps_it_and_counts_as_finished(
+    tmp_path: Path,
+) -> None:
+    stop = list("0123456789abcdefghijklmnopqrstuvwxyz")
+    found: list[list[tuple[str, bool]]] = []
+    for name, given in (("free", {}), ("cut", {"stop": stop})):
+        made, _ = fitted(tmp_path / name, max_new_tokens=8, trainer={"max_steps": 1}, **given)
+        decode = made.objective.tools.tokenizer.decode
+        found.append([(decode(s.completion), s.is_finished) for s in made.loader.source.samples])
+    for (free, _), (cut, finished) in zip(*found, strict=True):
+        places = [i for i, character in enumerate(free) if character in stop]
+        assert cut.startswith(free[: places[0] + 1] if places else free)
+        assert len(cut) == (places[0] + 1 if places else len(free))
+        assert finished or not places
+    assert [cut for cut, _ in found[1]] != [free for free, _ in found[0]]

@@ -87,8 +87,8 @@ def test_the_best_and_the_worst_of_a_group_meet(tmp_path: Path) -> None:
     assert rewards.isnan().any()
     for i, match in enumerate(source.samples):
         known = [
-            (float(r), ids)
-            for r, ids in zip(rewards[i], completions[4 * i : 4 * i + 4], strict=True)
+            (float(r), row.ids)
+            for r, row in zip(rewards[i], completions[4 * i : 4 * i + 4], strict=True)
             if not math.isnan(r)
         ]
         assert match.rewards == [max(r for r, _ in known), min(r for r, _ in known)]
