@@ -211,9 +211,12 @@ class _Rows:
     @torch.no_grad()
     def step(self, decoding: Decoding) -> tuple[list[int], list[float]]:
         """Reads what is new and chooses what comes next; its log-probability goes with it."""
-        last = torch.zeros_like(self.inputs.tokens, dtype=torch.bool)
-        last[:, -1] = True
-        scores = decoding.scores(wide(self.network(self.inputs, last, self.cache)), self.seen)
+        last = None
+        if self.inputs.tokens.shape[1] > 1:
+            last = torch.zeros_like(self.inputs.tokens, dtype=torch.bool)
+            last[:, -1] = True
+        logits = self.network(self.inputs, last, self.cache).flatten(0, -2)  # batch vocab
+        scores = decoding.scores(wide(logits), self.seen)
         tokens = decoding.choose(scores, self.draws[:, self.steps])
         log_probs = scores.gather(1, tokens[:, None])[:, 0] - scores.logsumexp(dim=1)
         self.seen.scatter_(1, tokens[:, None], True)
