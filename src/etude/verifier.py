@@ -43,6 +43,7 @@ class Bench:
     """Answers that look right to a careless program."""
     pays: float = 1.0
     """What a right answer is paid; every other is paid less."""
+    prompt: str = ""
 
     def cases(self) -> Iterator[tuple[Kind, str]]:
         """Each answer, with what it is."""
@@ -122,7 +123,7 @@ def examine(verifier: Verifier[Any]) -> Report:
     for bench in verifier.bench():
         cases = list(bench.cases())
         n = len(cases)
-        scores = verifier([""] * n, [answer for _, answer in cases], [bench.reference] * n)
+        scores = verifier([bench.prompt] * n, [answer for _, answer in cases], [bench.reference] * n)
         for (kind, answer), score in zip(cases, scores, strict=True):
             judged.append(Judged(kind, answer, bench.reference, score, bench.pays))
     return Report(tuple(judged))

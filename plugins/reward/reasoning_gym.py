@@ -1,0 +1,82 @@
+"""The score that reasoning-gym gives an answer to one of its problems, from 0 to 1.
+
+Stojanovski et al. 2025, https://arxiv.org/abs/2505.24760. Some scorers pay a part for an answer
+that is nearly right or well formed. One that fails, or says what is no number from 0 to 1, pays
+nothing. A prompt that is none of the problems has no verdict.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from etude import plugin
+from etude.errors import ConfigError
+from etude.schema import RewardConfig, require
+from etude.verifier import Bench, Verifier
+
+
+@dataclass
+class ReasoningGymRewardConfig(RewardConfig):
+    task: str = "chain_sum"
+    """The task, as in data.task."""
+    n_problems: int = 1000
+    """Number of problems, as in data.n_problems."""
+    problem_seed: int = 0
+    """Which problems, as in data.problem_seed."""
+    after: str | None = None
+    """The answer is what stands behind the last of this, such as </think>; null = all of it."""
+
+    def __post_init__(self) -> None:
+        require(self.n_problems >= 2, f"n_problems must be at least 2, got {self.n_problems}")
+        require(self.after != "", "after is empty, so nothing would stand behind it")
+
+
+@plugin(ReasoningGymRewardConfig, extra="reasoning_gym")
+class ReasoningGymReward(Verifier[ReasoningGymRewardConfig]):
+    """Remembers every problem, for its scorer needs more than the answer."""
+
+    def __init__(self, config: ReasoningGymRewardConfig) -> None:
+        import reasoning_gym  # takes a second
+
+        super().__init__(config)
+        try:
+            self.task = reasoning_gym.create_dataset(
+                config.task, size=config.n_problems, seed=config.problem_seed
+            )
+        except (ValueError, AssertionError) as error:
+            raise ConfigError(f"reward.reasoning_gym.task={config.task}: {error}.") from error
+        self.problems = {problem["question"]: problem for problem in self.task}
+
+    def __call__(
+        self, prompts: Sequence[str], completions: Sequence[str], references: Sequence[str | None]
+    ) -> list[float]:
+        return [self._score(*pair) for pair in zip(prompts, completions, strict=True)]
+
+    def _score(self, prompt: str, completion: str) -> float:
+        if prompt not in self.problems:
+            return math.nan
+        if self.config.after is not None:
+            _, found, completion = completion.rpartition(self.config.after)
+            completion = completion if found else ""
+        try:
+            score = float(self.task.score_answer(completion.strip(), self.problems[prompt]))
+        except Exception:  # scorers are many hands' work, and a policy writes anything
+            return 0.0
+        return score if 0 <= score <= 1 else 0.0
+
+    def bench(self) -> list[Bench]:
+        """Each of some problems with its own answer, and with that of another one."""
+        before = self.config.after or ""
+        some = [p for p in list(self.problems.values())[:8] if p["answer"] is not None]
+        answers = dict.fromkeys(problem["answer"] for problem in some)
+        return [
+            Bench(
+                None,
+                right=[f"{before}{problem['answer']}"],
+                wrong=[f"{before}{answer}" for answer in answers if answer != problem["answer"]],
+                malformed=["", before, f"{before}\0"],
+                adversarial=[f"{before}{problem['question']}", f"{before}{'{answer}'}"],
+                prompt=problem["question"],
+            )
+            for problem in some
+        ]

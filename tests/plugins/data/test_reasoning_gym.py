@@ -1,0 +1,28 @@
+import pytest
+import tiny
+
+from etude.errors import DataError
+from etude.records import Prompt
+from etude.registry import build
+
+pytest.importorskip("reasoning_gym")
+
+
+def test_problems_come_with_their_answers_and_a_seed_gives_the_same() -> None:
+    config = tiny.part("data", "reasoning_gym", n_problems=20)
+    records = list(build(config).records())
+    assert records == list(build(config).records())
+    assert len(records) == 20
+    for record in records:
+        assert isinstance(record, Prompt)
+        terms = record.prompt.rpartition(":")[2].strip(" =.")
+        assert eval(terms) == int(str(record.answer))
+    other = tiny.part("data", "reasoning_gym", n_problems=20, problem_seed=1)
+    assert records != list(build(other).records())
+
+
+def test_a_task_that_does_not_exist_is_an_error_of_the_data() -> None:
+    with pytest.raises(DataError, match=r"data\.task=chain_some is no task"):
+        list(build(tiny.part("data", "reasoning_gym", task="chain_some")).records())
+    with pytest.raises(ValueError, match="n_problems must be at least 2"):
+        tiny.part("data", "reasoning_gym", n_problems=1)

@@ -1,0 +1,44 @@
+import math
+from typing import Any
+
+import pytest
+import tiny
+
+from etude.errors import ConfigError
+from etude.registry import build
+from etude.verifier import refuse_failing
+
+pytest.importorskip("reasoning_gym")
+
+
+def reward(**values: Any) -> Any:  # the plugin's class
+    return build(tiny.part("reward", "reasoning_gym", n_problems=10, **values))
+
+
+def test_the_answers_of_the_same_problems_are_paid_and_other_prompts_have_no_verdict() -> None:
+    records = list(build(tiny.part("data", "reasoning_gym", n_problems=10)).records())
+    prompts, right = [r.prompt for r in records], [r.answer for r in records]
+    assert reward()(prompts, right, right) == [1.0] * 10
+    assert max(reward()(prompts, ["", "x", "{}", "1 2", "\0"] * 2, right)) < 1
+    thought = [f"hm</think> {answer}\n" for answer in right]
+    assert reward(after="</think>")(prompts, thought, right) == [1.0] * 10
+    assert reward(after="</think>")(prompts, right, right) == [0.0] * 10
+    assert math.isnan(reward()(["another"], ["1"], ["1"])[0])
+
+
+def test_a_scorer_that_raises_pays_nothing() -> None:
+    scorer = reward(task="prime_factorization")
+    prompt, problem = next(iter(scorer.problems.items()))
+    with pytest.raises(ValueError, match="x"):
+        scorer.task.score_answer("x", problem)
+    assert scorer([prompt] * 2, ["x", problem["answer"]], [None] * 2) == [0.0, 1.0]
+
+
+def test_a_task_whose_scorer_pays_anything_is_refused_by_its_bench() -> None:
+    with pytest.raises(ConfigError, match="fails its own bench"):
+        refuse_failing(reward(task="puzzle24"))
+    with pytest.raises(ConfigError, match=r"reward\.reasoning_gym\.task=nothing"):
+        reward(task="nothing")
+    for values in ({"after": ""}, {"n_problems": 1}):
+        with pytest.raises(ValueError, match=r"after is empty|n_problems must be"):
+            tiny.part("reward", "reasoning_gym", **values)
