@@ -34,7 +34,7 @@ class ReasoningGym(DataSource[ReasoningGymConfig]):
     """The question as it is, with the answer that its maker had in mind."""
 
     def records(self) -> Iterator[Prompt]:
-        import reasoning_gym  # takes a second
+        import reasoning_gym  # pyright: ignore[reportMissingImports] -- an extra; takes a second
 
         config = self.config
         try:

@@ -36,7 +36,7 @@ class ReasoningGymReward(Verifier[ReasoningGymRewardConfig]):
     """Remembers every problem, for its scorer needs more than the answer."""
 
     def __init__(self, config: ReasoningGymRewardConfig) -> None:
-        import reasoning_gym  # takes a second
+        import reasoning_gym  # pyright: ignore[reportMissingImports] -- an extra; takes a second
 
         super().__init__(config)
         try:
