@@ -29,7 +29,7 @@ from etude.inputs import Targets
 from etude.loss import Loss
 from etude.network import Network
 from etude.objective import Tools
-from etude.on_policy import OnPolicyObjective
+from etude.on_policy import OnPolicyObjective, random_state
 from etude.policy_gradient import clip_counts, clipped_objective
 from etude.records import Prompt
 from etude.schema import require
@@ -159,9 +159,10 @@ class Ppo(OnPolicyObjective[PpoConfig, ExperienceBatch]):
         return float(batch.targets.where.sum())
 
     def loss(self, batch: ExperienceBatch) -> Loss:
-        config, targets, states = self.config, batch.targets, self.states(batch.targets)
+        config, targets, random = self.config, batch.targets, random_state(self.device)
+        states = self.states(targets)
         logits = wide(self.network.logits(states)) / config.temperature
-        log_ratio = log_prob_of(logits, targets) - batch.log_prob
+        log_ratio = self.risen(log_prob_of(logits, targets), batch, random)
         before, advantage, returns = batch.worth.unbind(dim=1)
         gain = clipped_objective(log_ratio, advantage, config.epsilon, config.epsilon)
         value = self.value(targets, states)

@@ -210,22 +210,29 @@ class OnPolicyObjective(Objective[P, B]):
     def reread(
         self, batch: AttemptBatch
     ) -> tuple[Float[Tensor, "n vocab"], Float[Tensor, " n"], Float[Tensor, " n"]]:
-        """The logits of each token due, its log p, and by how much that rose since it was written.
-
-        On the first window of a rollout nothing has been learned in between, and without dropout
-        the last is 0, but for what rounding makes of another padding.
-        """
-        before = _random_state(self.device)
+        """The logits of each token due, its log p, and by how much that rose (see `risen`)."""
+        before = random_state(self.device)
         logits = due_logits(self.network, batch.targets, self.config.temperature)
         log_prob = log_prob_of(logits, batch.targets)
+        return logits, log_prob, self.risen(log_prob, batch, before)
+
+    def risen(
+        self, log_prob: Float[Tensor, " n"], batch: AttemptBatch, before: Tensor
+    ) -> Float[Tensor, " n"]:
+        """By how much log p of each token rose since it was written.
+
+        On the first window of a rollout nothing has been learned in between, and that is 0, but for
+        what rounding makes of another padding; unless numbers were drawn since `before`, the random
+        state before this pass, as dropout does.
+        """
         log_ratio = log_prob - batch.log_prob
-        if __debug__ and self.is_fresh and torch.equal(before, _random_state(self.device)):
-            error = float(log_ratio.detach().abs().mean())
+        if __debug__ and self.is_fresh and torch.equal(before, random_state(self.device)):
+            error = float(log_ratio.detach().abs().mean().nan_to_num())
             assert error <= ROUNDING.get(self.trainer.precision, 0.1), (
                 f"The policy that learns is not the one that wrote: log p differs by {error:.2g} "
                 "on the mean token before anything was learned."
             )
-        return logits, log_prob, log_ratio
+        return log_ratio
 
     @contextmanager
     def acting(self) -> Generator[None]:
@@ -237,6 +244,6 @@ class OnPolicyObjective(Objective[P, B]):
         self.train(was_training)
 
 
-def _random_state(device: torch.device) -> Tensor:
+def random_state(device: torch.device) -> Tensor:
     """What a drawing of numbers changes."""
     return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
