@@ -187,6 +187,16 @@ def test_without_divergence_or_discount_the_advantage_is_the_score_less_the_valu
         assert s.kl == 0.0
 
 
+def test_it_is_noticed_when_the_policy_that_learns_is_not_the_one_that_wrote() -> None:
+    made = scripted()
+    batch = made.collate(rolled(made))
+    made.is_fresh = True
+    assert float(made.loss(batch).metrics["ratio"]) == made.count(batch)
+    made.network.become(FIRST)
+    with pytest.raises(AssertionError, match="not the one that wrote"):
+        made.loss(batch)
+
+
 def test_beta_of_a_rollout_holds_for_it_and_follows_its_divergence_for_the_next() -> None:
     made = scripted(kl_target=0.01, kl_horizon=100.0)
     first = rolled(made)
