@@ -255,7 +255,9 @@ def test_what_is_logged_is_what_was_sampled(tmp_path: Path) -> None:
     assert line["reward_std"] == pytest.approx(np.nanstd(rewards))
     assert line["length"] == np.mean([len(s.completion) for s in samples])
     assert line["truncated"] == np.mean([not s.is_finished for s in samples])
-    assert line["unlearned"] == np.mean([np.isnan(s.advantage) for s in samples])
+    unlearned = [np.isnan(s.advantage) for s in samples]
+    assert unlearned == [np.isnan(s.reward) or not s.is_finished for s in samples]
+    assert line["unlearned"] == np.mean(unlearned)
     alone = [len(set(rewards[i : i + 4][~np.isnan(rewards[i : i + 4])])) < 2 for i in (0, 4)]
     assert line["alike"] == np.mean(alone)
     assert 0 < line["entropy"] < np.log(tiny.BYTES.vocab.size)
@@ -306,7 +308,9 @@ def test_advantages_are_over_the_deviation_that_is_named(scale: Scale, tmp_path:
 
 def test_presets_are_choices_of_grpo() -> None:
     names = ("dr_grpo", "dapo", "gspo", "cispo")
-    made = {n: typed(compose("train", [f"objective={n}"]).config).objective for n in names}
+    made: dict[str, Any] = {
+        n: typed(compose("train", [f"objective={n}"]).config).objective for n in names
+    }
     assert {type(config) for config in made.values()} == {type(tiny.part("objective", "grpo"))}
     assert all(config.beta == 0 for config in made.values())
     assert (made["dr_grpo"].scale, made["dr_grpo"].average) == (Scale.none, Average.constant)
