@@ -8,12 +8,12 @@ https://arxiv.org/abs/2310.05914, equation 1; the length is that of a row withou
 
 A conversation too long keeps its start (as a source: its first token and its end). One left
 without a token to train on, or that the template refuses, is left out, and how many were is said.
-exact_match is of the last answer of each held-out conversation, written by the likeliest token.
+Held-out answers, written by the likeliest token, are measured for the last turn of a conversation.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -23,7 +23,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from etude import plugin
-from etude.answers import Asked, exact, rate
+from etude.answers import Asked, Measure, measured, nearness, rates
 from etude.capability import Capability
 from etude.compatibility import provided
 from etude.contracts import Samples
@@ -46,7 +46,9 @@ class SftConfig(ObjectiveConfig):
     neftune_alpha: float = 0.0
     """Size of the noise on the embeddings in training; 5 is usual, 0 is none."""
     max_new_tokens: int = 64
-    """Longest answer that is written to measure exact_match and to show, in tokens; 0 = none."""
+    """Longest answer that is written to be measured and to be shown, in tokens; 0 = none."""
+    measures: list[Measure] = field(default_factory=lambda: [Measure.exact_match])
+    """How near held-out answers come; chrf and rouge_l need the extra `text`."""
 
     def __post_init__(self) -> None:
         for name in ("neftune_alpha", "max_new_tokens"):
@@ -86,6 +88,8 @@ class Sft(Objective[SftConfig, SftBatch]):
         super().__init__(config, network, tools)
         self.reads_source = Capability.SOURCE_TARGET in provided(tools.architecture)
         self.cutter = Cutter(tools.tokenizer, config.train_on, tools.seq_len, self.reads_source)
+        for measure in config.measures:
+            nearness(measure)  # refuses in time
         if config.neftune_alpha:
             tables = (m for m in network.modules() if isinstance(m, nn.Embedding))
             table = next(m for m in tables if m.num_embeddings == network.vocab.size)
@@ -146,12 +150,15 @@ class Sft(Objective[SftConfig, SftBatch]):
         return Loss(F.cross_entropy(logits, due, reduction="sum"), {"token_accuracy": right})
 
     def evaluate(self, batch: SftBatch) -> tuple[Loss, float]:
-        loss, longest = self.loss(batch), self.config.max_new_tokens
-        metrics = {**loss.metrics, **exact(self, batch.asked, longest)}
-        return Loss(loss.total, metrics), self.count(batch)
+        loss, config = self.loss(batch), self.config
+        near = measured(self, batch.asked, config.max_new_tokens, config.measures)
+        return Loss(loss.total, {**loss.metrics, **near}), self.count(batch)
 
     def report(self, means: Mapping[str, float]) -> dict[str, float]:
-        return {**rate(means), "perplexity": math.exp(min(means["loss"], 700.0))}
+        return {
+            **rates(means, self.config.measures),
+            "perplexity": math.exp(min(means["loss"], 700.0)),
+        }
 
     def show(self, records: Sequence[Chat | list[Part]]) -> list[str]:
         longest = min(self.config.max_new_tokens, self.tools.seq_len // 2)
