@@ -190,7 +190,7 @@ def _assert_same_greedy(ours: Network, theirs: Any, prompt: list[int]) -> None:
         attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
         max_new_tokens=32,
         do_sample=False,
-        eos_token_id=ours.vocab.eos,
+        eos_token_id=list(ours.vocab.stops),
         pad_token_id=ours.vocab.pad,
     )
     given = 1 if theirs.config.is_encoder_decoder else len(prompt)
