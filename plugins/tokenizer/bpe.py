@@ -2,8 +2,8 @@
 
 Sennrich et al. 2016, https://arxiv.org/abs/1508.07909; over bytes, with GPT-2's cut into words:
 Radford et al. 2019, https://cdn.openai.com/better-language-models/language-models.pdf, section 2.2.
-Digits stand alone, as in Touvron et al. 2023 (LLaMA), https://arxiv.org/abs/2302.13971, section 2.1:
-a number is spelled in one way only, which is what sums are learned from. Lossless.
+Digits stand alone, as in LLaMA: Touvron et al. 2023, https://arxiv.org/abs/2302.13971, section 2.1;
+a number then has one spelling, which is what sums are learned from. Lossless.
 """
 
 from collections.abc import Callable, Iterator
