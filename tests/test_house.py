@@ -31,9 +31,9 @@ FLOORS: dict[int, str] = {
     "hydra_source parameter_group plugins refusal registry schema stack_schema",
     2: "adapter answers batches cache card chat checkpoint context contracts conversations "
     "corpus damage functional generation hardware inputs layout loss masking network "
-    "objective on_policy peft_format preferences ranks readers record_file reference run_reader "
-    "scoring stack ties token_rows "
-    "tokenizer tokenizer_files trackers tree validation window",
+    "objective on_policy peft_format preferences ranks readers record_file reference replay "
+    "run_reader scoring stack ties token_rows tokenizer tokenizer_files trackers tree "
+    "validation window",
     3: "assemble best_model fit launch progress resume run_writer worker",
     4: "__main__ cli pages.batch pages.catalogue pages.plugin verbs.data verbs.generate "
     "verbs.inspect verbs.list verbs.show verbs.train",
@@ -44,7 +44,7 @@ LIBRARIES = {0: set[str](), 1: {"hydra", "omegaconf", "yaml"}}
 """What else floors 0 and 1 may import beside Python's own library."""
 N_LINES = {"core": 300, "plugin": 200, "function": 40, "verb": 200}
 N_PARAMETERS = 6
-N_CODE_LINES = 6_650
+N_CODE_LINES = 6_670
 """Of floors 0 to 3, without blanks, comments and docstrings: see decisions 4, 7 and 8."""
 TESTED_TOGETHER = {
     **{

@@ -26,15 +26,18 @@ from etude import plugin
 from etude.answers import Asked, Measure, measured, nearness, rates
 from etude.capability import Capability
 from etude.compatibility import provided
-from etude.contracts import Samples
+from etude.contracts import Samples, TokenRow
 from etude.conversations import Cutter, Part, TrainOn, survey
 from etude.functional import wide
 from etude.inputs import Inputs, Targets, pad_right
 from etude.loss import Loss
 from etude.network import Network
 from etude.objective import Objective, Tools
+from etude.ranks import Ranks
 from etude.records import Chat
+from etude.replay import Mixed, text_of
 from etude.schema import ArchitectureConfig, ObjectiveConfig, require
+from etude.window import WindowSource
 
 
 @dataclass
@@ -43,6 +46,11 @@ class SftConfig(ObjectiveConfig):
     """The assistant's turns: all, or the last; or everything that is said, whoever says it."""
     pack: bool = False
     """Fill rows with several conversations, none of which sees another; false pads each."""
+    replay: str | None = None
+    """Folder of the run that pretrained the base: its text is learned on, so that less of it is
+    forgotten; null = none."""
+    replay_share: float = 0.25
+    """Share of that text among all samples, in (0, 1)."""
     neftune_alpha: float = 0.0
     """Size of the noise on the embeddings in training; 5 is usual, 0 is none."""
     max_new_tokens: int = 64
@@ -54,6 +62,8 @@ class SftConfig(ObjectiveConfig):
         for name in ("neftune_alpha", "max_new_tokens"):
             value = getattr(self, name)
             require(value >= 0, f"{name} must be 0 or more, got {value}")
+        share = self.replay_share
+        require(0 < share < 1, f"replay_share must lie strictly between 0 and 1, got {share}")
 
     def check(self, architecture: ArchitectureConfig) -> None:
         if Capability.SOURCE_TARGET in provided(architecture):
@@ -61,6 +71,7 @@ class SftConfig(ObjectiveConfig):
             everything = self.train_on is TrainOn.everything
             require(not everything, f"objective.train_on=everything has no meaning: {one}")
             require(not self.pack, f"objective.pack=true has no effect: {one}")
+            require(self.replay is None, f"objective.replay has no meaning: {one}")
 
 
 @dataclass
@@ -103,11 +114,20 @@ class Sft(Objective[SftConfig, SftBatch]):
         self.notes += [f"left out  {n:,} {w}, of {len(samples):,}" for w, n in lost.items()]
         return rows
 
-    def parts(self, record: Chat | list[Part]) -> list[Part]:
-        """What is learned of a conversation, where that is not yet worked out."""
+    def source(self, samples: Samples, window: int, seed: int, ranks: Ranks) -> WindowSource:
+        config, tools = self.config, self.tools
+        if config.replay is not None:
+            text = text_of("objective.replay", config.replay, tools.tokenizer, tools.seq_len)
+            samples = Mixed(samples, text, config.replay_share)
+        return super().source(samples, window, seed, ranks)
+
+    def parts(self, record: Chat | TokenRow | list[Part]) -> list[Part]:
+        """What is learned of a conversation, where that is not yet worked out, or of a text."""
+        if isinstance(record, TokenRow):
+            return [Part(record.tokens, np.ones(len(record.tokens), bool))]
         return self.cutter.parts(record) if isinstance(record, Chat) else record
 
-    def example(self, record: Chat | list[Part], rng: np.random.Generator) -> list[Part]:
+    def example(self, record: Chat | TokenRow | list[Part], rng: np.random.Generator) -> list[Part]:
         return self.parts(record)
 
     def collate(self, examples: Sequence[list[Part]]) -> SftBatch:
