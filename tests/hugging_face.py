@@ -194,13 +194,13 @@ def _assert_same_greedy(ours: Network, theirs: Any, prompts: list[list[int]]) ->
         answers = theirs.generate(
             torch.tensor(rows),
             attention_mask=torch.tensor([m if both_stacks else m[::-1] for m in masks]),
-            max_new_tokens=24,
+            max_new_tokens=32,
             do_sample=False,
             repetition_penalty=penalty,
             eos_token_id=list(ours.vocab.stops),
             pad_token_id=ours.vocab.pad,
         )
-        written = tiny.continued(ours, prompts, 24, Greedy(penalty))
+        written = tiny.continued(ours, prompts, 32, Greedy(penalty))
         for row, answer in zip(written, answers.tolist(), strict=True):
             found = answer[1 if both_stacks else width :]
             assert row == found[: len(row)]

@@ -28,15 +28,14 @@ CORE, PLUGINS, CONF, TESTS = ROOT / "src/etude", ROOT / "plugins", ROOT / "conf"
 FLOORS: dict[int, str] = {
     0: "capability documents errors records stdlib_text whole_file",
     1: "__init__ command_line compatibility completion composition config_file curation_schema "
-    "describe experiment "
-    "hydra_source parameter_group pipeline_schema plugins refusal registry schema stack_schema",
-    2: "adapter answers batches cache card chat checkpoint context contracts conversations "
-    "corpus damage functional generation hardware inputs layout loss masking network "
-    "objective on_policy peft_format preferences ranks readers record_file reference run_reader "
-    "attempts policy_gradient rollout "
-    "advantage scoring shaping stack ties token_rows value "
-    "curation judging remote rewards verifier "
-    "tokenizer tokenizer_files trackers tree validation window",
+    "describe experiment hydra_source parameter_group pipeline_schema plugins refusal "
+    "registry schema stack_schema",
+    2: "adapter advantage answers attempts batches cache card chat checkpoint context contracts "
+    "conversations corpus curation damage functional generation hardware inputs judging "
+    "layout loss masking network objective on_policy peft_format policy_gradient preferences "
+    "ranks readers record_file reference remote replay rewards rollout run_reader scoring "
+    "shaping stack ties token_rows tokenizer tokenizer_files trackers tree validation value "
+    "verifier window",
     3: "assemble best_model fit launch progress resume run_writer worker",
     4: "__main__ cli pages.batch pages.catalogue pages.plugin verbs.check verbs.converse "
     "verbs.data verbs.generate verbs.inspect verbs.label verbs.list verbs.pipeline verbs.select "
@@ -48,7 +47,7 @@ LIBRARIES = {0: set[str](), 1: {"hydra", "omegaconf", "yaml"}}
 """What else floors 0 and 1 may import beside Python's own library."""
 N_LINES = {"core": 300, "plugin": 200, "function": 40, "verb": 200}
 N_PARAMETERS = 6
-N_CODE_LINES = 7_700
+N_CODE_LINES = 7_750
 """Of floors 0 to 3, without blanks, comments and docstrings: see decisions 4, 7 and 8."""
 TESTED_TOGETHER = {
     **{

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import tiny
 
 from etude.cli import main
 from etude.composition import compose
@@ -51,13 +52,27 @@ def test_a_recipe_says_its_purpose_its_result_and_its_cost(file: Path) -> None:
     assert not [word for word in SAID if word not in said]
 
 
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that those of later stages start from."""
+    run = tmp_path_factory.mktemp("base") / "run"
+    given = ["tokenizer=byte", "data=text", f"data.path={TEXT}", *SHRUNK, f"run={run}"]
+    assert main(["train", *given]) == 0
+    return run
+
+
 @pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.stem)
 def test_a_recipe_trains_two_shrunken_steps(
-    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    file: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    needs = [f"data.path={TEXT}"] if "data.path" in header(file) else []
-    needs += [] if "tokenizer:" in file.read_text(encoding="utf-8") else ["tokenizer=byte"]
+    said, text = header(file), file.read_text(encoding="utf-8")
+    path = tiny.write_preferences(tmp_path) if "jsonl_preferences" in text else TEXT
+    needs = [f"data.path={path}"] if "data.path" in said else []
+    if "init_from" in said:
+        needs += [f"init_from={base}"]
+    elif "tokenizer:" not in text:
+        needs += ["tokenizer=byte"]
     assert main(["train", f"experiment={file.stem}", *SHRUNK, *needs, "run=a"]) == 0
     assert len((tmp_path / "a/steps.jsonl").read_text(encoding="utf-8").splitlines()) == 2
 

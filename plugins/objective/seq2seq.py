@@ -7,15 +7,15 @@ them, as in T5, in rows whose damaged form has data.seq_len tokens (span corrupt
 the others: the target). Source and target end with eos. Teacher forcing: the decoder reads the
 true target.
 A pair of source and target is read as it is, and not damaged: translation, summarisation. Both are
-cut at data.seq_len, their starts kept, and how many were is said. exact_match is of the target
-that the likeliest tokens write.
+cut at data.seq_len, their starts kept, and how many were is said. What the likeliest tokens write
+for held-out sources is measured against their targets.
 Label smoothing: Vaswani et al. 2017, https://arxiv.org/abs/1706.03762, section 5.4, uniform over
 the whole vocabulary; perplexity is of the plain surprise, nll.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from etude import plugin
-from etude.answers import Asked, exact, rate
+from etude.answers import Asked, Measure, measured, nearness, rates
 from etude.batches import Ids, TextBatch
 from etude.capability import Capability
 from etude.contracts import Corruption, Samples, TokenRow
@@ -46,7 +46,10 @@ class Seq2seqConfig(ObjectiveConfig):
     label_smoothing: float = 0.0
     """Share of the probability asked for that all tokens divide evenly, in [0, 1); 0.1 in 2017."""
     max_new_tokens: int = 64
-    """Longest text that is written, in tokens: to show and, of pairs, for exact_match; 0 = none."""
+    """Longest text that is written, in tokens: to show and, of pairs, to be measured; 0 = none."""
+    measures: list[Measure] = field(default_factory=lambda: [Measure.exact_match])
+    """How near what is written for held-out sources comes to their targets; chrf and rouge_l need
+    the extra `text`."""
 
     def __post_init__(self) -> None:
         require(
@@ -101,6 +104,8 @@ class Seq2seq(Objective[Seq2seqConfig, Seq2seqBatch]):
         require(not tools.confine, "data.confine has no effect: a row is denoised as one text")
         self.corrupt: Corruption = build(config.corruption, tools.tokenizer)
         self.room = self.corrupt.raw_length(tools.seq_len)
+        for measure in config.measures:
+            nearness(measure)  # refuses in time
 
     def recut(self, samples: Samples) -> Samples:
         """Packed text in rows that are damaged to the same length, so that none is padded."""
@@ -158,9 +163,9 @@ class Seq2seq(Objective[Seq2seqConfig, Seq2seqBatch]):
         return batch
 
     def evaluate(self, batch: Seq2seqBatch) -> tuple[Loss, float]:
-        loss, longest = self.loss(batch), self.config.max_new_tokens
-        metrics = {**loss.metrics, **exact(self, batch.asked, longest)}
-        return Loss(loss.total, metrics), self.count(batch)
+        loss, config = self.loss(batch), self.config
+        near = measured(self, batch.asked, config.max_new_tokens, config.measures)
+        return Loss(loss.total, {**loss.metrics, **near}), self.count(batch)
 
     def count(self, batch: Seq2seqBatch) -> float:
         return float(batch.targets.where.sum())
@@ -173,7 +178,10 @@ class Seq2seq(Objective[Seq2seqConfig, Seq2seqBatch]):
         return Loss(total, {"nll": nll.detach()})
 
     def report(self, means: Mapping[str, float]) -> dict[str, float]:
-        return {**rate(means), "perplexity": math.exp(min(means["nll"], 700.0))}
+        return {
+            **rates(means, self.config.measures),
+            "perplexity": math.exp(min(means["nll"], 700.0)),
+        }
 
     def show(self, records: Sequence[TokenRow | Pair]) -> list[str]:
         longest = min(self.config.max_new_tokens, self.tools.seq_len)

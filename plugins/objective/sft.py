@@ -8,12 +8,12 @@ https://arxiv.org/abs/2310.05914, equation 1; the length is that of a row withou
 
 A conversation too long keeps its start (as a source: its first token and its end). One left
 without a token to train on, or that the template refuses, is left out, and how many were is said.
-exact_match is of the last answer of each held-out conversation, written by the likeliest token.
+Held-out answers, written by the likeliest token, are measured for the last turn of a conversation.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -23,18 +23,21 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from etude import plugin
-from etude.answers import Asked, exact, rate
+from etude.answers import Asked, Measure, measured, nearness, rates
 from etude.capability import Capability
 from etude.compatibility import provided
-from etude.contracts import Samples
+from etude.contracts import Samples, TokenRow
 from etude.conversations import Cutter, Part, TrainOn, survey
 from etude.functional import wide
 from etude.inputs import Inputs, Targets, pad_right
 from etude.loss import Loss
 from etude.network import Network
 from etude.objective import Objective, Tools
+from etude.ranks import Ranks
 from etude.records import Chat
+from etude.replay import Mixed, text_of
 from etude.schema import ArchitectureConfig, ObjectiveConfig, require
+from etude.window import WindowSource
 
 
 @dataclass
@@ -43,15 +46,24 @@ class SftConfig(ObjectiveConfig):
     """The assistant's turns: all, or the last; or everything that is said, whoever says it."""
     pack: bool = False
     """Fill rows with several conversations, none of which sees another; false pads each."""
+    replay: str | None = None
+    """Folder of the run that pretrained the base: its text is learned on, so that less of it is
+    forgotten; null = none."""
+    replay_share: float = 0.25
+    """Share of that text among all samples, in (0, 1)."""
     neftune_alpha: float = 0.0
     """Size of the noise on the embeddings in training; 5 is usual, 0 is none."""
     max_new_tokens: int = 64
-    """Longest answer that is written to measure exact_match and to show, in tokens; 0 = none."""
+    """Longest answer that is written to be measured and to be shown, in tokens; 0 = none."""
+    measures: list[Measure] = field(default_factory=lambda: [Measure.exact_match])
+    """How near held-out answers come; chrf and rouge_l need the extra `text`."""
 
     def __post_init__(self) -> None:
         for name in ("neftune_alpha", "max_new_tokens"):
             value = getattr(self, name)
             require(value >= 0, f"{name} must be 0 or more, got {value}")
+        share = self.replay_share
+        require(0 < share < 1, f"replay_share must lie strictly between 0 and 1, got {share}")
 
     def check(self, architecture: ArchitectureConfig) -> None:
         if Capability.SOURCE_TARGET in provided(architecture):
@@ -59,6 +71,7 @@ class SftConfig(ObjectiveConfig):
             everything = self.train_on is TrainOn.everything
             require(not everything, f"objective.train_on=everything has no meaning: {one}")
             require(not self.pack, f"objective.pack=true has no effect: {one}")
+            require(self.replay is None, f"objective.replay has no meaning: {one}")
 
 
 @dataclass
@@ -86,6 +99,8 @@ class Sft(Objective[SftConfig, SftBatch]):
         super().__init__(config, network, tools)
         self.reads_source = Capability.SOURCE_TARGET in provided(tools.architecture)
         self.cutter = Cutter(tools.tokenizer, config.train_on, tools.seq_len, self.reads_source)
+        for measure in config.measures:
+            nearness(measure)  # refuses in time
         if config.neftune_alpha:
             tables = (m for m in network.modules() if isinstance(m, nn.Embedding))
             table = next(m for m in tables if m.num_embeddings == network.vocab.size)
@@ -99,11 +114,20 @@ class Sft(Objective[SftConfig, SftBatch]):
         self.notes += [f"left out  {n:,} {w}, of {len(samples):,}" for w, n in lost.items()]
         return rows
 
-    def parts(self, record: Chat | list[Part]) -> list[Part]:
-        """What is learned of a conversation, where that is not yet worked out."""
+    def source(self, samples: Samples, window: int, seed: int, ranks: Ranks) -> WindowSource:
+        config, tools = self.config, self.tools
+        if config.replay is not None:
+            text = text_of("objective.replay", config.replay, tools.tokenizer, tools.seq_len)
+            samples = Mixed(samples, text, config.replay_share)
+        return super().source(samples, window, seed, ranks)
+
+    def parts(self, record: Chat | TokenRow | list[Part]) -> list[Part]:
+        """What is learned of a conversation, where that is not yet worked out, or of a text."""
+        if isinstance(record, TokenRow):
+            return [Part(record.tokens, np.ones(len(record.tokens), bool))]
         return self.cutter.parts(record) if isinstance(record, Chat) else record
 
-    def example(self, record: Chat | list[Part], rng: np.random.Generator) -> list[Part]:
+    def example(self, record: Chat | TokenRow | list[Part], rng: np.random.Generator) -> list[Part]:
         return self.parts(record)
 
     def collate(self, examples: Sequence[list[Part]]) -> SftBatch:
@@ -146,12 +170,15 @@ class Sft(Objective[SftConfig, SftBatch]):
         return Loss(F.cross_entropy(logits, due, reduction="sum"), {"token_accuracy": right})
 
     def evaluate(self, batch: SftBatch) -> tuple[Loss, float]:
-        loss, longest = self.loss(batch), self.config.max_new_tokens
-        metrics = {**loss.metrics, **exact(self, batch.asked, longest)}
-        return Loss(loss.total, metrics), self.count(batch)
+        loss, config = self.loss(batch), self.config
+        near = measured(self, batch.asked, config.max_new_tokens, config.measures)
+        return Loss(loss.total, {**loss.metrics, **near}), self.count(batch)
 
     def report(self, means: Mapping[str, float]) -> dict[str, float]:
-        return {**rate(means), "perplexity": math.exp(min(means["loss"], 700.0))}
+        return {
+            **rates(means, self.config.measures),
+            "perplexity": math.exp(min(means["loss"], 700.0)),
+        }
 
     def show(self, records: Sequence[Chat | list[Part]]) -> list[str]:
         longest = min(self.config.max_new_tokens, self.tools.seq_len // 2)

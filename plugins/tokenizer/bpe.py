@@ -2,7 +2,8 @@
 
 Sennrich et al. 2016, https://arxiv.org/abs/1508.07909; over bytes, with GPT-2's cut into words:
 Radford et al. 2019, https://cdn.openai.com/better-language-models/language-models.pdf, section 2.2.
-Lossless: every text comes back as it was.
+Digits stand alone, as in LLaMA: Touvron et al. 2023, https://arxiv.org/abs/2302.13971, section 2.1;
+a number then has one spelling, which is what sums are learned from. Lossless.
 """
 
 from collections.abc import Callable, Iterator
@@ -26,6 +27,8 @@ from etude.tokenizer import (
 class BpeConfig(TrainedTokenizerConfig):
     min_frequency: int = 2
     """How often a pair must occur to be merged; a small corpus may use up its pairs early."""
+    split_digits: bool = True
+    """Whether each digit is a token of its own; GPT-2 merges them like letters."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -45,7 +48,10 @@ class Bpe(TokenizerSource[BpeConfig]):
 
     def build(self, corpus: Callable[[], Iterator[str]]) -> Tokenizer:
         inner = tokenizers.Tokenizer(models.BPE())
-        inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        words = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        alone = pre_tokenizers.Digits(individual_digits=True)
+        cut = [alone, words] if self.config.split_digits else [words]
+        inner.pre_tokenizer = pre_tokenizers.Sequence(cut)
         inner.decoder = decoders.ByteLevel()
         trainer = trainers.BpeTrainer(
             vocab_size=self.config.vocab_size,

@@ -1,6 +1,13 @@
-"""What a network answers, held against the right answer."""
+"""What a network answers, held against the right answer.
 
-from collections.abc import Mapping, Sequence
+chrF: Popovic 2015, https://aclanthology.org/W15-3049, as sacrebleu has it; ROUGE-L: Lin 2004,
+https://aclanthology.org/W04-1013, the F-measure of stemmed words, as rouge-score has it. Both are
+worked out for each answer and averaged, from 0 to 1; a whole corpus at once may score otherwise.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
+from functools import cache
 from typing import Any
 
 import torch
@@ -9,6 +16,7 @@ from torch import Tensor
 from etude.batches import Ids
 from etude.capability import Capability
 from etude.compatibility import provided
+from etude.errors import ConfigError
 from etude.generation import Greedy, Request, generate
 from etude.objective import Objective
 from etude.window import SAMPLE, rng
@@ -24,32 +32,67 @@ class Asked:
         return f"{len(self.pairs)} prompts"
 
 
-def exact(
-    objective: Objective[Any, Any], asked: Asked | None, max_new_tokens: int
+class Measure(Enum):
+    """How near an answer comes to the right one."""
+
+    exact_match = "exact_match"
+    chrf = "chrf"
+    rouge_l = "rouge_l"
+
+
+@cache
+def nearness(measure: Measure) -> Callable[[str, str], float]:
+    """Returns what scores (answer, right answer), 0 to 1. Raises ConfigError without `[text]`."""
+    try:
+        if measure is Measure.chrf:
+            from sacrebleu.metrics.chrf import CHRF
+
+            chrf = CHRF()
+            return lambda said, right: chrf.sentence_score(said, [right]).score / 100
+        if measure is Measure.rouge_l:
+            from rouge_score.rouge_scorer import RougeScorer
+
+            rouge = RougeScorer(["rougeL"], use_stemmer=True)
+            return lambda said, right: rouge.score(right, said)["rougeL"].fmeasure
+    except ImportError as error:
+        raise ConfigError(
+            f"objective.measures={measure.value} needs {error.name}, which is not installed.\n"
+            "  pip install 'etude[text]' brings it."
+        ) from error
+    return lambda said, right: float(said == right)
+
+
+def measured(
+    objective: Objective[Any, Any],
+    asked: Asked | None,
+    max_new_tokens: int,
+    measures: Sequence[Measure],
 ) -> dict[str, Tensor]:
-    """Sums for `evaluate`: how many were asked, and how many answered exactly; see `rate`."""
+    """Sums for `evaluate`: how many were asked, and how near the answers came; see `rates`."""
     if asked is None or max_new_tokens == 0:
         return {}
-    sums = {"exact_match": n_exact(objective, asked.pairs, max_new_tokens)}
-    sums["asked"] = len(asked.pairs)
-    return {name: torch.tensor(float(n), device=objective.device) for name, n in sums.items()}
+    answers = answered(objective, asked.pairs, max_new_tokens)
+    sums = {m.value: sum(nearness(m)(*pair) for pair in answers) for m in measures}
+    sums["asked"] = float(len(answers))
+    return {name: torch.tensor(n, device=objective.device) for name, n in sums.items()}
 
 
-def rate(means: Mapping[str, float]) -> dict[str, float]:
-    """The means with exact_match as the share of what was asked, NaN of nothing."""
+def rates(means: Mapping[str, float], measures: Sequence[Measure]) -> dict[str, float]:
+    """The means with what was measured as a mean over what was asked, NaN of nothing."""
     said = dict(means)
     if (asked := said.pop("asked", None)) is not None:
-        said["exact_match"] = said["exact_match"] / asked if asked else float("nan")
+        for measure in measures:
+            said[measure.value] = said[measure.value] / asked if asked else float("nan")
     return said
 
 
-def n_exact(
+def answered(
     objective: Objective[Any, Any], pairs: Sequence[tuple[Ids, Ids]], max_new_tokens: int
-) -> int:
-    """How many prompts are answered by the likeliest tokens exactly as their pair says.
+) -> list[tuple[str, str]]:
+    """Returns what the likeliest tokens answer to each prompt, and what its pair says.
 
-    Answers are compared as texts, white space at their ends left out; one that is longer than
-    `max_new_tokens` matches none.
+    White space at the ends is left out. No answer is longer than `max_new_tokens`, nor than the
+    longest of the right ones.
     """
     tools = objective.tools
     longest = min(max_new_tokens, max((len(answer) for _, answer in pairs), default=0))
@@ -68,4 +111,4 @@ def n_exact(
             [answer for _, answer in pairs],
         )
     )
-    return sum(text == right for text, right in zip(texts, wanted, strict=True))
+    return list(zip(texts, wanted, strict=True))

@@ -5,6 +5,7 @@ else a plugin imports, and a broken plugin can still be named.
 """
 
 import ast
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -167,8 +168,8 @@ def _knob(name: str, node: ast.AnnAssign, text: str, home: ast.Module) -> Knob:
     option = None
     if isinstance(node.value, ast.Call) and ast.unparse(node.value.func).endswith("option"):
         option = default = str(ast.literal_eval(node.value.args[0]))
-    elif default and default.startswith("field(default_factory=list"):
-        default = "[]"
+    elif default and (made := re.fullmatch(r"field\(default_factory=(?:lambda: )?(.*)\)", default)):
+        default = "[]" if made[1].startswith("list") else made[1]
     return Knob(name, kind, None if default == "MISSING" else default, text, group, option)
 
 

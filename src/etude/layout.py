@@ -22,6 +22,7 @@ from etude.stack_schema import StackConfig
 from etude.ties import Tie
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+GENERATION = "generation_config.json"
 GELUS = {"gelu": "none", "gelu_new": "tanh", "gelu_fast": "tanh", "gelu_pytorch_tanh": "tanh"}
 """How GELU is computed, by their names of it."""
 GELU_NAMES = {"none": "gelu", "tanh": "gelu_new"}
@@ -127,6 +128,14 @@ def refuse_others(fields: Fields, allowed: Mapping[str, Any]) -> None:
 def is_hugging_face(folder: Path) -> bool:
     """Whether a folder holds a model in Hugging Face's format."""
     return (folder / CONFIG).is_file()
+
+
+def write_fields(folder: Path, fields: Fields, vocab: Vocab) -> None:
+    """Writes config.json, and generation_config.json, so that transformers ends where we do."""
+    begun = ("bos_token_id", "pad_token_id", "decoder_start_token_id")
+    asked = {key: fields[key] for key in begun if key in fields}
+    for name, held in (CONFIG, fields), (GENERATION, {**asked, "eos_token_id": list(vocab.stops)}):
+        (folder / name).write_text(json.dumps(held, indent=2) + "\n", encoding="utf-8")
 
 
 def read_fields(folder: Path) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 LINE_EVERY_S = 10.0
+SHOWN = ("val/bits_per_byte", "val/reward", "val/exact_match", "val/accuracy", "val/loss")
+"""Held-out numbers, of which the first that there is says most."""
 
 
 class ProgressBar:
@@ -51,7 +53,7 @@ class ProgressBar:
         """Takes the numbers of a step; shows them if it is time to."""
         step, now = int(line["step"]), time.perf_counter()
         if "val/loss" in line:
-            self._validated = "  " + _named(line, "val/bits_per_byte", "val/reward", "val/loss")
+            self._validated = "  " + _named(line, *SHOWN)
         elif step % self.log_every and step != self.total:
             return
         if self._mark[1] < 0:

@@ -264,8 +264,7 @@ def write_model(
         if found is not None and isinstance(config, StackConfig):
             family, fields = found
             tensors = to_theirs(family.ties(config, fields), weights)
-            text = json.dumps(fields, indent=2) + "\n"
-            (inside / layout.CONFIG).write_text(text, encoding="utf-8")
+            layout.write_fields(inside, fields, tokenizer.vocab)
         _save({layout.WEIGHTS: tensors, BESIDE: beside or {}}, inside)
         tokenizer.save(inside)
 

@@ -141,7 +141,8 @@ class RunWriter(pl.Callback):
             callback.on_validation_epoch_end(trainer, objective)
         for callback in others:
             callback.on_validation_end(trainer, objective)
-        return measured
+        beside = {k for k in trainer.callback_metrics if k.startswith("val/")} - measured.keys()
+        return {**measured, **{k: float(trainer.callback_metrics[k]) for k in sorted(beside)}}
 
     def _track(self, trainer: pl.Trainer, line: Mapping[str, Any]) -> None:
         """Tells the trackers now and then."""

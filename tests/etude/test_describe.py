@@ -80,3 +80,8 @@ def test_a_preset_tells_its_purpose_and_what_it_stands_on() -> None:
     recipe = presets("experiment")["toy_recipe"]
     assert stands_on(recipe) is None
     assert heading(recipe) == "Prefers the better one."
+
+
+def test_the_default_of_a_list_is_shown_as_the_list() -> None:
+    knobs = {knob.name: knob.default for knob in describe("adapter/freeze").knobs}
+    assert knobs == {"frozen": "['embedding*']", "trained": "[]"}

@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import Any
 
 import hugging_face
@@ -5,7 +6,9 @@ import pytest
 import tiny
 import torch
 from torch import Tensor
+from transformers import GenerationConfig
 
+from etude import layout
 from etude.layout import fitting
 from etude.ties import Tie
 
@@ -93,3 +96,12 @@ def test_a_preset_is_a_model_of_its_family(preset: str, family: str) -> None:
     found = fitting(hugging_face.preset(preset), tiny.VOCAB)
     assert found is not None
     assert found[1]["model_type"] == family
+
+
+def test_transformers_ends_where_we_do(tmp_path: Path) -> None:
+    vocab = tiny.BYTES.vocab
+    layout.write_fields(tmp_path, {"model_type": "t5", "decoder_start_token_id": 3}, vocab)
+    found = GenerationConfig.from_pretrained(tmp_path)
+    assert tuple(found.eos_token_id) == vocab.stops
+    assert found.decoder_start_token_id == 3
+    assert layout.read_fields(tmp_path)["model_type"] == "t5"

@@ -8,7 +8,9 @@ import pytest
 import tiny
 import torch
 from defaults import default
+from sacrebleu import sentence_chrf
 
+from etude.answers import Measure, nearness, rates
 from etude.contracts import TokenRow
 from etude.errors import ConfigError
 from etude.plugins.objective.seq2seq import smoothed_loss
@@ -184,3 +186,18 @@ def test_pairs_learned_by_heart_are_all_right(tmp_path: Path) -> None:
     assert measured["val/exact_match"] > 0.9
     assert measured["val/perplexity"] == pytest.approx(math.exp(measured["val/nll"]))
     assert "[...]" in made.objective.eval().show([made.train[0]])[0]
+
+
+def test_what_is_written_is_measured_as_the_libraries_of_the_field_do() -> None:
+    said, right = "the cat sat on a mat", "the cats sit on the mat"
+    assert nearness(Measure.exact_match)(said, right) == 0
+    assert nearness(Measure.exact_match)(right, right) == 1
+    assert nearness(Measure.chrf)(said, right) == sentence_chrf(said, [right]).score / 100
+    # Stemmed: the cat[s] _ on _ mat, four in order, of six words on both sides.
+    assert nearness(Measure.rouge_l)(said, right) == pytest.approx(4 / 6)
+
+
+def test_measures_are_means_over_what_was_asked() -> None:
+    means = {"loss": 2.0, "asked": 0.5, "exact_match": 0.25, "chrf": 0.375}
+    measures = [Measure.exact_match, Measure.chrf]
+    assert rates(means, measures) == {"loss": 2.0, "exact_match": 0.5, "chrf": 0.75}

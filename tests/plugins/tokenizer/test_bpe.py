@@ -1,5 +1,7 @@
 from collections.abc import Iterator
 
+import pytest
+
 from etude.plugins.tokenizer.bpe import BpeConfig
 from etude.registry import build
 from etude.tokenizer import SMALLEST_OF_BYTES
@@ -25,3 +27,12 @@ def test_a_pair_must_be_frequent_enough() -> None:
 def test_no_token_crosses_a_word() -> None:
     tokenizer = build(BpeConfig(vocab_size=1000)).build(lambda: iter(["a b a b"] * 50))
     assert tokenizer.pieces(tokenizer.encode("a b a")) == ["a", " b", " a"]
+
+
+@pytest.mark.parametrize(
+    ("split", "wanted"), [(True, [" ", "1", "9", "8", "4"]), (False, [" 1984"])]
+)
+def test_each_digit_stands_alone_unless_told_otherwise(split: bool, wanted: list[str]) -> None:
+    config = BpeConfig(vocab_size=1000, split_digits=split)
+    tokenizer = build(config).build(lambda: iter(["in 1984"] * 50))
+    assert tokenizer.pieces(tokenizer.encode(" 1984")) == wanted

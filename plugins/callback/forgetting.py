@@ -1,0 +1,65 @@
+"""What a run makes the network forget: an earlier run's held-out numbers, measured as it learns.
+
+McCloskey and Cohen 1989, https://doi.org/10.1016/S0079-7421(08)60536-8, named it; here it is the
+earlier run's own objective on its own held-out records, told as `val/before/<name>` with each
+validation. Its summary.json has the numbers from before.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import lightning.pytorch as pl
+import torch
+from omegaconf import MISSING
+
+from etude import config_file, plugin
+from etude.corpus import prepare
+from etude.objective import Objective
+from etude.ranks import Ranks
+from etude.registry import build
+from etude.schema import CallbackConfig, TextDataConfig, require
+from etude.validation import Validation
+
+
+@dataclass
+class ForgettingConfig(CallbackConfig):
+    run: str = MISSING
+    """Folder of the earlier run, such as the one that pretrained the base model."""
+    n_samples: int = 64
+    """Held-out samples measured each time, always the same ones."""
+    micro_batch: int = 16
+    """Samples measured at once."""
+
+    def __post_init__(self) -> None:
+        for name in ("n_samples", "micro_batch"):
+            value = getattr(self, name)
+            require(value >= 1, f"{name} must be at least 1, got {value}")
+
+
+@plugin(ForgettingConfig)
+class Forgetting(pl.Callback):
+    """Measures with the weights of the moment, and leaves no trace in the training run."""
+
+    def __init__(self, config: ForgettingConfig) -> None:
+        self.config = config
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, Objective)
+        before = config_file.load(Path(self.config.run))
+        corpus = prepare(before, pl_module.tools.tokenizer)
+        confine = isinstance(before.data, TextDataConfig) and before.data.confine
+        tools = replace(pl_module.tools, seq_len=before.data.seq_len, confine=confine)
+        with torch.random.fork_rng(devices=[]):
+            self.task: Objective = build(before.objective, pl_module.network, tools)
+        self.task.trainer = trainer
+        samples = self.task.recut(corpus.val)
+        n = min(self.config.n_samples, len(samples))
+        ranks = Ranks(trainer.global_rank, trainer.world_size)
+        self.validation = Validation(samples, n, self.config.micro_batch, before.seed, ranks)
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        was_training = pl_module.training
+        found = self.validation.measure(self.task)
+        pl_module.train(was_training)
+        told = {name.replace("val/", "val/before/"): value for name, value in found.items()}
+        pl_module.log_dict(told, logger=False)
