@@ -123,7 +123,9 @@ def examine(verifier: Verifier[Any]) -> Report:
     for bench in verifier.bench():
         cases = list(bench.cases())
         n = len(cases)
-        scores = verifier([bench.prompt] * n, [answer for _, answer in cases], [bench.reference] * n)
+        scores = verifier(
+            [bench.prompt] * n, [answer for _, answer in cases], [bench.reference] * n
+        )
         for (kind, answer), score in zip(cases, scores, strict=True):
             judged.append(Judged(kind, answer, bench.reference, score, bench.pays))
     return Report(tuple(judged))
