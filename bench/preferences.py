@@ -4,9 +4,10 @@
     etude train experiment=sft init_from=outputs/base run=outputs/sft trainer.max_steps=260
     python bench/preferences.py outputs/sft outputs/preferences
 
-The fine-tuned model answers its own training prompts twice; a right and a wrong answer to one are a
-pair (`etude label`). Each recipe learns from the pairs with three seeds, and both models then answer held-out
-prompts once, at temperature 1. The gold function, that an answer is right, judges pairs and duels.
+The fine-tuned model answers its own training prompts twice; a right and a wrong answer to one are
+a pair (`etude label`). Each recipe learns from the pairs with three seeds, and both models then
+answer held-out prompts once, at temperature 1. The gold function, that an answer is right, judges
+pairs and duels.
 Writes docs/preferences.md. Finished runs are not run again.
 """
 

@@ -237,6 +237,8 @@ def attend(
     if square and softcap is None and bias is None and context.is_plain and not n_beside:
         return F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale)
     mask = _seen_beside(context.once("mask", lambda: _mask(context, bias, n_keys)), n_beside)
+    if softcap is None and q.shape[2] == 1:
+        return _of_one_query(q, k, v, mask, scale)
     if softcap is None:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
     logits = q @ k.mT * (q.shape[-1] ** -0.5 if scale is None else scale)
@@ -244,6 +246,21 @@ def attend(
     if mask is not None:
         logits = logits.masked_fill(~mask, -torch.inf) if bias is None else logits + mask
     return logits.softmax(dim=-1) @ v
+
+
+def _of_one_query(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float | None
+) -> Tensor:
+    """Attention, on a CPU without oneDNN's products (see hardware.py).
+
+    They are prepared anew for every number of keys, so for every token that is written.
+    """
+    route = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest" if q.device.type == "cpu" else route)
+    try:
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
+    finally:
+        torch.set_float32_matmul_precision(route)
 
 
 def _mask(context: Context, bias: Tensor | None, n_keys: int) -> Tensor | None:

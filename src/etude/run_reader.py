@@ -18,7 +18,7 @@ from etude.network import Network
 from etude.registry import build, plugin_of
 from etude.schema import AdapterConfig, ArchitectureConfig, ObjectiveConfig, TokenizerConfig
 from etude.stack_schema import StackConfig
-from etude.ties import read_tensors, to_ours, to_theirs
+from etude.ties import BESIDE, read_tensors, to_ours, to_theirs
 from etude.tokenizer import Tokenizer
 from etude.tree import read_tree
 
@@ -26,8 +26,6 @@ MODEL, ADAPTER, TOKENIZER, CHECKPOINTS = "model", "adapter", "tokenizer", "check
 LEARNED = "adapter.safetensors"
 NETWORK = "network."
 """What the names of a network's tensors start with in an objective's state."""
-BESIDE = "beside.safetensors"
-"""What a run kept beside its network, by its objective's names."""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,9 @@ OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm
 ZEROS = ("final_logits_bias",)
 """How the names of their tensors end that change nothing while they are zeros."""
 
+BESIDE = "beside.safetensors"
+"""What a run kept beside its network, by its objective's names: no weights of the model."""
+
 
 @dataclass(frozen=True)
 class Tie:
@@ -59,8 +62,8 @@ def named(modules: Mapping[str, str], *kinds: str) -> Iterator[Tie]:
 
 
 def read_tensors(folder: Path) -> dict[str, Tensor]:
-    """Returns every tensor of a model folder, whole or in shards."""
-    files = sorted(folder.glob("*.safetensors"))
+    """Returns every tensor of a model folder, whole or in shards, without what lies beside."""
+    files = sorted(file for file in folder.glob("*.safetensors") if file.name != BESIDE)
     if not files:
         raise CheckpointError(
             f"{folder} has no *.safetensors; other formats can hold code and are not read."

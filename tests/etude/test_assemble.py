@@ -6,7 +6,7 @@ import pytest
 import tiny
 import torch
 
-from etude.assemble import DEFAULT_STEPS, _reward, assemble
+from etude.assemble import DEFAULT_STEPS, assemble
 from etude.corpus import prepare
 from etude.errors import ConfigError
 from etude.experiment import ExperimentConfig
@@ -59,15 +59,6 @@ def test_the_seed_decides_the_weights(tmp_path: Path) -> None:
     )
     assert all(torch.equal(same[name], again[name]) for name in same)
     assert not torch.equal(same["network.embedding.weight"], other["network.embedding.weight"])
-
-
-def test_rewards_are_weighed_and_summed() -> None:
-    half = tiny.part("reward", "exact_answer", weight=0.5)
-    whole = tiny.part("reward", "exact_answer", weight=-2.0)
-    total = _reward({"a": half, "b": whole})
-    assert total is not None
-    assert total(["?", "?"], ["1", "2"], ["1", "1"]) == [-1.5, 0.0]
-    assert _reward({}) is None
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ PAIR = Comparison("?", "{first}", "b", "ref")
 def test_both_orders_are_averaged_and_a_missing_verdict_stays_missing() -> None:
     table = {"{first}": 0.9, "b": 0.3, "x": math.nan}
 
-    def ask(comparisons: list[Comparison]) -> list[float]:
+    def ask(comparisons: Sequence[Comparison]) -> list[float]:
         return [table[comparison.first] for comparison in comparisons]
 
     found = in_both_orders(ask, [PAIR, PAIR.swapped, Comparison("?", "b", "x")])

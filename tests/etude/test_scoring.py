@@ -1,6 +1,7 @@
 """A reward model outlives its run: what is read back scores as what was trained."""
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from etude.errors import CheckpointError, ConfigError
 from etude.experiment import Best
 from etude.records import Feedback
 from etude.registry import build
-from etude.run_reader import BESIDE, MODEL, read_model
+from etude.run_reader import MODEL, read_model
 from etude.scoring import HEAD, ScoreHead, read_reward
+from etude.ties import BESIDE
 from etude.tree import read_tree
 from etude.window import TRAIN, rng
 from etude.worker import start
@@ -25,11 +27,16 @@ FAMILIES = ["decoder_only", "encoder_only", "encoder_decoder"]
 PROMPTS, COMPLETIONS = ["ab", "c", "ab"], ["x", "yyy zz", "w"]
 
 
-def trained(folder: Path, family: str = "decoder_only", **trainer: Any) -> Path:
+LLAMA = {"mlp": "swiglu", "norm": "rmsnorm", "position": "rope"}
+
+
+def trained(
+    folder: Path, family: str = "decoder_only", parts: Mapping[str, str] = {}, **trainer: Any
+) -> Path:
     config = tiny.experiment(
         "reward",
         folder,
-        architecture=tiny.stack(family, n_layers=1),
+        architecture=tiny.stack(family, n_layers=1, **parts),
         trainer={"max_steps": 3, "precision": "32", "save_every": 3} | trainer,
     )
     run, _ = start(replace(config, run=str(folder / "run")), "tiny", [], None)
@@ -63,6 +70,13 @@ def test_what_is_read_back_scores_as_what_was_trained(family: str, tmp_path: Pat
     last = [line for line in tiny.lines_of(run) if "val/reward_mean" in line][-1]
     assert (scorer.mean, scorer.std) == (last["val/reward_mean"], last["val/reward_std"])
     assert scorer([], []).shape == (0,)
+
+
+def test_beside_weights_in_the_format_of_transformers_the_head_is_found_too(tmp_path: Path) -> None:
+    run = trained(tmp_path, parts=LLAMA)
+    assert (run / MODEL / "config.json").is_file()
+    assert (run / MODEL / BESIDE).is_file()
+    assert read_reward(run)(PROMPTS, COMPLETIONS).unique().numel() == 3
 
 
 def test_what_is_too_long_is_cut_to_what_the_network_was_trained_on(tmp_path: Path) -> None:

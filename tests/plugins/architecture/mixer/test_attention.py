@@ -181,3 +181,20 @@ def test_through_a_window_cached_equals_uncached_and_padding_changes_nothing(
     tiny.exactly(found[1], made(Inputs(ids[1:]))[0])
     ended = made(Inputs(ids, documents.flip(1)))  # padded on the right
     tiny.exactly(ended[0, :7], made(Inputs(ids[:1, :7]))[0])
+
+
+@torch.no_grad()
+def test_the_route_of_products_is_left_as_it_was_and_changes_no_step() -> None:
+    made, ids = tiny.network(), tiny.tokens(2, 5)
+    found: list[torch.Tensor] = []
+    for route in ("highest", "medium"):
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision(route)
+        try:
+            cache = KvCache(5)
+            made(Inputs(ids[:, :4]), cache=cache)
+            found.append(made(Inputs(ids[:, 4:]), cache=cache))
+            assert torch.get_float32_matmul_precision() == route
+        finally:
+            torch.set_float32_matmul_precision(before)
+    tiny.exactly(*found)
