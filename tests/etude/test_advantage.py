@@ -93,7 +93,8 @@ def test_of_unit_variance_keeps_the_mean() -> None:
 
 
 def test_equal_values_are_whitened_to_0() -> None:
-    assert not whitened(torch.full((2, 3), 0.7), torch.ones(2, 3, dtype=torch.bool), alone).any()
+    values = torch.full((2, 3), 0.75, dtype=torch.float64)
+    assert not whitened(values, torch.ones(2, 3, dtype=torch.bool), alone).any()
 
 
 def test_moments_are_those_of_all_ranks() -> None:
