@@ -34,13 +34,11 @@ class ReasoningGym(DataSource[ReasoningGymConfig]):
     """The question as it is, with the answer that its maker had in mind."""
 
     def records(self) -> Iterator[Prompt]:
-        import reasoning_gym  # pyright: ignore[reportMissingImports] -- an extra; takes a second
+        from reasoning_gym import create_dataset  # pyright: ignore -- an extra; takes a second
 
         config = self.config
         try:
-            problems = reasoning_gym.create_dataset(
-                config.task, size=config.n_problems, seed=config.problem_seed
-            )
+            problems = create_dataset(config.task, size=config.n_problems, seed=config.problem_seed)
         except (ValueError, AssertionError) as error:
             raise DataError(f"data.task={config.task} is no task: {error}.") from error
         for problem in problems:

@@ -36,11 +36,11 @@ class ReasoningGymReward(Verifier[ReasoningGymRewardConfig]):
     """Remembers every problem, for its scorer needs more than the answer."""
 
     def __init__(self, config: ReasoningGymRewardConfig) -> None:
-        import reasoning_gym  # pyright: ignore[reportMissingImports] -- an extra; takes a second
+        from reasoning_gym import create_dataset  # pyright: ignore -- an extra; takes a second
 
         super().__init__(config)
         try:
-            self.task = reasoning_gym.create_dataset(
+            self.task = create_dataset(
                 config.task, size=config.n_problems, seed=config.problem_seed
             )
         except (ValueError, AssertionError) as error:

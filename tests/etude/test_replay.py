@@ -2,22 +2,24 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 import tiny
 
-from etude.contracts import TokenRow
+from etude.contracts import Samples, TokenRow
 from etude.errors import ConfigError
 from etude.replay import Mixed, text_of
 
 
 def test_others_are_a_share_of_all_taken_evenly_from_first_to_last() -> None:
-    mixed = Mixed(range(30), range(100, 140), 0.25)
+    samples, others, few = (cast(Samples, range(*ends)) for ends in ((30,), (100, 140), (100, 103)))
+    mixed = Mixed(samples, others, 0.25)
     assert len(mixed) == 40
     assert [mixed[i] for i in range(30)] == list(range(30))
     assert [mixed[i] for i in range(30, 40)] == list(range(100, 140, 4))
-    again = Mixed(range(30), range(100, 103), 0.25)
+    again = Mixed(samples, few, 0.25)
     assert [again[i] for i in range(30, 40)] == [100] * 4 + [101] * 3 + [102] * 3
 
 

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import tiny
 import torch
@@ -19,7 +21,7 @@ def test_takes_the_likeliest_whatever_is_drawn() -> None:
 def test_the_penalty_of_repetition_is_that_of_transformers(penalty: float) -> None:
     draw = torch.Generator().manual_seed(0)
     logits = torch.randn(32, 20, generator=draw)
-    held = torch.randint(20, (32, 9), generator=draw)
+    held: Any = torch.randint(20, (32, 9), generator=draw)  # their type is an older one
     seen = torch.zeros(32, 20, dtype=torch.bool).scatter_(1, held, True)
     made = build(tiny.part("decoding", "greedy", repetition_penalty=penalty))
     wanted = RepetitionPenaltyLogitsProcessor(penalty)(held, logits.clone())

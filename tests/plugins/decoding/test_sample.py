@@ -64,7 +64,7 @@ def test_scores_and_masks_are_those_of_transformers(choice: tuple[str, ...]) -> 
     temperature, top_k, top_p, min_p, penalty = map(float, choice)
     draw = torch.Generator().manual_seed(0)
     logits = 3 * torch.randn(64, 80, generator=draw, dtype=torch.float64)
-    held = torch.randint(80, (64, 12), generator=draw)
+    held: Any = torch.randint(80, (64, 12), generator=draw)  # their type is an older one
     theirs: list[Any] = [
         RepetitionPenaltyLogitsProcessor(penalty),
         TemperatureLogitsWarper(temperature),
