@@ -47,8 +47,8 @@ LIBRARIES = {0: set[str](), 1: {"hydra", "omegaconf", "yaml"}}
 """What else floors 0 and 1 may import beside Python's own library."""
 N_LINES = {"core": 300, "plugin": 200, "function": 40, "verb": 200}
 N_PARAMETERS = 6
-N_CODE_LINES = 7_720
-"""Of floors 0 to 3, without blanks, comments and docstrings: see decisions 4, 7 and 8."""
+N_CODE_LINES = 7_800
+"""Of floors 0 to 3, without blanks, comments and docstrings: see decisions 4 and 7 to 9."""
 TESTED_TOGETHER = {
     **{
         f"data/jsonl{kind}": "test_jsonl_kinds.py"
@@ -82,6 +82,7 @@ TESTED_BY: dict[str, str] = {
     "etude/test_objective.py": "batches loss",
     "plugins/adapter/test_lora.py": "peft_format",
     "etude/test_layout.py": "ties",
+    "etude/verbs/test_pipeline.py": "pipeline_schema",
     "plugins/architecture/test_laws.py": "capability context generation inputs network stack",
     "plugins/objective/test_dpo.py": "functional",
     "plugins/objective/test_mlm.py": "masking",

@@ -249,8 +249,11 @@ def all_texts(side: RecordFile) -> list[str]:
     return [text for record in side for text in texts_of(record)]
 
 
+WORDS = ["".join(map(chr, (97 + i // 10, 98 + i % 10, 99 + i % 7))) for i in range(99)]
+
+
 def test_the_tokenizer_learns_from_the_training_side_alone(tmp_path: Path) -> None:
-    path = write_jsonl(tmp_path / "a.jsonl", [f"w{i} " * 9 for i in range(99)])
+    path = write_jsonl(tmp_path / "a.jsonl", [f"w{word}x " * 9 for word in WORDS])
     corpus = prepare(of_text(path))
     train = all_texts(corpus.train_records)
     assert not set(train) & set(corpus.val_text())

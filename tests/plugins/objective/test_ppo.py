@@ -362,8 +362,10 @@ def test_two_ranks_whiten_scale_and_adapt_as_one() -> None:
         made.over_ranks = partial(together.over_ranks, number)
         return of(made, halves[number])
 
+    default = torch.get_default_dtype()
     with ThreadPoolExecutor(2) as pool:
         first, second = pool.map(rank, range(2))
+    torch.set_default_dtype(default)  # one for all threads: contexts that overlap leave another
     both = first[:9] + second[:8] + first[9:] + second[8:]
     for mine, theirs in zip(of(scripted(**given), range(17)), both, strict=True):
         assert list(mine.completion) == list(theirs.completion)
