@@ -59,7 +59,6 @@ class Outcome:
 
 
 def main() -> int:
-    torch.set_num_threads(2)
     start, place = Path(sys.argv[1]), Path(sys.argv[2])
     config = config_file.load(start)
     corpus = prepare(config, read_model(start).tokenizer)
