@@ -19,7 +19,7 @@ SHORT = (
     "trainer.max_steps=2", "trainer.global_batch=8", "trainer.val_samples=2",
     "trainer.accelerator=cpu", "logger=[]",
 )  # fmt: skip
-FEW = ("reward=length", "n_prompts=40", "max_new_tokens=8")
+FEW = ("reward=length", "reward.length.target=9", "n_prompts=40", "max_new_tokens=8")
 SMALL = ("architecture.dim=16", "architecture.n_layers=1", "architecture.n_heads=2")
 GUIDE = ROOT / "docs/adding-a-plugin.md"
 README = ROOT / "README.md"

@@ -64,8 +64,9 @@ def test_the_same_command_again_runs_nothing_and_another_is_refused(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     text = tiny.write_text(tmp_path)
-    base = ["tokenizer=byte", "data=text", f"data.path={text}", "data.seq_len=32", *SMALL]
-    given = [f"base.{item}" for item in ("architecture.dim=16", "architecture.n_layers=1", *base)]
+    base = ["tokenizer=byte", "data=text", "data.document=line", "data.seq_len=32", *SMALL]
+    wanted = ("architecture.dim=16", "architecture.n_layers=1", f"data.path={text}", *base)
+    given = [f"base.{item}" for item in wanted]
     given += [f"sft.{item}" for item in SMALL]
     given += [f"grpo.{item}" for item in (*SMALL, "objective.group_size=4")]
     command = ["pipeline", "pipeline=r1", "run=chain", *given]
