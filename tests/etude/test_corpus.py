@@ -363,6 +363,8 @@ def test_processes_that_prepare_at_once_make_it_once(
     monkeypatch.setenv("ETUDE_CACHE", str(tmp_path))
     with multiprocessing.get_context("fork").Pool(4) as pool:
         answers = pool.map(_ask, ["kind/one"] * 8)
+        pool.close()  # a worker may have inherited a handler by which SIGTERM does not end it
+        pool.join()
     assert len(set(answers)) == 1
     assert (tmp_path / "writers").read_text() == "x"
 
