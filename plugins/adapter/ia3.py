@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from etude import plugin
-from etude.adapter import AdapterLayer, insert, linear_of, linears
+from etude.adapter import MergingLayer, insert, linear_of, linears
 from etude.layout import Fields, refuse_others
 from etude.network import Network
 from etude.peft_format import Joined, LinearForm, Part
@@ -46,7 +46,7 @@ def ia3(config: Ia3Config, network: Network) -> Network:
     return network
 
 
-class ScaledOutput(AdapterLayer):
+class ScaledOutput(MergingLayer):
     """vector * base(x)."""
 
     def __init__(self, base: nn.Module) -> None:
@@ -66,7 +66,7 @@ class ScaledOutput(AdapterLayer):
         return linear
 
 
-class ScaledInput(AdapterLayer):
+class ScaledInput(MergingLayer):
     """base(vector * x)."""
 
     def __init__(self, base: nn.Module) -> None:

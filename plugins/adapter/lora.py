@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from etude import plugin
-from etude.adapter import AdapterLayer, insert, linear_of, linears
+from etude.adapter import AdapterLayer, MergingLayer, insert, linear_of, linears
 from etude.layout import Fields, refuse_others
 from etude.network import Network
 from etude.peft_format import Joined, LinearForm, Part
@@ -79,7 +79,7 @@ def lora(config: LoraConfig, network: Network) -> Network:
     return insert(network, config.targets, linears(network), make)
 
 
-class LowRank(AdapterLayer):
+class LowRank(MergingLayer):
     """base(x) + scale up(down(dropout(x))); with DoRA, each output at its own learned length."""
 
     def __init__(self, config: LoraConfig, base: nn.Module) -> None:

@@ -41,14 +41,18 @@ class AdapterLayer(nn.Module, ABC):
     def adapted(self, *given: Any, **named: Any) -> Tensor:  # as the base is called
         """The output with what was learned."""
 
-    def merged(self) -> nn.Module:
-        """The base with what was learned in its weights; only of adapters that declare `merges`."""
-        raise NotImplementedError(f"{type(self).__name__} cannot become weights")
-
     def own(self) -> list[nn.Parameter]:
         """The parameters that it brings."""
         base = {id(parameter) for parameter in self.base.parameters()}
         return [parameter for parameter in self.parameters() if id(parameter) not in base]
+
+
+class MergingLayer(AdapterLayer):
+    """A layer that can become weights: all layers of an adapter that declares `merges` are such."""
+
+    @abstractmethod
+    def merged(self) -> nn.Module:
+        """The base with what was learned in its weights."""
 
 
 @dataclass(frozen=True)
@@ -177,6 +181,7 @@ def merge(network: Network) -> None:
 def _merged(layer: AdapterLayer) -> nn.Module:
     if isinstance(layer.base, AdapterLayer):
         layer.base = _merged(layer.base)
+    assert isinstance(layer, MergingLayer), "only what declares `merges` is merged"
     with torch.no_grad():
         return layer.merged()
 
