@@ -97,8 +97,6 @@ def kto_loss(
 class Kto(Objective[KtoConfig, KtoBatch]):
     """Moves each completion away from z, the mean change of completions that do not belong."""
 
-    surveys = True
-
     def __init__(self, config: KtoConfig, network: Network, tools: Tools) -> None:
         super().__init__(config, network, tools)
         self.reference = Reference(network, tools, precompute=config.precompute)

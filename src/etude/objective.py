@@ -87,9 +87,6 @@ class Tally:
 class Objective(pl.LightningModule, ABC, Generic[C, B]):
     """Base of the group `objective`: `example`, `collate`, `count` and `loss` are the contract."""
 
-    surveys: bool = False
-    """Whether `loss` must know `window_mean`, what `survey` says of the whole window."""
-
     keeps: Collection[str] = ()
     """Modules of its own that whoever uses the trained network needs: `model/` holds them, too."""
 
@@ -122,8 +119,16 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
         """Returns sums over the batch: the loss with its gradient, and metrics without."""
 
     def survey(self, batch: B) -> Tensor:
-        """A sum over a batch, whose mean over the whole window and all ranks `loss` must know."""
-        raise NotImplementedError
+        """A sum over a batch, whose mean over the whole window `loss` is told as `window_mean`.
+
+        Over all ranks. An objective whose loss must know one says what; the others are not asked.
+        """
+        return torch.zeros(())
+
+    @property
+    def surveys(self) -> bool:
+        """Whether `loss` must know `window_mean`."""
+        return type(self).survey is not Objective.survey
 
     def recut(self, samples: Samples) -> Samples:
         """The samples as this objective wants them cut: as they are, unless it says otherwise."""

@@ -39,8 +39,10 @@ class Validation:
                 tally.count += count if counts else 0
         objective.train(was_training)
         tally.count = float(objective.over_ranks(torch.tensor(tally.count, dtype=torch.float64)))
-        means = objective.report(tally.means(objective.over_ranks))
-        return {f"val/{name}": value for name, value in means.items()}
+        means = tally.means(objective.over_ranks)
+        if tally.count == 0:  # such as answers without any verdict: no number is the mean of none
+            means = dict.fromkeys(means, math.nan)
+        return {f"val/{name}": value for name, value in objective.report(means).items()}
 
     def _batches(self, objective: Objective[Any, Any]) -> Iterator[tuple[Any, bool]]:
         for part, counts in self._parts():

@@ -1,3 +1,5 @@
+import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -133,3 +135,16 @@ def test_a_stop_string_ends_a_completion_which_keeps_it_and_counts_as_finished(
         assert len(cut) == (places[0] + 1 if places else len(free))
         assert finished or not places
     assert [cut for cut, _ in found[1]] != [free for free, _ in found[0]]
+
+
+def test_held_out_answers_without_any_verdict_have_no_mean_reward(tmp_path: Path) -> None:
+    config = tiny.experiment("grpo", tmp_path, trainer={"max_steps": 1, "val_every": 1})
+    given = {True: without_verdict, False: tiny.remainder}
+    for none, reward in given.items():
+        made = tiny.assembled(config, reward)
+        (line,) = tiny.fit(config, made, tmp_path / str(none))
+        assert math.isnan(line["val/reward"]) == none
+
+
+def without_verdict(prompts: Any, completions: Sequence[str], references: Any) -> list[float]:
+    return [math.nan] * len(completions)
