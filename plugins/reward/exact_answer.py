@@ -5,12 +5,11 @@ https://arxiv.org/abs/2501.12948, section 2.2.2), only what stands behind the re
 answer. A prompt without a reference is an error of the data.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from etude import plugin
 from etude.schema import RewardConfig, require
-from etude.verifier import Bench, Verifier, answers
+from etude.verifier import AnswerVerifier, Bench
 
 
 @dataclass
@@ -23,15 +22,11 @@ class ExactAnswerConfig(RewardConfig):
 
 
 @plugin(ExactAnswerConfig)
-class ExactAnswer(Verifier[ExactAnswerConfig]):
+class ExactAnswer(AnswerVerifier[ExactAnswerConfig]):
     """answer == reference."""
 
-    def __call__(
-        self, prompts: Sequence[str], completions: Sequence[str], references: Sequence[str | None]
-    ) -> list[float]:
-        known = answers(self.config, prompts, references)
-        pairs = zip(completions, known, strict=True)
-        return [float(self._answer(written) == answer.strip()) for written, answer in pairs]
+    def score(self, completion: str, reference: str) -> float:
+        return float(self._answer(completion) == reference.strip())
 
     def _answer(self, completion: str) -> str | None:
         """None where the completion never comes to its answer."""

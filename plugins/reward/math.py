@@ -7,12 +7,11 @@ one. A reference that cannot be read gives no verdict; a completion that takes t
 
 import logging
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from etude import plugin
 from etude.schema import RewardConfig, require
-from etude.verifier import Bench, Verifier, answers
+from etude.verifier import AnswerVerifier, Bench
 
 
 @dataclass
@@ -25,20 +24,14 @@ class MathConfig(RewardConfig):
 
 
 @plugin(MathConfig, extra="math_verify")
-class Math(Verifier[MathConfig]):
+class Math(AnswerVerifier[MathConfig]):
     """Needs the main thread, whose alarm math-verify uses."""
 
     def __init__(self, config: MathConfig) -> None:
         super().__init__(config)
         logging.getLogger("math_verify").setLevel(logging.CRITICAL)  # what cannot be read is wrong
 
-    def __call__(
-        self, prompts: Sequence[str], completions: Sequence[str], references: Sequence[str | None]
-    ) -> list[float]:
-        known = answers(self.config, prompts, references)
-        return [self._score(*pair) for pair in zip(completions, known, strict=True)]
-
-    def _score(self, completion: str, reference: str) -> float:
+    def score(self, completion: str, reference: str) -> float:
         from math_verify import parse, verify  # sympy takes a second to load
 
         limit = self.config.timeout_s

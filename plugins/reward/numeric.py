@@ -8,13 +8,12 @@ verdict.
 
 import math
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from etude import plugin
 from etude.schema import RewardConfig, require
-from etude.verifier import Bench, Verifier, answers
+from etude.verifier import AnswerVerifier, Bench
 
 NUMBER = re.compile(
     r"(?:(?<![\w.,)])[-+])?(?<!\w)(?<![0-9]\.)"
@@ -41,16 +40,10 @@ def last_number(text: str) -> Decimal | None:
 
 
 @plugin(NumericConfig)
-class Numeric(Verifier[NumericConfig]):
+class Numeric(AnswerVerifier[NumericConfig]):
     """|last number - reference| <= tolerance."""
 
-    def __call__(
-        self, prompts: Sequence[str], completions: Sequence[str], references: Sequence[str | None]
-    ) -> list[float]:
-        known = answers(self.config, prompts, references)
-        return [self._score(*pair) for pair in zip(completions, known, strict=True)]
-
-    def _score(self, completion: str, reference: str) -> float:
+    def score(self, completion: str, reference: str) -> float:
         wanted, found = last_number(reference), last_number(completion)
         if wanted is None:
             return math.nan

@@ -74,6 +74,20 @@ class Verifier(ABC, Generic[C]):
         """Returns one score a completion; see `etude.contracts.Reward`."""
 
 
+class AnswerVerifier(Verifier[C]):
+    """A verifier that holds each completion against the reference answer of its prompt."""
+
+    @abstractmethod
+    def score(self, completion: str, reference: str) -> float:
+        """What the completion is paid; NaN = no verdict."""
+
+    def __call__(
+        self, prompts: Sequence[str], completions: Sequence[str], references: Sequence[str | None]
+    ) -> list[float]:
+        known = answers(self.config, prompts, references)
+        return [self.score(*pair) for pair in zip(completions, known, strict=True)]
+
+
 @dataclass(frozen=True)
 class Judged:
     """An answer of a bench, and what it was paid."""
