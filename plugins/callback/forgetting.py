@@ -35,6 +35,10 @@ class ForgettingConfig(CallbackConfig):
             value = getattr(self, name)
             require(value >= 1, f"{name} must be at least 1, got {value}")
 
+    @property
+    def teacher(self) -> str:
+        return self.run
+
 
 @plugin(ForgettingConfig)
 class Forgetting(pl.Callback):

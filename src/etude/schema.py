@@ -34,15 +34,15 @@ def option(name: str) -> Any:  # Any, so that the field keeps its own annotation
 class PluginConfig:
     """Base of every config that chooses a plugin."""
 
+    @property
+    def teacher(self) -> str | None:
+        """The run that this stands on, if there is one: what `run` names."""
+        return None
+
 
 @dataclass
 class ObjectiveConfig(PluginConfig):
     """Base of what is learned: the group `objective`."""
-
-    @property
-    def teacher(self) -> str | None:
-        """The run that this learns from, if there is one: what `run` names."""
-        return None
 
     @property
     def task(self) -> "ObjectiveConfig":
@@ -216,11 +216,6 @@ class RewardConfig(PluginConfig):
 
     weight: float = 1.0
     """Factor of this reward in the sum of all chosen ones."""
-
-    @property
-    def teacher(self) -> str | None:
-        """The run that this learned from, if there is one: what `run` names."""
-        return None
 
 
 @dataclass

@@ -60,6 +60,7 @@ def start(
                 return folder, result(folder)
         _refuse_unwritable(folder)
         refuse_unbuildable(config.architecture, config.adapter)
+        parents = _digests(config)
         corpus = corpus_of(config)
         print(corpus.card)
         assembled = assemble(config, corpus, Ranks(0, config.trainer.devices))
@@ -67,7 +68,8 @@ def start(
         with _locked(folder):
             corpus.tokenizer.save(folder / TOKENIZER)
             corpus.card.save(folder)
-            _remember_parents(config, folder)
+            if parents:
+                write_whole(folder / PARENTS, json.dumps(parents, indent=2) + "\n")
             config_file.save(config, folder)
             _train(config, corpus, assembled, folder)
         return folder, result(folder)
@@ -134,14 +136,16 @@ def _parents(config: ExperimentConfig) -> dict[str, Model]:
     """The runs that this one stands on, by the keys that name them."""
     named = {"init_from": config.init_from, "objective.run": config.objective.teacher}
     named |= {f"reward.{name}.run": reward.teacher for name, reward in config.reward.items()}
+    named |= {f"callback.{name}.run": one.teacher for name, one in config.callback.items()}
     return {key: read_model(run) for key, run in named.items() if run is not None}
 
 
-def _remember_parents(config: ExperimentConfig, folder: Path) -> None:
-    """Writes down which weights the run stands on: frozen networks are built from them."""
-    digests = {key: model.digest for key, model in _parents(config).items()}
-    if digests:
-        write_whole(folder / PARENTS, json.dumps(digests, indent=2) + "\n")
+def _digests(config: ExperimentConfig) -> dict[str, str]:
+    """Which weights the run stands on, to be remembered: frozen networks are built from them.
+
+    Raises ConfigError for a run that there is not.
+    """
+    return {key: model.digest for key, model in _parents(config).items()}
 
 
 def _refuse_changed_parents(config: ExperimentConfig, folder: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 import tiny
 from defaults import default
 
+from etude.errors import ConfigError
 from etude.worker import start
 
 
@@ -36,3 +37,10 @@ def test_another_objective_is_measured_by_the_earlier_one_s(tmp_path: Path) -> N
     lines = run(tmp_path, "with", "sft", forgetting=forgetting)
     assert lines[-1]["val/before/bits_per_byte"] > 0
     assert "val/bits_per_byte" not in lines[-1]
+
+
+def test_a_run_there_is_not_is_refused_before_a_folder_is_made(tmp_path: Path) -> None:
+    forgetting = default("callback/forgetting", run=str(tmp_path / "nothing"))
+    with pytest.raises(ConfigError, match="holds no model"):
+        run(tmp_path, "with", "clm", forgetting=forgetting)
+    assert not (tmp_path / "with").exists()
