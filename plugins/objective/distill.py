@@ -27,7 +27,7 @@ from etude import config_file, plugin
 from etude.batches import TextBatch
 from etude.capability import Capability
 from etude.compatibility import longest, provided
-from etude.errors import CheckpointError, ConfigError
+from etude.errors import ConfigError
 from etude.experiment import ExperimentConfig
 from etude.functional import Frozen, wide
 from etude.loss import Loss
@@ -90,13 +90,7 @@ class DistillConfig(ObjectiveConfig):
         )
 
     def _taught(self) -> ExperimentConfig:
-        try:
-            return config_file.load(Path(self.run))
-        except CheckpointError as error:
-            raise ConfigError(
-                f"objective.run={self.run} cannot be learned from: {error}\n"
-                "  It takes a run folder, the last line that `etude train` prints."
-            ) from error
+        return config_file.of_parent("objective.run", self.run)
 
 
 def divergence(

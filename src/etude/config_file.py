@@ -111,6 +111,17 @@ def load(folder: Path) -> ExperimentConfig:
     return typed(cfg)
 
 
+def of_parent(key: str, run: str) -> ExperimentConfig:
+    """The config of a run that another's config names. Raises ConfigError where it is none."""
+    try:
+        return load(Path(run))
+    except CheckpointError as error:
+        raise ConfigError(
+            f"{key}={run} cannot be learned from: {error}\n"
+            "  It takes a run folder, the last line that `etude train` prints."
+        ) from error
+
+
 def _schema(path: str, entry: Mapping[str, str], file: Path) -> tuple[DictConfig, bool]:
     """The typed defaults of the plugin that a saved node names, and whether it is unchanged."""
     address, digest = entry["address"], entry["sha256"]

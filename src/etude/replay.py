@@ -5,13 +5,12 @@ Rebuffi et al. 2017 (iCaRL), https://arxiv.org/abs/1611.07725; of language model
 """
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from etude import config_file
 from etude.contracts import Samples
 from etude.corpus import prepare
-from etude.errors import CheckpointError, ConfigError
+from etude.errors import ConfigError
 from etude.schema import TextDataConfig
 from etude.tokenizer import Tokenizer
 
@@ -39,16 +38,10 @@ def text_of(key: str, run: str, tokenizer: Tokenizer, seq_len: int) -> Samples:
 
     Raises ConfigError where it is no run, or learned from no text.
     """
-    try:
-        config = config_file.load(Path(run))
-    except CheckpointError as error:
-        raise ConfigError(
-            f"{key}={run} cannot be replayed: {error}\n"
-            "  It takes a run folder, the last line that `etude train` prints."
-        ) from error
+    config = config_file.of_parent(key, run)
     if not isinstance(config.data, TextDataConfig):
         raise ConfigError(
-            f"{key}={run} cannot be replayed: it did not learn from raw text.\n"
+            f"{key}={run} cannot be learned from: it did not learn from raw text.\n"
             "  Name the run that the base model was pretrained in."
         )
     again = replace(config, data=replace(config.data, seq_len=seq_len))

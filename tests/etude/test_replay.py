@@ -37,7 +37,7 @@ def test_fine_tuning_sees_the_text_of_the_run_it_replays(tmp_path: Path) -> None
 
 
 def test_what_is_no_run_or_has_no_text_is_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"objective.replay=.*cannot be replayed"):
+    with pytest.raises(ConfigError, match=r"objective.replay=.*cannot be learned from"):
         text_of("objective.replay", str(tmp_path / "nothing"), tiny.BYTES, 16)
 
 
