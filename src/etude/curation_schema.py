@@ -49,11 +49,14 @@ class LabelConfig(SamplingConfig):
 
     judge: JudgeConfig = MISSING
     reward: dict[str, RewardConfig] = field(default_factory=dict[str, RewardConfig])
+    n: int = 2
+    """Answers to each prompt; every two of them are compared."""
     sure: float = 0.5
     """A pair is kept if one answer is better with a probability above this, in [0.5, 1)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require(self.n >= 2, f"n must be at least 2, got {self.n}")
         require(0.5 <= self.sure < 1, f"sure must be in [0.5, 1), got {self.sure}")
 
 

@@ -209,6 +209,7 @@ class _Rows:
         self.steps = 0
 
     @torch.no_grad()
+    @torch.compiler.set_stance("force_eager")  # compiled, each length would be compiled anew
     def step(self, decoding: Decoding) -> tuple[list[int], list[float]]:
         """Reads what is new and chooses what comes next; its log-probability goes with it."""
         last = None

@@ -1,7 +1,8 @@
 """Records of one kind in a file: any of them can be read without reading the others.
 
 The split is part of it: a record is held out by a hash of its content, so that equal records
-are on the same side and the order of the source does not matter.
+are on the same side and the order of the source does not matter. What is preferred is held out
+by a hash of its prompt: a prompt's other pairs would tell of it.
 """
 
 import hashlib
@@ -80,7 +81,7 @@ def write_records(rows: Iterable[Record | BadRow], folder: Path, val_fraction: f
             else:
                 good.write(line)
                 ends.append(good.tell())
-                scores.append(_score(line))
+                scores.append(_score(_asked(row) or line))
     if not scores:
         raise DataError(f"The data holds no usable record ({n_bad} bad rows{first_bad}).")
     np.save(folder / "ends.npy", np.array(ends, dtype=np.int64))
@@ -101,8 +102,9 @@ def held_out(scores: np.ndarray, val_fraction: float) -> np.ndarray:
     """
     if scores.min() == scores.max():
         raise DataError(
-            "The data holds only one distinct record, so none can be held out to validate on. "
-            "Give more text, or cut it into more documents (data.document=line)."
+            "The data holds only one distinct record, or prompt to prefer answers to, so none can "
+            "be held out to validate on. Give more, or cut text into more documents "
+            "(data.document=line)."
         )
     chosen = scores < val_fraction
     if not chosen.any():
@@ -137,9 +139,14 @@ def _said(row: Record | BadRow) -> dict[str, Any]:
     return {item.name: value for item, value in values if value != item.default}
 
 
-def _score(line: bytes) -> float:
+def _asked(record: Record) -> bytes:
+    """What several records of preferences may be about."""
+    return record.prompt.encode() if isinstance(record, Preference | Ranking | Feedback) else b""
+
+
+def _score(content: bytes) -> float:
     """A number in [0, 1) that depends on nothing but the content."""
-    return int.from_bytes(hashlib.sha256(line).digest()[:6], "big") / 2**48
+    return int.from_bytes(hashlib.sha256(content).digest()[:6], "big") / 2**48
 
 
 def _decoded(line: bytes, kind: type[Record]) -> Record:

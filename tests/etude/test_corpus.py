@@ -2,6 +2,7 @@ import json
 import multiprocessing
 import os
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -50,9 +51,9 @@ TWO_OF_EACH: list[tuple[Record, Record]] = [
         Chat((Message("user", "hi"), Message("assistant", "hello"))),
         Chat((Message("assistant", "hello"),)),
     ),
-    (Preference("p", "chosen", "rejected"), Preference("p", "rejected", "chosen")),
-    (Ranking("p", ("best", "middle", "worst")), Ranking("p", ("best", "worst"))),
-    (Feedback("p", "c", 0.25), Feedback("p", "c", 1.0)),
+    (Preference("p", "chosen", "rejected"), Preference("q", "rejected", "chosen")),
+    (Ranking("p", ("best", "middle", "worst")), Ranking("q", ("best", "worst"))),
+    (Feedback("p", "c", 0.25), Feedback("q", "c", 1.0)),
     (Prompt("2 + 2 =", "4"), Prompt("who?")),
     (Labelled("text", "label"), Labelled(("two", "words"), ("A", "B"))),
 ]
@@ -179,6 +180,25 @@ def test_the_split_is_a_partition_that_does_not_depend_on_order(
 def test_the_split_keeps_the_fraction() -> None:
     scores = np.random.default_rng(0).random(100_000)
     assert held_out(scores, 0.1).mean() == pytest.approx(0.1, abs=0.005)
+
+
+@pytest.mark.parametrize(
+    "judged",
+    [
+        lambda prompt, n: Preference(prompt, f"good {n}", "bad"),
+        lambda prompt, n: Ranking(prompt, (f"good {n}", "bad")),
+        lambda prompt, n: Feedback(prompt, f"good {n}", 1.0),
+    ],
+)
+def test_all_that_is_preferred_of_a_prompt_is_on_one_side(
+    judged: Callable[[str, int], Preference | Ranking | Feedback], tmp_path: Path
+) -> None:
+    records = [judged(f"{i}?", n) for i in range(40) for n in range(3)]
+    write_records(records, tmp_path, 0.5)
+    both = (RecordFile(tmp_path, type(records[0]), held) for held in (False, True))
+    train, val = ({texts_of(record)[0] for record in side} for side in both)
+    assert not train & val
+    assert len(train | val) == 40
 
 
 @pytest.mark.parametrize("both", TWO_OF_EACH, ids=lambda both: type(both[0]).__name__)

@@ -1,3 +1,5 @@
+from typing import Any
+
 import adapters
 import numpy as np
 import pytest
@@ -197,3 +199,19 @@ def test_in_bf16_neighbours_change_no_likeliest_token(stack: str, kind: str | No
     assert [row.ids for row in found] == [row.ids for row in wanted]
     for one, other in zip(found, wanted, strict=True):
         assert one.log_probs == pytest.approx(other.log_probs, abs=0.1)
+
+
+def test_a_compiled_network_writes_uncompiled_and_the_same() -> None:
+    """Each length of what is cached would be compiled anew."""
+    made, compiled, graphs = tiny.network(), tiny.network(), list[object]()
+
+    def counting(graph: torch.fx.GraphModule, _: list[Tensor]) -> Any:
+        graphs.append(graph)
+        return graph
+
+    compiled.compile(backend=counting)
+    found = generate(compiled, requests(PROMPTS), Greedy())
+    assert not graphs
+    assert [row.ids for row in found] == [
+        row.ids for row in generate(made, requests(PROMPTS), Greedy())
+    ]

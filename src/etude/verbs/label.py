@@ -1,4 +1,4 @@
-"""Lets a judge compare two answers of a run to each prompt, and writes what it prefers.
+"""Lets a judge compare answers of a run to each prompt, and writes what it prefers.
 
     etude label run=outputs/sft data=arithmetic judge=rule reward=numeric out=pairs.jsonl
     etude label run=... data=... judge=run judge.run=outputs/judge out=pairs.jsonl
@@ -12,6 +12,7 @@ never answered.
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +65,7 @@ def _write(config: LabelConfig) -> None:
     left_out: Counter[str] = Counter()
     rows = [
         row
-        for part in answered(config, n=2)
+        for part in answered(config, config.n)
         for row in _preferences(judge, part, config.sure, left_out)
     ]
     write_rows(Path(config.out), rows, left_out)
@@ -78,11 +79,11 @@ def _preferences(
 
     pairs: list[Comparison] = []
     for one in answered:
-        first, second = one.texts
-        if first == second or not (first and second):
-            left_out[ALIKE if first == second else EMPTY] += 1
-        else:
-            pairs.append(Comparison(one.prompt.prompt, first, second, one.prompt.answer))
+        for first, second in combinations(one.texts, 2):
+            if first == second or not (first and second):
+                left_out[ALIKE if first == second else EMPTY] += 1
+            else:
+                pairs.append(Comparison(one.prompt.prompt, first, second, one.prompt.answer))
     for pair, probability in zip(pairs, judge(pairs), strict=True):
         row = preference(pair, probability)
         if probability != probability:

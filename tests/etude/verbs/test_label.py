@@ -48,6 +48,16 @@ def test_what_a_gold_judge_prefers_is_data_for_preference_learning(
     assert "bad" not in capsys.readouterr().out
 
 
+def test_every_two_of_more_answers_are_compared(run: Path, tmp_path: Path) -> None:
+    gold = ("judge=rule", "reward=length", "reward.length.target=4", "n_prompts=5")
+    rows = label(run, tmp_path / "a.jsonl", *gold, "n=4")
+    answers = {row["prompt"]: set[str]() for row in rows}
+    for row in rows:
+        assert abs(len(row["chosen"]) - 4) < abs(len(row["rejected"]) - 4)
+        answers[row["prompt"]] |= {row["chosen"], row["rejected"]}
+    assert max(map(len, answers.values())) > 2
+
+
 def test_a_judge_behind_a_server_is_resumed_from_what_it_said(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
