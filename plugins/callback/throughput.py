@@ -34,10 +34,12 @@ class ThroughputConfig(CallbackConfig):
         require(self.every >= 1, f"every must be at least 1, got {self.every}")
 
 
-def peak_flops(trainer: pl.Trainer, module: pl.LightningModule, size: int = 1024) -> float:
+def peak_flops(trainer: pl.Trainer, module: pl.LightningModule) -> float:
     """FLOP/s of a square matrix product in the precision of the run, the best of a few."""
-    kind = next(p.dtype for p in module.parameters())
-    a = torch.full((size, size), 0.5, device=module.device, dtype=kind)
+    kind, device = next(p.dtype for p in module.parameters()), module.device
+    size = 1024 if device.type == "cpu" else 8192  # enough to fill it
+    draw = torch.Generator(device).manual_seed(0)  # zeros and ones are multiplied faster
+    a = torch.rand(size, size, generator=draw, device=device, dtype=kind)
     best = 0.0
     with torch.no_grad(), trainer.precision_plugin.forward_context():
         for _ in range(5):

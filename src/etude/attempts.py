@@ -109,7 +109,7 @@ def part_sums(parts: Mapping[str, Float[Tensor, " batch"]]) -> dict[str, Float[T
 
 
 PART, VERDICTS = "reward/", "verdicts/"
-OF_ATTEMPTS = ("length", "truncated", "alike", "unlearned")
+OF_ATTEMPTS = ("length", "truncated", "alike", "unlearned", "sequence_kl")
 OF_TOKENS = ("entropy", "kl", "ratio", "clipped_low", "clipped_high")
 
 

@@ -265,6 +265,10 @@ def test_the_loss_by_hand() -> None:
     assert float(loss.total.detach()) == pytest.approx(total, abs=1e-10)
     assert float(loss.metrics["policy_loss"]) == pytest.approx(policy, abs=1e-10)
     assert made.count(batch) == sum(len(s.completion) for s in samples)
+    means = {name: float(value) / made.count(batch) for name, value in loss.metrics.items()}
+    told = made.report(means)  # of an answer, of a token
+    assert told["sequence_kl"] == pytest.approx(sum(s.kl for s in samples) / 4, abs=1e-10)
+    assert told["policy_loss"] == pytest.approx(policy / made.count(batch), abs=1e-10)
 
 
 @pytest.mark.parametrize("family", ["decoder_only", "encoder_decoder"])
