@@ -1,4 +1,4 @@
-"""Sets practice beside more teaching: GRPO, DAPO, PPO and more fine-tuning of one model, three seeds.
+"""Sets practice beside more teaching: GRPO, DAPO, PPO and fine-tuning of one model, three seeds.
 
     etude train run=outputs/base
     etude train experiment=sft init_from=outputs/base run=outputs/sft trainer.max_steps=260
