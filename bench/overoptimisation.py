@@ -20,7 +20,7 @@ import numpy as np
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 ROWS: dict[str, tuple[str, ...]] = {
     "loose": ("objective.beta=0.01", "optimizer.lr=1e-4", "trainer.max_steps=150"),
-    "tight": ("objective.beta=0.2", "trainer.max_steps=150"),
+    "tight": ("trainer.max_steps=150",),
 }
 SMOOTHED = 15
 """Steps that are averaged."""
