@@ -26,6 +26,7 @@ from etude.curation_schema import CheckConfig, ConverseConfig, LabelConfig, Sele
 from etude.describe import Description, bottom, describe
 from etude.experiment import ExperimentConfig, GenerationConfig
 from etude.pipeline_schema import PipelineConfig
+from etude.report_schema import ReportConfig
 
 ROOTS: dict[str, type] = {
     "schema": ExperimentConfig,
@@ -35,6 +36,7 @@ ROOTS: dict[str, type] = {
     "conversing": ConverseConfig,
     "checking": CheckConfig,
     "pipelining": PipelineConfig,
+    "reporting": ReportConfig,
 }
 """What the defaults list of a verb's YAML starts with."""
 FOR = "for_"
