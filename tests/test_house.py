@@ -33,16 +33,18 @@ FLOORS: dict[int, str] = {
     2: "adapter advantage answers attempts batches cache card chat checkpoint context contracts "
     "conversations corpus curation damage functional generation hardware inputs judging "
     "layout loss masking network objective on_policy peft_format policy_gradient preferences "
-    "ranks readers record_file reference remote replay rewards rollout run_reader scoring "
+    "ranks readers record_file reference remote replay rewards rivals rollout run_reader scoring "
     "shaping stack ties token_rows tokenizer tokenizer_files trackers tree validation value "
     "verifier window",
     3: "assemble best_model fit launch progress resume run_writer worker",
-    4: "planning.forecast planning.ledger planning.rehearsal planning.shapes verbs.plan "
+    4: "leaderboard outcome search_space study sweeps training "
+    "planning.forecast planning.ledger planning.rehearsal planning.shapes verbs.plan "
     "__main__ cli lineage origin question pages.batch pages.catalogue pages.plugin verbs.check "
     "verbs.converse verbs.data verbs.generate verbs.inspect verbs.label verbs.lineage verbs.list "
     "verbs.pipeline verbs.select verbs.show verbs.train "
-    "pages.report.curves pages.report.groups pages.report.markup pages.report.page "
-    "pages.report.records pages.report.runs pages.report.statistics pages.report.view "
+    "pages.report.comparison pages.report.curves pages.report.groups pages.report.markup "
+    "pages.report.page pages.report.picture pages.report.records pages.report.runs "
+    "pages.report.scaling pages.report.statistics pages.report.sweep pages.report.view "
     "verbs.report",
 }
 """What a floor may import: itself and those below. No module of floors 0 and 1 imports torch."""
@@ -94,6 +96,8 @@ TESTED_BY: dict[str, str] = {
     "plugins/data/test_python_docs.py": "stdlib_text",
     "etude/test_checkpoint.py": "whole_file",
     "etude/verbs/test_label.py": "curation curation_schema",
+    "etude/test_sweeps.py": "leaderboard outcome training",
+    "etude/test_study.py": "search_space",
     "etude/verbs/test_report.py": "report_schema",
     "etude/test_lineage.py": "origin question verbs.lineage",
     "etude/test_plan.py": "planning.forecast planning.ledger planning.rehearsal planning.shapes",
