@@ -39,7 +39,7 @@ FLOORS: dict[int, str] = {
     3: "assemble best_model fit launch progress resume run_writer worker",
     4: "leaderboard outcome search_space study sweeps training "
     "planning.forecast planning.ledger planning.rehearsal planning.shapes verbs.plan "
-    "__main__ cli lineage origin question pages.batch pages.catalogue pages.plugin verbs.check "
+    "__main__ cli lineage origin question reproduction pages.batch pages.catalogue pages.plugin verbs.check "
     "verbs.converse verbs.data verbs.generate verbs.inspect verbs.label verbs.lineage verbs.list "
     "verbs.pipeline verbs.select verbs.show verbs.train "
     "pages.report.comparison pages.report.curves pages.report.groups pages.report.markup "

@@ -19,6 +19,7 @@ from etude.command_line import prepare
 from etude.config_file import built
 from etude.errors import ConfigError, DataError
 from etude.pages.report.page import page
+from etude.pages.report.picture import browser, take
 from etude.pages.report.runs import State, find
 from etude.pages.report.view import View
 from etude.report_schema import ReportConfig
@@ -42,6 +43,8 @@ def main(arguments: list[str]) -> int:
             "  Give run folders, or folders of runs: etude report outputs/a outputs/b"
         )
     config = built(composed.config, ReportConfig)
+    if config.png is not None:
+        browser()  # refused before anything is written
     _write(places, config, config.watch)
     if config.watch is not None:
         _watch(places, config, config.watch)
@@ -65,6 +68,8 @@ def _write(places: list[str], config: ReportConfig, watch: float | None) -> bool
     out = Path(config.out)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_whole(out, page(view, found.problems, watch))
+    if config.png is not None:
+        take(out, Path(config.png))
     return any(run.state is State.running for run in found.runs)
 
 

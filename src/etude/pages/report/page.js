@@ -33,6 +33,8 @@ function short(value) {
   return String(+value.toPrecision(5));
 }
 
+const better = (share) => `color-mix(in oklab, var(--accent) ${Math.round(100 * share)}%, var(--worse))`;
+
 // Scales: a function from values to places, with its ticks.
 function scale(values, from, to, log) {
   let low = Infinity, high = -Infinity;
@@ -60,19 +62,19 @@ function logTicks(low, high) {
   return found.length > 7 ? (whole.length > 1 ? whole : found.filter((_, i) => i % 3 === 0)) : found;
 }
 
-function axes(svg, x, y, label) {
+function axes(svg, x, y, {xlabel, xnames}) {
   for (const value of y.ticks) {
     svg.append(make("line", {class: "grid-line", x1: LEFT, x2: W - RIGHT, y1: y(value), y2: y(value)}));
     svg.append(make("text", {x: LEFT - 5, y: y(value) + 4, "text-anchor": "end"}, short(value)));
   }
   let last = -Infinity;
-  for (const value of x.ticks) {
-    if (x(value) - last < 44) continue;
+  for (const value of xnames ? xnames.map((_, i) => i) : x.ticks) {
+    if (!xnames && x(value) - last < 44) continue;
     last = x(value);
     svg.append(make("line", {class: "grid-line", x1: last, x2: last, y1: TOP, y2: H - BOTTOM}));
-    svg.append(make("text", {x: Math.min(last, W - 16), y: H - BOTTOM + 14, "text-anchor": "middle"}, short(value)));
+    svg.append(make("text", {x: Math.min(last, W - 16), y: H - BOTTOM + 14, "text-anchor": "middle"}, xnames ? xnames[value] : short(value)));
   }
-  svg.append(make("text", {x: (LEFT + W - RIGHT) / 2, y: H - 4, "text-anchor": "middle"}, label));
+  svg.append(make("text", {x: (LEFT + W - RIGHT) / 2, y: H - 4, "text-anchor": "middle"}, xlabel));
 }
 
 // One chart: lines = [{run, x, y, raw?}], dots = [{run?, x, y, text}].
@@ -83,7 +85,7 @@ function plot(figure, chart) {
   const points = (axis) => [...shown.flatMap((line) => line[axis].filter((v, i) => v !== null && line.x[i] !== null && line.y[i] !== null)), ...dots.map((d) => d[axis])];
   const x = scale(points("x"), LEFT, W - RIGHT, chart.logx), y = scale(points("y"), H - BOTTOM, TOP, chart.logy);
   const svg = make("svg", {viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": chart.title});
-  axes(svg, x, y, chart.xlabel);
+  axes(svg, x, y, chart);
   for (const line of shown) {
     let d = "", pen = "M", n = 0;
     line.x.forEach((at, i) => {
@@ -204,6 +206,53 @@ function legend() {
   });
 }
 
+// A sweep: one line a run through all keys, and the metric over each key.
+function sweep() {
+  if (!data.sweep) return;
+  const {metric, runs, values, keys, best} = data.sweep, all = [...keys, {name: metric, places: values, log: false, ticks: null}];
+  const sorted = [...values].sort((a, b) => (best === "lowest" ? b - a : a - b));
+  const share = (i) => (values.length > 1 ? sorted.indexOf(values[i]) / (values.length - 1) : 1);
+  const figure = frame(document.getElementById("parallel"), "every run is a line; the better its metric, the stronger its colour", true);
+  charts.push(() => {
+    figure.querySelector("svg")?.remove();
+    const wide = 1100, high = 300, svg = make("svg", {viewBox: `0 0 ${wide} ${high}`, role: "img", "aria-label": "parallel coordinates"});
+    const at = (k) => 70 + k / (all.length - 1) * (wide - 160);
+    const scales = all.map((key) => scale(key.places, high - 40, 20, key.log));
+    const order = runs.map((_, i) => i).sort((a, b) => share(a) - share(b));
+    for (const i of order) {
+      if (isOff(runs[i])) continue;
+      const d = all.map((key, k) => `${k ? "L" : "M"}${at(k).toFixed(1)} ${scales[k](key.places[i]).toFixed(1)}`).join("");
+      const line = make("path", {class: "curve", d, stroke: better(share(i)), "stroke-width": 1.5});
+      line.append(make("title", {}, `${data.runs[runs[i]].label}: ${metric} ${short(values[i])}`));
+      svg.append(line);
+    }
+    all.forEach((key, k) => {
+      svg.append(make("line", {x1: at(k), x2: at(k), y1: 20, y2: high - 40, stroke: "var(--soft)"}));
+      svg.append(make("text", {x: at(k), y: high - 14, "text-anchor": "middle", class: "name"}, key.name));
+      const levels = [...new Set(key.places)].sort((a, b) => a - b), marks = key.ticks || levels.length <= 8 && k < all.length - 1 ? levels : scales[k].ticks;
+      marks.forEach((mark) => svg.append(make("text", {x: at(k) + 6, y: scales[k](mark) + 4, class: "halo"}, key.ticks ? key.ticks[mark] : short(mark))));
+    });
+    figure.append(svg);
+  });
+  for (const key of keys) {
+    const one = frame(document.getElementById("response"), key.name);
+    charts.push(() => plot(one, {
+      title: key.name, xlabel: key.name, logx: key.log, xnames: key.ticks,
+      lines: [key.mean],
+      dots: runs.map((run, i) => ({run, x: key.places[i], y: values[i], text: `${data.runs[run].label}: ${short(values[i])}`})),
+    }));
+  }
+}
+
+function scaling() {
+  if (!data.scaling) return;
+  const {runs, x, y, lines, of} = data.scaling, figure = frame(document.getElementById("scaling"), `${of} by parameters, and the law`);
+  charts.push(() => plot(figure, {
+    title: "scaling", xlabel: "parameters N", logx: true, lines,
+    dots: runs.map((run, i) => ({run, x: x[i], y: y[i], text: `${data.runs[run].label}: ${short(y[i])}`})),
+  }));
+}
+
 function draw() {
   if (!(state.axis in data.axes)) state.axis = "step";
   legend();
@@ -211,6 +260,9 @@ function draw() {
 }
 
 curves();
+sweep();
+scaling();
 controls();
 draw();
+document.documentElement.dataset.drawn = Math.ceil(document.documentElement.scrollHeight);
 if (data.watch) setTimeout(() => location.reload(), data.watch * 1000);

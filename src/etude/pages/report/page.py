@@ -6,7 +6,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from etude.pages.report import curves, records
+from etude.pages.report import comparison, curves, records, scaling, sweep
 from etude.pages.report.markup import Markup, joined, script_json, tag
 from etude.pages.report.runs import State
 from etude.pages.report.view import Section, View
@@ -40,6 +40,9 @@ def drawn_curves(view: View) -> Section:
 SECTIONS: dict[str, Callable[[View], Section | None]] = {
     "Leaderboard": records.leaderboard,
     "Curves": drawn_curves,
+    "Comparison": comparison.section,
+    "Sweep": sweep.section,
+    "Scaling": scaling.section,
     "Differences": records.differences,
     "Samples": records.samples,
     "Data": records.data,
