@@ -39,9 +39,9 @@ FLOORS: dict[int, str] = {
     3: "assemble best_model fit launch progress resume run_writer worker",
     4: "leaderboard outcome search_space study sweeps training "
     "planning.forecast planning.ledger planning.rehearsal planning.shapes verbs.plan "
-    "__main__ cli lineage origin question reproduction pages.batch pages.catalogue pages.plugin verbs.check "
-    "verbs.converse verbs.data verbs.generate verbs.inspect verbs.label verbs.lineage verbs.list "
-    "verbs.pipeline verbs.select verbs.show verbs.train "
+    "__main__ cli lineage origin question reproduction pages.batch pages.catalogue pages.plugin "
+    "verbs.check verbs.converse verbs.data verbs.generate verbs.inspect verbs.label verbs.lineage "
+    "verbs.list verbs.pipeline verbs.reproduce verbs.select verbs.show verbs.train "
     "pages.report.comparison pages.report.curves pages.report.groups pages.report.markup "
     "pages.report.page pages.report.picture pages.report.records pages.report.runs "
     "pages.report.scaling pages.report.statistics pages.report.sweep pages.report.view "
@@ -95,11 +95,14 @@ TESTED_BY: dict[str, str] = {
     "plugins/objective/test_grpo.py": "attempts on_policy policy_gradient rollout",
     "plugins/data/test_python_docs.py": "stdlib_text",
     "etude/test_checkpoint.py": "whole_file",
+    "etude/test_laws.py": "laws.adapting laws.choosing laws.coding laws.finding laws.judged "
+    "laws.learning laws.reading laws.running laws.seeing laws.stepping laws.suites laws.trial",
     "etude/verbs/test_label.py": "curation curation_schema",
     "etude/test_sweeps.py": "leaderboard outcome training",
     "etude/test_study.py": "search_space",
     "etude/verbs/test_report.py": "report_schema",
     "etude/test_lineage.py": "origin question verbs.lineage",
+    "etude/test_reproduction.py": "verbs.reproduce",
     "etude/test_plan.py": "planning.forecast planning.ledger planning.rehearsal planning.shapes",
 }
 TESTED_IN = {name: place for place, names in TESTED_BY.items() for name in names.split()}

@@ -17,9 +17,11 @@ from typing import Any, TypeAlias
 import yaml
 
 from etude import config_file
+from etude.cache import code_digest
 from etude.checkpoint import fault_of
 from etude.corpus import data_digest
 from etude.errors import CheckpointError, EtudeError
+from etude.fit import SUMMARY
 from etude.origin import NAMES_A_RUN, origin_of, references, sha256
 from etude.run_reader import ADAPTER, MODEL, TOKENIZER, read_model
 from etude.tokenizer import Tokenizer
@@ -92,6 +94,9 @@ def _weights(folder: Path, was: str | None) -> tuple[State, str, str]:
             if fault := fault_of(folder / name):
                 return State.damaged, digest, f"{name}: {fault}"
             was = was or digest  # its seal says what it was
+    config = _json(folder / SUMMARY).get("config")
+    if config is not None and code_digest(folder / config_file.FILE) != config:
+        return State.changed, digest, f"{config_file.FILE} is not what it ended with"
     return _compared(digest, was), digest, ""
 
 
@@ -99,9 +104,7 @@ def _parents(folder: Path, above: frozenset[Path]) -> Iterator[Artefact]:
     stored = _stored(folder)
     if not stored["values"]:
         return
-    named = dict(references(stored["values"]))
-    named.pop("run", None)
-    home = home_of(folder, list(named.values()))
+    named, home = places_of(folder)
     remembered = _json(folder / PARENTS)
     for key, place in named.items():
         if NAMES_A_RUN.search(key):
@@ -112,13 +115,18 @@ def _parents(folder: Path, above: frozenset[Path]) -> Iterator[Artefact]:
     yield data
 
 
-def home_of(folder: Path, places: Sequence[str]) -> Path:
-    """The folder from which a run was started: where most of the places it names are found."""
+def places_of(folder: Path) -> tuple[dict[str, str], Path]:
+    """What a run's config names, by full keys, and the folder from which the run was started.
+
+    That is the one where most of it is found: here, or above the run.
+    """
+    named = dict(references(_stored(folder)["values"]))
+    named.pop("run", None)
 
     def found(home: Path) -> int:
-        return sum((home / place).exists() for place in places)
+        return sum((home / place).exists() for place in named.values())
 
-    return max((Path.cwd(), *folder.absolute().parents), key=found)
+    return named, max((Path.cwd(), *folder.absolute().parents), key=found)
 
 
 def _plugins(plugins: Mapping[str, Mapping[str, str]]) -> Iterator[Artefact]:
@@ -150,7 +158,7 @@ def _data(folder: Path, home: Path, path: str | None, above: frozenset[Path]) ->
     place = str(was.get("source", "data")).partition("/")[2]
     parents = () if path is None else (_file(home / path, above),)
     try:
-        with _quietly(), chdir(home):
+        with quietly(), chdir(home):
             config = config_file.load(folder.absolute())
             digest = data_digest(config.data, Tokenizer.load(folder.absolute() / TOKENIZER))
     except EtudeError as error:
@@ -203,9 +211,8 @@ def _children(folder: Path, runs: Sequence[Path], above: frozenset[Path]) -> lis
 
 def _named(run: Path) -> Iterator[tuple[str, Path, str | None]]:
     """The runs that a run, or what wrote its data, names: key, folder, digest."""
-    named = dict(references(_stored(run)["values"]))
-    named.pop("run", None)
-    home, remembered = home_of(run, list(named.values())), _json(run / PARENTS)
+    named, home = places_of(run)
+    remembered = _json(run / PARENTS)
     for key, place in named.items():
         if NAMES_A_RUN.search(key):
             yield key, home / place, remembered.get(key)
@@ -226,7 +233,7 @@ def _stored(folder: Path) -> Table:
 
 def _digest(folder: Path) -> str:
     """Of what a run's weights are today."""
-    with _quietly():
+    with quietly():
         return read_model(folder).digest
 
 
@@ -245,7 +252,7 @@ def _json(file: Path) -> Table:
 
 
 @contextmanager
-def _quietly() -> Generator[None]:
+def quietly() -> Generator[None]:
     """What loading warns of, such as a changed plugin, stands in the tree."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
