@@ -39,9 +39,11 @@ FLOORS: dict[int, str] = {
     3: "assemble best_model fit launch progress resume run_writer worker",
     4: "leaderboard outcome search_space study sweeps training "
     "planning.forecast planning.ledger planning.rehearsal planning.shapes verbs.plan "
-    "__main__ cli lineage origin question reproduction pages.batch pages.catalogue pages.plugin "
-    "verbs.check verbs.converse verbs.data verbs.generate verbs.inspect verbs.label verbs.lineage "
-    "verbs.list verbs.pipeline verbs.reproduce verbs.select verbs.show verbs.train "
+    "__main__ cli lineage origin question reproduction stage pages.batch pages.catalogue "
+    "pages.plugin verbs.check verbs.converse verbs.data verbs.generate verbs.inspect verbs.label "
+    "verbs.lineage verbs.list verbs.pipeline verbs.reproduce verbs.select verbs.show verbs.train "
+    "verbs.new laws.adapting laws.choosing laws.coding laws.finding laws.judged laws.learning "
+    "laws.reading laws.running laws.seeing laws.stepping laws.suites laws.trial "
     "pages.report.comparison pages.report.curves pages.report.groups pages.report.markup "
     "pages.report.page pages.report.picture pages.report.records pages.report.runs "
     "pages.report.scaling pages.report.statistics pages.report.sweep pages.report.view "
@@ -101,6 +103,12 @@ TESTED_BY: dict[str, str] = {
     "etude/test_sweeps.py": "leaderboard outcome training",
     "etude/test_study.py": "search_space",
     "etude/verbs/test_report.py": "report_schema",
+    "etude/pages/test_report_page.py": "pages.report.curves pages.report.groups "
+    "pages.report.markup pages.report.page pages.report.records pages.report.runs "
+    "pages.report.view",
+    "etude/pages/test_report_numbers.py": "pages.report.comparison pages.report.scaling "
+    "pages.report.statistics pages.report.sweep",
+    "etude/pages/test_report_browser.py": "pages.report.picture",
     "etude/test_lineage.py": "origin question verbs.lineage",
     "etude/test_reproduction.py": "verbs.reproduce",
     "etude/test_plan.py": "planning.forecast planning.ledger planning.rehearsal planning.shapes",

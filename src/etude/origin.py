@@ -11,7 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
+from etude.config_file import nodes
 from etude.curation_schema import SamplingConfig
+from etude.registry import plugin_of
 from etude.whole_file import write_whole
 
 SUFFIX = ".origin.json"
@@ -51,7 +53,14 @@ def write_origin(verb: str, config: SamplingConfig) -> None:
         for key, place in named.items()
     }
     file = Path(config.out)
-    origin = {"verb": verb, "sha256": sha256(file), "parents": parents, "values": values}
+    plugins = {plugin_of(node).address: sha256(plugin_of(node).file) for _, node in nodes(config)}
+    origin = {
+        "verb": verb,
+        "sha256": sha256(file),
+        "parents": parents,
+        "plugins": plugins,
+        "values": values,
+    }
     text = json.dumps(origin, indent=2, ensure_ascii=False, default=str)
     write_whole(file.with_name(file.name + SUFFIX), text + "\n")
 

@@ -9,7 +9,8 @@ import tiny
 from etude.cli import main
 from etude.errors import ConfigError
 from etude.pipeline_schema import PipelineConfig, StageConfig
-from etude.verbs.pipeline import ROWS, STAMP, split, stages_of
+from etude.stage import ROWS, STAMP
+from etude.verbs.pipeline import split, stages_of
 
 SMALL = (
     "trainer.max_steps=2", "trainer.global_batch=8", "trainer.val_samples=4", "logger=[]",
@@ -59,7 +60,7 @@ def test_a_wrong_name_in_the_last_stage_is_found_before_the_first_runs(
 
 
 @pytest.mark.slow
-def test_the_same_command_again_runs_nothing_and_another_is_refused(
+def test_the_same_command_again_runs_nothing_and_another_only_what_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -78,5 +79,10 @@ def test_the_same_command_again_runs_nothing_and_another_is_refused(
     assert main(command) == 0
     assert capfd.readouterr().out.count("is finished") == 3
     assert (tmp_path / "chain/sft/steps.jsonl").stat().st_mtime_ns == before
-    assert main([*command, "sft.seed=5"]) == 4
-    assert "was finished with another command" in capfd.readouterr().err
+    assert main([*command, "grpo.seed=5"]) == 0
+    said = capfd.readouterr().out
+    assert said.count("is finished") == 2
+    assert "grpo is run again:\n    its command was without it, is seed=5" in said
+    kept = tmp_path / "chain/grpo_before1"
+    assert json.loads((kept / STAMP).read_text(encoding="utf-8")) == stamp
+    assert (tmp_path / "chain/grpo" / STAMP).exists()
