@@ -1,36 +1,11 @@
 """`etude report`: one page on runs, whatever state they are in."""
 
-import json
 from pathlib import Path
 
 import pytest
+from recorded import data_of, run
 
 from etude.cli import main
-
-
-def run(folder: Path, n: int = 30, seed: int = 0, lr: float = 0.1, finished: bool = True) -> Path:
-    """A run folder as training leaves one, with a loss that falls as a power of the tokens."""
-    folder.mkdir(parents=True)
-    lines: list[dict[str, object]] = []
-    for step in range(1, n + 1):
-        loss = 2 + lr + seed / 100 + step**-0.5
-        line: dict[str, object] = {"step": step, "loss": loss, "tokens": step * 100}
-        line |= {"lr": lr, "samples": "abc", "seconds": step / 10}
-        lines.append(line | ({"val/loss": loss + 0.1} if step % 10 == 0 else {}))
-    (folder / "steps.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    values = f"values:\n  optimizer:\n    lr: {lr}\n  seed: {seed}\n  run: {folder}\n"
-    chosen = "plugins:\n  optimizer:\n    address: optimizer/adamw\n    sha256: 00\n"
-    (folder / "config.yaml").write_text(chosen + values)
-    if finished:
-        (folder / "summary.json").write_text(json.dumps({"parameters": 1000, "metrics": lines[-1]}))
-    return folder
-
-
-def data_of(file: Path) -> dict[str, object]:
-    """What the page's script draws from."""
-    text = file.read_text(encoding="utf-8")
-    held = text.partition('<script type="application/json" id="data">')[2].partition("</script>")[0]
-    return json.loads(held)
 
 
 def test_a_damaged_and_a_foreign_folder_are_named_and_the_others_shown(
@@ -58,7 +33,7 @@ def test_a_damaged_and_a_foreign_folder_are_named_and_the_others_shown(
     assert len(named) == 5, "nothing is wrong with half a last line"
     page = out.read_text(encoding="utf-8")
     assert all(line.split(":")[0] in page for line in named)
-    names = [one["name"] for one in data_of(out)["runs"]]  # type: ignore[index]
+    names = [one["name"] for one in data_of(page)["runs"]]
     assert names == ["bad", "cut", good.name]
 
 
@@ -71,3 +46,24 @@ def test_no_run_at_all_is_a_data_error_and_no_folder_a_config_error(
     assert main(["report"]) == 2
     assert main(["report", str(tmp_path), "ot=page.html"]) == 2
     assert "Did you mean out?" in capsys.readouterr().err
+
+
+def test_a_watch_writes_again_until_nothing_runs_and_leaves_a_page_that_stands_still(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, out = run(tmp_path / "a", finished=False), tmp_path / "page.html"
+    seen: list[object] = []
+
+    def wait(seconds: float) -> None:
+        seen.append(data_of(out.read_text(encoding="utf-8"))["watch"])
+        if len(seen) == 2:
+            (folder / "summary.json").write_text('{"parameters": 1}')
+            assert "0 of them running" in out.read_text(encoding="utf-8")
+
+    monkeypatch.setattr("time.sleep", wait)
+    assert main(["report", str(folder), f"out={out}", "watch=5"]) == 0
+    assert seen == [5, 5, 5]
+    page = out.read_text(encoding="utf-8")
+    assert data_of(page)["watch"] is None
+    assert "finished" in page
+    assert main(["report", str(folder), f"out={out}", "watch=0.5"]) == 2

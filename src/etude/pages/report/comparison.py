@@ -1,7 +1,7 @@
 """Which choice is better, over seeds: pairs of runs that share a seed, at equal tokens."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from statistics import fmean
 
@@ -12,7 +12,7 @@ from etude.pages.report.groups import Group
 from etude.pages.report.markup import joined, shown, table, tag
 from etude.pages.report.runs import Run
 from etude.pages.report.statistics import Interval, interval
-from etude.pages.report.view import Section, View
+from etude.pages.report.view import UNLIKE, Section, View
 
 FEWEST = 2
 """Seeds that two groups must share."""
@@ -32,8 +32,7 @@ class Comparison:
 
     def said(self) -> str:
         """The outcome in a sentence."""
-        assert self.ahead.half is not None, "there are at least two seeds"
-        by = f"{shown(abs(self.ahead.mean))} ± {shown(self.ahead.half)}"
+        by = replace(self.ahead, mean=abs(self.ahead.mean)).said()
         where = f"at equal tokens ({shown(self.tokens)}; {self.ahead.n} seeds)"
         first, second = self.first.label, self.second.label
         if not self.ahead.is_clear:
@@ -68,18 +67,21 @@ def section(view: View) -> Section | None:
     groups.sort(key=lambda group: fmean(order[i] for i in group.members if i in order))
     if len(groups) < 2:
         return None
+    pairs = list(combinations(groups[:MOST_GROUPS], 2))
+    fair = [(a, b) for a, b in pairs if view.alike(a.members[0], b.members[0])]
     found = [
         made
-        for first, second in combinations(groups[:MOST_GROUPS], 2)
+        for first, second in fair
         if (made := compare(view.runs, first, second, view.metric, view.best))
     ]
     if not found:
         said = "Runs equal but for their seed are one group; no two groups share two seeds here."
-        return Section(tag("p", said, css="soft"))
+        return Section(tag("p", said if fair else UNLIKE, css="soft"))
     note = (
         f"Runs equal but for their seed are one group. {view.metric} of runs with the same seed is "
         "subtracted where the shorter of the two groups ends; the interval is Student's t at 95 %, "
-        f"of each comparison alone ({len(found)} are made)."
+        f"of each comparison alone (made: {len(found)}). "
+        + (UNLIKE if len(fair) < len(pairs) else "")
     )
     clear = [tag("li", one.said(), css="good" if one.ahead.is_clear else "soft") for one in found]
     return Section(joined([tag("p", note, css="soft"), _means(view, groups), tag("ul", *clear)]))
@@ -90,8 +92,8 @@ def _means(view: View, groups: Sequence[Group]) -> object:
     for group in groups:
         values = [v for i in group.members if (v := view.runs[i].last(view.metric)) is not None]
         mean = interval(values)
-        rows.append([group.label, mean.n, mean.mean, "± " + shown(mean.half)])
-    return table(["group", "seeds", f"{view.metric} at the end", "95 % interval"], rows)
+        rows.append([group.label, mean.n, mean.said()])
+    return table(["group", "seeds", f"{view.metric} at the end, 95 % interval"], rows)
 
 
 Curve = tuple[Sequence[float], Sequence[float]]

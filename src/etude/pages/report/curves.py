@@ -27,6 +27,10 @@ ON_POLICY = (
     "value_clipped", "explained_variance",
 )  # fmt: skip
 OPTIMISATION = ("grad_norm", "lr", "skipped")
+EXACT = ("lr", "skipped", "beta")
+"""Not noisy: never smoothed."""
+FEW_STEPS = 100
+"""Of runs below this, smoothing is a choice and not the default."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,7 @@ def _table(
     levels: dict[str, list[Column]] = {}
     for name in metrics:
         whole: Column = [row.get(name) for row in rows]
-        smooth = (smoothed(whole, weight) for weight in weights)
+        smooth = (smoothed(whole, w) for w in (weights[:1] if name in EXACT else weights))
         levels[name] = [_short([level[i] for i in kept]) for level in smooth]
     return {"x": {axis: _short(values) for axis, values in axes.items()}, "y": levels}
 

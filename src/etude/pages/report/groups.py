@@ -58,7 +58,7 @@ def differing(configs: Sequence[Row]) -> list[str]:
 
 def telling(configs: Sequence[Row]) -> list[str]:
     """A few differing keys that tell apart all that differ, the most telling ones first."""
-    left, chosen = differing(configs), list[str]()
+    left, chosen = sorted(differing(configs), key=_looks_on), list[str]()
     distinct = 1
     while left:
         told = {key: len({_at(config, [*chosen, key]) for config in configs}) for key in left}
@@ -79,6 +79,11 @@ def said(config: Row, keys: Sequence[str]) -> str:
 def value_of(value: Any) -> str:  # what YAML holds
     """A value as something that can be compared; a key that is absent equals no value."""
     return "" if value is ABSENT else json.dumps(value, sort_keys=True, default=str)
+
+
+def _looks_on(key: str) -> bool:
+    """Whether a key is of what most often only looks on, and is named last."""
+    return key.partition(".")[0] in ("callback", "logger")
 
 
 def _at(config: Row, keys: Sequence[str]) -> tuple[str, ...]:

@@ -55,7 +55,7 @@ def shown(value: Any) -> str:  # what JSON and YAML hold
 def script_json(value: Any) -> Markup:  # what JSON holds
     """JSON that cannot end the script element it stands in."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return Markup(text.replace("<", "\\u003c").replace("\u2028", " ").replace("\u2029", " "))
+    return Markup(text.replace("<", "\\u003c"))
 
 
 def _is_numeric(column: Sequence[object]) -> bool:

@@ -3,7 +3,7 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const W = 460, H = 250, LEFT = 52, RIGHT = 12, TOP = 10, BOTTOM = 34;
 const DASHES = ["", "6 3", "2 3", "8 3 2 3"];
-const state = Object.assign({axis: "step", smoothing: 1, logx: 0, logy: {}, off: []}, remembered());
+const state = Object.assign({axis: "step", smoothing: data.smooth, logx: 0, logy: {}, off: []}, remembered());
 
 function remembered() {
   try { return JSON.parse(decodeURIComponent(location.hash.slice(1)) || "{}"); } catch { return {}; }
@@ -28,7 +28,7 @@ function short(value) {
   if (size !== 0 && (size >= 1e5 || size < 1e-3)) {
     const units = [[1e18, "E"], [1e15, "P"], [1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]];
     const unit = size >= 1e5 && size < 1e21 ? units.find(([least]) => size >= least) : null;
-    return unit ? +(value / unit[0]).toPrecision(4) + unit[1] : value.toExponential(2).replace("+", "");
+    return unit ? +(value / unit[0]).toPrecision(4) + unit[1] : value.toExponential(2).replace(/\.?0+e\+?/, "e").replace("e+", "e");
   }
   return String(+value.toPrecision(5));
 }
@@ -36,12 +36,13 @@ function short(value) {
 const better = (share) => `color-mix(in oklab, var(--accent) ${Math.round(100 * share)}%, var(--worse))`;
 
 // Scales: a function from values to places, with its ticks.
-function scale(values, from, to, log) {
+function scale(values, from, to, log, margin = 0) {
   let low = Infinity, high = -Infinity;
   for (const value of values) if (!log || value > 0) { low = Math.min(low, value); high = Math.max(high, value); }
   if (low > high) { low = log ? 1 : 0; high = log ? 10 : 1; }
   if (low === high) { const by = log ? low / 2 : Math.abs(low) * .05 || .5; low -= by; high += by; }
-  const f = log ? Math.log10 : (x) => x;
+  const f = log ? Math.log10 : (x) => x, edge = (f(high) - f(low)) * margin, back = log ? (v) => 10 ** v : (v) => v;
+  [low, high] = [back(f(low) - edge), back(f(high) + edge)];
   const place = (x) => from + (f(x) - f(low)) / (f(high) - f(low)) * (to - from);
   place.ticks = log ? logTicks(low, high) : ticks(low, high);
   return place;
@@ -83,7 +84,7 @@ function plot(figure, chart) {
   const shown = chart.lines.filter((line) => line.run === undefined || !isOff(line.run));
   const dots = (chart.dots || []).filter((dot) => dot.run === undefined || !isOff(dot.run));
   const points = (axis) => [...shown.flatMap((line) => line[axis].filter((v, i) => v !== null && line.x[i] !== null && line.y[i] !== null)), ...dots.map((d) => d[axis])];
-  const x = scale(points("x"), LEFT, W - RIGHT, chart.logx), y = scale(points("y"), H - BOTTOM, TOP, chart.logy);
+  const x = scale(points("x"), LEFT, W - RIGHT, chart.logx, dots.length ? .05 : 0), y = scale(points("y"), H - BOTTOM, TOP, chart.logy, .03);
   const svg = make("svg", {viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": chart.title});
   axes(svg, x, y, chart);
   for (const line of shown) {
@@ -197,8 +198,8 @@ function legend() {
   place.replaceChildren();
   data.runs.forEach((run, i) => {
     const button = make("button", {type: "button", "aria-pressed": String(!isOff(i)), title: `${run.folder}\nclick: hide or show; double click: this one alone`});
-    const key = make("i", {class: "key"});
-    key.style.background = color(i);
+    const key = make("svg", {viewBox: "0 0 22 6", class: "key"});
+    key.append(make("line", {x1: 0, x2: 22, y1: 3, y2: 3, stroke: color(i), "stroke-width": 2.5, "stroke-dasharray": dash(i)}));
     button.append(key, make("span", {}, run.label));
     button.addEventListener("click", () => { state.off = isOff(i) ? state.off.filter((n) => n !== run.name) : [...state.off, run.name]; remember(); draw(); });
     button.addEventListener("dblclick", () => { state.off = data.runs.map((r) => r.name).filter((n) => n !== run.name); remember(); draw(); });

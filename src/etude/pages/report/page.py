@@ -33,7 +33,9 @@ def drawn_curves(view: View) -> Section:
     body += [tag("div", css="legend", id="legend")]
     for number, panel in enumerate(panels):
         body += [tag("h3", panel["title"]), tag("div", css="grid", id=f"panel-{number}")]
-    data = {"runs": runs, "panels": panels, "axes": axes, "smoothing": curves.WEIGHTS}
+    data: dict[str, Any] = {"runs": runs, "panels": panels, "axes": axes}
+    longest = max((len(run.steps) for run in view.runs), default=0)
+    data |= {"smoothing": curves.WEIGHTS, "smooth": int(longest >= curves.FEW_STEPS)}
     return Section(joined(body), data)
 
 
@@ -46,7 +48,7 @@ SECTIONS: dict[str, Callable[[View], Section | None]] = {
     "Differences": records.differences,
     "Samples": records.samples,
     "Data": records.data,
-    "Cost and machines": records.machines,
+    "Costs": records.costs,
 }
 """Every section that can be on the page, in its order; one with nothing to show is left out."""
 

@@ -8,10 +8,12 @@ from etude.pages.report.curves import SPEED, cost
 from etude.pages.report.groups import differing
 from etude.pages.report.markup import NONE, Markup, joined, shown, table, tag
 from etude.pages.report.runs import CARD, SUMMARY, Row, Run, flat, number
-from etude.pages.report.view import Section, View
+from etude.pages.report.view import UNLIKE, Section, View
 
 SHOWN_TEXTS = 12
 """Of one run, the latest."""
+SHOWN_OPEN = 4
+"""Runs up to which samples are unfolded."""
 
 
 def leaderboard(view: View) -> Section:
@@ -27,12 +29,14 @@ def leaderboard(view: View) -> Section:
     for place, i in enumerate(order, start=1):
         run = view.runs[i]
         at, best = _best(run, view.metric, view.best)
-        reached = [_last(run, "step"), _last(run, "tokens"), run.last(view.metric), best, at]
+        reached = [run.last("step"), run.last("tokens"), run.last(view.metric), best, at]
         more = [run.last(name) for name in others]
         rows.append([place, view.labels[i], run.state.value, *reached, *more])
     said = [f"{view.metric}, {view.best.value} first; as last measured, and at its best."]
     if not view.ranked():
         said.append(f" No run has measured {view.metric}: metric=<name> names another number.")
+    elif not view.alike(*view.ranked()):
+        said.append(f" {UNLIKE}")
     return Section(joined([tag("p", *said, css="soft"), table(head, rows)]))
 
 
@@ -42,16 +46,13 @@ def differences(view: View) -> Section | None:
     keys = differing([view.runs[i].config for i in known])
     if not keys:
         return None
-    rows = [[key, *(view.runs[i].config.get(key) for i in known)] for key in keys]
-    rows = [[key, *map(_cell, values)] for key, *values in rows]
-    return Section(
-        joined(
-            [
-                tag("p", "Only keys that differ; seeds and folders are left out.", css="soft"),
-                table(["key", *(view.runs[i].name for i in known)], rows),
-            ]
-        )
-    )
+    rows = [[key, *(_cell(view.runs[i].config.get(key)) for i in known)] for key in keys]
+    head = ["key", *(view.runs[i].name for i in known)]
+    if len(known) > len(keys):
+        head, *rows = map(list, zip(head, *rows, strict=True))
+        head[0] = "run"
+    said = "Only keys that differ; seeds and folders are left out."
+    return Section(joined([tag("p", said, css="soft"), table(list(map(str, head)), rows)]))
 
 
 def samples(view: View) -> Section | None:
@@ -59,11 +60,12 @@ def samples(view: View) -> Section | None:
     parts: list[Markup] = []
     for run, name in zip(view.runs, view.labels, strict=True):
         if run.samples:
-            shown_rows = list(reversed(run.samples))[:SHOWN_TEXTS]
-            latest, earlier = shown_rows[0], shown_rows[1:]
-            inside: list[object] = [tag("summary", name), _texts(latest)]
-            inside += map(_texts, earlier)
-            whole = tag("details", *inside, open="open" if len(view.runs) <= 4 else "")
+            latest, *earlier = list(reversed(run.samples))[:SHOWN_TEXTS]
+            inside = [tag("summary", name), _texts(latest)]
+            if earlier:
+                before = tag("summary", f"{len(earlier)} earlier ones")
+                inside.append(tag("details", before, *map(_texts, earlier)))
+            whole = tag("details", *inside, open="open" if len(view.runs) <= SHOWN_OPEN else "")
             parts.append(whole)
     return Section(joined(parts)) if parts else None
 
@@ -85,31 +87,33 @@ def data(view: View) -> Section | None:
     return Section(table(head, [runs, *rows]))
 
 
-def machines(view: View) -> Section:
-    """Speed, size and place: what every run cost and where it ran."""
+def costs(view: View) -> Section:
+    """Size, speed and FLOPs of every run, and what it stands on."""
     speeds = dict.fromkeys(key for run in view.runs for row in run.perf for key in row)
     speeds = [key for key in speeds if key.startswith(SPEED)]
-    head = ["run", "parameters", "seconds", "tokens/s", *speeds, "FLOPs", "from", "hardware"]
-    head += ["versions", "parents"]
+    head = ["run", "parameters", "seconds", "tokens/s", *speeds, "FLOPs", "from", "parents"]
     rows: list[list[object]] = []
     for run in view.runs:
-        seconds, tokens = _last(run, "seconds"), _last(run, "tokens")
-        rate = tokens / seconds if seconds and tokens else None
+        seconds, tokens = run.last("seconds"), run.last("tokens")
+        rate = round(tokens / seconds) if seconds and tokens else None
         priced = cost(run, view.runs)
         flops = None if priced is None or tokens is None else f"{priced.flops * tokens:.3g}"
-        row: list[object] = [
-            run.name,
-            run.parameters,
-            seconds,
-            None if rate is None else round(rate),
-        ]
+        parents = {key: str(digest)[:12] for key, digest in run.facts["parents.json"].items()}
+        row: list[object] = [run.name, run.parameters, seconds, rate]
         row += [_median(run, key) for key in speeds]
-        row += [flops, None if priced is None else priced.source]
-        row += [_short(run.facts["hardware.json"]), _short(run.facts[SUMMARY].get("versions"))]
-        row += [_short({k: str(v)[:12] for k, v in run.facts["parents.json"].items()})]
-        rows.append(row)
+        rows.append([*row, flops, None if priced is None else priced.source, _short(parents)])
     said = "tokens/s over the whole run, validation included; perf/* are medians of perf.jsonl."
-    return Section(joined([tag("p", said, css="soft"), table(head, rows)]))
+    return Section(joined([tag("p", said, css="soft"), table(head, rows), _machines(view)]))
+
+
+def _machines(view: View) -> Markup:
+    """Which runs were made where."""
+    by: dict[tuple[object, object], list[str]] = {}
+    for run in view.runs:
+        place = _short(run.facts["hardware.json"]), _short(run.facts[SUMMARY].get("versions"))
+        by.setdefault(place, []).append(run.name)
+    rows = [[*place, ", ".join(held)] for place, held in by.items()]
+    return joined([tag("h3", "Machines"), table(["hardware", "versions", "runs"], rows)])
 
 
 def _texts(row: Row) -> Markup:
@@ -125,10 +129,6 @@ def _best(run: Run, metric: str, best: Best) -> tuple[float | None, float | None
         if metric in row and best.improves(row[metric], at[1]):
             at = row["step"], row[metric]
     return at
-
-
-def _last(run: Run, key: str) -> float | None:
-    return run.last(key)
 
 
 def _median(run: Run, key: str) -> float | None:

@@ -19,6 +19,8 @@ import yaml
 Row: TypeAlias = dict[str, Any]  # what JSON holds
 STEPS, PERF, SAMPLES = "steps.jsonl", "perf.jsonl", "samples.jsonl"
 CONFIG, SUMMARY, CARD = "config.yaml", "summary.json", "data_card.json"
+JOBS, PRUNED, FAILED = "jobs", "pruned.json", "failed"
+"""How a sweep says of its jobs what became of them."""
 RECORDS = (STEPS, CONFIG, SUMMARY)
 """A folder with one of these is a run."""
 DEPTH = 4
@@ -30,6 +32,7 @@ class State(Enum):
 
     finished = "finished"
     early = "stopped early"
+    pruned = "pruned"
     running = "running"
     ended = "ended unfinished"
 
@@ -88,6 +91,8 @@ def find(places: Sequence[str]) -> Found:
             continue
         found.runs.append(run)
         found.problems += [f"{name}: {damage}" for damage in run.damages]
+    for folder in dict.fromkeys(Path(place) for place in places):
+        found.problems += _failed_jobs(folder)
     return found
 
 
@@ -152,9 +157,19 @@ def _below(folder: Path, depth: int) -> Iterator[Path]:
         return
 
 
+def _failed_jobs(folder: Path) -> Iterator[str]:
+    """The jobs of a sweep, or of the sweeps in a folder, that failed: they may have no run."""
+    for sweep in (folder, *sorted(path for path in folder.glob("*") if path.is_dir())):
+        for file in sorted((sweep / JOBS).glob("*.json"), key=_natural):
+            job = _json(file, [])
+            if job.get("state") == FAILED:
+                why = str(job.get("error") or "").partition("\n")[0]
+                yield f"{sweep / file.stem} failed with exit code {job.get('exit_code')}: {why}"
+
+
 def _natural(path: Path) -> tuple[int, str]:
     """Jobs of a sweep in the order of their numbers."""
-    return (int(path.name) if path.name.isdecimal() else -1, path.name)
+    return (int(path.stem) if path.stem.isdecimal() else -1, path.name)
 
 
 def _lines(file: Path, damages: list[str]) -> list[Row]:
@@ -242,6 +257,8 @@ def _last_samples(folder: Path, steps: Sequence[Row], damages: list[str]) -> lis
 
 
 def _state(folder: Path, summary: Row) -> State:
+    if (folder / PRUNED).exists():
+        return State.pruned
     if summary:
         return State.early if summary.get("stopped_early") else State.finished
     try:

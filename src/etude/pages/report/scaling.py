@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from etude.experiment import Best
 from etude.pages.report.markup import joined, shown, table, tag
 from etude.pages.report.runs import Run
 from etude.pages.report.view import Section, View
@@ -72,7 +73,7 @@ def fit(loss: Vector, *sizes: Vector) -> Law:
 
 def section(view: View) -> Section | None:
     """The law over those runs that share objective, data and tokenizer and are most in sizes."""
-    held = _alike(view)
+    held = _alike(view) if view.best is Best.lowest else []
     points = [_point(view.runs[i], view.metric) for i in held]
     if not points:
         return None

@@ -21,6 +21,15 @@ class Interval:
         """Whether zero lies outside."""
         return self.half is not None and abs(self.mean) > self.half
 
+    def said(self) -> str:
+        """The mean, to as many places as the interval has in two digits; no interval, no end."""
+        if self.half is None:
+            return f"{self.mean:.5g}"
+        if self.half == 0:
+            return f"{self.mean:.5g} ± 0"
+        places = max(0, 1 - math.floor(math.log10(self.half)))
+        return f"{self.mean:.{places}f} ± {self.half:.{places}f}"
+
 
 def smoothed(values: Sequence[float | None], weight: float) -> list[float | None]:
     """An exponential moving average in which `weight` is kept a step; its start is not biased to 0.

@@ -17,7 +17,7 @@ MOST_KEYS = 12
 """That are drawn, the most important ones."""
 LEVELS = 6
 """A number with more different values than this is taken for a continuous one."""
-DECADES = 20
+DECADES = 10
 """From this ratio of the largest to the smallest on, positive numbers are drawn by logarithm."""
 
 

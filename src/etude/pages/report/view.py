@@ -10,6 +10,12 @@ from etude.pages.report.groups import Group, groups_of, labels
 from etude.pages.report.markup import Markup
 from etude.pages.report.runs import Run
 
+LOSS = "val/loss"
+UNLIKE = (
+    "val/loss of different objectives are different quantities: "
+    "metric=<name> names a number that they share."
+)
+
 
 @dataclass(frozen=True)
 class Section:
@@ -36,6 +42,11 @@ class View:
     def labels(self) -> list[str]:
         """The name of each run."""
         return labels(self.runs, self.groups)
+
+    def alike(self, *members: int) -> bool:
+        """Whether the metric is the same quantity in these runs: a loss is its objective's own."""
+        objectives = {str(self.runs[i].config.get("objective")) for i in members}
+        return self.metric != LOSS or len(objectives) == 1
 
     def ranked(self) -> list[int]:
         """Runs that have the metric, by its last value, the best first."""
