@@ -37,7 +37,7 @@ FLOORS: dict[int, str] = {
     "shaping stack ties token_rows tokenizer tokenizer_files trackers tree validation value "
     "verifier window",
     3: "assemble best_model fit launch progress resume run_writer worker",
-    4: "leaderboard outcome search_space study sweeps training "
+    4: "leaderboard outcome recipe search_space study sweeps training "
     "planning.forecast planning.ledger planning.rehearsal planning.shapes verbs.plan "
     "__main__ cli lineage origin question reproduction stage pages.batch pages.catalogue "
     "pages.plugin verbs.check verbs.converse verbs.data verbs.generate verbs.inspect verbs.label "
@@ -100,8 +100,9 @@ TESTED_BY: dict[str, str] = {
     "etude/test_laws.py": "laws.adapting laws.choosing laws.coding laws.finding laws.judged "
     "laws.learning laws.reading laws.running laws.seeing laws.stepping laws.suites laws.trial",
     "etude/verbs/test_label.py": "curation curation_schema",
-    "etude/test_sweeps.py": "leaderboard outcome training",
+    "etude/test_sweeps.py": "leaderboard outcome recipe training",
     "etude/test_study.py": "search_space",
+    "plugins/callback/test_asha.py": "rivals",
     "etude/verbs/test_report.py": "report_schema",
     "etude/pages/test_report_page.py": "pages.report.curves pages.report.groups "
     "pages.report.markup pages.report.page pages.report.records pages.report.runs "

@@ -1,13 +1,14 @@
 """What the jobs of a sweep gave, best first: in the terminal, and as files in the sweep folder."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from etude import config_file
 from etude.experiment import Best
 from etude.outcome import Outcome, State, outcomes, summary_of, telling
+from etude.recipe import best_recipe
 from etude.whole_file import write_whole
 
 METRIC = "val/loss"
@@ -38,13 +39,18 @@ class Leaderboard:
     rows: list[Row]
 
 
-def publish(sweep: Path) -> Leaderboard:
-    """Writes `leaderboard.json` and `leaderboard.md`, and shows the table."""
+def publish(sweep: Path, verb: str) -> Leaderboard:
+    """Writes `leaderboard.json`, `leaderboard.md` and `best.yaml`, and shows the table."""
     board = leaderboard(sweep)
     plain = {**asdict(board), "best": board.best.value}
     text = json.dumps(plain, indent=2, ensure_ascii=False)
     write_whole(sweep / "leaderboard.json", text + "\n")
     write_whole(sweep / "leaderboard.md", markdown(board))
+    first = next(iter(board.rows), None)
+    if first is not None and first.rank == 1:
+        given = next(one.overrides for one in outcomes(sweep) if one.job == first.job)
+        result = f"{board.metric} {first.value:.4f}"
+        write_whole(sweep / "best.yaml", best_recipe(sweep, first.job, result, given, verb))
     show(board)
     return board
 
@@ -62,10 +68,8 @@ def leaderboard(sweep: Path) -> Leaderboard:
         return not known, row.state != State.finished.value, sign * (row.value or 0.0)
 
     ordered = sorted(rows, key=order)
-    ranks = {row.job: k for k, row in enumerate(ordered, start=1) if not order(row)[0]}
-    return Leaderboard(
-        metric, best, [Row(**{**asdict(row), "rank": ranks.get(row.job)}) for row in ordered]
-    )
+    ranked = [replace(row, rank=k) for k, row in enumerate(ordered, start=1) if not order(row)[0]]
+    return Leaderboard(metric, best, [*ranked, *ordered[len(ranked) :]])
 
 
 def ranked_by(sweep: Path, done: list[Outcome]) -> tuple[str, Best]:

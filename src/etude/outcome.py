@@ -5,7 +5,7 @@ Whichever process a job ran in, what it left behind is all that is known of it.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,7 @@ def outcomes(sweep: Path) -> list[Outcome]:
     """Every job that was started in a sweep folder, by number."""
     files = sorted((sweep / SWEEP).glob("*.json"), key=lambda file: int(file.stem))
     read = [json.loads(file.read_text(encoding="utf-8")) for file in files]
-    return [Outcome(**{**one, "state": State(one["state"])}) for one in read]
+    return [replace(Outcome(**one), state=State(one["state"])) for one in read]
 
 
 def telling(jobs: Mapping[int, Sequence[str]]) -> dict[int, list[str]]:

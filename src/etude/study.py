@@ -1,9 +1,9 @@
 """A search: a study of Optuna asks for jobs, and is told what each gave.
 
 Akiba et al. 2019, https://arxiv.org/abs/1907.10902. The study is a journal in the sweep folder.
-Each trial is drawn by a sampler that is seeded by its number, so a study that was interrupted asks for
-what it would have asked for. A job that failed, or whose process was killed, stays open: it runs
-first when the command is issued again. One whose loss diverged has answered.
+Each trial is drawn by a sampler that is seeded by its number, so a study that was interrupted asks
+for what it would have asked for. A job that failed, or whose process was killed, stays open: it
+runs first when the command is issued again. One whose loss diverged has answered.
 """
 
 import math
@@ -21,6 +21,7 @@ from optuna.distributions import (
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
+    check_distribution_compatibility,
 )
 from optuna.samplers import BaseSampler, CmaEsSampler, RandomSampler, TPESampler
 from optuna.storages import JournalStorage
@@ -51,6 +52,7 @@ class Search:
     """The sweeper's own settings."""
     metric: str
     study: Study
+    storage: JournalStorage
 
     def run(self, launch: Launch) -> None:
         """Runs the trials that are open, then asks for further ones until there are enough."""
@@ -82,14 +84,11 @@ class Search:
             return None
         else:
             self.study.sampler = sampler(self.given, len(trials))
-        return self.study.ask(self._distributions()).number
+        return self.study.ask(distributions(self.space)).number
 
     def _grid(self) -> list[dict[str, object]]:
         values = [list(values_of(override)) for override in self.space.swept.values()]
         return [dict(zip(self.space.swept, job, strict=True)) for job in product(*values)]
-
-    def _distributions(self) -> dict[str, BaseDistribution]:
-        return {key: distribution(override) for key, override in self.space.swept.items()}
 
     def _open(self) -> list[int]:
         """The trials without an end; one that was killed while it was drawn is given up."""
@@ -131,9 +130,10 @@ class Search:
             self.study.tell(ended.job, value)
 
     def _report(self, number: int, values: Mapping[int, float]) -> None:
-        trial = self.study.get_trials()[number]
+        study = self.storage.get_study_id_from_name(NAME)
+        trial = self.storage.get_trial_id_from_study_id_trial_number(study, number)
         for step, value in values.items():
-            optuna.trial.Trial(self.study, trial._trial_id).report(value, step)
+            self.storage.set_trial_intermediate_value(trial, step, value)
 
 
 def search(config: DictConfig, arguments: Sequence[str], launch: Launch) -> None:
@@ -143,13 +143,15 @@ def search(config: DictConfig, arguments: Sequence[str], launch: Launch) -> None
     folder = Path(hydra.sweep.dir)
     folder.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
     study = optuna.create_study(
-        storage=JournalStorage(JournalFileBackend(str(folder / JOURNAL))),
+        storage=storage,
         study_name=NAME,
         direction="maximize" if trainer.best is Best.highest else "minimize",
         load_if_exists=True,
     )
-    Search(folder, space, hydra.sweeper, trainer.keep_best or METRIC, study).run(launch)
+    _refuse_other_space(study, space)
+    Search(folder, space, hydra.sweeper, trainer.keep_best or METRIC, study, storage).run(launch)
 
 
 def sampler(given: DictConfig, number: int) -> BaseSampler:
@@ -160,6 +162,26 @@ def sampler(given: DictConfig, number: int) -> BaseSampler:
     if given.sampler.value == "random":
         return RandomSampler(seed=seed)
     return TPESampler(seed=seed, constant_liar=given.n_parallel > 1)
+
+
+def _refuse_other_space(study: Study, space: SearchSpace) -> None:
+    """Refuses to go on with a study of something else; intervals may move."""
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)):
+        try:
+            if trial.distributions.keys() != space.swept.keys():
+                raise ValueError(f"it varied {', '.join(trial.distributions)}")
+            for key, now in distributions(space).items():
+                check_distribution_compatibility(trial.distributions[key], now)
+        except ValueError as error:
+            raise ConfigError(
+                f"The study in this folder is of another search space: {error}.\n"
+                "  run=<folder> names another place."
+            ) from error
+
+
+def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
+    """What may be drawn, by key."""
+    return {key: distribution(override) for key, override in space.swept.items()}
 
 
 def distribution(override: Override) -> BaseDistribution:

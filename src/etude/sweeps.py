@@ -5,10 +5,12 @@ it ended, and what is finished is known by its folder. The same command with `ru
 runs what is missing.
 """
 
+import fcntl
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +30,8 @@ from etude.rivals import PRUNED
 from etude.search_space import SearchSpace, chosen_sweeper, refuse_unsearchable, search_space
 from etude.training import begin, experiment_of, validated
 
+LOCK = ".lock"
+
 
 def sweep(verb: str, line: CommandLine) -> int:
     """Checks every job, launches them, and shows how they did; returns the exit code."""
@@ -37,8 +41,14 @@ def sweep(verb: str, line: CommandLine) -> int:
         refuse_unsearchable(space, chosen)
     folder = _checked(verb, space)
     launched = replace(line, overrides=(*line.overrides, f"hydra.sweep.dir='{folder}'"))
-    composition.run_hydra(verb, launched, _job_in(folder))
-    publish(folder)
+    with _locked(folder):
+        try:
+            composition.run_hydra(verb, launched, _job_in(folder))
+        except EtudeError:
+            raise
+        except Exception as error:  # of a launcher whose process or machine is gone
+            print(f"not all jobs were run: {type(error).__name__}: {error}", file=sys.stderr)
+        publish(folder, verb)
     failed = [one for one in outcomes(folder) if one.state in (State.failed, State.started)]
     if failed:
         numbers = ", ".join(str(one.job) for one in failed)
@@ -66,8 +76,43 @@ def _checked(verb: str, space: SearchSpace) -> Path:
             raise type(error)(f"job {number} ({' '.join(own[number])}): {error}") from error
         run = config.run
         names.add(experiment_of(composed))
+    if run is not None and space.is_search:
+        _refuse_other(verb, space, Path(run))
     name = names.pop() if len(names) == 1 else "sweep"
     return Path(run or f"outputs/{name}/{time.strftime('%Y-%m-%d_%H-%M-%S')}").resolve()
+
+
+def _refuse_other(verb: str, space: SearchSpace, folder: Path) -> None:
+    """Refuses a search in a folder whose jobs share other settings: no number compares."""
+    for one in outcomes(folder):
+        place = folder / str(one.job)
+        if (place / config_file.FILE).exists():
+            keys = tuple(f"{key}=" for key in space.swept)
+            job = [*space.fixed, *(item for item in one.overrides if item.startswith(keys))]
+            config = validated(composition.compose(verb, job), job)
+            is_finished(replace(config, run=str(place)), job)
+            return
+
+
+@contextmanager
+def _locked(folder: Path) -> Generator[None]:
+    """Makes the folder of a sweep, and keeps a second command out of it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / LOCK).open("w")
+    except OSError as error:
+        raise ConfigError(
+            f"{folder} cannot be written: {error.strerror}.\n  run=<folder> names another place."
+        ) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ConfigError(
+                f"{folder} is being swept by another command.\n"
+                "  Wait for it to end, or choose another folder with run=<folder>."
+            ) from error
+        yield
 
 
 def is_finished(config: ExperimentConfig, overrides: Sequence[str]) -> bool:

@@ -10,6 +10,7 @@ runs what is missing.
 
 from etude import composition
 from etude.command_line import prepare
+from etude.errors import ConfigError
 from etude.sweeps import sweep
 from etude.training import begin, experiment_of, validated
 
@@ -25,6 +26,8 @@ def main(arguments: list[str]) -> int:
     if line.multirun:
         return sweep(VERB, line)
     composed = composition.compose(VERB, line.overrides)
+    if space := composed.choices.get("sweep"):
+        raise ConfigError(f"sweep={space} is a search space, and one run is asked for.\n  Add -m.")
     config = validated(composed, line.overrides)
     folder, _ = begin(config, experiment_of(composed), line.overrides)
     print(folder, flush=True)
