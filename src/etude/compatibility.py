@@ -22,7 +22,7 @@ def check(config: ExperimentConfig, architecture: str | None = None) -> None:
     check_extras(config)
     _check_records(config)
     name = architecture or _name(config.architecture)
-    _check_mixer(config.architecture, name)
+    check_mixer(config.architecture, name)
     _check_needs(config, name)
     _check_reward(config)
     _check_length(config)
@@ -79,7 +79,7 @@ def provided(architecture: ArchitectureConfig) -> frozenset[Capability]:
     return found
 
 
-def _check_mixer(architecture: ArchitectureConfig, name: str) -> None:
+def check_mixer(architecture: ArchitectureConfig, name: str) -> None:
     """A mixer must be able to see what its architecture sees, whatever is learned."""
     needs = plugin_of(architecture).declaration.provides & SIGHT
     if isinstance(architecture, StackConfig) and not needs <= provided(architecture):
