@@ -112,7 +112,9 @@ TESTED_BY: dict[str, str] = {
     "etude/pages/test_report_browser.py": "pages.report.picture",
     "etude/test_lineage.py": "origin question verbs.lineage",
     "etude/test_reproduction.py": "verbs.reproduce",
-    "etude/test_plan.py": "planning.forecast planning.ledger planning.rehearsal planning.shapes",
+    "etude/test_plan.py": "planning.alternatives planning.authorship planning.calibration "
+    "planning.forecast planning.ledger planning.rehearsal planning.shapes",
+    "etude/verbs/test_plan.py": "pages.plan planning.trial",
 }
 TESTED_IN = {name: place for place, names in TESTED_BY.items() for name in names.split()}
 """Modules that are tested through what they are for, each with the file that does."""

@@ -14,7 +14,8 @@ from torch.utils._pytree import tree_leaves
 class Ledger(TorchDispatchMode):
     """While it is entered, counts the bytes of every fake tensor that is alive.
 
-    A fake tensor cannot say how many of its rows a real mask takes, so masks become places here.
+    A fake tensor cannot say how many of its rows a real mask takes, so masks become places here;
+    and a number that is read off one, as by Adafactor, is 1.
     """
 
     def __init__(self, held: Iterable[Tensor]) -> None:
@@ -34,6 +35,8 @@ class Ledger(TorchDispatchMode):
     ) -> Any:
         if func is torch.ops.aten.index.Tensor and isinstance(args[0], FakeTensor):
             args = (args[0], _places(args[1]))
+        if func is torch.ops.aten._local_scalar_dense.default and isinstance(args[0], FakeTensor):
+            return torch.ones((), dtype=args[0].dtype).item()
         result = func(*args, **(kwargs or {}))
         for item in tree_leaves(result):
             if isinstance(item, FakeTensor):

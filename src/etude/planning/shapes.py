@@ -16,12 +16,17 @@ from etude.corpus import Corpus
 from etude.experiment import ExperimentConfig
 from etude.ranks import Ranks
 
+LOW = "bf16-true"
+"""The precision in which the weights themselves are of another type."""
+
 
 def shaped(config: ExperimentConfig, corpus: Corpus) -> Assembled:
     """Assembles a run of fake weights. Raises ConfigError for what cannot be built."""
     with warnings.catch_warnings(), torch.device("meta"):
         warnings.filterwarnings("ignore", message=".*copying from a non-meta parameter.*")
         made = assemble(config, corpus, Ranks(0, config.trainer.devices))
+        if config.trainer.precision == LOW:
+            made.objective.to(torch.bfloat16)  # as Lightning does before the first step
     _fake(made.objective)
     return made
 
