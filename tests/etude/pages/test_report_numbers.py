@@ -68,9 +68,9 @@ def test_the_probability_below_is_the_integral_of_the_density(freedom: int) -> N
 
 
 def test_an_interval_holds_the_true_mean_as_often_as_it_says() -> None:
-    draws = np.random.default_rng(0).normal(5, 2, (2000, 4))
+    draws = np.random.default_rng(0).normal(5, 2, (1000, 4))
     held = [abs((found := interval(row)).mean - 5) <= (found.half or 0) for row in draws.tolist()]
-    assert np.mean(held) == pytest.approx(0.95, abs=0.015)
+    assert np.mean(held) == pytest.approx(0.95, abs=0.02)
 
 
 def test_one_value_has_no_interval_and_is_never_clear() -> None:
@@ -116,7 +116,8 @@ def test_pairs_take_what_seeds_share_out_of_the_interval() -> None:
 
 def test_what_trained_longer_is_read_where_the_shorter_ends() -> None:
     runs = pairs([0.3, 0.5, 0.4], longer=100)
-    found = compare(runs, *groups_of(runs), "val/loss", Best.lowest)
+    first, second = groups_of(runs)
+    found = compare(runs, first, second, "val/loss", Best.lowest)
     assert found is not None
     assert found.tokens == 200
     assert found.ahead.mean == pytest.approx(0.4)
@@ -124,10 +125,12 @@ def test_what_trained_longer_is_read_where_the_shorter_ends() -> None:
 
 def test_a_difference_that_changes_its_sign_is_not_clear_and_one_seed_is_no_comparison() -> None:
     runs = pairs([0.3, -0.5, 0.4])
-    found = compare(runs, *groups_of(runs), "val/loss", Best.lowest)
+    first, second = groups_of(runs)
+    found = compare(runs, first, second, "val/loss", Best.lowest)
     assert found is not None
     assert found.said().startswith("No clear difference between lr=a and lr=b")
-    assert compare(runs[:2], *groups_of(runs[:2]), "val/loss", Best.lowest) is None
+    first, second = groups_of(runs[:2])
+    assert compare(runs[:2], first, second, "val/loss", Best.lowest) is None
 
 
 def test_importance_is_the_share_of_the_variance_that_a_key_makes() -> None:

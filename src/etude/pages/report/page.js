@@ -213,7 +213,7 @@ function sweep() {
   const {metric, runs, values, keys, best} = data.sweep, all = [...keys, {name: metric, places: values, log: false, ticks: null}];
   const sorted = [...values].sort((a, b) => (best === "lowest" ? b - a : a - b));
   const share = (i) => (values.length > 1 ? sorted.indexOf(values[i]) / (values.length - 1) : 1);
-  const figure = frame(document.getElementById("parallel"), "every run is a line; the better its metric, the stronger its colour", true);
+  const figure = frame(document.getElementById("parallel-coordinates"), "every run is a line; the better its metric, the stronger its colour", true);
   charts.push(() => {
     figure.querySelector("svg")?.remove();
     const wide = 1100, high = 300, svg = make("svg", {viewBox: `0 0 ${wide} ${high}`, role: "img", "aria-label": "parallel coordinates"});

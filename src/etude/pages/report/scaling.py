@@ -24,7 +24,7 @@ Vector: TypeAlias = Float[ndarray, " run"]
 FEWEST_SIZES, FEWEST_LENGTHS, FEWEST_OF_TWO = 4, 3, 7
 """Sizes for a law in N; lengths, and runs, for one in N and D."""
 EXPONENTS = (0.01, 3.0)
-STEPS, ROUNDS = 15, 12
+STEPS, ROUNDS = 15, 9
 SAME = ("objective", "data", "tokenizer")
 """Choices that runs on one law share."""
 

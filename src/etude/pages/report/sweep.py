@@ -109,7 +109,7 @@ def section(view: View) -> Section | None:
             tag("p", note, css="soft"),
             table(["key", "levels", "importance", "", "moves with it"], rows),
             tag("h3", "Parallel coordinates"),
-            tag("div", css="grid", id="parallel"),
+            tag("div", css="grid", id="parallel-coordinates"),
             tag("h3", "Response"),
             tag("div", css="grid", id="response"),
         ]
@@ -125,7 +125,7 @@ def _joined(same: Varied | None, key: str, values: Sequence[Any]) -> Varied:
 
 def _row(key: Varied, score: float | None) -> list[object]:
     width = 0 if score is None else round(8 * score, 2)
-    bar = tag("span", css="bar", style=f"width:{width}rem") if width else ""
+    bar = tag("div", css="bar", style=f"width:{width}rem") if width else ""
     told = ", ".join(map(shown, key.levels()[:LEVELS]))
     more = len(key.levels()) - LEVELS
     said = f"{told}, {more} more" if more > 0 else told
