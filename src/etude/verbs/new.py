@@ -17,7 +17,7 @@ from pathlib import Path
 from etude.describe import presets
 from etude.errors import ConfigError
 from etude.hydra_source import FOR
-from etude.registry import find, groups, options
+from etude.registry import ROOT, find, groups, options
 from etude.whole_file import write_whole
 
 KIT = Path(__file__).resolve().parents[1] / "kit"
@@ -125,8 +125,10 @@ def _refuse_clash(name: str, written: dict[Path, str]) -> None:
 
 
 def _imported(file: Path, text: str) -> set[str]:
-    """The names that a Python file imports."""
-    if file.suffix != ".py":
-        return set()
-    nodes = [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Import | ast.ImportFrom)]
-    return {(alias.asname or alias.name).partition(".")[0] for n in nodes for alias in n.names}
+    """The names that a Python file imports, but for those of the plugin itself."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(text) if file.suffix == ".py" else ast.Module([], [])):
+        own = isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{ROOT}.")
+        if isinstance(node, ast.Import | ast.ImportFrom) and not own:
+            found |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
+    return found
