@@ -72,3 +72,50 @@ def test_the_wheel_works_alone(installed: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_checkout_works_from_any_folder(tmp_path: Path) -> None:
     trains(Path(sys.executable).with_name("etude"), tmp_path / "empty")
+
+
+def added(python: Path, *arguments: str | Path, cwd: Path) -> str:
+    """What pip says of a package that is put into, or taken out of, an environment; no network."""
+    return run(sys.executable, "-m", "pip", "--python", python, *arguments, cwd=cwd)
+
+
+def shipped(etude: Path, name: str, folder: Path, spoilt: str = "") -> None:
+    """Makes a package as `etude new package` does, builds its wheel, and installs it."""
+    run(etude, "new", "package", name, cwd=folder)
+    plugin = folder / name / "src" / name / "objective" / f"{name}.py"
+    plugin.write_text(spoilt + plugin.read_text(encoding="utf-8"), encoding="utf-8")
+    build = ("wheel", "--no-deps", "--no-build-isolation", "--no-index", "--quiet")
+    run(sys.executable, "-m", "pip", *build, "-w", folder, folder / name, cwd=folder)
+    (wheel,) = folder.glob(f"{name}-*.whl")
+    install = ("install", "--no-deps", "--no-index", "--quiet", wheel)
+    added(etude.with_name("python"), *install, cwd=folder)
+
+
+@pytest.mark.slow
+def test_a_package_of_plugins_comes_and_goes_and_a_broken_one_is_named_and_harmless(
+    installed: Path, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    shipped(installed, "orchard", tmp_path)
+    shipped(installed, "thistle", tmp_path, "def (:\n")
+    shipped(installed, "bramble", tmp_path, "import nothing_there\n")
+    listed = run(installed, "list", "objective", cwd=elsewhere)
+    assert "  orchard " in listed
+    assert "thistle.py:1 is not Python" in listed
+    assert "objective.gamma: float = 2.0" in run(
+        installed, "show", "objective=orchard", cwd=elsewhere
+    )
+    composed = run(installed, "train", "objective=orchard", "--cfg", "job", cwd=elsewhere)
+    assert "gamma: 2.0" in composed
+    assert run(installed, "check", "objective=orchard", cwd=elsewhere).endswith("every law holds\n")
+    for name, reason in (("thistle", "is not Python"), ("bramble", "No module named 'nothing_t")):
+        command = [installed, "check", f"objective={name}"]
+        done = subprocess.run(command, cwd=elsewhere, capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert reason in done.stderr
+        assert f"{name}.py" in done.stderr
+    out = ("uninstall", "--yes", "--quiet", "orchard", "thistle", "bramble")
+    added(installed.with_name("python"), *out, cwd=elsewhere)
+    listed = run(installed, "list", "objective", cwd=elsewhere)
+    assert not {"orchard", "thistle", "bramble"} & set(listed.split())

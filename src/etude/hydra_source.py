@@ -22,7 +22,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from etude import registry
 from etude.config_file import children
-from etude.curation_schema import CheckConfig, ConverseConfig, LabelConfig, SelectConfig
+from etude.curation_schema import ConverseConfig, LabelConfig, SelectConfig
 from etude.describe import Description, bottom, describe
 from etude.experiment import ExperimentConfig, GenerationConfig
 from etude.pipeline_schema import PipelineConfig
@@ -34,7 +34,6 @@ ROOTS: dict[str, type] = {
     "labelling": LabelConfig,
     "selection": SelectConfig,
     "conversing": ConverseConfig,
-    "checking": CheckConfig,
     "pipelining": PipelineConfig,
     "reporting": ReportConfig,
 }

@@ -13,12 +13,12 @@ import torch
 
 from etude.assemble import Assembled, assemble
 from etude.checkpoint import newest_intact
-from etude.describe import describe
+from etude.describe import described
 from etude.fit import SUMMARY
 from etude.laws.finding import Finding, broken, held, holds, not_applicable
 from etude.laws.trial import Trial, batch_of, lines_of
 from etude.ranks import Ranks
-from etude.registry import load, options, plugin_of
+from etude.registry import load, plugin_of
 from etude.run_reader import CHECKPOINTS, MODEL
 from etude.worker import corpus_of
 
@@ -122,9 +122,8 @@ def _passes(made: Assembled) -> Callable[[], None]:
 
 def _shared() -> Any:  # the config of whatever strategy there is
     """A strategy that shares each step among devices, all of which hold the whole network."""
-    for name in options("strategy"):
-        declared = describe(f"strategy/{name}").declared
-        if declared.get("max_devices") is None and not declared.get("shards"):
+    for name, one in described("strategy").items():
+        if one.declared.get("max_devices") is None and not one.declared.get("shards"):
             return load(f"strategy/{name}").config()
     raise LookupError("no strategy is for several devices")
 
