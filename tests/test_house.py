@@ -26,7 +26,7 @@ from etude.schema import ArchitectureConfig, PluginConfig
 ROOT = Path(__file__).resolve().parents[1]
 CORE, PLUGINS, CONF, TESTS = ROOT / "src/etude", ROOT / "plugins", ROOT / "conf", ROOT / "tests"
 FLOORS: dict[int, str] = {
-    0: "capability documents errors records stdlib_text whole_file",
+    0: "capability documents errors records stdlib_text sweep_folder whole_file",
     1: "__init__ command_line compatibility completion composition config_file curation_schema "
     "describe experiment hydra_source parameter_group pipeline_schema plugins refusal "
     "registry report_schema schema stack_schema",
@@ -102,7 +102,7 @@ TESTED_BY: dict[str, str] = {
     "etude/verbs/test_label.py": "curation curation_schema",
     "etude/test_sweeps.py": "leaderboard outcome recipe training",
     "etude/test_study.py": "search_space",
-    "plugins/callback/test_asha.py": "rivals",
+    "plugins/callback/test_asha.py": "rivals sweep_folder",
     "etude/verbs/test_report.py": "report_schema",
     "etude/pages/test_report_page.py": "pages.report.curves pages.report.groups "
     "pages.report.markup pages.report.page pages.report.records pages.report.runs "

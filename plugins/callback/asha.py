@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from etude import plugin
 from etude.experiment import Best
-from etude.rivals import Curve, Pruning
+from etude.rivals import Pruning
 from etude.schema import CallbackConfig, require
+from etude.sweep_folder import Curve
 
 
 @dataclass

@@ -11,8 +11,9 @@ from statistics import mean, median
 
 from etude import plugin
 from etude.experiment import Best
-from etude.rivals import Curve, Pruning
+from etude.rivals import Pruning
 from etude.schema import CallbackConfig, require
+from etude.sweep_folder import Curve
 
 
 @dataclass

@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from etude.rivals import SWEEP
+from etude.sweep_folder import JOBS
 from etude.whole_file import write_whole
 
 
@@ -37,14 +37,14 @@ class Outcome:
 
     def save(self, sweep: Path) -> None:
         """Writes the file of this job."""
-        (sweep / SWEEP).mkdir(parents=True, exist_ok=True)
+        (sweep / JOBS).mkdir(parents=True, exist_ok=True)
         text = json.dumps(asdict(self), indent=2, ensure_ascii=False)
-        write_whole(sweep / SWEEP / f"{self.job}.json", text + "\n")
+        write_whole(sweep / JOBS / f"{self.job}.json", text + "\n")
 
 
 def outcomes(sweep: Path) -> list[Outcome]:
     """Every job that was started in a sweep folder, by number."""
-    files = sorted((sweep / SWEEP).glob("*.json"), key=lambda file: int(file.stem))
+    files = sorted((sweep / JOBS).glob("*.json"), key=lambda file: int(file.stem))
     read = [json.loads(file.read_text(encoding="utf-8")) for file in files]
     return [replace(Outcome(**one), state=State(one["state"])) for one in read]
 

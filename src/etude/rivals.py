@@ -11,23 +11,8 @@ import lightning.pytorch as pl
 
 from etude.errors import ConfigError
 from etude.experiment import Best
+from etude.sweep_folder import JOBS, PRUNED, Curve, measured
 from etude.whole_file import write_whole
-
-PRUNED = "pruned.json"
-"""What stands in the folder of a run that was stopped for being behind its rivals."""
-SWEEP = "jobs"
-"""The folder that tells a sweep's folder from any other; it has a file for each job."""
-Curve = dict[int, float]
-"""A held-out number by step, in the order of the steps."""
-
-
-def measured(run: Path, metric: str) -> Curve:
-    """What a run has measured so far."""
-    file = run / "steps.jsonl"
-    text = file.read_text(encoding="utf-8") if file.exists() else ""
-    whole = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
-    read = [json.loads(line) for line in whole if f'"{metric}"' in line]
-    return {line["step"]: line[metric] for line in read}
 
 
 class Pruning(pl.Callback, ABC):
@@ -49,7 +34,7 @@ class Pruning(pl.Callback, ABC):
         if self.metric not in trainer.callback_metrics:
             raise ConfigError(f"{self.metric}, by which jobs are compared, is not measured.")
         own = measured(run, self.metric) | {step: float(trainer.callback_metrics[self.metric])}
-        names = [file.stem for file in (run.parent / SWEEP).glob("*.json")]
+        names = [file.stem for file in (run.parent / JOBS).glob("*.json")]
         rivals = [measured(run.parent / name, self.metric) for name in names if name != run.name]
         behind = step < trainer.max_steps and self.is_behind(own, rivals)
         if trainer.strategy.reduce_boolean_decision(behind, all=False):

@@ -33,8 +33,8 @@ from etude.errors import ConfigError, NonFiniteError
 from etude.experiment import Best
 from etude.leaderboard import METRIC, value_of
 from etude.outcome import Outcome, State, outcomes, summary_of
-from etude.rivals import measured
 from etude.search_space import SearchSpace, search_space
+from etude.sweep_folder import measured
 
 JOURNAL, NAME = "study.journal", "sweep"
 N_TRIALS = 20

@@ -26,8 +26,8 @@ from etude.experiment import ExperimentConfig
 from etude.leaderboard import METRIC, publish, value_of
 from etude.outcome import Outcome, State, outcomes, summary_of, telling
 from etude.resume import merged
-from etude.rivals import PRUNED
 from etude.search_space import SearchSpace, chosen_sweeper, refuse_unsearchable, search_space
+from etude.sweep_folder import PRUNED
 from etude.training import begin, experiment_of, validated
 
 LOCK = ".lock"

@@ -2,21 +2,25 @@
 
 import json
 import math
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep
 from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+from etude.composition import compose
 from etude.errors import ConfigError, MissingExtraError, NonFiniteError
 from etude.experiment import TrainerConfig
 from etude.outcome import Outcome, State, outcomes
-from etude.search_space import chosen_sweeper, refuse_unsearchable, search_space
+from etude.search_space import SearchSpace, chosen_sweeper, refuse_unsearchable, search_space
 from etude.study import distribution, search
 from hydra_plugins.etude_optuna import OptunaConfig, Sampler
 
+SPACES = sorted((Path(__file__).parents[2] / "conf/sweep").glob("*.yaml"))
 SPACE = ("a=interval(-1.0,1.0)", "b=interval(-1.0,1.0)")
 Ends = Callable[[int, float], State]
 
@@ -150,12 +154,12 @@ def test_a_search_that_cannot_be_is_refused(given: str, message: str) -> None:
 
 
 def test_a_missing_library_is_an_extra_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "optuna", None)
+    monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(MissingExtraError, match=r"etude\[sweep\]"):
         space_of("sweep=lr")
 
 
-def space_of(*overrides: str):
+def space_of(*overrides: str) -> SearchSpace:
     chosen = chosen_sweeper("train", overrides)
     space = search_space("train", overrides, chosen)
     refuse_unsearchable(space, chosen)
@@ -164,8 +168,17 @@ def space_of(*overrides: str):
 
 def test_the_command_line_has_the_last_word_over_the_file_of_a_search_space() -> None:
     assert list(space_of("sweep=lr", "seed=range(0,2)").swept) == ["optimizer.lr", "seed"]
-    narrow = space_of("sweep=lr", "optimizer.lr=interval(0.5,1)").swept["optimizer.lr"].value()
-    assert (narrow.start, narrow.end) == (0.5, 1.0)
+    narrow = space_of("sweep=lr", "optimizer.lr=interval(0.5,1.0)").swept["optimizer.lr"].value()
+    assert narrow == IntervalSweep(start=0.5, end=1.0)
     fixed = space_of("sweep=lr", "optimizer.lr=0.5", "seed=range(0,2)")
     assert list(fixed.swept) == ["seed"]
     assert "optimizer.lr=0.5" in fixed.fixed
+
+
+@pytest.mark.parametrize("file", SPACES, ids=lambda file: file.stem)
+def test_every_search_space_that_ships_varies_what_an_experiment_has(file: Path) -> None:
+    overrides = (f"sweep={file.stem}",)
+    space = search_space("train", overrides, chosen_sweeper("train", overrides))
+    assert space.swept
+    for corner in space.corners():
+        compose("train", corner)

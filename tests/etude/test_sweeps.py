@@ -38,7 +38,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def ended(sweep: Path, value: float | None, *overrides: str, **given: Any) -> None:
     """Leaves what a job leaves that measured `value`."""
     number = len(outcomes(sweep))
-    Outcome(number, ["data=text", *overrides], **{"state": State.finished, **given}).save(sweep)
+    replace(Outcome(number, ["data=text", *overrides], State.finished), **given).save(sweep)
     if value is not None:
         (sweep / str(number)).mkdir()
         metrics = {"step": 5, "val/loss": value}
@@ -146,9 +146,8 @@ def test_a_search_goes_on_prunes_and_gives_a_recipe_that_is_its_best_job(place: 
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
 def test_jobs_in_processes_of_their_own_equal_those_run_alone(launcher: str, place: Path) -> None:
-    settings = {"joblib": ["hydra.launcher.n_jobs=2"], "submitit_local": []}[launcher]
-    command = ("-m", "hydra/launcher=" + launcher, *settings, "seed=0,1,-1", "run=many")
-    done = called("-m", *command[1:-2], "seed=0,1", "run=many")
+    settings = ["hydra.launcher.n_jobs=2"] if launcher == "joblib" else []
+    done = called("-m", f"hydra/launcher={launcher}", *settings, "seed=0,1", "run=many")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == str(place / "many")
     for seed in (0, 1):

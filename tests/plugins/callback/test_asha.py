@@ -13,7 +13,7 @@ from etude.errors import ConfigError
 from etude.experiment import Best
 from etude.outcome import Outcome
 from etude.registry import build
-from etude.rivals import PRUNED
+from etude.sweep_folder import PRUNED
 from etude.worker import SUMMARY, start
 
 
