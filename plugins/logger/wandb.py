@@ -77,7 +77,9 @@ class Wandb(Tracker):
         run.config.update(params, allow_val_change=True)
         for artifact in self._parents():
             # `use_artifact` refuses to be used offline, and waits for the server online
-            run._log_artifact(artifact, is_user_created=True, use_after_commit=True)
+            run._log_artifact(  # pyright: ignore[reportPrivateUsage]
+                artifact, is_user_created=True, use_after_commit=True
+            )
         if self.config.data:
             run.log_artifact(self._data())
 
@@ -85,8 +87,9 @@ class Wandb(Tracker):
         self._opened().log({**metrics, "step": step})
 
     def log_texts(self, texts: Sequence[str], step: int) -> None:
-        rows = [[step, number, text] for number, text in enumerate(texts)]
-        table = service.Table(columns=["step", "number", "text"], data=rows)
+        table = service.Table(columns=["step", "number", "text"])
+        for number, text in enumerate(texts):
+            table.add_data(step, number, text)
         self._opened().log({"samples": table, "step": step})
 
     def close(self, succeeded: bool) -> None:

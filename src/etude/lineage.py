@@ -77,6 +77,8 @@ def _model(folder: Path, key: str, was: str | None, above: frozenset[Path]) -> A
     if folder.resolve() in above:
         return Artefact(key, place, State.unknown, said="it stands on itself")
     state, digest, said = _weights(folder, was)
+    if was is None and above and state is State.same:
+        state, said = State.unknown, "what it was is not remembered"
     parents = tuple(_parents(folder, above | {folder.resolve()}))
     return Artefact(key, place, state, digest, said, parents)
 

@@ -6,7 +6,11 @@ from pathlib import Path
 import pytest
 import tiny
 
+from etude import composition
 from etude.cli import main
+from etude.command_line import prepare
+from etude.config_file import built
+from etude.describe import presets
 from etude.errors import ConfigError
 from etude.pipeline_schema import PipelineConfig, StageConfig
 from etude.stage import ROWS, STAMP
@@ -48,6 +52,15 @@ def test_a_folder_asked_for_before_it_is_made_is_refused() -> None:
 def test_a_stage_there_is_not_is_refused_by_name() -> None:
     with pytest.raises(ConfigError, match="none is called stf"):
         stages_of(PipelineConfig({"sft": StageConfig()}), {"stf": ["seed=1"]}, Path("/out"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(presets("pipeline")))
+def test_every_key_of_a_shipped_pipeline_exists(name: str) -> None:
+    config = built(composition.compose("pipeline", [f"pipeline={name}"]).config, PipelineConfig)
+    for stage in stages_of(config, {}, Path("/out")):
+        verb, *overrides = stage.command
+        composition.check_names(verb, prepare(overrides).overrides)
 
 
 def test_a_wrong_name_in_the_last_stage_is_found_before_the_first_runs(
