@@ -144,6 +144,14 @@ def test_importance_is_the_share_of_the_variance_that_a_key_makes() -> None:
     assert scores == pytest.approx({"a": 0.8, "b": 0.2, "idle": 0.0}, abs=0.02)
 
 
+def test_many_levels_alone_make_no_key_important() -> None:
+    rng = np.random.default_rng(0)
+    configs = [{"idle": f"i{k % 20}"} for k in range(60)]
+    (key,) = varied(configs)
+    scores = [importance(key, rng.normal(size=60).tolist()) or 0.0 for _ in range(50)]
+    assert np.mean(scores) < 0.1, "without the adjustment it would be 19 / 59"
+
+
 def test_importance_of_a_continuous_key_sees_a_best_value_in_the_middle() -> None:
     rates = np.geomspace(1e-5, 1e-1, 41)
     metric = (np.log10(rates) + 3) ** 2
