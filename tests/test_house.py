@@ -37,7 +37,9 @@ FLOORS: dict[int, str] = {
     "shaping stack ties token_rows tokenizer tokenizer_files trackers tree validation value "
     "verifier window",
     3: "assemble best_model fit launch progress resume run_writer worker",
-    4: "leaderboard outcome recipe search_space study sweeps training "
+    4: "pages.plan planning.alternatives planning.authorship planning.calibration "
+    "planning.trial "
+    "leaderboard outcome recipe search_space study sweeps training "
     "planning.forecast planning.ledger planning.rehearsal planning.shapes verbs.plan "
     "__main__ cli lineage origin question reproduction stage pages.batch pages.catalogue "
     "pages.plugin verbs.check verbs.converse verbs.data verbs.generate verbs.inspect verbs.label "

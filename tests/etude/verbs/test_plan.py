@@ -7,7 +7,9 @@ import pytest
 import tiny
 
 from etude.cli import main
+from etude.composition import compose
 from etude.planning import alternatives
+from etude.verbs.train import validated
 
 SMALL = [
     "tokenizer=byte",
@@ -34,7 +36,9 @@ def test_the_first_line_is_the_number_of_parameters_and_nothing_is_left(
     assert sorted(tmp_path.rglob("*")) == before
     first, *rest = capsys.readouterr().out.splitlines()
     said = "\n".join(rest)
-    assert first == "parameters: 7920"
+    composed = compose("train", SMALL)
+    network = tiny.assembled(validated(composed, SMALL)).objective.network
+    assert first == f"parameters: {sum(p.numel() for p in network.parameters())}"
     assert "steps: 7 on 1 device" in said
     assert "compute-optimal" in said
     assert "time:" not in said
