@@ -1,9 +1,12 @@
 """The wheel holds everything: installed in an empty place, it lists, shows and trains."""
 
 import os
+import pty
+import select
 import subprocess
 import sys
 import sysconfig
+import time
 import venv
 from pathlib import Path
 
@@ -119,3 +122,38 @@ def test_a_package_of_plugins_comes_and_goes_and_a_broken_one_is_named_and_harml
     added(installed.with_name("python"), *out, cwd=elsewhere)
     listed = run(installed, "list", "objective", cwd=elsewhere)
     assert not {"orchard", "thistle", "bramble"} & set(listed.split())
+
+
+@pytest.mark.slow
+def test_a_shell_that_has_read_the_completion_script_completes_verbs_options_and_keys(
+    tmp_path: Path,
+) -> None:
+    folder = Path(sys.executable).parent
+    rules = tmp_path / "bashrc"
+    rules.write_text(run(folder / "etude", "-sc", "install=bash", cwd=tmp_path), encoding="utf-8")
+    for typed, completed in (
+        ("etude tra", "etude train"),
+        ("etude train objective=grp", "etude train objective=grpo"),
+        ("etude check objective=dpo objective.bet", "objective.beta="),
+    ):
+        assert completed in pressed_tab(typed, rules)
+
+
+def pressed_tab(typed: str, rules: Path) -> str:
+    """What an interactive bash shows of a line after the tab key."""
+    child, terminal = pty.fork()
+    if child == 0:
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        os.execvpe("bash", ["bash", "--rcfile", str(rules), "-i"], {**os.environ, "PATH": path})
+    shown, typed_at, quiet_s = "", 0.0, 20.0
+    until = time.monotonic() + 60
+    while time.monotonic() < until and select.select([terminal], [], [], quiet_s)[0]:
+        shown += os.read(terminal, 4096).decode(errors="replace")
+        if not typed_at:
+            os.write(terminal, f"{typed}\t".encode())
+            typed_at = time.monotonic()
+        elif shown.count(typed) and not shown.rstrip().endswith(typed):
+            break
+    os.close(terminal)
+    os.waitpid(child, 0)
+    return shown
