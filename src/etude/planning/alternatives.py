@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 
 from etude.assemble import refuse_unbuildable
 from etude.corpus import Corpus
@@ -12,6 +13,8 @@ from etude.registry import load, options
 
 GIB = 2**30
 DEVICES = (2, 4, 8)
+N_NAMED = 4
+"""Settings that are named, the gentlest; each takes a plan of its own."""
 MOST_LAYERS = 5
 """How often the network is halved in search of one that fits."""
 
@@ -21,7 +24,7 @@ def refuse_too_large(config: ExperimentConfig, corpus: Corpus, plan: Forecast) -
     there = memory(config.trainer.accelerator)
     wanted = needed(plan, config.trainer.accelerator)
     if wanted > there:
-        fitting = list(_fitting(config, corpus, there))
+        fitting = list(islice(_fitting(config, corpus, there), N_NAMED))
         named = "\n".join(f"    {words}: {size / GIB:.1f} GiB" for words, size in fitting)
         raise ConfigError(
             f"This run needs {wanted / GIB:.1f} GiB of memory at its peak; "

@@ -10,11 +10,13 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import DynamicOutputShapeException
 
 from etude import adapter
 from etude.assemble import Assembled, trainer_of
 from etude.capability import Capability
 from etude.corpus import Corpus
+from etude.errors import ConfigError
 from etude.experiment import ExperimentConfig
 from etude.network import Block, Network
 from etude.planning.rehearsal import Rehearsal, rehearse
@@ -66,7 +68,14 @@ def forecast(config: ExperimentConfig, corpus: Corpus) -> Forecast:
     made = shaped(config, corpus)
     made.objective.trainer = trainer_of(_alone(config), made.plan, Path(), [])
     writes = Capability.GENERATE in plugin_of(config.architecture).declaration.provides
-    found = rehearse(made, config.data.seq_len, writes=writes)
+    try:
+        found = rehearse(made, config.data.seq_len, writes=writes)
+    except DynamicOutputShapeException as error:
+        raise ConfigError(
+            "This network sends tokens to layers by their values, as a mixture of experts does, "
+            "and a plan knows shapes alone.\n"
+            "  `etude train` with trainer.max_steps=10 says what it takes."
+        ) from error
     sizes = adapter.parameters(made.objective.network)
     per_device = config.trainer.global_batch // config.trainer.devices
     return Forecast(
