@@ -20,7 +20,7 @@ from etude.config_file import built
 from etude.errors import ConfigError, DataError
 from etude.pages.report.page import page
 from etude.pages.report.picture import browser, take
-from etude.pages.report.runs import State, find
+from etude.pages.report.runs import Found, State, find
 from etude.pages.report.view import View
 from etude.report_schema import ReportConfig
 from etude.whole_file import write_whole
@@ -45,9 +45,13 @@ def main(arguments: list[str]) -> int:
     config = built(composed.config, ReportConfig)
     if config.png is not None:
         browser()  # refused before anything is written
-    _write(places, config, config.watch)
+    told = set[str]()
     if config.watch is not None:
-        _watch(places, config, config.watch)
+        _watch(places, config, config.watch, told)
+    found = _found(places, told)
+    if not found.runs and config.watch is None:
+        raise DataError(f"There is no run in {', '.join(places)}: no page was written.")
+    _write(found, config, None)
     print(Path(config.out).resolve())
     return 0
 
@@ -57,25 +61,32 @@ def _is_place(argument: str) -> bool:
     return not argument.startswith("-") and ("=" not in argument or Path(argument).is_dir())
 
 
-def _write(places: list[str], config: ReportConfig, watch: float | None) -> bool:
-    """Writes the page; says whether some run is still running."""
-    found = find(places)
-    for problem in found.problems:
-        print(problem, file=sys.stderr)
-    if not found.runs and watch is None:
-        raise DataError(f"There is no run in {', '.join(places)}: no page was written.")
-    view = View(found.runs, config.metric, config.best)
-    out = Path(config.out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(out, page(view, found.problems, watch))
-    if config.png is not None:
-        take(out, Path(config.png))
-    return any(run.state is State.running for run in found.runs)
-
-
-def _watch(places: list[str], config: ReportConfig, every: float) -> None:
+def _watch(places: list[str], config: ReportConfig, every: float, told: set[str]) -> None:
     quiet = 0
     while quiet < QUIET:
+        found = _found(places, told)
+        _write(found, config, every)
+        quiet = 0 if any(run.state is State.running for run in found.runs) else quiet + 1
         time.sleep(every)
-        quiet = 0 if _write(places, config, every) else quiet + 1
-    _write(places, config, None)
+
+
+def _found(places: list[str], told: set[str]) -> Found:
+    """The runs; what is new among the problems is told."""
+    found = find(places)
+    for problem in found.problems:
+        if problem not in told:
+            print(problem, file=sys.stderr)
+    told.update(found.problems)
+    return found
+
+
+def _write(found: Found, config: ReportConfig, watch: float | None) -> None:
+    """Writes the page, and its picture if one is asked for."""
+    view, out = View(found.runs, config.metric, config.best), Path(config.out)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(out, page(view, found.problems, watch))
+    except OSError as error:
+        raise ConfigError(f"out={out} cannot be written: {error.strerror}.") from error
+    if config.png is not None:
+        take(out, Path(config.png))

@@ -1,5 +1,6 @@
 """`etude report`: one page on runs, whatever state they are in."""
 
+import random
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,7 @@ def test_a_watch_writes_again_until_nothing_runs_and_leaves_a_page_that_stands_s
         seen.append(data_of(out.read_text(encoding="utf-8"))["watch"])
         if len(seen) == 2:
             (folder / "summary.json").write_text('{"parameters": 1}')
-            assert "0 of them running" in out.read_text(encoding="utf-8")
+            assert "of them running: 0" in out.read_text(encoding="utf-8")
 
     monkeypatch.setattr("time.sleep", wait)
     assert main(["report", str(folder), f"out={out}", "watch=5"]) == 0
@@ -67,3 +68,42 @@ def test_a_watch_writes_again_until_nothing_runs_and_leaves_a_page_that_stands_s
     assert data_of(page)["watch"] is None
     assert "finished" in page
     assert main(["report", str(folder), f"out={out}", "watch=0.5"]) == 2
+
+
+def test_whatever_stands_in_the_records_the_page_is_written(tmp_path: Path) -> None:
+    rng, out = random.Random(0), tmp_path / "page.html"
+    strange = [b"\xff", b"\x00", b"\\ud800", b"1e999", b"-", b"NaN", b"{", b"&a [*a]", b"9" * 400]
+    for k in range(30):
+        folder = run(tmp_path / f"runs/{k}", n=10, seed=k % 3, lr=k % 4)
+        for file in folder.iterdir():
+            held = bytearray(file.read_bytes())
+            for _ in range(rng.randrange(4)):
+                at = rng.randrange(len(held))
+                held[at : at + rng.randrange(3)] = rng.choice(strange)
+            file.write_bytes(held)
+    (tmp_path / "runs/0/steps.jsonl").unlink()
+    (tmp_path / "runs/0/steps.jsonl").mkdir()
+    values = {"a": ".nan", "b": "2020-13-45", "c": "&a [*a]", "d": "2020-01-01", "e": "!!set {x}"}
+    for k, (key, value) in enumerate(values.items(), start=1):
+        with (tmp_path / f"runs/{k}/config.yaml").open("a") as file:
+            file.write(f"\n  {key}: {value}\n")
+    assert main(["report", str(tmp_path / "runs"), f"out={out}"]) == 0
+    assert len(data_of(out.read_text(encoding="utf-8"))["runs"]) == 30
+
+
+def test_a_place_that_cannot_be_written_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = run(tmp_path / "a")
+    assert main(["report", str(folder), f"out={tmp_path / 'a'}"]) == 2
+    assert f"out={tmp_path / 'a'} cannot be written" in capsys.readouterr().err
+
+
+def test_a_watch_may_begin_before_the_first_run_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "page.html"
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    assert main(["report", str(tmp_path / "later"), f"out={out}", "watch=1"]) == 0
+    assert data_of(out.read_text(encoding="utf-8"))["runs"] == []
+    assert capsys.readouterr().err.count("is no folder") == 1, "said once, not at every look"

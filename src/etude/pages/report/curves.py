@@ -161,4 +161,6 @@ def _network(run: Run) -> Mapping[str, Any]:
 
 
 def _short(values: Sequence[float | None]) -> Column:
-    return [None if value is None else float(f"{value:.6g}") for value in values]
+    """Six digits; whole numbers without a point."""
+    rounded = [None if value is None else float(f"{value:.6g}") for value in values]
+    return [int(v) if v is not None and v.is_integer() and abs(v) < 1e15 else v for v in rounded]

@@ -60,8 +60,8 @@ def page(view: View, problems: Sequence[str], watch: float | None) -> str:
     for section in sections.values():
         data |= section.data
     running = sum(run.state is State.running for run in view.runs)
-    counted = f"{len(view.runs)} runs, {running} of them running, "
-    return Template((PLACE / "page.html").read_text(encoding="utf-8")).substitute(
+    counted = f"runs: {len(view.runs)}, of them running: {running}; "
+    made = Template((PLACE / "page.html").read_text(encoding="utf-8")).substitute(
         title=joined(["étude report"]),
         subtitle=joined([counted, time.strftime("as of %Y-%m-%d %H:%M:%S")]),
         nav=joined(tag("a", title, href=f"#{_id(title)}") for title in sections),
@@ -74,6 +74,7 @@ def page(view: View, problems: Sequence[str], watch: float | None) -> str:
         css=(PLACE / "page.css").read_text(encoding="utf-8"),
         js=(PLACE / "page.js").read_text(encoding="utf-8"),
     )
+    return made.encode("utf-8", "replace").decode("utf-8")  # half a surrogate pair is no text
 
 
 def _id(title: str) -> str:

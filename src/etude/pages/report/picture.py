@@ -45,8 +45,11 @@ def take(page: Path, picture: Path) -> None:
         _ask(program, place, page, f"--screenshot={beside}", f"--window-size={WIDTH},{height}")
         if not beside.exists():
             raise EtudeError(f"{program} made no picture of {page}.")
-        picture.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(beside, picture)
+        try:
+            picture.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(beside, picture)
+        except OSError as error:
+            raise EtudeError(f"png={picture} cannot be written: {error.strerror}.") from error
 
 
 def _ask(program: str, place: str, page: Path, *given: str) -> str:

@@ -6,8 +6,8 @@ named among the run's damages, and the rest is shown.
 
 import fcntl
 import json
-import math
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -23,6 +23,7 @@ JOBS, PRUNED, FAILED = "jobs", "pruned.json", "failed"
 """How a sweep says of its jobs what became of them."""
 RECORDS = (STEPS, CONFIG, SUMMARY)
 """A folder with one of these is a run."""
+LARGEST = sys.float_info.max
 DEPTH = 4
 """Levels of folders below one that is given in which runs are looked for."""
 
@@ -131,8 +132,9 @@ def read(folder: Path, name: str) -> Run:
 
 def number(value: Any) -> float | None:  # what JSON holds
     """A finite number, or None."""
-    plain = isinstance(value, int | float) and not isinstance(value, bool)
-    return value if plain and math.isfinite(value) else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if abs(value) <= LARGEST and value == value else None
 
 
 def flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:  # what YAML holds
@@ -241,8 +243,8 @@ def _config(file: Path, damages: list[str]) -> tuple[Row, Any]:
         stored = yaml.safe_load(text)
         plugins, values = stored["plugins"], stored["values"]
         chosen = {path: str(entry["address"]).rpartition("/")[2] for path, entry in plugins.items()}
-        found = {**chosen, **dict(flat(values))}
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError, RecursionError):
+        found = json.loads(json.dumps({**chosen, **dict(flat(values))}, default=str))
+    except (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         damages.append(f"{CONFIG} is damaged" if text else f"there is no {CONFIG}")
         return {}, None
     found.pop("run", None)

@@ -167,7 +167,8 @@ def _alike(view: View) -> list[int]:
     """The runs of known size and metric that share what `SAME` says, and are most in sizes."""
     by: dict[tuple[str, ...], list[int]] = {}
     for i, run in enumerate(view.runs):
-        if run.parameters and run.last("tokens") and run.last(view.metric) is not None:
+        sizes_known = min(run.parameters or 0, run.last("tokens") or 0) > 0
+        if sizes_known and run.last(view.metric) is not None:
             by.setdefault(tuple(str(run.config.get(key)) for key in SAME), []).append(i)
     sizes = {key: len({view.runs[i].parameters for i in held}) for key, held in by.items()}
     return by[max(sizes, key=lambda key: sizes[key])] if by else []

@@ -66,7 +66,7 @@ def importance(key: Varied, metric: Sequence[float]) -> float | None:
     """The share of the metric's variance that the key explains alone, in [0, 1].
 
     Adjusted R2: of a mean for each level, or of a parabola in a number that has many values. So a
-    key without effect is at 0 on average, however many levels it has. None: too few runs to say.
+    key without effect is near 0, however many levels it has. None: too few runs to say.
     """
     y = np.asarray(metric, dtype=float)
     levels = key.levels()
