@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import tiny
+import torch
 
 from etude.assemble import Assembled
 from etude.batches import n_tokens
@@ -82,7 +83,8 @@ def test_flops_of_a_decoder_are_six_a_weight_and_token_and_those_of_attention(
     config = single("clm", tmp_path)
     plan, made = planned(config), tiny.assembled(config)
     network, (part, _, _) = made.objective.network, stepped(made)
-    matrices = sum(p.numel() for p in network.stack.parameters() if p.ndim == 2)
+    linear = [m for m in network.stack.modules() if isinstance(m, torch.nn.Linear)]
+    matrices = sum(m.weight.numel() for m in linear)
     rows, seq = part.batch.targets.inputs.tokens.shape
     head = 6 * network.embedding.weight.numel() * int(part.batch.targets.where.sum())
     attention = 14 * rows * seq**2 * config.architecture.dim
