@@ -82,7 +82,8 @@ def test_flops_of_a_decoder_are_six_a_weight_and_token_and_those_of_attention(
 ) -> None:
     config = single("clm", tmp_path)
     plan, made = planned(config), tiny.assembled(config)
-    network, (part, _, _) = made.objective.network, stepped(made)
+    network: Any = made.objective.network
+    part, _, _ = stepped(made)
     linear = [m for m in network.stack.modules() if isinstance(m, torch.nn.Linear)]
     matrices = sum(m.weight.numel() for m in linear)
     rows, seq = part.batch.targets.inputs.tokens.shape
