@@ -1,7 +1,7 @@
 """Tables for spreadsheets and data frames: `metrics.csv` in the run folder, one row a step.
 
-A column appears when its number is first logged. What the network says is in `texts.csv`, one row a
-text. A resumed run drops what a lost attempt wrote.
+A column appears when its number is first logged. What the network says stands in tables beside it,
+such as `samples.csv`. A resumed run drops what a lost attempt wrote.
 """
 
 import csv as table
@@ -21,8 +21,6 @@ from etude.whole_file import write_whole
 class CsvConfig(LoggerConfig):
     file: str = "metrics.csv"
     """Name of the table of numbers in the run folder."""
-    texts: str = "texts.csv"
-    """Name of the table of what the network says, where something is said."""
 
 
 @plugin(CsvConfig)
@@ -32,7 +30,6 @@ class Csv(Tracker):
     def __init__(self, config: CsvConfig, folder: Path) -> None:
         super().__init__(folder)
         self.file = folder / config.file
-        self.texts = folder / config.texts
         self.columns: list[str] = []
         self.last = -1
         """The step of the last row, or -1 before the first."""
@@ -52,11 +49,11 @@ class Csv(Tracker):
             write_whole(self.file, _text(self.columns, [*before, row], header=True))
         self.last = step
 
-    def log_texts(self, texts: Sequence[str], step: int) -> None:
-        before = [row for row in _rows(self.texts) if int(row["step"]) < step]
-        said = [{"step": step, "number": i, "text": text} for i, text in enumerate(texts)]
-        columns = ["step", "number", "text"]
-        write_whole(self.texts, _text(columns, [*before, *said], header=True))
+    def log_table(self, name: str, rows: Sequence[Mapping[str, Any]], step: int) -> None:
+        file = self.folder / f"{name}.csv"
+        before = [row for row in _rows(file) if int(row["step"]) < step]
+        said = [{"step": step, **row} for row in rows]
+        write_whole(file, _text([*said[0]], [*before, *said], header=True))
 
     def close(self, succeeded: bool) -> None:
         """Every row is on disk already."""

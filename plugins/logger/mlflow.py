@@ -66,9 +66,9 @@ class Mlflow(Tracker):
         ]
         self._opened().log_batch(self._id, metrics=given)
 
-    def log_texts(self, texts: Sequence[str], step: int) -> None:
-        rows = {"step": [step] * len(texts), "number": [*range(len(texts))], "text": [*texts]}
-        self._opened().log_dict(self._id, rows, f"samples/step-{step:09d}.json")
+    def log_table(self, name: str, rows: Sequence[Mapping[str, Any]], step: int) -> None:
+        said = [{"step": step, **row} for row in rows]
+        self._opened().log_dict(self._id, {"rows": said}, f"{name}/step-{step:09d}.json")
 
     def close(self, succeeded: bool) -> None:
         client, self._client = self._client, None

@@ -86,11 +86,11 @@ class Wandb(Tracker):
     def log_metrics(self, metrics: Mapping[str, int | float], step: int | None = None) -> None:
         self._opened().log({**metrics, "step": step})
 
-    def log_texts(self, texts: Sequence[str], step: int) -> None:
-        table = service.Table(columns=["step", "number", "text"])
-        for number, text in enumerate(texts):
-            table.add_data(step, number, text)
-        self._opened().log({"samples": table, "step": step})
+    def log_table(self, name: str, rows: Sequence[Mapping[str, Any]], step: int) -> None:
+        table = service.Table(columns=["step", *rows[0]])
+        for row in rows:
+            table.add_data(step, *row.values())
+        self._opened().log({name: table, "step": step})
 
     def close(self, succeeded: bool) -> None:
         run, self.run = self.run, None

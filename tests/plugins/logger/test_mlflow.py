@@ -49,7 +49,8 @@ def test_numbers_config_and_texts_are_read_back_and_a_resumed_run_is_one(tmp_pat
     told = [(m.step, m.value) for m in store.get_metric_history(found.info.run_id, "loss")]
     assert told == [(line["step"], line["loss"]) for line in tiny.lines_of(place)]
     shown = [json.loads(line) for line in (place / "samples.jsonl").read_text().splitlines()]
-    tables = {file["step"][0]: file["text"] for file in map(read, place.rglob("samples/*.json"))}
+    files = [read(file)["rows"] for file in place.rglob("samples/*.json")]
+    tables = {rows[0]["step"]: [row["text"] for row in rows] for rows in files}
     assert tables == {row["step"]: row["texts"] for row in shown}
 
 
