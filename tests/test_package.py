@@ -60,6 +60,9 @@ def trains(etude: str | Path, folder: Path) -> None:
     (folder / "text.txt").write_text(text, encoding="utf-8")
     out = run(etude, "train", *SMALL, cwd=folder)
     assert Path(out.splitlines()[-1]) == folder / "a"
+    search = ("-m", "sweep=lr", "hydra.sweeper.n_trials=1", "run=search")
+    run(etude, "train", *SMALL, *search, cwd=folder)
+    assert "@package _global_" in (folder / "search/best.yaml").read_text()
 
 
 @pytest.mark.slow

@@ -20,6 +20,9 @@ from etude.errors import ConfigError, MissingExtraError
 from etude.hydra_source import register
 from etude.registry import configurations
 
+LAUNCHERS = ("joblib", "submitit")
+"""Launchers that are extras of the same name."""
+
 
 @dataclass(frozen=True)
 class SearchSpace:
@@ -65,7 +68,18 @@ def chosen_sweeper(verb: str, overrides: Sequence[str]) -> DictConfig:
     for item in given:
         if item.is_sweep_override() and item.key_or_group == "sweep":
             raise ConfigError(f"{item.input_line} is several search spaces; choose one.")
+        if item.key_or_group == "hydra/launcher":
+            _refuse_missing_launcher(str(item.value()))
     return sweeper(verb, [str(item.input_line) for item in given if not item.is_sweep_override()])
+
+
+def _refuse_missing_launcher(launcher: str) -> None:
+    extra = launcher.partition("_")[0]
+    if extra in LAUNCHERS and find_spec(f"hydra_plugins.hydra_{extra}_launcher") is None:
+        raise MissingExtraError(
+            f"hydra/launcher={launcher} needs hydra-{extra}-launcher, which is not installed.\n"
+            f"  pip install 'etude[{extra}]' brings it."
+        )
 
 
 def parsed(verb: str, overrides: Sequence[str]) -> list[Override]:

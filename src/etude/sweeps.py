@@ -41,19 +41,24 @@ def sweep(verb: str, line: CommandLine) -> int:
         refuse_unsearchable(space, chosen)
     folder = _checked(verb, space)
     launched = replace(line, overrides=(*line.overrides, f"hydra.sweep.dir='{folder}'"))
+    broke = False
     with _locked(folder):
         try:
             composition.run_hydra(verb, launched, _job_in(folder))
         except EtudeError:
             raise
         except Exception as error:  # of a launcher whose process or machine is gone
-            print(f"not all jobs were run: {type(error).__name__}: {error}", file=sys.stderr)
+            said = str(error).partition("\n")[0]
+            print(f"the launcher broke: {type(error).__name__}: {said}", file=sys.stderr)
+            broke = True
         publish(folder, verb)
     failed = [one for one in outcomes(folder) if one.state in (State.failed, State.started)]
     if failed:
         numbers = ", ".join(str(one.job) for one in failed)
         print(f"jobs that failed: {numbers}", file=sys.stderr)
-        return failed[0].exit_code or 1
+    if failed or broke:
+        print(f"The same command with run={folder} runs what is missing.", file=sys.stderr)
+        return failed[0].exit_code or 1 if failed else 1
     print(folder, flush=True)
     return 0
 

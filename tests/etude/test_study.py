@@ -159,6 +159,16 @@ def test_a_missing_library_is_an_extra_to_install(monkeypatch: pytest.MonkeyPatc
         space_of("sweep=lr")
 
 
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_slurm"])
+def test_a_missing_launcher_is_an_extra_to_install(
+    launcher: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extra = launcher.partition("_")[0]
+    monkeypatch.setitem(sys.modules, f"hydra_plugins.hydra_{extra}_launcher", None)
+    with pytest.raises(MissingExtraError, match=rf"etude\[{extra}\]"):
+        space_of(f"hydra/launcher={launcher}", "seed=0,1")
+
+
 def space_of(*overrides: str) -> SearchSpace:
     chosen = chosen_sweeper("train", overrides)
     space = search_space("train", overrides, chosen)
