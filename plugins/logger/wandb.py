@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 import wandb as service
 
 from etude import plugin
+from etude.checkpoint import checkpoints
 from etude.schema import LoggerConfig, require
 from etude.trackers import Tracker
 
@@ -96,7 +97,8 @@ class Wandb(Tracker):
         run, self.run = self.run, None
         if run is not None:
             try:
-                if self.config.checkpoints and (newest := _newest(self.folder / CHECKPOINTS)):
+                kept = checkpoints(self.folder / CHECKPOINTS) if self.config.checkpoints else []
+                for newest in kept[:1]:
                     artifact = service.Artifact(f"checkpoint-{self.version}", "checkpoint")
                     artifact.add_dir(str(newest), name=newest.name)
                     run.log_artifact(artifact)
@@ -195,9 +197,3 @@ def mode() -> Mode:
     except (OSError, netrc.NetrcParseError):
         kept = None
     return "online" if kept else "offline"
-
-
-def _newest(checkpoints: Path) -> Path | None:
-    """The checkpoint of the latest step."""
-    found = sorted(checkpoints.glob("step-*"), key=lambda path: path.name)
-    return found[-1] if found else None
