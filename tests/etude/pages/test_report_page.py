@@ -11,14 +11,14 @@ import pytest
 from recorded import data_of, run, write_lines
 
 from etude.experiment import Best
+from etude.outcome import State as JobState
 from etude.pages.report.curves import POINTS, cost, drawn, panels, thinned
 from etude.pages.report.groups import groups_of, labels
 from etude.pages.report.markup import script_json, table, tag
 from etude.pages.report.page import page
-from etude.pages.report.runs import JOBS, PRUNED, State, find, names, read
+from etude.pages.report.runs import FAILED, State, find, names, read
 from etude.pages.report.view import View
-from etude.rivals import PRUNED as MARK
-from etude.rivals import SWEEP
+from etude.sweep_folder import JOBS, PRUNED
 
 
 def written(*folders: Path, metric: str = "val/loss", watch: float | None = None) -> str:
@@ -54,13 +54,13 @@ def test_jobs_come_in_the_order_of_their_numbers_and_a_failed_one_is_named(tmp_p
     for job in (10, 9, 2):
         run(tmp_path / f"sweep/{job}", lr=job / 10)
     (tmp_path / "sweep" / JOBS).mkdir()
-    told = {"job": 3, "state": "failed", "exit_code": 5, "error": "loss is NaN\n more"}
+    told = {"job": 3, "state": FAILED, "exit_code": 5, "error": "loss is NaN\n more"}
     (tmp_path / "sweep" / JOBS / "3.json").write_text(json.dumps(told))
     found = find([str(tmp_path / "sweep")])
     assert [one.name for one in found.runs] == ["2", "9", "10"]
     assert len(found.problems) == 1
+    assert JobState.failed == FAILED
     assert found.problems[0].endswith("3 failed with exit code 5: loss is NaN")
-    assert (PRUNED, JOBS) == (MARK, SWEEP), "as a sweep writes them"
 
 
 def test_names_are_the_last_parts_that_tell_folders_apart() -> None:

@@ -16,11 +16,13 @@ from typing import Any, TypeAlias, cast
 
 import yaml
 
+from etude.sweep_folder import JOBS, PRUNED
+
 Row: TypeAlias = dict[str, Any]  # what JSON holds
 STEPS, PERF, SAMPLES = "steps.jsonl", "perf.jsonl", "samples.jsonl"
 CONFIG, SUMMARY, CARD = "config.yaml", "summary.json", "data_card.json"
-JOBS, PRUNED, FAILED = "jobs", "pruned.json", "failed"
-"""How a sweep says of its jobs what became of them."""
+FAILED = "failed"
+"""What a sweep says of a job that failed."""
 RECORDS = (STEPS, CONFIG, SUMMARY)
 """A folder with one of these is a run."""
 LARGEST = sys.float_info.max
