@@ -1,5 +1,7 @@
 """Each law can fail: a plugin with that fault is found out, and those that ship are not."""
 
+import json
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +14,17 @@ import torch
 from torch import Tensor, nn
 
 from etude.capability import Capability
-from etude.laws import adapting, choosing, coding, judged, learning, reading, seeing, stepping
+from etude.laws import (
+    adapting,
+    choosing,
+    coding,
+    judged,
+    learning,
+    reading,
+    running,
+    seeing,
+    stepping,
+)
 from etude.laws.finding import Finding, Verdict, broken, held, holds, not_applicable, tried
 from etude.laws.suites import SUITES, suite, title
 from etude.laws.trial import Trial
@@ -137,6 +149,50 @@ def test_a_loss_that_differs_each_time_and_one_that_cannot_fall_are_found_out(
     assert learning.the_example_is_pure(noise).verdict is BROKEN
     flat = objective("loss", lambda loss, _: Loss(loss.total * 0 + 5, loss.metrics))
     assert learning.overfits_a_batch(flat).verdict is BROKEN
+
+
+# Runs
+
+
+def recorded(folder: Path, losses: list[float]) -> Path:
+    """A run folder with a record of these losses."""
+    folder.mkdir(exist_ok=True)
+    lines = [{"step": i + 1, "loss": x, "grad_norm": 1.0} for i, x in enumerate(losses)]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (folder / "steps.jsonl").write_text(text, encoding="utf-8")
+    return folder
+
+
+def test_runs_whose_curves_part_break_the_laws_of_cuts_and_ranks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Trial(*_clm(tmp_path))
+    vars(made)["whole"] = recorded(tmp_path / "whole", [3.0, 2.0])
+    laws = (running.cuts_change_nothing, running.two_ranks_equal_one)
+    for losses, verdict in (([3.0, 2.0], HELD), ([3.0, 2.1], BROKEN), ([3.0], BROKEN)):
+        other = recorded(tmp_path / "other", losses)
+        monkeypatch.setattr(made, "run", lambda *given, other=other, **trainer: other)
+        assert [law(made).verdict for law in laws] == [verdict] * 2
+    assert "loss of step 2 is 2 and nan" in running.cuts_change_nothing(made).said
+
+
+def test_a_run_that_does_not_end_or_goes_on_otherwise_is_found_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny.experiment("clm", tmp_path, trainer={"max_steps": 4, "save_every": 2})
+    made = Trial(config.objective, config, tmp_path)
+    assert running.it_trains(made).verdict is HELD
+    assert running.a_resumed_run_is_the_same_to_the_bit(made).verdict is HELD
+    shutil.rmtree(tmp_path / "resumed")
+    again = made.run
+
+    def forgetful(name: str) -> Path:
+        return recorded(again(name), [3.0, 2.0, 1.0, 0.5])
+
+    monkeypatch.setattr(made, "run", forgetful)
+    assert "after the resumption" in running.a_resumed_run_is_the_same_to_the_bit(made).said
+    vars(made)["whole"] = recorded(tmp_path / "short", [3.0, float("nan")])
+    assert running.it_trains(made).verdict is BROKEN
 
 
 # Networks
