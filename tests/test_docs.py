@@ -99,9 +99,17 @@ def test_an_example_keeps_the_rules_of_those_that_ship(name: str) -> None:
     assert load(address).address == address
 
 
-@pytest.mark.parametrize("line", commands(GUIDE))
+def slow_if_tried(line: str) -> object:
+    """The laws of what is trained take runs."""
+    takes_runs = line.startswith(("etude check objective", "etude check architecture"))
+    return pytest.param(line, marks=pytest.mark.slow) if takes_runs else line
+
+
+@pytest.mark.parametrize("line", [slow_if_tried(line) for line in commands(GUIDE)])
 def test_a_command_of_the_guide_works(line: str, place: Path) -> None:
     arguments = shrunk(line)
+    if line == "etude check objective=my_loss":  # after the line that makes it
+        assert main(["new", "objective", "my_loss"]) == 0
     run = [f"run={place / 'run'}"] if arguments[0] == "train" else []
     assert main([*arguments, *run]) == 0
     assert not run or len(tiny.lines_of(place / "run")) == 2

@@ -26,20 +26,30 @@ from etude.schema import ArchitectureConfig, PluginConfig
 ROOT = Path(__file__).resolve().parents[1]
 CORE, PLUGINS, CONF, TESTS = ROOT / "src/etude", ROOT / "plugins", ROOT / "conf", ROOT / "tests"
 FLOORS: dict[int, str] = {
-    0: "capability documents errors records stdlib_text whole_file",
+    0: "capability documents errors records stdlib_text sweep_folder whole_file",
     1: "__init__ command_line compatibility completion composition config_file curation_schema "
     "describe experiment hydra_source parameter_group pipeline_schema plugins refusal "
-    "registry schema stack_schema",
+    "registry report_schema schema stack_schema",
     2: "adapter advantage answers attempts batches cache card chat checkpoint context contracts "
     "conversations corpus curation damage functional generation hardware inputs judging "
     "layout loss masking network objective on_policy peft_format policy_gradient preferences "
-    "ranks readers record_file reference remote replay rewards rollout run_reader scoring "
+    "ranks readers record_file reference remote replay rewards rivals rollout run_reader scoring "
     "shaping stack ties token_rows tokenizer tokenizer_files trackers tree validation value "
     "verifier window",
     3: "assemble best_model fit launch progress resume run_writer worker",
-    4: "__main__ cli pages.batch pages.catalogue pages.plugin verbs.check verbs.converse "
-    "verbs.data verbs.generate verbs.inspect verbs.label verbs.list verbs.pipeline verbs.select "
-    "verbs.show verbs.train",
+    4: "pages.plan planning.alternatives planning.authorship planning.calibration "
+    "planning.trial "
+    "leaderboard outcome recipe search_space study sweeps training "
+    "planning.forecast planning.ledger planning.rehearsal planning.shapes verbs.plan "
+    "__main__ cli lineage origin question reproduction stage pages.batch pages.catalogue "
+    "pages.plugin verbs.check verbs.converse verbs.data verbs.generate verbs.inspect verbs.label "
+    "verbs.lineage verbs.list verbs.pipeline verbs.reproduce verbs.select verbs.show verbs.train "
+    "verbs.new laws.adapting laws.choosing laws.coding laws.finding laws.judged laws.learning "
+    "laws.reading laws.running laws.seeing laws.stepping laws.suites laws.trial "
+    "pages.report.comparison pages.report.curves pages.report.groups pages.report.markup "
+    "pages.report.page pages.report.picture pages.report.records pages.report.runs "
+    "pages.report.scaling pages.report.statistics pages.report.sweep pages.report.view "
+    "verbs.report",
 }
 """What a floor may import: itself and those below. No module of floors 0 and 1 imports torch."""
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names.split()}
@@ -47,8 +57,8 @@ LIBRARIES = {0: set[str](), 1: {"hydra", "omegaconf", "yaml"}}
 """What else floors 0 and 1 may import beside Python's own library."""
 N_LINES = {"core": 300, "plugin": 200, "function": 40, "verb": 200}
 N_PARAMETERS = 6
-N_CODE_LINES = 7_800
-"""Of floors 0 to 3, without blanks, comments and docstrings: see decisions 4 and 7 to 9."""
+N_CODE_LINES = 7_900
+"""Of floors 0 to 3, without blanks, comments and docstrings: see decisions 4 and 7 to 10."""
 TESTED_TOGETHER = {
     **{
         f"data/jsonl{kind}": "test_jsonl_kinds.py"
@@ -89,7 +99,24 @@ TESTED_BY: dict[str, str] = {
     "plugins/objective/test_grpo.py": "attempts on_policy policy_gradient rollout",
     "plugins/data/test_python_docs.py": "stdlib_text",
     "etude/test_checkpoint.py": "whole_file",
+    "etude/test_laws.py": "laws.adapting laws.choosing laws.coding laws.finding laws.judged "
+    "laws.learning laws.reading laws.running laws.seeing laws.stepping laws.suites laws.trial",
     "etude/verbs/test_label.py": "curation curation_schema",
+    "etude/test_sweeps.py": "leaderboard outcome recipe training",
+    "etude/test_study.py": "search_space",
+    "plugins/callback/test_asha.py": "rivals sweep_folder",
+    "etude/verbs/test_report.py": "report_schema",
+    "etude/pages/test_report_page.py": "pages.report.curves pages.report.groups "
+    "pages.report.markup pages.report.page pages.report.records pages.report.runs "
+    "pages.report.view",
+    "etude/pages/test_report_numbers.py": "pages.report.comparison pages.report.scaling "
+    "pages.report.statistics pages.report.sweep",
+    "etude/pages/test_report_browser.py": "pages.report.picture",
+    "etude/test_lineage.py": "origin question verbs.lineage",
+    "etude/test_reproduction.py": "verbs.reproduce",
+    "etude/test_plan.py": "planning.alternatives planning.authorship planning.calibration "
+    "planning.forecast planning.ledger planning.rehearsal planning.shapes",
+    "etude/verbs/test_plan.py": "pages.plan planning.trial",
 }
 TESTED_IN = {name: place for place, names in TESTED_BY.items() for name in names.split()}
 """Modules that are tested through what they are for, each with the file that does."""
@@ -101,7 +128,9 @@ ORDINARY = {
 
 
 def core_files() -> list[Path]:
-    return sorted(CORE.rglob("*.py"))
+    """Every module; what `etude new` copies is text, held to its rules by its own tests."""
+    kit = CORE / "kit"
+    return sorted(file for file in CORE.rglob("*.py") if not file.is_relative_to(kit))
 
 
 def plugin_files() -> list[Path]:

@@ -23,7 +23,7 @@ from etude.experiment import ExperimentConfig, TrainerConfig
 from etude.records import Chat, Record
 from etude.registry import load, options
 from etude.window import Ranks
-from etude.worker import _quiet
+from etude.worker import quiet
 
 WORDS = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa"]
 ROWS: dict[str, dict[str, Any]] = {
@@ -120,7 +120,7 @@ class Gradients(pl.Callback):
 
 
 def train(config: ExperimentConfig, folder: Path) -> None:
-    _quiet()
+    quiet()
     made, seen = assemble(config, prepare(config), Ranks()), Gradients()
     trainer_of(config, made.plan, folder, [seen]).fit(made.objective, made.loader)
     assert seen.seen > 0

@@ -1,9 +1,12 @@
 """The wheel holds everything: installed in an empty place, it lists, shows and trains."""
 
 import os
+import pty
+import select
 import subprocess
 import sys
 import sysconfig
+import time
 import venv
 from pathlib import Path
 
@@ -57,6 +60,9 @@ def trains(etude: str | Path, folder: Path) -> None:
     (folder / "text.txt").write_text(text, encoding="utf-8")
     out = run(etude, "train", *SMALL, cwd=folder)
     assert Path(out.splitlines()[-1]) == folder / "a"
+    search = ("-m", "sweep=lr", "hydra.sweeper.n_trials=1", "run=search")
+    run(etude, "train", *SMALL, *search, cwd=folder)
+    assert "@package _global_" in (folder / "search/best.yaml").read_text()
 
 
 @pytest.mark.slow
@@ -72,3 +78,85 @@ def test_the_wheel_works_alone(installed: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_checkout_works_from_any_folder(tmp_path: Path) -> None:
     trains(Path(sys.executable).with_name("etude"), tmp_path / "empty")
+
+
+def added(python: Path, *arguments: str | Path, cwd: Path) -> str:
+    """What pip says of a package that is put into, or taken out of, an environment; no network."""
+    return run(sys.executable, "-m", "pip", "--python", python, *arguments, cwd=cwd)
+
+
+def shipped(etude: Path, name: str, folder: Path, spoilt: str = "") -> None:
+    """Makes a package as `etude new package` does, builds its wheel, and installs it."""
+    run(etude, "new", "package", name, cwd=folder)
+    plugin = folder / name / "src" / name / "objective" / f"{name}.py"
+    plugin.write_text(spoilt + plugin.read_text(encoding="utf-8"), encoding="utf-8")
+    build = ("wheel", "--no-deps", "--no-build-isolation", "--no-index", "--quiet")
+    run(sys.executable, "-m", "pip", *build, "-w", folder, folder / name, cwd=folder)
+    (wheel,) = folder.glob(f"{name}-*.whl")
+    install = ("install", "--no-deps", "--no-index", "--quiet", wheel)
+    added(etude.with_name("python"), *install, cwd=folder)
+
+
+@pytest.mark.slow
+def test_a_package_of_plugins_comes_and_goes_and_a_broken_one_is_named_and_harmless(
+    installed: Path, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    shipped(installed, "orchard", tmp_path)
+    shipped(installed, "thistle", tmp_path, "def (:\n")
+    shipped(installed, "bramble", tmp_path, "import nothing_there\n")
+    listed = run(installed, "list", "objective", cwd=elsewhere)
+    assert "  orchard " in listed
+    assert "thistle.py:1 is not Python" in listed
+    assert "objective.gamma: float = 2.0" in run(
+        installed, "show", "objective=orchard", cwd=elsewhere
+    )
+    composed = run(installed, "train", "objective=orchard", "--cfg", "job", cwd=elsewhere)
+    assert "gamma: 2.0" in composed
+    assert run(installed, "check", "objective=orchard", cwd=elsewhere).endswith("every law holds\n")
+    for name, reason in (("thistle", "is not Python"), ("bramble", "No module named 'nothing_t")):
+        command = [installed, "check", f"objective={name}"]
+        done = subprocess.run(command, cwd=elsewhere, capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert reason in done.stderr
+        assert f"{name}.py" in done.stderr
+    out = ("uninstall", "--yes", "--quiet", "orchard", "thistle", "bramble")
+    added(installed.with_name("python"), *out, cwd=elsewhere)
+    listed = run(installed, "list", "objective", cwd=elsewhere)
+    assert not {"orchard", "thistle", "bramble"} & set(listed.split())
+
+
+@pytest.mark.slow
+def test_a_shell_that_has_read_the_completion_script_completes_verbs_options_and_keys(
+    tmp_path: Path,
+) -> None:
+    folder = Path(sys.executable).parent
+    rules = tmp_path / "bashrc"
+    rules.write_text(run(folder / "etude", "-sc", "install=bash", cwd=tmp_path), encoding="utf-8")
+    for typed, completed in (
+        ("etude tra", "etude train"),
+        ("etude train objective=grp", "etude train objective=grpo"),
+        ("etude check objective=dpo objective.bet", "objective.beta="),
+    ):
+        assert completed in pressed_tab(typed, rules)
+
+
+def pressed_tab(typed: str, rules: Path) -> str:
+    """What an interactive bash shows of a line after the tab key."""
+    child, terminal = pty.fork()
+    if child == 0:
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        os.execvpe("bash", ["bash", "--rcfile", str(rules), "-i"], {**os.environ, "PATH": path})
+    shown, typed_at, quiet_s = "", 0.0, 20.0
+    until = time.monotonic() + 60
+    while time.monotonic() < until and select.select([terminal], [], [], quiet_s)[0]:
+        shown += os.read(terminal, 4096).decode(errors="replace")
+        if not typed_at:
+            os.write(terminal, f"{typed}\t".encode())
+            typed_at = time.monotonic()
+        elif shown.count(typed) and not shown.rstrip().endswith(typed):
+            break
+    os.close(terminal)
+    os.waitpid(child, 0)
+    return shown

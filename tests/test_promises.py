@@ -292,8 +292,9 @@ def test_a_job_that_fails_is_reported_and_the_others_go_on(command: Command) -> 
     assert code == DATA
     assert "job 1: data.path=nothere.txt names no file" in err
     assert "jobs that failed: 1" in err
-    made = sorted(path.name for path in (command.folder / "many").iterdir())
-    assert made == ["0", "2", "multirun.yaml"]
+    made = {path.name for path in (command.folder / "many").iterdir()}
+    assert {"0", "2"} <= made
+    assert "1" not in made
 
 
 # Plugins of one's own

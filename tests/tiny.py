@@ -27,7 +27,7 @@ from etude.run_writer import STEPS, Rhythm, RunWriter
 from etude.stack_schema import StackConfig
 from etude.tokenizer import Tokenizer
 from etude.window import Ranks
-from etude.worker import _quiet, start
+from etude.worker import quiet, start
 
 BYTES: Tokenizer = build(load("tokenizer/byte").config()).build(lambda: iter(()))
 SPECIAL = 19
@@ -332,7 +332,7 @@ def fit(
     callbacks: Sequence[Any] = (),
 ) -> list[dict[str, Any]]:
     """Trains in a folder; returns the lines of `steps.jsonl`."""
-    _quiet()
+    quiet()
     folder.mkdir(parents=True, exist_ok=True)
     plan, given = made.plan, config.trainer
     rhythm = Rhythm(plan.steps, plan.validate, plan.save, given.keep, given.log_every)

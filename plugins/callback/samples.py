@@ -14,7 +14,7 @@ import torch
 from etude import plugin
 from etude.objective import Objective
 from etude.schema import CallbackConfig, require
-from etude.trackers import tell_texts
+from etude.trackers import tell_table
 from etude.whole_file import forget_after
 
 FILE = "samples.jsonl"
@@ -53,4 +53,5 @@ class Samples(pl.Callback):
             line = json.dumps({"step": trainer.global_step, "texts": texts}, ensure_ascii=False)
             with (Path(trainer.default_root_dir) / FILE).open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
-        tell_texts(trainer, texts, trainer.global_step)
+        rows = [{"number": number, "text": text} for number, text in enumerate(texts)]
+        tell_table(trainer, "samples", rows, trainer.global_step)

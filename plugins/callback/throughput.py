@@ -132,7 +132,8 @@ class Throughput(pl.Callback):
             "perf/data_wait": self.waited / seconds,
         }
         if self.flops:
-            line["perf/mfu"] = self.flops * self.micro_batches / seconds / self.peak
+            each = self.flops * self.micro_batches / seconds
+            line |= {"perf/flops_per_s": each * trainer.world_size, "perf/mfu": each / self.peak}
         if trainer.is_global_zero:
             with (Path(trainer.default_root_dir) / FILE).open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": trainer.global_step, **line}) + "\n")

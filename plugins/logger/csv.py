@@ -1,11 +1,12 @@
-"""A table for spreadsheets and data frames: `metrics.csv` in the run folder, one row a step.
+"""Tables for spreadsheets and data frames: `metrics.csv` in the run folder, one row a step.
 
-A column appears when its number is first logged. A resumed run drops what a lost attempt wrote.
+A column appears when its number is first logged. What the network says stands in tables beside it,
+such as `samples.csv`. A resumed run drops what a lost attempt wrote.
 """
 
 import csv as table
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from etude.whole_file import write_whole
 @dataclass
 class CsvConfig(LoggerConfig):
     file: str = "metrics.csv"
-    """Name of the table in the run folder."""
+    """Name of the table of numbers in the run folder."""
 
 
 @plugin(CsvConfig)
@@ -48,6 +49,12 @@ class Csv(Tracker):
             write_whole(self.file, _text(self.columns, [*before, row], header=True))
         self.last = step
 
+    def log_table(self, name: str, rows: Sequence[Mapping[str, Any]], step: int) -> None:
+        file = self.folder / f"{name}.csv"
+        before = [row for row in _rows(file) if int(row["step"]) < step]
+        said = [{"step": step, **row} for row in rows]
+        write_whole(file, _text([*said[0]], [*before, *said], header=True))
+
     def close(self, succeeded: bool) -> None:
         """Every row is on disk already."""
 
@@ -56,12 +63,10 @@ def _rows(file: Path) -> list[dict[str, Any]]:
     """The rows of a table, without empty cells; what a kill cut short goes."""
     if not file.exists():
         return []
-    text = file.read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]
-    return [
-        {key: cell for key, cell in row.items() if cell}
-        for row in table.DictReader(whole.splitlines())
-    ]
+    with file.open(encoding="utf-8", newline="") as opened:
+        text = opened.read()
+    whole = io.StringIO(text[: text.rfind("\n") + 1], newline="")
+    return [{key: cell for key, cell in row.items() if cell} for row in table.DictReader(whole)]
 
 
 def _text(columns: list[str], rows: list[dict[str, Any]], *, header: bool) -> str:

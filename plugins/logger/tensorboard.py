@@ -39,10 +39,11 @@ class Tensorboard(Tracker):
                 writer.add_scalar(name, value, step)
         writer.flush()
 
-    def log_texts(self, texts: Sequence[str], step: int) -> None:
+    def log_table(self, name: str, rows: Sequence[Mapping[str, Any]], step: int) -> None:
         writer = self._opened(step)
-        for number, text in enumerate(texts):
-            writer.add_text(f"samples/{number}", text, step)
+        for number, row in enumerate(rows):
+            said = "\n\n".join(f"**{column}** {value}" for column, value in row.items())
+            writer.add_text(f"{name}/{number}", said, step)
 
     def close(self, succeeded: bool) -> None:
         if self._writer is not None:

@@ -2,14 +2,16 @@
 
 https://docs.wandb.ai. A server that does not answer in time makes the run an offline one: it stands
 in the run folder, and `wandb sync` sends it later. The id is made of the folder, so that a resumed
-run goes on in the same place.
+run goes on in the same place. What it stands on are artifacts that it uses, named by the digests of
+their weights, so that runs which stand on the same weights meet there.
 """
 
 import hashlib
+import json
 import netrc
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +22,13 @@ from urllib.parse import urlsplit
 import wandb as service
 
 from etude import plugin
+from etude.checkpoint import checkpoints
 from etude.schema import LoggerConfig, require
 from etude.trackers import Tracker
 
 Mode = Literal["online", "offline", "disabled"]
+CHECKPOINTS, CARD, PARENTS = "checkpoints", "data_card.json", "parents.json"
+"""What a run folder holds."""
 GRACE_S = 1.0
 FINISH_S = 60.0
 """Longest upload at the end; what is left stands in the run folder."""
@@ -37,6 +42,10 @@ class WandbConfig(LoggerConfig):
     """Name that ties runs together; null = the folder the run stands in, such as a sweep's."""
     timeout_s: int = 10
     """Longest time, in seconds, by which the server can delay the first step."""
+    checkpoints: bool = False
+    """Upload the newest checkpoint when the run ends, as an artifact."""
+    data: bool = False
+    """Upload the data card, and the files of data.path, as an artifact."""
 
     def __post_init__(self) -> None:
         require(self.timeout_s >= 5, f"timeout_s must be at least 5, got {self.timeout_s}")
@@ -50,6 +59,8 @@ class Wandb(Tracker):
         super().__init__(folder)
         self.config = config
         self.run: service.Run | None = None
+        self.told: Mapping[str, Any] = {}
+        """The config of the run, by full keys."""
 
     @property
     def version(self) -> str:
@@ -62,23 +73,65 @@ class Wandb(Tracker):
         return self.config.group or self.folder.absolute().parent.name
 
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-        self._opened().config.update(params, allow_val_change=True)
+        self.told = params
+        run = self._opened()
+        run.config.update(params, allow_val_change=True)
+        for artifact in self._parents():
+            # `use_artifact` refuses to be used offline, and waits for the server online
+            run._log_artifact(  # pyright: ignore[reportPrivateUsage]
+                artifact, is_user_created=True, use_after_commit=True
+            )
+        if self.config.data:
+            run.log_artifact(self._data())
 
     def log_metrics(self, metrics: Mapping[str, int | float], step: int | None = None) -> None:
         self._opened().log({**metrics, "step": step})
 
-    def log_texts(self, texts: Sequence[str], step: int) -> None:
-        shown = service.Html("<hr>".join(f"<pre>{_escaped(text)}</pre>" for text in texts))
-        self._opened().log({"samples": shown, "step": step})
+    def log_table(self, name: str, rows: Sequence[Mapping[str, Any]], step: int) -> None:
+        table = service.Table(columns=["step", *rows[0]])
+        for row in rows:
+            table.add_data(step, *row.values())
+        self._opened().log({name: table, "step": step})
 
     def close(self, succeeded: bool) -> None:
         run, self.run = self.run, None
         if run is not None:
             try:
+                kept = checkpoints(self.folder / CHECKPOINTS) if self.config.checkpoints else []
+                for newest in kept[:1]:
+                    artifact = service.Artifact(f"checkpoint-{self.version}", "checkpoint")
+                    artifact.add_dir(str(newest), name=newest.name)
+                    run.log_artifact(artifact)
                 run.finish(exit_code=0 if succeeded else 1)
             except Exception:  # or the next job of a sweep would go on in this run
                 start_afresh()
                 raise
+
+    def _parents(self) -> Iterator[service.Artifact]:
+        """The runs that this one stands on, by the digests it remembers."""
+        file = self.folder / PARENTS
+        digests = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        for key, digest in digests.items():
+            about = {"digest": digest, "run": str(self.told.get(key))}
+            artifact = service.Artifact(
+                f"run-{digest[:12]}", "model", metadata={"key": key, **about}
+            )
+            with artifact.new_file("run.json") as opened:
+                json.dump({"digest": digest}, opened)
+            yield artifact
+
+    def _data(self) -> service.Artifact:
+        """The card of the data, and its files where there are any."""
+        card = self.folder / CARD
+        about = json.loads(card.read_text(encoding="utf-8"))
+        artifact = service.Artifact(f"data-{about['digest'][:12]}", "dataset", metadata=about)
+        artifact.add_file(str(card))
+        place = Path(str(self.told.get("data.path", "")))
+        if place.is_file():
+            artifact.add_file(str(place), name=f"files/{place.name}")
+        elif self.told.get("data.path") and place.is_dir():
+            artifact.add_dir(str(place), name="files")
+        return artifact
 
     def _opened(self) -> service.Run:
         if self.run is None:
@@ -144,7 +197,3 @@ def mode() -> Mode:
     except (OSError, netrc.NetrcParseError):
         kept = None
     return "online" if kept else "offline"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;")

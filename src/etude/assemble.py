@@ -85,9 +85,11 @@ def assemble(config: ExperimentConfig, corpus: Corpus, ranks: Ranks) -> Assemble
     if exact:
         objective.double()
     _built("optimizer", config.optimizer, optimizer_parameters(objective))  # refuses in time
-    corpus = replace(corpus, train=objective.recut(corpus.train), val=objective.recut(corpus.val))
-    train = First(corpus.train, config.trainer.train_samples or len(corpus.train))
-    source = objective.source(train, config.trainer.global_batch, config.seed, ranks)
+    with torch.device("cpu"):  # samples are real, even where a plan gives weights only shapes
+        train, val = objective.recut(corpus.train), objective.recut(corpus.val)
+        corpus = replace(corpus, train=train, val=val)
+        train = First(corpus.train, config.trainer.train_samples or len(corpus.train))
+        source = objective.source(train, config.trainer.global_batch, config.seed, ranks)
     plan = plan_of(config, corpus, source, ranks)
     if config.trainer.compile:
         network.compile()

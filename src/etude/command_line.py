@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from etude.errors import ConfigError
 
 NEVER_SWEPT = frozenset({"prompt", "system", "run", "pattern", "question", "opening"})
-FREE_TEXT = NEVER_SWEPT | {"init_from", "path", "out", "url", "user"}
+FREE_TEXT = NEVER_SWEPT | {"init_from", "path", "out", "png", "url", "user"}
 """Last parts of the keys whose value is everything after the first `=`, whatever it holds."""
 
 VALUES: dict[str, tuple[str, ...]] = {

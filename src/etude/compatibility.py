@@ -5,7 +5,7 @@ from importlib.util import find_spec
 
 from etude.capability import SIGHT, Capability
 from etude.config_file import children, nodes
-from etude.describe import describe, presets, stands_on
+from etude.describe import described, presets, stands_on
 from etude.errors import CompositionError, MissingExtraError
 from etude.experiment import ExperimentConfig
 from etude.records import LIFTS
@@ -22,7 +22,7 @@ def check(config: ExperimentConfig, architecture: str | None = None) -> None:
     check_extras(config)
     _check_records(config)
     name = architecture or _name(config.architecture)
-    _check_mixer(config.architecture, name)
+    check_mixer(config.architecture, name)
     _check_needs(config, name)
     _check_reward(config)
     _check_length(config)
@@ -68,7 +68,7 @@ def readable(reads: frozenset[str]) -> frozenset[str]:
 def data_for(reads: frozenset[str]) -> list[str]:
     """The options of the group `data` that an objective with these `reads` can learn from."""
     kinds = readable(reads)
-    return [name for name in options("data") if kinds & describe(f"data/{name}").names("yields")]
+    return [name for name, one in described("data").items() if kinds & one.names("yields")]
 
 
 def provided(architecture: ArchitectureConfig) -> frozenset[Capability]:
@@ -79,7 +79,7 @@ def provided(architecture: ArchitectureConfig) -> frozenset[Capability]:
     return found
 
 
-def _check_mixer(architecture: ArchitectureConfig, name: str) -> None:
+def check_mixer(architecture: ArchitectureConfig, name: str) -> None:
     """A mixer must be able to see what its architecture sees, whatever is learned."""
     needs = plugin_of(architecture).declaration.provides & SIGHT
     if isinstance(architecture, StackConfig) and not needs <= provided(architecture):
@@ -119,15 +119,15 @@ def _said(needs: frozenset[Capability]) -> str:
 
 def _having(group: str, needs: frozenset[Capability]) -> str:
     names = {need.name for need in needs}
-    found = [n for n in options(group) if names <= describe(f"{group}/{n}").names("provides")]
+    found = [n for n, one in described(group).items() if names <= one.names("provides")]
     return f"Options of {group} that provide it: {', '.join(found) or 'none'}."
 
 
 def families_for(needs: frozenset[str]) -> list[str]:
     """The architectures with all of `needs`, each with the presets that stand on it."""
     found: list[str] = []
-    for stack in options("architecture"):
-        if needs <= describe(f"architecture/{stack}").names("provides"):
+    for stack, one in described("architecture").items():
+        if needs <= one.names("provides"):
             famous = famous_as(stack)
             found.append(f"{stack} ({', '.join(famous)})" if famous else stack)
     return found
@@ -157,11 +157,7 @@ def _check_reward(config: ExperimentConfig) -> None:
 
 def takers() -> list[str]:
     """The objectives that learn from a reward."""
-    return [
-        name
-        for name in options("objective")
-        if describe(f"objective/{name}").declared.get("reward")
-    ]
+    return [n for n, one in described("objective").items() if one.declared.get("reward")]
 
 
 def _check_length(config: ExperimentConfig) -> None:
@@ -208,11 +204,8 @@ def _check_steps(config: ExperimentConfig) -> None:
 def _check_devices(config: ExperimentConfig) -> None:
     most = plugin_of(config.strategy).declaration.max_devices
     if most is not None and config.trainer.devices > most:
-        wider = [
-            name
-            for name in options("strategy")
-            if describe(f"strategy/{name}").declared.get("max_devices") is None
-        ]
+        ways = described("strategy").items()
+        wider = [name for name, one in ways if one.declared.get("max_devices") is None]
         raise CompositionError(
             f"strategy={_name(config.strategy)} has room for {most} device, and "
             f"trainer.devices={config.trainer.devices}.\n"

@@ -3,7 +3,6 @@
 A wrong name is refused before anything is imported; nothing here writes to disk.
 """
 
-import itertools
 import os
 import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -12,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import hydra
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
@@ -78,19 +75,10 @@ def _never(config: DictConfig) -> None:
     raise AssertionError("Hydra was asked to show something, not to run")
 
 
-def jobs(verb: str, overrides: Sequence[str]) -> list[tuple[str, ...]]:
-    """The overrides of each job of a sweep; an interval, which has no end, is left out."""
-    register()
-    with refusing(overrides), hydra.initialize_config_dir(str(configurations()[0]), verb, VERSION):
-        parser = OverridesParser.create(GlobalHydra.instance().config_loader())
-        values: list[list[str]] = []
-        for override in parser.parse_overrides(list(overrides)):
-            if override.is_discrete_sweep():
-                key = override.get_key_element()
-                values.append([f"{key}={value}" for value in override.sweep_string_iterator()])
-            elif not override.is_sweep_override():
-                values.append([str(override.input_line)])
-    return list(itertools.product(*values))
+def sweeper(verb: str, overrides: Sequence[str]) -> DictConfig:
+    """What Hydra is told about the sweep: its sweeper, with all settings."""
+    with refusing(overrides), outlines():
+        return _hydras(verb, overrides).hydra.sweeper
 
 
 def run_hydra(verb: str, line: CommandLine, task: Callable[[DictConfig], float | None]) -> None:
@@ -123,13 +111,18 @@ def refusing(overrides: Sequence[str]) -> Generator[None]:
 
 
 def _compose(verb: str, overrides: Sequence[str]) -> Composition:
-    register()
-    with hydra.initialize_config_dir(str(configurations()[0]), verb, VERSION):
-        config = hydra.compose(verb, list(overrides), return_hydra_config=True)
+    config = _hydras(verb, overrides)
     choices = dict(config.hydra.runtime.choices)
     with open_dict(config):
         del config["hydra"]
     return Composition(config, choices)
+
+
+def _hydras(verb: str, overrides: Sequence[str]) -> DictConfig:
+    """What Hydra composes, its own settings among it."""
+    register()
+    with hydra.initialize_config_dir(str(configurations()[0]), verb, VERSION):
+        return hydra.compose(verb, list(overrides), return_hydra_config=True)
 
 
 def _refuse_loose(typed: DictConfig, written: DictConfig, path: str) -> None:

@@ -82,9 +82,17 @@ def prepare(config: ExperimentConfig, tokenizer: Tokenizer | None = None) -> Cor
         n_bad=len(bad),
         bad_rows=shown,
         xz_bits_per_byte=xz_bits_per_byte(_texts(records.val)) if records.kind is Text else None,
-        digest=digest_of(records.folder.name, tokenizer.digest, asdict(config.data)),
+        digest=data_digest(config.data, tokenizer),
     )
     return Corpus(tokenizer, train, val, card, records.train, records.val)
+
+
+def data_digest(config: DataConfig, tokenizer: Tokenizer) -> str:
+    """Equal digests mean equal samples; the source is looked at, and no record is read.
+
+    Raises DataError when the source is gone.
+    """
+    return digest_of(_name_of(config), tokenizer.digest, asdict(config))
 
 
 @dataclass(frozen=True)
@@ -115,16 +123,22 @@ def read(config: DataConfig) -> Records:
     if kind is None:
         raise DataError(f"{chosen.address} does not declare the kind of record it yields.")
     source: DataSource[DataConfig] = build(config)
-    shaping = {key: value for key, value in asdict(config).items() if key not in AFTER_READING}
-    code = code_digest(chosen.file, documents, readers, record_file, stdlib_text)
-    name = digest_of(chosen.address, shaping, source.fingerprint(), code)
 
     def write(folder: Path) -> None:
         write_records(source.records(), folder, config.val_fraction)
 
-    folder = cached(f"records/{name}", write)
+    folder = cached(f"records/{_name_of(config)}", write)
     train, val = (RecordFile(folder, kind, held_out) for held_out in (False, True))
     return Records(folder, kind, train, val)
+
+
+def _name_of(config: DataConfig) -> str:
+    """Changes whenever the records of a source could."""
+    chosen = plugin_of(config)
+    shaping = {key: value for key, value in asdict(config).items() if key not in AFTER_READING}
+    code = code_digest(chosen.file, documents, readers, record_file, stdlib_text)
+    source: DataSource[DataConfig] = build(config)
+    return digest_of(chosen.address, shaping, source.fingerprint(), code)
 
 
 def _tokenizer(config: TokenizerConfig, records: Records) -> Tokenizer:

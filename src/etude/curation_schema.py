@@ -1,4 +1,4 @@
-"""What is asked of the verbs that make data of what models write, and of `etude check`."""
+"""What is asked of the verbs that make data of what models write."""
 
 from dataclasses import dataclass, field
 
@@ -92,10 +92,3 @@ class ConverseConfig(SamplingConfig):
         super().__post_init__()
         require(self.turns >= 1, f"turns must be at least 1, got {self.turns}")
         require(self.opening.strip() != "", "opening says nothing")
-
-
-@dataclass
-class CheckConfig:
-    """What `etude check` is asked."""
-
-    reward: dict[str, RewardConfig] = field(default_factory=dict[str, RewardConfig])

@@ -7,6 +7,7 @@ else a plugin imports, and a broken plugin can still be named.
 import ast
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any, TypeAlias
 import yaml
 
 from etude.errors import ConfigError
-from etude.registry import configurations, find
+from etude.registry import configurations, find, options
 
 SOURCE = Path(__file__).resolve().parent
 LITERAL = ("lr", "data", "reward", "max_devices")
@@ -77,6 +78,15 @@ def describe(address: str) -> Description:
         tuple(_knobs(call.args[0].id, tree)),
         {word.arg: _declared(word, file) for word in call.keywords if word.arg},
     )
+
+
+def described(group: str) -> dict[str, Description]:
+    """Each plugin of a group but those that cannot be read, which `etude list` names."""
+    found: dict[str, Description] = {}
+    for name in options(group):
+        with suppress(ConfigError):
+            found[name] = describe(f"{group}/{name}")
+    return found
 
 
 def presets(group: str) -> dict[str, Path]:

@@ -13,12 +13,15 @@ from typing import Any
 import lightning
 import torch
 from torch import Tensor
+from torch.backends import cpu
 
 from etude import hardware
 from etude.adapter import learned, parameters
 from etude.assemble import Assembled, trainer_of
 from etude.best_model import BestModel, Write
+from etude.cache import code_digest
 from etude.checkpoint import newest_intact
+from etude.config_file import FILE
 from etude.corpus import Corpus
 from etude.experiment import ExperimentConfig
 from etude.objective import Objective
@@ -54,8 +57,7 @@ def fit(config: ExperimentConfig, corpus: Corpus, assembled: Assembled, folder: 
         trainer = trainer_of(config, plan, folder, [writer])
         tell_config(trainer, flat(config))
         trainer.fit(objective, assembled.loader, ckpt_path=checkpoint)
-    state = trainer.strategy.lightning_module_state_dict()
-    shown = _shown(corpus, assembled)
+    state, shown = trainer.strategy.lightning_module_state_dict(), _shown(corpus, assembled)
     if not leads:
         return
     (folder / "samples.txt").write_text("\n\n".join(shown) + "\n", encoding="utf-8")
@@ -67,10 +69,11 @@ def fit(config: ExperimentConfig, corpus: Corpus, assembled: Assembled, folder: 
         **parameters(objective.network),
         "seconds": round(time.perf_counter() - began, 1),
         "data": corpus.card.digest,
+        "config": code_digest(folder / FILE),
         "notes": objective.notes,
         "init_from": config.init_from,
         "hardware": asdict(machine),
-        "versions": _versions(),
+        "versions": versions(),
     }
     write_whole(folder / SUMMARY, json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
 
@@ -144,9 +147,13 @@ def _print_result(shown: list[str], measured: Mapping[str, float], xz: float | N
         print(f"xz -9e on the same text: {xz:.4f} bits a byte")
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """What computes here; a run that is repeated with the same of all should be the same."""
+    on_gpu = torch.cuda.is_available()
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
         "lightning": lightning.__version__,
+        "core": code_digest(*sorted(Path(__file__).parent.glob("*.py"))),
+        "processor": torch.cuda.get_device_name() if on_gpu else cpu.get_cpu_capability(),
     }

@@ -22,10 +22,11 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from etude import registry
 from etude.config_file import children
-from etude.curation_schema import CheckConfig, ConverseConfig, LabelConfig, SelectConfig
+from etude.curation_schema import ConverseConfig, LabelConfig, SelectConfig
 from etude.describe import Description, bottom, describe
 from etude.experiment import ExperimentConfig, GenerationConfig
 from etude.pipeline_schema import PipelineConfig
+from etude.report_schema import ReportConfig
 
 ROOTS: dict[str, type] = {
     "schema": ExperimentConfig,
@@ -33,8 +34,8 @@ ROOTS: dict[str, type] = {
     "labelling": LabelConfig,
     "selection": SelectConfig,
     "conversing": ConverseConfig,
-    "checking": CheckConfig,
     "pipelining": PipelineConfig,
+    "reporting": ReportConfig,
 }
 """What the defaults list of a verb's YAML starts with."""
 FOR = "for_"

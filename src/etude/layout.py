@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 from etude import registry
 from etude.contracts import Vocab
-from etude.describe import describe
+from etude.describe import described
 from etude.errors import CheckpointError, ConfigError
 from etude.schema import ArchitectureConfig, PluginConfig, TokenizerConfig
 from etude.stack_schema import StackConfig
@@ -96,8 +96,8 @@ def plain_heads(config: Stacked) -> bool:
 
 def tokenizer_of(folder: Path) -> TokenizerConfig:
     """Returns the choice of the tokenizer that stands in a model's folder."""
-    names = registry.options("tokenizer")
-    (name,) = (n for n in names if describe(f"tokenizer/{n}").declared.get("loads"))
+    found = described("tokenizer").items()
+    (name,) = (name for name, one in found if one.declared.get("loads"))
     return chosen(f"tokenizer/{name}", path=str(folder))
 
 

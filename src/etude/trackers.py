@@ -39,8 +39,8 @@ class Tracker(Logger, ABC):
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
         """Takes the config, flat, at the start; most have no place for it."""
 
-    def log_texts(self, texts: Sequence[str], step: int) -> None:
-        """Takes what the network says at a step; most have no place for it."""
+    def log_table(self, name: str, rows: Sequence[Mapping[str, Any]], step: int) -> None:
+        """Takes what the network says at a step, a row a text; some have no place for it."""
 
     @abstractmethod
     def close(self, succeeded: bool) -> None:
@@ -64,12 +64,14 @@ def tell_config(trainer: pl.Trainer, config: Mapping[str, Any]) -> None:
     _each(trainer, lambda logger: logger.log_hyperparams(dict(config)))
 
 
-def tell_texts(trainer: pl.Trainer, texts: Sequence[str], step: int) -> None:
-    """Gives texts of a step to every tracker that has a place for them."""
+def tell_table(
+    trainer: pl.Trainer, name: str, rows: Sequence[Mapping[str, Any]], step: int
+) -> None:
+    """Gives rows with the same columns to every tracker that has a place for text."""
 
     def act(logger: Logger) -> None:
         if isinstance(logger, Tracker):
-            logger.log_texts(texts, step)
+            logger.log_table(name, rows, step)
 
     _each(trainer, act)
 

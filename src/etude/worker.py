@@ -50,7 +50,7 @@ def start(
 
     Where `config.run` holds a run, goes on with it, or returns at once if it is finished.
     """
-    _quiet()
+    quiet()
     with _stopping_at_once():
         hardware.refuse_missing(config.trainer.accelerator)
         folder = _folder(config, experiment)
@@ -77,7 +77,7 @@ def start(
 
 def main() -> None:
     """Trains one rank of the run whose folder is the argument: what `launch` and torchrun start."""
-    _quiet()
+    quiet()
     folder = Path(sys.argv[1])
     config = config_file.load(folder)
     ranks = Ranks.of_this_process(config.trainer.devices)
@@ -226,7 +226,7 @@ def _stopping_at_once() -> Generator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _quiet() -> None:
+def quiet() -> None:
     """Lightning's advice is for those who write loops; ours is in the errors."""
     for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -11,7 +11,7 @@ from lightning.pytorch.loggers import Logger
 from etude.assemble import trainer_of
 from etude.checkpoint import checkpoints
 from etude.run_writer import STEPS, Rhythm, RunWriter, _reopen
-from etude.worker import _quiet
+from etude.worker import quiet
 
 FIELDS = {"step", "loss", "grad_norm", "lr", "tokens", "skipped", "samples", "seconds"}
 
@@ -88,7 +88,7 @@ class Told(Logger):
 
 
 def test_trackers_are_told_every_few_steps_and_every_validation(tmp_path: Path) -> None:
-    _quiet()
+    quiet()
     trainer = {"log_every": 2, "val_every": 3, "max_steps": 7}
     config = tiny.experiment("clm", tmp_path, trainer=trainer)
     made, told, seen = tiny.assembled(config), Told(), list[float]()
@@ -120,7 +120,7 @@ class Failing(Told):
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # Lightning's, which pytest.warns lets out
 def test_a_tracker_that_fails_is_closed_and_left_out_and_the_others_hear_on(tmp_path: Path) -> None:
-    _quiet()
+    quiet()
     config = tiny.experiment("clm", tmp_path, trainer={"max_steps": 3, "log_every": 1})
     made, failing, told = tiny.assembled(config), Failing(), Told()
     folder = tmp_path / "run"

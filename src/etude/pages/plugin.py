@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from etude.compatibility import data_for, families_for, readable, takers
-from etude.describe import Declared, Description, Knob, describe, presets, stands_on
+from etude.describe import Declared, Description, Knob, describe, described, presets, stands_on
 from etude.hydra_source import many_of_a_kind
 from etude.registry import options
 
@@ -75,7 +75,7 @@ def key_of(group: str, plugin: Description) -> str:
 
 def fits(group: str, plugin: Description) -> dict[str, list[str]]:
     """The options of other groups that a plugin can be used with, where that is a question."""
-    objectives = {name: describe(f"objective/{name}") for name in options("objective")}
+    objectives = described("objective")
     if group == "objective":
         found = {
             "architecture": families_for(plugin.names("needs")),

@@ -4,6 +4,7 @@ This package joins folders: `etude.plugins.objective.dpo` is `objective/dpo.py` 
 """
 
 import os
+import warnings
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,10 +22,18 @@ def _shipped() -> Path:
 
 
 def _installed() -> list[Path]:
-    """The folders of the packages that other distributions declare as `etude.plugins`."""
+    """The folders of the packages that other distributions declare as `etude.plugins`.
+
+    One that cannot be found is named, and takes nothing from the others.
+    """
     found: list[Path] = []
     for entry in entry_points(group="etude.plugins"):
-        spec = find_spec(entry.module)
+        try:
+            spec = find_spec(entry.module)
+        except Exception as error:  # whatever the parent of a dotted package raises
+            reason = f"{type(error).__name__}: {error}"
+            warnings.warn(f"plugins of {entry.value} are left out: {reason}", stacklevel=2)
+            continue
         found += [Path(place) for place in (spec and spec.submodule_search_locations) or []]
     return found
 

@@ -19,6 +19,7 @@ from etude.compatibility import check_extras
 from etude.config_file import built
 from etude.curation_schema import ConverseConfig
 from etude.errors import ConfigError
+from etude.origin import write_origin
 from etude.records import Message
 
 if TYPE_CHECKING:  # torch is loaded only once nothing can be refused any more
@@ -36,6 +37,7 @@ def main(arguments: list[str]) -> int:
         config = built(composed.config, ConverseConfig)
         check_extras(config)
         _write(config)
+        write_origin(VERB, config)
     return 0
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from etude import composition
 from etude.command_line import prepare
 from etude.experiment import ExperimentConfig
-from etude.verbs.train import validated
+from etude.training import validated
 
 if TYPE_CHECKING:
     from etude.assemble import Assembled

@@ -22,6 +22,7 @@ from etude.compatibility import check_extras
 from etude.config_file import built
 from etude.curation_schema import LabelConfig
 from etude.errors import ConfigError
+from etude.origin import write_origin
 from etude.registry import build, options, plugin_of
 
 if TYPE_CHECKING:  # torch is loaded only once nothing can be refused any more
@@ -41,6 +42,7 @@ def main(arguments: list[str]) -> int:
         check_extras(config)
         _refuse_misfit(config)
         _write(config)
+        write_origin(VERB, config)
     return 0
 
 

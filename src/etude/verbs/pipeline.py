@@ -5,45 +5,29 @@
 
 A stage is an ordinary command, `etude train ...` most of the time, in a process of its own; it
 writes <run>/<stage>. <stage>.<key>=<value> changes one. The same command goes on where it stopped.
+A finished stage is skipped while its command, the results it stands on, the files it reads and the
+code it runs are what they were; else it says why, keeps what it gave aside, and runs again.
 The last line on stdout is the folder of the pipeline.
 """
 
-import hashlib
-import json
 import re
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from etude import composition
 from etude.command_line import prepare
 from etude.config_file import built
-from etude.errors import CheckpointError, ConfigError
+from etude.errors import ConfigError
 from etude.pipeline_schema import OWN, PipelineConfig, StageConfig, asked
-from etude.whole_file import write_whole
+from etude.stage import ROWS, Stage, core_digests, reasons, seal
 
 VERB = "pipeline"
-STAMP = "stage.json"
-"""What a finished stage was: its command, and the stamps of the stages it stands on."""
-ROWS = "rows.jsonl"
-"""What a stage writes that makes data."""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A stage, ready to be called."""
-
-    name: str
-    folder: Path
-    command: list[str]
-    parents: list[str]
-
-    @property
-    def stamp(self) -> Path:
-        return self.folder / STAMP
+SHOWN = 5
+"""Reasons for which a stage is run again that are told."""
 
 
 def main(arguments: list[str]) -> int:
@@ -60,15 +44,19 @@ def main(arguments: list[str]) -> int:
         composition.check_names(verb, prepare(overrides).overrides)
     for number, stage in enumerate(stages, start=1):
         told = f"{number}/{len(stages)} {stage.name}"
-        if _is_done(stage, stages):
+        why = reasons(stage, stages)
+        if why == []:
             print(f"--- {told} is finished", flush=True)
             continue
+        if why:
+            print(f"--- {told} is run again:", *why[:SHOWN], sep="\n    ")
+            print(f"    what it gave is kept in {_put_aside(stage.folder)}")
+        core = core_digests()
         print(f"--- {told}: etude {' '.join(stage.command)}", flush=True)
         if code := _call([sys.executable, "-m", "etude", *stage.command]):
             print(f"stage {stage.name} ended with exit code {code}", file=sys.stderr)
             return code
-        stage.folder.mkdir(parents=True, exist_ok=True)
-        write_whole(stage.stamp, json.dumps(_identity(stage, stages), indent=2) + "\n")
+        seal(stage, stages, core)
     print(place, flush=True)
     return 0
 
@@ -111,25 +99,12 @@ def _stage(name: str, stage: StageConfig, given: Sequence[str], place: Path) -> 
     return Stage(name, folder, command, sorted(asked(stage)))
 
 
-def _identity(stage: Stage, stages: Sequence[Stage]) -> dict[str, object]:
-    """What makes a stage what it is."""
-    stamps = {s.name: s.stamp.read_bytes() for s in stages if s.name in stage.parents}
-    digests = {name: hashlib.sha256(stamp).hexdigest() for name, stamp in stamps.items()}
-    return {"command": stage.command, "parents": digests}
-
-
-def _is_done(stage: Stage, stages: Sequence[Stage]) -> bool:
-    """Whether a stage was finished. Raises CheckpointError if what was finished is another one."""
-    if not stage.stamp.exists():
-        return False
-    was = json.loads(stage.stamp.read_text(encoding="utf-8"))
-    if was == _identity(stage, stages):
-        return True
-    raise CheckpointError(
-        f"The stage {stage.name} was finished with another command, or stands on other stages:\n"
-        f"  was: etude {' '.join(was['command'])}\n  is:  etude {' '.join(stage.command)}\n"
-        f"  Name another folder with run=, or remove {stage.folder}, and what stands on it."
-    )
+def _put_aside(folder: Path) -> Path:
+    """Moves what a stage gave before out of the way of what it gives next; nothing is lost."""
+    places = (folder.with_name(f"{folder.name}_before{n}") for n in count(1))
+    aside = next(place for place in places if not place.exists())
+    folder.rename(aside)
+    return aside
 
 
 def _call(command: Sequence[str]) -> int:

@@ -20,6 +20,7 @@ from etude.compatibility import check_extras
 from etude.config_file import built
 from etude.curation_schema import SelectConfig
 from etude.errors import ConfigError
+from etude.origin import write_origin
 from etude.registry import options
 
 if TYPE_CHECKING:  # torch is loaded only once nothing can be refused any more
@@ -42,6 +43,7 @@ def main(arguments: list[str]) -> int:
                 f"  Rewards: {', '.join(options('reward'))}."
             )
         _write(config)
+        write_origin(VERB, config)
     return 0
 
 

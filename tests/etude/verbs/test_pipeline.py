@@ -6,10 +6,15 @@ from pathlib import Path
 import pytest
 import tiny
 
+from etude import composition
 from etude.cli import main
+from etude.command_line import prepare
+from etude.config_file import built
+from etude.describe import presets
 from etude.errors import ConfigError
 from etude.pipeline_schema import PipelineConfig, StageConfig
-from etude.verbs.pipeline import ROWS, STAMP, split, stages_of
+from etude.stage import ROWS, STAMP
+from etude.verbs.pipeline import split, stages_of
 
 SMALL = (
     "trainer.max_steps=2", "trainer.global_batch=8", "trainer.val_samples=4", "logger=[]",
@@ -49,6 +54,15 @@ def test_a_stage_there_is_not_is_refused_by_name() -> None:
         stages_of(PipelineConfig({"sft": StageConfig()}), {"stf": ["seed=1"]}, Path("/out"))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(presets("pipeline")))
+def test_every_key_of_a_shipped_pipeline_exists(name: str) -> None:
+    config = built(composition.compose("pipeline", [f"pipeline={name}"]).config, PipelineConfig)
+    for stage in stages_of(config, {}, Path("/out")):
+        verb, *overrides = stage.command
+        composition.check_names(verb, prepare(overrides).overrides)
+
+
 def test_a_wrong_name_in_the_last_stage_is_found_before_the_first_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -59,7 +73,7 @@ def test_a_wrong_name_in_the_last_stage_is_found_before_the_first_runs(
 
 
 @pytest.mark.slow
-def test_the_same_command_again_runs_nothing_and_another_is_refused(
+def test_the_same_command_again_runs_nothing_and_another_only_what_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -78,5 +92,10 @@ def test_the_same_command_again_runs_nothing_and_another_is_refused(
     assert main(command) == 0
     assert capfd.readouterr().out.count("is finished") == 3
     assert (tmp_path / "chain/sft/steps.jsonl").stat().st_mtime_ns == before
-    assert main([*command, "sft.seed=5"]) == 4
-    assert "was finished with another command" in capfd.readouterr().err
+    assert main([*command, "grpo.seed=5"]) == 0
+    said = capfd.readouterr().out
+    assert said.count("is finished") == 2
+    assert "grpo is run again:\n    its command was without it, is seed=5" in said
+    kept = tmp_path / "chain/grpo_before1"
+    assert json.loads((kept / STAMP).read_text(encoding="utf-8")) == stamp
+    assert (tmp_path / "chain/grpo" / STAMP).exists()

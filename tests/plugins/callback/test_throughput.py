@@ -56,6 +56,18 @@ def test_the_flops_of_a_step_are_those_of_the_products_in_it(tmp_path: Path) -> 
     assert least <= throughput.flops <= 1.3 * least
 
 
+def test_flops_a_token_are_those_of_a_micro_batch_over_its_tokens(tmp_path: Path) -> None:
+    config = tiny.experiment("clm", tmp_path, trainer={"micro_batch": 2, "max_steps": 5})
+    throughput = tiny.build(default("callback/throughput", every=2))
+    tiny.fit(config, tiny.assembled(config), tmp_path / "run", [throughput])
+    steps = tiny.lines_of(tmp_path / "run")
+    for line in lines(tmp_path / "run"):
+        tokens = steps[line["step"] - 1]["tokens"] - steps[line["step"] - 3]["tokens"]
+        a_token = line["perf/flops_per_s"] / line["perf/tokens_per_s"]
+        micro_batches = 2 * config.trainer.global_batch / 2
+        assert a_token == pytest.approx(throughput.flops * micro_batches / tokens)
+
+
 @pytest.mark.slow
 def test_a_compiled_network_is_measured_too_and_trains_as_without(tmp_path: Path) -> None:
     """In processes of their own: the checks of shapes that tests install cannot be compiled."""

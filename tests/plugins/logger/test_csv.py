@@ -46,6 +46,18 @@ def test_going_on_drops_what_a_lost_attempt_wrote(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_what_is_said_has_a_table_of_its_own_whatever_it_holds(tmp_path: Path) -> None:
+    logger = build(default("logger/csv"), tmp_path)
+    odd = 'two\nlines, a "quote"\r\nand \u2028 more'
+    logger.log_table("samples", [{"text": odd}, {"text": "a"}], 2)
+    logger.log_table("samples", [{"text": "lost"}], 4)
+    again = build(default("logger/csv"), tmp_path)
+    again.log_table("samples", [{"text": "kept"}], 3)
+    with (tmp_path / "samples.csv").open(encoding="utf-8", newline="") as file:
+        found = [(int(row["step"]), row["text"]) for row in csv.DictReader(file)]
+    assert found == [(2, odd), (2, "a"), (3, "kept")]
+
+
 def test_a_resumed_run_has_the_table_of_the_whole_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

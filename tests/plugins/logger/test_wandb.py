@@ -47,12 +47,16 @@ def dead_server(offline: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return offline
 
 
-def run(folder: Path, place: Path, steps: int = 3, **given: Any) -> None:
+def run(
+    folder: Path, place: Path, steps: int = 3, init_from: Path | None = None, **given: Any
+) -> None:
     trainer = {"max_steps": steps, "log_every": 1, "val_samples": 2}
     config = tiny.experiment("clm", folder, trainer=trainer)
     logger = {"wandb": default("logger/wandb", **given)}
     config = replace(config, logger=logger, callback={"samples": default("callback/samples")})
-    start(replace(config, run=str(place)), "tiny", [], None)
+    parent = None if init_from is None else str(init_from)
+    config = replace(config, run=str(place), init_from=parent)
+    start(config, "tiny", ["trainer.max_steps=" + str(steps)], None)
 
 
 def records(file: Path) -> Iterator[Any]:
@@ -85,8 +89,8 @@ def kept(place: Path) -> dict[str, Any]:
 
 
 def read(place: Path) -> dict[str, Any]:
-    found: dict[str, Any] = {"history": [], "config": {}, "exit": None}
-    (file,) = place.glob("wandb/offline-run-*/*.wandb")
+    found: dict[str, Any] = {"history": [], "config": {}, "exit": None, "artifacts": {}}
+    *_, file = sorted(place.glob("wandb/offline-run-*/*.wandb"))
     for record in records(file):
         kind = record.WhichOneof("record_type")
         if kind == "history":
@@ -99,6 +103,12 @@ def read(place: Path) -> dict[str, Any]:
                 found["config"][item.key or ".".join(item.nested_key)] = item.value_json
             if kind == "run":
                 found["run"] = record.run
+        elif kind == "request":
+            if record.request.WhichOneof("request_type") == "log_artifact":
+                artifact = record.request.log_artifact.artifact
+                found["artifacts"][artifact.name] = artifact
+        elif kind == "artifact":
+            found["artifacts"][record.artifact.name] = record.artifact
         elif kind == "exit":
             found["exit"] = record.exit.exit_code
     return found
@@ -156,6 +166,52 @@ def test_an_offline_run_holds_numbers_texts_and_config_and_no_secret(
     assert service.run is None
     files = [path for path in (offline / "sweep").rglob("*") if path.is_file()]
     assert not [path for path in files if SECRET.encode() in path.read_bytes()]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_data_checkpoint_and_what_it_stands_on_are_artifacts(offline: Path) -> None:
+    base, tuned = offline / "base", offline / "tuned"
+    run(offline, base, checkpoints=True, data=True)
+    run(offline, tuned, init_from=base)
+    first, second = kept(base)["artifacts"], kept(tuned)["artifacts"]
+    digest = json.loads((base / "data_card.json").read_text())["digest"]
+    held = {a.type: {c.path for c in a.manifest.contents} for a in first.values()}
+    assert held["dataset"] == {"data_card.json", "files/lines.txt"}
+    assert {"step-000000003/manifest.json", "step-000000003/tensors.safetensors"} <= (
+        held["checkpoint"]
+    )
+    assert f"data-{digest[:12]}" in first
+    parent = json.loads((tuned / "parents.json").read_text())["init_from"]
+    used = [a for a in second.values() if a.use_after_commit]
+    assert [a.name for a in used] == [f"run-{parent[:12]}"]
+    assert json.loads(used[0].metadata)["run"] == str(base)
+    assert {a.type for a in second.values()} == {
+        "model",
+        "run_table",
+    }  # the rest is to be asked for
+    table = next((tuned / "wandb").glob("offline-run-*/files/media/table/*.json"))
+    content = json.loads(table.read_text())
+    assert content["columns"] == ["step", "number", "text"]
+    shown = [json.loads(line) for line in (tuned / "samples.jsonl").read_text().splitlines()]
+    texts = {row["step"]: row["texts"] for row in shown}
+    assert [text for _, _, text in content["data"]] == texts[content["data"][0][0]]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_resumed_run_goes_on_under_the_same_id(offline: Path) -> None:
+    place = offline / "long"
+    run(offline, place, steps=2)
+    first = kept(place)
+    time.sleep(1.1)  # offline folders are named by the second
+    run(offline, place, steps=4)
+    second = kept(place)
+    assert first["run"].run_id == second["run"].run_id
+    numbers = [
+        [line["step"] for line in one["history"] if "loss" in line] for one in (first, second)
+    ]
+    assert numbers == [[1, 2], [3, 4]]
 
 
 @pytest.mark.slow

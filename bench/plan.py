@@ -1,0 +1,101 @@
+"""Holds what `etude plan` says against what runs take: peak memory and seconds, side by side.
+
+    python bench/plan.py [cells] [steps]      such as: python bench/plan.py 6 20
+
+A cell is planned by shapes, calibrated, and then trained in a fresh process. Memory of a CPU is
+the peak resident set less what Python and its libraries hold; of CUDA, torch's allocator's.
+"""
+
+import itertools
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from etude import composition, config_file
+from etude.command_line import prepare
+from etude.experiment import ExperimentConfig
+from etude.planning.calibration import calibrate, seconds_of
+from etude.planning.forecast import forecast
+from etude.planning.trial import FILE
+from etude.run_writer import STEPS
+from etude.verbs.train import validated
+from etude.worker import corpus_of, quiet
+
+MIB = 2**20
+OBJECTIVES = {
+    "clm": ["objective=clm"],
+    "mlm": ["objective=mlm", "architecture=bert"],
+    "seq2seq": ["objective=seq2seq", "architecture=t5"],
+    "sft": ["objective=sft"],
+    "dpo": ["objective=dpo"],
+    "grpo": ["objective=grpo", "objective.max_new_tokens=16"],
+    "ppo": ["objective=ppo", "objective.max_new_tokens=16"],
+}
+SIZES = {
+    "small": ["architecture.dim=64", "architecture.n_layers=2", "data.seq_len=128"],
+    "large": ["architecture.dim=256", "architecture.n_layers=6", "data.seq_len=256"],
+}
+PRECISIONS = ("32", "bf16-mixed")
+OPTIMIZERS = ("adamw", "sgd")
+
+
+def cells() -> Iterator[tuple[str, list[str]]]:
+    """The grid, every objective once before any of them again."""
+    rest = itertools.product(SIZES, PRECISIONS, OPTIMIZERS)
+    for (size, precision, optimizer), objective in itertools.product(rest, OBJECTIVES):
+        chosen = [f"trainer.precision={precision}", f"optimizer={optimizer}"]
+        name = f"{objective} {size} {precision} {optimizer}"
+        yield name, [*OBJECTIVES[objective], *SIZES[size], *chosen]
+
+
+def measured(config: ExperimentConfig) -> tuple[float, float]:
+    """MiB and seconds of a run in a fresh process."""
+    with tempfile.TemporaryDirectory() as folder:
+        config_file.save(replace(config, run=folder), Path(folder))
+        command = [sys.executable, "-m", "etude.planning.trial", folder]
+        subprocess.run(command, check=True, capture_output=True)
+        held = json.loads((Path(folder) / FILE).read_text(encoding="utf-8"))
+        last = (Path(folder) / STEPS).read_text(encoding="utf-8").splitlines()[-1]
+    size = held["device"] or held["process"] - held["before"]
+    return size / MIB, json.loads(last)["seconds"]
+
+
+def row(name: str, overrides: Sequence[str], steps: int) -> str:
+    """A line of the table: planned, calibrated and measured."""
+    given = ["logger=[]", f"trainer.max_steps={steps}", "trainer.val_samples=16"]
+    line = prepare([*overrides, *given])
+    composed = composition.compose("plan", line.overrides)
+    config = validated(composed, line.overrides)
+    corpus = corpus_of(config)
+    plan = forecast(config, corpus)
+    one = calibrate(config, plan, 4)
+    seconds = seconds_of(config, plan, len(corpus.val), one)
+    size, took = measured(config)
+    shapes, held = plan.a_device / MIB, one.held / MIB
+    return (
+        f"| {name} | {shapes:.0f} | {held:.0f} | {size:.0f} | {shapes / size:.2f} | "
+        f"{held / size:.2f} | {seconds:.1f} | {took:.1f} | {seconds / took:.2f} |"
+    )
+
+
+def main() -> None:
+    """Prints the table of the first cells of the grid."""
+    n, steps = (int(given) for given in [*sys.argv[1:], "6", "20"][:2])
+    quiet()
+    print(
+        "| run | shapes, MiB | calibrated | measured | ratio | ratio | planned, s | took | ratio |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|")
+    began = time.perf_counter()
+    for name, overrides in itertools.islice(cells(), n):
+        print(row(name, overrides, steps), flush=True)
+    print(f"\n{n} cells of {steps} steps in {time.perf_counter() - began:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""What the policy tried last, with what it was worth: the first completions of its rollout.
+
+Written to `completions.jsonl` in the run folder, a line each validation, and kept as a table by
+trackers that have a place for text. Only on-policy objectives that learn from single completions
+have any.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+
+from etude import plugin
+from etude.attempts import Attempt
+from etude.errors import ConfigError
+from etude.objective import Objective
+from etude.rollout import RolloutSource
+from etude.schema import CallbackConfig, require
+from etude.tokenizer import Tokenizer
+from etude.trackers import tell_table
+from etude.whole_file import forget_after
+from etude.window import WindowLoader
+
+FILE = "completions.jsonl"
+
+
+@dataclass
+class CompletionsConfig(CallbackConfig):
+    n: int = 8
+    """Completions shown each time: those of the first prompts of the rollout in hand."""
+
+    def __post_init__(self) -> None:
+        require(self.n >= 1, f"n must be at least 1, got {self.n}")
+
+
+@plugin(CompletionsConfig)
+class Completions(pl.Callback):
+    """Looks at the rollout that was just learned from, and writes nothing itself."""
+
+    def __init__(self, config: CompletionsConfig) -> None:
+        self.config = config
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        loader = trainer.train_dataloader
+        if not (isinstance(loader, WindowLoader) and isinstance(loader.source, RolloutSource)):
+            raise ConfigError(
+                "callback=completions has no effect: this objective learns from no completions "
+                "of its own.\n  callback=samples shows what any network says."
+            )
+        if trainer.is_global_zero:
+            forget_after(Path(trainer.default_root_dir) / FILE, trainer.global_step)
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, Objective)
+        attempts = _attempts(trainer.train_dataloader)[: self.config.n]
+        if not (trainer.is_global_zero and attempts):
+            return
+        rows = [row(attempt, pl_module.tools.tokenizer) for attempt in attempts]
+        line = json.dumps({"step": trainer.global_step, "completions": rows}, ensure_ascii=False)
+        with (Path(trainer.default_root_dir) / FILE).open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+        tell_table(trainer, "completions", rows, trainer.global_step)
+
+
+def _attempts(loader: Any) -> list[Attempt]:
+    """The rollout in hand; nothing where there is none."""
+    source = loader.source if isinstance(loader, WindowLoader) else None
+    samples = source.samples if isinstance(source, RolloutSource) else []
+    return [sample for sample in samples if isinstance(sample, Attempt)]
+
+
+def row(attempt: Attempt, tokenizer: Tokenizer) -> dict[str, Any]:
+    """A completion as people read it."""
+    return {
+        "prompt": tokenizer.decode(attempt.prompt),
+        "completion": tokenizer.decode(attempt.completion),
+        "reward": float(attempt.reward),
+        "finished": attempt.is_finished,
+    }

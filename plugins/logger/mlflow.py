@@ -1,0 +1,113 @@
+"""MLflow: a SQLite store in the run folder, or the server that $MLFLOW_TRACKING_URI names.
+
+https://mlflow.org/docs/latest; needs the extra `mlflow`. `mlflow ui --backend-store-uri
+sqlite:///<run>/mlflow.db` shows the run. A resumed run goes on in the same one.
+"""
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import time
+from typing import Any
+
+from etude import plugin
+from etude.schema import LoggerConfig, require
+from etude.trackers import Tracker
+
+ID = "mlflow_run_id"
+LONGEST = 6000
+"""Letters of a value of the config that MLflow takes."""
+AT_ONCE = 100
+"""Values of the config that MLflow takes in one call."""
+
+
+@dataclass
+class MlflowConfig(LoggerConfig):
+    experiment: str = "etude"
+    """Experiment the runs are filed under."""
+    uri: str | None = None
+    """Where the store is; null = $MLFLOW_TRACKING_URI, else mlflow.db in the run folder."""
+
+    def __post_init__(self) -> None:
+        require(self.experiment != "", "experiment must have a name")
+        require(self.uri != "", "uri names no store: it is empty")
+
+
+@plugin(MlflowConfig, extra="mlflow")
+class Mlflow(Tracker):
+    """Opens its run when first told something."""
+
+    def __init__(self, config: MlflowConfig, folder: Path) -> None:
+        super().__init__(folder)
+        self.config = config
+        self._client: Any = None  # MlflowClient: imported only where it is used
+        self._id = ""
+
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        from mlflow.entities import Param
+
+        client = self._opened()
+        there = client.get_run(self._id).data.params  # MLflow lets none of them change
+        given = [
+            Param(_key(k), str(v)[:LONGEST]) for k, v in params.items() if _key(k) not in there
+        ]
+        for start in range(0, len(given), AT_ONCE):
+            client.log_batch(self._id, params=given[start : start + AT_ONCE])
+
+    def log_metrics(self, metrics: Mapping[str, int | float], step: int | None = None) -> None:
+        from mlflow.entities import Metric
+
+        now = int(time() * 1000)
+        numbers = {name: value for name, value in metrics.items() if name != "step"}
+        given = [
+            Metric(_key(name), float(value), now, step or 0) for name, value in numbers.items()
+        ]
+        self._opened().log_batch(self._id, metrics=given)
+
+    def log_table(self, name: str, rows: Sequence[Mapping[str, Any]], step: int) -> None:
+        said = [{"step": step, **row} for row in rows]
+        self._opened().log_dict(self._id, {"rows": said}, f"{name}/step-{step:09d}.json")
+
+    def close(self, succeeded: bool) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            client.set_terminated(self._id, "FINISHED" if succeeded else "FAILED")
+
+    def _opened(self) -> Any:
+        if self._client is None:
+            os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when it is imported
+            from mlflow.tracking import MlflowClient
+
+            for name in ("mlflow", "alembic"):  # they tell of every table they make
+                logging.getLogger(name).setLevel(logging.WARNING)
+            place = self.config.uri or os.environ.get("MLFLOW_TRACKING_URI")
+            client = MlflowClient(place or f"sqlite:///{self.folder.absolute() / 'mlflow.db'}")
+            self._id = self._run_of(client, None if place else self.folder.absolute() / "mlflow")
+            self._client = client
+        return self._client
+
+    def _run_of(self, client: Any, artifacts: Path | None) -> str:
+        """The id of the run that goes on, or of a new one."""
+        kept = self.folder / ID
+        if kept.exists():
+            known: str = kept.read_text(encoding="utf-8").strip()
+            client.update_run(known, status="RUNNING")
+            return known
+        found = client.get_experiment_by_name(self.config.experiment)
+        place = None if artifacts is None else artifacts.as_uri()
+        filed = (
+            found.experiment_id
+            if found
+            else client.create_experiment(self.config.experiment, artifact_location=place)
+        )
+        tags = {"etude.folder": str(self.folder), "etude.group": self.folder.absolute().parent.name}
+        made: str = client.create_run(filed, run_name=self.name, tags=tags).info.run_id
+        kept.write_text(made + "\n", encoding="utf-8")
+        return made
+
+
+def _key(name: str) -> str:
+    """A name that MLflow takes."""
+    return "".join(c if c.isalnum() or c in "_-. /" else "_" for c in name)

@@ -1,0 +1,84 @@
+"""A run that cannot fit, and the settings with which it would: planned before they are named."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+
+from etude.assemble import refuse_unbuildable
+from etude.corpus import Corpus
+from etude.errors import ConfigError
+from etude.experiment import ExperimentConfig
+from etude.planning.forecast import Forecast, forecast, memory, needed
+from etude.registry import load, options
+
+GIB = 2**30
+DEVICES = (2, 4, 8)
+N_NAMED = 4
+"""Settings that are named, the gentlest; each takes a plan of its own."""
+MOST_LAYERS = 5
+"""How often the network is halved in search of one that fits."""
+
+
+def refuse_too_large(config: ExperimentConfig, corpus: Corpus, plan: Forecast) -> None:
+    """Raises ConfigError for a run that this machine has no memory for."""
+    there = memory(config.trainer.accelerator)
+    wanted = needed(plan, config.trainer.accelerator)
+    if wanted > there:
+        fitting = list(islice(_fitting(config, corpus, there), N_NAMED))
+        named = "\n".join(f"    {words}: {size / GIB:.1f} GiB" for words, size in fitting)
+        raise ConfigError(
+            f"This run needs {wanted / GIB:.1f} GiB of memory at its peak; "
+            f"there are {there / GIB:.1f} GiB.\n"
+            + (f"  These would fit:\n{named}" if fitting else "  No setting that was tried fits.")
+        )
+
+
+def _fitting(config: ExperimentConfig, corpus: Corpus, there: int) -> Iterator[tuple[str, int]]:
+    """The changes that make a run fit, with what it takes then."""
+    for words, changed in _candidates(config):
+        try:
+            refuse_unbuildable(changed.architecture, changed.adapter)
+            size = needed(forecast(changed, corpus), changed.trainer.accelerator)
+        except ConfigError:
+            continue
+        if size <= there:
+            yield words, size
+
+
+def _candidates(config: ExperimentConfig) -> Iterator[tuple[str, ExperimentConfig]]:
+    """Changes in the order in which one would try them: those that learn the same come first."""
+    trainer = config.trainer
+    one = replace(config, trainer=replace(trainer, micro_batch=1))
+    low = replace(config, trainer=replace(trainer, precision="bf16-true"))
+    yield "trainer.micro_batch=1", one
+    yield "trainer.precision=bf16-true", low
+    both = replace(one, trainer=replace(one.trainer, precision="bf16-true"))
+    yield "trainer.micro_batch=1 trainer.precision=bf16-true", both
+    yield from _adapted(one)
+    yield from _spread(one)
+    for halved in range(1, MOST_LAYERS + 1):
+        layers = config.architecture.n_layers // 2**halved
+        if layers >= 1:
+            smaller = replace(one, architecture=replace(config.architecture, n_layers=layers))
+            yield f"trainer.micro_batch=1 architecture.n_layers={layers}", smaller
+
+
+def _adapted(config: ExperimentConfig) -> Iterator[tuple[str, ExperimentConfig]]:
+    """With each adapter that becomes weights in the end, where there is a base to adapt."""
+    if config.init_from is not None and not config.adapter:
+        for name in options("adapter"):
+            loaded = load(f"adapter/{name}")
+            if loaded.declaration.merges:
+                adapted = replace(config, adapter={name: loaded.config()})
+                yield f"trainer.micro_batch=1 adapter={name}", adapted
+
+
+def _spread(config: ExperimentConfig) -> Iterator[tuple[str, ExperimentConfig]]:
+    """Over more devices, under each strategy that shards."""
+    for name in options("strategy"):
+        loaded = load(f"strategy/{name}")
+        for devices in DEVICES if loaded.declaration.shards else ():
+            if config.trainer.global_batch % devices == 0:
+                spread = replace(config.trainer, devices=devices)
+                words = f"trainer.micro_batch=1 strategy={name} trainer.devices={devices}"
+                yield words, replace(config, trainer=spread, strategy=loaded.config())

@@ -1,0 +1,67 @@
+"""Memory by shape: which tensors are alive, operation by operation, and how much they hold."""
+
+import weakref
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+
+class Ledger(TorchDispatchMode):
+    """While it is entered, counts the bytes of every fake tensor that is alive.
+
+    A fake tensor cannot say how many of its rows a real mask takes, so masks become places here;
+    and a number that is read off one, as by Adafactor, is 1.
+    """
+
+    def __init__(self, held: Iterable[Tensor]) -> None:
+        super().__init__()
+        self.live = 0
+        self.peak = 0
+        self._known: dict[int, int] = {}
+        for tensor in held:
+            self._add(tensor)
+
+    def __torch_dispatch__(
+        self,
+        func: Any,  # an operator; torch's type of it is private
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if func is torch.ops.aten.index.Tensor and isinstance(args[0], FakeTensor):
+            args = (args[0], _places(args[1]))
+        if func is torch.ops.aten._local_scalar_dense.default and isinstance(args[0], FakeTensor):
+            return torch.ones((), dtype=args[0].dtype).item()
+        result = func(*args, **(kwargs or {}))
+        for item in tree_leaves(result):
+            if isinstance(item, FakeTensor):
+                self._add(item)
+        return result
+
+    def _add(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        key = id(storage)
+        if key not in self._known:
+            self._known[key] = storage.nbytes()
+            self.live += storage.nbytes()
+            self.peak = max(self.peak, self.live)
+            weakref.finalize(storage, self._drop, key)
+
+    def _drop(self, key: int) -> None:
+        self.live -= self._known.pop(key)
+
+
+def _places(indices: Sequence[Tensor | None]) -> list[Tensor | None]:
+    """The indices with real masks as the places where they are true."""
+    found: list[Tensor | None] = []
+    for index in indices:
+        if index is None or index.dtype is not torch.bool or isinstance(index, FakeTensor):
+            found.append(index)
+        else:
+            found += index.nonzero(as_tuple=True)
+    return found

@@ -1,0 +1,26 @@
+"""A few real steps in a process of their own, which says at its end how much memory it held."""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+from etude import worker
+from etude.planning.forecast import process
+from etude.whole_file import write_whole
+
+FILE = "held.json"
+
+
+def main() -> None:
+    """Trains the run whose folder is the argument, and writes what it held into the folder."""
+    before = process()
+    worker.main()
+    on_device = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
+    held = {"before": before, "process": process(), "device": on_device}
+    write_whole(Path(sys.argv[1]) / FILE, json.dumps(held) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""Jobs of a sweep compared while they train, and those that are behind stopped.
+
+What a job knows of its rivals is the lines that they write: any launcher on a shared disk will do.
+"""
+
+import json
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+import lightning.pytorch as pl
+
+from etude.errors import ConfigError
+from etude.experiment import Best
+from etude.sweep_folder import JOBS, PRUNED, Curve, measured
+from etude.whole_file import write_whole
+
+
+class Pruning(pl.Callback, ABC):
+    """Stops a job that is behind; a run that is no job of a sweep has no rivals and is never."""
+
+    def __init__(self, metric: str, best: Best) -> None:
+        self.metric = metric
+        self.best = best
+
+    @abstractmethod
+    def is_behind(self, own: Curve, rivals: list[Curve]) -> bool:
+        """Whether a job with the curve `own`, up to the step just measured, is to be stopped."""
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        trainer.should_stop = trainer.should_stop or (_folder(trainer) / PRUNED).exists()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        step, run = trainer.global_step, _folder(trainer)
+        if self.metric not in trainer.callback_metrics:
+            raise ConfigError(f"{self.metric}, by which jobs are compared, is not measured.")
+        own = measured(run, self.metric) | {step: float(trainer.callback_metrics[self.metric])}
+        names = [file.stem for file in (run.parent / JOBS).glob("*.json")]
+        rivals = [measured(run.parent / name, self.metric) for name in names if name != run.name]
+        behind = step < trainer.max_steps and self.is_behind(own, rivals)
+        if trainer.strategy.reduce_boolean_decision(behind, all=False):
+            trainer.should_stop = True
+            if trainer.is_global_zero:
+                write_whole(run / PRUNED, json.dumps({"step": step, self.metric: own[step]}) + "\n")
+
+
+def _folder(trainer: pl.Trainer) -> Path:
+    return Path(trainer.default_root_dir)

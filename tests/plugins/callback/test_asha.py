@@ -1,0 +1,82 @@
+"""One in so many goes on from a rung, and a job that was stopped stays stopped."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+from defaults import default
+
+from etude.errors import ConfigError
+from etude.experiment import Best
+from etude.outcome import Outcome
+from etude.registry import build
+from etude.sweep_folder import PRUNED
+from etude.worker import SUMMARY, start
+
+
+def asha(**given: Any) -> Any:
+    return build(default("callback/asha", **({"min_steps": 2, "reduction": 3} | given)))
+
+
+def test_one_in_three_goes_on_from_a_rung() -> None:
+    rivals = [{2: float(value)} for value in (1, 2, 3, 4, 5)]
+    assert not asha().is_behind({2: 1.5}, rivals)  # second of six: two go on
+    assert asha().is_behind({2: 2.5}, rivals)
+    assert asha(best=Best.highest).is_behind({2: 1.5}, rivals)
+    assert not asha(best=Best.highest).is_behind({2: 4.5}, rivals)
+    assert asha().is_behind({2: float("nan")}, rivals)
+
+
+def test_the_first_to_come_goes_on_and_is_compared_again_at_the_next_rung() -> None:
+    assert not asha().is_behind({2: 9.0}, [{1: 0.0}])
+    curve = {2: 9.0, 4: 8.0}
+    assert not asha().is_behind(curve, [{2: 1.0, 4: 1.0}])  # between rungs nobody is compared
+    assert asha().is_behind({**curve, 6: 7.0}, [{2: 1.0, 4: 1.0, 7: 6.0}])
+    assert not asha().is_behind({**curve, 6: 7.0}, [{2: 1.0, 4: 1.0}])
+
+
+def config_of(folder: Path, **given: Any) -> Any:
+    trainer = {"max_steps": 6, "val_every": 1, "save_every": 5, "val_samples": 2}
+    stopping = default("callback/asha", **({"min_steps": 2} | given))
+    made = tiny.experiment("clm", folder, trainer=trainer)
+    return replace(made, callback={"asha": stopping})
+
+
+def run(config: Any, folder: Path) -> list[dict[str, Any]]:
+    start(replace(config, run=str(folder)), "tiny", [], None)
+    return tiny.lines_of(folder)
+
+
+def rival(sweep: Path, loss: float) -> None:
+    """A job of the sweep that is far ahead."""
+    Outcome(0, []).save(sweep)
+    (sweep / "0").mkdir()
+    lines = [json.dumps({"step": step, "val/loss": loss}) for step in range(1, 7)]
+    (sweep / "0/steps.jsonl").write_text("\n".join([*lines, '{"step": 7, "val/lo']))
+
+
+def test_a_job_that_is_behind_ends_at_the_rung_and_stays_ended(tmp_path: Path) -> None:
+    rival(tmp_path / "sweep", 0.0)
+    folder = tmp_path / "sweep" / "1"
+    lines = run(config_of(tmp_path), folder)
+    assert [line["step"] for line in lines] == [1, 2]
+    assert json.loads((folder / PRUNED).read_text())["step"] == 2
+    assert json.loads((folder / SUMMARY).read_text())["stopped_early"]
+    (folder / SUMMARY).unlink()  # killed behind its last checkpoint
+    assert run(config_of(tmp_path), folder) == lines
+
+
+def test_a_job_that_is_ahead_and_a_run_without_a_sweep_go_to_their_end(tmp_path: Path) -> None:
+    rival(tmp_path / "sweep", 99.0)
+    assert len(run(config_of(tmp_path), tmp_path / "sweep" / "1")) == 6
+    (tmp_path / "alone").mkdir()
+    (tmp_path / "sweep" / "0").rename(tmp_path / "alone" / "0")
+    assert len(run(config_of(tmp_path), tmp_path / "alone" / "1")) == 6
+
+
+def test_an_unknown_metric_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="val/los, by which jobs are compared"):
+        run(config_of(tmp_path, metric="val/los"), tmp_path / "run")

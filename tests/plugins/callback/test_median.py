@@ -1,0 +1,46 @@
+"""A job stops where its best is worse than the median of what others had on average."""
+
+from statistics import mean, median
+from typing import Any
+
+from defaults import default
+from hypothesis import given
+from hypothesis import strategies as st
+
+from etude.experiment import Best
+from etude.registry import build
+
+numbers = st.lists(st.floats(-9, 9), min_size=3, max_size=3)
+
+
+def stopper(**settings: Any) -> Any:
+    return build(default("callback/median", **({"min_steps": 2, "min_jobs": 3} | settings)))
+
+
+def curve(values: list[float]) -> dict[int, float]:
+    return dict(enumerate(values, start=1))
+
+
+@given(own=numbers, others=st.lists(numbers, min_size=3, max_size=5))
+def test_it_is_the_rule_of_the_paper_whichever_end_is_the_best(
+    own: list[float], others: list[list[float]]
+) -> None:
+    half = median(mean(one) for one in others)
+    rivals = [curve(one) for one in others]
+    assert stopper().is_behind(curve(own), rivals) == (min(own) > half)
+    highest = stopper(best=Best.highest)
+    assert highest.is_behind(curve(own), rivals) == (max(own) < half)
+
+
+def test_nobody_is_stopped_early_or_by_few_or_by_those_who_have_not_come_as_far() -> None:
+    far, near = curve([0.0, 0.0, 0.0]), curve([0.0])
+    worse = curve([1.0, 1.0])
+    assert stopper().is_behind(worse, [far, far, far])
+    assert not stopper().is_behind(worse, [far, far])
+    assert not stopper().is_behind(worse, [far, far, near])
+    assert not stopper(min_steps=3).is_behind(worse, [far, far, far])
+
+
+def test_a_job_that_measured_nothing_but_nan_is_stopped() -> None:
+    far = curve([0.0, 0.0])
+    assert stopper().is_behind(curve([float("nan")] * 2), [far, far, far])

@@ -1,0 +1,72 @@
+"""What a run told MLflow is read back from its store; without its package it is refused by name."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+from defaults import default
+
+from etude import compatibility
+from etude.errors import MissingExtraError
+from etude.worker import start
+
+OURS = pytest.mark.filterwarnings("ignore")
+"""MLflow's libraries warn of one another."""
+
+
+def run(folder: Path, steps: int) -> Path:
+    trainer = {"max_steps": steps, "log_every": 1, "val_samples": 2}
+    config = tiny.experiment("clm", folder, trainer=trainer)
+    logger = {"mlflow": default("logger/mlflow")}
+    config = replace(config, logger=logger, callback={"samples": default("callback/samples")})
+    place = folder / "sweep" / "0"
+    start(replace(config, run=str(place)), "tiny", [f"trainer.max_steps={steps}"], None)
+    return place
+
+
+def client(place: Path) -> Any:
+    from mlflow.tracking import MlflowClient
+
+    return MlflowClient(f"sqlite:///{place / 'mlflow.db'}")
+
+
+@pytest.mark.slow
+@OURS
+def test_numbers_config_and_texts_are_read_back_and_a_resumed_run_is_one(tmp_path: Path) -> None:
+    pytest.importorskip("mlflow")
+    place = run(tmp_path, 2)
+    assert run(tmp_path, 4) == place
+    store = client(place)
+    (experiment,) = [e for e in store.search_experiments() if e.name == "etude"]
+    (found,) = store.search_runs([experiment.experiment_id])
+    assert found.info.status == "FINISHED"
+    assert found.data.tags["etude.group"] == "sweep"
+    assert found.data.params["optimizer.lr"] == "0.001"
+    assert found.data.params["objective"] == "objective/clm"
+    told = [(m.step, m.value) for m in store.get_metric_history(found.info.run_id, "loss")]
+    assert told == [(line["step"], line["loss"]) for line in tiny.lines_of(place)]
+    shown = [json.loads(line) for line in (place / "samples.jsonl").read_text().splitlines()]
+    files = [read(file)["rows"] for file in place.rglob("samples/*.json")]
+    tables = {rows[0]["step"]: [row["text"] for row in rows] for rows in files}
+    assert tables == {row["step"]: row["texts"] for row in shown}
+
+
+def read(file: Path) -> dict[str, Any]:
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def test_without_the_package_it_is_refused_with_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(tiny.experiment("clm", tmp_path), logger={"mlflow": default("logger/mlflow")})
+    monkeypatch.setattr(compatibility, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"logger=mlflow needs .*\n.*etude\[mlflow"):
+        compatibility.check(config)
+
+
+def test_a_store_without_a_name_is_refused() -> None:
+    with pytest.raises(ValueError, match="uri names no store"):
+        default("logger/mlflow", uri="")
