@@ -15,7 +15,7 @@ CONF = Path(__file__).resolve().parents[1] / "conf"
 PRESETS = sorted(CONF.glob("architecture/*.yaml"))
 RECIPES = sorted(CONF.glob("experiment/*.yaml"))
 SHRUNK = (
-    "architecture.dim=16", "architecture.n_layers=1", "architecture.n_heads=2", "data.seq_len=32",
+    "architecture.dim=16", "architecture.n_layers=1", "architecture.n_heads=2", "data.seq_len=64",
     "trainer.max_steps=2", "trainer.global_batch=8", "trainer.micro_batch=null",
     "trainer.val_samples=4", "trainer.accelerator=cpu", "logger=[]",
 )  # fmt: skip
@@ -73,6 +73,11 @@ def test_a_recipe_trains_two_shrunken_steps(
         needs += [f"init_from={base}"]
     elif "tokenizer:" not in text:
         needs += ["tokenizer=byte"]
+    if "reward.model.run" in said:
+        pairs = ("data=jsonl_preferences", f"data.path={tiny.write_preferences(tmp_path)}")
+        judge = ["train", "objective=reward", f"init_from={base}", *pairs, *SHRUNK, "run=judge"]
+        assert main(judge) == 0
+        needs += ["reward.model.run=judge"]
     assert main(["train", f"experiment={file.stem}", *SHRUNK, *needs, "run=a"]) == 0
     assert len((tmp_path / "a/steps.jsonl").read_text(encoding="utf-8").splitlines()) == 2
 

@@ -35,6 +35,7 @@ def test_the_whole_bench_is_shown_with_the_rates(capsys: pytest.CaptureFixture[s
     assert said.count("every law holds") == 2
 
 
+@pytest.mark.slow
 def test_a_verifier_that_misjudges_breaks_a_law_and_an_opinion_has_no_bench(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
