@@ -79,6 +79,11 @@ def draw(before: float, found: dict[str, list[Curve]]) -> None:
     figure.savefig(DOCS / "practice.svg", metadata={"Date": None})
 
 
+def told(nats: float) -> str:
+    """Nothing where no divergence was measured."""
+    return "" if nats != nats else f"{nats:.2f}"
+
+
 def report(before: float, found: dict[str, list[Curve]]) -> str:
     """The page."""
     rows = [
@@ -97,7 +102,7 @@ def report(before: float, found: dict[str, list[Curve]]) -> str:
         ends = [one.right[-1] for one in curves]
         rows.append(
             f"| {name} | {fmean(ends):.1%} | {min(ends):.1%}, {max(ends):.1%} | "
-            f"{fmean(c.kl for c in curves):.2f} |"
+            f"{told(fmean(one.kl for one in curves))} |"
         )
     return "\n".join([*rows, ""])
 
