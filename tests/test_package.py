@@ -98,6 +98,7 @@ def shipped(etude: Path, name: str, folder: Path, spoilt: str = "") -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_a_package_of_plugins_comes_and_goes_and_a_broken_one_is_named_and_harmless(
     installed: Path, tmp_path: Path
 ) -> None:

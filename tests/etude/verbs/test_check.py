@@ -82,6 +82,7 @@ def test_what_ships_keeps_every_law(chosen: str, capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_an_objective_whose_loss_is_a_mean_is_found_out(
     plugin: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -96,6 +97,7 @@ def test_an_objective_whose_loss_is_a_mean_is_found_out(
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_a_new_objective_keeps_every_law(
     plugin: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:

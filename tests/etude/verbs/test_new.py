@@ -76,6 +76,7 @@ def test_nothing_is_overwritten(place: Path, capsys: pytest.CaptureFixture[str])
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_what_is_written_passes_its_own_tests_in_an_empty_folder(tmp_path: Path) -> None:
     for group in templates():
         if group != PACKAGE:
