@@ -22,7 +22,7 @@ from etude.experiment import ExperimentConfig
 from etude.planning.calibration import calibrate, seconds_of
 from etude.planning.forecast import forecast
 from etude.planning.trial import FILE
-from etude.run_writer import STEPS
+from etude.run_files import STEPS
 from etude.verbs.train import validated
 from etude.worker import corpus_of, quiet
 

@@ -20,7 +20,8 @@ from etude.config_file import typed
 from etude.generation import Greedy
 from etude.inputs import Inputs
 from etude.network import Network
-from etude.run_reader import MODEL, Model, read_model, write_model
+from etude.run_files import MODEL
+from etude.run_reader import Model, read_model, write_model
 from etude.stack_schema import StackConfig
 from etude.ties import to_theirs
 

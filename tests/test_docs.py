@@ -112,13 +112,13 @@ def test_a_command_of_the_guide_works(line: str, place: Path) -> None:
         assert main(["new", "objective", "my_loss"]) == 0
     run = [f"run={place / 'run'}"] if arguments[0] == "train" else []
     assert main([*arguments, *run]) == 0
-    assert not run or len(tiny.lines_of(place / "run")) == 2
+    assert not run or len(tiny.record_of(place / "run")) == 2
 
 
 @pytest.mark.usefixtures("place")
 def test_the_example_of_the_readme_trains(place: Path) -> None:
     assert main(shrunk("etude train objective=focal tokenizer=byte run=run")) == 0
-    assert len(tiny.lines_of(place / "run")) == 2
+    assert len(tiny.record_of(place / "run")) == 2
 
 
 @pytest.mark.slow

@@ -23,7 +23,8 @@ from etude.inputs import Inputs
 from etude.network import Network
 from etude.objective import Tools
 from etude.registry import build, load, options
-from etude.run_writer import STEPS, Rhythm, RunWriter
+from etude.run_files import record_of
+from etude.run_writer import Rhythm, RunWriter
 from etude.stack_schema import StackConfig
 from etude.tokenizer import Tokenizer
 from etude.window import Ranks
@@ -338,10 +339,4 @@ def fit(
     rhythm = Rhythm(plan.steps, plan.validate, plan.save, given.keep, given.log_every)
     writer = RunWriter(folder, rhythm, made.validation, config.seed, lambda line: None)
     trainer_of(config, plan, folder, [writer, *callbacks]).fit(made.objective, made.loader)
-    return lines_of(folder)
-
-
-def lines_of(folder: Path) -> list[dict[str, Any]]:
-    """The lines of `steps.jsonl`, without clocks."""
-    read = map(json.loads, (folder / STEPS).read_text(encoding="utf-8").splitlines())
-    return [{k: v for k, v in line.items() if k != "seconds"} for line in read]
+    return record_of(folder)

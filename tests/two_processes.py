@@ -1,23 +1,22 @@
 """Runs on two processes, through the real command: held against the same run on one."""
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file
+
+from etude.run_files import record_of
 
 SMALL = (
     "tokenizer=byte", "architecture.dim=16", "architecture.n_layers=2", "architecture.dropout=0.1",
     "data.seq_len=32", "trainer.global_batch=8", "trainer.val_samples=9", "trainer.max_steps=8",
     "trainer.val_every=4", "trainer.save_every=2", "logger=[]",
 )  # fmt: skip
-CLOCKS = ("seconds",)
 
 
 def command(run: Path, *overrides: str) -> list[str]:
@@ -30,21 +29,16 @@ def train(run: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def lines(run: Path) -> list[dict[str, Any]]:
-    read = map(json.loads, (run / "steps.jsonl").read_text(encoding="utf-8").splitlines())
-    return [{k: v for k, v in line.items() if k not in CLOCKS} for line in read]
-
-
 def assert_same_curve(one: Path, two: Path) -> None:
     """The same losses and held-out losses to fp32's rounding; the samples may be named apart."""
-    for mine, theirs in zip(lines(one), lines(two), strict=True):
+    for mine, theirs in zip(record_of(one), record_of(two), strict=True):
         for name in ("loss", "val/loss", "grad_norm", "tokens"):
             assert abs(mine.get(name, 0) - theirs.get(name, 0)) <= 5e-6 * abs(mine.get(name, 0))
 
 
 def assert_equal(one: Path, two: Path) -> None:
     """The same record and the same weights, bit for bit."""
-    assert lines(one) == lines(two)
+    assert record_of(one) == record_of(two)
     weights, others = (load_file(run / "model" / "model.safetensors") for run in (one, two))
     assert weights.keys() == others.keys()
     assert all(torch.equal(weights[name], others[name]) for name in weights)

@@ -23,12 +23,11 @@ import wandb as service
 
 from etude import plugin
 from etude.checkpoint import checkpoints
+from etude.run_files import CARD, CHECKPOINTS, PARENTS
 from etude.schema import LoggerConfig, require
 from etude.trackers import Tracker
 
 Mode = Literal["online", "offline", "disabled"]
-CHECKPOINTS, CARD, PARENTS = "checkpoints", "data_card.json", "parents.json"
-"""What a run folder holds."""
 GRACE_S = 1.0
 FINISH_S = 60.0
 """Longest upload at the end; what is left stands in the run folder."""
@@ -126,11 +125,11 @@ class Wandb(Tracker):
         about = json.loads(card.read_text(encoding="utf-8"))
         artifact = service.Artifact(f"data-{about['digest'][:12]}", "dataset", metadata=about)
         artifact.add_file(str(card))
-        place = Path(str(self.told.get("data.path", "")))
-        if place.is_file():
-            artifact.add_file(str(place), name=f"files/{place.name}")
-        elif self.told.get("data.path") and place.is_dir():
-            artifact.add_dir(str(place), name="files")
+        named = self.told.get("data.path")
+        if named and Path(named).is_file():
+            artifact.add_file(named, name=f"files/{Path(named).name}")
+        elif named and Path(named).is_dir():
+            artifact.add_dir(named, name="files")
         return artifact
 
     def _opened(self) -> service.Run:

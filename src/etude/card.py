@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from etude.run_files import CARD
 from etude.tokenizer import Tokenizer
 
 SHOWN_BAD_ROWS = 20
@@ -58,7 +59,7 @@ class Card:
     def save(self, folder: Path) -> None:
         """Writes data_card.json."""
         text = json.dumps(asdict(self), indent=2, ensure_ascii=False)
-        (folder / "data_card.json").write_text(text + "\n", encoding="utf-8")
+        (folder / CARD).write_text(text + "\n", encoding="utf-8")
 
     def __str__(self) -> str:
         """A few plain lines for a terminal."""

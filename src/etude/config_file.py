@@ -23,10 +23,11 @@ from etude.errors import CheckpointError, ConfigError
 from etude.experiment import ExperimentConfig
 from etude.registry import find, plugin_of
 from etude.registry import load as load_plugin
+from etude.run_files import CONFIG
 from etude.schema import PluginConfig
 from etude.whole_file import write_whole
 
-FILE = "config.yaml"
+FILE = CONFIG
 _ENVIRONMENT = re.compile(r"(?<!\\)(\\\\)*\$\{[^}]*\benv\s*:")
 Root = TypeVar("Root")
 Table: TypeAlias = dict[str, Any]  # of values of any type

@@ -27,12 +27,12 @@ from etude.experiment import ExperimentConfig
 from etude.objective import Objective
 from etude.progress import ProgressBar
 from etude.resume import flat
-from etude.run_reader import ADAPTER, CHECKPOINTS, MODEL, Model, own, write_adapter, write_model
+from etude.run_files import ADAPTER, CHECKPOINTS, MODEL, SUMMARY
+from etude.run_reader import Model, own, write_adapter, write_model
 from etude.run_writer import Rhythm, RunWriter
 from etude.trackers import tell_config
 from etude.whole_file import write_whole
 
-SUMMARY = "summary.json"
 N_SHOWN = 3
 
 

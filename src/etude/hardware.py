@@ -11,9 +11,8 @@ import torch
 
 from etude.cache import root
 from etude.errors import ConfigError
+from etude.run_files import HARDWARE
 from etude.whole_file import write_whole
-
-FILE = "hardware.json"
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ def choose(folder: Path) -> Hardware:
 
     So the jobs of a sweep, and a run and its repetition, compute alike.
     """
-    file = folder / FILE
+    file = folder / HARDWARE
     if not file.exists():
         threads = torch.get_num_threads()
         ours = root() / f"hardware-torch{torch.__version__}-{threads}threads.json"

@@ -7,8 +7,9 @@ from typing import Any
 
 from etude import config_file
 from etude.experiment import Best
-from etude.outcome import Outcome, State, outcomes, summary_of, telling
+from etude.outcome import Outcome, State, outcomes, telling
 from etude.recipe import best_recipe
+from etude.run_files import summary_of
 from etude.whole_file import write_whole
 
 METRIC = "val/loss"

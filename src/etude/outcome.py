@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 from etude.sweep_folder import JOBS
 from etude.whole_file import write_whole
@@ -55,9 +54,3 @@ def telling(jobs: Mapping[int, Sequence[str]]) -> dict[int, list[str]]:
         number: [item for item in job if not all(item in other for other in jobs.values())]
         for number, job in jobs.items()
     }
-
-
-def summary_of(run: Path) -> dict[str, Any] | None:
-    """What a finished run says of itself; None of one that is not finished."""
-    file = run / "summary.json"
-    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None

@@ -14,18 +14,26 @@ from typing import Any, TypeAlias
 
 from safetensors.torch import load_file
 
-from etude import config_file, hardware
+from etude import config_file
 from etude.assemble import assemble
 from etude.checkpoint import MANIFEST
 from etude.errors import ConfigError
-from etude.fit import SUMMARY, fit, versions
+from etude.fit import fit, versions
 from etude.launch import launch
 from etude.lineage import FAULTS, lineage, places_of, quietly
 from etude.ranks import Ranks
 from etude.registry import plugin_of
-from etude.run_reader import ADAPTER, MODEL, TOKENIZER
-from etude.run_writer import CLOCKS, STEPS
-from etude.worker import PARENTS, corpus_of, quiet
+from etude.run_files import (
+    ADAPTER,
+    CLOCKS,
+    HARDWARE,
+    MODEL,
+    PARENTS,
+    TOKENIZER,
+    step_lines,
+    summary_of,
+)
+from etude.worker import corpus_of, quiet
 
 MEASURED = "val/"
 CLOCKED = "perf/"
@@ -60,9 +68,8 @@ def conditions(folder: Path) -> list[str]:
         for one in lineage(folder).walk()
         if one.state in FAULTS
     ]
-    summary = folder / SUMMARY
-    if summary.exists():
-        was: Mapping[str, str] = json.loads(summary.read_text(encoding="utf-8"))["versions"]
+    if summary := summary_of(folder):
+        was: Mapping[str, str] = summary["versions"]
         now = versions()
         changed += [
             f"{name}: was {was[name]}, is {now.get(name)}"
@@ -95,7 +102,7 @@ def replay(folder: Path, out: Path, steps: int | None) -> None:
         corpus.tokenizer.save(out / TOKENIZER)
         corpus.card.save(out)
         config_file.save(config, out)
-        for name in (hardware.FILE, PARENTS):
+        for name in (HARDWARE, PARENTS):
             if (folder / name).exists():
                 shutil.copy(folder / name, out)
         if alone:
@@ -110,7 +117,7 @@ def compared(folder: Path, again: Path) -> tuple[int, list[Difference]]:
 
     Clocks are left out; and a replay measures at its last step, even where the run went on.
     """
-    before, after = _lines(folder), _lines(again)
+    before, after = step_lines(folder), step_lines(again)
     n = min(len(before), len(after))
     for was, found in zip(before[:n], after[:n], strict=True):
         at_its_end = found["step"] == n < len(before)
@@ -134,24 +141,6 @@ def final_weights(folder: Path, again: Path) -> Iterator[str]:
             if was.get(file) != found.get(file):
                 by = _largest(folder / name / file, again / name / file)
                 yield f"{name}/{file} differs{by}"
-
-
-def is_finished(folder: Path) -> bool:
-    """Whether a run came to its end."""
-    return (folder / SUMMARY).exists()
-
-
-def n_lines(folder: Path) -> int:
-    """The steps that a run has written down."""
-    return len(_lines(folder))
-
-
-def _lines(folder: Path) -> list[Line]:
-    file = folder / STEPS
-    if not file.exists():
-        return []
-    text = file.read_text(encoding="utf-8")
-    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
 
 
 def _tensor_files(folder: Path) -> dict[str, str]:

@@ -16,13 +16,13 @@ from etude.checkpoint import MANIFEST, fault_of, newest_intact, write_folder
 from etude.errors import CheckpointError, ConfigError
 from etude.network import Network
 from etude.registry import build, plugin_of
+from etude.run_files import ADAPTER, CHECKPOINTS, MODEL, TOKENIZER
 from etude.schema import AdapterConfig, ArchitectureConfig, ObjectiveConfig, TokenizerConfig
 from etude.stack_schema import StackConfig
 from etude.ties import BESIDE, read_tensors, to_ours, to_theirs
 from etude.tokenizer import Tokenizer
 from etude.tree import read_tree
 
-MODEL, ADAPTER, TOKENIZER, CHECKPOINTS = "model", "adapter", "tokenizer", "checkpoints"
 LEARNED = "adapter.safetensors"
 NETWORK = "network."
 """What the names of a network's tensors start with in an objective's state."""

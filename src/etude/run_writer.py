@@ -25,15 +25,12 @@ from etude.checkpoint import disk_full_named, path_of, retire
 from etude.errors import InterruptedRunError, PreemptedError
 from etude.objective import Objective
 from etude.ranks import gathered
+from etude.run_files import CHECKPOINTS, STEPS
 from etude.trackers import tell
 from etude.validation import Validation
 from etude.window import MicroBatch
 
-STEPS = "steps.jsonl"
-CHECKPOINTS = "checkpoints"
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-CLOCKS = ("seconds",)
-"""Fields of a step line that two equal runs may differ in."""
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,8 @@ from optuna.trial import TrialState
 from etude.errors import ConfigError, NonFiniteError
 from etude.experiment import Best
 from etude.leaderboard import METRIC, value_of
-from etude.outcome import Outcome, State, outcomes, summary_of
+from etude.outcome import Outcome, State, outcomes
+from etude.run_files import summary_of
 from etude.search_space import SearchSpace, search_space
 from etude.sweep_folder import measured
 

@@ -1,7 +1,8 @@
 """What jobs of a sweep leave for one another to read."""
 
-import json
 from pathlib import Path
+
+from etude.run_files import step_lines
 
 PRUNED = "pruned.json"
 """What stands in the folder of a run that was stopped for being behind its rivals."""
@@ -13,8 +14,4 @@ Curve = dict[int, float]
 
 def measured(run: Path, metric: str) -> Curve:
     """What a run has measured so far."""
-    file = run / "steps.jsonl"
-    text = file.read_text(encoding="utf-8") if file.exists() else ""
-    whole = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
-    read = [json.loads(line) for line in whole if f'"{metric}"' in line]
-    return {line["step"]: line[metric] for line in read}
+    return {one["step"]: one[metric] for one in step_lines(run) if metric in one}

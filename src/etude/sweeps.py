@@ -5,12 +5,10 @@ it ended, and what is finished is known by its folder. The same command with `ru
 runs what is missing.
 """
 
-import fcntl
 import sys
 import time
 import traceback
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,13 +22,12 @@ from etude.composition import Composition
 from etude.errors import ConfigError, EtudeError, InterruptedRunError, PreemptedError
 from etude.experiment import ExperimentConfig
 from etude.leaderboard import METRIC, publish, value_of
-from etude.outcome import Outcome, State, outcomes, summary_of, telling
+from etude.outcome import Outcome, State, outcomes, telling
 from etude.resume import merged
+from etude.run_files import LOCK, locked, summary_of
 from etude.search_space import SearchSpace, chosen_sweeper, refuse_unsearchable, search_space
 from etude.sweep_folder import PRUNED
 from etude.training import begin, experiment_of, validated
-
-LOCK = ".lock"
 
 
 def sweep(verb: str, line: CommandLine) -> int:
@@ -42,7 +39,8 @@ def sweep(verb: str, line: CommandLine) -> int:
     folder = _checked(verb, space)
     launched = replace(line, overrides=(*line.overrides, f"hydra.sweep.dir='{folder}'"))
     broke = False
-    with _locked(folder):
+    _make(folder)
+    with locked(folder, "swept by another command"):
         try:
             composition.run_hydra(verb, launched, _job_in(folder))
         except EtudeError:
@@ -99,25 +97,15 @@ def _refuse_other(verb: str, space: SearchSpace, folder: Path) -> None:
             return
 
 
-@contextmanager
-def _locked(folder: Path) -> Generator[None]:
-    """Makes the folder of a sweep, and keeps a second command out of it."""
+def _make(folder: Path) -> None:
+    """Makes the folder of a sweep, which must be one that can be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / LOCK).open("w")
+        (folder / LOCK).touch()
     except OSError as error:
         raise ConfigError(
             f"{folder} cannot be written: {error.strerror}.\n  run=<folder> names another place."
         ) from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise ConfigError(
-                f"{folder} is being swept by another command.\n"
-                "  Wait for it to end, or choose another folder with run=<folder>."
-            ) from error
-        yield
 
 
 def is_finished(config: ExperimentConfig, overrides: Sequence[str]) -> bool:

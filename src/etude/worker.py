@@ -4,7 +4,6 @@ A refusal leaves nothing behind: the data is prepared and everything is built be
 is made.
 """
 
-import fcntl
 import itertools
 import json
 import logging
@@ -31,16 +30,17 @@ from etude.errors import (
     PreemptedError,
 )
 from etude.experiment import ExperimentConfig
-from etude.fit import SUMMARY, fit, result
+from etude.fit import fit, result
 from etude.launch import launch
 from etude.ranks import Ranks
 from etude.registry import plugin_of
 from etude.resume import merged
-from etude.run_reader import TOKENIZER, Model, read_model
+from etude.run_files import LOCK, PARENTS, SUMMARY, TOKENIZER, locked
+from etude.run_reader import Model, read_model
 from etude.tokenizer import Tokenizer
 from etude.whole_file import write_whole
 
-LOCK, PARENTS = ".lock", "parents.json"
+WRITTEN = "written by another process"
 
 
 def start(
@@ -55,7 +55,7 @@ def start(
         hardware.refuse_missing(config.trainer.accelerator)
         folder = _folder(config, experiment)
         if config.run is not None and (folder / config_file.FILE).exists():
-            with _locked(folder):
+            with locked(folder, WRITTEN):
                 _go_on(config, overrides, folder)
                 return folder, result(folder)
         _refuse_unwritable(folder)
@@ -65,7 +65,7 @@ def start(
         print(corpus.card)
         assembled = assemble(config, corpus, Ranks(0, config.trainer.devices))
         folder = _made(folder, named=config.run is not None)
-        with _locked(folder):
+        with locked(folder, WRITTEN):
             corpus.tokenizer.save(folder / TOKENIZER)
             corpus.card.save(folder)
             if parents:
@@ -196,20 +196,6 @@ def _refuse_unwritable(folder: Path) -> None:
         raise ConfigError(
             f"{folder} is not empty and holds no run.\n  run=<folder> names a new or an empty one."
         )
-
-
-@contextmanager
-def _locked(folder: Path) -> Generator[None]:
-    """Keeps a second writer out of a run folder."""
-    with (folder / LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise ConfigError(
-                f"{folder} is being written by another process.\n"
-                "  Wait for it to end, or choose another folder with run=<folder>."
-            ) from error
-        yield
 
 
 @contextmanager

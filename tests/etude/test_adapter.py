@@ -122,7 +122,7 @@ def test_an_adapter_that_was_killed_goes_on_as_if_it_had_not(
         with pytest.raises((KeyboardInterrupt, SystemExit)):
             start(killed, "tiny", [], None)
     run = trained(killed)
-    assert tiny.lines_of(run) == tiny.lines_of(whole)
+    assert tiny.record_of(run) == tiny.record_of(whole)
     mine, wanted = (digests(folder / "adapter") for folder in (run, whole))
     assert {n: e for n, e in mine.items() if n.endswith("safetensors")} == {
         n: e for n, e in wanted.items() if n.endswith("safetensors")

@@ -13,10 +13,11 @@ from safetensors.torch import load_file
 from etude.checkpoint import MANIFEST, fault_of
 from etude.errors import ConfigError, PreemptedError
 from etude.experiment import Best, TrainerConfig
+from etude.run_files import SUMMARY
 from etude.run_reader import own, write_model
 from etude.run_writer import RunWriter
 from etude.tree import read_tree
-from etude.worker import SUMMARY, start
+from etude.worker import start
 
 VALUES = {1: 5.0, 2: 3.0, 3: 4.0, 4: 2.0, 5: 2.5, 6: 9.0}
 """A held-out number, by step."""

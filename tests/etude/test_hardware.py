@@ -8,11 +8,12 @@ import torch
 
 from etude import hardware
 from etude.errors import ConfigError
+from etude.run_files import HARDWARE
 
 
 def test_a_stored_choice_is_taken_as_it_is(tmp_path: Path) -> None:
     stored = {"matmul_precision": "medium", "threads": 3, "speedup": 1.5}
-    (tmp_path / hardware.FILE).write_text(json.dumps(stored), encoding="utf-8")
+    (tmp_path / HARDWARE).write_text(json.dumps(stored), encoding="utf-8")
     assert hardware.choose(tmp_path) == hardware.Hardware("medium", 3, 1.5)
 
 

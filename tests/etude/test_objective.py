@@ -186,7 +186,7 @@ def test_a_gradient_that_is_not_finite_stops_the_run_before_it_touches_the_weigh
     with pytest.raises(NonFiniteError, match=r"gradient of step 3 is nan.*(?s:.)*digest"):
         tiny.fit(config, made, tmp_path / "run", [poison])
     assert_equal(poison.before, [p.detach() for p in made.objective.parameters()])
-    assert [line["step"] for line in tiny.lines_of(tmp_path / "run")] == [1, 2]
+    assert [line["step"] for line in tiny.record_of(tmp_path / "run")] == [1, 2]
 
 
 @pytest.mark.parametrize("micro_batch", [8, 2])

@@ -10,7 +10,8 @@ from lightning.pytorch.loggers import Logger
 
 from etude.assemble import trainer_of
 from etude.checkpoint import checkpoints
-from etude.run_writer import STEPS, Rhythm, RunWriter, _reopen
+from etude.run_files import STEPS
+from etude.run_writer import Rhythm, RunWriter, _reopen
 from etude.worker import quiet
 
 FIELDS = {"step", "loss", "grad_norm", "lr", "tokens", "skipped", "samples", "seconds"}

@@ -16,7 +16,8 @@ from etude.errors import CheckpointError, ConfigError
 from etude.experiment import Best
 from etude.records import Feedback
 from etude.registry import build
-from etude.run_reader import MODEL, read_model
+from etude.run_files import MODEL
+from etude.run_reader import read_model
 from etude.scoring import HEAD, ScoreHead, read_reward
 from etude.ties import BESIDE
 from etude.tree import read_tree
@@ -67,7 +68,7 @@ def test_what_is_read_back_scores_as_what_was_trained(family: str, tmp_path: Pat
     assert not any(
         p.requires_grad for p in (*scorer.network.parameters(), *scorer.head.parameters())
     )
-    last = [line for line in tiny.lines_of(run) if "val/reward_mean" in line][-1]
+    last = [line for line in tiny.record_of(run) if "val/reward_mean" in line][-1]
     assert (scorer.mean, scorer.std) == (last["val/reward_mean"], last["val/reward_std"])
     assert scorer([], []).shape == (0,)
 

@@ -20,9 +20,10 @@ from etude import checkpoint, config_file
 from etude.checkpoint import checkpoints, fault_of, path_of
 from etude.errors import CheckpointError, ConfigError, PreemptedError
 from etude.experiment import ExperimentConfig
-from etude.run_writer import STEPS, RunWriter
+from etude.run_files import STEPS, SUMMARY
+from etude.run_writer import RunWriter
 from etude.shaping import Scaling
-from etude.worker import SUMMARY, start
+from etude.worker import start
 
 OBJECTIVES = [
     "clm", "mlm", "seq2seq", "prefix_lm", "electra", "sop", "distill", "sft", "grpo",
@@ -61,7 +62,7 @@ def run(config: ExperimentConfig, folder: Path, *overrides: str) -> tuple[Path, 
 
 def left_by(folder: Path) -> tuple[list[dict[str, Any]], bytes]:
     """The steps without clocks, and the weights."""
-    return tiny.lines_of(folder), (folder / "model" / "model.safetensors").read_bytes()
+    return tiny.record_of(folder), (folder / "model" / "model.safetensors").read_bytes()
 
 
 def after_step(step: int, act: Callable[[], None], patch: pytest.MonkeyPatch) -> None:
@@ -99,10 +100,10 @@ def test_sigterm_saves_at_the_next_boundary_and_the_run_goes_on_bit_for_bit(
     assert stopped.value.exit_code == 75
     assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)] == handlers
     assert fault_of(path_of(tmp_path / "cut" / "checkpoints", 5)) is None
-    assert len(tiny.lines_of(tmp_path / "cut")) == 5  # no step is lost
+    assert len(tiny.record_of(tmp_path / "cut")) == 5  # no step is lost
     assert run(config, tmp_path / "cut")[1] == metric
     assert left_by(tmp_path / "cut") == left_by(tmp_path / "whole")
-    assert [line["step"] for line in tiny.lines_of(tmp_path / "cut")] == [*range(1, 8)]
+    assert [line["step"] for line in tiny.record_of(tmp_path / "cut")] == [*range(1, 8)]
 
 
 def killed(job: Callable[[], Any], when: Callable[[pytest.MonkeyPatch], None]) -> None:
@@ -191,7 +192,7 @@ def test_where_no_checkpoint_is_whole_nothing_is_started_afresh(tmp_path: Path) 
         (path / "tree.json").unlink()
     with pytest.raises(CheckpointError, match=r"step-000000003: tree\.json is missing"):
         run(config, folder)
-    assert len(tiny.lines_of(folder)) == 3
+    assert len(tiny.record_of(folder)) == 3
 
 
 def test_a_finished_run_returns_at_once_and_more_steps_go_on(tmp_path: Path) -> None:
@@ -202,7 +203,7 @@ def test_a_finished_run_returns_at_once_and_more_steps_go_on(tmp_path: Path) -> 
     assert {p: p.stat().st_mtime_ns for p in before} == before
     longer = replace(config, trainer=replace(config.trainer, max_steps=5))
     run(longer, folder, "trainer.max_steps=5")
-    assert [line["step"] for line in tiny.lines_of(folder)] == [1, 2, 3, 4, 5]
+    assert [line["step"] for line in tiny.record_of(folder)] == [1, 2, 3, 4, 5]
     assert json.loads((folder / SUMMARY).read_text())["metrics"]["step"] == 5
     assert config_file.load(folder).trainer.max_steps == 5
 

@@ -14,12 +14,11 @@ import torch
 from etude.assemble import Assembled, assemble
 from etude.checkpoint import newest_intact
 from etude.describe import described
-from etude.fit import SUMMARY
 from etude.laws.finding import Finding, broken, held, holds, not_applicable
-from etude.laws.trial import Trial, batch_of, lines_of
+from etude.laws.trial import Trial, batch_of
 from etude.ranks import Ranks
 from etude.registry import load, plugin_of
-from etude.run_reader import CHECKPOINTS, MODEL
+from etude.run_files import CHECKPOINTS, MODEL, SUMMARY, record_of
 from etude.worker import corpus_of
 
 ROUNDING = 1e-9
@@ -30,7 +29,7 @@ NUMBERS = ("loss", "grad_norm")
 
 def it_trains(trial: Trial) -> Finding:
     """A run goes from its first step to its last, and leaves its record."""
-    lines = lines_of(trial.whole)
+    lines = record_of(trial.whole)
     steps = trial.config.trainer.max_steps
     finite = all(math.isfinite(line["loss"]) for line in lines)
     return holds(len(lines) == steps and finite, f"{len(lines)} steps, loss {_losses(trial.whole)}")
@@ -59,7 +58,7 @@ def a_resumed_run_is_the_same_to_the_bit(trial: Trial) -> Finding:
     if newest_intact(resumed / CHECKPOINTS) is None:
         return not_applicable("it keeps no checkpoint before its last")
     trial.run("resumed")
-    for before, after in zip_longest(lines_of(whole), lines_of(resumed)):
+    for before, after in zip_longest(record_of(whole), record_of(resumed)):
         if before != after:
             return broken(f"{_difference(before or {}, after or {})} after the resumption")
     one, two = (run / MODEL / "model.safetensors" for run in (whole, resumed))
@@ -130,7 +129,7 @@ def _shared() -> Any:  # the config of whatever strategy there is
 
 def _apart(one: Path, two: Path) -> str:
     """Where the curves of two runs part; empty if they do not."""
-    for mine, theirs in zip_longest(lines_of(one), lines_of(two), fillvalue=dict[str, Any]()):
+    for mine, theirs in zip_longest(record_of(one), record_of(two), fillvalue=dict[str, Any]()):
         for name in NUMBERS:
             a, b = mine.get(name, math.nan), theirs.get(name, math.nan)
             if not math.isclose(a, b, rel_tol=ROUNDING, abs_tol=ROUNDING):
@@ -145,5 +144,5 @@ def _difference(before: dict[str, Any], after: dict[str, Any]) -> str:
 
 
 def _losses(run: Path) -> str:
-    losses = [line["loss"] for line in lines_of(run)]
+    losses = [line["loss"] for line in record_of(run)]
     return f"{losses[0]:.4g} to {losses[-1]:.4g}"

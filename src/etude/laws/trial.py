@@ -1,7 +1,6 @@
 """A small experiment with one plugin in it, for the laws to be tried on."""
 
 import contextlib
-import json
 import os
 import sys
 from collections.abc import Generator, Mapping, Sequence
@@ -17,14 +16,11 @@ from etude.experiment import ExperimentConfig
 from etude.on_policy import OnPolicyObjective
 from etude.ranks import Ranks
 from etude.registry import Plugin, plugin_of
-from etude.run_writer import STEPS
 from etude.schema import ArchitectureConfig, PluginConfig
 from etude.window import TRAIN, rng
 from etude.worker import corpus_of, start
 
 LOG = "log.txt"
-CLOCKS = ("seconds",)
-"""What two equal runs may write otherwise."""
 
 
 @dataclass
@@ -87,12 +83,6 @@ def batch_of(made: Assembled, places: Sequence[int], seed: int = 0) -> Any:  # t
     return objective.collate(
         [objective.example(record, rng(seed, TRAIN, 0, i)) for i, record in records]
     )
-
-
-def lines_of(run: Path) -> list[dict[str, Any]]:
-    """The record of a run, without clocks."""
-    read = map(json.loads, (run / STEPS).read_text(encoding="utf-8").splitlines())
-    return [{k: v for k, v in line.items() if k not in CLOCKS} for line in read]
 
 
 @contextlib.contextmanager

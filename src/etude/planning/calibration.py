@@ -20,7 +20,7 @@ from etude.experiment import ExperimentConfig
 from etude.planning.forecast import Forecast
 from etude.planning.trial import FILE
 from etude.rollout import OnPolicyConfig
-from etude.run_writer import STEPS
+from etude.run_files import STEPS
 
 N_VALIDATED = 32
 """Held-out samples that are timed."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from etude.config_file import FILE
 from etude.errors import ConfigError
 from etude.question import answered
+from etude.run_files import step_lines, summary_of
 
 KEYS = ("run", "out", "steps")
 SHOWN = 5
@@ -53,9 +54,9 @@ def _free(name: str) -> Path:
 def _reproduce(folder: Path, out: Path, steps: int | None) -> int:
     from etude import reproduction  # torch: only once nothing can be refused any more
 
-    finished = reproduction.is_finished(folder)
+    finished = summary_of(folder) is not None
     if not finished:
-        steps = min(steps or sys.maxsize, reproduction.n_lines(folder))
+        steps = min(steps or sys.maxsize, len(step_lines(folder)))
         if not steps:
             raise ConfigError(f"run={folder} has not written a step that could be reproduced.")
     changed = reproduction.conditions(folder)
@@ -69,7 +70,7 @@ def _reproduce(folder: Path, out: Path, steps: int | None) -> int:
     if not differences:
         print(f"steps: all {n} are the same, number by number")
     weights: list[str] = []
-    if finished and n == reproduction.n_lines(folder):
+    if finished and n == len(step_lines(folder)):
         weights = list(reproduction.final_weights(folder, out))
         print("\n".join(weights or ["weights: the same digest"]))
     same = not differences and not weights

@@ -11,12 +11,13 @@ import pytest
 from etude.experiment import Best
 from etude.pages.report.comparison import compare
 from etude.pages.report.groups import groups_of
-from etude.pages.report.runs import CARD, SUMMARY, Run, State
+from etude.pages.report.runs import Run, State
 from etude.pages.report.scaling import fit
 from etude.pages.report.scaling import section as scaling
 from etude.pages.report.statistics import Interval, interval, smoothed, t_below, t_quantile
 from etude.pages.report.sweep import importance, varied
 from etude.pages.report.view import View
+from etude.run_files import CARD, SUMMARY
 
 
 def run(

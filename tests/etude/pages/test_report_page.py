@@ -16,7 +16,7 @@ from etude.pages.report.curves import POINTS, cost, drawn, panels, thinned
 from etude.pages.report.groups import groups_of, labels
 from etude.pages.report.markup import script_json, table, tag
 from etude.pages.report.page import page
-from etude.pages.report.runs import FAILED, State, find, names, read
+from etude.pages.report.runs import State, find, names, read
 from etude.pages.report.view import View
 from etude.sweep_folder import JOBS, PRUNED
 
@@ -54,12 +54,11 @@ def test_jobs_come_in_the_order_of_their_numbers_and_a_failed_one_is_named(tmp_p
     for job in (10, 9, 2):
         run(tmp_path / f"sweep/{job}", lr=job / 10)
     (tmp_path / "sweep" / JOBS).mkdir()
-    told = {"job": 3, "state": FAILED, "exit_code": 5, "error": "loss is NaN\n more"}
+    told = {"job": 3, "state": JobState.failed, "exit_code": 5, "error": "loss is NaN\n more"}
     (tmp_path / "sweep" / JOBS / "3.json").write_text(json.dumps(told))
     found = find([str(tmp_path / "sweep")])
     assert [one.name for one in found.runs] == ["2", "9", "10"]
     assert len(found.problems) == 1
-    assert JobState.failed == FAILED
     assert found.problems[0].endswith("3 failed with exit code 5: loss is NaN")
 
 

@@ -13,8 +13,9 @@ from etude.errors import ConfigError
 from etude.experiment import Best
 from etude.outcome import Outcome
 from etude.registry import build
+from etude.run_files import SUMMARY
 from etude.sweep_folder import PRUNED
-from etude.worker import SUMMARY, start
+from etude.worker import start
 
 
 def asha(**given: Any) -> Any:
@@ -47,7 +48,7 @@ def config_of(folder: Path, **given: Any) -> Any:
 
 def run(config: Any, folder: Path) -> list[dict[str, Any]]:
     start(replace(config, run=str(folder)), "tiny", [], None)
-    return tiny.lines_of(folder)
+    return tiny.record_of(folder)
 
 
 def rival(sweep: Path, loss: float) -> None:

@@ -14,8 +14,9 @@ from defaults import default
 from etude.checkpoint import fault_of, path_of
 from etude.errors import ConfigError, PreemptedError
 from etude.experiment import Best
+from etude.run_files import SUMMARY
 from etude.run_writer import RunWriter
-from etude.worker import SUMMARY, start
+from etude.worker import start
 
 
 def config_of(folder: Path, **given: Any) -> Any:
@@ -28,7 +29,7 @@ def config_of(folder: Path, **given: Any) -> Any:
 
 def run(config: Any, folder: Path) -> list[dict[str, Any]]:
     start(replace(config, run=str(folder)), "tiny", [], None)
-    return tiny.lines_of(folder)
+    return tiny.record_of(folder)
 
 
 def test_the_step_where_it_stops_is_saved_and_told_and_the_run_is_finished(tmp_path: Path) -> None:

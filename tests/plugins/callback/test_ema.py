@@ -30,7 +30,7 @@ def config_of(folder: Path, ema: bool = True, **trainer: Any) -> Any:
 
 def run(config: Any, folder: Path) -> list[dict[str, Any]]:
     start(replace(config, run=str(folder)), "tiny", [], None)
-    return tiny.lines_of(folder)
+    return tiny.record_of(folder)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:

@@ -17,7 +17,7 @@ def run(folder: Path, name: str, objective: str, **callbacks: Any) -> list[dict[
     config = tiny.experiment(objective, folder, trainer=trainer)
     given = {"run": str(folder / name), "init_from": str(tiny.taught(folder))}
     start(replace(config, **given, callback=callbacks), "tiny", [], None)
-    return tiny.lines_of(folder / name)
+    return tiny.record_of(folder / name)
 
 
 def test_the_numbers_are_those_of_the_earlier_run_s_own_validation(tmp_path: Path) -> None:

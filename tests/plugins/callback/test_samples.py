@@ -22,7 +22,7 @@ def run(folder: Path, place: Path, *callbacks: str) -> list[dict[str, Any]]:
         callback={name: default(f"callback/{name}") for name in callbacks},
     )
     start(config, "tiny", [], None)
-    return tiny.lines_of(place)
+    return tiny.record_of(place)
 
 
 def lines(place: Path) -> list[dict[str, Any]]:

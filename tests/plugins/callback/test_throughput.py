@@ -18,7 +18,7 @@ def run(folder: Path, place: Path, every: int = 0, **trainer: Any) -> list[dict[
     config = tiny.experiment("clm", folder, trainer=values, dropout=0.1)
     chosen = {"throughput": default("callback/throughput", every=every)} if every else {}
     start(replace(config, run=str(place), callback=chosen), "tiny", [], None)
-    return tiny.lines_of(place)
+    return tiny.record_of(place)
 
 
 def lines(place: Path) -> list[dict[str, Any]]:
@@ -60,7 +60,7 @@ def test_flops_a_token_are_those_of_a_micro_batch_over_its_tokens(tmp_path: Path
     config = tiny.experiment("clm", tmp_path, trainer={"micro_batch": 2, "max_steps": 5})
     throughput = tiny.build(default("callback/throughput", every=2))
     tiny.fit(config, tiny.assembled(config), tmp_path / "run", [throughput])
-    steps = tiny.lines_of(tmp_path / "run")
+    steps = tiny.record_of(tmp_path / "run")
     for line in lines(tmp_path / "run"):
         tokens = steps[line["step"] - 1]["tokens"] - steps[line["step"] - 3]["tokens"]
         a_token = line["perf/flops_per_s"] / line["perf/tokens_per_s"]

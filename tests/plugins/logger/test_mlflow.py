@@ -47,7 +47,7 @@ def test_numbers_config_and_texts_are_read_back_and_a_resumed_run_is_one(tmp_pat
     assert found.data.params["optimizer.lr"] == "0.001"
     assert found.data.params["objective"] == "objective/clm"
     told = [(m.step, m.value) for m in store.get_metric_history(found.info.run_id, "loss")]
-    assert told == [(line["step"], line["loss"]) for line in tiny.lines_of(place)]
+    assert told == [(line["step"], line["loss"]) for line in tiny.record_of(place)]
     shown = [json.loads(line) for line in (place / "samples.jsonl").read_text().splitlines()]
     files = [read(file)["rows"] for file in place.rglob("samples/*.json")]
     tables = {rows[0]["step"]: [row["text"] for row in rows] for rows in files}

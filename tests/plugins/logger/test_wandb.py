@@ -156,7 +156,7 @@ def test_an_offline_run_holds_numbers_texts_and_config_and_no_secret(
     run(offline, offline / "sweep" / "0")
     found = kept(offline / "sweep" / "0")
     numbers = [line for line in found["history"] if "loss" in line]
-    steps = tiny.lines_of(offline / "sweep" / "0")
+    steps = tiny.record_of(offline / "sweep" / "0")
     assert [line["step"] for line in numbers] == [1, 2, 3]
     assert [line["loss"] for line in numbers] == [line["loss"] for line in steps]
     assert any(name.startswith("samples") for line in found["history"] for name in line)
@@ -265,7 +265,7 @@ def test_a_dead_helper_is_left_out_and_the_next_run_has_its_own(
     with monkeypatch.context() as patch:
         patch.setattr(RunWriter, "_track", and_kill)
         run(offline, offline / "first")
-    assert len(tiny.lines_of(offline / "first")) == 3
+    assert len(tiny.record_of(offline / "first")) == 3
     run(offline, offline / "second")
     assert kept(offline / "second")["exit"] == 0
 

@@ -148,7 +148,7 @@ def test_every_task_is_taught_to_every_weight_of_a_smaller_network(
     check(config)
     run, loss = start(replace(config, run=str(tmp_path / "run")), "tiny", [], None)
     assert loss is not None
-    lines = tiny.lines_of(run)
+    lines = tiny.record_of(run)
     assert lines[-1]["divergence"] >= 0
     made = objective(task, teacher(task))
     made.loss(batch_of(made)).total.backward()
@@ -268,7 +268,7 @@ def trained(config: ExperimentConfig, folder: Path, width: int, **trainer: Any) 
         optimizer=tiny.part("optimizer", "adamw", lr=1e-2),
         trainer=replace(config.trainer, **(given | trainer)),
     )
-    lines = tiny.lines_of(start(config, "tiny", [], None)[0])
+    lines = tiny.record_of(start(config, "tiny", [], None)[0])
     measured = [line for line in lines if "val/loss" in line]
     return min(line.get("val/task_loss", line["val/loss"]) for line in measured)
 

@@ -449,8 +449,10 @@ def test_two_processes_give_the_curve_of_one(
     for name, more in (("one", ()), ("two", ddp)):
         ended = two.train(tmp_path / name, *ppo, *more)
         assert ended.returncode == 0, ended.stderr
-    for mine, theirs in zip(two.lines(tmp_path / "one"), two.lines(tmp_path / "two"), strict=True):
+    for mine, theirs in zip(
+        two.record_of(tmp_path / "one"), two.record_of(tmp_path / "two"), strict=True
+    ):
         numbers = {name: value for name, value in mine.items() if name != "samples"}
         assert {name: theirs[name] for name in numbers} == pytest.approx(numbers, rel=1e-9)
-    betas = {line["beta"] for line in two.lines(tmp_path / "one")}
+    betas = {line["beta"] for line in two.record_of(tmp_path / "one")}
     assert len(betas) == 4

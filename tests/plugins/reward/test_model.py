@@ -44,7 +44,7 @@ def test_a_policy_learns_from_a_reward_model(run: Path, tmp_path: Path) -> None:
     config = tiny.experiment("grpo", tmp_path, trainer={"max_steps": 2, "precision": "32"})
     config = replace(config, reward={"model": tiny.part("reward", "model", run=str(run))})
     start(replace(config, run=str(tmp_path / "policy")), "tiny", [], None)
-    lines = tiny.lines_of(tmp_path / "policy")
+    lines = tiny.record_of(tmp_path / "policy")
     assert len({line["reward"] for line in lines}) == 2
 
 

@@ -27,7 +27,7 @@ def test_a_point_of_reference_is_that_of_the_window_over_all_ranks(tmp_path: Pat
         ended = two.train(tmp_path / name, *kto, *more)
         assert ended.returncode == 0, ended.stderr
     two.assert_same_curve(tmp_path / "one", tmp_path / "two")
-    points = [[line["kl"] for line in two.lines(tmp_path / name)] for name in ("one", "two")]
+    points = [[line["kl"] for line in two.record_of(tmp_path / name)] for name in ("one", "two")]
     assert points[0] == pytest.approx(points[1], rel=1e-4, abs=1e-5)
     assert max(points[0]) > 0
 
@@ -54,7 +54,9 @@ def test_groups_that_teach_are_found_over_all_ranks(tmp_path: Path) -> None:
     for name, more in (("one", ()), ("two", DDP)):
         ended = two.train(tmp_path / name, *grpo, *more)
         assert ended.returncode == 0, ended.stderr
-    for one, other in zip(*(two.lines(tmp_path / name) for name in ("one", "two")), strict=True):
+    for one, other in zip(
+        *(two.record_of(tmp_path / name) for name in ("one", "two")), strict=True
+    ):
         assert one.pop("samples") != other.pop("samples")  # they are numbered by rank
         assert one == pytest.approx(other, rel=1e-9, abs=1e-9)
         assert one["alike"] == 0
@@ -69,7 +71,7 @@ def test_sigterm_saves_on_all_ranks_and_exits_75(tmp_path: Path) -> None:
     os.kill(process.pid, signal.SIGTERM)
     assert process.wait(timeout=120) == 75
     saved = max((tmp_path / "run" / "checkpoints").iterdir()).name
-    assert int(saved.removeprefix("step-")) == len(two.lines(tmp_path / "run"))
+    assert int(saved.removeprefix("step-")) == len(two.record_of(tmp_path / "run"))
     assert two.workers(tmp_path / "run") == []
 
 

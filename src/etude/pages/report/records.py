@@ -7,8 +7,9 @@ from etude.experiment import Best
 from etude.pages.report.curves import SPEED, cost
 from etude.pages.report.groups import differing
 from etude.pages.report.markup import NONE, Markup, joined, shown, table, tag
-from etude.pages.report.runs import CARD, SUMMARY, Row, Run, flat, number
+from etude.pages.report.runs import Row, Run, flat, number
 from etude.pages.report.view import UNLIKE, Section, View
+from etude.run_files import CARD, HARDWARE, PARENTS, SUMMARY
 
 SHOWN_TEXTS = 12
 """Of one run, the latest."""
@@ -98,7 +99,7 @@ def costs(view: View) -> Section:
         rate = round(tokens / seconds) if seconds and tokens else None
         priced = cost(run, view.runs)
         flops = None if priced is None or tokens is None else f"{priced.flops * tokens:.3g}"
-        parents = {key: str(digest)[:12] for key, digest in run.facts["parents.json"].items()}
+        parents = {key: str(digest)[:12] for key, digest in run.facts[PARENTS].items()}
         row: list[object] = [run.name, run.parameters, seconds, rate]
         row += [_median(run, key) for key in speeds]
         rows.append([*row, flops, None if priced is None else priced.source, _short(parents)])
@@ -110,7 +111,7 @@ def _machines(view: View) -> Markup:
     """Which runs were made where."""
     by: dict[tuple[object, object], list[str]] = {}
     for run in view.runs:
-        place = _short(run.facts["hardware.json"]), _short(run.facts[SUMMARY].get("versions"))
+        place = _short(run.facts[HARDWARE]), _short(run.facts[SUMMARY].get("versions"))
         by.setdefault(place, []).append(run.name)
     rows = [[*place, ", ".join(held)] for place, held in by.items()]
     return joined([tag("h3", "Machines"), table(["hardware", "versions", "runs"], rows)])

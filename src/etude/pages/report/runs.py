@@ -16,13 +16,13 @@ from typing import Any, TypeAlias, cast
 
 import yaml
 
+from etude import outcome
+from etude.run_files import CARD, CONFIG, HARDWARE, LOCK, PARENTS, STEPS, SUMMARY
 from etude.sweep_folder import JOBS, PRUNED
 
 Row: TypeAlias = dict[str, Any]  # what JSON holds
-STEPS, PERF, SAMPLES = "steps.jsonl", "perf.jsonl", "samples.jsonl"
-CONFIG, SUMMARY, CARD = "config.yaml", "summary.json", "data_card.json"
-FAILED = "failed"
-"""What a sweep says of a job that failed."""
+PERF, SAMPLES = "perf.jsonl", "samples.jsonl"
+"""What callbacks leave in a run folder."""
 RECORDS = (STEPS, CONFIG, SUMMARY)
 """A folder with one of these is a run."""
 LARGEST = sys.float_info.max
@@ -111,10 +111,7 @@ def names(folders: Sequence[Path]) -> list[str]:
 def read(folder: Path, name: str) -> Run:
     """The records of one run. Raises OSError where the folder itself cannot be read."""
     damages: list[str] = []
-    facts = {
-        file: _json(folder / file, damages)
-        for file in (SUMMARY, CARD, "hardware.json", "parents.json")
-    }
+    facts = {file: _json(folder / file, damages) for file in (SUMMARY, CARD, HARDWARE, PARENTS)}
     config, seed = _config(folder / CONFIG, damages)
     steps = [_numbers(row) for row in _lines(folder / STEPS, damages)]
     samples = _lines(folder / SAMPLES, damages) or _last_samples(folder, steps, damages)
@@ -166,7 +163,7 @@ def _failed_jobs(folder: Path) -> Iterator[str]:
     for sweep in (folder, *sorted(path for path in folder.glob("*") if path.is_dir())):
         for file in sorted((sweep / JOBS).glob("*.json"), key=_natural):
             job = _json(file, [])
-            if job.get("state") == FAILED:
+            if job.get("state") == outcome.State.failed:
                 why = str(job.get("error") or "").partition("\n")[0]
                 yield f"{sweep / file.stem} failed with exit code {job.get('exit_code')}: {why}"
 
@@ -266,7 +263,7 @@ def _state(folder: Path, summary: Row) -> State:
     if summary:
         return State.early if summary.get("stopped_early") else State.finished
     try:
-        lock = os.open(folder / ".lock", os.O_RDONLY)
+        lock = os.open(folder / LOCK, os.O_RDONLY)
     except OSError:
         return State.ended
     try:
