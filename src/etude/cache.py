@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 from etude.errors import DataError, DiskFullError
+from etude.whole_file import sha256
 
 
 def root() -> Path:
@@ -32,7 +33,7 @@ def digest_of(*parts: object) -> str:
 def code_digest(*code: ModuleType | Path) -> str:
     """A SHA-256 over source files, so that no change of code can meet a stale cache."""
     files = [Path(str(item.__file__)) if isinstance(item, ModuleType) else item for item in code]
-    return digest_of(*(hashlib.sha256(file.read_bytes()).hexdigest() for file in files))
+    return digest_of(*map(sha256, files))
 
 
 def cached(name: str, write: Callable[[Path], None]) -> Path:

@@ -21,7 +21,7 @@ from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 
 from etude.errors import CheckpointError, DiskFullError
 from etude.tree import read_tree, write_tree
-from etude.whole_file import replace_folder
+from etude.whole_file import replace_folder, sha256
 
 MANIFEST = "manifest.json"
 PREFIX = "step-"
@@ -155,11 +155,7 @@ def _seal(manifest: Mapping[str, Any]) -> str:
 
 
 def _entry(path: Path) -> dict[str, Any]:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return {"size": path.stat().st_size, "sha256": digest.hexdigest()}
+    return {"size": path.stat().st_size, "sha256": sha256(path)}
 
 
 def _sync(path: Path) -> None:

@@ -4,7 +4,6 @@ The file `config.yaml` names each plugin by address, with the digest of its sour
 value, so that a run can be rebuilt without Hydra and years after the defaults have changed.
 """
 
-import hashlib
 import math
 import re
 import warnings
@@ -25,7 +24,7 @@ from etude.registry import find, plugin_of
 from etude.registry import load as load_plugin
 from etude.run_files import CONFIG
 from etude.schema import PluginConfig
-from etude.whole_file import write_whole
+from etude.whole_file import sha256, write_whole
 
 FILE = CONFIG
 _ENVIRONMENT = re.compile(r"(?<!\\)(\\\\)*\$\{[^}]*\benv\s*:")
@@ -69,7 +68,7 @@ def nodes(config: object) -> Iterator[tuple[str, PluginConfig]]:
 def save(config: ExperimentConfig, folder: Path) -> Path:
     """Writes `config.yaml` into `folder`, which exists; returns the file."""
     plugins = {
-        path: {"address": (chosen := plugin_of(node)).address, "sha256": _digest(chosen.file)}
+        path: {"address": (chosen := plugin_of(node)).address, "sha256": sha256(chosen.file)}
         for path, node in nodes(config)
     }
     values = _plain(config)
@@ -130,11 +129,7 @@ def _schema(path: str, entry: Mapping[str, str], file: Path) -> tuple[DictConfig
         source = find(address)
     except ConfigError as error:
         raise ConfigError(f"{file} needs the plugin {address} for {path}.\n  {error}") from error
-    return OmegaConf.structured(load_plugin(address).config), _digest(source) == digest
-
-
-def _digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    return OmegaConf.structured(load_plugin(address).config), sha256(source) == digest
 
 
 def _build(node: DictConfig, path: str) -> Any:  # the dataclass that the node is typed as

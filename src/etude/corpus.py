@@ -82,7 +82,7 @@ def prepare(config: ExperimentConfig, tokenizer: Tokenizer | None = None) -> Cor
         n_bad=len(bad),
         bad_rows=shown,
         xz_bits_per_byte=xz_bits_per_byte(_texts(records.val)) if records.kind is Text else None,
-        digest=data_digest(config.data, tokenizer),
+        digest=_digest(records.folder.name, config.data, tokenizer),
     )
     return Corpus(tokenizer, train, val, card, records.train, records.val)
 
@@ -92,7 +92,11 @@ def data_digest(config: DataConfig, tokenizer: Tokenizer) -> str:
 
     Raises DataError when the source is gone.
     """
-    return digest_of(_name_of(config), tokenizer.digest, asdict(config))
+    return _digest(_name_of(config, build(config)), config, tokenizer)
+
+
+def _digest(name: str, config: DataConfig, tokenizer: Tokenizer) -> str:
+    return digest_of(name, tokenizer.digest, asdict(config))
 
 
 @dataclass(frozen=True)
@@ -127,17 +131,16 @@ def read(config: DataConfig) -> Records:
     def write(folder: Path) -> None:
         write_records(source.records(), folder, config.val_fraction)
 
-    folder = cached(f"records/{_name_of(config)}", write)
+    folder = cached(f"records/{_name_of(config, source)}", write)
     train, val = (RecordFile(folder, kind, held_out) for held_out in (False, True))
     return Records(folder, kind, train, val)
 
 
-def _name_of(config: DataConfig) -> str:
+def _name_of(config: DataConfig, source: DataSource[DataConfig]) -> str:
     """Changes whenever the records of a source could."""
     chosen = plugin_of(config)
     shaping = {key: value for key, value in asdict(config).items() if key not in AFTER_READING}
     code = code_digest(chosen.file, documents, readers, record_file, stdlib_text)
-    source: DataSource[DataConfig] = build(config)
     return digest_of(chosen.address, shaping, source.fingerprint(), code)
 
 

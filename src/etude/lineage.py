@@ -21,10 +21,11 @@ from etude.cache import code_digest
 from etude.checkpoint import fault_of
 from etude.corpus import data_digest
 from etude.errors import CheckpointError, EtudeError
-from etude.origin import NAMES_A_RUN, origin_of, references, sha256
+from etude.origin import NAMES_A_RUN, origin_of, references
 from etude.run_files import ADAPTER, CARD, MODEL, PARENTS, SUMMARY, TOKENIZER
 from etude.run_reader import read_model
 from etude.tokenizer import Tokenizer
+from etude.whole_file import sha256
 
 Table: TypeAlias = dict[str, Any]  # of values of any type
 

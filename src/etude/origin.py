@@ -3,7 +3,6 @@
 The origin of `rows.jsonl` stands beside it, in `rows.jsonl.origin.json`.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -14,7 +13,7 @@ from typing import Any, TypeAlias, cast
 from etude.config_file import nodes
 from etude.curation_schema import SamplingConfig
 from etude.registry import plugin_of
-from etude.whole_file import write_whole
+from etude.whole_file import sha256, write_whole
 
 SUFFIX = ".origin.json"
 NAMES_A_RUN = re.compile(r"(^(init_from|run|user)|\.(run|replay))$")
@@ -73,9 +72,3 @@ def origin_of(file: Path) -> Origin | None:
     read = json.loads(card.read_text(encoding="utf-8"))
     parents = {key: (one["place"], one["digest"]) for key, one in read["parents"].items()}
     return Origin(read["verb"], read["sha256"], parents)
-
-
-def sha256(file: Path) -> str:
-    """The digest of a file."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -21,6 +21,7 @@ from etude.contracts import DataSource
 from etude.errors import DataError
 from etude.records import BadRow, Record
 from etude.schema import DataConfig, require
+from etude.whole_file import sha256
 
 MAX_LINE_BYTES: Final = 16 * 2**20
 JSONL: Final = (".jsonl", ".ndjson")
@@ -167,9 +168,7 @@ def fingerprint(found: list[Path]) -> str:
     """A digest of the names and bytes of files."""
     total = hashlib.sha256()
     for file in found:
-        with file.open("rb") as opened:
-            content = hashlib.file_digest(opened, "sha256").hexdigest()
-        total.update(f"{file}\0{content}\n".encode())
+        total.update(f"{file}\0{sha256(file)}\n".encode())
     return total.hexdigest()
 
 

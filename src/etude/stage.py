@@ -16,8 +16,8 @@ import yaml
 
 from etude import config_file
 from etude.errors import ConfigError
-from etude.origin import NAMES_A_RUN, NAMES_FILES, SUFFIX, sha256
-from etude.whole_file import write_whole
+from etude.origin import NAMES_A_RUN, NAMES_FILES, SUFFIX
+from etude.whole_file import sha256, write_whole
 
 STAMP = "stage.json"
 """What a finished stage was."""

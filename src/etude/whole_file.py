@@ -1,5 +1,6 @@
 """Files and folders that are right whenever the process is killed."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -15,6 +16,12 @@ def write_whole(file: Path, text: str) -> None:
         opened.flush()
         os.fsync(opened.fileno())
     beside.replace(file)
+
+
+def sha256(file: Path) -> str:
+    """The digest of a file's bytes, however large it is."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def replace_folder(beside: Path, folder: Path) -> None:
