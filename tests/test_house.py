@@ -31,7 +31,7 @@ FLOORS: dict[int, str] = {
     "describe experiment hydra_source parameter_group pipeline_schema plugins refusal "
     "registry report_schema schema stack_schema",
     2: "adapter advantage answers attempts batches cache card chat checkpoint context contracts "
-    "conversations corpus curation damage functional generation hardware inputs judging "
+    "conversations corpus curation damage flops functional generation hardware inputs judging "
     "layout loss masking network objective on_policy peft_format policy_gradient preferences "
     "ranks readers record_file reference remote replay rewards rivals rollout run_reader scoring "
     "shaping stack ties token_rows tokenizer tokenizer_files trackers tree validation value "
@@ -81,6 +81,7 @@ TESTED_BY: dict[str, str] = {
     "plugins/optimizer/test_laws.py": "parameter_group",
     "plugins/strategy/test_ddp.py": "launch ranks",
     "etude/test_cli.py": "__main__ completion refusal verbs.list verbs.show verbs.train",
+    "plugins/callback/test_throughput.py": "flops",
     "etude/test_corpus.py": "cache card contracts record_file records token_rows",
     "etude/test_hydra_source.py": "composition",
     "etude/test_config_file.py": "experiment schema stack_schema",

@@ -13,9 +13,9 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from etude import plugin
+from etude.flops import counter
 from etude.objective import Objective
 from etude.schema import CallbackConfig, require
 from etude.trackers import tell
@@ -57,13 +57,13 @@ def flops_of(trainer: pl.Trainer, objective: Objective[Any, Any], batch: Any) ->
         torch.random.fork_rng(),
         torch.compiler.set_stance("force_eager"),  # the counter sees no compiled kernel
         trainer.precision_plugin.forward_context(),
-        FlopCounterMode(display=False) as counter,
+        counter() as counted,
     ):
         total = objective.loss(batch).total
         torch.autograd.grad(total, weights, allow_unused=True)  # .grad stays as it is
     for buffer, before in buffers:
         buffer.copy_(before)
-    return counter.get_total_flops()
+    return counted.get_total_flops()
 
 
 @plugin(ThroughputConfig)

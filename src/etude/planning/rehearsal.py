@@ -1,6 +1,6 @@
 """A step rehearsed by shapes alone: the run's own loss, its gradient and its optimizer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from itertools import islice
 from typing import Any
@@ -8,14 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.utils.flop_counter import (
-    FlopCounterMode,
-    sdpa_backward_flop_count,
-    sdpa_flop_count,
-)
 
 from etude.assemble import Assembled
 from etude.batches import n_tokens
+from etude.flops import counter
 from etude.objective import Objective
 from etude.on_policy import OnPolicyObjective
 from etude.planning.authorship import Author, generation
@@ -140,29 +136,3 @@ def state_bytes(state: Mapping[str, Any]) -> int:
     """Bytes of the tensors in an optimizer's state, numbers of steps included."""
     held = [item for entry in state["state"].values() for item in entry.values()]
     return sum(item.nbytes for item in held if isinstance(item, Tensor))
-
-
-def counter() -> FlopCounterMode:
-    """Torch's counter, which is also told of the attention kernels of a CPU."""
-    aten = torch.ops.aten
-
-    def forward(q: Sequence[int], k: Sequence[int], v: Sequence[int], *_: Any, **__: Any) -> int:
-        return sdpa_flop_count(q, k, v)
-
-    def backward(
-        gradient: Sequence[int],
-        q: Sequence[int],
-        k: Sequence[int],
-        v: Sequence[int],
-        *_: Any,
-        **__: Any,
-    ) -> int:
-        return sdpa_backward_flop_count(gradient, q, k, v)
-
-    return FlopCounterMode(
-        display=False,
-        custom_mapping={
-            aten._scaled_dot_product_flash_attention_for_cpu: forward,
-            aten._scaled_dot_product_flash_attention_for_cpu_backward: backward,
-        },
-    )

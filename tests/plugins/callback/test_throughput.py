@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 import tiny
+import torch
+import torch.nn.functional as F
 import two_processes as two
 from defaults import default
 
+from etude.flops import counter
 from etude.worker import start
 
 
@@ -85,3 +88,12 @@ def test_a_compiled_network_is_measured_too_and_trains_as_without(tmp_path: Path
 def test_every_must_be_positive() -> None:
     with pytest.raises(ValueError, match="every must be at least 1, got 0"):
         default("callback/throughput", every=0)
+
+
+def test_attention_is_counted_wherever_it_is_computed() -> None:
+    """Two products forward, and five backward, in which the scores are made again."""
+    q, k, v = (torch.randn(2, 4, 8, 16, requires_grad=True) for _ in range(3))
+    product = 2 * 2 * 4 * 8 * 8 * 16
+    with counter() as counted:
+        F.scaled_dot_product_attention(q, k, v).sum().backward()
+    assert counted.get_total_flops() == (2 + 5) * product
