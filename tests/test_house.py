@@ -56,7 +56,7 @@ LIBRARIES = {0: set[str](), 1: {"hydra", "omegaconf", "yaml"}}
 """What else floors 0 and 1 may import beside Python's own library."""
 N_LINES = {"core": 300, "plugin": 200, "function": 40, "verb": 200}
 N_PARAMETERS = 6
-N_CODE_LINES = 7_900
+N_CODE_LINES = 7_950
 """Of floors 0 to 3, without blanks, comments and docstrings: see decisions 4 and 7 to 10."""
 TESTED_TOGETHER = {
     **{

@@ -8,25 +8,18 @@ before, so the first to come goes on. Without a sweep there is nobody to be behi
 from dataclasses import dataclass
 
 from etude import plugin
-from etude.experiment import Best
-from etude.rivals import Pruning
-from etude.schema import CallbackConfig, require
+from etude.rivals import Pruning, PruningConfig
+from etude.schema import require
 from etude.sweep_folder import Curve
 
 
 @dataclass
-class AshaConfig(CallbackConfig):
-    metric: str = "val/loss"
-    """The held-out number by which jobs are compared, as it is called in steps.jsonl."""
-    best: Best = Best.lowest
-    """Which value of it is the best: the lowest (of losses), or the highest."""
-    min_steps: int = 60
-    """Steps before the first rung; a rung is compared at the first validation from there on."""
+class AshaConfig(PruningConfig):
     reduction: int = 3
     """One in so many goes on from a rung, and the next is so many times as far. Usual: 2 to 4."""
 
     def __post_init__(self) -> None:
-        require(self.min_steps >= 1, f"min_steps must be at least 1, got {self.min_steps}")
+        super().__post_init__()
         require(self.reduction >= 2, f"reduction must be at least 2, got {self.reduction}")
 
 
@@ -36,12 +29,8 @@ def reached(curve: Curve, rung: int) -> tuple[int, float] | None:
 
 
 @plugin(AshaConfig)
-class Asha(Pruning):
+class Asha(Pruning[AshaConfig]):
     """Compares a job once a rung."""
-
-    def __init__(self, config: AshaConfig) -> None:
-        super().__init__(config.metric, config.best)
-        self.config = config
 
     def is_behind(self, own: Curve, rivals: list[Curve]) -> bool:
         now, rung = max(own), self.config.min_steps
@@ -55,4 +44,5 @@ class Asha(Pruning):
     def _is_behind_at(self, rung: int, value: float, rivals: list[Curve]) -> bool:
         others = [there[1] for rival in rivals if (there := reached(rival, rung)) is not None]
         places = max(1, (len(others) + 1) // self.config.reduction)
-        return sum(self.best.improves(other, value) or value != value for other in others) >= places
+        best = self.config.best
+        return sum(best.improves(other, value) or value != value for other in others) >= places

@@ -11,34 +11,24 @@ from statistics import mean, median
 
 from etude import plugin
 from etude.experiment import Best
-from etude.rivals import Pruning
-from etude.schema import CallbackConfig, require
+from etude.rivals import Pruning, PruningConfig
+from etude.schema import require
 from etude.sweep_folder import Curve
 
 
 @dataclass
-class MedianConfig(CallbackConfig):
-    metric: str = "val/loss"
-    """The held-out number by which jobs are compared, as it is called in steps.jsonl."""
-    best: Best = Best.lowest
-    """Which value of it is the best: the lowest (of losses), or the highest."""
-    min_steps: int = 60
-    """Steps before the first comparison."""
+class MedianConfig(PruningConfig):
     min_jobs: int = 4
     """Jobs that must have come as far before one is stopped."""
 
     def __post_init__(self) -> None:
-        require(self.min_steps >= 1, f"min_steps must be at least 1, got {self.min_steps}")
+        super().__post_init__()
         require(self.min_jobs >= 1, f"min_jobs must be at least 1, got {self.min_jobs}")
 
 
 @plugin(MedianConfig)
-class Median(Pruning):
+class Median(Pruning[MedianConfig]):
     """Compares a job at each validation."""
-
-    def __init__(self, config: MedianConfig) -> None:
-        super().__init__(config.metric, config.best)
-        self.config = config
 
     def is_behind(self, own: Curve, rivals: list[Curve]) -> bool:
         now = max(own)
@@ -50,5 +40,5 @@ class Median(Pruning):
         reached = [value for value in own.values() if isfinite(value)]
         if not reached or not means:
             return not reached
-        best = min(reached) if self.best is Best.lowest else max(reached)
-        return self.best.improves(median(means), best)
+        best = min(reached) if self.config.best is Best.lowest else max(reached)
+        return self.config.best.improves(median(means), best)

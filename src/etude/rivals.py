@@ -5,22 +5,41 @@ What a job knows of its rivals is the lines that they write: any launcher on a s
 
 import json
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import lightning.pytorch as pl
 
 from etude.errors import ConfigError
 from etude.experiment import Best
+from etude.schema import CallbackConfig, require
 from etude.sweep_folder import JOBS, PRUNED, Curve, measured
 from etude.whole_file import write_whole
 
+C = TypeVar("C", bound="PruningConfig")
 
-class Pruning(pl.Callback, ABC):
+
+@dataclass
+class PruningConfig(CallbackConfig):
+    """By what jobs are compared, and from when on."""
+
+    metric: str = "val/loss"
+    """The held-out number by which jobs are compared, as it is called in steps.jsonl."""
+    best: Best = Best.lowest
+    """Which value of it is the best: the lowest (of losses), or the highest."""
+    min_steps: int = 60
+    """Steps before the first comparison, or rung; the first validation from there on counts."""
+
+    def __post_init__(self) -> None:
+        require(self.min_steps >= 1, f"min_steps must be at least 1, got {self.min_steps}")
+
+
+class Pruning(pl.Callback, ABC, Generic[C]):
     """Stops a job that is behind; a run that is no job of a sweep has no rivals and is never."""
 
-    def __init__(self, metric: str, best: Best) -> None:
-        self.metric = metric
-        self.best = best
+    def __init__(self, config: C) -> None:
+        self.config = config
 
     @abstractmethod
     def is_behind(self, own: Curve, rivals: list[Curve]) -> bool:
@@ -30,17 +49,17 @@ class Pruning(pl.Callback, ABC):
         trainer.should_stop = trainer.should_stop or (_folder(trainer) / PRUNED).exists()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        step, run = trainer.global_step, _folder(trainer)
-        if self.metric not in trainer.callback_metrics:
-            raise ConfigError(f"{self.metric}, by which jobs are compared, is not measured.")
-        own = measured(run, self.metric) | {step: float(trainer.callback_metrics[self.metric])}
+        step, run, metric = trainer.global_step, _folder(trainer), self.config.metric
+        if metric not in trainer.callback_metrics:
+            raise ConfigError(f"{metric}, by which jobs are compared, is not measured.")
+        own = measured(run, metric) | {step: float(trainer.callback_metrics[metric])}
         names = [file.stem for file in (run.parent / JOBS).glob("*.json")]
-        rivals = [measured(run.parent / name, self.metric) for name in names if name != run.name]
+        rivals = [measured(run.parent / name, metric) for name in names if name != run.name]
         behind = step < trainer.max_steps and self.is_behind(own, rivals)
         if trainer.strategy.reduce_boolean_decision(behind, all=False):
             trainer.should_stop = True
             if trainer.is_global_zero:
-                write_whole(run / PRUNED, json.dumps({"step": step, self.metric: own[step]}) + "\n")
+                write_whole(run / PRUNED, json.dumps({"step": step, metric: own[step]}) + "\n")
 
 
 def _folder(trainer: pl.Trainer) -> Path:
