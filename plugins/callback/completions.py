@@ -37,7 +37,7 @@ class CompletionsConfig(CallbackConfig):
 
 @plugin(CompletionsConfig)
 class Completions(pl.Callback):
-    """Looks at the rollout that was just learned from, and writes nothing itself."""
+    """Looks at the rollout that was just learned from."""
 
     def __init__(self, config: CompletionsConfig) -> None:
         self.config = config
@@ -54,7 +54,9 @@ class Completions(pl.Callback):
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, Objective)
-        attempts = _attempts(trainer.train_dataloader)[: self.config.n]
+        loader: Any = trainer.train_dataloader  # on_train_start has seen that it has a rollout
+        held = [sample for sample in loader.source.samples if isinstance(sample, Attempt)]
+        attempts = held[: self.config.n]
         if not (trainer.is_global_zero and attempts):
             return
         rows = [row(attempt, pl_module.tools.tokenizer) for attempt in attempts]
@@ -62,13 +64,6 @@ class Completions(pl.Callback):
         with (Path(trainer.default_root_dir) / FILE).open("a", encoding="utf-8") as file:
             file.write(line + "\n")
         tell_table(trainer, "completions", rows, trainer.global_step)
-
-
-def _attempts(loader: Any) -> list[Attempt]:
-    """The rollout in hand; nothing where there is none."""
-    source = loader.source if isinstance(loader, WindowLoader) else None
-    samples = source.samples if isinstance(source, RolloutSource) else []
-    return [sample for sample in samples if isinstance(sample, Attempt)]
 
 
 def row(attempt: Attempt, tokenizer: Tokenizer) -> dict[str, Any]:
