@@ -65,6 +65,14 @@ def nodes(config: object) -> Iterator[tuple[str, PluginConfig]]:
     yield from _nodes(config, "")
 
 
+def node_of(config: ExperimentConfig, group: str) -> Any:
+    """What a config holds of a group such as `architecture/mlp`: a plugin's config, or several."""
+    node: Any = config
+    for name in group.split("/"):
+        node = vars(node)[name]
+    return node
+
+
 def save(config: ExperimentConfig, folder: Path) -> Path:
     """Writes `config.yaml` into `folder`, which exists; returns the file."""
     plugins = {

@@ -13,6 +13,7 @@ import torch
 
 from etude.assemble import Assembled, assemble
 from etude.checkpoint import newest_intact
+from etude.config_file import node_of
 from etude.describe import described
 from etude.laws.finding import Finding, broken, held, holds, not_applicable
 from etude.laws.trial import Trial, batch_of
@@ -101,12 +102,7 @@ def peer_name(trial: Trial) -> str:
     """The plugin that the one on trial is timed beside."""
     assert trial.peer is not None
     group = trial.plugin.address.rpartition("/")[0]
-    node: Any = trial.peer
-    for name in group.split("/"):
-        node = vars(node)[name]
-    if isinstance(node, dict):
-        return f"none of {group}"
-    return plugin_of(node).address
+    return plugin_of(node_of(trial.peer, group)).address
 
 
 def _passes(made: Assembled) -> Callable[[], None]:

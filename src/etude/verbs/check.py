@@ -14,11 +14,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from etude import compatibility, composition
 from etude.command_line import CommandLine, prepare
-from etude.config_file import typed
+from etude.config_file import node_of, typed
 from etude.errors import ConfigError
 from etude.experiment import ExperimentConfig
 from etude.refusal import listing
@@ -113,16 +113,9 @@ def _composed(overrides: Sequence[str]) -> ExperimentConfig:
     return typed(composition.compose(VERB, (*SMALL, *overrides)).config)
 
 
-def _node(config: ExperimentConfig, group: str) -> Any:  # the config of whatever plugin it is
-    node: Any = config
-    for name in group.split("/"):
-        node = vars(node)[name]
-    return node
-
-
 def _chosen(config: ExperimentConfig, group: str) -> list[PluginConfig]:
     """What is tried: the plugin of a group, or each of those that an experiment has several of."""
-    node = _node(config, group)
+    node = node_of(config, group)
     return list(node.values()) if isinstance(node, dict) else [node]
 
 
@@ -133,14 +126,14 @@ def _peer(asked: Asked) -> ExperimentConfig | None:
     """
     own = _composed((asked.override, *asked.rest))
     plain = composition.compose(VERB, (*SMALL, *asked.rest)).choices.get(asked.group)
-    reads = plugin_of(_node(own, asked.group)).declaration.reads
+    reads = plugin_of(node_of(own, asked.group)).declaration.reads
     for name in dict.fromkeys((plain, *options(asked.group))):
         if name in (None, asked.name):
             continue
         with suppress(ConfigError):
             peer = _composed((f"{asked.group}={name}", *asked.rest))
             compatibility.check(peer)
-            if plugin_of(_node(peer, asked.group)).declaration.reads == reads:
+            if plugin_of(node_of(peer, asked.group)).declaration.reads == reads:
                 return replace(peer, data=own.data)
     return None
 
