@@ -289,7 +289,7 @@ def taught(folder: Path) -> Path:
     run = folder / "teacher"
     if not run.exists():
         config = experiment("clm", folder, trainer={"max_steps": 2})
-        start(replace(config, seed=1, run=str(run)), "tiny", [], None)
+        start(replace(config, seed=1, run=str(run)), "tiny", [])
     return run
 
 
@@ -302,7 +302,7 @@ def writer(folder: Path) -> Path:
         trainer={"max_steps": 30, "precision": "32", "val_samples": 1},
     )
     config = replace(config, optimizer=part("optimizer", "adamw", lr=0.05))
-    start(replace(config, run=str(folder / "writer")), "tiny", [], None)
+    start(replace(config, run=str(folder / "writer")), "tiny", [])
     return folder / "writer"
 
 

@@ -122,12 +122,6 @@ def _unwatched(line: Mapping[str, float]) -> None:
     """What the ranks that do not lead show of a step."""
 
 
-def result(folder: Path) -> float | None:
-    """The last val/loss of a finished run."""
-    summary: dict[str, Any] = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
-    return summary["metrics"].get("val/loss")
-
-
 def _shown(corpus: Corpus, assembled: Assembled) -> list[str]:
     """A few outputs of the network; on every rank, since a sharded one needs all to run."""
     objective = assembled.objective

@@ -141,7 +141,7 @@ def _run(folder: Path, number: int, composed: Composition, given: list[str]) -> 
             print(f"{place} is finished; nothing to do.")
         else:
             outcome.save(folder)
-            begin(config, experiment_of(composed), given, folder)
+            begin(config, experiment_of(composed), given)
     except (PreemptedError, InterruptedRunError) as error:
         raise SystemExit(error.exit_code) from error  # no further job is to start
     except Exception as error:

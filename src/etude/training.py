@@ -17,13 +17,11 @@ def validated(composed: Composition, overrides: Sequence[str]) -> ExperimentConf
     return config
 
 
-def begin(
-    config: ExperimentConfig, experiment: str, overrides: Sequence[str], sweep: Path | None = None
-) -> tuple[Path, float | None]:
-    """Trains in the run folder; returns it, and the last val/loss."""
+def begin(config: ExperimentConfig, experiment: str, overrides: Sequence[str]) -> Path:
+    """Trains in the run folder; returns it."""
     from etude.worker import start  # torch and Lightning: only once nothing can be refused any more
 
-    return start(config, experiment, list(overrides), sweep)
+    return start(config, experiment, list(overrides))
 
 
 def experiment_of(composed: Composition) -> str:

@@ -30,7 +30,7 @@ from etude.errors import (
     PreemptedError,
 )
 from etude.experiment import ExperimentConfig
-from etude.fit import fit, result
+from etude.fit import fit
 from etude.launch import launch
 from etude.ranks import Ranks
 from etude.registry import plugin_of
@@ -43,10 +43,8 @@ from etude.whole_file import write_whole
 WRITTEN = "written by another process"
 
 
-def start(
-    config: ExperimentConfig, experiment: str, overrides: list[str], sweep: Path | None
-) -> tuple[Path, float | None]:
-    """Trains what `config` describes; returns the run folder and its last val/loss.
+def start(config: ExperimentConfig, experiment: str, overrides: list[str]) -> Path:
+    """Trains what `config` describes; returns the run folder.
 
     Where `config.run` holds a run, goes on with it, or returns at once if it is finished.
     """
@@ -57,7 +55,7 @@ def start(
         if config.run is not None and (folder / config_file.FILE).exists():
             with locked(folder, WRITTEN):
                 _go_on(config, overrides, folder)
-                return folder, result(folder)
+                return folder
         _refuse_unwritable(folder)
         refuse_unbuildable(config.architecture, config.adapter)
         parents = _digests(config)
@@ -72,7 +70,7 @@ def start(
                 write_whole(folder / PARENTS, json.dumps(parents, indent=2) + "\n")
             config_file.save(config, folder)
             _train(config, corpus, assembled, folder)
-        return folder, result(folder)
+        return folder
 
 
 def main() -> None:

@@ -32,7 +32,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> ExperimentConfig:
     folder = tmp_path_factory.mktemp("base")
     trainer = {"max_steps": 2, "precision": "32"}
     config = replace(tiny.experiment("clm", folder, trainer=trainer), run=str(folder / "run"))
-    start(config, "tiny", [], None)
+    start(config, "tiny", [])
     return config
 
 
@@ -49,7 +49,7 @@ def on(base: ExperimentConfig, kind: str, run: Path, **trainer: Any) -> Experime
 
 
 def trained(config: ExperimentConfig) -> Path:
-    return start(config, "tiny", [], None)[0]
+    return start(config, "tiny", [])
 
 
 @torch.no_grad()
@@ -120,7 +120,7 @@ def test_an_adapter_that_was_killed_goes_on_as_if_it_had_not(
     with monkeypatch.context() as patch:
         patch.setattr(RunWriter, "_write", dies)
         with pytest.raises((KeyboardInterrupt, SystemExit)):
-            start(killed, "tiny", [], None)
+            start(killed, "tiny", [])
     run = trained(killed)
     assert tiny.record_of(run) == tiny.record_of(whole)
     mine, wanted = (digests(folder / "adapter") for folder in (run, whole))
@@ -238,7 +238,7 @@ def test_a_pattern_that_fits_nothing_is_refused_before_any_data_is_read(
     lora = {"lora": tiny.part("adapter", "lora", targets=["*.query"])}
     config = replace(on(base, "lora", tmp_path / "run"), adapter=lora)
     with pytest.raises(ConfigError, match=r"adapter=lora: \*.query fits no name.*mixer.q, "):
-        start(config, "tiny", [], None)
+        start(config, "tiny", [])
     assert not (tmp_path / "run").exists()
 
 

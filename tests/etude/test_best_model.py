@@ -39,7 +39,7 @@ def config_of(folder: Path, **trainer: Any) -> Any:
 
 
 def run(config: Any, folder: Path) -> dict[str, Any]:
-    start(replace(config, run=str(folder)), "tiny", [], None)
+    start(replace(config, run=str(folder)), "tiny", [])
     return json.loads((folder / SUMMARY).read_text())
 
 

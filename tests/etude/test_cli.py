@@ -32,17 +32,15 @@ class Worker(ModuleType):
 
     def __init__(self) -> None:
         super().__init__("etude.worker")
-        self.started: list[tuple[ExperimentConfig, str, list[str], Path | None]] = []
+        self.started: list[tuple[ExperimentConfig, str, list[str]]] = []
 
-    def start(
-        self, config: ExperimentConfig, experiment: str, overrides: list[str], sweep: Path | None
-    ) -> tuple[Path, float | None]:
-        self.started.append((config, experiment, overrides, sweep))
+    def start(self, config: ExperimentConfig, experiment: str, overrides: list[str]) -> Path:
+        self.started.append((config, experiment, overrides))
         if config.seed == 13:
             raise DataError("nothing to learn from")
         if config.seed == 15:
             raise PreemptedError("saved")
-        return Path(config.run or "outputs/one"), float(config.seed)
+        return Path(config.run or "outputs/one")
 
 
 @pytest.fixture
@@ -152,18 +150,16 @@ def test_the_last_line_of_stdout_is_the_run_folder(
 ) -> None:
     assert train("run=runs/my book (1)", "experiment=toy_recipe") == 0
     assert capsys.readouterr().out.splitlines()[-1] == "runs/my book (1)"
-    ((config, experiment, overrides, sweep),) = worker.started
+    ((config, experiment, overrides),) = worker.started
     assert config.trainer.max_steps == 7
     assert experiment == "toy_recipe"
     assert "run='runs/my book (1)'" in overrides
-    assert sweep is None
 
 
 def test_every_job_of_a_sweep_has_its_number_as_its_folder(worker: Worker, tmp_path: Path) -> None:
     assert train("-m", "seed=1,2", "run=many") == 0
     sweep = tmp_path / "many"
     assert [config.run for config, *_ in worker.started] == [f"{sweep}/0", f"{sweep}/1"]
-    assert [given[3] for given in worker.started] == [sweep, sweep]
 
 
 def test_a_job_that_fails_neither_stops_nor_hides_the_others(

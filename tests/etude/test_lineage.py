@@ -25,7 +25,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with chdir(place):
         for name, run, parent in (("clm", "base", None), ("dpo", "tuned", "base")):
             config = tiny.experiment(name, Path(), trainer=TWO)
-            start(replace(config, run=run, init_from=parent), "tiny", [], None)
+            start(replace(config, run=run, init_from=parent), "tiny", [])
     return place
 
 
@@ -83,7 +83,7 @@ def test_what_was_changed_damaged_or_lost_is_named(
 def test_a_base_that_was_trained_again_is_another(chain: Path) -> None:
     shutil.rmtree(chain / "base")
     other = replace(tiny.experiment("clm", chain, trainer=TWO), seed=1)
-    start(replace(other, run="base"), "tiny", [], None)
+    start(replace(other, run="base"), "tiny", [])
     assert states(lineage(chain / "tuned")) == {"init_from": State.changed}
     assert [one.state for one in children(chain / "base", chain)] == [State.changed]
 
@@ -114,7 +114,7 @@ def test_rows_that_a_verb_wrote_stand_on_the_runs_it_asked(
     assert origin["parents"]["run"]["place"] == str(run)
     config = tiny.experiment("dpo", chain, trainer=TWO)
     data = replace(config.data, path="rows.jsonl", seq_len=96)
-    start(replace(config, data=data, run="taught"), "tiny", [], None)
+    start(replace(config, data=data, run="taught"), "tiny", [])
     rows = next(one for one in lineage(chain / "taught").walk() if one.key == "data.path")
     assert (rows.state, rows.said) == (State.same, "written by etude label")
     assert [(one.key, one.state) for one in rows.parents] == [("run", State.same)]

@@ -34,7 +34,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with chdir(place):
         trainer = {"max_steps": 4, "val_samples": 2, "val_every": 4, "precision": "32"}
         config = tiny.experiment("clm", Path(), trainer=trainer, dropout=0.1)
-        start(replace(config, run="run"), "tiny", [], None)
+        start(replace(config, run="run"), "tiny", [])
     return place
 
 
@@ -93,7 +93,7 @@ def test_an_edited_plugin_is_named_with_what_it_did(
     monkeypatch.setattr(etude.plugins, "__path__", etude.plugins.folders())
     config = tiny.experiment("clm", Path(), trainer={"max_steps": 2, "val_samples": 2})
     config = replace(config, schedule=tiny.part("schedule", "toy_flat"), run="run")
-    start(config, "tiny", [], None)
+    start(config, "tiny", [])
     file.write_text(PLUGIN.replace("1.0", "4.0 / 2"))
     monkeypatch.delitem(sys.modules, "etude.plugins.schedule.toy_flat")
     assert main(["reproduce", "run"]) == 1

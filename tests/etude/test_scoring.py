@@ -40,8 +40,7 @@ def trained(
         architecture=tiny.stack(family, n_layers=1, **parts),
         trainer={"max_steps": 3, "precision": "32", "save_every": 3} | trainer,
     )
-    run, _ = start(replace(config, run=str(folder / "run")), "tiny", [], None)
-    return run
+    return start(replace(config, run=str(folder / "run")), "tiny", [])
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -105,7 +104,7 @@ def test_the_best_model_has_its_head_too(tmp_path: Path) -> None:
 
 def test_a_run_without_a_head_is_no_reward_model(tmp_path: Path) -> None:
     config = tiny.experiment("clm", tmp_path, trainer={"max_steps": 1})
-    run, _ = start(replace(config, run=str(tmp_path / "clm")), "tiny", [], None)
+    run = start(replace(config, run=str(tmp_path / "clm")), "tiny", [])
     assert not (run / MODEL / BESIDE).exists()
     with pytest.raises(ConfigError, match="holds no reward model"):
         read_reward(run)

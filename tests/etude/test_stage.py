@@ -24,7 +24,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with chdir(place):
         for name, parent in (("base", None), ("more", "base")):
             config = tiny.experiment("clm", Path(), trainer={"max_steps": 2, "val_samples": 2})
-            start(replace(config, run=name, init_from=parent), "tiny", [], None)
+            start(replace(config, run=name, init_from=parent), "tiny", [])
     return place
 
 

@@ -95,7 +95,7 @@ def test_what_an_adapter_froze_is_held_once_and_what_it_learns_twice() -> None:
 def trained(folder: Path, **given: Any) -> Path:
     """A finished run of a reward model, whose scores differ."""
     config = tiny.experiment("reward", folder, trainer={"max_steps": 3}, **given)
-    start(replace(config, run=str(folder / "judge")), "tiny", [], None)
+    start(replace(config, run=str(folder / "judge")), "tiny", [])
     return folder / "judge"
 
 

@@ -64,7 +64,7 @@ class Trial:
         log = self.folder / LOG
         try:
             with silent(log):
-                start(given, "check", [], None)
+                start(given, "check", [])
         except EtudeError as error:
             said = str(error) or log.read_text(encoding="utf-8", errors="replace")[-300:]
             raise RuntimeError(said) from error

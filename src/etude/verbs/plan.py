@@ -16,7 +16,7 @@ from etude import composition
 from etude.command_line import prepare
 from etude.errors import ConfigError
 from etude.experiment import ExperimentConfig
-from etude.verbs.train import validated
+from etude.training import validated
 
 VERB, STEPS = "plan", 4
 KEY = "calibrate="

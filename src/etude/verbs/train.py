@@ -29,6 +29,5 @@ def main(arguments: list[str]) -> int:
     if space := composed.choices.get("sweep"):
         raise ConfigError(f"sweep={space} is a search space, and one run is asked for.\n  Add -m.")
     config = validated(composed, line.overrides)
-    folder, _ = begin(config, experiment_of(composed), line.overrides)
-    print(folder, flush=True)
+    print(begin(config, experiment_of(composed), line.overrides), flush=True)
     return 0

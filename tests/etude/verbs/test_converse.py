@@ -27,7 +27,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         trainer={"max_steps": 30, "precision": "32", "val_samples": 1},
     )
     config = replace(config, optimizer=tiny.part("optimizer", "adamw", lr=0.05))
-    start(replace(config, run=str(folder / "run")), "tiny", [], None)
+    start(replace(config, run=str(folder / "run")), "tiny", [])
     return folder / "run"
 
 

@@ -151,7 +151,7 @@ def test_a_model_taught_conversations_is_asked_in_a_turn_and_answers_up_to_its_e
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = tiny.experiment("sft", tmp_path, trainer={"max_steps": 30, "precision": "32"})
-    run, _ = start(replace(config, run=str(tmp_path / "run")), "tiny", [], None)
+    run = start(replace(config, run=str(tmp_path / "run")), "tiny", [])
     model, said = read_model(run), [Message("system", "a"), Message("user", "hello, <bos>?")]
     vocab, network = model.tokenizer.vocab, model.network().eval()
     for n, given in ((1, []), (0, ["system=a"])):

@@ -20,7 +20,7 @@ def test_completions_and_rewards_stand_in_the_run_and_with_its_trackers(tmp_path
     reward = {"length": default("reward/length", target=3)}
     config = tiny.experiment("grpo", tmp_path, trainer=trainer, reward=reward)
     config = replace(config, callback=SHOWN, logger={"csv": default("logger/csv")})
-    start(replace(config, run=str(tmp_path / "run")), "tiny", [], None)
+    start(replace(config, run=str(tmp_path / "run")), "tiny", [])
     lines = (tmp_path / "run/completions.jsonl").read_text(encoding="utf-8").splitlines()
     told = [json.loads(line) for line in lines]
     assert [line["step"] for line in told] == [1, 2]
@@ -38,4 +38,4 @@ def test_completions_and_rewards_stand_in_the_run_and_with_its_trackers(tmp_path
 def test_an_objective_without_completions_is_refused(tmp_path: Path) -> None:
     config = replace(tiny.experiment("clm", tmp_path), callback=SHOWN, run=str(tmp_path / "run"))
     with pytest.raises(ConfigError, match="learns from no completions"):
-        start(config, "tiny", [], None)
+        start(config, "tiny", [])

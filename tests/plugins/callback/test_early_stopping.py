@@ -28,7 +28,7 @@ def config_of(folder: Path, **given: Any) -> Any:
 
 
 def run(config: Any, folder: Path) -> list[dict[str, Any]]:
-    start(replace(config, run=str(folder)), "tiny", [], None)
+    start(replace(config, run=str(folder)), "tiny", [])
     return tiny.record_of(folder)
 
 

@@ -29,7 +29,7 @@ def config_of(folder: Path, ema: bool = True, **trainer: Any) -> Any:
 
 
 def run(config: Any, folder: Path) -> list[dict[str, Any]]:
-    start(replace(config, run=str(folder)), "tiny", [], None)
+    start(replace(config, run=str(folder)), "tiny", [])
     return tiny.record_of(folder)
 
 

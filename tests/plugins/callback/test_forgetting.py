@@ -16,7 +16,7 @@ def run(folder: Path, name: str, objective: str, **callbacks: Any) -> list[dict[
     trainer = {"max_steps": 4, "val_every": 2}
     config = tiny.experiment(objective, folder, trainer=trainer)
     given = {"run": str(folder / name), "init_from": str(tiny.taught(folder))}
-    start(replace(config, **given, callback=callbacks), "tiny", [], None)
+    start(replace(config, **given, callback=callbacks), "tiny", [])
     return tiny.record_of(folder / name)
 
 

@@ -21,7 +21,7 @@ def run(folder: Path, place: Path, *callbacks: str) -> list[dict[str, Any]]:
         decoding=default("decoding/sample"),
         callback={name: default(f"callback/{name}") for name in callbacks},
     )
-    start(config, "tiny", [], None)
+    start(config, "tiny", [])
     return tiny.record_of(place)
 
 

@@ -20,7 +20,7 @@ def run(folder: Path, place: Path, every: int = 0, **trainer: Any) -> list[dict[
     values = {"max_steps": 5, "val_every": 5, "val_samples": 2} | trainer
     config = tiny.experiment("clm", folder, trainer=values, dropout=0.1)
     chosen = {"throughput": default("callback/throughput", every=every)} if every else {}
-    start(replace(config, run=str(place), callback=chosen), "tiny", [], None)
+    start(replace(config, run=str(place), callback=chosen), "tiny", [])
     return tiny.record_of(place)
 
 

@@ -23,7 +23,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A decoder of bytes that was hardly trained."""
     folder = tmp_path_factory.mktemp("judge")
     config = tiny.experiment("clm", folder, trainer={"max_steps": 2})
-    start(replace(config, run=str(folder / "run")), "tiny", [], None)
+    start(replace(config, run=str(folder / "run")), "tiny", [])
     return folder / "run"
 
 
@@ -61,7 +61,7 @@ def test_a_question_that_does_not_fit_has_no_verdict(run: Path) -> None:
 
 def test_a_model_that_only_reads_cannot_judge(tmp_path: Path) -> None:
     config = tiny.experiment("mlm", tmp_path, trainer={"max_steps": 1})
-    start(replace(config, run=str(tmp_path / "run")), "tiny", [], None)
+    start(replace(config, run=str(tmp_path / "run")), "tiny", [])
     with pytest.raises(ConfigError, match="cannot write, so it cannot answer"):
         judge(tmp_path / "run")
     with pytest.raises(ValueError, match="batch must be at least 1"):

@@ -71,12 +71,12 @@ def test_a_resumed_run_has_the_table_of_the_whole_one(
         if line["step"] == 3:
             raise PreemptedError("now")
 
-    start(replace(made, run=str(tmp_path / "whole")), "tiny", [], None)
+    start(replace(made, run=str(tmp_path / "whole")), "tiny", [])
     with monkeypatch.context() as patch:
         patch.setattr(RunWriter, "_track", and_fail)
         with pytest.raises(PreemptedError):
-            start(replace(made, run=str(tmp_path / "cut")), "tiny", [], None)
-    start(replace(made, run=str(tmp_path / "cut")), "tiny", [], None)
+            start(replace(made, run=str(tmp_path / "cut")), "tiny", [])
+    start(replace(made, run=str(tmp_path / "cut")), "tiny", [])
     tables = [
         [{k: v for k, v in row.items() if k != "seconds"} for row in rows(tmp_path / name)]
         for name in ("whole", "cut")

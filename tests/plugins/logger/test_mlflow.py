@@ -23,7 +23,7 @@ def run(folder: Path, steps: int) -> Path:
     logger = {"mlflow": default("logger/mlflow")}
     config = replace(config, logger=logger, callback={"samples": default("callback/samples")})
     place = folder / "sweep" / "0"
-    start(replace(config, run=str(place)), "tiny", [f"trainer.max_steps={steps}"], None)
+    start(replace(config, run=str(place)), "tiny", [f"trainer.max_steps={steps}"])
     return place
 
 

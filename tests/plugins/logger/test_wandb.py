@@ -56,7 +56,7 @@ def run(
     config = replace(config, logger=logger, callback={"samples": default("callback/samples")})
     parent = None if init_from is None else str(init_from)
     config = replace(config, run=str(place), init_from=parent)
-    start(config, "tiny", ["trainer.max_steps=" + str(steps)], None)
+    start(config, "tiny", ["trainer.max_steps=" + str(steps)])
 
 
 def records(file: Path) -> Iterator[Any]:

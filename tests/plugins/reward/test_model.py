@@ -22,7 +22,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(folder: Path, seed: int = 0) -> Path:
     folder.mkdir(exist_ok=True)
     config = tiny.experiment("reward", folder, trainer={"max_steps": 4})
-    start(replace(config, seed=seed, run=str(folder / "model")), "tiny", [], None)
+    start(replace(config, seed=seed, run=str(folder / "model")), "tiny", [])
     return folder / "model"
 
 
@@ -43,7 +43,7 @@ def test_scores_are_normalised_by_what_was_held_out(run: Path) -> None:
 def test_a_policy_learns_from_a_reward_model(run: Path, tmp_path: Path) -> None:
     config = tiny.experiment("grpo", tmp_path, trainer={"max_steps": 2, "precision": "32"})
     config = replace(config, reward={"model": tiny.part("reward", "model", run=str(run))})
-    start(replace(config, run=str(tmp_path / "policy")), "tiny", [], None)
+    start(replace(config, run=str(tmp_path / "policy")), "tiny", [])
     lines = tiny.record_of(tmp_path / "policy")
     assert len({line["reward"] for line in lines}) == 2
 
@@ -56,12 +56,12 @@ def test_a_policy_does_not_go_on_with_another_reward_model(tmp_path: Path) -> No
         run=str(tmp_path / "policy"),
         reward={"model": tiny.part("reward", "model", run=str(judge))},
     )
-    start(config, "tiny", [], None)
+    start(config, "tiny", [])
     judge.rename(tmp_path / "gone")
     trained(tmp_path / "other", seed=1).rename(judge)
     longer = replace(config, trainer=replace(config.trainer, max_steps=2))
     with pytest.raises(CheckpointError, match=r"reward\.model\.run=.* has other weights"):
-        start(longer, "tiny", ["trainer.max_steps=2"], None)
+        start(longer, "tiny", ["trainer.max_steps=2"])
 
 
 def test_a_folder_without_a_reward_model_is_refused(tmp_path: Path) -> None:
