@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from defaults import default
 from torch import Tensor
@@ -44,6 +45,11 @@ PARTS = {
 }
 PREFERENCES = ("dpo", "rdpo", "ipo", "hinge", "kto", "orpo", "simpo", "cpo")
 """Objectives that are tried on preferences."""
+RUN_PREFERENCES = [
+    name if name in ("dpo", "kto") else pytest.param(name, marks=pytest.mark.slow)
+    for name in PREFERENCES
+]
+"""The same, where each takes runs: those that differ by their loss alone are for the slow tier."""
 ON_POLICY = ("grpo", "rloo", "reinforce", "online_dpo", "ppo")
 """Objectives that learn from what they write."""
 REWARD = '''"""Scores a completion by its characters, so that few are alike."""

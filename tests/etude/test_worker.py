@@ -27,7 +27,7 @@ from etude.worker import start
 
 OBJECTIVES = [
     "clm", "mlm", "seq2seq", "prefix_lm", "electra", "sop", "distill", "sft", "grpo",
-    *tiny.PREFERENCES, "reward", "rloo", "reinforce", "online_dpo", "ppo",
+    *tiny.RUN_PREFERENCES, "reward", "rloo", "reinforce", "online_dpo", "ppo",
 ]  # fmt: skip
 STEPS_IN_ALL = 7
 

@@ -10,6 +10,7 @@ from etude.plugins.data.python_docs import PythonDocsConfig
 from etude.registry import build
 
 
+@pytest.mark.slow
 def test_there_is_enough_text_and_each_once() -> None:
     texts = [record.text for record in build(PythonDocsConfig()).records()]
     assert len(texts) == len(set(texts)) > 5000
@@ -17,6 +18,7 @@ def test_there_is_enough_text_and_each_once() -> None:
     assert all(text.strip() for text in texts)
 
 
+@pytest.mark.slow
 def test_neighbours_are_not_sorted() -> None:
     texts = [record.text for record in build(PythonDocsConfig()).records()]
     rising = sum(a < b for a, b in pairwise(texts)) / len(texts)

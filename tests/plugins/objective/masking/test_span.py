@@ -45,6 +45,7 @@ def test_lengths_are_geometric_with_a_mean_of_3_8_words() -> None:
     assert shares @ np.arange(1, 11) == pytest.approx(3.797, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_the_lengths_drawn_have_that_mean() -> None:
     lengths: list[int] = []
     for seed in range(200):  # few spans a text, so that they do not meet
