@@ -30,7 +30,7 @@ class FsdpConfig(StrategyConfig):
     """No knobs."""
 
 
-@plugin(FsdpConfig, shards=True)
+@plugin(FsdpConfig, shards=True, precisions={"32", "bf16-mixed", "bf16-true"})
 class Fsdp(ModelParallelStrategy):
     """All devices form one data-parallel group; each block is gathered when it is needed."""
 

@@ -29,6 +29,7 @@ def check(config: ExperimentConfig, architecture: str | None = None) -> None:
     _check_adapter(config)
     _check_steps(config)
     _check_devices(config)
+    _check_precision(config)
 
 
 def check_extras(config: object) -> None:
@@ -211,6 +212,15 @@ def _check_devices(config: ExperimentConfig) -> None:
             f"trainer.devices={config.trainer.devices}.\n"
             f"  Strategies here for several devices: {', '.join(wider) or 'none'}.\n"
             "  trainer.devices=1 gives the same curve: the global batch is cut into micro-batches."
+        )
+
+
+def _check_precision(config: ExperimentConfig) -> None:
+    able, asked = plugin_of(config.strategy).declaration.precisions, config.trainer.precision
+    if able is not None and asked not in able:
+        raise CompositionError(
+            f"strategy={_name(config.strategy)} cannot compute in trainer.precision={asked}.\n"
+            f"  It can in {', '.join(sorted(able))}."
         )
 
 

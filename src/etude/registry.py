@@ -41,6 +41,8 @@ class Declaration:
     """Strategies: the most devices it can share the work among; None = any number."""
     shards: bool = False
     """Strategies: weights are spread over the devices, which only those of the network can be."""
+    precisions: frozenset[str] | None = None
+    """Strategies: what it can compute in, as trainer.precision calls it; None = all."""
     extra: str | None = None
     """The extra of the package that it needs, which has the name of the library it brings."""
     loads: bool = False
@@ -70,7 +72,7 @@ class Plugin:
 
 def plugin(config: type[PluginConfig], **declared: Any) -> Callable[[F], F]:
     """Marks a class or factory that takes its config first as the plugin of its file."""
-    for name in ("reads", "needs", "provides"):
+    for name in ("reads", "needs", "provides", "precisions"):
         if name in declared:
             declared[name] = frozenset(declared[name])
     declaration = Declaration(**declared)
