@@ -37,8 +37,9 @@ FLOORS: dict[int, str] = {
     "shaping stack ties token_rows tokenizer tokenizer_files trackers tree validation value "
     "verifier window",
     3: "assemble best_model fit launch progress resume run_writer worker",
-    4: "__main__ cli laws.adapting laws.choosing laws.coding laws.finding laws.judged "
-    "laws.learning laws.reading laws.running laws.seeing laws.stepping laws.suites laws.trial "
+    4: "__main__ cli laws.adapting laws.choosing laws.coding laws.comparing laws.finding "
+    "laws.judged laws.learning laws.reading laws.running laws.seeing laws.speaking laws.stepping "
+    "laws.suites laws.trial laws.watching "
     "leaderboard lineage origin outcome pages.batch pages.catalogue pages.plan pages.plugin "
     "pages.report.comparison pages.report.curves pages.report.groups pages.report.markup "
     "pages.report.page pages.report.picture pages.report.records pages.report.runs "
@@ -99,8 +100,9 @@ TESTED_BY: dict[str, str] = {
     "plugins/data/test_python_docs.py": "stdlib_text",
     "etude/test_checkpoint.py": "whole_file",
     "etude/test_worker.py": "fit resume run_files run_reader run_writer",
-    "etude/test_laws.py": "laws.adapting laws.choosing laws.coding laws.finding laws.judged "
-    "laws.learning laws.reading laws.running laws.seeing laws.stepping laws.suites laws.trial",
+    "etude/test_laws.py": "laws.adapting laws.choosing laws.coding laws.comparing laws.finding "
+    "laws.judged laws.learning laws.reading laws.running laws.seeing laws.speaking laws.stepping "
+    "laws.suites laws.trial laws.watching",
     "etude/verbs/test_label.py": "curation curation_schema",
     "etude/test_sweeps.py": "leaderboard outcome recipe training",
     "etude/test_study.py": "search_space",

@@ -18,18 +18,22 @@ from etude.laws import (
     adapting,
     choosing,
     coding,
+    comparing,
     judged,
     learning,
     reading,
     running,
     seeing,
+    speaking,
     stepping,
+    watching,
 )
 from etude.laws.finding import Finding, Verdict, broken, held, holds, not_applicable, tried
 from etude.laws.suites import SUITES, suite, title
 from etude.laws.trial import Trial
 from etude.loss import Loss
 from etude.records import Text
+from etude.registry import options
 
 HELD, BROKEN, NOT = Verdict.HELD, Verdict.BROKEN, Verdict.NOT_APPLICABLE
 
@@ -313,6 +317,78 @@ def test_a_reward_that_minds_its_neighbours_is_found_out(
     faulty(monkeypatch, judged, lambda prompts, answers, references: [float(len(answers))] * 2)
     assert judged.every_answer_gets_one_score(made).verdict is BROKEN
     assert "is paid 7 among others and 1 alone" in judged.neighbours_change_no_score(made).said
+
+
+def test_a_judge_with_a_fault_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = replace(
+        tiny.experiment("clm", tmp_path), reward={"numeric": tiny.part("reward", "numeric")}
+    )
+    made = Trial(tiny.part("judge", "rule"), config, tmp_path)
+    assert all(law(made).verdict is HELD for law in suite("judge"))
+    faulty(monkeypatch, comparing, lambda pairs: [1.0 + 0.1 * len(pairs)] * len(pairs))
+    assert all(law(made).verdict is BROKEN for law in suite("judge"))
+    assert comparing.what_is_equal_is_a_tie(made).said == "1.4 1.4 1.4 1.4"
+
+
+# Conversations
+
+
+def test_every_template_that_ships_keeps_the_laws_and_a_faulty_one_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny.experiment("clm", tmp_path)
+    shipped = {n: Trial(tiny.part("template", n), config, tmp_path) for n in options("template")}
+    for name, made in shipped.items():
+        assert all(law(made).verdict is HELD for law in suite("template")), name
+    made = shipped["plain"]
+    unending = made.corpus.tokenizer.speaking(
+        "{% for message in messages %}{{ message['content'] }};{% endfor %}", {}
+    )
+    faulty(monkeypatch, speaking, unending)
+    assert speaking.every_answer_is_told_apart(made).verdict is BROKEN  # the mark is said, too
+    assert speaking.every_answer_ends(made).said == "answers end with ';;'"
+    shuffled = made.corpus.tokenizer.speaking(
+        "{% for m in messages %}{% generation %}{{ m['content'] }}{% endgeneration %}{% endfor %}"
+        "{% if add_generation_prompt %}<turn_start>{% endif %}",
+        {},
+    )
+    faulty(monkeypatch, speaking, shuffled)
+    found = speaking.a_prompt_has_the_ids_that_it_has_in_training(made)
+    assert found.said == "message 2 is learned behind other ids than it is asked behind"
+
+
+def test_a_message_that_gets_a_token_of_the_template_is_found_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Trial(tiny.part("template", "plain"), tiny.experiment("clm", tmp_path), tmp_path)
+    monkeypatch.setattr("etude.chat._as_text", lambda tokenizer, content: content)
+    found = speaking.what_a_message_spells_is_text(made)
+    assert found.verdict is BROKEN
+    assert "in a message makes" in found.said
+
+
+# What stands beside a run
+
+
+def test_a_callback_that_changes_what_is_learned_is_found_out(tmp_path: Path) -> None:
+    config = tiny.experiment("clm", tmp_path, trainer={"max_steps": 3})
+    ema = tiny.part("callback", "ema")
+    made = Trial(ema, replace(config, callback={"ema": ema}), tmp_path)
+    assert watching.it_changes_no_loss(made).said == "3 steps as without it"
+    (tmp_path / "whole" / "steps.jsonl").unlink()
+    recorded(tmp_path / "whole", [3.0, 2.0])  # and stops early, which is its right
+    assert watching.it_changes_no_loss(made).said.startswith("with it and without it: loss of")
+
+
+def test_a_strategy_is_held_to_the_losses_of_one_device(tmp_path: Path) -> None:
+    config = tiny.experiment("clm", tmp_path)
+    made = Trial(config.strategy, config, tmp_path)
+    for law in (watching.it_changes_no_loss, running.two_ranks_equal_one):
+        assert law(made).verdict is NOT  # it is the one for one device
+    ddp = tiny.part("strategy", "ddp")
+    made = Trial(ddp, replace(config, strategy=ddp), tmp_path)
+    vars(made)["whole"] = recorded(tmp_path / "whole", [3.0, 2.0])
+    assert watching.it_changes_no_loss(made).verdict is BROKEN
 
 
 # Rates and adapters

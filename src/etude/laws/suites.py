@@ -6,12 +6,15 @@ from etude.laws import (
     adapting,
     choosing,
     coding,
+    comparing,
     judged,
     learning,
     reading,
     running,
     seeing,
+    speaking,
     stepping,
+    watching,
 )
 from etude.laws.finding import Finding
 from etude.laws.trial import Trial
@@ -42,6 +45,7 @@ SEES: Sequence[Law] = (
     seeing.packed_equals_alone,
     learning.overfits_a_batch,
 )
+WATCHES: Sequence[Law] = (*RUNS[:-1], watching.it_changes_no_loss)
 SUITES: Mapping[str, Sequence[Law]] = {
     "objective": (*LEARNS, *RUNS),
     "architecture": (*SEES, *RUNS),
@@ -87,6 +91,21 @@ SUITES: Mapping[str, Sequence[Law]] = {
         judged.every_answer_gets_one_score,
         judged.neighbours_change_no_score,
     ),
+    "judge": (
+        comparing.every_pair_gets_a_probability,
+        comparing.the_other_order_is_the_other_verdict,
+        comparing.what_is_equal_is_a_tie,
+        comparing.neighbours_change_no_verdict,
+    ),
+    "template": (
+        speaking.every_answer_is_told_apart,
+        speaking.a_prompt_has_the_ids_that_it_has_in_training,
+        speaking.every_answer_ends,
+        speaking.what_a_message_spells_is_text,
+    ),
+    "strategy": WATCHES,
+    "callback": WATCHES,
+    "logger": WATCHES,
 }
 
 

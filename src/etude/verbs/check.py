@@ -3,10 +3,11 @@
     etude check objective=apo                     a loss: sums, gradients, cuts, resumption, 2 ranks
     etude check architecture/mixer=conv           a part, in every architecture that it can be in
     etude check reward=numeric reward.numeric.tolerance=0.5       a verifier, on its bench
+    etude check judge=rule reward=numeric         a judge: both orders, ties, neighbours
 
 The first plugin named is tried; what is named behind it is what it is tried in. Each law is held,
 broken (with the numbers) or not applicable; exit 2 if any is broken. Trains runs of a few steps in
-a folder that is deleted; it takes up to a minute.
+a folder that is deleted; half a minute for an objective, longer for what many architectures have.
 """
 
 import tempfile
@@ -18,7 +19,8 @@ from typing import TYPE_CHECKING
 
 from etude import compatibility, composition
 from etude.command_line import CommandLine, prepare
-from etude.config_file import node_of, typed
+from etude.config_file import built, node_of, typed
+from etude.curation_schema import LabelConfig
 from etude.errors import ConfigError
 from etude.experiment import ExperimentConfig
 from etude.refusal import listing
@@ -38,11 +40,15 @@ SMALL = (
 """What a plugin is tried in; what the user gives comes behind it, and holds."""
 TRIED = (
     "objective", "architecture", "optimizer", "schedule", "adapter", "data", "tokenizer",
-    "decoding", "reward",
+    "decoding", "reward", "judge", "template", "strategy", "callback", "logger",
 )  # fmt: skip
 """The groups that have laws; the parts of `architecture` are held to those of a whole one."""
-TRAINED = ("objective", "architecture", "optimizer")
+TIMED = ("objective", "architecture")
+"""Those that are timed beside another of their group."""
+TRAINED = (*TIMED, "optimizer", "strategy", "callback", "logger")
 """Those whose laws take runs, so that what they are tried in must fit together."""
+JUDGE = "judge"
+"""The group that no run has a plugin of, but labelling; a judge is tried with the run's rewards."""
 
 
 @dataclass(frozen=True)
@@ -61,18 +67,19 @@ def main(arguments: list[str]) -> int:
     if composition.inquire(VERB, line):
         return 0
     asked = _asked(line)
-    composed = composition.compose(VERB, (*SMALL, asked.override, *asked.rest))
+    root = asked.group.partition("/")[0]
+    given = _beside_judge(asked) if root == JUDGE else (asked.override, *asked.rest)
+    composed = composition.compose(VERB, (*SMALL, *given))
     config = typed(composed.config)
-    is_trained = asked.group.partition("/")[0] in TRAINED
-    if is_trained:
+    if root in TRAINED:
         compatibility.check(config, composed.choices.get("architecture"))
     compatibility.check_extras(config)
-    peer = _peer(asked) if is_trained else None
+    peer = _peer(asked) if root in TIMED else None
     stacks = _stacks(asked, config)
     from etude.laws.trial import Trial  # torch: only once nothing can be refused any more
 
     n_broken = 0
-    for chosen in _chosen(config, asked.group):
+    for chosen in [_judge(asked)] if root == JUDGE else _chosen(config, asked.group):
         with tempfile.TemporaryDirectory(prefix="etude-check-") as folder:
             n_broken += _report(asked.group, Trial(chosen, config, Path(folder), peer, stacks))
     return 2 if n_broken else 0
@@ -117,6 +124,16 @@ def _chosen(config: ExperimentConfig, group: str) -> list[PluginConfig]:
     """What is tried: the plugin of a group, or each of those that an experiment has several of."""
     node = node_of(config, group)
     return list(node.values()) if isinstance(node, dict) else [node]
+
+
+def _judge(asked: Asked) -> PluginConfig:
+    own = [item for item in asked.rest if item.startswith(f"{JUDGE}.")]
+    given = ("run=none", "out=none", asked.override, *own)
+    return built(composition.compose("label", given).config, LabelConfig).judge
+
+
+def _beside_judge(asked: Asked) -> list[str]:
+    return [item for item in asked.rest if not item.startswith(f"{JUDGE}.")]
 
 
 def _peer(asked: Asked) -> ExperimentConfig | None:

@@ -54,7 +54,8 @@ def test_a_verifier_that_misjudges_breaks_a_law_and_an_opinion_has_no_bench(
     ("given", "said"),
     [
         ("", "none is chosen that has laws"),
-        ("callback=[ema]", "none is chosen that has laws"),
+        ("trainer=none", "none is chosen that has laws"),
+        ("strategy=fsdp", "It can in 32, bf16-mixed, bf16-true."),
         ("objective=nothing", "objective=nothing does not exist."),
         ("objective=mlm", "objective=mlm cannot train architecture=llama."),
         ("data=text data.pathh=a", "Did you mean data.path?"),
@@ -73,9 +74,15 @@ def test_every_group_that_is_tried_has_laws() -> None:
     assert set(SUITES) == set(TRIED)
 
 
-@pytest.mark.parametrize("chosen", ["schedule=cosine", "decoding=sample", "data=sorting"])
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        "schedule=cosine", "decoding=sample", "data=sorting", "template=chatml",
+        "judge=rule judge.margin=0.5 reward=numeric",
+    ],
+)  # fmt: skip
 def test_what_ships_keeps_every_law(chosen: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["check", chosen]) == 0
+    assert main(["check", *chosen.split()]) == 0
     said = capsys.readouterr().out
     assert said.endswith("every law holds\n")
     assert "broken" not in said
