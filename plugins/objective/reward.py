@@ -142,7 +142,7 @@ class RewardModel(Objective[RewardModelConfig, RewardBatch]):
         made = encoded(record, self.tools.tokenizer)
         if len({tuple(c) for c in made.completions}) < len(made.completions):
             return "completions of equal tokens"
-        inputs, _ = self.network.read([(made.prompt, c) for c in made.completions])
+        inputs, _ = self.network.read([(made.prompt, max(made.completions, key=len))])
         sides = [inputs] if inputs.source is None else [inputs, inputs.source]
         fits = max(side.tokens.shape[1] for side in sides) <= self.tools.seq_len
         return None if fits else f"longer than data.seq_len={self.tools.seq_len}"

@@ -55,9 +55,19 @@ class Targets:
     where: Bool[Tensor, "batch seq"]
 
 
+def width_of(lengths: Sequence[int]) -> int:
+    """How wide rows of these lengths are stacked: one of four widths an octave, if they differ.
+
+    A CPU compiles a kernel for each shape, and keeps it; so does a compiled network.
+    """
+    most = max(lengths)
+    step = 1 if min(lengths) == most else 1 << max(0, most.bit_length() - 3)
+    return -(-most // step) * step
+
+
 def pad_right(rows: Sequence[Sequence[int]], pad: int) -> Inputs:
     """Stacks rows of ids, padding their ends; `documents` only where something is padded."""
-    width = max(map(len, rows))
+    width = width_of([len(row) for row in rows])
     tokens = torch.full((len(rows), width), pad)
     for i, row in enumerate(rows):
         tokens[i, : len(row)] = torch.as_tensor(row)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
@@ -121,6 +122,11 @@ class SideLoss(nn.Module, ABC):
         """
 
 
+ROWS = 64
+"""Rows are scored in multiples of this on a CPU, where each shape of a matrix product leaves its
+kernel in memory, between the tensors, so that what is freed there does not come together."""
+
+
 class Network(nn.Module, ABC):
     """The group `architecture`: tokens to hidden states to logits."""
 
@@ -145,7 +151,12 @@ class Network(nn.Module, ABC):
     ) -> Float[Tensor, "... vocab"]:
         """Returns logits: [batch seq vocab], or [n vocab] of the n positions `where` is true."""
         states = self.states(inputs, cache)
-        return self.logits(states if where is None else states[where])
+        if where is None:
+            return self.logits(states)
+        chosen = states[where]
+        n = len(chosen)
+        rest = -n % ROWS if chosen.device.type == "cpu" else 0
+        return self.logits(F.pad(chosen, (0, 0, 0, rest)))[:n]
 
     def prompt(self, prompts: Sequence[Sequence[int]], *, whole: bool = False) -> Inputs:
         """Inputs from which generation goes on: prompts padded on the left.

@@ -3,8 +3,8 @@ import tiny
 import torch
 
 from etude.context import Context, KvCache, Position
-from etude.inputs import Inputs, pad_left, pad_right
-from etude.network import Parts
+from etude.inputs import Inputs, pad_left, pad_right, width_of
+from etude.network import ROWS, Parts
 
 
 def test_positions_restart_with_each_document() -> None:
@@ -29,6 +29,32 @@ def test_padding_stands_where_it_is_asked_for() -> None:
     assert right.documents.tolist() == [[1, 1, 1], [1, 0, 0]]
     assert left.documents.tolist() == [[1, 1, 1], [0, 0, 1]]
     assert pad_right([[1], [2]], 9).documents is None
+
+
+def test_rows_that_differ_have_one_of_four_widths_an_octave_and_others_their_own() -> None:
+    assert width_of([100, 100]) == 100
+    assert [width_of([1, n]) for n in (2, 7, 9, 17, 33, 65, 200, 257)] == [
+        2, 7, 10, 20, 40, 80, 224, 320,
+    ]  # fmt: skip
+    widths = {width_of([1, n]) for n in range(129, 257)}
+    assert widths == {160, 192, 224, 256}
+
+
+def test_rows_are_scored_in_whole_portions_and_as_they_are_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network = tiny.network(tiny.stack()).double()
+    inputs = Inputs(torch.randint(9, 37, (2, 40)))
+    where = torch.rand(2, 40) < 0.9
+    alone = network.logits(network.states(inputs)[where])
+    scored: list[int] = []
+    whole = network.logits
+    monkeypatch.setattr(
+        network, "logits", lambda states: scored.append(len(states)) or whole(states)
+    )
+    found = network(inputs, where)
+    assert scored == [-(-int(where.sum()) // ROWS) * ROWS]
+    torch.testing.assert_close(found, alone, rtol=0.0, atol=1e-12)
 
 
 def context(documents: list[int] | None, *, causal: bool, seq: int = 4) -> Context:
