@@ -1,9 +1,10 @@
 """Holds what `etude plan` says against what runs take: peak memory and seconds, side by side.
 
-    python bench/plan.py [cells] [steps]      such as: python bench/plan.py 6 20
+    python bench/plan.py [cells] [steps]      such as: python bench/plan.py 21 100
 
-A cell is planned by shapes, calibrated, and then trained in a fresh process. Memory of a CPU is
-the peak resident set less what Python and its libraries hold; of CUDA, torch's allocator's.
+A cell is planned by shapes, calibrated, and then trained in a fresh process. Memory of a CPU is the
+peak resident set of the process, Python and libraries included; of CUDA, torch's allocator's.
+Seconds are those of the steps, checkpoints and validations, without starting up.
 """
 
 import itertools
@@ -23,7 +24,7 @@ from etude.planning.calibration import calibrate, seconds_of
 from etude.planning.forecast import forecast
 from etude.planning.trial import FILE
 from etude.run_files import STEPS
-from etude.verbs.train import validated
+from etude.training import validated
 from etude.worker import corpus_of, quiet
 
 MIB = 2**20
@@ -40,29 +41,28 @@ SIZES = {
     "small": ["architecture.dim=64", "architecture.n_layers=2", "data.seq_len=128"],
     "large": ["architecture.dim=256", "architecture.n_layers=6", "data.seq_len=256"],
 }
-PRECISIONS = ("32", "bf16-mixed")
-OPTIMIZERS = ("adamw", "sgd")
+WAYS = {
+    "adamw": ["optimizer=adamw"],
+    "bf16 sgd": ["trainer.precision=bf16-mixed", "optimizer=sgd"],
+    "lora": ["adapter=lora"],
+}
 
 
 def cells() -> Iterator[tuple[str, list[str]]]:
     """The grid, every objective once before any of them again."""
-    rest = itertools.product(SIZES, PRECISIONS, OPTIMIZERS)
-    for (size, precision, optimizer), objective in itertools.product(rest, OBJECTIVES):
-        chosen = [f"trainer.precision={precision}", f"optimizer={optimizer}"]
-        name = f"{objective} {size} {precision} {optimizer}"
-        yield name, [*OBJECTIVES[objective], *SIZES[size], *chosen]
+    for (size, way), objective in itertools.product(itertools.product(SIZES, WAYS), OBJECTIVES):
+        yield f"{objective} {size} {way}", [*OBJECTIVES[objective], *SIZES[size], *WAYS[way]]
 
 
-def measured(config: ExperimentConfig) -> tuple[float, float]:
-    """MiB and seconds of a run in a fresh process."""
+def measured(config: ExperimentConfig) -> tuple[dict[str, int], float]:
+    """Bytes that a run in a fresh process held, and its seconds."""
     with tempfile.TemporaryDirectory() as folder:
         config_file.save(replace(config, run=folder), Path(folder))
         command = [sys.executable, "-m", "etude.planning.trial", folder]
         subprocess.run(command, check=True, capture_output=True)
         held = json.loads((Path(folder) / FILE).read_text(encoding="utf-8"))
         last = (Path(folder) / STEPS).read_text(encoding="utf-8").splitlines()[-1]
-    size = held["device"] or held["process"] - held["before"]
-    return size / MIB, json.loads(last)["seconds"]
+    return held, json.loads(last)["seconds"]
 
 
 def row(name: str, overrides: Sequence[str], steps: int) -> str:
@@ -75,17 +75,19 @@ def row(name: str, overrides: Sequence[str], steps: int) -> str:
     plan = forecast(config, corpus)
     one = calibrate(config, plan, 4)
     seconds = seconds_of(config, plan, len(corpus.val), one)
-    size, took = measured(config)
-    shapes, held = plan.a_device / MIB, one.held / MIB
+    held, took = measured(config)
+    size = (held["device"] or held["process"]) / MIB
+    shapes = (plan.a_device if held["device"] else held["before"] + plan.a_device) / MIB
+    tried = (one.held if held["device"] else one.process) / MIB
     return (
-        f"| {name} | {shapes:.0f} | {held:.0f} | {size:.0f} | {shapes / size:.2f} | "
-        f"{held / size:.2f} | {seconds:.1f} | {took:.1f} | {seconds / took:.2f} |"
+        f"| {name} | {shapes:.0f} | {tried:.0f} | {size:.0f} | {shapes / size:.2f} | "
+        f"{tried / size:.2f} | {seconds:.1f} | {took:.1f} | {seconds / took:.2f} |"
     )
 
 
 def main() -> None:
     """Prints the table of the first cells of the grid."""
-    n, steps = (int(given) for given in [*sys.argv[1:], "6", "20"][:2])
+    n, steps = (int(given) for given in [*sys.argv[1:], *("21", "100")[len(sys.argv) - 1 :]])
     quiet()
     print(
         "| run | shapes, MiB | calibrated | measured | ratio | ratio | planned, s | took | ratio |"

@@ -5,6 +5,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tiny
 import torch
@@ -159,8 +160,15 @@ def test_a_sharded_run_holds_less_on_each_device(tmp_path: Path) -> None:
     assert shards.tokens == whole.tokens == pytest.approx(planned(config).tokens, rel=0.05)
 
 
+def test_rollouts_are_compared_with_rollouts() -> None:
+    took = [9, 1, 3, 1, 7, 9, 3, 1, 3.5, 1, 7, 1, 4]  # every other step begins with one
+    found = timed(np.cumsum(took).tolist(), 8, {"process": 7, "before": 3}, cycle=2)
+    assert (found.step_s, found.save_s, found.sample_s) == (2.0, 0.5, 0.5)
+
+
 def test_steps_saves_and_validations_are_read_off_the_clock(tmp_path: Path) -> None:
-    found = timed([9.0, 10.0, 11.0, 12.5, 17.5], 8, {"process": 7, "before": 3})
+    took = [9.0, 1.0, 1.0, 3.0, 9.0, 1.0, 1.5, 1.0, 5.0, 1.7]  # first step and save are slow
+    found = timed(np.cumsum(took).tolist(), 8, {"process": 7, "before": 3})
     assert (found.step_s, found.save_s, found.sample_s, found.held) == (1.0, 0.5, 0.5, 4)
     config = tiny.experiment("clm", tmp_path, trainer={"max_steps": 20, "val_every": 10})
     seconds = seconds_of(config, planned(config), 6, found)

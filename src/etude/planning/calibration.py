@@ -1,7 +1,7 @@
 """How long a run will take and what it holds, from a few of its own steps on this machine.
 
-The steps are an ordinary run in a folder that is gone afterwards. The first warms up; then `n`
-are plain, one also saves a checkpoint before it, and the last also validates.
+The steps are an ordinary run in a folder that is gone afterwards. The first warms up, and so does
+the first checkpoint; a checkpoint and a validation lengthen the step that comes behind them.
 """
 
 import json
@@ -50,19 +50,20 @@ class TrialFailedError(EtudeError):
 
 
 def calibrate(config: ExperimentConfig, plan: Forecast, n: int) -> Calibration:
-    """Trains `n` steps and three more. Raises TrialFailedError with what the run said."""
-    n = math.ceil(max(2, n) / (cycle := _cycle(config))) * cycle
+    """Trains `n` plain steps and a few more. Raises TrialFailedError with what the run said."""
+    saved = max((cycle := _cycle(config)) + 2, (n + 7) // 3)
+    steps = 3 * saved + 1
     n_val = min(N_VALIDATED, config.trainer.val_samples or N_VALIDATED)
     with tempfile.TemporaryDirectory() as folder:
         trainer = replace(
             config.trainer,
-            max_steps=n + 3,
+            max_steps=steps,
             max_epochs=None,
             max_tokens=None,
             micro_batch=plan.micro_batch,
-            val_every=n + 3,
+            val_every=saved + 1,
             val_samples=n_val,
-            save_every=n + 1,
+            save_every=saved,
         )
         short = replace(config, trainer=trainer, run=folder, logger={}, callback={})
         config_file.save(short, Path(folder))
@@ -70,7 +71,7 @@ def calibrate(config: ExperimentConfig, plan: Forecast, n: int) -> Calibration:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise TrialFailedError(
-                f"The {n + 3} steps that were to be timed ended with exit code "
+                f"The {steps} steps that were to be timed ended with exit code "
                 f"{done.returncode}:\n{done.stderr.strip()[-2000:]}\n"
                 "  calibrate=0 plans without them."
             )
@@ -82,17 +83,31 @@ def calibrate(config: ExperimentConfig, plan: Forecast, n: int) -> Calibration:
 def timed(
     seconds: Sequence[float], n_val: int, held: dict[str, int], cycle: int = 1
 ) -> Calibration:
-    """Reads a step, a save and a validation off when each step ended."""
-    took = [after - before for before, after in pairwise(seconds)]
-    *plain, saving, validating = took
-    mean = sum(plain) / len(plain)
+    """Reads a step, a save and a validation off when each step ended.
+
+    Of 3n + 1 steps every nth saves a checkpoint and every n + 1st validates, which the step behind
+    each shows. The first checkpoint is slow; of two events the less disturbed one counts. Steps a
+    cycle apart do the same.
+    """
+    took = [after - before for before, after in pairwise((0.0, *seconds))]
+    n = len(took) // 3
+    saving, validating = (2 * n, 3 * n), (n + 1, 2 * n + 2)
+    plain = [i for i in range(1, len(took)) if i not in (n, *saving, *validating)]
+    usual = [_mean([took[i] for i in plain if i % cycle == place]) for place in range(cycle)]
+    save_s, val_s = (
+        max(0.0, min(took[i] - usual[i % cycle] for i in event)) for event in (saving, validating)
+    )
     return Calibration(
-        step_s=mean,
-        save_s=max(0.0, saving - (mean if cycle == 1 else plain[0])),
-        sample_s=max(0.0, validating - (mean if cycle == 1 else plain[1])) / n_val,
+        step_s=_mean(usual),
+        save_s=save_s,
+        sample_s=val_s / n_val,
         process=held["process"],
         before=held["before"],
     )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
 
 
 def _cycle(config: ExperimentConfig) -> int:
