@@ -1,6 +1,6 @@
 """Holds what `etude plan` says against what runs take: peak memory and seconds, side by side.
 
-    python bench/plan.py [cells] [steps]      such as: python bench/plan.py 21 100
+    python bench/plan.py [part of a name] [steps]     such as: python bench/plan.py small 100
 
 A cell is planned by shapes, calibrated, and then trained in a fresh process. Memory of a CPU is the
 peak resident set of the process, Python and libraries included; of CUDA, torch's allocator's.
@@ -41,10 +41,11 @@ SIZES = {
     "small": ["architecture.dim=64", "architecture.n_layers=2", "data.seq_len=128"],
     "large": ["architecture.dim=256", "architecture.n_layers=6", "data.seq_len=256"],
 }
+LORA = "adapter=lora"
 WAYS = {
     "adamw": ["optimizer=adamw"],
     "bf16 sgd": ["trainer.precision=bf16-mixed", "optimizer=sgd"],
-    "lora": ["adapter=lora"],
+    "lora": [LORA],
 }
 
 
@@ -65,9 +66,18 @@ def measured(config: ExperimentConfig) -> tuple[dict[str, int], float]:
     return held, json.loads(last)["seconds"]
 
 
-def row(name: str, overrides: Sequence[str], steps: int) -> str:
+def base(overrides: Sequence[str], folder: str) -> str:
+    """What an adapter adapts: the same network after two steps of the same objective."""
+    plain = [item for item in overrides if item != LORA]
+    command = [sys.executable, "-m", "etude", "train", *plain, f"run={folder}", "logger=[]"]
+    subprocess.run([*command, "trainer.max_steps=2"], check=True, capture_output=True)
+    return f"init_from={folder}"
+
+
+def row(name: str, overrides: Sequence[str], steps: int, folder: str) -> str:
     """A line of the table: planned, calibrated and measured."""
     given = ["logger=[]", f"trainer.max_steps={steps}", "trainer.val_samples=16"]
+    given += [base(overrides, folder)] if LORA in overrides else []
     line = prepare([*overrides, *given])
     composed = composition.compose("plan", line.overrides)
     config = validated(composed, line.overrides)
@@ -86,17 +96,19 @@ def row(name: str, overrides: Sequence[str], steps: int) -> str:
 
 
 def main() -> None:
-    """Prints the table of the first cells of the grid."""
-    n, steps = (int(given) for given in [*sys.argv[1:], *("21", "100")[len(sys.argv) - 1 :]])
+    """Prints the table of the cells of a size, or of whatever a part of a name says."""
+    part, steps = [*sys.argv[1:], *("small", "100")[len(sys.argv) - 1 :]]
     quiet()
     print(
         "| run | shapes, MiB | calibrated | measured | ratio | ratio | planned, s | took | ratio |"
     )
     print("|---|---|---|---|---|---|---|---|---|")
     began = time.perf_counter()
-    for name, overrides in itertools.islice(cells(), n):
-        print(row(name, overrides, steps), flush=True)
-    print(f"\n{n} cells of {steps} steps in {time.perf_counter() - began:.0f} s")
+    for name, overrides in cells():
+        if part in name:
+            with tempfile.TemporaryDirectory() as folder:
+                print(row(name, overrides, int(steps), folder), flush=True)
+    print(f"\n{steps} steps each, in {time.perf_counter() - began:.0f} s")
 
 
 if __name__ == "__main__":
