@@ -45,6 +45,9 @@ def sweep(verb: str, line: CommandLine) -> int:
             composition.run_hydra(verb, launched, _job_in(folder))
         except EtudeError:
             raise
+        except SystemExit:  # of a job that was stopped by a signal, and saved
+            publish(folder, verb)
+            raise
         except Exception as error:  # of a launcher whose process or machine is gone
             said = str(error).partition("\n")[0]
             print(f"the launcher broke: {type(error).__name__}: {said}", file=sys.stderr)

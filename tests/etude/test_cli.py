@@ -172,11 +172,15 @@ def test_a_job_that_fails_neither_stops_nor_hides_the_others(
     assert "jobs that failed: 1" in err
 
 
-def test_a_preempted_sweep_starts_no_further_job(worker: Worker) -> None:
+def test_a_preempted_sweep_starts_no_further_job_and_says_what_there_is(
+    worker: Worker, tmp_path: Path
+) -> None:
     with pytest.raises(SystemExit) as end:
-        train("-m", "seed=15,2")
+        train("-m", "seed=1,15,2", "run=many")
     assert end.value.code == PreemptedError.exit_code
-    assert len(worker.started) == 1
+    assert len(worker.started) == 2
+    board = json.loads((tmp_path / "many" / "leaderboard.json").read_text(encoding="utf-8"))
+    assert {row["job"]: row["state"] for row in board["rows"]} == {0: "finished", 1: "started"}
 
 
 @pytest.mark.parametrize(
