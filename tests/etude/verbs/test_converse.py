@@ -58,7 +58,7 @@ def test_user_and_assistant_take_turns_from_a_prompt_of_the_data(
     capsys.readouterr()
     learned = ("objective=sft", "data=jsonl_chats", f"data.path={tmp_path / 'a'}")
     assert main(["data", *learned, "tokenizer=byte"]) == 0
-    assert "bad" not in capsys.readouterr().out
+    assert "bad rows" not in capsys.readouterr().out
 
 
 def test_who_plays_the_user_sees_the_roles_exchanged() -> None:

@@ -45,7 +45,7 @@ def test_what_a_gold_judge_prefers_is_data_for_preference_learning(
     trained = ("objective=dpo", "data=jsonl_preferences", "data.probability_column=probability")
     file = f"data.path={tmp_path / 'new' / 'a.jsonl'}"
     assert main(["data", *trained, file, "tokenizer=byte", "data.seq_len=48"]) == 0
-    assert "bad" not in capsys.readouterr().out
+    assert "bad rows" not in capsys.readouterr().out
 
 
 def test_every_two_of_more_answers_are_compared(run: Path, tmp_path: Path) -> None:
