@@ -6,11 +6,15 @@ import os
 import shutil
 from itertools import takewhile
 from pathlib import Path
+from threading import get_native_id
 
 
 def write_whole(file: Path, text: str) -> None:
-    """Writes beside the file's place, syncs, and renames: it is whole or absent."""
-    beside = file.with_name(f".{file.name}.tmp")
+    """Writes beside the file's place, syncs, and renames: it is whole or absent.
+
+    Several threads and processes may write the same file, as jobs do in the cache: the last holds.
+    """
+    beside = file.with_name(f".{file.name}.{get_native_id()}.tmp")
     with beside.open("w", encoding="utf-8") as opened:
         opened.write(text)
         opened.flush()

@@ -2,6 +2,7 @@ import errno
 import os
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from etude.checkpoint import (
 )
 from etude.errors import CheckpointError, DiskFullError
 from etude.tree import read_tree, write_tree
+from etude.whole_file import write_whole
 
 TREE = {"a": torch.arange(3.0), 1: "text"}
 
@@ -208,3 +210,14 @@ def test_lightning_saves_and_loads_through_it(tmp_path: Path) -> None:
         io.load_checkpoint(folder)
     io.remove_checkpoint(folder)
     assert held(tmp_path) == []
+
+
+def test_a_file_that_several_write_at_once_is_that_of_one_of_them(tmp_path: Path) -> None:
+    """As the first jobs of a sweep do with what they find out about the machine."""
+    texts = [letter * 10_000 for letter in "abcd"]
+    with ThreadPoolExecutor(4) as pool:
+        list(
+            pool.map(lambda text: [write_whole(tmp_path / "file", text) for _ in range(10)], texts)
+        )
+    assert (tmp_path / "file").read_text(encoding="utf-8") in texts
+    assert [file.name for file in tmp_path.iterdir()] == ["file"]
