@@ -16,11 +16,15 @@ CLOCKS = ("seconds",)
 """Fields of a step line that two equal runs may differ in."""
 
 
-def step_lines(run: Path) -> list[dict[str, Any]]:
-    """What a run has written of its steps; half a last line is one that is being written."""
+def step_lines(run: Path, holding: str = "") -> list[dict[str, Any]]:
+    """What a run has written of its steps; half a last line is one that is being written.
+
+    With `holding`, only lines with that in them are parsed: held-out numbers stand in a few.
+    """
     file = run / STEPS
     text = file.read_text(encoding="utf-8") if file.exists() else ""
-    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+    lines = text[: text.rfind("\n") + 1].splitlines()
+    return [json.loads(line) for line in lines if holding in line]
 
 
 def record_of(run: Path) -> list[dict[str, Any]]:

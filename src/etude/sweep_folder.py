@@ -14,4 +14,4 @@ Curve = dict[int, float]
 
 def measured(run: Path, metric: str) -> Curve:
     """What a run has measured so far."""
-    return {one["step"]: one[metric] for one in step_lines(run) if metric in one}
+    return {one["step"]: one[metric] for one in step_lines(run, f'"{metric}"')}
