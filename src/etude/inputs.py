@@ -67,12 +67,12 @@ def width_of(lengths: Sequence[int]) -> int:
 
 def pad_right(rows: Sequence[Sequence[int]], pad: int) -> Inputs:
     """Stacks rows of ids, padding their ends; `documents` only where something is padded."""
-    width = width_of([len(row) for row in rows])
+    lengths = [len(row) for row in rows]
+    width = width_of(lengths)
     tokens = torch.full((len(rows), width), pad)
     for i, row in enumerate(rows):
         tokens[i, : len(row)] = torch.as_tensor(row)
-    lengths = torch.tensor([len(row) for row in rows])[:, None]
-    documents = (torch.arange(width)[None] < lengths).long()
+    documents = (torch.arange(width)[None] < torch.tensor(lengths)[:, None]).long()
     return Inputs(tokens, None if bool(documents.all()) else documents)
 
 
