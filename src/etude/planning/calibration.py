@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 
 from etude import config_file
@@ -51,7 +51,10 @@ class TrialFailedError(EtudeError):
 
 def calibrate(config: ExperimentConfig, plan: Forecast, n: int) -> Calibration:
     """Trains `n` plain steps and a few more. Raises TrialFailedError with what the run said."""
-    saved = max((cycle := _cycle(config)) + 2, (n + 7) // 3)
+    cycle = _cycle(config)
+    saved = next(
+        i for i in count(max(3, (n + 7) // 3)) if len({k % cycle for k in plain(i)}) == cycle
+    )
     steps = 3 * saved + 1
     n_val = min(N_VALIDATED, config.trainer.val_samples or N_VALIDATED)
     with tempfile.TemporaryDirectory() as folder:
@@ -92,8 +95,7 @@ def timed(
     took = [after - before for before, after in pairwise((0.0, *seconds))]
     n = len(took) // 3
     saving, validating = (2 * n, 3 * n), (n + 1, 2 * n + 2)
-    plain = [i for i in range(1, len(took)) if i not in (n, *saving, *validating)]
-    usual = [_mean([took[i] for i in plain if i % cycle == place]) for place in range(cycle)]
+    usual = [_mean([took[i] for i in plain(n) if i % cycle == k]) for k in range(cycle)]
     save_s, val_s = (
         max(0.0, min(took[i] - usual[i % cycle] for i in event)) for event in (saving, validating)
     )
@@ -104,6 +106,11 @@ def timed(
         process=held["process"],
         before=held["before"],
     )
+
+
+def plain(n: int) -> list[int]:
+    """The steps, from 0, of 3n + 1 that show no start, no save and no validation."""
+    return [i for i in range(1, 3 * n) if i % n and i % (n + 1)]
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -4,9 +4,10 @@
     etude plan init_from=outputs/base objective=dpo adapter=lora calibrate=0
 
 Parameters, memory, FLOPs, tokens and steps come from the run's own code, run on shapes alone; the
-first line is `parameters: <n>`. Wall time, and memory as measured, come from calibrate=4 real steps
-in a folder that is gone afterwards; calibrate=0 takes none. A run that this machine has no memory
-for is refused, with the settings that fit.
+first line is `parameters: <n>`. Wall time, and memory as measured, come from a short real run, of
+calibrate=4 plain steps and a few that also save and validate, in a folder that is gone afterwards;
+calibrate=0 takes none. A run that this machine has no memory for is refused, with the settings
+that fit.
 """
 
 import re
