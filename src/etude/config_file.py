@@ -26,7 +26,6 @@ from etude.run_files import CONFIG
 from etude.schema import PluginConfig
 from etude.whole_file import sha256, write_whole
 
-FILE = CONFIG
 _ENVIRONMENT = re.compile(r"(?<!\\)(\\\\)*\$\{[^}]*\benv\s*:")
 Root = TypeVar("Root")
 Table: TypeAlias = dict[str, Any]  # of values of any type
@@ -84,7 +83,7 @@ def save(config: ExperimentConfig, folder: Path) -> Path:
     text = yaml.safe_dump(
         {"plugins": plugins, "values": values}, allow_unicode=readable, sort_keys=False
     )
-    file = folder / FILE
+    file = folder / CONFIG
     write_whole(file, text)
     return file
 
@@ -95,12 +94,12 @@ def load(folder: Path) -> ExperimentConfig:
     Warns of a plugin whose file has changed since. Raises CheckpointError when there is no such
     file or it is damaged, ConfigError when a plugin is gone or refuses its values.
     """
-    file = folder / FILE
+    file = folder / CONFIG
     try:
         stored = yaml.safe_load(file.read_text(encoding="utf-8"))
         plugins, values = stored["plugins"], stored["values"]
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise CheckpointError(f"{folder} is no run folder: it has no {FILE}.") from error
+        raise CheckpointError(f"{folder} is no run folder: it has no {CONFIG}.") from error
     except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise CheckpointError(f"{file} is damaged: {error}") from error
     cfg = OmegaConf.structured(ExperimentConfig)

@@ -21,13 +21,12 @@ from etude.assemble import Assembled, trainer_of
 from etude.best_model import BestModel, Write
 from etude.cache import code_digest
 from etude.checkpoint import newest_intact
-from etude.config_file import FILE
 from etude.corpus import Corpus
 from etude.experiment import ExperimentConfig
 from etude.objective import Objective
 from etude.progress import ProgressBar
 from etude.resume import flat
-from etude.run_files import ADAPTER, CHECKPOINTS, MODEL, SUMMARY
+from etude.run_files import ADAPTER, CHECKPOINTS, CONFIG, MODEL, SUMMARY
 from etude.run_reader import Model, own, write_adapter, write_model
 from etude.run_writer import Rhythm, RunWriter
 from etude.trackers import tell_config
@@ -69,7 +68,7 @@ def fit(config: ExperimentConfig, corpus: Corpus, assembled: Assembled, folder: 
         **parameters(objective.network),
         "seconds": round(time.perf_counter() - began, 1),
         "data": corpus.card.digest,
-        "config": code_digest(folder / FILE),
+        "config": code_digest(folder / CONFIG),
         "notes": objective.notes,
         "init_from": config.init_from,
         "hardware": asdict(machine),

@@ -9,7 +9,7 @@ from etude import config_file
 from etude.experiment import Best
 from etude.outcome import Outcome, State, outcomes, telling
 from etude.recipe import best_recipe
-from etude.run_files import summary_of
+from etude.run_files import CONFIG, summary_of
 from etude.whole_file import write_whole
 
 METRIC = "val/loss"
@@ -77,7 +77,7 @@ def ranked_by(sweep: Path, done: list[Outcome]) -> tuple[str, Best]:
     """The held-out number that ranks the jobs, and which value of it is best."""
     for one in done:
         place = sweep / str(one.job)
-        if (place / config_file.FILE).exists():
+        if (place / CONFIG).exists():
             trainer = config_file.load(place).trainer
             return trainer.keep_best or METRIC, trainer.best
     return METRIC, Best.lowest

@@ -22,7 +22,7 @@ from etude.checkpoint import fault_of
 from etude.corpus import data_digest
 from etude.errors import CheckpointError, EtudeError
 from etude.origin import NAMES_A_RUN, origin_of, references
-from etude.run_files import ADAPTER, CARD, MODEL, PARENTS, SUMMARY, TOKENIZER
+from etude.run_files import ADAPTER, CARD, CONFIG, MODEL, PARENTS, SUMMARY, TOKENIZER
 from etude.run_reader import read_model
 from etude.tokenizer import Tokenizer
 from etude.whole_file import sha256
@@ -96,8 +96,8 @@ def _weights(folder: Path, was: str | None) -> tuple[State, str, str]:
                 return State.damaged, digest, f"{name}: {fault}"
             was = was or digest  # its seal says what it was
     config = _json(folder / SUMMARY).get("config")
-    if config is not None and code_digest(folder / config_file.FILE) != config:
-        return State.changed, digest, f"{config_file.FILE} is not what it ended with"
+    if config is not None and code_digest(folder / CONFIG) != config:
+        return State.changed, digest, f"{CONFIG} is not what it ended with"
     return _compared(digest, was), digest, ""
 
 
@@ -190,7 +190,7 @@ def _file(place: Path, above: frozenset[Path]) -> Artefact:
 
 def children(folder: Path, place: Path) -> list[Artefact]:
     """The runs in a folder that stand on a run; each holds those that stand on it as parents."""
-    found = sorted(file.parent for file in place.rglob(config_file.FILE))
+    found = sorted(file.parent for file in place.rglob(CONFIG))
     return _children(folder, found, frozenset())
 
 
@@ -225,7 +225,7 @@ def _named(run: Path) -> Iterator[tuple[str, Path, str | None]]:
 
 def _stored(folder: Path) -> Table:
     """A run's config as it is written, whatever plugins there are today; empty without one."""
-    file = folder / config_file.FILE
+    file = folder / CONFIG
     try:
         return yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):  # which its own state says

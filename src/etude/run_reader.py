@@ -16,7 +16,7 @@ from etude.checkpoint import MANIFEST, fault_of, newest_intact, write_folder
 from etude.errors import CheckpointError, ConfigError
 from etude.network import Network
 from etude.registry import build, plugin_of
-from etude.run_files import ADAPTER, CHECKPOINTS, MODEL, TOKENIZER
+from etude.run_files import ADAPTER, CHECKPOINTS, CONFIG, MODEL, TOKENIZER
 from etude.schema import AdapterConfig, ArchitectureConfig, ObjectiveConfig, TokenizerConfig
 from etude.stack_schema import StackConfig
 from etude.ties import BESIDE, read_tensors, to_ours, to_theirs
@@ -175,7 +175,7 @@ def own(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def read_model(folder: str | Path) -> Model:
     """Opens a run folder or a Hugging Face folder. Raises ConfigError when it is neither."""
     folder = Path(folder)
-    if (folder / config_file.FILE).is_file():
+    if (folder / CONFIG).is_file():
         config = config_file.load(folder)
         tokenizer = Tokenizer.load(folder / TOKENIZER)
         chosen = config.architecture, tokenizer, config.tokenizer, config.objective
@@ -191,7 +191,7 @@ def read_model(folder: str | Path) -> Model:
             folder, family.read(fields), Tokenizer.load(folder), layout.tokenizer_of(folder)
         )
     raise ConfigError(
-        f"{folder} holds no model: it has neither {config_file.FILE} (a run folder, the last line "
+        f"{folder} holds no model: it has neither {CONFIG} (a run folder, the last line "
         f"that `etude train` prints) nor {layout.CONFIG} (a Hugging Face folder)."
     )
 
@@ -199,7 +199,7 @@ def read_model(folder: str | Path) -> Model:
 def _run_of(folder: str) -> Path:
     """The run whose `model/` a folder is, or else the folder itself."""
     place = Path(folder)
-    is_of_run = place.name == MODEL and (place.parent / config_file.FILE).is_file()
+    is_of_run = place.name == MODEL and (place.parent / CONFIG).is_file()
     return place.parent if is_of_run else place
 
 

@@ -17,6 +17,7 @@ import yaml
 from etude import config_file
 from etude.errors import ConfigError
 from etude.origin import NAMES_A_RUN, NAMES_FILES, SUFFIX
+from etude.run_files import CONFIG
 from etude.whole_file import sha256, write_whole
 
 STAMP = "stage.json"
@@ -144,7 +145,7 @@ def _result(folder: Path) -> str | None:
 
 def _plugins(folder: Path) -> Digests:
     """The plugins that a stage was made of, as its run or its rows remember them."""
-    run, origin = folder / config_file.FILE, folder / (ROWS + SUFFIX)
+    run, origin = folder / CONFIG, folder / (ROWS + SUFFIX)
     if run.exists():
         nodes = yaml.safe_load(run.read_text(encoding="utf-8"))["plugins"].values()
         return {one["address"]: one["sha256"] for one in nodes}

@@ -24,7 +24,7 @@ from etude.experiment import ExperimentConfig
 from etude.leaderboard import METRIC, publish, value_of
 from etude.outcome import Outcome, State, outcomes, telling
 from etude.resume import merged
-from etude.run_files import LOCK, locked, summary_of
+from etude.run_files import CONFIG, LOCK, locked, summary_of
 from etude.search_space import SearchSpace, chosen_sweeper, refuse_unsearchable, search_space
 from etude.sweep_folder import PRUNED
 from etude.training import begin, experiment_of, validated
@@ -92,7 +92,7 @@ def _refuse_other(verb: str, space: SearchSpace, folder: Path) -> None:
     """Refuses a search in a folder whose jobs share other settings: no number compares."""
     for one in outcomes(folder):
         place = folder / str(one.job)
-        if (place / config_file.FILE).exists():
+        if (place / CONFIG).exists():
             keys = tuple(f"{key}=" for key in space.swept)
             job = [*space.fixed, *(item for item in one.overrides if item.startswith(keys))]
             config = validated(composition.compose(verb, job), job)
@@ -117,7 +117,7 @@ def is_finished(config: ExperimentConfig, overrides: Sequence[str]) -> bool:
     Raises ConfigError if what was begun there is another run.
     """
     place = Path(str(config.run))
-    if not (place / config_file.FILE).exists():
+    if not (place / CONFIG).exists():
         return False
     stored = config_file.load(place)
     return merged(stored, config, overrides) == stored and summary_of(place) is not None

@@ -35,7 +35,7 @@ from etude.launch import launch
 from etude.ranks import Ranks
 from etude.registry import plugin_of
 from etude.resume import merged
-from etude.run_files import LOCK, PARENTS, SUMMARY, TOKENIZER, locked
+from etude.run_files import CONFIG, LOCK, PARENTS, SUMMARY, TOKENIZER, locked
 from etude.run_reader import Model, read_model
 from etude.tokenizer import Tokenizer
 from etude.whole_file import write_whole
@@ -52,7 +52,7 @@ def start(config: ExperimentConfig, experiment: str, overrides: list[str]) -> Pa
     with _stopping_at_once():
         hardware.refuse_missing(config.trainer.accelerator)
         folder = _folder(config, experiment)
-        if config.run is not None and (folder / config_file.FILE).exists():
+        if config.run is not None and (folder / CONFIG).exists():
             with locked(folder, WRITTEN):
                 _go_on(config, overrides, folder)
                 return folder

@@ -13,9 +13,10 @@ from toys import CHOICES, write_plugin
 
 import etude.plugins
 from etude.composition import compose
-from etude.config_file import FILE, load, nodes, save, typed
+from etude.config_file import load, nodes, save, typed
 from etude.errors import CheckpointError, ConfigError
 from etude.experiment import ExperimentConfig, NonFinite
+from etude.run_files import CONFIG
 
 pytestmark = pytest.mark.usefixtures("toys")
 
@@ -128,7 +129,7 @@ def test_a_plugin_that_is_gone_or_changed_is_told(
 def test_a_folder_without_a_config_or_with_a_torn_one_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="is no run folder"):
         load(tmp_path)
-    (tmp_path / FILE).write_text("plugins: {a: [")
+    (tmp_path / CONFIG).write_text("plugins: {a: [")
     with pytest.raises(CheckpointError, match="is damaged"):
         load(tmp_path)
 

@@ -13,6 +13,7 @@ from etude import config_file
 from etude.cli import main
 from etude.lineage import FAULTS, Artefact, State, children, lineage
 from etude.origin import SUFFIX
+from etude.run_files import CONFIG
 from etude.worker import start
 
 TWO = {"max_steps": 2, "val_samples": 2}
@@ -89,7 +90,7 @@ def test_a_base_that_was_trained_again_is_another(chain: Path) -> None:
 
 
 def test_a_plugin_whose_file_changed_or_went_is_named(chain: Path) -> None:
-    file = chain / "tuned" / config_file.FILE
+    file = chain / "tuned" / CONFIG
     was = file.read_text()
     stored = config_file.yaml.safe_load(was)
     stored["plugins"]["objective"]["sha256"] = "0" * 64

@@ -10,8 +10,8 @@ import pytest
 import tiny
 
 import etude.plugins
-from etude import config_file
 from etude.cli import main
+from etude.run_files import CONFIG
 from etude.worker import start
 
 PLUGIN = '''"""A constant, or twice as much."""
@@ -72,7 +72,7 @@ def test_its_first_steps_are_those_of_the_whole_run(
 def test_another_seed_is_noticed_and_so_is_the_first_step_that_differs(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file = run / config_file.FILE
+    file = run / CONFIG
     file.write_text(file.read_text().replace("seed: 0", "seed: 1"))
     assert main(["reproduce", str(run)]) == 1
     said = capsys.readouterr().out

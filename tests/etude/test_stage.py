@@ -12,7 +12,7 @@ import pytest
 import tiny
 
 from etude import stage as stages
-from etude.config_file import FILE
+from etude.run_files import CONFIG
 from etude.stage import Stage, core_digests, reasons, seal
 from etude.worker import start
 
@@ -101,4 +101,4 @@ def test_a_plugin_that_changed_or_went_is_named(chain: list[Stage]) -> None:
         "the plugin optimizer/adamw has other code",
         "the plugin optimizer/gone has other code",
     ]
-    assert (chain[0].folder / FILE).exists()
+    assert (chain[0].folder / CONFIG).exists()

@@ -12,10 +12,9 @@ import sys
 from itertools import count
 from pathlib import Path
 
-from etude.config_file import FILE
 from etude.errors import ConfigError
 from etude.question import answered
-from etude.run_files import step_lines, summary_of
+from etude.run_files import CONFIG, step_lines, summary_of
 
 KEYS = ("run", "out", "steps")
 SHOWN = 5
@@ -26,9 +25,9 @@ def main(arguments: list[str]) -> int:
     """Runs the verb; returns the exit code."""
     given = answered("reproduce", KEYS, arguments)
     folder = Path(given["run"])
-    if not (folder / FILE).is_file():
+    if not (folder / CONFIG).is_file():
         raise ConfigError(
-            f"run={folder} is no run folder: it has no {FILE}.\n"
+            f"run={folder} is no run folder: it has no {CONFIG}.\n"
             "  It is the last line that `etude train` prints."
         )
     out = Path(given["out"]) if "out" in given else _free(folder.absolute().name)
