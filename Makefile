@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: train test fast check proof bench docs
+.PHONY: train test test-of fast check proof bench docs
 
 $(BIN)/etude: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -17,6 +17,9 @@ train: $(BIN)/etude
 test: $(BIN)/etude
 	$(BIN)/python -m pytest -n 2
 
+test-of: $(BIN)/etude  # the tests of one module: make test-of FILE=src/etude/objective/loss.py
+	$(BIN)/python tests/support/tests_of.py $(FILE)
+
 fast: $(BIN)/etude
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
@@ -26,7 +29,7 @@ check: $(BIN)/etude
 	$(BIN)/pyright
 
 docs: $(BIN)/etude
-	$(BIN)/python -m etude.pages.catalogue
+	$(BIN)/python -m etude.cli.pages.catalogue
 
 bench: $(BIN)/etude
 	for shape in nano tiny base; do $(BIN)/python bench/training.py $$shape; done

@@ -25,7 +25,8 @@ BITS = "val/before/bits_per_byte"
 
 
 def main() -> int:
-    base, place = Path(sys.argv[1]), Path(sys.argv[2])
+    base = Path(sys.argv[1])
+    place = Path(sys.argv[2])
     rows = [row(name, trained(name, changed, base, place)) for name, changed in ROWS.items()]
     before = json.loads((base / "summary.json").read_text())["metrics"]["val/bits_per_byte"]
     page = report(rows, before)
@@ -51,7 +52,8 @@ def row(name: str, run: Path) -> str:
     measured = [line for line in map(json.loads, text.splitlines()) if BITS in line]
     kept = next(folder for folder in (run / "adapter", run / "model") if folder.exists())
     size = sum(f.stat().st_size for f in kept.glob("*.safetensors"))
-    half, end = measured[len(measured) // 2], measured[-1]
+    half = measured[len(measured) // 2]
+    end = measured[-1]
     learns = summary["trainable"]
     cells = (
         name,

@@ -22,8 +22,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from etude import config_file
-from etude.registry import plugin_of
+from etude.config import config_file
+from etude.config.registry import plugin_of
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 CHOICES = ("norm", "position", "mlp")
@@ -60,7 +60,7 @@ def main() -> int:
 
 def read(folder: Path) -> Run:
     """Reads a run folder."""
-    config = config_file.load(folder)
+    config = config_file.load_config(folder)
     parts = vars(config.architecture)
     names = tuple(plugin_of(parts[name]).address.rpartition("/")[2] for name in CHOICES)
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
@@ -110,7 +110,8 @@ def page(runs: Sequence[Run]) -> str:
     for axis, name in enumerate(CHOICES):
         for a, b in combinations(sorted({run.choice[axis] for run in runs}), 2):
             found = pairs(runs, axis, a, b)
-            mean, wide = fmean(found), half_width(found)
+            mean = fmean(found)
+            wide = half_width(found)
             better = sum(value < 0 for value in found)
             lines.append(
                 f"| {name} | {a} | {b} | {mean:+.3f} ± {wide:.3f} | {len(found)} | {better} |"

@@ -45,7 +45,8 @@ NUMBERS = ("loss", "grad_norm", "lr", "val/loss")
 
 
 def main() -> int:
-    verb, file = sys.argv[1], Path(sys.argv[2])
+    verb = sys.argv[1]
+    file = Path(sys.argv[2])
     with tempfile.TemporaryDirectory() as folder:
         curves = {name: curve(name, Path(folder)) for name in CURVES}
     if verb == "record":

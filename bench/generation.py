@@ -20,14 +20,17 @@ from training import SHAPES, Shape, experiment
 from transformers import AutoModelForCausalLM
 from turns import Pause, race
 
-from etude import registry
-from etude.corpus import Corpus, prepare
-from etude.generation import Greedy, Request, generate
-from etude.hardware import probe
-from etude.network import Network
-from etude.run_reader import read_model, write_model
+from etude.config import registry
+from etude.data.corpus import Corpus, prepare
+from etude.formats.model import read_model
+from etude.formats.model_folder import write_model
+from etude.network.decoding import Greedy
+from etude.network.generation import Request, generate
+from etude.network.network import Network
+from etude.training.hardware import probe
 
-PROMPT, NEW = 64, 128
+PROMPT = 64
+NEW = 128
 """Tokens of a prompt, and tokens written."""
 NAMES = ["etude", "etude-probed", "transformers"]
 Write = Callable[[], list[list[int]]]
@@ -97,8 +100,11 @@ class WritingLoop:
 
 def main() -> None:
     given = dict(enumerate(sys.argv))
-    name, batch, rounds = given.get(1, "base"), int(given.get(2, 32)), int(given.get(3, 5))
-    shape, folder = SHAPES[name], Path(tempfile.mkdtemp())
+    name = given.get(1, "base")
+    batch = int(given.get(2, 32))
+    rounds = int(given.get(3, 5))
+    shape = SHAPES[name]
+    folder = Path(tempfile.mkdtemp())
     save(shape, prepare(experiment(shape)), folder / "model")
     seconds = race(WritingLoop(shape, batch, folder), NAMES, 1, rounds)
     print(f"{name}, batch {batch}: {PROMPT} tokens read, {NEW} written, median of {rounds} rounds")

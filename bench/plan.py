@@ -17,15 +17,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from etude import composition, config_file
-from etude.command_line import prepare
-from etude.experiment import ExperimentConfig
+from etude.config import composition, config_file
+from etude.config.command_line import prepare
+from etude.config.schema.experiment import ExperimentConfig
+from etude.files.run_folder import STEPS
 from etude.planning.calibration import calibrate, seconds_of
 from etude.planning.forecast import forecast
 from etude.planning.trial import FILE
-from etude.run_files import STEPS
-from etude.training import validated
-from etude.worker import corpus_of, quiet
+from etude.training.run import corpus_of, quiet, validated
 
 MIB = 2**20
 OBJECTIVES = {
@@ -58,7 +57,7 @@ def cells() -> Iterator[tuple[str, list[str]]]:
 def measured(config: ExperimentConfig) -> tuple[dict[str, int], float]:
     """Bytes that a run in a fresh process held, and its seconds."""
     with tempfile.TemporaryDirectory() as folder:
-        config_file.save(replace(config, run=folder), Path(folder))
+        config_file.save_config(replace(config, run=folder), Path(folder))
         command = [sys.executable, "-m", "etude.planning.trial", folder]
         subprocess.run(command, check=True, capture_output=True)
         held = json.loads((Path(folder) / FILE).read_text(encoding="utf-8"))

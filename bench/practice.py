@@ -38,7 +38,8 @@ class Curve:
 
 
 def main() -> int:
-    start, place = Path(sys.argv[1]), Path(sys.argv[2])
+    start = Path(sys.argv[1])
+    place = Path(sys.argv[2])
     before = json.loads((start / "summary.json").read_text())["metrics"]["val/exact_match"]
     found = {
         name: [curve(name, seed, given, start, place) for seed in SEEDS]

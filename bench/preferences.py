@@ -23,20 +23,22 @@ from statistics import fmean
 import numpy as np
 import torch
 
-from etude import config_file
-from etude.batches import preference_batch, preference_example
-from etude.chat import question
-from etude.contracts import Samples
-from etude.corpus import prepare
-from etude.functional import sequence_log_prob
-from etude.generation import Ancestral, Request, generate
-from etude.run_reader import read_model
+from etude.config import config_file
+from etude.data.chat_template import question
+from etude.data.corpus import prepare
+from etude.data.source import Samples
+from etude.formats.model import read_model
+from etude.network.decoding import Ancestral
+from etude.network.generation import Request, generate
+from etude.objective.batches import preference_batch, preference_example
+from etude.objective.log_probs import sequence_log_prob
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 RECIPES = ("dpo", "ipo", "kto", "orpo", "simpo")
 SEEDS = (0, 1, 2)
 N_HELD_OUT = 1000
-LONGEST, SEQ_LEN = 8, 32
+LONGEST = 8
+SEQ_LEN = 32
 """Tokens of an answer, and of a prompt with its answer."""
 
 
@@ -59,8 +61,9 @@ class Outcome:
 
 
 def main() -> int:
-    start, place = Path(sys.argv[1]), Path(sys.argv[2])
-    config = config_file.load(start)
+    start = Path(sys.argv[1])
+    place = Path(sys.argv[2])
+    config = config_file.load_config(start)
     corpus = prepare(config, read_model(start).tokenizer)
     pairs = place / "pairs.jsonl"
     if not pairs.exists():
@@ -114,7 +117,7 @@ def outcome(name: str, seed: int, start: Path, pairs: Path, held_out: Sequence[P
     command += [f"init_from={start}", f"data.path={pairs}", f"seed={seed}", "logger=[]"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     seconds = json.loads((run / "summary.json").read_text())["seconds"]
-    kept = prepare(config_file.load(run), read_model(start).tokenizer).val
+    kept = prepare(config_file.load_config(run), read_model(start).tokenizer).val
     accuracy = told_apart(start, kept), told_apart(run, kept)
     return Outcome(right(run, held_out, seed=100 + seed), accuracy, seconds)
 

@@ -20,15 +20,15 @@ import torch.nn.functional as F
 from torch import Tensor
 from turns import Pause, race
 
-from etude.assemble import assemble, trainer_of
-from etude.composition import compose
-from etude.config_file import typed
-from etude.corpus import Corpus, prepare
-from etude.experiment import ExperimentConfig
-from etude.hardware import probe
-from etude.inputs import Inputs
-from etude.run_writer import Rhythm, RunWriter
-from etude.window import MicroBatch, Ranks, WindowLoader
+from etude.config.composition import compose
+from etude.config.config_file import typed
+from etude.config.schema.experiment import ExperimentConfig
+from etude.data.corpus import Corpus, prepare
+from etude.network.inputs import Inputs
+from etude.objective.loader import MicroBatch, Ranks, WindowLoader
+from etude.training.assemble import assemble, trainer_of
+from etude.training.hardware import probe
+from etude.training.run_writer import Rhythm, RunWriter
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,8 @@ def raw_loop(config: ExperimentConfig, corpus: Corpus, pause: Pause) -> None:
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, fused=True)
     for tokens in batches(config, corpus):
         pause()
-        inputs, targets = tokens[:, :-1], tokens[:, 1:]
+        inputs = tokens[:, :-1]
+        targets = tokens[:, 1:]
         logits = network(Inputs(inputs))
         F.cross_entropy(logits.flatten(0, 1), targets.flatten()).backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -114,7 +115,8 @@ def raw_loop(config: ExperimentConfig, corpus: Corpus, pause: Pause) -> None:
 
 
 def batches(config: ExperimentConfig, corpus: Corpus) -> Iterator[Tensor]:
-    size, i = config.trainer.global_batch, 0
+    size = config.trainer.global_batch
+    i = 0
     n = len(corpus.train) - 1  # the last row may be shorter
     while True:
         yield torch.stack([torch.from_numpy(corpus.train[(i + j) % n].tokens) for j in range(size)])

@@ -9,16 +9,15 @@ from jaxtyping import install_import_hook
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: digests depend on it
 SHAPED = (
-    "batches",
-    "damage",
-    "functional",
-    "generation",
-    "inputs",
-    "loss",
-    "network",
-    "on_policy",
+    "network.generation",
+    "network.inputs",
+    "network.network",
+    "network.stack",
+    "objective.batches",
+    "objective.log_probs",
+    "objective.loss",
     "plugins",
-    "stack",
+    "rl.on_policy",
 )
 install_import_hook([f"etude.{name}" for name in SHAPED], "beartype.beartype")
 

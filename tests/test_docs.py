@@ -8,9 +8,9 @@ import pytest
 import tiny
 
 import etude.plugins
-from etude.cli import main
-from etude.describe import describe
-from etude.registry import load
+from etude.cli.main import main
+from etude.config.plugin_source import describe
+from etude.config.registry import load
 
 ROOT = Path(__file__).resolve().parents[1]
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)

@@ -12,14 +12,15 @@ import tiny
 import torch
 from defaults import default
 
-from etude.conversations import TrainOn
-from etude.parameter_group import ParameterGroup
+from etude.config.plugin_files import groups, options
+from etude.config.registry import build
+from etude.config.schema.parameter_group import ParameterGroup
+from etude.config.schema.plugins import PluginConfig
+from etude.objective.preferences import OfTokens
+from etude.plugins.objective._sft.conversations import TrainOn
 from etude.plugins.objective.distill import Divergence
 from etude.plugins.objective.grpo import Overlong, Ratio, Scale, Surrogate
 from etude.plugins.objective.reinforce import Baseline
-from etude.preferences import OfTokens
-from etude.registry import build, groups, options
-from etude.schema import PluginConfig
 
 OTHER: dict[str, Any] = {
     "beta1": 0.5, "beta2": 0.5, "eps": 0.1, "final": 0.7, "warmup_steps": 3, "dropout": 0.5,

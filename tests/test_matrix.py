@@ -12,18 +12,20 @@ import pytest
 import torch
 from defaults import default
 
-from etude.assemble import assemble, trainer_of
-from etude.compatibility import check
-from etude.composition import compose
-from etude.config_file import typed
-from etude.corpus import prepare
-from etude.describe import presets
+from etude.config.compatibility import check
+from etude.config.composition import compose
+from etude.config.config_file import typed
+from etude.config.plugin_files import options
+from etude.config.plugin_source import presets
+from etude.config.registry import load
+from etude.config.schema.experiment import ExperimentConfig
+from etude.config.schema.trainer import TrainerConfig
+from etude.data.corpus import prepare
 from etude.errors import CompositionError
-from etude.experiment import ExperimentConfig, TrainerConfig
+from etude.objective.loader import Ranks
 from etude.records import Chat, Record
-from etude.registry import load, options
-from etude.window import Ranks
-from etude.worker import quiet
+from etude.training.assemble import assemble, trainer_of
+from etude.training.run import quiet
 
 WORDS = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa"]
 ROWS: dict[str, dict[str, Any]] = {

@@ -10,9 +10,9 @@ import pytest
 from defaults import default
 
 import etude.plugins
-from etude.cli import PAGE, main
-from etude.errors import ConfigError, DataError
-from etude.registry import build
+from etude.cli.main import main
+from etude.config.registry import build
+from etude.errors import PAGE, ConfigError, DataError
 
 SMALL = (
     "data=text", "data.path=good.txt", "tokenizer=byte", "architecture.dim=16",
@@ -309,12 +309,12 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 
 from etude import plugin
-from etude.batches import next_token_batch
+from etude.objective.batches import next_token_batch
 from etude.capability import Capability
-from etude.loss import Loss
-from etude.objective import Objective
+from etude.objective.loss import Loss
+from etude.objective.objective import Objective
 from etude.records import Text
-from etude.schema import ObjectiveConfig
+from etude.config.schema.plugins import ObjectiveConfig
 
 
 @dataclass

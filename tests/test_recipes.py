@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 import tiny
 
-from etude.cli import main
-from etude.composition import compose
-from etude.config_file import typed
-from etude.describe import heading, stands_on
-from etude.registry import options, plugin_of
+from etude.cli.main import main
+from etude.config.composition import compose
+from etude.config.config_file import typed
+from etude.config.plugin_files import options
+from etude.config.plugin_source import heading, stands_on
+from etude.config.registry import plugin_of
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 PRESETS = sorted(CONF.glob("architecture/*.yaml"))

@@ -14,11 +14,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from etude import plugin
-from etude.adapter import AdapterLayer, insert, places
-from etude.context import Context
-from etude.network import Block, Network
-from etude.schema import AdapterConfig, require
+from etude import plugin, require
+from etude.config import AdapterConfig
+from etude.network import AdapterLayer, Block, Context, Network, insert, places
 
 
 class Placement(Enum):

@@ -7,10 +7,9 @@ After another adapter it sets weights free that this one froze, such as the head
 
 from dataclasses import dataclass, field
 
-from etude import plugin
-from etude.adapter import named
-from etude.network import Network
-from etude.schema import AdapterConfig, require
+from etude import plugin, require
+from etude.config import AdapterConfig
+from etude.network import Network, matching_names
 
 
 @dataclass
@@ -30,6 +29,6 @@ def freeze(config: FreezeConfig, network: Network) -> Network:
     parameters = dict(network.named_parameters())
     for learns, patterns in ((False, config.frozen), (True, config.trained)):
         for pattern in patterns:
-            for name in named(pattern, list(parameters)):
+            for name in matching_names(pattern, list(parameters)):
                 parameters[name].requires_grad_(learns)
     return network

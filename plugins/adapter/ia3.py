@@ -12,12 +12,10 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from etude import plugin
-from etude.adapter import MergingLayer, insert, linear_of, linears
-from etude.layout import Fields, refuse_others
-from etude.network import Network
-from etude.peft_format import Joined, LinearForm, Part
-from etude.schema import AdapterConfig, require
+from etude import plugin, require
+from etude.config import AdapterConfig
+from etude.formats import Fields, Joined, LinearForm, Part, refuse_others
+from etude.network import MergingLayer, Network, insert, linear_of, linears
 
 VECTOR = "ia3_l"
 ONLY = {"modules_to_save": None}

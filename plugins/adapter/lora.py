@@ -18,14 +18,14 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from etude import plugin
-from etude.adapter import AdapterLayer, MergingLayer, insert, linear_of, linears
-from etude.layout import Fields, refuse_others
-from etude.network import Network
-from etude.peft_format import Joined, LinearForm, Part
-from etude.schema import AdapterConfig, require
+from etude import plugin, require
+from etude.config import AdapterConfig
+from etude.formats import Fields, Joined, LinearForm, Part, refuse_others
+from etude.network import AdapterLayer, MergingLayer, Network, insert, linear_of, linears
 
-DOWN, UP, LENGTHS = "lora_A.weight", "lora_B.weight", "lora_magnitude_vector"
+DOWN = "lora_A.weight"
+UP = "lora_B.weight"
+LENGTHS = "lora_magnitude_vector"
 ONLY = {"bias": "none", "lora_bias": False, "modules_to_save": None, "layer_replication": None}
 """Fields of PEFT's that we have one value for."""
 
@@ -85,7 +85,8 @@ class LowRank(MergingLayer):
     def __init__(self, config: LoraConfig, base: nn.Module) -> None:
         super().__init__(base)
         weight = linear_of(base).weight
-        self.scale, self.dropout = config.scale, config.dropout
+        self.scale = config.scale
+        self.dropout = config.dropout
         self.down = nn.Parameter(weight.new_empty(config.rank, weight.shape[1]))
         self.up = nn.Parameter(weight.new_zeros(weight.shape[0], config.rank))
         nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))
@@ -140,7 +141,8 @@ class LoraForm(LinearForm):
         }
 
     def join(self, one: Joined, parts: Sequence[Part]) -> dict[str, Tensor]:
-        n, rank = len(parts), self.lora.rank
+        n = len(parts)
+        rank = self.lora.rank
         downs: list[Tensor] = []
         ups: list[Tensor] = []
         for i, part in enumerate(parts):
@@ -158,10 +160,12 @@ class LoraForm(LinearForm):
         self, one: Joined, parts: Sequence[Part], fields: Fields, found: Mapping[str, Tensor]
     ) -> list[dict[str, Tensor]]:
         """Maps that PEFT joined share what leads in, unless it is as wide as ours together."""
-        down, n = found[DOWN], len(parts)
+        down = found[DOWN]
+        n = len(parts)
         rows = one.split(found[UP], [len(part.weight) for part in parts])
         if len(down) == self.lora.rank:
-            downs, ups = [down] * n, rows
+            downs = [down] * n
+            ups = rows
         else:
             downs = list(down.chunk(n))
             ups = [up.chunk(n, dim=1)[i] for i, up in enumerate(rows)]

@@ -12,11 +12,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from etude import plugin
-from etude.adapter import AdapterLayer, innermost, insert
-from etude.context import Context
-from etude.network import Mixer, Network
-from etude.schema import AdapterConfig, require
+from etude import plugin, require
+from etude.config import AdapterConfig
+from etude.network import AdapterLayer, Context, Mixer, Network, innermost, insert
 
 
 @dataclass

@@ -15,15 +15,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from etude import plugin
-from etude.adapter import AdapterLayer, insert, places
-from etude.context import KvCache, Memory
-from etude.inputs import Inputs
-from etude.layout import Fields, refuse_others
-from etude.network import Network
-from etude.peft_format import Joined, PeftForm, Theirs
-from etude.schema import AdapterConfig, require
-from etude.stack import Stack
+from etude import plugin, require
+from etude.config import AdapterConfig
+from etude.formats import Fields, Joined, PeftForm, Theirs, refuse_others
+from etude.network import AdapterLayer, Inputs, KvCache, Memory, Network, Stack, insert, places
 
 TABLE = "prompt_embeddings"
 

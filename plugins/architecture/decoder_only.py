@@ -9,14 +9,8 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from etude import plugin
-from etude.capability import Capability
-from etude.context import KvCache
-from etude.contracts import Vocab
-from etude.inputs import Inputs
-from etude.schema import option
-from etude.stack import Stack, StackNetwork
-from etude.stack_schema import (
+from etude import Capability, option, plugin
+from etude.config import (
     BlockConfig,
     HeadConfig,
     InitConfig,
@@ -26,6 +20,8 @@ from etude.stack_schema import (
     PositionConfig,
     StackConfig,
 )
+from etude.data import Vocab
+from etude.network import Inputs, KvCache, Stack, StackNetwork
 
 
 @dataclass

@@ -13,14 +13,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from etude import plugin
-from etude.capability import Capability
-from etude.context import KvCache, Memory
-from etude.contracts import Vocab
-from etude.inputs import Inputs, Targets, pad_right
-from etude.schema import option
-from etude.stack import Stack, StackNetwork
-from etude.stack_schema import (
+from etude import Capability, option, plugin
+from etude.config import (
     BlockConfig,
     HeadConfig,
     InitConfig,
@@ -30,6 +24,8 @@ from etude.stack_schema import (
     PositionConfig,
     StackConfig,
 )
+from etude.data import Vocab
+from etude.network import Inputs, KvCache, Memory, Stack, StackNetwork, Targets, pad_right
 
 
 class Start(Enum):

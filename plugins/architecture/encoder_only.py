@@ -11,14 +11,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from etude import plugin
-from etude.capability import Capability
-from etude.context import KvCache
-from etude.contracts import Vocab
-from etude.inputs import Inputs, pad_right
-from etude.schema import option
-from etude.stack import Stack, StackNetwork
-from etude.stack_schema import (
+from etude import Capability, option, plugin
+from etude.config import (
     BlockConfig,
     HeadConfig,
     InitConfig,
@@ -28,6 +22,8 @@ from etude.stack_schema import (
     PositionConfig,
     StackConfig,
 )
+from etude.data import Vocab
+from etude.network import Inputs, KvCache, Stack, StackNetwork, pad_right
 
 
 @dataclass

@@ -7,10 +7,10 @@ before, so the first to come goes on. Without a sweep there is nobody to be behi
 
 from dataclasses import dataclass
 
-from etude import plugin
-from etude.rivals import Pruning, PruningConfig
-from etude.schema import require
-from etude.sweep_folder import Curve
+from etude import plugin, require
+from etude.files import Curve
+
+from ._pruning import Pruning, PruningConfig
 
 
 @dataclass
@@ -33,7 +33,8 @@ class Asha(Pruning[AshaConfig]):
     """Compares a job once a rung."""
 
     def is_behind(self, own: Curve, rivals: list[Curve]) -> bool:
-        now, rung = max(own), self.config.min_steps
+        now = max(own)
+        rung = self.config.min_steps
         while rung <= now:
             here = reached(own, rung)
             if here is not None and here[0] == now and self._is_behind_at(rung, here[1], rivals):

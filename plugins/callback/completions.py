@@ -6,22 +6,19 @@ have any.
 """
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 
-from etude import plugin
-from etude.attempts import Attempt
-from etude.errors import ConfigError
-from etude.objective import Objective
-from etude.rollout import RolloutSource
-from etude.schema import CallbackConfig, require
-from etude.tokenizer import Tokenizer
-from etude.trackers import tell_table
-from etude.whole_file import forget_after
-from etude.window import WindowLoader
+from etude import ConfigError, plugin, require
+from etude.config import CallbackConfig
+from etude.files import forget_after
+from etude.objective import Objective, WindowLoader
+from etude.rl import Attempt, RolloutSource
+from etude.training import tell_table
 
 FILE = "completions.jsonl"
 
@@ -59,18 +56,18 @@ class Completions(pl.Callback):
         attempts = held[: self.config.n]
         if not (trainer.is_global_zero and attempts):
             return
-        rows = [row(attempt, pl_module.tools.tokenizer) for attempt in attempts]
+        rows = [row(attempt, pl_module.tools.tokenizer.decode) for attempt in attempts]
         line = json.dumps({"step": trainer.global_step, "completions": rows}, ensure_ascii=False)
         with (Path(trainer.default_root_dir) / FILE).open("a", encoding="utf-8") as file:
             file.write(line + "\n")
         tell_table(trainer, "completions", rows, trainer.global_step)
 
 
-def row(attempt: Attempt, tokenizer: Tokenizer) -> dict[str, Any]:
+def row(attempt: Attempt, decode: Callable[[Sequence[int]], str]) -> dict[str, Any]:
     """A completion as people read it."""
     return {
-        "prompt": tokenizer.decode(attempt.prompt),
-        "completion": tokenizer.decode(attempt.completion),
+        "prompt": decode(attempt.prompt),
+        "completion": decode(attempt.completion),
         "reward": float(attempt.reward),
         "finished": attempt.is_finished,
     }

@@ -8,10 +8,8 @@ from typing import Any
 
 import lightning.pytorch as pl
 
-from etude import plugin
-from etude.errors import ConfigError
-from etude.experiment import Best
-from etude.schema import CallbackConfig, require
+from etude import ConfigError, plugin, require
+from etude.config import Best, CallbackConfig
 
 
 @dataclass
@@ -51,7 +49,8 @@ class EarlyStopping(pl.Callback):
             )
         value = float(trainer.callback_metrics[self.config.metric])
         if self.config.best.improves(value, self.best, self.config.min_delta):
-            self.best, self.since = value, 0
+            self.best = value
+            self.since = 0
         else:
             self.since += 1
         self._stop_if_due(trainer)
@@ -60,7 +59,8 @@ class EarlyStopping(pl.Callback):
         return {"best": self.best, "since": self.since}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best, self.since = state_dict["best"], state_dict["since"]
+        self.best = state_dict["best"]
+        self.since = state_dict["since"]
 
     def _stop_if_due(self, trainer: pl.Trainer) -> None:
         if self.since >= self.config.patience:

@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from etude import plugin
-from etude.schema import CallbackConfig, require
-from etude.window import MicroBatch
+from etude import plugin, require
+from etude.config import CallbackConfig
+from etude.objective import MicroBatch
 
 
 @dataclass

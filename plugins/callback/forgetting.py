@@ -12,13 +12,11 @@ import lightning.pytorch as pl
 import torch
 from omegaconf import MISSING
 
-from etude import config_file, plugin
-from etude.corpus import prepare
-from etude.objective import Objective
-from etude.ranks import Ranks
-from etude.registry import build
-from etude.schema import CallbackConfig, TextDataConfig, require
-from etude.validation import Validation
+from etude import plugin, require
+from etude.config import CallbackConfig, TextDataConfig, build, load_config
+from etude.data import prepare
+from etude.objective import Objective, Ranks
+from etude.training import Validation
 
 
 @dataclass
@@ -49,7 +47,7 @@ class Forgetting(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, Objective)
-        before = config_file.load(Path(self.config.run))
+        before = load_config(Path(self.config.run))
         corpus = prepare(before, pl_module.tools.tokenizer)
         confine = isinstance(before.data, TextDataConfig) and before.data.confine
         tools = replace(pl_module.tools, seq_len=before.data.seq_len, confine=confine)

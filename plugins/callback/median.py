@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from math import isfinite
 from statistics import mean, median
 
-from etude import plugin
-from etude.experiment import Best
-from etude.rivals import Pruning, PruningConfig
-from etude.schema import require
-from etude.sweep_folder import Curve
+from etude import plugin, require
+from etude.config import Best
+from etude.files import Curve
+
+from ._pruning import Pruning, PruningConfig
 
 
 @dataclass

@@ -11,11 +11,11 @@ from pathlib import Path
 import lightning.pytorch as pl
 import torch
 
-from etude import plugin
+from etude import plugin, require
+from etude.config import CallbackConfig
+from etude.files import forget_after
 from etude.objective import Objective
-from etude.schema import CallbackConfig, require
-from etude.trackers import tell_table
-from etude.whole_file import forget_after
+from etude.training import tell_table
 
 FILE = "samples.jsonl"
 

@@ -14,13 +14,11 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 
-from etude import plugin
-from etude.flops import counter
-from etude.objective import Objective
-from etude.schema import CallbackConfig, require
-from etude.trackers import tell
-from etude.whole_file import forget_after
-from etude.window import MicroBatch
+from etude import plugin, require
+from etude.config import CallbackConfig
+from etude.files import forget_after
+from etude.objective import MicroBatch, Objective
+from etude.training import counter, tell
 
 FILE = "perf.jsonl"
 
@@ -36,7 +34,8 @@ class ThroughputConfig(CallbackConfig):
 
 def peak_flops(trainer: pl.Trainer, module: pl.LightningModule) -> float:
     """FLOP/s of a square matrix product in the precision of the run, the best of a few."""
-    kind, device = next(p.dtype for p in module.parameters()), module.device
+    kind = next(p.dtype for p in module.parameters())
+    device = module.device
     size = 1024 if device.type == "cpu" else 8192  # enough to fill it
     draw = torch.Generator(device).manual_seed(0)  # zeros and ones are multiplied faster
     a = torch.rand(size, size, generator=draw, device=device, dtype=kind)
@@ -121,7 +120,8 @@ class Throughput(pl.Callback):
 
     def _begin(self) -> None:
         self.steps = self.tokens = self.micro_batches = 0
-        self.waited, self.began = 0.0, time.perf_counter()
+        self.waited = 0.0
+        self.began = time.perf_counter()
 
     def _report(self, trainer: pl.Trainer, objective: Objective[Any, Any]) -> None:
         seconds = time.perf_counter() - self.began

@@ -8,10 +8,9 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from etude import plugin
-from etude.contracts import DataSource
-from etude.records import Prompt
-from etude.schema import DataConfig, require
+from etude import Prompt, plugin, require
+from etude.config import DataConfig
+from etude.data import DataSource
 
 OPERATORS = {"+": operator.add, "-": operator.sub, "*": operator.mul}
 

@@ -12,10 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-from etude import plugin
-from etude.contracts import DataSource
-from etude.records import Prompt
-from etude.schema import DataConfig
+from etude import Prompt, plugin
+from etude.config import DataConfig
+from etude.data import DataSource
 
 SPELLED = ("CJK ", "HANGUL SYLLABLE ", "TANGUT ", "NUSHU CHARACTER-", "KHITAN ")
 """How the names begin that say no more than a number or a sound."""

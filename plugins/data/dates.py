@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from etude import plugin
-from etude.contracts import DataSource
-from etude.records import Prompt
-from etude.schema import DataConfig, require
+from etude import Prompt, plugin, require
+from etude.config import DataConfig
+from etude.data import DataSource
 
 
 @dataclass
@@ -61,7 +60,8 @@ class Dates(DataSource[DatesConfig]):
         for number in draw.sample(range(config.n_possible), config.n_problems):
             rest, back = divmod(number, 2)
             day, n = divmod(rest, config.max_days)
-            begin, days = date(config.first_year, 1, 1) + timedelta(day), n + 1
+            begin = date(config.first_year, 1, 1) + timedelta(day)
+            days = n + 1
             end = begin - timedelta(days) if back else begin + timedelta(days)
             unit = "day" if days == 1 else "days"
             yield Prompt(f"{begin} {'-' if back else '+'} {days} {unit} =", str(end))

@@ -9,11 +9,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from etude import plugin
-from etude.contracts import DataSource
-from etude.records import Chat, Message
-from etude.schema import DataConfig, require
-from etude.stdlib_text import by_hash, docstrings, fingerprint, topics
+from etude import Chat, Message, plugin, require
+from etude.config import DataConfig
+from etude.data import DataSource
+
+from ._stdlib_text import by_hash, docstrings, fingerprint, topics
 
 AGAIN = "In one line, please."
 

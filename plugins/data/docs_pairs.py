@@ -7,11 +7,11 @@ wrong answer beside the right one.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from etude import plugin
-from etude.contracts import DataSource
-from etude.records import Pair
-from etude.schema import DataConfig
-from etude.stdlib_text import fingerprint, summaries
+from etude import Pair, plugin
+from etude.config import DataConfig
+from etude.data import DataSource
+
+from ._stdlib_text import fingerprint, summaries
 
 
 @dataclass

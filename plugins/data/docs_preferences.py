@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from etude import plugin
-from etude.contracts import DataSource
-from etude.records import Preference
-from etude.schema import DataConfig
-from etude.stdlib_text import fingerprint, summaries
+from etude import Preference, plugin
+from etude.config import DataConfig
+from etude.data import DataSource
+
+from ._stdlib_text import fingerprint, summaries
 
 
 @dataclass

@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 
-from etude import plugin
-from etude.readers import FileConfig, JsonlSource, Row
-from etude.records import Text
-from etude.schema import TextDataConfig
+from etude import Text, plugin
+from etude.config import TextDataConfig
+from etude.data import FileConfig, JsonlSource, JsonRow
 
 
 @dataclass
@@ -18,5 +17,5 @@ class JsonlConfig(FileConfig, TextDataConfig):
 class Jsonl(JsonlSource[JsonlConfig]):
     """Takes one column and leaves the others."""
 
-    def record(self, row: Row) -> Text:
+    def record(self, row: JsonRow) -> Text:
         return Text(row.text(self.config.text_column))

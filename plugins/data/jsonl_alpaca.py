@@ -6,9 +6,8 @@ prompt are left out, for the template of the run says who speaks.
 
 from dataclasses import dataclass
 
-from etude import plugin
-from etude.readers import FileConfig, JsonlSource, Row
-from etude.records import Pair
+from etude import Pair, plugin
+from etude.data import FileConfig, JsonlSource, JsonRow
 
 
 @dataclass
@@ -25,7 +24,7 @@ class JsonlAlpacaConfig(FileConfig):
 class JsonlAlpaca(JsonlSource[JsonlAlpacaConfig]):
     """The source is the instruction, an empty line and the input; without input, the first."""
 
-    def record(self, row: Row) -> Pair:
+    def record(self, row: JsonRow) -> Pair:
         instruction = row.text(self.config.instruction_column)
         given = row.fields.get(self.config.input_column)
         about = f"\n\n{row.text(self.config.input_column)}" if given else ""

@@ -6,9 +6,8 @@ For sharegpt: data.messages_column=conversations data.role_column=from data.cont
 from dataclasses import dataclass
 from typing import Any
 
-from etude import plugin
-from etude.readers import BadFieldError, FileConfig, JsonlSource, Row, checked_text
-from etude.records import Chat, Message
+from etude import Chat, Message, plugin
+from etude.data import BadFieldError, FileConfig, JsonlSource, JsonRow, checked_text
 
 ROLES = {
     "system": "system",
@@ -33,7 +32,7 @@ class JsonlChatsConfig(FileConfig):
 class JsonlChats(JsonlSource[JsonlChatsConfig]):
     """Refuses unknown roles, and conversations in which the assistant says nothing."""
 
-    def record(self, row: Row) -> Chat:
+    def record(self, row: JsonRow) -> Chat:
         items = row.items(self.config.messages_column)
         messages = tuple(self.message(number, item) for number, item in enumerate(items, start=1))
         if all(message.role != "assistant" for message in messages):

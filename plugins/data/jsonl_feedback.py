@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-from etude import plugin
-from etude.readers import FileConfig, JsonlSource, Row
-from etude.records import Feedback
+from etude import Feedback, plugin
+from etude.data import FileConfig, JsonlSource, JsonRow
 
 
 @dataclass
@@ -21,7 +20,7 @@ class JsonlFeedbackConfig(FileConfig):
 class JsonlFeedback(JsonlSource[JsonlFeedbackConfig]):
     """True is a score of 1 and false is 0."""
 
-    def record(self, row: Row) -> Feedback:
+    def record(self, row: JsonRow) -> Feedback:
         return Feedback(
             row.text(self.config.prompt_column),
             row.text(self.config.completion_column),

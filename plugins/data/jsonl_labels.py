@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-from etude import plugin
-from etude.readers import BadFieldError, FileConfig, JsonlSource, Row
-from etude.records import Labelled
+from etude import Labelled, plugin
+from etude.data import BadFieldError, FileConfig, JsonlSource, JsonRow
 
 
 @dataclass
@@ -19,11 +18,13 @@ class JsonlLabelsConfig(FileConfig):
 class JsonlLabels(JsonlSource[JsonlLabelsConfig]):
     """A list of words asks for a list of as many labels."""
 
-    def record(self, row: Row) -> Labelled:
-        text, label = self.config.text_column, self.config.label_column
+    def record(self, row: JsonRow) -> Labelled:
+        text = self.config.text_column
+        label = self.config.label_column
         if not isinstance(row.value(text), list):
             return Labelled(row.text(text), row.text(label))
-        words, labels = row.texts(text), row.texts(label)
+        words = row.texts(text)
+        labels = row.texts(label)
         if len(words) != len(labels):
             raise BadFieldError(f"{len(words)} words and {len(labels)} labels")
         return Labelled(words, labels)

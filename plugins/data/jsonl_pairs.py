@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-from etude import plugin
-from etude.readers import FileConfig, JsonlSource, Row
-from etude.records import Pair
+from etude import Pair, plugin
+from etude.data import FileConfig, JsonlSource, JsonRow
 
 
 @dataclass
@@ -19,6 +18,6 @@ class JsonlPairsConfig(FileConfig):
 class JsonlPairs(JsonlSource[JsonlPairsConfig]):
     """Both texts as they are; no template is applied here."""
 
-    def record(self, row: Row) -> Pair:
+    def record(self, row: JsonRow) -> Pair:
         source = row.text(self.config.source_column)
         return Pair(source, row.text(self.config.target_column))

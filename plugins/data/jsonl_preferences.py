@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-from etude import plugin
-from etude.readers import BadFieldError, FileConfig, JsonlSource, Row
-from etude.records import Preference
+from etude import Preference, plugin
+from etude.data import BadFieldError, FileConfig, JsonlSource, JsonRow
 
 
 @dataclass
@@ -25,7 +24,7 @@ class JsonlPreferencesConfig(FileConfig):
 class JsonlPreferences(JsonlSource[JsonlPreferencesConfig]):
     """Refuses rows whose completions are equal: they prefer nothing."""
 
-    def record(self, row: Row) -> Preference:
+    def record(self, row: JsonRow) -> Preference:
         config = self.config
         prompt = row.text(config.prompt_column)
         chosen = row.text(config.chosen_column)

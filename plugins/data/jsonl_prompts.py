@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-from etude import plugin
-from etude.readers import FileConfig, JsonlSource, Row
-from etude.records import Prompt
+from etude import Prompt, plugin
+from etude.data import FileConfig, JsonlSource, JsonRow
 
 
 @dataclass
@@ -19,7 +18,7 @@ class JsonlPromptsConfig(FileConfig):
 class JsonlPrompts(JsonlSource[JsonlPromptsConfig]):
     """A row may lack the answer, or hold null."""
 
-    def record(self, row: Row) -> Prompt:
+    def record(self, row: JsonRow) -> Prompt:
         prompt = row.text(self.config.prompt_column)
         column = self.config.answer_column
         has_answer = row.fields.get(column) is not None

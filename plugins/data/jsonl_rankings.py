@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-from etude import plugin
-from etude.readers import BadFieldError, FileConfig, JsonlSource, Row
-from etude.records import Ranking
+from etude import Ranking, plugin
+from etude.data import BadFieldError, FileConfig, JsonlSource, JsonRow
 
 
 @dataclass
@@ -19,7 +18,7 @@ class JsonlRankingsConfig(FileConfig):
 class JsonlRankings(JsonlSource[JsonlRankingsConfig]):
     """Refuses rows with fewer than two completions, or with two that are equal."""
 
-    def record(self, row: Row) -> Ranking:
+    def record(self, row: JsonRow) -> Ranking:
         completions = row.texts(self.config.completions_column)
         if len(completions) < 2 or len(set(completions)) < len(completions):
             raise BadFieldError("a ranking needs two completions at least, all different")

@@ -8,11 +8,11 @@ their hashes, so that neighbours in a packed row have nothing to do with one ano
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from etude import plugin
-from etude.contracts import DataSource
-from etude.records import Text
-from etude.schema import TextDataConfig
-from etude.stdlib_text import by_hash, docstrings, fingerprint, sources, topics
+from etude import Text, plugin
+from etude.config import TextDataConfig
+from etude.data import DataSource
+
+from ._stdlib_text import by_hash, docstrings, fingerprint, sources, topics
 
 
 @dataclass

@@ -8,11 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 
-from etude import plugin
-from etude.contracts import DataSource
-from etude.errors import DataError
-from etude.records import Prompt
-from etude.schema import DataConfig, require
+from etude import DataError, Prompt, plugin, require
+from etude.config import DataConfig
+from etude.data import DataSource
 
 
 @dataclass

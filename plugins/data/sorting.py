@@ -7,10 +7,9 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from etude import plugin
-from etude.contracts import DataSource
-from etude.records import Prompt
-from etude.schema import DataConfig, require
+from etude import Prompt, plugin, require
+from etude.config import DataConfig
+from etude.data import DataSource
 
 
 @dataclass
@@ -46,7 +45,8 @@ class Sorting(DataSource[SortingConfig]):
     """Numbers may occur twice; every length is as likely."""
 
     def records(self) -> Iterator[Prompt]:
-        config, seen = self.config, set[tuple[int, ...]]()
+        config = self.config
+        seen = set[tuple[int, ...]]()
         draw = random.Random(config.problem_seed)
         while len(seen) < config.n_problems:
             length = draw.randint(config.min_length, config.max_length)

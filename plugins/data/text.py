@@ -7,12 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from etude import plugin
-from etude.contracts import DataSource
-from etude.documents import Document, cut
-from etude.readers import FileConfig, files, fingerprint, lines
-from etude.records import BadRow, Text
-from etude.schema import TextDataConfig
+from etude import BadRow, Text, plugin
+from etude.config import TextDataConfig
+from etude.data import DataSource, Document, FileConfig, files, fingerprint, lines, split_documents
 
 SUFFIXES = (".txt", ".text", ".md", ".markdown", ".rst", ".tex", ".py")
 
@@ -39,7 +36,7 @@ class TextFiles(DataSource[TextConfig]):
     def records(self) -> Iterator[Text | BadRow]:
         for file in files(self.config.path, SUFFIXES):
             bad: list[BadRow] = []
-            for document in cut(good_lines(file, bad), self.config.document):
+            for document in split_documents(good_lines(file, bad), self.config.document):
                 if document.strip():
                     yield Text(document)
             yield from bad

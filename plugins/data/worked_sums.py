@@ -14,10 +14,9 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from etude import plugin
-from etude.contracts import DataSource
-from etude.records import Prompt
-from etude.schema import DataConfig, require
+from etude import Prompt, plugin, require
+from etude.config import DataConfig
+from etude.data import DataSource
 
 
 @dataclass
@@ -61,7 +60,8 @@ class WorkedSums(DataSource[WorkedSumsConfig]):
     def records(self) -> Iterator[Prompt]:
         config = self.config
         draw = random.Random(config.problem_seed)
-        least, numbers = 10 ** (config.digits - 1), 9 * 10 ** (config.digits - 1)
+        least = 10 ** (config.digits - 1)
+        numbers = 9 * 10 ** (config.digits - 1)
         for problem in draw.sample(range(config.n_possible), config.n_problems):
             left, right = (least + part for part in divmod(problem, numbers))
             way = draw.random()

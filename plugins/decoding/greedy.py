@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from etude import plugin
-from etude.generation import Greedy
-from etude.schema import DecodingConfig
+from etude.config import DecodingConfig
+from etude.network import Greedy
 
 
 @dataclass

@@ -12,10 +12,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from etude import plugin
-from etude.contracts import Decoding
-from etude.generation import drawn, penalised
-from etude.schema import DecodingConfig, require
+from etude import plugin, require
+from etude.config import DecodingConfig
+from etude.network import Decoding, drawn, penalised
 
 
 @dataclass

@@ -16,11 +16,17 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from etude import plugin
-from etude.errors import ServerError
-from etude.judging import QUESTION, Answers, Comparison, check_question, in_both_orders
-from etude.remote import Server, check_server
-from etude.schema import JudgeConfig, require
+from etude import ServerError, plugin, require
+from etude.config import JudgeConfig
+from etude.rl import (
+    QUESTION,
+    Answers,
+    Comparison,
+    Server,
+    check_question,
+    check_server,
+    in_both_orders,
+)
 
 LETTER = re.compile(r"(?<![A-Za-z0-9])[ABC](?![A-Za-z0-9'])")
 VERDICTS = {"A": 1.0, "B": 0.0, "C": 0.5}

@@ -7,10 +7,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from etude import plugin
-from etude.contracts import Reward
-from etude.judging import Comparison
-from etude.schema import JudgeConfig, require
+from etude import plugin, require
+from etude.config import JudgeConfig
+from etude.objective import Reward
+from etude.rl import Comparison
 
 
 @dataclass

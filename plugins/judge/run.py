@@ -12,17 +12,12 @@ from dataclasses import dataclass
 import torch
 from omegaconf import MISSING
 
-from etude import plugin
-from etude.batches import Ids
-from etude.capability import Capability
-from etude.chat import exchange
-from etude.compatibility import longest, provided
-from etude.errors import ConfigError
-from etude.functional import sequence_log_prob
-from etude.judging import QUESTION, Comparison, check_question, in_both_orders
-from etude.run_reader import read_model
-from etude.schema import JudgeConfig, require
-from etude.window import cut
+from etude import Capability, ConfigError, plugin, require
+from etude.config import JudgeConfig, longest, provided
+from etude.data import exchange
+from etude.formats import read_model
+from etude.objective import Ids, chunks, sequence_log_prob
+from etude.rl import QUESTION, Comparison, check_question, in_both_orders
 
 
 @dataclass
@@ -63,7 +58,7 @@ class RunJudge:
         found = [math.nan] * len(texts)
         sides = [[self._pair(text, letter) for letter in "AB"] for text in texts]
         fits = [i for i, pairs in enumerate(sides) if all(map(self._fits, pairs))]
-        for part in cut(fits, self.config.batch):
+        for part in chunks(fits, self.config.batch):
             a, b = (self._log_probs([sides[i][side] for i in part]) for side in (0, 1))
             for i, probability in zip(part, torch.sigmoid(a - b).tolist(), strict=True):
                 found[i] = probability

@@ -10,24 +10,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from etude import plugin
-from etude.contracts import Vocab
-from etude.errors import ConfigError
-from etude.layout import (
+from etude import ConfigError, plugin
+from etude.config import StackConfig
+from etude.data import Vocab
+from etude.formats import (
     GELU_NAMES,
     GELUS,
     Fields,
     Layout,
     LayoutConfig,
     Stacked,
+    Tie,
     chosen,
     is_made_of,
+    mappings,
     meaning,
     plain_heads,
     refuse_others,
 )
-from etude.stack_schema import StackConfig
-from etude.ties import Tie, named
 
 ONLY = {"inner_group_num": 1, "tie_word_embeddings": True, "position_embedding_type": "absolute"}
 TABLES = {
@@ -70,13 +70,15 @@ class AlbertLayout(Layout):
 
     def read(self, fields: Fields) -> StackConfig:
         refuse_others(fields, ONLY)
-        n_layers, n_groups = fields["num_hidden_layers"], fields.get("num_hidden_groups", 1)
+        n_layers = fields["num_hidden_layers"]
+        n_groups = fields.get("num_hidden_groups", 1)
         if not _same_groups(n_layers, n_groups):
             raise ConfigError(
                 f"This albert model splits num_hidden_layers={n_layers} into "
                 f"num_hidden_groups={n_groups} with an error of rounding that étude does not make."
             )
-        dim, gelu = fields["hidden_size"], meaning(fields, "hidden_act", GELUS)
+        dim = fields["hidden_size"]
+        gelu = meaning(fields, "hidden_act", GELUS)
         return chosen(
             "architecture/encoder_only",
             dim=dim,
@@ -131,12 +133,12 @@ class AlbertLayout(Layout):
         }
 
     def ties(self, config: Stacked, fields: Fields) -> Iterator[Tie]:
-        yield from named(TABLES, "weight")
+        yield from mappings(TABLES, "weight")
         modules = dict(MODULES)
         for i in range(config.n_groups):
             layer = f"albert.encoder.albert_layer_groups.{i}.albert_layers.0"
             modules |= {f"{layer}.{k}": f"stack.blocks.{i}.{v}" for k, v in LAYER.items()}
-        yield from named(modules, "weight", "bias")
+        yield from mappings(modules, "weight", "bias")
         yield Tie("predictions.bias", ("head.out.bias",), also=("predictions.decoder.bias",))
 
 

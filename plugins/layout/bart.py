@@ -9,19 +9,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from etude import plugin
-from etude.contracts import Vocab
-from etude.layout import (
+from etude.config import StackConfig
+from etude.data import Vocab
+from etude.formats import (
     Fields,
     Layout,
     LayoutConfig,
     Stacked,
+    Tie,
     chosen,
     is_made_of,
     plain_heads,
     refuse_others,
 )
-from etude.stack_schema import StackConfig
-from etude.ties import Tie
 
 ONLY = {
     "activation_function": "gelu",
@@ -109,13 +109,15 @@ class BartLayout(Layout):
         copies = [f"model.{side}.embed_tokens.weight" for side in sides]
         yield Tie("model.shared.weight", ("embedding.weight",), also=(*copies, "lm_head.weight"))
         for side in sides:
-            theirs, ours = f"model.{side}", f"{side}.position.table.weight"
+            theirs = f"model.{side}"
+            ours = f"{side}.position.table.weight"
             yield Tie(f"{theirs}.embed_positions.weight", (ours,), offset=OFFSET)
             for kind in ("weight", "bias"):
                 norm = f"{side}.embedding_norm.{kind}"
                 yield Tie(f"{theirs}.layernorm_embedding.{kind}", (norm,))
                 for i in range(config.n_layers):
-                    layer, block = f"{theirs}.layers.{i}", f"{side}.blocks.{i}"
+                    layer = f"{theirs}.layers.{i}"
+                    block = f"{side}.blocks.{i}"
                     for name, our in self._modules(side):
                         yield Tie(f"{layer}.{name}.{kind}", (f"{block}.{our}.{kind}",))
 

@@ -12,22 +12,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from etude import plugin
-from etude.contracts import Vocab
-from etude.layout import (
+from etude.config import StackConfig
+from etude.data import Vocab
+from etude.formats import (
     GELU_NAMES,
     GELUS,
     Fields,
     Layout,
     LayoutConfig,
     Stacked,
+    Tie,
     chosen,
     is_made_of,
+    mappings,
     meaning,
     plain_heads,
     refuse_others,
 )
-from etude.stack_schema import StackConfig
-from etude.ties import Tie, named
 
 ONLY = {
     "is_decoder": False,
@@ -79,7 +80,8 @@ class BertLayout(Layout):
 
     def read(self, fields: Fields) -> StackConfig:
         refuse_others(fields, ONLY)
-        dim, gelu = fields["hidden_size"], meaning(fields, "hidden_act", GELUS)
+        dim = fields["hidden_size"]
+        gelu = meaning(fields, "hidden_act", GELUS)
         positions = fields["max_position_embeddings"] - _offset(fields)
         return chosen(
             "architecture/encoder_only",
@@ -107,7 +109,8 @@ class BertLayout(Layout):
             return None
         if not plain_heads(config) or config.n_segments == 0:
             return None
-        mlp, head = config.mlp.approximate.value, config.head.approximate.value
+        mlp = config.mlp.approximate.value
+        head = config.head.approximate.value
         roberta = head == "none" and (config.n_segments == 1 or mlp != head)
         fields = {
             "model_type": "roberta" if roberta else "bert",
@@ -128,17 +131,19 @@ class BertLayout(Layout):
         return {**fields, "max_position_embeddings": rows}
 
     def ties(self, config: Stacked, fields: Fields) -> Iterator[Tie]:
-        family, offset = fields["model_type"], _offset(fields)
+        family = fields["model_type"]
+        offset = _offset(fields)
         for theirs, ours in EMBEDDINGS.items():
             for kind in ("weight", "bias") if theirs == "LayerNorm" else ("weight",):
                 skip = offset if theirs == "position_embeddings" else 0
                 name = f"{family}.embeddings.{theirs}.{kind}"
                 yield Tie(name, (f"{ours}.{kind}",), offset=skip)
-        yield from named(HEADS[family], "weight", "bias")
+        yield from mappings(HEADS[family], "weight", "bias")
         for i in range(config.n_layers):
-            layer, block = f"{family}.encoder.layer.{i}", f"stack.blocks.{i}"
+            layer = f"{family}.encoder.layer.{i}"
+            block = f"stack.blocks.{i}"
             modules = {f"{layer}.{k}": f"{block}.{v}" for k, v in LAYER.items()}
-            yield from named(modules, "weight", "bias")
+            yield from mappings(modules, "weight", "bias")
         place = BIAS[family]
         yield Tie(f"{place}.bias", ("head.out.bias",), also=(f"{place}.decoder.bias",))
 

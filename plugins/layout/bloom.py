@@ -9,19 +9,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from etude import plugin
-from etude.contracts import Vocab
-from etude.layout import (
+from etude.config import StackConfig
+from etude.data import Vocab
+from etude.formats import (
     Fields,
     Layout,
     LayoutConfig,
     Stacked,
+    Tie,
     chosen,
     is_made_of,
     plain_heads,
     refuse_others,
 )
-from etude.stack_schema import StackConfig
-from etude.ties import Tie
 
 ONLY = {
     "apply_residual_connection_post_layernorm": False,
@@ -95,7 +95,8 @@ class BloomLayout(Layout):
             before = f"transformer.word_embeddings_layernorm.{kind}"
             yield Tie(before, (f"stack.embedding_norm.{kind}",))
             for i in range(config.n_layers):
-                theirs, ours = f"transformer.h.{i}", f"stack.blocks.{i}"
+                theirs = f"transformer.h.{i}"
+                ours = f"stack.blocks.{i}"
                 fused = tuple(f"{ours}.mixer.{name}.{kind}" for name in ("q", "k", "v"))
                 joined = f"{theirs}.self_attention.query_key_value.{kind}"
                 yield Tie(joined, fused, groups=config.n_heads)

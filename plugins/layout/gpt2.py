@@ -9,19 +9,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from etude import plugin
-from etude.contracts import Vocab
-from etude.layout import (
+from etude.config import StackConfig
+from etude.data import Vocab
+from etude.formats import (
     Fields,
     Layout,
     LayoutConfig,
     Stacked,
+    Tie,
     chosen,
     is_made_of,
     plain_heads,
     refuse_others,
 )
-from etude.stack_schema import StackConfig
-from etude.ties import Tie
 
 ONLY = {
     "activation_function": "gelu_new",
@@ -89,7 +89,8 @@ class Gpt2Layout(Layout):
         yield Tie("transformer.wte.weight", ("embedding.weight",))
         yield Tie("transformer.wpe.weight", ("stack.position.table.weight",))
         for i in range(config.n_layers):
-            theirs, ours = f"transformer.h.{i}", f"stack.blocks.{i}"
+            theirs = f"transformer.h.{i}"
+            ours = f"stack.blocks.{i}"
             for kind in ("weight", "bias"):
                 matrix = kind == "weight"
                 qkv = tuple(f"{ours}.mixer.{name}.{kind}" for name in ("q", "k", "v"))

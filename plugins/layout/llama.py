@@ -11,20 +11,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from etude import plugin
-from etude.contracts import Vocab
-from etude.layout import (
+from etude.config import StackConfig, plugin_of
+from etude.data import Vocab
+from etude.formats import (
     Fields,
     Layout,
     LayoutConfig,
     Stacked,
+    Tie,
     chosen,
     is_made_of,
     meaning,
     refuse_others,
 )
-from etude.registry import plugin_of
-from etude.stack_schema import StackConfig
-from etude.ties import Tie
 
 ONLY = {
     "hidden_act": "silu",
@@ -37,7 +36,8 @@ ONLY = {
     "mscale": None,
     "mscale_all_dim": None,
 }
-FACTOR, TRAINED = {"factor": "factor"}, {"trained_positions": "original_max_position_embeddings"}
+FACTOR = {"factor": "factor"}
+TRAINED = {"trained_positions": "original_max_position_embeddings"}
 RAMP = {"beta_fast": "beta_fast", "beta_slow": "beta_slow", "attention_factor": "attention_factor"}
 SCALINGS: dict[str, dict[str, str]] = {
     "none": {},
@@ -71,9 +71,11 @@ class LlamaLayout(Layout):
     def read(self, fields: Fields) -> StackConfig:
         rope = {**(fields.get("rope_scaling") or {}), **(fields.get("rope_parameters") or {})}
         refuse_others({**fields, **rope}, ONLY)
-        family, heads = fields["model_type"], fields["num_attention_heads"]
+        family = fields["model_type"]
+        heads = fields["num_attention_heads"]
         everywhere = bool(fields.get("attention_bias", False))
-        dim, head_dim = fields["hidden_size"], fields.get("head_dim")
+        dim = fields["hidden_size"]
+        head_dim = fields.get("head_dim")
         eps = fields.get("rms_norm_eps", 1e-6)
         return chosen(
             "architecture/decoder_only",
@@ -108,7 +110,8 @@ class LlamaLayout(Layout):
         if not is_made_of(config, "decoder_only", **parts, position="rope", head="linear"):
             return None
         family = self._family(config)
-        mixer, mlp = config.mixer, config.mlp
+        mixer = config.mixer
+        mlp = config.mlp
         return {
             "model_type": family,
             "architectures": [f"{family.capitalize()}ForCausalLM"],
@@ -132,7 +135,8 @@ class LlamaLayout(Layout):
         mixer = config.mixer
         yield Tie("model.embed_tokens.weight", ("embedding.weight",))
         for i in range(config.n_layers):
-            theirs, ours = f"model.layers.{i}", f"stack.blocks.{i}"
+            theirs = f"model.layers.{i}"
+            ours = f"stack.blocks.{i}"
             for name in ("q", "k", "v"):
                 for kind in ("weight", "bias") if mixer.qkv_bias else ("weight",):
                     yield Tie(

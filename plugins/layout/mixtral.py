@@ -10,10 +10,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from etude import plugin
-from etude.contracts import Vocab
-from etude.layout import Fields, Layout, LayoutConfig, Stacked, chosen, is_made_of, refuse_others
-from etude.stack_schema import StackConfig
-from etude.ties import Tie, named
+from etude.config import StackConfig
+from etude.data import Vocab
+from etude.formats import (
+    Fields,
+    Layout,
+    LayoutConfig,
+    Stacked,
+    Tie,
+    chosen,
+    is_made_of,
+    mappings,
+    refuse_others,
+)
 
 ONLY = {
     "hidden_act": "silu",
@@ -53,7 +62,8 @@ class MixtralLayout(Layout):
     def read(self, fields: Fields) -> StackConfig:
         rope = fields.get("rope_parameters") or {}
         refuse_others({**fields, **rope}, ONLY)
-        dim, heads = fields["hidden_size"], fields["num_attention_heads"]
+        dim = fields["hidden_size"]
+        heads = fields["num_attention_heads"]
         head_dim = fields.get("head_dim")
         return chosen(
             "architecture/decoder_only",
@@ -88,7 +98,8 @@ class MixtralLayout(Layout):
         parts = {"block": "prenorm", "mixer": "attention", "mlp": "moe", "norm": "rmsnorm"}
         if not is_made_of(config, "decoder_only", **parts, position="rope", head="linear"):
             return None
-        mixer, mlp = config.mixer, config.mlp
+        mixer = config.mixer
+        mlp = config.mlp
         return {
             "model_type": "mixtral",
             "architectures": ["MixtralForCausalLM"],
@@ -117,9 +128,10 @@ class MixtralLayout(Layout):
             for name, our in EXPERT.items()
         }
         for i in range(config.n_layers):
-            layer, block = f"model.layers.{i}", f"stack.blocks.{i}"
+            layer = f"model.layers.{i}"
+            block = f"stack.blocks.{i}"
             modules = {f"{layer}.{k}": f"{block}.{v}" for k, v in (MODULES | experts).items()}
-            yield from named(modules, "weight")
+            yield from mappings(modules, "weight")
         yield Tie("model.norm.weight", ("stack.norm.weight",))
         if not config.tie:
             yield Tie("lm_head.weight", ("head.out.weight",))

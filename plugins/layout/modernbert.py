@@ -9,31 +9,31 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from etude import plugin
-from etude.contracts import Vocab
-from etude.errors import ConfigError
-from etude.layout import (
+from etude import ConfigError, plugin
+from etude.config import StackConfig
+from etude.data import Vocab
+from etude.formats import (
     GELU_NAMES,
     GELUS,
     Fields,
     Layout,
     LayoutConfig,
     Stacked,
+    Tie,
     chosen,
     is_made_of,
     meaning,
     plain_heads,
     refuse_others,
 )
-from etude.stack_schema import StackConfig
-from etude.ties import Tie
 
 ONLY = {"decoder_bias": True, "tie_word_embeddings": True, "rope_scaling": None}
 PARTS = {
     "block": "prenorm", "mixer": "attention", "mlp": "geglu", "norm": "layernorm",
     "position": "rope", "head": "transform",
 }  # fmt: skip
-WIDE, NEAR = "full_attention", "sliding_attention"
+WIDE = "full_attention"
+NEAR = "sliding_attention"
 DEFAULT_MAX_POSITIONS = 8192
 """Written where the positions know no limit: Hugging Face's fields want a number."""
 DEFAULT_WINDOW = 128
@@ -54,7 +54,9 @@ class ModernbertLayout(Layout):
 
     def read(self, fields: Fields) -> StackConfig:
         refuse_others(fields, ONLY)
-        dim, theta, near = fields["hidden_size"], _theta(fields, WIDE), _theta(fields, NEAR)
+        dim = fields["hidden_size"]
+        theta = _theta(fields, WIDE)
+        near = _theta(fields, NEAR)
         return chosen(
             "architecture/encoder_only",
             dim=dim,
@@ -92,7 +94,8 @@ class ModernbertLayout(Layout):
     def write(self, config: Stacked, vocab: Vocab) -> dict[str, Any] | None:
         if not is_made_of(config, "encoder_only", **PARTS):
             return None
-        mixer, position = config.mixer, config.position
+        mixer = config.mixer
+        position = config.position
         if not plain_heads(config) or mixer.window == 1:
             return None
         every = 1 if mixer.window is None else mixer.global_every
@@ -127,11 +130,13 @@ class ModernbertLayout(Layout):
         yield Tie(f"{embeddings}.tok_embeddings.weight", ("embedding.weight",))
         yield from _norm(config, f"{embeddings}.norm", "stack.embedding_norm")
         for i in range(config.n_layers):
-            layer, block = f"model.layers.{i}", f"stack.blocks.{i}"
+            layer = f"model.layers.{i}"
+            block = f"stack.blocks.{i}"
             if i > 0:
                 yield from _norm(config, f"{layer}.attn_norm", f"{block}.mixer_norm")
             yield from _norm(config, f"{layer}.mlp_norm", f"{block}.mlp_norm")
-            mixer, mlp = config.mixer.qkv_bias, config.mlp.bias
+            mixer = config.mixer.qkv_bias
+            mlp = config.mlp.bias
             yield from _map(f"{layer}.attn.Wqkv", f"{block}.mixer", ("q", "k", "v"), mixer)
             yield from _map(f"{layer}.attn.Wo", f"{block}.mixer", ("out",), mixer)
             yield from _map(f"{layer}.mlp.Wi", f"{block}.mlp", ("gate", "up"), mlp)
@@ -143,7 +148,8 @@ class ModernbertLayout(Layout):
 
 
 def _mixer(fields: Fields) -> Any:  # the config of attention
-    every, biases = _global_every(fields), bool(fields.get("attention_bias", False))
+    every = _global_every(fields)
+    biases = bool(fields.get("attention_bias", False))
     window = None if every == 1 else fields.get("local_attention", DEFAULT_WINDOW) // 2 + 1
     return chosen(
         "architecture/mixer/attention",
@@ -171,7 +177,8 @@ def _kinds(n_layers: int, every: int | None) -> list[str]:
 
 def _global_every(fields: Fields) -> int | None:
     """Of how many layers the first sees everything: 1 = all do, None = none does."""
-    n_layers, given = fields["num_hidden_layers"], fields.get("global_attn_every_n_layers", 3)
+    n_layers = fields["num_hidden_layers"]
+    given = fields.get("global_attn_every_n_layers", 3)
     kinds = fields.get("layer_types") or _kinds(n_layers, given)
     for every in (given, *range(1, n_layers + 1), None):
         if _kinds(n_layers, every) == kinds:

@@ -12,10 +12,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from etude import plugin
-from etude.contracts import Vocab
-from etude.layout import Fields, Layout, LayoutConfig, Stacked, chosen, is_made_of, refuse_others
-from etude.stack_schema import MlpConfig, StackConfig
-from etude.ties import Tie
+from etude.config import MlpConfig, StackConfig
+from etude.data import Vocab
+from etude.formats import (
+    Fields,
+    Layout,
+    LayoutConfig,
+    Stacked,
+    Tie,
+    chosen,
+    is_made_of,
+    refuse_others,
+)
 
 MLPS = {"relu": "relu", "geglu": "gated-gelu"}
 """Our names of the MLPs, and theirs."""
@@ -46,7 +54,8 @@ class T5Layout(Layout):
             "decoder_start_token_id": given.get("pad_token_id", 0),
         }
         refuse_others(given, only)
-        dim, heads = given["d_model"], given["num_heads"]
+        dim = given["d_model"]
+        heads = given["num_heads"]
         shared = given.get("tie_word_embeddings", True) and given.get("scale_decoder_outputs", True)
         return chosen(
             "architecture/encoder_decoder",
@@ -112,7 +121,8 @@ class T5Layout(Layout):
             branches += [(last, "DenseReluDense", "mlp", mlp)]
             for i in range(config.n_layers):
                 for place, theirs, ours, names in branches:
-                    layer, block = f"{side}.block.{i}.layer.{place}", f"{side}.blocks.{i}.{ours}"
+                    layer = f"{side}.block.{i}.layer.{place}"
+                    block = f"{side}.blocks.{i}.{ours}"
                     yield Tie(f"{layer}.layer_norm.weight", (f"{block}_norm.weight",))
                     for name, our in names.items():
                         yield Tie(f"{layer}.{theirs}.{name}.weight", (f"{block}.{our}.weight",))

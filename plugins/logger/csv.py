@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from etude import plugin
-from etude.schema import LoggerConfig
-from etude.trackers import Tracker
-from etude.whole_file import write_whole
+from etude.config import LoggerConfig
+from etude.files import write_whole
+from etude.training import Tracker
 
 
 @dataclass

@@ -12,9 +12,9 @@ from pathlib import Path
 from time import time
 from typing import Any
 
-from etude import plugin
-from etude.schema import LoggerConfig, require
-from etude.trackers import Tracker
+from etude import plugin, require
+from etude.config import LoggerConfig
+from etude.training import Tracker
 
 ID = "mlflow_run_id"
 LONGEST = 6000
@@ -71,7 +71,8 @@ class Mlflow(Tracker):
         self._opened().log_dict(self._id, {"rows": said}, f"{name}/step-{step:09d}.json")
 
     def close(self, succeeded: bool) -> None:
-        client, self._client = self._client, None
+        client = self._client
+        self._client = None
         if client is not None:
             client.set_terminated(self._id, "FINISHED" if succeeded else "FAILED")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from etude import plugin
-from etude.schema import LoggerConfig
-from etude.trackers import Tracker
+from etude.config import LoggerConfig
+from etude.training import Tracker
 
 
 @dataclass

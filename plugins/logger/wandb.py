@@ -21,11 +21,11 @@ from urllib.parse import urlsplit
 
 import wandb as service
 
-from etude import plugin
-from etude.checkpoint import checkpoints
-from etude.run_files import CARD, CHECKPOINTS, PARENTS
-from etude.schema import LoggerConfig, require
-from etude.trackers import Tracker
+from etude import plugin, require
+from etude.config import LoggerConfig
+from etude.files import CARD, CHECKPOINTS, PARENTS
+from etude.formats import checkpoints
+from etude.training import Tracker
 
 Mode = Literal["online", "offline", "disabled"]
 GRACE_S = 1.0
@@ -93,7 +93,8 @@ class Wandb(Tracker):
         self._opened().log({name: table, "step": step})
 
     def close(self, succeeded: bool) -> None:
-        run, self.run = self.run, None
+        run = self.run
+        self.run = None
         if run is not None:
             try:
                 kept = checkpoints(self.folder / CHECKPOINTS) if self.config.checkpoints else []

@@ -15,15 +15,11 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from etude import plugin
-from etude.batches import TextBatch, next_token_batch
-from etude.capability import Capability
-from etude.contracts import TokenRow
-from etude.functional import wide
-from etude.loss import Loss
-from etude.objective import Objective
-from etude.records import Text
-from etude.schema import ObjectiveConfig, require
+from etude import Capability, Text, plugin, require
+from etude.config import ObjectiveConfig
+from etude.data import TokenRow
+from etude.network import wide
+from etude.objective import Loss, Objective, TextBatch, next_token_batch
 
 
 @dataclass
@@ -77,6 +73,7 @@ class Clm(Objective[ClmConfig, TextBatch]):
     def show(self, records: Sequence[TokenRow]) -> list[str]:
         room = self.tools.seq_len  # the network may have no positions beyond it
         starts = [row.tokens[: min(32, room // 2)].tolist() for row in records]
-        decode, more = self.tools.tokenizer.decode, min(96, room - room // 2)
+        decode = self.tools.tokenizer.decode
+        more = min(96, room - room // 2)
         written = self.continuations(starts, more)
         return [f"{decode(s)} [...] {w}" for s, w in zip(starts, written, strict=True)]

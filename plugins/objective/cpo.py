@@ -10,12 +10,8 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from etude import plugin
-from etude.capability import Capability
-from etude.functional import preference_loss
-from etude.preferences import PreferenceConfig, PreferenceObjective
-from etude.records import Preference
-from etude.schema import require
+from etude import Capability, Preference, plugin, require
+from etude.objective import PreferenceConfig, PreferenceObjective, preference_loss
 
 
 @dataclass

@@ -23,20 +23,20 @@ from jaxtyping import Float
 from omegaconf import MISSING
 from torch import Tensor, nn
 
-from etude import config_file, plugin
-from etude.batches import TextBatch
-from etude.capability import Capability
-from etude.compatibility import longest, provided
-from etude.errors import ConfigError
-from etude.experiment import ExperimentConfig
-from etude.functional import Frozen, wide
-from etude.loss import Loss
-from etude.network import Network
-from etude.objective import Objective, Tools
-from etude.records import Text
-from etude.registry import build, plugin_of
-from etude.run_reader import Model, read_model
-from etude.schema import ArchitectureConfig, ObjectiveConfig, require
+from etude import Capability, ConfigError, Text, plugin, require
+from etude.config import (
+    ArchitectureConfig,
+    ExperimentConfig,
+    ObjectiveConfig,
+    build,
+    config_of_parent,
+    longest,
+    plugin_of,
+    provided,
+)
+from etude.formats import Model, read_model
+from etude.network import Network, wide
+from etude.objective import Frozen, Loss, Objective, TextBatch, Tools
 
 
 class Divergence(Enum):
@@ -90,7 +90,7 @@ class DistillConfig(ObjectiveConfig):
         )
 
     def _taught(self) -> ExperimentConfig:
-        return config_file.of_parent("objective.run", self.run)
+        return config_of_parent("objective.run", self.run)
 
 
 def divergence(
@@ -130,7 +130,9 @@ class Distill(Objective[DistillConfig, TextBatch]):
         return self.task.count(batch)
 
     def loss(self, batch: TextBatch) -> Loss:
-        task, targets, alpha = self.task.loss(batch), batch.targets, self.config.alpha
+        task = self.task.loss(batch)
+        targets = batch.targets
+        alpha = self.config.alpha
         said = wide(self._heard.pop())
         known = wide(self.teacher(targets.inputs, targets.where))
         apart = divergence(known, said, self.config.temperature, self.config.divergence).sum()

@@ -11,12 +11,8 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from etude import plugin
-from etude.capability import Capability
-from etude.functional import preference_loss
-from etude.preferences import PreferenceObjective, ReferredConfig
-from etude.records import Preference
-from etude.schema import require
+from etude import Capability, Preference, plugin, require
+from etude.objective import PreferenceObjective, ReferredConfig, preference_loss
 
 
 @dataclass

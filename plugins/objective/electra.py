@@ -21,22 +21,14 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
-from etude import plugin
-from etude.capability import Capability
-from etude.contracts import TokenRow
-from etude.functional import BinaryHead, row_means, wide
-from etude.generation import Ancestral
-from etude.inputs import Inputs, Targets
-from etude.loss import Loss
-from etude.masking import MaskedConfig, MaskedRow, Masking, masked_row, masked_targets
-from etude.network import Network
-from etude.objective import Objective, Tools
-from etude.records import Text
-from etude.registry import build
-from etude.schema import MaskingConfig, option, require
-from etude.stack import StackNetwork, rest_head
-from etude.stack_schema import StackConfig
-from etude.window import SAMPLE, rng
+from etude import Capability, Text, option, plugin, require
+from etude.config import MaskingConfig, StackConfig, build
+from etude.data import TokenRow
+from etude.network import Ancestral, Inputs, Network, StackNetwork, Targets, rest_head, wide
+from etude.objective import SAMPLE, Loss, Objective, Tools, rng, row_means
+
+from ._binary_head import BinaryHead
+from ._masking import MaskedConfig, MaskedRow, Masking, masked_row, masked_targets
 
 DRAWS = 2**24
 """Draws are whole numbers below this: exact in fp32, and never rounded on their way to a device."""
@@ -56,7 +48,8 @@ class ElectraConfig(MaskedConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        ratio, weight = self.generator_ratio, self.discriminator_weight
+        ratio = self.generator_ratio
+        weight = self.discriminator_weight
         require(0 < ratio <= 1, f"generator_ratio must be in (0, 1], got {ratio}")
         require(weight > 0, f"discriminator_weight must be positive, got {weight}")
 
@@ -116,7 +109,8 @@ class Electra(Objective[ElectraConfig, ElectraBatch]):
         rest_head(network)
 
     def example(self, record: TokenRow, rng: np.random.Generator) -> ElectraExample:
-        tokenizer, seq_len = self.tools.tokenizer, self.tools.seq_len
+        tokenizer = self.tools.tokenizer
+        seq_len = self.tools.seq_len
         row = masked_row(record, seq_len, tokenizer, self.select, self.config, rng)
         return ElectraExample(row, rng.integers(DRAWS, size=int(row.selected.sum())))
 
@@ -132,7 +126,8 @@ class Electra(Objective[ElectraConfig, ElectraBatch]):
         return float(batch.text.sum())
 
     def loss(self, batch: ElectraBatch) -> Loss:
-        where, text = batch.hidden.where, batch.text
+        where = batch.hidden.where
+        text = batch.text
         weights = text.sum(dim=1)
         ids = batch.hidden.ids[where]
         logits = wide(self.generator(batch.hidden.inputs, where))
@@ -143,7 +138,8 @@ class Electra(Objective[ElectraConfig, ElectraBatch]):
         binary = F.binary_cross_entropy_with_logits(
             verdicts, replaced.to(verdicts), reduction="sum"
         )
-        found, right = verdicts > 0, (logits.argmax(-1) == ids).to(logits)
+        found = verdicts > 0
+        right = (logits.argmax(-1) == ids).to(logits)
         metrics = {
             "generator_loss": nll.detach(),
             "generator_accuracy": row_means(right, where) @ weights.to(logits),

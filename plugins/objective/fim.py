@@ -21,16 +21,11 @@ import numpy as np
 import torch.nn.functional as F
 from jaxtyping import Int
 
-from etude import plugin
-from etude.batches import TextBatch, next_token_batch
-from etude.capability import Capability
-from etude.contracts import TokenRow, Vocab
-from etude.functional import wide
-from etude.loss import Loss
-from etude.network import Network
-from etude.objective import Objective, Tools
-from etude.records import Text
-from etude.schema import ObjectiveConfig, require
+from etude import Capability, Text, plugin, require
+from etude.config import ObjectiveConfig
+from etude.data import TokenRow, Vocab
+from etude.network import Network, wide
+from etude.objective import Loss, Objective, TextBatch, Tools, next_token_batch
 
 N_MARKERS = 3
 SHORTEST = 8
@@ -74,7 +69,8 @@ def rearranged(
     text = text_of(document, vocab)
     pre, suf, mid = ([sentinel] for sentinel in vocab.sentinels[:N_MARKERS])
     prefix, middle, suffix = np.split(document[text], cuts)
-    psm, spm = (pre, prefix, suf, suffix, mid), (pre, suf, suffix, mid, prefix)
+    psm = (pre, prefix, suf, suffix, mid)
+    spm = (pre, suf, suffix, mid, prefix)
     moved = (*(psm if order is Order.PSM else spm), middle)
     return np.concatenate((document[: text.start], *moved, document[text.stop :]))
 
@@ -130,7 +126,8 @@ class Fim(Objective[FimConfig, TextBatch]):
         return {**means, "perplexity": math.exp(min(means["loss"], 700.0))}
 
     def show(self, records: Sequence[TokenRow]) -> list[str]:
-        vocab, decode = self.tools.tokenizer.vocab, self.tools.tokenizer.decode
+        vocab = self.tools.tokenizer.vocab
+        decode = self.tools.tokenizer.decode
         more = self.tools.seq_len // 4
         pre, suf, mid = vocab.sentinels[:N_MARKERS]
         gaps: list[tuple[list[int], list[int]]] = []

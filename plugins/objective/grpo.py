@@ -17,19 +17,29 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from etude import plugin
-from etude.attempts import Attempt, AttemptBatch, accounts, attempt_batch, rewards_of
-from etude.capability import Capability
-from etude.functional import entropy_of, reference_of, row_means, sum_rows, token_log_prob
-from etude.loss import Loss
+from etude import Capability, Prompt, plugin, require
 from etude.network import Network
-from etude.objective import Tools
-from etude.on_policy import OnPolicyObjective
-from etude.policy_gradient import clip_counts, clipped_objective, k3, nan_std
-from etude.ranks import gathered
-from etude.records import Prompt
-from etude.rollout import OnPolicyConfig
-from etude.schema import require
+from etude.objective import (
+    Loss,
+    Tools,
+    entropy_of,
+    gathered,
+    reference_of,
+    row_means,
+    sum_rows,
+    token_log_prob,
+)
+from etude.rl import (
+    Attempt,
+    AttemptBatch,
+    OnPolicyConfig,
+    OnPolicyObjective,
+    attempt_batch,
+    metric_sums,
+    rewards_of,
+)
+
+from ._policy_gradient import clip_counts, clipped_objective, group_advantages, k3, nan_std
 
 
 class Scale(Enum):
@@ -117,14 +127,6 @@ class GrpoConfig(OnPolicyConfig):
         return self.epsilon if self.epsilon_high is None else self.epsilon_high
 
 
-def group_advantages(
-    rewards: Float[Tensor, "prompt group"], deviation: Float[Tensor, "#prompt 1"] | None
-) -> Float[Tensor, "prompt group"]:
-    """(reward - mean of its group) / (deviation + 1e-4); NaN where there is no reward."""
-    centred = rewards - rewards.nanmean(dim=1, keepdim=True)
-    return centred if deviation is None else centred / (deviation + 1e-4)
-
-
 def gains(
     log_prob: Float[Tensor, " n"],
     log_ratio: Float[Tensor, " n"],
@@ -160,17 +162,14 @@ class Grpo(OnPolicyObjective[GrpoConfig, AttemptBatch]):
     def rollout(self, prompts: Sequence[Prompt], keys: Sequence[tuple[int, ...]]) -> list[Attempt]:
         tried = self.attempts(prompts, keys)
         rewards = rewards_of(tried, len(prompts))
-        advantages = group_advantages(rewards, self._deviation(rewards)).flatten().tolist()
-        masks = self.config.overlong is Overlong.mask
-        return [
-            replace(a, advantage=math.nan if masks and not a.is_finished else advantage)
-            for a, advantage in zip(tried, advantages, strict=True)
-        ]
-
-    def _deviation(self, rewards: Float[Tensor, "prompt group"]) -> Float[Tensor, "#p 1"] | None:
-        if self.config.scale is Scale.batch:
-            rewards = torch.cat(gathered(rewards)).view(1, -1)
-        return None if self.config.scale is Scale.none else nan_std(rewards)
+        scale = self.config.scale
+        pooled = torch.cat(gathered(rewards)).view(1, -1) if scale is Scale.batch else rewards
+        deviation = None if scale is Scale.none else nan_std(pooled)
+        advantages = group_advantages(rewards, deviation).flatten().tolist()
+        found = [replace(a, advantage=b) for a, b in zip(tried, advantages, strict=True)]
+        if self.config.overlong is Overlong.mask:
+            found = [a if a.is_finished else replace(a, advantage=math.nan) for a in found]
+        return found
 
     def teaches(self, group: Sequence[Attempt]) -> bool:
         return not group[0].is_alike
@@ -179,22 +178,23 @@ class Grpo(OnPolicyObjective[GrpoConfig, AttemptBatch]):
         return attempt_batch(examples, self.network)
 
     def count(self, batch: AttemptBatch) -> float:
-        n, lengths = batch.is_learned.sum(), batch.lengths[batch.is_learned].sum()
-        counts = {Average.sequence: n, Average.token: lengths}
+        n = batch.is_learned.sum()
+        counts = {Average.sequence: n, Average.token: batch.lengths[batch.is_learned].sum()}
         return float(counts.get(self.config.average, n * self.config.max_new_tokens))
 
     def loss(self, batch: AttemptBatch) -> Loss:
-        config, where = self.config, batch.targets.where
+        config = self.config
         logits, log_prob, log_ratio = self.reread(batch)
         if config.ratio is Ratio.sequence:
-            log_ratio = row_means(log_ratio, where).repeat_interleave(batch.lengths)
+            log_ratio = row_means(log_ratio, batch.targets.where).repeat_interleave(batch.lengths)
         advantage = batch.advantage.nan_to_num().repeat_interleave(batch.lengths)
         gain = gains(log_prob, log_ratio, advantage, config)
         tokens = clip_counts(log_ratio, advantage, config.lower, config.upper)
         tokens |= {"ratio": log_ratio.exp(), "entropy": entropy_of(logits.detach())}
         if self.reference is not None:
-            told = token_log_prob(self.reference, batch.targets, config.temperature)
-            tokens["kl"] = k3(log_prob, told)
+            reference = token_log_prob(self.reference, batch.targets, config.temperature)
+            tokens["kl"] = k3(log_prob, reference)
             gain = gain - config.beta * tokens["kl"]
-        rows = (row_means if config.average is Average.sequence else sum_rows)(gain, where)
-        return Loss(-rows[batch.is_learned].sum(), accounts(batch, tokens))
+        over_tokens = row_means if config.average is Average.sequence else sum_rows
+        rows = over_tokens(gain, batch.targets.where)
+        return Loss(-rows[batch.is_learned].sum(), metric_sums(batch, tokens))

@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from etude import plugin
-from etude.capability import Capability
-from etude.preferences import PreferenceObjective, ReferredConfig
-from etude.records import Preference
+from etude import Capability, Preference, plugin
+from etude.objective import PreferenceObjective, ReferredConfig
 
 
 @dataclass

@@ -15,19 +15,23 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from etude import plugin
-from etude.batches import completion_ids
-from etude.capability import Capability
-from etude.contracts import Samples
-from etude.functional import sequence_log_prob
-from etude.inputs import Targets
-from etude.loss import Loss
-from etude.network import Network
-from etude.objective import Objective, Tools
-from etude.preferences import continued, refuse_empty
-from etude.records import Feedback, Preference
-from etude.reference import Reference, Row
-from etude.schema import ObjectiveConfig, require
+from etude import Capability, Feedback, Preference, plugin, require
+from etude.config import ObjectiveConfig
+from etude.data import Samples
+from etude.network import Network, Targets
+from etude.objective import (
+    IdPair,
+    Loss,
+    Objective,
+    Reference,
+    Tools,
+    completion_ids,
+    continued,
+    refuse_empty,
+    sequence_log_prob,
+)
+
+from ._kto.judgements import Judged, Judgements, split
 
 
 @dataclass
@@ -51,21 +55,11 @@ class KtoConfig(ObjectiveConfig):
 
 
 @dataclass(frozen=True)
-class Judged:
-    """A completion, and one of another prompt."""
-
-    prompt: str
-    completion: str
-    desirable: bool
-    other: str
-
-
-@dataclass(frozen=True)
 class KtoExample:
     """The same as ids; each completion leaves its own room for the prompt."""
 
-    own: Row
-    other: Row
+    own: IdPair
+    other: IdPair
     desirable: bool
 
 
@@ -112,7 +106,7 @@ class Kto(Objective[KtoConfig, KtoBatch]):
         same = len(ids) > 1 and list(ids[0]) == list(ids[1])
         return "both completions are the same, as ids" if same else None
 
-    def _ids(self, prompt: str, completion: str) -> Row:
+    def _ids(self, prompt: str, completion: str) -> IdPair:
         row = completion_ids(self.tools.tokenizer, prompt, completion, self.tools.seq_len)
         refuse_empty(prompt, row[1])
         return row
@@ -140,10 +134,13 @@ class Kto(Objective[KtoConfig, KtoBatch]):
         return policy - told.to(policy)
 
     def loss(self, batch: KtoBatch) -> Loss:
-        config, desirable, z = self.config, batch.desirable, max(0.0, self.window_mean)
+        config = self.config
+        desirable = batch.desirable
+        z = max(0.0, self.window_mean)
         log_ratio = self._log_ratio(batch, 0)
         losses = kto_loss(log_ratio, desirable, z, config.beta)
-        good, bad = config.desirable_weight * losses, config.undesirable_weight * losses
+        good = config.desirable_weight * losses
+        bad = config.undesirable_weight * losses
         reward = config.beta * log_ratio.detach()
         metrics = {
             "accuracy": torch.where(desirable, log_ratio > z, log_ratio < z).sum(),
@@ -155,7 +152,8 @@ class Kto(Objective[KtoConfig, KtoBatch]):
         return Loss(torch.where(desirable, good, bad).sum(), metrics)
 
     def report(self, means: Mapping[str, float]) -> dict[str, float]:
-        share, tiny = means["desirable"], 1e-12
+        share = means["desirable"]
+        tiny = 1e-12
         good = means["desirable_reward"] / max(share, tiny)
         bad = means["undesirable_reward"] / max(1 - share, tiny)
         return {**means, "desirable_reward": good, "undesirable_reward": bad, "margin": good - bad}
@@ -169,30 +167,3 @@ class Kto(Objective[KtoConfig, KtoBatch]):
 
     def show(self, records: Sequence[Any]) -> list[str]:
         return continued(self, records)
-
-
-@dataclass(frozen=True)
-class Judgements:
-    """Samples: every completion of records, each with one of the next record's, round about."""
-
-    records: Samples
-    threshold: float
-
-    def __len__(self) -> int:
-        return len(self.records) * len(split(self.records[0]))
-
-    def __getitem__(self, index: int) -> Judged:
-        n = len(self.records)
-        place, side = divmod(index, len(split(self.records[0])))
-        own = split(self.records[place])[side]
-        behind = (split(self.records[(place + i) % n])[side] for i in range(1, n + 1))
-        other = next((f for f in behind if f.prompt != own.prompt), own)
-        return Judged(own.prompt, own.completion, own.score > self.threshold, other.completion)
-
-
-def split(record: Feedback | Preference) -> list[Feedback]:
-    """The completions of a record, each with a score."""
-    if isinstance(record, Feedback):
-        return [record]
-    pair = (record.chosen, 1.0), (record.rejected, 0.0)
-    return [Feedback(record.prompt, *judged) for judged in pair]

@@ -15,20 +15,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from etude import plugin
-from etude.batches import TextBatch
-from etude.capability import Capability
-from etude.contracts import TokenRow
-from etude.functional import wide
-from etude.inputs import Inputs
-from etude.loss import Loss
-from etude.masking import MaskedConfig, MaskedRow, Masking, masked_row, masked_targets
-from etude.network import Network
-from etude.objective import Objective, Tools
-from etude.records import Text
-from etude.registry import build
-from etude.schema import MaskingConfig, option
-from etude.window import SAMPLE, rng
+from etude import Capability, Text, option, plugin
+from etude.config import MaskingConfig, build
+from etude.data import TokenRow
+from etude.network import Inputs, Network, wide
+from etude.objective import SAMPLE, Loss, Objective, TextBatch, Tools, rng
+
+from ._masking import MaskedConfig, MaskedRow, Masking, masked_row, masked_targets
 
 
 @dataclass
@@ -45,7 +38,8 @@ class Mlm(Objective[MlmConfig, TextBatch]):
         self.select: Masking = build(config.masking, tools.tokenizer)
 
     def example(self, record: TokenRow, rng: np.random.Generator) -> MaskedRow:
-        tokenizer, seq_len = self.tools.tokenizer, self.tools.seq_len
+        tokenizer = self.tools.tokenizer
+        seq_len = self.tools.seq_len
         return masked_row(record, seq_len, tokenizer, self.select, self.config, rng)
 
     def collate(self, examples: Sequence[MaskedRow]) -> TextBatch:
@@ -68,6 +62,7 @@ class Mlm(Objective[MlmConfig, TextBatch]):
         given = [torch.from_numpy(e.given)[None].to(self.device) for e in examples]
         best = [self.network(Inputs(ids)).argmax(-1)[0].cpu().numpy() for ids in given]
         filled = [np.where(e.selected, b, e.given) for e, b in zip(examples, best, strict=True)]
-        pieces, decode = self.tools.tokenizer.pieces, self.tools.tokenizer.decode
+        pieces = self.tools.tokenizer.pieces
+        decode = self.tools.tokenizer.decode
         pairs = zip(examples, filled, strict=True)
         return [f"{''.join(pieces(e.given))} [...] {decode(text)}" for e, text in pairs]

@@ -13,10 +13,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from etude import plugin
-from etude.batches import Ids
-from etude.capability import Capability
-from etude.functional import (
+from etude import Capability, Prompt, plugin, require
+from etude.network import Network, Targets
+from etude.objective import (
+    Ids,
+    Loss,
+    Tools,
     due_logits,
     entropy_of,
     log_prob_of,
@@ -25,14 +27,7 @@ from etude.functional import (
     sum_rows,
     token_log_prob,
 )
-from etude.inputs import Targets
-from etude.loss import Loss
-from etude.network import Network
-from etude.objective import Tools
-from etude.on_policy import OnPolicyObjective
-from etude.records import Prompt
-from etude.rollout import OnPolicyConfig
-from etude.schema import require
+from etude.rl import OnPolicyConfig, OnPolicyObjective
 
 
 @dataclass
@@ -96,13 +91,15 @@ class OnlineDpo(OnPolicyObjective[OnlineDpoConfig, MatchBatch]):
 
     def rollout(self, prompts: Sequence[Prompt], keys: Sequence[tuple[int, ...]]) -> list[Match]:
         before, written, rewards, _ = self.write(prompts, keys)
-        size, infinite = self.config.group_size, float("inf")
+        size = self.config.group_size
+        infinite = float("inf")
         best = rewards.nan_to_num(-infinite).argmax(dim=1)
         worst = rewards.nan_to_num(infinite).argmin(dim=1)
         matches: list[Match] = []
         for i, sides in enumerate(torch.stack([best, worst], dim=1).tolist()):
             pair = [written[size * i + side] for side in sides]
-            cut, ids = sum(not row.ended for row in pair), [row.ids for row in pair]
+            cut = sum(not row.ended for row in pair)
+            ids = [row.ids for row in pair]
             matches.append(Match(before[size * i], ids, rewards[i, sides].tolist(), cut))
         return matches
 
@@ -118,7 +115,9 @@ class OnlineDpo(OnPolicyObjective[OnlineDpoConfig, MatchBatch]):
         return float(batch.is_won.sum())
 
     def loss(self, batch: MatchBatch) -> Loss:
-        targets, config, won = batch.targets, self.config, batch.is_won
+        targets = batch.targets
+        config = self.config
+        won = batch.is_won
         logits = due_logits(self.network, targets, config.temperature)
         told = token_log_prob(self.reference, targets, config.temperature)
         log_ratio = log_prob_of(logits, targets) - told

@@ -11,12 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from etude import plugin
-from etude.capability import Capability
-from etude.functional import preference_loss
-from etude.preferences import OfTokens, PreferenceConfig, PreferenceObjective
-from etude.records import Preference
-from etude.schema import require
+from etude import Capability, Preference, plugin, require
+from etude.objective import OfTokens, PreferenceConfig, PreferenceObjective, preference_loss
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 Schulman et al. 2017, https://arxiv.org/abs/1707.06347, equation 9; its c1 and c2 are value_weight
 and entropy_weight. For language: Ziegler et al. 2019, https://arxiv.org/abs/1909.08593, section 2
-(the rewards of tokens: see etude.shaping).
+(the rewards of tokens: see _ppo/reward_shaping.py).
 Where implementations differ: advantages are whitened over the tokens of the whole rollout and all
 ranks, by the population's variance; returns are made of them before. Behind the last token the
 value is 0, even where max_new_tokens cut. Both losses are means over the tokens of a mini-batch,
@@ -20,21 +20,22 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.optim import Optimizer
 
-from etude import plugin
-from etude.advantage import estimated_advantages, stacked, whitened
-from etude.attempts import Attempt, AttemptBatch, accounts, attempt_batch, told
-from etude.capability import Capability
-from etude.functional import entropy_of, log_prob_of, reference_of, wide
-from etude.inputs import Targets
-from etude.loss import Loss
-from etude.network import Network
-from etude.objective import Tools
-from etude.on_policy import OnPolicyObjective, random_state
-from etude.policy_gradient import clip_counts, clipped_objective
-from etude.records import Prompt
-from etude.schema import require
-from etude.shaping import Shaping, ShapingConfig
-from etude.value import ValueKind, explained, spreads, value_losses, value_of
+from etude import Capability, Prompt, plugin, require
+from etude.network import Network, Targets, wide
+from etude.objective import Loss, Tools, entropy_of, log_prob_of, reference_of
+from etude.rl import (
+    OnPolicyObjective,
+    attempt_batch,
+    metric_means,
+    metric_sums,
+    random_state,
+)
+
+from ._policy_gradient import clip_counts, clipped_objective
+from ._ppo.advantages import estimated_advantages, stacked, whitened
+from ._ppo.experience import Experience, ExperienceBatch, experience
+from ._ppo.reward_shaping import Shaping, ShapingConfig
+from ._ppo.value_function import ValueKind, explained, spreads, value_losses, value_of
 
 
 @dataclass
@@ -73,32 +74,6 @@ class PpoConfig(ShapingConfig):
         require(0 < self.epsilon < 1, f"epsilon must be in (0, 1), got {self.epsilon}")
 
 
-@dataclass(kw_only=True)
-class Experience(Attempt):
-    """A completion, and what was expected and found at each of its tokens."""
-
-    worth: Float[np.ndarray, "tokens 3"]
-    """Value, advantage and return of each token."""
-    beta: float
-
-
-@dataclass(kw_only=True)
-class ExperienceBatch(AttemptBatch):
-    """Completions; of every token that is learned from, what was expected and found."""
-
-    worth: Float[Tensor, "n 3"]
-    beta: Float[Tensor, " batch"]
-
-
-def experience(
-    attempt: Attempt, worth: Float[np.ndarray, "seq 3"], score: float, kl: float, beta: float
-) -> Experience:
-    """What an attempt was worth, in the precision of its log-probabilities."""
-    own = worth[: len(attempt.completion)].astype(attempt.log_prob.dtype)
-    mean = np.nan if np.isnan(score) else float(own[:, 1].mean())
-    return Experience(**vars(replace(attempt, advantage=mean, kl=kl)), worth=own, beta=beta)
-
-
 @plugin(
     PpoConfig,
     reads={Prompt},
@@ -122,8 +97,11 @@ class Ppo(OnPolicyObjective[PpoConfig, ExperienceBatch]):
     def rollout(
         self, prompts: Sequence[Prompt], keys: Sequence[tuple[int, ...]]
     ) -> list[Experience]:
-        config, shaping, over_ranks = self.config, self.shaping, self.over_ranks
-        tried, beta = self.attempts(prompts, keys), shaping.beta
+        config = self.config
+        shaping = self.shaping
+        over_ranks = self.over_ranks
+        tried = self.attempts(prompts, keys)
+        beta = shaping.beta
         pairs = [(a.prompt, a.completion) for a in tried]
         value = stacked(self.of_tokens(pairs, lambda due: self.value(due, self.states(due))))
         divergence = torch.zeros_like(value)
@@ -159,7 +137,9 @@ class Ppo(OnPolicyObjective[PpoConfig, ExperienceBatch]):
         return float(batch.targets.where.sum())
 
     def loss(self, batch: ExperienceBatch) -> Loss:
-        config, targets, random = self.config, batch.targets, random_state(self.device)
+        config = self.config
+        targets = batch.targets
+        random = random_state(self.device)
         states = self.states(targets)
         logits = wide(self.network.logits(states)) / config.temperature
         log_ratio = self.risen(log_prob_of(logits, targets), batch, random)
@@ -179,10 +159,10 @@ class Ppo(OnPolicyObjective[PpoConfig, ExperienceBatch]):
             **clip_counts(log_ratio, advantage, config.epsilon, config.epsilon),
             **spreads(returns, value),
         }
-        return Loss(losses.sum(), accounts(batch, tokens) | {"sequence_kl": batch.kl.sum()})
+        return Loss(losses.sum(), metric_sums(batch, tokens) | {"sequence_kl": batch.kl.sum()})
 
     def report(self, means: Mapping[str, float]) -> dict[str, float]:
-        return explained(told(means))
+        return explained(metric_means(means))
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Lets the policy rest while values warm up: without a gradient nothing decays either."""

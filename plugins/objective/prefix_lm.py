@@ -16,17 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from etude import plugin
-from etude.batches import Ids, TextBatch, texts
-from etude.capability import Capability
-from etude.compatibility import provided
-from etude.contracts import TokenRow
-from etude.functional import token_log_prob
-from etude.loss import Loss
+from etude import Capability, Text, plugin, require
+from etude.config import ObjectiveConfig, provided
+from etude.data import TokenRow
 from etude.network import Network
-from etude.objective import Objective, Tools
-from etude.records import Text
-from etude.schema import ObjectiveConfig, require
+from etude.objective import Ids, Loss, Objective, TextBatch, Tools, texts, token_log_prob
 
 
 @dataclass
@@ -66,7 +60,8 @@ class PrefixLm(Objective[PrefixLmConfig, TextBatch]):
         self.reads_source = Capability.SOURCE_TARGET in provided(tools.architecture)
 
     def example(self, record: TokenRow, rng: np.random.Generator) -> PrefixExample:
-        vocab, n_bytes = self.tools.tokenizer.vocab, 0
+        vocab = self.tools.tokenizer.vocab
+        n_bytes = 0
         pairs: list[tuple[Ids, Ids]] = []
         for text, ended in texts(record, vocab):
             if len(text) > 0:
@@ -97,7 +92,8 @@ class PrefixLm(Objective[PrefixLmConfig, TextBatch]):
         return Loss(nll, {"bytes": batch.n_bytes})
 
     def report(self, means: Mapping[str, float]) -> dict[str, float]:
-        nll, n_bytes = means["loss"], means["bytes"]
+        nll = means["loss"]
+        n_bytes = means["bytes"]
         return {
             "loss": nll,
             "perplexity": math.exp(min(nll, 700.0)),

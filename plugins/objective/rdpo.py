@@ -11,11 +11,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from etude import plugin
-from etude.capability import Capability
-from etude.preferences import PreferenceObjective, ReferredConfig
-from etude.records import Preference
-from etude.schema import require
+from etude import Capability, Preference, plugin, require
+from etude.objective import PreferenceObjective, ReferredConfig
 
 
 @dataclass
@@ -30,7 +27,8 @@ class RdpoConfig(ReferredConfig):
 
 def rdpo_loss(margin: Float[Tensor, " pair"], flip_rate: float) -> Float[Tensor, " pair"]:
     """What is expected, over flips that a label has seen, to be DPO's loss of the true label."""
-    right, flipped = -F.logsigmoid(margin), -F.logsigmoid(-margin)
+    right = -F.logsigmoid(margin)
+    flipped = -F.logsigmoid(-margin)
     return ((1 - flip_rate) * right - flip_rate * flipped) / (1 - 2 * flip_rate)
 
 

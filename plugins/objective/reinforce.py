@@ -15,18 +15,18 @@ from typing import Any
 
 import torch
 
-from etude import plugin
-from etude.attempts import Attempt, AttemptBatch, accounts, attempt_batch, rewards_of
-from etude.capability import Capability
-from etude.functional import entropy_of, reference_of, sum_rows
-from etude.loss import Loss
+from etude import Capability, Prompt, plugin, require
 from etude.network import Network
-from etude.objective import Tools
-from etude.on_policy import OnPolicyObjective
-from etude.ranks import gathered
-from etude.records import Prompt
-from etude.rollout import OnPolicyConfig
-from etude.schema import require
+from etude.objective import Loss, Tools, entropy_of, gathered, reference_of, sum_rows
+from etude.rl import (
+    Attempt,
+    AttemptBatch,
+    OnPolicyConfig,
+    OnPolicyObjective,
+    attempt_batch,
+    metric_sums,
+    rewards_of,
+)
 
 
 class Baseline(Enum):
@@ -111,5 +111,5 @@ class Reinforce(OnPolicyObjective[ReinforceConfig, AttemptBatch]):
         logits, log_prob, log_ratio = self.reread(batch)
         gain = batch.advantage.nan_to_num() * sum_rows(log_prob, batch.targets.where)
         tokens = {"ratio": log_ratio.exp(), "entropy": entropy_of(logits.detach())}
-        metrics = accounts(batch, tokens) | {"kl": batch.kl.sum()}
+        metrics = metric_sums(batch, tokens) | {"kl": batch.kl.sum()}
         return Loss(-gain[batch.is_learned].sum(), metrics)

@@ -21,21 +21,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from etude import plugin
-from etude.batches import Ids, completion_ids
-from etude.capability import Capability
-from etude.contracts import Samples
-from etude.functional import preference_loss
-from etude.inputs import Inputs
-from etude.loss import Loss
-from etude.network import Network
-from etude.objective import Objective, Tools
-from etude.record_file import texts_of
-from etude.records import Feedback, Preference, Ranking
-from etude.schema import ArchitectureConfig, ObjectiveConfig, require
-from etude.scoring import HEAD, ScoreHead, measures, pair_sums, prompt_sums, rating_sums
-from etude.stack import rest_head
-from etude.tokenizer import Tokenizer
+from etude import Capability, Feedback, Preference, Ranking, plugin, require
+from etude.config import ArchitectureConfig, ObjectiveConfig
+from etude.data import Samples, Tokenizer, texts_of
+from etude.network import Inputs, Network, rest_head
+from etude.objective import Ids, Loss, Objective, Tools, completion_ids, preference_loss
+from etude.rl import HEAD, ScoreHead, measures, pair_sums, prompt_sums, rating_sums
 
 Judged = Preference | Ranking | Feedback
 numbers = partial(torch.tensor, dtype=torch.float64)
@@ -177,7 +168,8 @@ class RewardModel(Objective[RewardModelConfig, RewardBatch]):
             metrics |= rating_sums(scores.detach(), batch.rating)
             return Loss((scores - batch.rating).square().sum(), metrics)
         pairs = batch.pairs
-        better, worse = scores[pairs.better], scores[pairs.worse]
+        better = scores[pairs.better]
+        worse = scores[pairs.worse]
         logit = better - worse - pairs.margin - self.config.margin
         losses = preference_loss(logit, 1 - pairs.probability)
         losses = losses + self.config.eta * (better + worse) ** 2

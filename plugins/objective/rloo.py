@@ -14,18 +14,20 @@ from dataclasses import dataclass, replace
 from jaxtyping import Float
 from torch import Tensor
 
-from etude import plugin
-from etude.attempts import Attempt, AttemptBatch, accounts, attempt_batch, rewards_of
-from etude.capability import Capability
-from etude.functional import entropy_of, reference_of, sum_rows
-from etude.loss import Loss
+from etude import Capability, Prompt, plugin, require
 from etude.network import Network
-from etude.objective import Tools
-from etude.on_policy import OnPolicyObjective
-from etude.policy_gradient import clip_counts, clipped_objective
-from etude.records import Prompt
-from etude.rollout import OnPolicyConfig
-from etude.schema import require
+from etude.objective import Loss, Tools, entropy_of, reference_of, sum_rows
+from etude.rl import (
+    Attempt,
+    AttemptBatch,
+    OnPolicyConfig,
+    OnPolicyObjective,
+    attempt_batch,
+    metric_sums,
+    rewards_of,
+)
+
+from ._policy_gradient import clip_counts, clipped_objective
 
 
 @dataclass
@@ -87,15 +89,17 @@ class Rloo(OnPolicyObjective[RlooConfig, AttemptBatch]):
         return float(batch.is_learned.sum())
 
     def loss(self, batch: AttemptBatch) -> Loss:
-        where, epsilon = batch.targets.where, self.config.epsilon
+        where = batch.targets.where
+        epsilon = self.config.epsilon
         logits, log_prob, log_ratio = self.reread(batch)
         tokens = {"ratio": log_ratio.exp(), "entropy": entropy_of(logits.detach())}
-        advantage, whole = batch.advantage.nan_to_num(), sum_rows(log_ratio, where)
+        advantage = batch.advantage.nan_to_num()
+        whole = sum_rows(log_ratio, where)
         if epsilon is None:
             gain = advantage * sum_rows(log_prob, where)
         else:
             gain = clipped_objective(whole, advantage, epsilon, epsilon)
             clips = clip_counts(whole, advantage, epsilon, epsilon)
             tokens |= {k: v.repeat_interleave(batch.lengths) for k, v in clips.items()}
-        metrics = accounts(batch, tokens) | {"kl": batch.kl.sum()}
+        metrics = metric_sums(batch, tokens) | {"kl": batch.kl.sum()}
         return Loss(-gain[batch.is_learned].sum(), metrics)

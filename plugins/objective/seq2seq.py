@@ -23,21 +23,25 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from etude import plugin
-from etude.answers import Asked, Measure, measured, nearness, rates
-from etude.batches import Ids, TextBatch
-from etude.capability import Capability
-from etude.contracts import Corruption, Samples, TokenRow
-from etude.errors import ConfigError
-from etude.functional import wide
-from etude.loss import Loss
-from etude.network import Network
-from etude.objective import Objective, Tools
-from etude.records import Pair, Text
-from etude.registry import build, plugin_of
-from etude.schema import CorruptionConfig, ObjectiveConfig, option, require
-from etude.token_rows import TokenRows
-from etude.window import SAMPLE, rng
+from etude import Capability, ConfigError, Pair, Text, option, plugin, require
+from etude.config import CorruptionConfig, ObjectiveConfig, build, plugin_of
+from etude.data import Samples, TokenRow, TokenRows
+from etude.network import Network, wide
+from etude.objective import (
+    SAMPLE,
+    Asked,
+    Corruption,
+    Ids,
+    Loss,
+    Measure,
+    Objective,
+    TextBatch,
+    Tools,
+    nearness,
+    rates,
+    rng,
+    score_answers,
+)
 
 
 @dataclass
@@ -140,7 +144,8 @@ class Seq2seq(Objective[Seq2seqConfig, Seq2seqBatch]):
 
     def example(self, record: TokenRow | Pair, rng: np.random.Generator) -> DenoisingExample:
         if isinstance(record, Pair):
-            whole, room = self._pair(record), self.tools.seq_len
+            whole = self._pair(record)
+            room = self.tools.seq_len
             return replace(whole, source=whole.source[:room], target=whole.target[:room])
         vocab = self.tools.tokenizer.vocab
         text = record.tokens[~np.isin(record.tokens, list(vocab.special))]
@@ -158,13 +163,15 @@ class Seq2seq(Objective[Seq2seqConfig, Seq2seqBatch]):
         self, records: Sequence[TokenRow | Pair], rngs: Sequence[np.random.Generator]
     ) -> Seq2seqBatch:
         examples = [self.example(*pair) for pair in zip(records, rngs, strict=True)]
-        batch, pairs = self.collate(examples), [e for e in examples if e.is_pair]
+        batch = self.collate(examples)
+        pairs = [e for e in examples if e.is_pair]
         batch.asked = Asked([(e.source, e.target) for e in pairs]) if pairs else None
         return batch
 
     def evaluate(self, batch: Seq2seqBatch) -> tuple[Loss, float]:
-        loss, config = self.loss(batch), self.config
-        near = measured(self, batch.asked, config.max_new_tokens, config.measures)
+        loss = self.loss(batch)
+        config = self.config
+        near = score_answers(self, batch.asked, config.max_new_tokens, config.measures)
         return Loss(loss.total, {**loss.metrics, **near}), self.count(batch)
 
     def count(self, batch: Seq2seqBatch) -> float:

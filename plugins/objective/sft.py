@@ -17,27 +17,29 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
-import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import nn
 
-from etude import plugin
-from etude.answers import Asked, Measure, measured, nearness, rates
-from etude.capability import Capability
-from etude.compatibility import provided
-from etude.contracts import Samples, TokenRow
-from etude.conversations import Cutter, Part, TrainOn, survey
-from etude.functional import wide
-from etude.inputs import Inputs, Targets, pad_right
-from etude.loss import Loss
-from etude.network import Network
-from etude.objective import Objective, Tools
-from etude.ranks import Ranks
-from etude.records import Chat
-from etude.replay import Mixed, text_of
-from etude.schema import ArchitectureConfig, ObjectiveConfig, require
-from etude.window import WindowSource
+from etude import Capability, Chat, plugin, require
+from etude.config import ArchitectureConfig, ObjectiveConfig, provided
+from etude.data import Samples, TokenRow
+from etude.network import Inputs, Network, Targets, pad_right, wide
+from etude.objective import (
+    Asked,
+    Loss,
+    Measure,
+    Objective,
+    Ranks,
+    Tools,
+    WindowSource,
+    nearness,
+    rates,
+    score_answers,
+)
+
+from ._sft.conversations import Cutter, Part, TrainOn, survey
+from ._sft.neftune import disturb
+from ._sft.replay import Mixed, text_of
 
 
 @dataclass
@@ -82,15 +84,6 @@ class SftBatch:
     asked: Asked | None = None
 
 
-def neftune(
-    states: Float[Tensor, "batch seq dim"], ids: Int[Tensor, "batch seq"], alpha: float, pad: int
-) -> Float[Tensor, "batch seq dim"]:
-    """Adds noise, uniform in [-1, 1], times alpha / sqrt(length of the row * dim)."""
-    lengths = (ids != pad).sum(dim=1).clamp(min=1)[:, None, None]
-    noise = 2 * torch.rand_like(states) - 1
-    return states + alpha / (lengths * states.shape[-1]).sqrt() * noise
-
-
 @plugin(SftConfig, reads={Chat}, needs={Capability.GENERATE}, lr=1e-4, data="docs_chat")
 class Sft(Objective[SftConfig, SftBatch]):
     """Learns p(answer | conversation so far); the loss is a mean over the tokens trained on."""
@@ -105,7 +98,7 @@ class Sft(Objective[SftConfig, SftBatch]):
             tables = (m for m in network.modules() if isinstance(m, nn.Embedding))
             table = next(m for m in tables if m.num_embeddings == network.vocab.size)
             table.register_forward_hook(
-                partial(_disturb, alpha=config.neftune_alpha, pad=network.vocab.pad)
+                partial(disturb, alpha=config.neftune_alpha, pad=network.vocab.pad)
             )
 
     def recut(self, samples: Samples) -> Samples:
@@ -115,7 +108,8 @@ class Sft(Objective[SftConfig, SftBatch]):
         return rows
 
     def source(self, samples: Samples, window: int, seed: int, ranks: Ranks) -> WindowSource:
-        config, tools = self.config, self.tools
+        config = self.config
+        tools = self.tools
         if config.replay is not None:
             text = text_of("objective.replay", config.replay, tools.tokenizer, tools.seq_len)
             samples = Mixed(samples, text, config.replay_share)
@@ -142,7 +136,8 @@ class Sft(Objective[SftConfig, SftBatch]):
         pad = self.tools.tokenizer.vocab.pad
         ids = [np.concatenate([part.ids for part in row]).tolist() for row in examples]
         learned = [np.concatenate([part.trained for part in row]).tolist() for row in examples]
-        stacked, trained = pad_right(ids, pad), pad_right(learned, 0)
+        stacked = pad_right(ids, pad)
+        trained = pad_right(learned, 0)
         numbers = [np.repeat(range(1, len(e) + 1), [len(p.ids) for p in e]) for e in examples]
         documents = pad_right([row.tolist() for row in numbers], 0).tokens
         # The last token of a row has nothing to predict.
@@ -170,8 +165,9 @@ class Sft(Objective[SftConfig, SftBatch]):
         return Loss(F.cross_entropy(logits, due, reduction="sum"), {"token_accuracy": right})
 
     def evaluate(self, batch: SftBatch) -> tuple[Loss, float]:
-        loss, config = self.loss(batch), self.config
-        near = measured(self, batch.asked, config.max_new_tokens, config.measures)
+        loss = self.loss(batch)
+        config = self.config
+        near = score_answers(self, batch.asked, config.max_new_tokens, config.measures)
         return Loss(loss.total, {**loss.metrics, **near}), self.count(batch)
 
     def report(self, means: Mapping[str, float]) -> dict[str, float]:
@@ -191,9 +187,3 @@ class Sft(Objective[SftConfig, SftBatch]):
         written = self.continuations(prompts, longest)
         said = [self.tools.tokenizer.decode(ids).strip() for ids in prompts]
         return [f"{s} [...] {w}" for s, w in zip(said, written, strict=True)]
-
-
-def _disturb(
-    table: nn.Module, given: tuple[Tensor], states: Tensor, alpha: float, pad: int
-) -> Tensor | None:
-    return neftune(states, given[0], alpha, pad) if table.training else None

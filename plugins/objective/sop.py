@@ -20,22 +20,14 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from etude import plugin
-from etude.batches import texts
-from etude.capability import Capability
-from etude.contracts import TokenRow
-from etude.functional import BinaryHead, row_means, wide
-from etude.inputs import Targets, pad_right
-from etude.loss import Loss
-from etude.masking import MaskedConfig, Masking, mask
-from etude.network import Network
-from etude.objective import Objective, Tools
-from etude.records import Text
-from etude.registry import build
-from etude.schema import ArchitectureConfig, MaskingConfig, option, require
-from etude.stack_schema import StackConfig
-from etude.tokenizer import Tokenizer
-from etude.window import SAMPLE, rng
+from etude import Capability, Text, option, plugin, require
+from etude.config import ArchitectureConfig, MaskingConfig, StackConfig, build
+from etude.data import Tokenizer, TokenRow
+from etude.network import Network, Targets, pad_right, wide
+from etude.objective import SAMPLE, Loss, Objective, Tools, rng, row_means, texts
+
+from ._binary_head import BinaryHead
+from ._masking import MaskedConfig, Masking, mask
 
 
 @dataclass
@@ -121,7 +113,8 @@ class Sop(Objective[SopConfig, SopBatch]):
 
     def collate(self, examples: Sequence[list[SopExample]]) -> SopBatch:
         vocab = self.tools.tokenizer.vocab
-        start, none = np.array([vocab.cls]), np.zeros(1, np.int64)
+        start = np.array([vocab.cls])
+        none = np.zeros(1, np.int64)
         blank = SopExample(start, start, none > 0, none, swapped=False)
         pairs = [pair for example in examples for pair in example] or [blank]
         given = pad_right([p.given.tolist() for p in pairs], vocab.pad)
@@ -136,7 +129,8 @@ class Sop(Objective[SopConfig, SopBatch]):
         return float(batch.n_text.sum())
 
     def loss(self, batch: SopBatch) -> Loss:
-        where, weights = batch.targets.where, batch.n_text
+        where = batch.targets.where
+        weights = batch.n_text
         states = self.network.states(batch.targets.inputs)
         logits = wide(self.network.logits(states[where]))
         ids = batch.targets.ids[where]

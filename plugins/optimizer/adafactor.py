@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import torch
 
-from etude import plugin
-from etude.contracts import OptimizerParameter, decay_groups
-from etude.schema import OptimizerConfig, require
+from etude import plugin, require
+from etude.config import OptimizerConfig
+from etude.training import OptimizerParameter, decay_groups
 
 
 @dataclass

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from etude import plugin
-from etude.contracts import OptimizerParameter, decay_groups
-from etude.schema import OptimizerConfig, require
+from etude import plugin, require
+from etude.config import OptimizerConfig
+from etude.training import OptimizerParameter, decay_groups
 
 
 @dataclass
@@ -57,7 +57,9 @@ class LionOptimizer(torch.optim.Optimizer):
                 state = self.state[parameter]
                 if not state:
                     state["momentum"] = torch.zeros_like(parameter)
-                lr, decay, betas = group["lr"], group["weight_decay"], group["betas"]
+                lr = group["lr"]
+                decay = group["weight_decay"]
+                betas = group["betas"]
                 lion_step(parameter, state["momentum"], lr, decay, betas)
         return loss
 

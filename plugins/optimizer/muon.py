@@ -17,10 +17,9 @@ from typing import Any
 import torch
 from torch.optim import AdamW, Muon, Optimizer
 
-from etude import plugin
-from etude.contracts import OptimizerParameter, ParameterKind, decay_groups
-from etude.errors import ConfigError
-from etude.schema import OptimizerConfig, require
+from etude import ConfigError, plugin, require
+from etude.config import OptimizerConfig
+from etude.training import OptimizerParameter, ParameterKind, decay_groups
 
 
 @dataclass

@@ -7,9 +7,9 @@ answer. A prompt without a reference is an error of the data.
 
 from dataclasses import dataclass
 
-from etude import plugin
-from etude.schema import RewardConfig, require
-from etude.verifier import AnswerVerifier, Bench
+from etude import plugin, require
+from etude.config import RewardConfig
+from etude.rl import AnswerVerifier, Bench
 
 
 @dataclass

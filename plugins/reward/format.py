@@ -8,9 +8,9 @@ answer has no tags of its own.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from etude import plugin
-from etude.schema import RewardConfig, require
-from etude.verifier import Bench, Verifier
+from etude import plugin, require
+from etude.config import RewardConfig
+from etude.rl import Bench, Verifier
 
 
 @dataclass
@@ -45,11 +45,13 @@ class Format(Verifier[FormatConfig]):
     def __call__(
         self, prompts: Sequence[str], completions: Sequence[str], references: Sequence[str | None]
     ) -> list[float]:
-        start, end = self.config.start, self.config.end
+        start = self.config.start
+        end = self.config.end
         return [float(is_thought_first(completion, start, end)) for completion in completions]
 
     def bench(self) -> list[Bench]:
-        start, end = self.config.start, self.config.end
+        start = self.config.start
+        end = self.config.end
         return [
             Bench(
                 None,

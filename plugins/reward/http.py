@@ -12,10 +12,9 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from etude import plugin
-from etude.errors import ServerError
-from etude.remote import Server, check_server
-from etude.schema import RewardConfig, require
+from etude import ServerError, plugin, require
+from etude.config import RewardConfig
+from etude.rl import Server, check_server
 
 
 @dataclass

@@ -9,9 +9,9 @@ import logging
 import math
 from dataclasses import dataclass
 
-from etude import plugin
-from etude.schema import RewardConfig, require
-from etude.verifier import AnswerVerifier, Bench
+from etude import plugin, require
+from etude.config import RewardConfig
+from etude.rl import AnswerVerifier, Bench
 
 
 @dataclass

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from omegaconf import MISSING
 
-from etude import plugin
-from etude.schema import RewardConfig, require
-from etude.scoring import read_reward
+from etude import plugin, require
+from etude.config import RewardConfig
+from etude.rl import read_reward
 
 
 @dataclass

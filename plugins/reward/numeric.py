@@ -11,9 +11,9 @@ import re
 from dataclasses import dataclass
 from decimal import Decimal
 
-from etude import plugin
-from etude.schema import RewardConfig, require
-from etude.verifier import AnswerVerifier, Bench
+from etude import plugin, require
+from etude.config import RewardConfig
+from etude.rl import AnswerVerifier, Bench
 
 NUMBER = re.compile(
     r"(?:(?<![\w.,)])[-+])?(?<!\w)(?<![0-9]\.)"
@@ -44,7 +44,8 @@ class Numeric(AnswerVerifier[NumericConfig]):
     """|last number - reference| <= tolerance."""
 
     def score(self, completion: str, reference: str) -> float:
-        wanted, found = last_number(reference), last_number(completion)
+        wanted = last_number(reference)
+        found = last_number(completion)
         if wanted is None:
             return math.nan
         if found is None:

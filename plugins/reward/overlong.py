@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from omegaconf import MISSING
 
-from etude import plugin
-from etude.schema import RewardConfig, require
-from etude.verifier import Bench, Verifier
+from etude import plugin, require
+from etude.config import RewardConfig
+from etude.rl import Bench, Verifier
 
 
 @dataclass
@@ -40,11 +40,13 @@ class Overlong(Verifier[OverlongConfig]):
     def __call__(
         self, prompts: Sequence[str], completions: Sequence[str], references: Sequence[str | None]
     ) -> list[float]:
-        limit, margin = self.config.limit, self.config.margin
+        limit = self.config.limit
+        margin = self.config.margin
         return [soft_overlong(len(completion), limit, margin) for completion in completions]
 
     def bench(self) -> list[Bench]:
-        limit, free = self.config.limit, self.config.limit - self.config.margin
+        limit = self.config.limit
+        free = self.config.limit - self.config.margin
         return [
             Bench(
                 None,

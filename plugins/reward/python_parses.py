@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from etude import plugin
-from etude.schema import RewardConfig
-from etude.verifier import Bench, Verifier, code_of
+from etude.config import RewardConfig
+from etude.rl import Bench, Verifier, code_of
 
 
 @dataclass

@@ -28,9 +28,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from etude import plugin
-from etude.schema import RewardConfig, require
-from etude.verifier import Bench, Verifier, answers, code_of
+from etude import plugin, require
+from etude.config import RewardConfig
+from etude.rl import Bench, Verifier, answers, code_of
 
 CHILD = """\
 import builtins, ctypes, json, os, resource, sys

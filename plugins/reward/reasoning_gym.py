@@ -9,10 +9,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from etude import plugin
-from etude.errors import ConfigError
-from etude.schema import RewardConfig, require
-from etude.verifier import Bench, Verifier
+from etude import ConfigError, plugin, require
+from etude.config import RewardConfig
+from etude.rl import Bench, Verifier
 
 
 @dataclass

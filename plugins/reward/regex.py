@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from omegaconf import MISSING
 
 from etude import plugin
-from etude.schema import RewardConfig
-from etude.verifier import Bench, Verifier
+from etude.config import RewardConfig
+from etude.rl import Bench, Verifier
 
 
 @dataclass

@@ -9,9 +9,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from etude import plugin
-from etude.schema import RewardConfig, require
-from etude.verifier import Bench, Verifier
+from etude import plugin, require
+from etude.config import RewardConfig
+from etude.rl import Bench, Verifier
 
 UNSPACED = "\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 """Thai, Lao, kana and Chinese characters."""

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from etude import plugin
-from etude.functional import with_warmup
-from etude.schema import ScheduleConfig
+from etude.config import ScheduleConfig
+from etude.training import with_warmup
 
 
 @dataclass

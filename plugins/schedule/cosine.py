@@ -7,9 +7,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from etude import plugin
-from etude.functional import with_warmup
-from etude.schema import ScheduleConfig, require
+from etude import plugin, require
+from etude.config import ScheduleConfig
+from etude.training import with_warmup
 
 
 @dataclass

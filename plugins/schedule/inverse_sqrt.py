@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from etude import plugin
-from etude.functional import rise_of
-from etude.schema import ScheduleConfig
+from etude.config import ScheduleConfig
+from etude.training import rise_of
 
 
 @dataclass

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lightning.pytorch.strategies import DDPStrategy
 
 from etude import plugin
-from etude.schema import StrategyConfig
+from etude.config import StrategyConfig
 
 
 @dataclass

@@ -20,7 +20,7 @@ from torch.distributed.checkpoint.state_dict import (
 from torch.distributed.fsdp import FullyShardedDataParallel, OptimStateKeyType
 
 from etude import plugin
-from etude.schema import StrategyConfig
+from etude.config import StrategyConfig
 
 WHOLE = StateDictOptions(full_state_dict=True)
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from etude import plugin
-from etude.schema import StrategyConfig
+from etude.config import StrategyConfig
 
 
 @dataclass

@@ -6,8 +6,8 @@ Template of https://huggingface.co/docs/transformers/chat_templating; there is n
 from dataclasses import dataclass
 
 from etude import plugin
-from etude.schema import TemplateConfig
-from etude.tokenizer import Tokenizer
+from etude.config import TemplateConfig
+from etude.data import Tokenizer
 
 TEMPLATE = """\
 {% for message in messages %}\

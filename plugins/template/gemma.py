@@ -6,8 +6,8 @@ Gemma Team 2024, https://arxiv.org/abs/2403.08295, table 3; the template of gemm
 from dataclasses import dataclass
 
 from etude import plugin
-from etude.schema import TemplateConfig
-from etude.tokenizer import Tokenizer
+from etude.config import TemplateConfig
+from etude.data import Tokenizer
 
 TEMPLATE = """\
 {{ bos_token }}{% if messages[0]['role'] == 'system' %}\

@@ -8,8 +8,8 @@ header, sep becomes it.
 from dataclasses import dataclass
 
 from etude import plugin
-from etude.schema import TemplateConfig
-from etude.tokenizer import Tokenizer
+from etude.config import TemplateConfig
+from etude.data import Tokenizer
 
 TEMPLATE = """\
 {{ bos_token }}{% for message in messages %}\

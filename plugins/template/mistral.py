@@ -9,8 +9,8 @@ does not change when more is. Where a tokenizer has no token for [/INST], sep be
 from dataclasses import dataclass
 
 from etude import plugin
-from etude.schema import TemplateConfig
-from etude.tokenizer import Tokenizer
+from etude.config import TemplateConfig
+from etude.data import Tokenizer
 
 TEMPLATE = """\
 {{ bos_token }}{% set system = namespace(text='') %}\

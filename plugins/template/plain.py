@@ -6,9 +6,8 @@ Our own, in the manner of ChatML, with bos before the first turn.
 from dataclasses import dataclass
 
 from etude import plugin
-from etude.chat import DEFAULT, LITERALS
-from etude.schema import TemplateConfig
-from etude.tokenizer import Tokenizer
+from etude.config import TemplateConfig
+from etude.data import DEFAULT, LITERALS, Tokenizer
 
 
 @dataclass

@@ -11,8 +11,8 @@ import tokenizers
 from tokenizers import decoders, models, pre_tokenizers
 
 from etude import plugin
-from etude.schema import TokenizerConfig
-from etude.tokenizer import BYTE_CHARACTERS, SPECIAL_TOKENS, Tokenizer, TokenizerSource
+from etude.config import TokenizerConfig
+from etude.data import BYTE_CHARACTERS, SPECIAL_TOKENS, Tokenizer, TokenizerSource
 
 
 @dataclass

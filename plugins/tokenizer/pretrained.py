@@ -11,8 +11,8 @@ from pathlib import Path
 from omegaconf import MISSING
 
 from etude import plugin
-from etude.schema import TokenizerConfig
-from etude.tokenizer import Tokenizer, TokenizerSource
+from etude.config import TokenizerConfig
+from etude.data import Tokenizer, TokenizerSource
 
 
 @dataclass

@@ -14,15 +14,9 @@ from dataclasses import dataclass
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
-from etude import plugin
-from etude.schema import TrainedTokenizerConfig, require
-from etude.tokenizer import (
-    BYTE_ALPHABET,
-    SMALLEST_OF_BYTES,
-    SPECIAL_TOKENS,
-    Tokenizer,
-    TokenizerSource,
-)
+from etude import plugin, require
+from etude.config import TrainedTokenizerConfig
+from etude.data import BYTE_ALPHABET, SMALLEST_OF_BYTES, SPECIAL_TOKENS, Tokenizer, TokenizerSource
 
 UNSEEN = 1e-4 * len(BYTE_ALPHABET)  # the trainer spreads unseen bytes over so much above the lowest
 

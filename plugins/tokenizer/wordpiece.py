@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
-from etude import plugin
-from etude.schema import TrainedTokenizerConfig, require
-from etude.tokenizer import SPECIAL_TOKENS, Tokenizer, TokenizerSource
+from etude import plugin, require
+from etude.config import TrainedTokenizerConfig
+from etude.data import SPECIAL_TOKENS, Tokenizer, TokenizerSource
 
 SMALLEST = len(SPECIAL_TOKENS) + 2 * 95  # every printable ASCII character, first and inner
 INNER = "##"

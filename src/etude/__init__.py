@@ -1,5 +1,18 @@
 """étude: a plugin-based experiment framework for the whole life of a language model."""
 
-from etude.registry import plugin
-
-__all__ = ["plugin"]
+from etude.capability import Capability
+from etude.config.registry import plugin
+from etude.config.schema.plugins import option, require
+from etude.errors import ConfigError, DataError, ServerError
+from etude.records import (
+    BadRow,
+    Chat,
+    Feedback,
+    Labelled,
+    Message,
+    Pair,
+    Preference,
+    Prompt,
+    Ranking,
+    Text,
+)

@@ -59,3 +59,13 @@ class InterruptedRunError(EtudeError):
     """A person pressed Ctrl-C; what could be saved was."""
 
     exit_code = 130
+
+
+PAGE = 25
+"""Lines of the longest message."""
+
+
+def page(error: EtudeError) -> str:
+    """The message of an error, on one screen."""
+    lines = str(error).splitlines()
+    return "\n".join(lines if len(lines) <= PAGE else [*lines[: PAGE - 1], "  ..."])

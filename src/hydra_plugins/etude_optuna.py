@@ -1,6 +1,6 @@
 """Hydra's sweeper `optuna`: a sampler chooses the jobs by what those before them gave.
 
-Hydra takes sweepers from this namespace alone; what it does stands in `etude.study`.
+Hydra takes sweepers from this namespace alone; what it does stands in `etude.experiments.search`.
 """
 
 from collections.abc import Sequence
@@ -73,7 +73,7 @@ class OptunaSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Called by Hydra with the overrides of the command line."""
-        from etude.study import search
+        from etude.experiments.search import search
 
         assert self.config is not None
         assert self.launcher is not None

@@ -12,9 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from etude import plugin
-from etude.context import Context
-from etude.network import Block, BlockParts
-from etude.stack_schema import BlockConfig
+from etude.config import BlockConfig
+from etude.network import Block, BlockParts, Context
 
 
 @dataclass
@@ -30,7 +29,8 @@ class Parallel(Block):
         super().__init__()
         self.dropout = parts.dropout
         self.norm = parts.norm()
-        self.mixer, self.mlp = parts.mixer, parts.mlp
+        self.mixer = parts.mixer
+        self.mlp = parts.mlp
         if parts.cross is not None:
             self.cross = parts.cross
 

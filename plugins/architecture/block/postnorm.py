@@ -11,9 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from etude import plugin
-from etude.context import Context
-from etude.network import Block, BlockParts
-from etude.stack_schema import BlockConfig
+from etude.config import BlockConfig
+from etude.network import Block, BlockParts, Context
 
 
 @dataclass
@@ -30,10 +29,13 @@ class Postnorm(Block):
     def __init__(self, config: PostnormConfig, parts: BlockParts) -> None:
         super().__init__()
         self.dropout = parts.dropout
-        self.mixer, self.mixer_norm = parts.mixer, parts.norm()
+        self.mixer = parts.mixer
+        self.mixer_norm = parts.norm()
         if parts.cross is not None:
-            self.cross, self.cross_norm = parts.cross, parts.norm()
-        self.mlp, self.mlp_norm = parts.mlp, parts.norm()
+            self.cross = parts.cross
+            self.cross_norm = parts.norm()
+        self.mlp = parts.mlp
+        self.mlp_norm = parts.norm()
 
     def forward(
         self, x: Float[Tensor, "batch seq dim"], context: Context

@@ -10,9 +10,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from etude import plugin
-from etude.context import Context
-from etude.network import Block, BlockParts
-from etude.stack_schema import BlockConfig
+from etude.config import BlockConfig
+from etude.network import Block, BlockParts, Context
 
 
 @dataclass
@@ -32,8 +31,10 @@ class Prenorm(Block):
         self.mixer_norm: nn.Module = nn.Identity() if skip else parts.norm()
         self.mixer = parts.mixer
         if parts.cross is not None:
-            self.cross_norm, self.cross = parts.norm(), parts.cross
-        self.mlp_norm, self.mlp = parts.norm(), parts.mlp
+            self.cross_norm = parts.norm()
+            self.cross = parts.cross
+        self.mlp_norm = parts.norm()
+        self.mlp = parts.mlp
 
     def forward(
         self, x: Float[Tensor, "batch seq dim"], context: Context

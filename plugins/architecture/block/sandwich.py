@@ -12,9 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from etude import plugin
-from etude.context import Context
-from etude.network import Block, BlockParts
-from etude.stack_schema import BlockConfig
+from etude.config import BlockConfig
+from etude.network import Block, BlockParts, Context
 
 
 @dataclass
@@ -29,11 +28,16 @@ class Sandwich(Block):
     def __init__(self, config: SandwichConfig, parts: BlockParts) -> None:
         super().__init__()
         self.dropout = parts.dropout
-        self.mixer_norm, self.mixer, self.mixer_out_norm = parts.norm(), parts.mixer, parts.norm()
+        self.mixer_norm = parts.norm()
+        self.mixer = parts.mixer
+        self.mixer_out_norm = parts.norm()
         if parts.cross is not None:
-            self.cross_norm, self.cross = parts.norm(), parts.cross
+            self.cross_norm = parts.norm()
+            self.cross = parts.cross
             self.cross_out_norm = parts.norm()
-        self.mlp_norm, self.mlp, self.mlp_out_norm = parts.norm(), parts.mlp, parts.norm()
+        self.mlp_norm = parts.norm()
+        self.mlp = parts.mlp
+        self.mlp_out_norm = parts.norm()
 
     def forward(
         self, x: Float[Tensor, "batch seq dim"], context: Context

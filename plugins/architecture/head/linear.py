@@ -11,10 +11,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from etude import plugin
+from etude import plugin, require
+from etude.config import HeadConfig
 from etude.network import Head, HeadParts
-from etude.schema import require
-from etude.stack_schema import HeadConfig
 
 
 @dataclass

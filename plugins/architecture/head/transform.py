@@ -11,9 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from etude import plugin
-from etude.network import Head, HeadParts
-from etude.stack import Approximate
-from etude.stack_schema import HeadConfig
+from etude.config import HeadConfig
+from etude.network import Approximate, Head, HeadParts
 
 
 @dataclass

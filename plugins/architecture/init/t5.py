@@ -12,10 +12,9 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from etude import plugin
-from etude.schema import require
-from etude.stack import QueryIn, StackNetwork, draw_normal
-from etude.stack_schema import InitConfig
+from etude import plugin, require
+from etude.config import InitConfig
+from etude.network import QueryIn, StackNetwork, draw_normal
 
 
 @dataclass

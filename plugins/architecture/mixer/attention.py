@@ -12,13 +12,9 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from etude import plugin
-from etude.capability import Capability
-from etude.context import Context, attend
-from etude.network import Mixer, Parts
-from etude.schema import require
-from etude.stack import BranchOut, QueryIn
-from etude.stack_schema import MixerConfig
+from etude import Capability, plugin, require
+from etude.config import MixerConfig
+from etude.network import BranchOut, Context, Mixer, Parts, QueryIn, attend
 
 
 @dataclass

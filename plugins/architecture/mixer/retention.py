@@ -14,13 +14,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from etude import plugin
-from etude.capability import Capability
-from etude.context import Context
-from etude.network import Mixer, Parts
-from etude.schema import require
-from etude.stack import BranchOut
-from etude.stack_schema import MixerConfig
+from etude import Capability, plugin, require
+from etude.config import MixerConfig
+from etude.network import BranchOut, Context, Mixer, Parts
 
 
 @dataclass
@@ -44,7 +40,8 @@ def log_rates(n_heads: int, like: Tensor) -> Float[Tensor, " heads"]:
 
 def fading(context: Context, n_heads: int, n_keys: int, dtype: torch.dtype) -> Tensor:
     """The weights of the last `n_keys` keys: [#batch heads queries keys], of this dtype."""
-    places, reached = context.positions[:, None, :, None], context.key_positions[:, None, None]
+    places = context.positions[:, None, :, None]
+    reached = context.key_positions[:, None, None]
     apart = (places - reached[..., -n_keys:]).clamp(min=0).to(dtype)
     weights = (apart * log_rates(n_heads, apart)[:, None, None]).exp()
     visible = context.visible(reached.shape[-1])
@@ -91,7 +88,8 @@ class Retention(Mixer):
             "retention reads from left to right alone: architecture=decoder_only works, or "
             "architecture/mixer=attention where a text or a source is seen whole.",
         )
-        self.n_heads, self.head_dim = parts.n_heads, parts.head_dim
+        self.n_heads = parts.n_heads
+        self.head_dim = parts.head_dim
         key_dim = self.n_heads * self.head_dim
         value_dim = config.value_ratio * key_dim
         self.q = nn.Linear(parts.dim, key_dim, bias=False)

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from etude import plugin
-from etude.network import Parts
-from etude.schema import require
-from etude.stack import Approximate, FeedForward, hidden_size
-from etude.stack_schema import MlpConfig
+from etude import plugin, require
+from etude.config import MlpConfig
+from etude.network import Approximate, FeedForward, Parts, hidden_size
 
 
 @dataclass

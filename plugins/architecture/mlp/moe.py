@@ -19,12 +19,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from etude import plugin
-from etude.functional import wide
-from etude.network import Parts, SideLoss
-from etude.schema import require
-from etude.stack import GatedFeedForward, hidden_size
-from etude.stack_schema import MlpConfig
+from etude import plugin, require
+from etude.config import MlpConfig
+from etude.network import GatedFeedForward, Parts, SideLoss, hidden_size, wide
 
 
 class Scoring(Enum):
@@ -102,7 +99,8 @@ class Moe(SideLoss):
             return nn.ModuleList(made)
 
         self.router = nn.Linear(parts.dim, config.n_experts, bias=False)
-        self.experts, self.shared = experts(config.n_experts), experts(config.n_shared)
+        self.experts = experts(config.n_experts)
+        self.shared = experts(config.n_shared)
         start = torch.zeros(config.n_experts) if config.bias_rate else None
         self.register_buffer("selection_bias", start)
         self._loads = torch.zeros(config.n_experts, dtype=torch.int64)
@@ -127,7 +125,8 @@ class Moe(SideLoss):
     def _observe(self, logits: Tensor, chosen: Tensor) -> None:
         """Counts the experts' real tokens, and adds up the losses over them."""
         if self.real is not None:
-            logits, chosen = logits[self.real.flatten()], chosen[self.real.flatten()]
+            logits = logits[self.real.flatten()]
+            chosen = chosen[self.real.flatten()]
         load = torch.bincount(chosen.flatten(), minlength=self.config.n_experts)
         self._loads = self._loads.to(load.device) + load
         said = self.config.z_loss * logits.logsumexp(-1).square().sum()
@@ -138,7 +137,8 @@ class Moe(SideLoss):
         self._said = said if self._said is None else self._said + said
 
     def take(self) -> Float[Tensor, ""] | None:
-        said, self._said = self._said, None
+        said = self._said
+        self._said = None
         return said if self.config.z_loss or self.config.balance_loss else None
 
     def settle(self, over_ranks: Callable[[Tensor], Tensor]) -> dict[str, float]:

@@ -9,11 +9,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from etude import plugin
-from etude.network import Parts
-from etude.schema import require
-from etude.stack import FeedForward, hidden_size
-from etude.stack_schema import MlpConfig
+from etude import plugin, require
+from etude.config import MlpConfig
+from etude.network import FeedForward, Parts, hidden_size
 
 
 @dataclass

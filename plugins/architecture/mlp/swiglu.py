@@ -8,11 +8,9 @@ from dataclasses import dataclass
 
 import torch.nn.functional as F
 
-from etude import plugin
-from etude.network import Parts
-from etude.schema import require
-from etude.stack import GatedFeedForward, hidden_size
-from etude.stack_schema import MlpConfig
+from etude import plugin, require
+from etude.config import MlpConfig
+from etude.network import GatedFeedForward, Parts, hidden_size
 
 
 @dataclass

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from etude import plugin
+from etude import plugin, require
+from etude.config import NormConfig
 from etude.network import Parts
-from etude.schema import require
-from etude.stack_schema import NormConfig
 
 
 @dataclass

@@ -12,9 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from etude import plugin
-from etude.context import Context, Position
-from etude.network import Parts
-from etude.stack_schema import PositionConfig
+from etude.config import PositionConfig
+from etude.network import Context, Parts, Position
 
 
 @dataclass

@@ -6,9 +6,8 @@ Kazemnejad et al. 2023, https://arxiv.org/abs/2305.19466. Without a causal mask 
 from dataclasses import dataclass
 
 from etude import plugin
-from etude.context import Position
-from etude.network import Parts
-from etude.stack_schema import PositionConfig
+from etude.config import PositionConfig
+from etude.network import Parts, Position
 
 
 @dataclass

@@ -13,11 +13,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from etude import plugin
-from etude.context import Context, Position
-from etude.network import Parts
-from etude.schema import require
-from etude.stack_schema import PositionConfig
+from etude import plugin, require
+from etude.config import PositionConfig
+from etude.network import Context, Parts, Position
 
 
 @dataclass

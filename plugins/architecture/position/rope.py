@@ -13,12 +13,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from etude import plugin
-from etude.context import Context, Position, Scaling
-from etude.network import Parts
-from etude.registry import build
-from etude.schema import option, require
-from etude.stack_schema import PositionConfig, ScalingConfig
+from etude import option, plugin, require
+from etude.config import PositionConfig, ScalingConfig, build
+from etude.network import Context, Parts, Position, Scaling
 
 
 @dataclass
@@ -48,7 +45,8 @@ class Rope(Position):
             parts.head_dim % 2 == 0,
             f"rope needs an even head width (dim / n_heads or mixer.head_dim): {parts.head_dim}",
         )
-        width, scaling = parts.head_dim, build(config.scaling)
+        width = parts.head_dim
+        scaling = build(config.scaling)
         self.frequencies = self.local_frequencies = _listed(scaling, config.theta, width)
         self.factor = self.local_factor = scaling.attention_factor
         if config.local_theta is not None:

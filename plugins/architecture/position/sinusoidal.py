@@ -11,11 +11,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from etude import plugin
-from etude.context import Position
-from etude.network import Parts
-from etude.schema import require
-from etude.stack_schema import PositionConfig
+from etude import plugin, require
+from etude.config import PositionConfig
+from etude.network import Parts, Position
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 Lewis et al. 2019, https://arxiv.org/abs/1910.13461, sections 2.2 and 4: 30 % of the words in spans
 of a mean of 3. In fairseq's order: permute, infill with its insertions, rotate; random tokens in
-place of a tenth of the masks as in its recipes. See `etude.damage` for what deviates.
+place of a tenth of the masks as in its recipes. See `_noise.py` for what deviates.
 """
 
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int
 
-from etude import plugin
-from etude.contracts import Corruption
-from etude.damage import InfillConfig, infill, permute, rotate
-from etude.schema import require
-from etude.tokenizer import Tokenizer
+from etude import plugin, require
+from etude.data import Tokenizer
+from etude.objective import Corruption
+
+from ._noise import InfillConfig, infill, permute, rotate
 
 
 @dataclass

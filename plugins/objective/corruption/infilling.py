@@ -1,7 +1,7 @@
 """Text infilling: spans of words give way to one mask each, the whole text is the target.
 
 Lewis et al. 2019 (BART), https://arxiv.org/abs/1910.13461, section 2.2. Lengths are Poisson and
-counted in words; a length of 0 inserts a mask. See `etude.damage` for what deviates.
+counted in words; a length of 0 inserts a mask. See `_noise.py` for what deviates.
 """
 
 from dataclasses import dataclass
@@ -10,9 +10,10 @@ import numpy as np
 from jaxtyping import Int
 
 from etude import plugin
-from etude.contracts import Corruption
-from etude.damage import InfillConfig, infill
-from etude.tokenizer import Tokenizer
+from etude.data import Tokenizer
+from etude.objective import Corruption
+
+from ._noise import InfillConfig, infill
 
 
 @dataclass

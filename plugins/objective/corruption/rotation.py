@@ -9,10 +9,11 @@ import numpy as np
 from jaxtyping import Int
 
 from etude import plugin
-from etude.contracts import Corruption
-from etude.damage import rotate
-from etude.schema import CorruptionConfig
-from etude.tokenizer import Tokenizer
+from etude.config import CorruptionConfig
+from etude.data import Tokenizer
+from etude.objective import Corruption
+
+from ._noise import rotate
 
 
 @dataclass

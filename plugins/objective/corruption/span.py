@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int
 
-from etude import plugin
-from etude.contracts import Corruption
-from etude.schema import CorruptionConfig, require
-from etude.tokenizer import Tokenizer
+from etude import plugin, require
+from etude.config import CorruptionConfig
+from etude.data import Tokenizer
+from etude.objective import Corruption
 
 
 @dataclass
@@ -60,7 +60,8 @@ class Span(Corruption):
 
     def raw_length(self, seq_len: int) -> int:
         """The most tokens of text that make an input of `seq_len`, as T5 cuts its rows."""
-        density, mean = self.config.noise_density, self.config.mean_span
+        density = self.config.noise_density
+        mean = self.config.mean_span
         n = max(2, seq_len - 1)  # eos is added, and a span is no longer than what it stands for
         while damaged_lengths(n + 1, density, mean)[0] <= seq_len:
             n += 1
@@ -74,7 +75,8 @@ class Span(Corruption):
             return tokens, tokens[:0]
         n_noise, n_spans = amounts(n, self.config.noise_density, self.config.mean_span)
         n_spans = min(n_spans, len(self.sentinels))
-        kept, cut = segments(n - n_noise, n_spans, rng), segments(n_noise, n_spans, rng)
+        kept = segments(n - n_noise, n_spans, rng)
+        cut = segments(n_noise, n_spans, rng)
         pieces = np.split(tokens, np.cumsum(np.column_stack((kept, cut)).ravel())[:-1])
         given: list[np.ndarray] = []
         target: list[np.ndarray] = []

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int
 
-from etude import plugin
-from etude.contracts import Corruption
-from etude.schema import CorruptionConfig, require
-from etude.tokenizer import Tokenizer
+from etude import plugin, require
+from etude.config import CorruptionConfig
+from etude.data import Tokenizer
+from etude.objective import Corruption
 
 
 @dataclass

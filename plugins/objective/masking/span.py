@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from etude import plugin
-from etude.schema import MaskingConfig, require
-from etude.tokenizer import Tokenizer
+from etude import plugin, require
+from etude.config import MaskingConfig
+from etude.data import Tokenizer
 
 
 @dataclass
@@ -50,7 +50,8 @@ class Span:
         words = self.tokenizer.words(tokens)
         starts = np.flatnonzero(np.diff(words, prepend=0) > 0)
         joined = words[starts - 1] == np.arange(len(starts))  # no special token before the word
-        sizes, chosen = np.bincount(words)[1:], np.zeros(len(starts) + 1, np.int64)
+        sizes = np.bincount(words)[1:]
+        chosen = np.zeros(len(starts) + 1, np.int64)
         for span, first in enumerate(rng.permutation(len(starts)), 1):
             if chosen[first + 1]:
                 continue

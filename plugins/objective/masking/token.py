@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Int
 
 from etude import plugin
-from etude.schema import MaskingConfig
-from etude.tokenizer import Tokenizer
+from etude.config import MaskingConfig
+from etude.data import Tokenizer
 
 
 @dataclass

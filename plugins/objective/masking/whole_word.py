@@ -15,8 +15,8 @@ import numpy as np
 from jaxtyping import Int
 
 from etude import plugin
-from etude.schema import MaskingConfig
-from etude.tokenizer import Tokenizer
+from etude.config import MaskingConfig
+from etude.data import Tokenizer
 
 
 class Fate(Enum):

@@ -9,16 +9,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from etude.assemble import Assembled, assemble
-from etude.corpus import Corpus
+from etude.config.registry import Plugin, plugin_of
+from etude.config.schema.experiment import ExperimentConfig
+from etude.config.schema.plugins import ArchitectureConfig, PluginConfig
+from etude.data.corpus import Corpus
 from etude.errors import EtudeError
-from etude.experiment import ExperimentConfig
-from etude.on_policy import OnPolicyObjective
-from etude.ranks import Ranks
-from etude.registry import Plugin, plugin_of
-from etude.schema import ArchitectureConfig, PluginConfig
-from etude.window import TRAIN, rng
-from etude.worker import corpus_of, start
+from etude.objective.randomness import TRAIN, rng
+from etude.objective.ranks import Ranks
+from etude.rl.on_policy import OnPolicyObjective
+from etude.training.assemble import Assembled, assemble
+from etude.training.run import corpus_of, start
 
 LOG = "log.txt"
 

@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 
-from etude.assemble import refuse_unbuildable
-from etude.corpus import Corpus
+from etude.config.plugin_files import options
+from etude.config.registry import load
+from etude.config.schema.experiment import ExperimentConfig
+from etude.data.corpus import Corpus
 from etude.errors import ConfigError
-from etude.experiment import ExperimentConfig
 from etude.planning.forecast import Forecast, forecast, memory, needed
-from etude.registry import load, options
+from etude.training.assemble import refuse_unbuildable
 
 GIB = 2**30
 DEVICES = (2, 4, 8)

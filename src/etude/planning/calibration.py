@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 from itertools import count, pairwise
 from pathlib import Path
 
-from etude import config_file
+from etude.config import config_file
+from etude.config.schema.experiment import ExperimentConfig
 from etude.errors import EtudeError
-from etude.experiment import ExperimentConfig
+from etude.files.run_folder import STEPS
 from etude.planning.forecast import Forecast
 from etude.planning.trial import FILE
-from etude.rollout import OnPolicyConfig
-from etude.run_files import STEPS
+from etude.rl.rollout import OnPolicyConfig
 
 N_VALIDATED = 32
 """Held-out samples that are timed."""
@@ -69,7 +69,7 @@ def calibrate(config: ExperimentConfig, plan: Forecast, n: int) -> Calibration:
             save_every=saved,
         )
         short = replace(config, trainer=trainer, run=folder, logger={}, callback={})
-        config_file.save(short, Path(folder))
+        config_file.save_config(short, Path(folder))
         command = [sys.executable, "-m", "etude.planning.trial", folder]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
@@ -94,7 +94,8 @@ def timed(
     """
     took = [after - before for before, after in pairwise((0.0, *seconds))]
     n = len(took) // 3
-    saving, validating = (2 * n, 3 * n), (n + 1, 2 * n + 2)
+    saving = (2 * n, 3 * n)
+    validating = (n + 1, 2 * n + 2)
     usual = [_mean([took[i] for i in plain(n) if i % cycle == k]) for k in range(cycle)]
     save_s, val_s = (
         max(0.0, min(took[i] - usual[i % cycle] for i in event)) for event in (saving, validating)

@@ -12,18 +12,20 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import DynamicOutputShapeException
 
-from etude import adapter
-from etude.assemble import Assembled, trainer_of
 from etude.capability import Capability
-from etude.corpus import Corpus
+from etude.config.plugin_files import options
+from etude.config.registry import build, load, plugin_of
+from etude.config.schema.experiment import ExperimentConfig
+from etude.config.schema.plugins import StrategyConfig
+from etude.data.corpus import Corpus
 from etude.errors import ConfigError
-from etude.experiment import ExperimentConfig
-from etude.network import Block, Network
-from etude.planning.rehearsal import Rehearsal, rehearse
-from etude.planning.shapes import modules, shaped
-from etude.registry import build, load, options, plugin_of
-from etude.run_reader import read_model
-from etude.schema import StrategyConfig
+from etude.formats.model import read_model
+from etude.network import adapter
+from etude.network.network import Network
+from etude.network.parts import Block
+from etude.planning.fake_step import Rehearsal, rehearse
+from etude.planning.fake_tensors import modules, shaped
+from etude.training.assemble import Assembled, trainer_of
 
 CPU_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 

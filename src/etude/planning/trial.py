@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 
-from etude import worker
+from etude.files.atomic import write_whole
 from etude.planning.forecast import process
-from etude.whole_file import write_whole
+from etude.training import run
 
 FILE = "held.json"
 
@@ -16,7 +16,7 @@ FILE = "held.json"
 def main() -> None:
     """Trains the run whose folder is the argument, and writes what it held into the folder."""
     before = process()
-    worker.main()
+    run.main()
     on_device = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
     held = {"before": before, "process": process(), "device": on_device}
     write_whole(Path(sys.argv[1]) / FILE, json.dumps(held) + "\n")

@@ -4,7 +4,7 @@ import tiny
 import torch
 import torch.nn.functional as F
 
-from etude.adapter import places
+from etude.network.adapter import places
 
 HOULSBY, PFEIFFER = "houlsby", "pfeiffer"
 

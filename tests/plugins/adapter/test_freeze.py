@@ -2,9 +2,9 @@ import adapters
 import pytest
 import tiny
 
-from etude.adapter import adapt, layers
+from etude.config.schema.plugins import AdapterConfig
 from etude.errors import ConfigError
-from etude.schema import AdapterConfig
+from etude.network.adapter import adapt, layers
 
 
 def freeze(**values: list[str]) -> dict[str, AdapterConfig]:

@@ -8,8 +8,8 @@ import peft_folders
 import pytest
 import tiny
 
-from etude.adapter import adapt, learned
-from etude.peft_format import written
+from etude.formats.peft import written
+from etude.network.adapter import adapt, learned
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning:transformers", "ignore:.*Conv1D")
 families = pytest.mark.parametrize("family", peft_folders.FAMILIES)

@@ -6,11 +6,12 @@ import tiny
 import torch
 from torch import Tensor
 
-from etude.adapter import adapt, adapters_off, can_merge, layers, merge
-from etude.functional import Frozen, reference_of
-from etude.inputs import Inputs, pad_left
-from etude.network import Network
-from etude.registry import load, options
+from etude.config.plugin_files import options
+from etude.config.registry import load
+from etude.network.adapter import adapt, adapters_off, can_merge, layers, merge
+from etude.network.inputs import Inputs, pad_left
+from etude.network.network import Network
+from etude.objective.reference import Frozen, reference_of
 
 every = pytest.mark.parametrize("kind", adapters.KINDS)
 stacks = pytest.mark.parametrize("stack", adapters.STACKS)

@@ -12,10 +12,10 @@ import tiny
 import torch
 from safetensors.torch import load_file, save_file
 
-from etude.adapter import adapt, layers
 from etude.errors import CheckpointError, ConfigError
+from etude.formats.model import read_model
+from etude.network.adapter import adapt, layers
 from etude.plugins.adapter.lora import norms
-from etude.run_reader import read_model
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning:transformers", "ignore:.*Conv1D")
 families = pytest.mark.parametrize("family", peft_folders.FAMILIES)

@@ -4,9 +4,9 @@ import pytest
 import tiny
 import torch
 
-from etude.adapter import adapt
 from etude.errors import ConfigError
-from etude.inputs import Inputs
+from etude.network.adapter import adapt
+from etude.network.inputs import Inputs
 
 
 def prefixed(**parts: Any) -> Any:

@@ -1,16 +1,16 @@
 from pathlib import Path
 
 import adapters
-import hugging_face
+import parity
 import peft
 import peft_folders
 import pytest
 import tiny
 import torch
 
-from etude.adapter import adapt
-from etude.inputs import Inputs
-from etude.peft_format import written
+from etude.formats.peft import written
+from etude.network.adapter import adapt
+from etude.network.inputs import Inputs
 from etude.plugins.adapter.prompt_tuning import order
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning:transformers")
@@ -58,7 +58,7 @@ def test_written_here_it_loads_in_peft_and_comes_back(family: str, tmp_path: Pat
 
 
 def test_beside_an_encoder_peft_means_another_so_ours_is_our_own() -> None:
-    bart = hugging_face.preset("bart")
+    bart = parity.preset("bart")
     made = tiny.network(bart)
     adapt(made, adapters.chosen("prompt_tuning"))
     assert written(bart, tiny.VOCAB, adapters.chosen("prompt_tuning"), made.state_dict()) is None

@@ -5,9 +5,9 @@ import pytest
 import tiny
 import torch
 
-from etude.contracts import ParameterKind
-from etude.network import Inputs, optimizer_parameters
-from etude.registry import build
+from etude.config.registry import build
+from etude.network.network import Inputs
+from etude.training.optim import ParameterKind, optimizer_parameters
 
 
 def fresh(**values: Any) -> Any:  # the plugin's own class

@@ -1,6 +1,6 @@
 import tiny
 
-from etude.registry import build
+from etude.config.registry import build
 
 
 def test_an_answer_reads_the_prompt_as_source_and_the_completion_shifted_by_pad() -> None:

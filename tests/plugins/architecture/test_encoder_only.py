@@ -2,9 +2,9 @@ import pytest
 import tiny
 import torch
 
-from etude.context import KvCache
-from etude.inputs import Inputs
-from etude.registry import build
+from etude.config.registry import build
+from etude.network.inputs import Inputs
+from etude.network.kv_cache import KvCache
 
 
 def test_the_head_has_a_bias_even_where_its_table_is_tied() -> None:

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from etude.capability import Capability
-from etude.context import KvCache
-from etude.generation import Ancestral, Request, generate
-from etude.inputs import Inputs
-from etude.network import Network
-from etude.registry import options
+from etude.config.plugin_files import options
+from etude.network.decoding import Ancestral
+from etude.network.generation import Request, generate
+from etude.network.inputs import Inputs
+from etude.network.kv_cache import KvCache
+from etude.network.network import Network
 
 PROMPTS = [[20, 21, 22, 23], [30], [25, 20, 36, 31, 22, 29]]
 

@@ -9,13 +9,13 @@ import pytest
 import tiny
 from defaults import default
 
+from etude.config.registry import build
+from etude.config.schema.trainer import Best
 from etude.errors import ConfigError
-from etude.experiment import Best
-from etude.outcome import Outcome
-from etude.registry import build
-from etude.run_files import SUMMARY
-from etude.sweep_folder import PRUNED
-from etude.worker import start
+from etude.experiments.job import Outcome
+from etude.files.run_folder import SUMMARY
+from etude.files.sweep_folder import PRUNED
+from etude.training.run import start
 
 
 def asha(**given: Any) -> Any:

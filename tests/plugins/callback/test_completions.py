@@ -10,7 +10,7 @@ import tiny
 from defaults import default
 
 from etude.errors import ConfigError
-from etude.worker import start
+from etude.training.run import start
 
 SHOWN = {"completions": default("callback/completions", n=3)}
 

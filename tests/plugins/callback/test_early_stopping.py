@@ -11,12 +11,12 @@ import pytest
 import tiny
 from defaults import default
 
-from etude.checkpoint import fault_of, path_of
+from etude.config.schema.trainer import Best
 from etude.errors import ConfigError, PreemptedError
-from etude.experiment import Best
-from etude.run_files import SUMMARY
-from etude.run_writer import RunWriter
-from etude.worker import start
+from etude.files.run_folder import SUMMARY
+from etude.formats.checkpoint import fault_of, path_of
+from etude.training.run import start
+from etude.training.run_writer import RunWriter
 
 
 def config_of(folder: Path, **given: Any) -> Any:

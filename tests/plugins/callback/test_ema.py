@@ -14,10 +14,10 @@ from defaults import default
 from safetensors.torch import load_file
 
 from etude.errors import PreemptedError
-from etude.run_reader import own
-from etude.run_writer import RunWriter
-from etude.tree import read_tree
-from etude.worker import start
+from etude.formats.model import own
+from etude.formats.state_tree import read_tree
+from etude.training.run import start
+from etude.training.run_writer import RunWriter
 
 DECAY = 0.5
 
@@ -93,7 +93,7 @@ def test_a_run_cut_anywhere_ends_with_the_same_average(
     with monkeypatch.context() as patch:
         patch.setattr(RunWriter, "_write", and_stop)
         if step == 4:
-            patch.setattr("etude.fit.write_model", stop)
+            patch.setattr("etude.training.fit.write_model", stop)
         with pytest.raises(PreemptedError):
             run(config, tmp_path / "cut")
     assert run(config, tmp_path / "cut") == whole

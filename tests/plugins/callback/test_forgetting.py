@@ -9,7 +9,7 @@ import tiny
 from defaults import default
 
 from etude.errors import ConfigError
-from etude.worker import start
+from etude.training.run import start
 
 
 def run(folder: Path, name: str, objective: str, **callbacks: Any) -> list[dict[str, Any]]:

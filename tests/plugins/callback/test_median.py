@@ -7,8 +7,8 @@ from defaults import default
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etude.experiment import Best
-from etude.registry import build
+from etude.config.registry import build
+from etude.config.schema.trainer import Best
 
 numbers = st.lists(st.floats(-9, 9), min_size=3, max_size=3)
 

@@ -9,7 +9,7 @@ import pytest
 import tiny
 from defaults import default
 
-from etude.worker import start
+from etude.training.run import start
 
 
 def run(folder: Path, place: Path, *callbacks: str) -> list[dict[str, Any]]:

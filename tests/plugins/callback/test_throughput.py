@@ -12,9 +12,9 @@ import torch.nn.functional as F
 import two_processes as two
 from defaults import default
 
-from etude.flops import counter
-from etude.network import ROWS
-from etude.worker import start
+from etude.network.network import ROWS
+from etude.training.flops import counter
+from etude.training.run import start
 
 
 def run(folder: Path, place: Path, every: int = 0, **trainer: Any) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 import pytest
 
+from etude.config.registry import build
 from etude.plugins.data.arithmetic import ArithmeticConfig
-from etude.registry import build
 
 
 def test_every_answer_is_right_and_no_problem_occurs_twice() -> None:

@@ -1,8 +1,8 @@
 import unicodedata
 
+from etude.config.registry import build
 from etude.plugins.data.character_names import CharacterNamesConfig, Direction
 from etude.records import Prompt
-from etude.registry import build
 
 
 def test_every_name_is_that_of_its_character() -> None:

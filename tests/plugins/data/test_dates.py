@@ -3,8 +3,8 @@ from datetime import date
 
 import pytest
 
+from etude.config.registry import build
 from etude.plugins.data.dates import DatesConfig
-from etude.registry import build
 
 
 def test_every_answer_is_right_and_no_problem_occurs_twice() -> None:

@@ -3,6 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from etude.config.registry import build, plugin_of
+from etude.data.readers import FileConfig
 from etude.plugins.data.jsonl import JsonlConfig
 from etude.plugins.data.jsonl_alpaca import JsonlAlpacaConfig
 from etude.plugins.data.jsonl_chats import JsonlChatsConfig
@@ -12,7 +14,6 @@ from etude.plugins.data.jsonl_pairs import JsonlPairsConfig
 from etude.plugins.data.jsonl_preferences import JsonlPreferencesConfig
 from etude.plugins.data.jsonl_prompts import JsonlPromptsConfig
 from etude.plugins.data.jsonl_rankings import JsonlRankingsConfig
-from etude.readers import FileConfig
 from etude.records import (
     BadRow,
     Chat,
@@ -26,7 +27,6 @@ from etude.records import (
     Record,
     Text,
 )
-from etude.registry import build, plugin_of
 
 HELLO = {"role": "assistant", "content": "hello"}
 SHAREGPT = {

@@ -2,12 +2,12 @@ from itertools import pairwise
 
 import pytest
 
-from etude import stdlib_text
+from etude.config.registry import build
+from etude.plugins.data import _stdlib_text
 from etude.plugins.data.docs_chat import AGAIN, DocsChatConfig
 from etude.plugins.data.docs_pairs import DocsPairsConfig
 from etude.plugins.data.docs_preferences import DocsPreferencesConfig
 from etude.plugins.data.python_docs import PythonDocsConfig
-from etude.registry import build
 
 
 @pytest.mark.slow
@@ -26,15 +26,15 @@ def test_neighbours_are_not_sorted() -> None:
 
 
 def test_it_works_without_the_language_reference(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = stdlib_text.fingerprint()
-    assert len(stdlib_text.topics()) > 50
-    monkeypatch.setattr(stdlib_text.importlib.util, "find_spec", lambda name: None)
-    assert stdlib_text.topics() == {}
-    assert stdlib_text.fingerprint() != before
+    before = _stdlib_text.fingerprint()
+    assert len(_stdlib_text.topics()) > 50
+    monkeypatch.setattr(_stdlib_text.importlib.util, "find_spec", lambda name: None)
+    assert _stdlib_text.topics() == {}
+    assert _stdlib_text.fingerprint() != before
 
 
 def test_docstrings_are_named_by_where_they_stand() -> None:
-    names = {docstring.name for docstring in stdlib_text.docstrings()}
+    names = {docstring.name for docstring in _stdlib_text.docstrings()}
     assert {"json", "json.decoder.JSONDecoder", "json.decoder.JSONDecoder.decode"} <= names
     assert not any(name.startswith(("test.", "idlelib")) for name in names)
 

@@ -1,9 +1,9 @@
 import pytest
 import tiny
 
+from etude.config.registry import build
 from etude.errors import DataError
 from etude.records import Prompt
-from etude.registry import build
 
 pytest.importorskip("reasoning_gym")
 

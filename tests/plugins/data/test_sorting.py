@@ -1,7 +1,7 @@
 import pytest
 
+from etude.config.registry import build
 from etude.plugins.data.sorting import SortingConfig
-from etude.registry import build
 
 
 def numbers(text: str) -> list[int]:

@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from etude.documents import Document
+from etude.config.registry import build
+from etude.data.documents import Document
 from etude.plugins.data.text import TextConfig
 from etude.records import BadRow, Text
-from etude.registry import build
 
 
 def test_a_folder_is_read_in_order_and_bad_lines_are_named_and_left_out(tmp_path: Path) -> None:

@@ -2,8 +2,8 @@ import re
 
 import pytest
 
+from etude.config.registry import build
 from etude.plugins.data.worked_sums import WorkedSumsConfig, columns
-from etude.registry import build
 
 
 def test_every_step_every_check_and_every_answer_is_right() -> None:

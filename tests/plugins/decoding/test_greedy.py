@@ -5,7 +5,7 @@ import tiny
 import torch
 from transformers import RepetitionPenaltyLogitsProcessor
 
-from etude.registry import build
+from etude.config.registry import build
 
 
 def test_takes_the_likeliest_whatever_is_drawn() -> None:

@@ -12,8 +12,8 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from etude.contracts import Decoding
-from etude.registry import build
+from etude.config.registry import build
+from etude.network.decoding import Decoding
 
 LOGITS = torch.tensor([0.5, 0.25, 0.125, 0.0625, 0.0625]).log()
 

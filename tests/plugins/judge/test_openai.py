@@ -6,9 +6,9 @@ import pytest
 import tiny
 from servers import Stub, listening
 
+from etude.config.registry import build, load
 from etude.errors import ServerError
-from etude.judging import Comparison
-from etude.registry import build, load
+from etude.rl.judge import Comparison
 
 load("judge/openai")
 from etude.plugins.judge.openai import verdict  # noqa: E402 -- once it is loaded

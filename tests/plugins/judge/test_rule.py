@@ -3,8 +3,8 @@ import math
 import pytest
 import tiny
 
-from etude.judging import Comparison
-from etude.registry import build
+from etude.config.registry import build
+from etude.rl.judge import Comparison
 
 
 def test_the_higher_reward_wins_unless_the_difference_is_within_the_margin() -> None:

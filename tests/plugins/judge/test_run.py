@@ -7,12 +7,12 @@ import pytest
 import tiny
 import torch
 
-from etude.compatibility import longest
+from etude.config.compatibility import longest
+from etude.config.registry import build
 from etude.errors import ConfigError
-from etude.judging import Comparison
-from etude.registry import build
-from etude.run_reader import read_model
-from etude.worker import start
+from etude.formats.model import read_model
+from etude.rl.judge import Comparison
+from etude.training.run import start
 
 QUESTION = "{prompt} {first} {second}"
 PAIRS = [Comparison("a", "bc", "d"), Comparison("e", "f", "gh"), Comparison("a", "d", "bc")]

@@ -1,15 +1,15 @@
 from pathlib import Path
 from typing import Any
 
-import hugging_face
+import parity
 import pytest
 import tiny
 from transformers import AlbertConfig, AlbertForMaskedLM, AlbertForPreTraining, AutoModelForMaskedLM
 from transformers.models.albert import modeling_albert
 
 from etude.errors import ConfigError
-from etude.layout import fitting
-from etude.run_reader import read_model
+from etude.formats.hugging_face import fitting
+from etude.formats.model import read_model
 
 
 def model(seed: int, **fields: Any) -> AlbertForMaskedLM:
@@ -37,38 +37,38 @@ def model(seed: int, **fields: Any) -> AlbertForMaskedLM:
     return AlbertForMaskedLM(config)
 
 
-@hugging_face.shapes(20)
+@parity.shapes(20)
 def test_agrees_with_transformers_in_fp32(seed: int, tmp_path: Path) -> None:
-    theirs = hugging_face.saved(model(seed), tmp_path)
-    hugging_face.assert_same_filling(read_model(tmp_path), theirs, 1e-5)
+    theirs = parity.saved(model(seed), tmp_path)
+    parity.assert_same_filling(read_model(tmp_path), theirs, 1e-5)
 
 
-@hugging_face.shapes(20)
+@parity.shapes(20)
 def test_agrees_with_transformers_in_fp64(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    theirs = hugging_face.saved(model(seed), tmp_path).double()
-    hugging_face.neutralise(monkeypatch, modeling_albert)
-    hugging_face.assert_same_filling(read_model(tmp_path), theirs, 1e-10)
+    theirs = parity.saved(model(seed), tmp_path).double()
+    parity.neutralise(monkeypatch, modeling_albert)
+    parity.assert_same_filling(read_model(tmp_path), theirs, 1e-10)
 
 
 @pytest.mark.parametrize("seed", [0, 2, 7])
 def test_comes_back_as_it_went_out(seed: int, tmp_path: Path) -> None:
-    hugging_face.saved(model(seed), tmp_path / "theirs")
+    parity.saved(model(seed), tmp_path / "theirs")
     found = read_model(tmp_path / "theirs")
-    hugging_face.assert_round_trip(found, tmp_path, AutoModelForMaskedLM)
+    parity.assert_round_trip(found, tmp_path, AutoModelForMaskedLM)
 
 
 def test_the_preset_is_of_its_family() -> None:
-    found = fitting(hugging_face.preset("albert"), tiny.BYTES.vocab)
+    found = fitting(parity.preset("albert"), tiny.BYTES.vocab)
     assert found is not None
     assert found[1]["model_type"] == "albert"
 
 
 def test_what_was_trained_beside_the_scores_is_left_out(tmp_path: Path) -> None:
-    hugging_face.saved(AlbertForPreTraining(model(1).config), tmp_path)
+    parity.saved(AlbertForPreTraining(model(1).config), tmp_path)
     theirs = AutoModelForMaskedLM.from_pretrained(tmp_path).eval()
-    hugging_face.assert_same_filling(read_model(tmp_path), theirs, 1e-5)
+    parity.assert_same_filling(read_model(tmp_path), theirs, 1e-5)
 
 
 @pytest.mark.parametrize(
@@ -86,6 +86,6 @@ def test_a_field_we_cannot_do_is_refused_by_name(
     theirs = model(0)
     for name, value in fields.items():
         setattr(theirs.config, name, value)
-    hugging_face.saved(theirs, tmp_path)
+    parity.saved(theirs, tmp_path)
     with pytest.raises(ConfigError, match=named):
         read_model(tmp_path)

@@ -1,7 +1,7 @@
 from pathlib import Path
 from typing import Any
 
-import hugging_face
+import parity
 import pytest
 import tiny
 import torch
@@ -10,7 +10,7 @@ from transformers import AutoModelForSeq2SeqLM, BartConfig, BartForConditionalGe
 from transformers.models.bart import modeling_bart
 
 from etude.errors import CheckpointError, ConfigError
-from etude.run_reader import read_model
+from etude.formats.model import read_model
 
 
 def model(seed: int, **fields: Any) -> BartForConditionalGeneration:
@@ -33,31 +33,31 @@ def model(seed: int, **fields: Any) -> BartForConditionalGeneration:
     return BartForConditionalGeneration(BartConfig(**values | fields))
 
 
-@hugging_face.shapes(20)
+@parity.shapes(20)
 def test_agrees_with_transformers_in_fp32(seed: int, tmp_path: Path) -> None:
-    theirs = hugging_face.saved(model(seed), tmp_path)
-    hugging_face.assert_same_transduction(read_model(tmp_path), theirs, 1e-5)
+    theirs = parity.saved(model(seed), tmp_path)
+    parity.assert_same_transduction(read_model(tmp_path), theirs, 1e-5)
 
 
-@hugging_face.shapes(20)
+@parity.shapes(20)
 def test_agrees_with_transformers_in_fp64(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    theirs = hugging_face.saved(model(seed), tmp_path).double()
-    hugging_face.neutralise(monkeypatch, modeling_bart)
-    hugging_face.assert_same_transduction(read_model(tmp_path), theirs, 1e-10)
+    theirs = parity.saved(model(seed), tmp_path).double()
+    parity.neutralise(monkeypatch, modeling_bart)
+    parity.assert_same_transduction(read_model(tmp_path), theirs, 1e-10)
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_comes_back_as_it_went_out(seed: int, tmp_path: Path) -> None:
-    hugging_face.saved(model(seed), tmp_path / "theirs")
+    parity.saved(model(seed), tmp_path / "theirs")
     given = read_model(tmp_path / "theirs")
-    hugging_face.assert_round_trip(given, tmp_path, AutoModelForSeq2SeqLM)
+    parity.assert_round_trip(given, tmp_path, AutoModelForSeq2SeqLM)
 
 
 def test_one_saved_without_its_head_is_read_as_well(tmp_path: Path) -> None:
     """As facebook/bart-base is; one of the table's copies may stand for it."""
-    hugging_face.saved(model(0), tmp_path)
+    parity.saved(model(0), tmp_path)
     before = read_model(tmp_path).network().state_dict()
     tensors = load_file(tmp_path / "model.safetensors")
     tensors["model.encoder.embed_tokens.weight"] = tensors.pop("model.shared.weight")
@@ -68,7 +68,7 @@ def test_one_saved_without_its_head_is_read_as_well(tmp_path: Path) -> None:
 
 
 def test_biases_of_the_scores_may_only_be_zeros(tmp_path: Path) -> None:
-    hugging_face.saved(model(0), tmp_path)
+    parity.saved(model(0), tmp_path)
     tensors = load_file(tmp_path / "model.safetensors")
     for bias, fits in ((torch.zeros(1, tiny.BYTES.vocab.size), True), (torch.ones(1, 9), False)):
         save_file(tensors | {"final_logits_bias": bias}, tmp_path / "model.safetensors")
@@ -91,6 +91,6 @@ def test_biases_of_the_scores_may_only_be_zeros(tmp_path: Path) -> None:
 def test_a_field_we_cannot_do_is_refused_by_name(
     fields: dict[str, Any], named: str, tmp_path: Path
 ) -> None:
-    hugging_face.saved(model(0, **fields), tmp_path)
+    parity.saved(model(0, **fields), tmp_path)
     with pytest.raises(ConfigError, match=named):
         read_model(tmp_path)

@@ -2,17 +2,17 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-import hugging_face
+import parity
 import pytest
 import tiny
 import transformers
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForMaskedLM, PreTrainedModel
 
+from etude.data.tokenizer import ROLES, Tokenizer
 from etude.errors import ConfigError
-from etude.layout import fitting
-from etude.run_reader import read_model
-from etude.tokenizer import ROLES, Tokenizer
+from etude.formats.hugging_face import fitting
+from etude.formats.model import read_model
 
 FAMILIES = ("Bert", "Roberta")
 families = pytest.mark.parametrize("family", FAMILIES)
@@ -39,45 +39,45 @@ def model(family: str, seed: int, **fields: Any) -> PreTrainedModel:
 
 
 @families
-@hugging_face.shapes(20)
+@parity.shapes(20)
 def test_agrees_with_transformers_in_fp32(family: str, seed: int, tmp_path: Path) -> None:
-    theirs = hugging_face.saved(model(family, seed), tmp_path)
-    hugging_face.assert_same_filling(read_model(tmp_path), theirs, 1e-5)
+    theirs = parity.saved(model(family, seed), tmp_path)
+    parity.assert_same_filling(read_model(tmp_path), theirs, 1e-5)
 
 
 @families
-@hugging_face.shapes(20)
+@parity.shapes(20)
 def test_agrees_with_transformers_in_fp64(
     family: str, seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    theirs = hugging_face.saved(model(family, seed), tmp_path).double()
+    theirs = parity.saved(model(family, seed), tmp_path).double()
     name = family.lower()
     module = importlib.import_module(f"transformers.models.{name}.modeling_{name}")
-    hugging_face.neutralise(monkeypatch, module)
-    hugging_face.assert_same_filling(read_model(tmp_path), theirs, 1e-10)
+    parity.neutralise(monkeypatch, module)
+    parity.assert_same_filling(read_model(tmp_path), theirs, 1e-10)
 
 
 @families
 @pytest.mark.parametrize("seed", [0, 1])
 def test_comes_back_as_it_went_out(family: str, seed: int, tmp_path: Path) -> None:
-    hugging_face.saved(model(family, seed), tmp_path / "theirs")
+    parity.saved(model(family, seed), tmp_path / "theirs")
     found = read_model(tmp_path / "theirs")
-    hugging_face.assert_round_trip(found, tmp_path, AutoModelForMaskedLM)
+    parity.assert_round_trip(found, tmp_path, AutoModelForMaskedLM)
 
 
 @pytest.mark.parametrize("pad", [1, 7])
 def test_the_places_of_roberta_begin_behind_the_id_of_its_padding(pad: int, tmp_path: Path) -> None:
-    theirs = hugging_face.saved(model("Roberta", 0, pad_token_id=pad), tmp_path)
+    theirs = parity.saved(model("Roberta", 0, pad_token_id=pad), tmp_path)
     Tokenizer(tiny.BYTES._inner, {"pad": f"<{ROLES[pad]}>", ROLES[pad]: "<pad>"}).save(tmp_path)
     found = read_model(tmp_path)
     assert found.tokenizer.vocab.pad == pad
-    hugging_face.assert_same_filling(found, theirs, 1e-5)
-    hugging_face.assert_round_trip(found, tmp_path / "again", AutoModelForMaskedLM)
+    parity.assert_same_filling(found, theirs, 1e-5)
+    parity.assert_round_trip(found, tmp_path / "again", AutoModelForMaskedLM)
 
 
 @families
 def test_the_preset_is_of_its_family(family: str) -> None:
-    found = fitting(hugging_face.preset(family.lower()), tiny.BYTES.vocab)
+    found = fitting(parity.preset(family.lower()), tiny.BYTES.vocab)
     assert found is not None
     assert found[1]["model_type"] == family.lower()
 
@@ -85,7 +85,7 @@ def test_the_preset_is_of_its_family(family: str) -> None:
 def test_what_was_trained_beside_the_scores_is_left_out(tmp_path: Path) -> None:
     """A BERT as published: with a pooler and a sentence-pair head, norms by their first names."""
     config: Any = model("Bert", 1).config
-    hugging_face.saved(transformers.BertForPreTraining(config), tmp_path)
+    parity.saved(transformers.BertForPreTraining(config), tmp_path)
     theirs = AutoModelForMaskedLM.from_pretrained(tmp_path).eval()
     file = tmp_path / "model.safetensors"
     old = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
@@ -94,7 +94,7 @@ def test_what_was_trained_beside_the_scores_is_left_out(tmp_path: Path) -> None:
         tensors = {name.replace(new, first): tensor for name, tensor in tensors.items()}
     assert any("pooler" in name for name in tensors)
     save_file(tensors, file, metadata={"format": "pt"})
-    hugging_face.assert_same_filling(read_model(tmp_path), theirs, 1e-5)
+    parity.assert_same_filling(read_model(tmp_path), theirs, 1e-5)
 
 
 @families
@@ -113,6 +113,6 @@ def test_a_field_we_cannot_do_is_refused_by_name(
     theirs = model(family, 0)
     for name, value in fields.items():
         setattr(theirs.config, name, value)
-    hugging_face.saved(theirs, tmp_path)
+    parity.saved(theirs, tmp_path)
     with pytest.raises(ConfigError, match=named):
         read_model(tmp_path)

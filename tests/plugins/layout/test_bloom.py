@@ -1,7 +1,7 @@
 from pathlib import Path
 from typing import Any
 
-import hugging_face
+import parity
 import pytest
 import tiny
 import torch
@@ -11,8 +11,8 @@ from transformers import BloomConfig, BloomForCausalLM
 from transformers.models.bloom import modeling_bloom
 
 from etude.errors import ConfigError
-from etude.layout import fitting
-from etude.run_reader import read_model
+from etude.formats.hugging_face import fitting
+from etude.formats.model import read_model
 
 
 def model(seed: int, **fields: Any) -> BloomForCausalLM:
@@ -40,29 +40,29 @@ def exact_gelu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(modeling_bloom.BloomGelu, "forward", gelu)
 
 
-@hugging_face.shapes(20)
+@parity.shapes(20)
 def test_agrees_with_transformers_in_fp32(seed: int, tmp_path: Path) -> None:
-    theirs = hugging_face.saved(model(seed), tmp_path)
-    hugging_face.assert_same(read_model(tmp_path), theirs, 1e-5)
+    theirs = parity.saved(model(seed), tmp_path)
+    parity.assert_same(read_model(tmp_path), theirs, 1e-5)
 
 
-@hugging_face.shapes(20)
+@parity.shapes(20)
 def test_agrees_with_transformers_in_fp64(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    theirs = hugging_face.saved(model(seed), tmp_path).double()
-    hugging_face.neutralise(monkeypatch, modeling_bloom)
+    theirs = parity.saved(model(seed), tmp_path).double()
+    parity.neutralise(monkeypatch, modeling_bloom)
     exact_gelu(monkeypatch)
-    hugging_face.assert_same(read_model(tmp_path), theirs, 1e-10)
+    parity.assert_same(read_model(tmp_path), theirs, 1e-10)
 
 
 def test_comes_back_as_it_went_out(tmp_path: Path) -> None:
-    hugging_face.saved(model(2), tmp_path / "theirs")
-    hugging_face.assert_round_trip(read_model(tmp_path / "theirs"), tmp_path)
+    parity.saved(model(2), tmp_path / "theirs")
+    parity.assert_round_trip(read_model(tmp_path / "theirs"), tmp_path)
 
 
 def test_the_preset_is_a_bloom_and_another_width_of_its_mlp_is_none() -> None:
-    config: Any = hugging_face.preset("bloom")
+    config: Any = parity.preset("bloom")
     found = fitting(config, tiny.VOCAB)
     assert found is not None
     assert found[1]["model_type"] == "bloom"
@@ -72,6 +72,6 @@ def test_the_preset_is_a_bloom_and_another_width_of_its_mlp_is_none() -> None:
 
 def test_a_field_we_cannot_do_is_refused_by_name(tmp_path: Path) -> None:
     fields = {"apply_residual_connection_post_layernorm": True}
-    hugging_face.saved(model(0, **fields), tmp_path)
+    parity.saved(model(0, **fields), tmp_path)
     with pytest.raises(ConfigError, match=r"post_layernorm=True \(only False\)"):
         read_model(tmp_path)

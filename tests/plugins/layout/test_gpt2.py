@@ -1,14 +1,14 @@
 from pathlib import Path
 from typing import Any
 
-import hugging_face
+import parity
 import pytest
 import tiny
 from transformers import GPT2Config, GPT2LMHeadModel
 from transformers.models.gpt2 import modeling_gpt2
 
 from etude.errors import CheckpointError, ConfigError
-from etude.run_reader import read_model
+from etude.formats.model import read_model
 
 
 def model(seed: int, **fields: Any) -> GPT2LMHeadModel:
@@ -28,34 +28,34 @@ def model(seed: int, **fields: Any) -> GPT2LMHeadModel:
     return GPT2LMHeadModel(config)
 
 
-@hugging_face.shapes(20)
+@parity.shapes(20)
 def test_agrees_with_transformers_in_fp32(seed: int, tmp_path: Path) -> None:
-    theirs = hugging_face.saved(model(seed), tmp_path)
-    hugging_face.assert_same(read_model(tmp_path), theirs, 1e-5)
+    theirs = parity.saved(model(seed), tmp_path)
+    parity.assert_same(read_model(tmp_path), theirs, 1e-5)
 
 
-@hugging_face.shapes(20)
+@parity.shapes(20)
 def test_agrees_with_transformers_in_fp64(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    theirs = hugging_face.saved(model(seed), tmp_path).double()
-    hugging_face.neutralise(monkeypatch, modeling_gpt2)
-    hugging_face.assert_same(read_model(tmp_path), theirs, 1e-10)
+    theirs = parity.saved(model(seed), tmp_path).double()
+    parity.neutralise(monkeypatch, modeling_gpt2)
+    parity.assert_same(read_model(tmp_path), theirs, 1e-10)
 
 
 def test_comes_back_as_it_went_out(tmp_path: Path) -> None:
-    hugging_face.saved(model(1), tmp_path / "theirs")
-    hugging_face.assert_round_trip(read_model(tmp_path / "theirs"), tmp_path)
+    parity.saved(model(1), tmp_path / "theirs")
+    parity.assert_round_trip(read_model(tmp_path / "theirs"), tmp_path)
 
 
 def test_a_field_we_cannot_do_is_refused_by_name(tmp_path: Path) -> None:
-    hugging_face.saved(model(0, scale_attn_by_inverse_layer_idx=True), tmp_path)
+    parity.saved(model(0, scale_attn_by_inverse_layer_idx=True), tmp_path)
     with pytest.raises(ConfigError, match=r"scale_attn_by_inverse_layer_idx=True \(only False\)"):
         read_model(tmp_path)
 
 
 def test_a_missing_tensor_is_named(tmp_path: Path) -> None:
-    hugging_face.saved(model(0), tmp_path)
+    parity.saved(model(0), tmp_path)
     (tmp_path / "model.safetensors").unlink()
     with pytest.raises(CheckpointError, match=r"no \*\.safetensors"):
         read_model(tmp_path).network()

@@ -4,15 +4,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import hugging_face
+import parity
 import pytest
 import tiny
 import transformers
 from transformers import PreTrainedModel
 
-from etude import layout
 from etude.errors import ConfigError
-from etude.run_reader import read_model
+from etude.formats import hugging_face
+from etude.formats.model import read_model
 
 FAMILIES = ("Llama", "Qwen2", "Qwen3")
 families = pytest.mark.parametrize("family", FAMILIES)
@@ -42,33 +42,33 @@ def model(family: str, seed: int, **fields: Any) -> PreTrainedModel:
 
 
 @families
-@hugging_face.shapes(20)
+@parity.shapes(20)
 def test_agrees_with_transformers_in_fp32(family: str, seed: int, tmp_path: Path) -> None:
-    theirs = hugging_face.saved(model(family, seed), tmp_path)
-    hugging_face.assert_same(read_model(tmp_path), theirs, 1e-5)
+    theirs = parity.saved(model(family, seed), tmp_path)
+    parity.assert_same(read_model(tmp_path), theirs, 1e-5)
 
 
 @families
-@hugging_face.shapes(20)
+@parity.shapes(20)
 def test_agrees_with_transformers_in_fp64(
     family: str, seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = family.lower()
     module = importlib.import_module(f"transformers.models.{name}.modeling_{name}")
-    hugging_face.neutralise(monkeypatch, module)  # first: frequencies are computed at construction
-    theirs = hugging_face.saved(model(family, seed), tmp_path).double()
-    hugging_face.assert_same(read_model(tmp_path), theirs, 1e-10)
+    parity.neutralise(monkeypatch, module)  # first: frequencies are computed at construction
+    theirs = parity.saved(model(family, seed), tmp_path).double()
+    parity.assert_same(read_model(tmp_path), theirs, 1e-10)
 
 
 @families
 @pytest.mark.parametrize("seed", [0, 1])
 def test_comes_back_as_it_went_out(family: str, seed: int, tmp_path: Path) -> None:
-    hugging_face.saved(model(family, seed), tmp_path / "theirs")
-    hugging_face.assert_round_trip(read_model(tmp_path / "theirs"), tmp_path)
+    parity.saved(model(family, seed), tmp_path / "theirs")
+    parity.assert_round_trip(read_model(tmp_path / "theirs"), tmp_path)
 
 
 def test_ids_the_tokenizer_does_not_have_are_dropped(tmp_path: Path) -> None:
-    hugging_face.saved(model("Llama", 3, vocab_size=tiny.BYTES.vocab.size + 3), tmp_path)
+    parity.saved(model("Llama", 3, vocab_size=tiny.BYTES.vocab.size + 3), tmp_path)
     assert len(read_model(tmp_path).network().state_dict()["head.out.weight"]) == (
         tiny.BYTES.vocab.size
     )
@@ -88,15 +88,15 @@ scaled = pytest.mark.parametrize("rope", SCALED, ids=lambda rope: rope["rope_typ
 @scaled
 def test_scaled_rope_agrees_with_transformers(rope: dict[str, Any], tmp_path: Path) -> None:
     theirs = model("Llama", 4, rope_parameters={"rope_theta": 1e3, **rope})
-    hugging_face.saved(theirs, tmp_path)
-    hugging_face.assert_same(read_model(tmp_path), theirs, 1e-5)
+    parity.saved(theirs, tmp_path)
+    parity.assert_same(read_model(tmp_path), theirs, 1e-5)
 
 
 @scaled
 def test_scaled_rope_comes_back_as_it_went_out(rope: dict[str, Any], tmp_path: Path) -> None:
     theirs = model("Qwen3", 1, rope_parameters={"rope_theta": 1e3, **rope})
-    hugging_face.saved(theirs, tmp_path / "theirs")
-    hugging_face.assert_round_trip(read_model(tmp_path / "theirs"), tmp_path)
+    parity.saved(theirs, tmp_path / "theirs")
+    parity.assert_round_trip(read_model(tmp_path / "theirs"), tmp_path)
 
 
 @scaled
@@ -104,7 +104,7 @@ def test_scaled_rope_comes_back_as_it_went_out(rope: dict[str, Any], tmp_path: P
 def test_scaled_rope_is_read_from_older_configs(
     rope: dict[str, Any], key: str, tmp_path: Path
 ) -> None:
-    hugging_face.saved(model("Llama", 2, rope_parameters={"rope_theta": 1e3, **rope}), tmp_path)
+    parity.saved(model("Llama", 2, rope_parameters={"rope_theta": 1e3, **rope}), tmp_path)
     new = read_model(tmp_path).architecture
     file = tmp_path / "config.json"
     fields = json.loads(file.read_text())
@@ -122,7 +122,7 @@ def test_no_family_has_another_base_instead() -> None:
     for name, has in (("none", True), ("ntk", False)):
         scaling = tiny.part("architecture/position/scaling", name)
         config = tiny.stack(**parts, position=replace(position, scaling=scaling))
-        assert (layout.fitting(config, tiny.VOCAB) is not None) == has
+        assert (hugging_face.fitting(config, tiny.VOCAB) is not None) == has
 
 
 @pytest.mark.parametrize(
@@ -148,6 +148,6 @@ def test_a_field_we_cannot_do_is_refused_by_name(
     theirs = model("Llama", 0)
     for name, value in fields.items():
         setattr(theirs.config, name, value)
-    hugging_face.saved(theirs, tmp_path)
+    parity.saved(theirs, tmp_path)
     with pytest.raises(ConfigError, match=named):
         read_model(tmp_path)

@@ -1,15 +1,15 @@
 from pathlib import Path
 from typing import Any
 
-import hugging_face
+import parity
 import pytest
 import tiny
 from transformers import MixtralConfig, MixtralForCausalLM
 from transformers.models.mixtral import modeling_mixtral
 
 from etude.errors import ConfigError
-from etude.layout import fitting
-from etude.run_reader import read_model
+from etude.formats.hugging_face import fitting
+from etude.formats.model import read_model
 
 
 def model(seed: int, **fields: Any) -> MixtralForCausalLM:
@@ -41,25 +41,25 @@ def model(seed: int, **fields: Any) -> MixtralForCausalLM:
     return made
 
 
-@hugging_face.shapes(20)
+@parity.shapes(20)
 def test_agrees_with_transformers_in_fp32(seed: int, tmp_path: Path) -> None:
-    theirs = hugging_face.saved(model(seed), tmp_path)
-    hugging_face.assert_same(read_model(tmp_path), theirs, 1e-5)
+    theirs = parity.saved(model(seed), tmp_path)
+    parity.assert_same(read_model(tmp_path), theirs, 1e-5)
 
 
-@hugging_face.shapes(20)
+@parity.shapes(20)
 def test_agrees_with_transformers_in_fp64(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hugging_face.neutralise(monkeypatch, modeling_mixtral)  # before it computes its frequencies
-    theirs = hugging_face.saved(model(seed), tmp_path).double()
-    hugging_face.assert_same(read_model(tmp_path), theirs, 1e-10)
+    parity.neutralise(monkeypatch, modeling_mixtral)  # before it computes its frequencies
+    theirs = parity.saved(model(seed), tmp_path).double()
+    parity.assert_same(read_model(tmp_path), theirs, 1e-10)
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_comes_back_as_it_went_out(seed: int, tmp_path: Path) -> None:
-    hugging_face.saved(model(seed), tmp_path / "theirs")
-    hugging_face.assert_round_trip(read_model(tmp_path / "theirs"), tmp_path)
+    parity.saved(model(seed), tmp_path / "theirs")
+    parity.assert_round_trip(read_model(tmp_path / "theirs"), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_comes_back_as_it_went_out(seed: int, tmp_path: Path) -> None:
 def test_the_preset_is_a_mixtral_as_long_as_one_can_say_it(
     knob: str, value: float, fits: bool
 ) -> None:
-    config: Any = hugging_face.preset("mixtral")
+    config: Any = parity.preset("mixtral")
     setattr(config.mlp, knob, value)
     found = fitting(config, tiny.VOCAB)
     assert (found is not None and found[1]["model_type"] == "mixtral") == fits
@@ -89,6 +89,6 @@ def test_the_preset_is_a_mixtral_as_long_as_one_can_say_it(
 def test_a_field_we_cannot_do_is_refused_by_name(
     fields: dict[str, Any], named: str, tmp_path: Path
 ) -> None:
-    hugging_face.saved(model(0, **fields), tmp_path)
+    parity.saved(model(0, **fields), tmp_path)
     with pytest.raises(ConfigError, match=named):
         read_model(tmp_path)

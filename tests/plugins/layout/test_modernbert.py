@@ -2,15 +2,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-import hugging_face
+import parity
 import pytest
 import tiny
 from transformers import AutoModelForMaskedLM, ModernBertConfig, ModernBertForMaskedLM
 from transformers.models.modernbert import modeling_modernbert
 
 from etude.errors import ConfigError
-from etude.layout import fitting
-from etude.run_reader import read_model
+from etude.formats.hugging_face import fitting
+from etude.formats.model import read_model
 
 
 def model(seed: int, **fields: Any) -> ModernBertForMaskedLM:
@@ -46,41 +46,41 @@ def model(seed: int, **fields: Any) -> ModernBertForMaskedLM:
     return ModernBertForMaskedLM(config)
 
 
-@hugging_face.shapes(20)
+@parity.shapes(20)
 def test_agrees_with_transformers_in_fp32(seed: int, tmp_path: Path) -> None:
-    theirs = hugging_face.saved(model(seed), tmp_path)
-    hugging_face.assert_same_filling(read_model(tmp_path), theirs, 1e-5)
+    theirs = parity.saved(model(seed), tmp_path)
+    parity.assert_same_filling(read_model(tmp_path), theirs, 1e-5)
 
 
-@hugging_face.shapes(20)
+@parity.shapes(20)
 def test_agrees_with_transformers_in_fp64(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hugging_face.saved(model(seed), tmp_path)
-    hugging_face.neutralise(monkeypatch, modeling_modernbert)
+    parity.saved(model(seed), tmp_path)
+    parity.neutralise(monkeypatch, modeling_modernbert)
     theirs = AutoModelForMaskedLM.from_pretrained(tmp_path).double().eval()
-    hugging_face.assert_same_filling(read_model(tmp_path), theirs, 1e-10)
+    parity.assert_same_filling(read_model(tmp_path), theirs, 1e-10)
 
 
 @pytest.mark.parametrize("seed", [0, 3, 6])
 def test_comes_back_as_it_went_out(seed: int, tmp_path: Path) -> None:
-    hugging_face.saved(model(seed), tmp_path / "theirs")
+    parity.saved(model(seed), tmp_path / "theirs")
     found = read_model(tmp_path / "theirs")
-    hugging_face.assert_round_trip(found, tmp_path, AutoModelForMaskedLM)
+    parity.assert_round_trip(found, tmp_path, AutoModelForMaskedLM)
 
 
 def test_no_layer_or_every_layer_may_see_everything(tmp_path: Path) -> None:
     for kind in ("full_attention", "sliding_attention"):
         folder = tmp_path / kind
-        theirs = hugging_face.saved(model(2, layer_types=[kind] * 3), folder)
+        theirs = parity.saved(model(2, layer_types=[kind] * 3), folder)
         found = read_model(folder)
-        hugging_face.assert_same_filling(found, theirs, 1e-5)
-        hugging_face.assert_round_trip(found, folder / "again", AutoModelForMaskedLM)
+        parity.assert_same_filling(found, theirs, 1e-5)
+        parity.assert_round_trip(found, folder / "again", AutoModelForMaskedLM)
 
 
 def test_the_fields_of_the_published_models_mean_the_same(tmp_path: Path) -> None:
     """Their config.json has no layer_types and no rope_parameters."""
-    hugging_face.saved(model(6), tmp_path)
+    parity.saved(model(6), tmp_path)
     file = tmp_path / "config.json"
     fields = json.loads(file.read_text())
     wanted = read_model(tmp_path).architecture
@@ -97,7 +97,7 @@ def test_the_fields_of_the_published_models_mean_the_same(tmp_path: Path) -> Non
 
 
 def test_the_preset_is_of_its_family() -> None:
-    found = fitting(hugging_face.preset("modernbert"), tiny.BYTES.vocab)
+    found = fitting(parity.preset("modernbert"), tiny.BYTES.vocab)
     assert found is not None
     assert found[1]["model_type"] == "modernbert"
     assert found[1]["local_attention"] == 128
@@ -120,7 +120,7 @@ def test_the_preset_is_of_its_family() -> None:
 def test_a_field_we_cannot_do_is_refused_by_name(
     fields: dict[str, object], named: str, tmp_path: Path
 ) -> None:
-    hugging_face.saved(model(1), tmp_path)
+    parity.saved(model(1), tmp_path)
     file = tmp_path / "config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | fields))
     with pytest.raises(ConfigError, match=named):

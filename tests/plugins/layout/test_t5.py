@@ -1,7 +1,7 @@
 from pathlib import Path
 from typing import Any
 
-import hugging_face
+import parity
 import pytest
 import tiny
 import tokenizers
@@ -11,11 +11,11 @@ from tokenizers.models import WordLevel
 from transformers import AutoModelForSeq2SeqLM, T5Config, T5ForConditionalGeneration
 from transformers.models.t5 import modeling_t5
 
+from etude.data.tokenizer import Tokenizer
 from etude.errors import ConfigError
-from etude.layout import fitting
-from etude.run_reader import read_model
-from etude.ties import read_tensors
-from etude.tokenizer import Tokenizer
+from etude.formats.hugging_face import fitting
+from etude.formats.model import read_model
+from etude.formats.weight_map import read_tensors
 
 
 def model(seed: int, **fields: Any) -> T5ForConditionalGeneration:
@@ -44,31 +44,31 @@ def model(seed: int, **fields: Any) -> T5ForConditionalGeneration:
     return made
 
 
-@hugging_face.shapes(20)
+@parity.shapes(20)
 def test_agrees_with_transformers_in_fp32(seed: int, tmp_path: Path) -> None:
-    theirs = hugging_face.saved(model(seed), tmp_path)
-    hugging_face.assert_same_transduction(read_model(tmp_path), theirs, 1e-5)
+    theirs = parity.saved(model(seed), tmp_path)
+    parity.assert_same_transduction(read_model(tmp_path), theirs, 1e-5)
 
 
-@hugging_face.shapes(20)
+@parity.shapes(20)
 def test_agrees_with_transformers_in_fp64(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    theirs = hugging_face.saved(model(seed), tmp_path).double()
-    hugging_face.neutralise(monkeypatch, modeling_t5)
-    hugging_face.assert_same_transduction(read_model(tmp_path), theirs, 1e-10)
+    theirs = parity.saved(model(seed), tmp_path).double()
+    parity.neutralise(monkeypatch, modeling_t5)
+    parity.assert_same_transduction(read_model(tmp_path), theirs, 1e-10)
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_comes_back_as_it_went_out(seed: int, tmp_path: Path) -> None:
-    hugging_face.saved(model(seed), tmp_path / "theirs")
+    parity.saved(model(seed), tmp_path / "theirs")
     given = read_model(tmp_path / "theirs")
-    hugging_face.assert_round_trip(given, tmp_path, AutoModelForSeq2SeqLM)
+    parity.assert_round_trip(given, tmp_path, AutoModelForSeq2SeqLM)
 
 
 @pytest.mark.parametrize("preset", ["t5", "t5_v1_1"])
 def test_the_preset_is_a_t5(preset: str) -> None:
-    found = fitting(hugging_face.preset(preset), tiny.VOCAB)
+    found = fitting(parity.preset(preset), tiny.VOCAB)
     assert found is not None
     assert found[1]["model_type"] == "t5"
     assert found[1]["feed_forward_proj"] == {"t5": "relu", "t5_v1_1": "gated-gelu"}[preset]
@@ -77,7 +77,7 @@ def test_the_preset_is_a_t5(preset: str) -> None:
 def test_a_head_that_was_tied_after_all_is_the_table_as_far_as_there_are_ids(
     tmp_path: Path,
 ) -> None:
-    hugging_face.saved(model(1, vocab_size=tiny.BYTES.vocab.size + 5), tmp_path)
+    parity.saved(model(1, vocab_size=tiny.BYTES.vocab.size + 5), tmp_path)
     tensors = read_tensors(tmp_path)
     del tensors["lm_head.weight"]
     save_file(tensors, tmp_path / "model.safetensors")
@@ -88,7 +88,7 @@ def test_a_head_that_was_tied_after_all_is_the_table_as_far_as_there_are_ids(
 
 def test_copies_of_the_table_and_biases_nothing_reads_are_dropped(tmp_path: Path) -> None:
     """As they stand in the checkpoints of 2019; the table can have any of its names."""
-    hugging_face.saved(model(0), tmp_path)
+    parity.saved(model(0), tmp_path)
     before = read_model(tmp_path).network().state_dict()
     tensors = load_file(tmp_path / "model.safetensors")
     table = tensors.pop("shared.weight")
@@ -103,7 +103,7 @@ def test_the_first_sentinel_has_the_last_of_the_ids_of_its_tokenizer(tmp_path: P
     named = {"pad": "<pad>", "eos": "</s>", "unk": "<unk>"}
     ids = {literal: i for i, literal in enumerate((*named.values(), "a"))}
     ids |= {f"<extra_id_{i}>": 103 - i for i in range(100)}
-    hugging_face.saved(model(0), tmp_path)
+    parity.saved(model(0), tmp_path)
     Tokenizer(tokenizers.Tokenizer(WordLevel(ids, unk_token="<unk>")), named).save(tmp_path)
     vocab = read_model(tmp_path).tokenizer.vocab
     assert vocab.sentinels == tuple(range(103, 3, -1))
@@ -121,6 +121,6 @@ def test_the_first_sentinel_has_the_last_of_the_ids_of_its_tokenizer(tmp_path: P
 def test_a_field_we_cannot_do_is_refused_by_name(
     fields: dict[str, Any], named: str, tmp_path: Path
 ) -> None:
-    hugging_face.saved(model(0, **fields), tmp_path)
+    parity.saved(model(0, **fields), tmp_path)
     with pytest.raises(ConfigError, match=named):
         read_model(tmp_path)

@@ -9,10 +9,10 @@ import pytest
 import tiny
 from defaults import default
 
+from etude.config.registry import build
 from etude.errors import PreemptedError
-from etude.registry import build
-from etude.run_writer import RunWriter
-from etude.worker import start
+from etude.training.run import start
+from etude.training.run_writer import RunWriter
 
 
 def rows(folder: Path) -> list[dict[str, str]]:

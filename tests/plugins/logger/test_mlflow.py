@@ -9,9 +9,9 @@ import pytest
 import tiny
 from defaults import default
 
-from etude import compatibility
+from etude.config import compatibility
 from etude.errors import MissingExtraError
-from etude.worker import start
+from etude.training.run import start
 
 OURS = pytest.mark.filterwarnings("ignore")
 """MLflow's libraries warn of one another."""

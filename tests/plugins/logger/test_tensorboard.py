@@ -8,9 +8,9 @@ import pytest
 import tiny
 from defaults import default
 
-from etude import compatibility
+from etude.config import compatibility
+from etude.config.registry import build
 from etude.errors import MissingExtraError
-from etude.registry import build
 
 
 def read(folder: Path) -> Any:

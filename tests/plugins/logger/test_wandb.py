@@ -19,8 +19,8 @@ import tiny
 import wandb as service
 from defaults import default
 
-from etude.registry import build
-from etude.worker import start
+from etude.config.registry import build
+from etude.training.run import start
 
 SECRET = "k" * 20 + "s" * 20
 
@@ -223,7 +223,7 @@ def test_a_run_that_fails_is_over_and_the_next_starts_its_own(
         raise RuntimeError("a bug")
 
     with monkeypatch.context() as patch:
-        patch.setattr("etude.validation.Validation.measure", fail)
+        patch.setattr("etude.training.validation.Validation.measure", fail)
         with pytest.raises(RuntimeError):
             run(offline, offline / "first")
     assert service.run is None
@@ -251,7 +251,7 @@ def test_a_server_that_refuses_delays_a_run_by_no_more_than_it_may(dead_server: 
 def test_a_dead_helper_is_left_out_and_the_next_run_has_its_own(
     offline: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from etude.run_writer import RunWriter
+    from etude.training.run_writer import RunWriter
 
     track = RunWriter._track
 

@@ -5,9 +5,9 @@ import pytest
 import tiny
 import torch
 
-from etude.contracts import TokenRow
-from etude.generation import Greedy
-from etude.network import Inputs
+from etude.data.token_rows import TokenRow
+from etude.network.decoding import Greedy
+from etude.network.network import Inputs
 from etude.plugins.objective.clm import clm_loss
 
 BOS, EOS = tiny.BYTES.vocab.bos, tiny.BYTES.vocab.eos

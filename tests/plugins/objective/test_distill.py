@@ -10,16 +10,16 @@ import tiny
 import torch
 from defaults import default
 
-from etude.cli import main
-from etude.compatibility import check
-from etude.contracts import TokenRow
+from etude.cli.main import main
+from etude.config.compatibility import check
+from etude.config.registry import build
+from etude.config.schema.experiment import ExperimentConfig
+from etude.data.token_rows import TokenRow
 from etude.errors import CheckpointError, CompositionError, ConfigError
-from etude.experiment import ExperimentConfig
+from etude.formats.model import read_model
+from etude.objective.randomness import TRAIN, rng
 from etude.plugins.objective.distill import DistillConfig, Divergence, divergence
-from etude.registry import build
-from etude.run_reader import read_model
-from etude.window import TRAIN, rng
-from etude.worker import start
+from etude.training.run import start
 
 FAMILY = {
     "clm": "decoder_only",

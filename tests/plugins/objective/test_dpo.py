@@ -9,16 +9,17 @@ import torch
 from pairs import PAIRS
 from torch import Tensor
 
-from etude.functional import preference_loss, reference_of, sequence_log_prob
-from etude.network import Network
-from etude.preferences import OfTokens
+from etude.network.network import Network
+from etude.objective.log_probs import preference_loss, sequence_log_prob
+from etude.objective.preferences import OfTokens
+from etude.objective.randomness import TRAIN, rng
+from etude.objective.reference import reference_of
 from etude.records import Preference
-from etude.window import TRAIN, rng
 
 
 def log_prob(network: Network, prompt: Sequence[int], completion: Sequence[int]) -> Tensor:
     """Token by token, one row at a time."""
-    from etude.network import Inputs
+    from etude.network.network import Inputs
 
     row = [*prompt, *completion]
     logits = network(Inputs(torch.tensor([row[:-1]])))[0].log_softmax(-1)

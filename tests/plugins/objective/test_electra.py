@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from defaults import default
 
-from etude.contracts import TokenRow
-from etude.inputs import Inputs
+from etude.config.registry import build
+from etude.data.token_rows import TokenRow
+from etude.network.inputs import Inputs
+from etude.objective.randomness import TRAIN, rng
 from etude.plugins.objective.electra import DRAWS, ElectraConfig, generator_config
-from etude.registry import build
-from etude.window import TRAIN, rng
 
 VOCAB = tiny.BYTES.vocab
 SPECIAL = len(VOCAB.special)

@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from etude.contracts import TokenRow
+from etude.data.token_rows import TokenRow
+from etude.objective.randomness import TRAIN, rng
 from etude.plugins.objective.fim import FimConfig, Order, rearranged, rearranged_row, text_of
-from etude.window import TRAIN, rng
 
 VOCAB = tiny.BYTES.vocab
 BOS, EOS = VOCAB.bos, VOCAB.eos

@@ -11,15 +11,15 @@ import scripted
 import tiny
 import torch
 
-from etude.attempts import Attempt, alike
-from etude.composition import compose
-from etude.config_file import typed
+from etude.config.composition import compose
+from etude.config.config_file import typed
 from etude.errors import DataError
+from etude.objective.loader import Ranks
+from etude.plugins.objective._policy_gradient import clipped_objective, k1, k3, nan_std
+from etude.plugins.objective._policy_gradient import group_advantages as advantages_of
 from etude.plugins.objective.grpo import Average, Overlong, Ratio, Scale, Surrogate
-from etude.plugins.objective.grpo import group_advantages as advantages_of
-from etude.policy_gradient import clipped_objective, k1, k3, nan_std
-from etude.rollout import RolloutSource
-from etude.window import Ranks
+from etude.rl.completions import Attempt, alike
+from etude.rl.rollout import RolloutSource
 
 REWARD = {"exact_answer": tiny.part("reward", "exact_answer")}
 GOLDEN = torch.tensor([[1.0, 0, 0, 1, 0, 0, 0, 0]], dtype=torch.float64)

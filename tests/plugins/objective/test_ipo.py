@@ -3,7 +3,7 @@ import pytest
 import tiny
 import torch
 
-from etude.preferences import OfTokens
+from etude.objective.preferences import OfTokens
 
 
 def test_golden_values() -> None:

@@ -13,9 +13,10 @@ import tiny
 import torch
 
 from etude.errors import DataError
-from etude.plugins.objective.kto import Judged, Judgements, kto_loss
+from etude.objective.randomness import TRAIN, rng
+from etude.plugins.objective._kto.judgements import Judged, Judgements
+from etude.plugins.objective.kto import kto_loss
 from etude.records import Feedback, Preference
-from etude.window import TRAIN, rng
 
 YES, NO = torch.tensor([True]), torch.tensor([False])
 RECORDS = [
@@ -152,8 +153,8 @@ def test_z_is_the_mean_over_the_whole_window_and_moves_the_loss(tmp_path: Path) 
 
 
 def pairs_of(network: Any, targets: Any) -> torch.Tensor:
-    from etude.functional import sequence_log_prob
-    from etude.reference import Reference
+    from etude.objective.log_probs import sequence_log_prob
+    from etude.objective.reference import Reference
 
     return (
         network(targets) if isinstance(network, Reference) else sequence_log_prob(network, targets)

@@ -6,11 +6,12 @@ from defaults import default
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from etude.contracts import TokenRow
-from etude.masking import mask
+from etude.config.plugin_files import options
+from etude.config.registry import build
+from etude.data.token_rows import TokenRow
+from etude.objective.randomness import TRAIN, rng
+from etude.plugins.objective._masking import mask
 from etude.plugins.objective.mlm import MlmConfig
-from etude.registry import build, options
-from etude.window import TRAIN, rng
 
 VOCAB = tiny.BYTES.vocab
 SPECIAL = len(VOCAB.special)

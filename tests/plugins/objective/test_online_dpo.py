@@ -6,7 +6,7 @@ import pytest
 import tiny
 import torch
 
-from etude.functional import sequence_log_prob
+from etude.objective.log_probs import sequence_log_prob
 from etude.plugins.objective.online_dpo import Match
 
 REWARD = {"exact_answer": tiny.part("reward", "exact_answer")}

@@ -25,15 +25,16 @@ import two_processes as two
 from torch import Tensor, nn
 
 import etude.plugins
-from etude.adapter import WithoutAdapter, adapt
-from etude.inputs import Inputs
-from etude.network import Network
-from etude.plugins.objective.ppo import Experience, PpoConfig
+from etude.network.adapter import WithoutAdapter, adapt
+from etude.network.inputs import Inputs
+from etude.network.network import Network
+from etude.objective.randomness import ROLLOUT
+from etude.plugins.objective._ppo.experience import Experience
+from etude.plugins.objective._ppo.reward_shaping import Controller, Divergence, Scaling, Unfinished
+from etude.plugins.objective._ppo.value_function import ValueKind
+from etude.plugins.objective.ppo import PpoConfig
 from etude.records import Prompt
-from etude.rollout import OnPolicyConfig
-from etude.shaping import Controller, Divergence, Scaling, Unfinished
-from etude.value import ValueKind
-from etude.window import ROLLOUT
+from etude.rl.rollout import OnPolicyConfig
 
 REWARD = {"exact_answer": tiny.part("reward", "exact_answer")}
 VOCAB = tiny.BYTES.vocab

@@ -8,12 +8,12 @@ import tiny
 import torch
 from defaults import default
 
-from etude.cli import main
-from etude.contracts import TokenRow
-from etude.inputs import Inputs
+from etude.cli.main import main
+from etude.config.registry import build
+from etude.data.token_rows import TokenRow
+from etude.network.inputs import Inputs
+from etude.objective.randomness import TRAIN, rng
 from etude.plugins.objective.prefix_lm import cut
-from etude.registry import build
-from etude.window import TRAIN, rng
 
 VOCAB = tiny.BYTES.vocab
 BOS, EOS = VOCAB.bos, VOCAB.eos

@@ -4,7 +4,7 @@ import tiny
 import torch
 import torch.nn.functional as F
 
-from etude.functional import preference_loss
+from etude.objective.log_probs import preference_loss
 from etude.plugins.objective.rdpo import rdpo_loss
 
 

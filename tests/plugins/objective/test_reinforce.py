@@ -6,7 +6,7 @@ import scripted
 import tiny
 import torch
 
-from etude.functional import sum_rows
+from etude.objective.log_probs import sum_rows
 from etude.plugins.objective.reinforce import Baseline
 
 REWARD = {"exact_answer": tiny.part("reward", "exact_answer")}

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from etude.errors import DataError
-from etude.inputs import Inputs, last_real, pad_left, pad_right
+from etude.network.inputs import Inputs, last_real, pad_left, pad_right
+from etude.network.stack import Stack, StackNetwork
+from etude.objective.randomness import TRAIN, rng
 from etude.plugins.objective.reward import RewardExample, pairs_of
 from etude.records import Feedback, Preference, Ranking, Record
-from etude.scoring import ScoreHead, measures, pair_sums, prompt_sums, rating_sums
-from etude.stack import Stack, StackNetwork
-from etude.window import TRAIN, rng
+from etude.rl.reward_model import ScoreHead, measures, pair_sums, prompt_sums, rating_sums
 
 FAMILIES = ["decoder_only", "encoder_only", "encoder_decoder"]
 RECORDS: list[Preference | Ranking] = [

@@ -10,13 +10,14 @@ import torch
 from defaults import default
 from sacrebleu import sentence_chrf
 
-from etude.answers import Measure, nearness, rates
-from etude.contracts import TokenRow
+from etude.config.plugin_files import options
+from etude.config.registry import build
+from etude.data.token_rows import TokenRow
 from etude.errors import ConfigError
+from etude.objective.answer_metrics import Measure, nearness, rates
+from etude.objective.randomness import TRAIN, rng
 from etude.plugins.objective.seq2seq import smoothed_loss
 from etude.records import Pair
-from etude.registry import build, options
-from etude.window import TRAIN, rng
 
 VOCAB = tiny.BYTES.vocab
 

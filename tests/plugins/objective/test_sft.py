@@ -11,16 +11,17 @@ import tiny
 import torch
 import torch.nn.functional as F
 
-from etude import chat
-from etude.compatibility import check
-from etude.conversations import Part, TrainOn
+from etude.config.compatibility import check
+from etude.data import chat_template
+from etude.data.tokenizer import Tokenizer
 from etude.errors import CompositionError
-from etude.inputs import Inputs
-from etude.plugins.objective.sft import Sft, neftune
+from etude.network.inputs import Inputs
+from etude.plugins.objective._sft.conversations import Part, TrainOn
+from etude.plugins.objective._sft.neftune import neftune
+from etude.plugins.objective.sft import Sft
 from etude.records import Chat, Message
-from etude.tokenizer import Tokenizer
 
-PLAIN = tiny.BYTES.speaking(chat.DEFAULT, chat.LITERALS)
+PLAIN = tiny.BYTES.speaking(chat_template.DEFAULT, chat_template.LITERALS)
 TEXTS = [("a?", "bb", "c", "ddd"), ("what", "e"), ("f", "g" * 9, "hh", "i"), ("jj", "k")]
 CHATS = [
     Chat(tuple(Message(("user", "assistant")[i % 2], text) for i, text in enumerate(texts)))
@@ -42,7 +43,7 @@ def batch_of(objective: Sft, chats: list[Chat]) -> Any:
 
 def surprise(objective: Sft, one: Chat) -> tuple[torch.Tensor, int]:
     """Summed surprise of the answers, token by token, each after all that stands before it."""
-    found = chat.conversation(PLAIN, one.messages)
+    found = chat_template.conversation(PLAIN, one.messages)
     logits = objective.network(Inputs(torch.tensor(found.ids)[None]))[0]
     total, n = torch.zeros(()), 0
     for i in np.flatnonzero(found.turns):
@@ -94,7 +95,7 @@ def test_with_a_source_the_loss_is_that_of_each_answer_alone() -> None:
     total = torch.zeros(())
     for one in CHATS:
         for turn in range(1, len(one.messages), 2):
-            source = chat.prompt(PLAIN, one.messages[:turn])
+            source = chat_template.prompt(PLAIN, one.messages[:turn])
             answer = [*PLAIN.encode(one.messages[turn].content).tolist(), PLAIN.vocab.turn_end]
             given = Inputs(
                 torch.tensor([[PLAIN.vocab.pad, *answer[:-1]]]),

@@ -8,13 +8,13 @@ import tiny
 import torch
 from defaults import default
 
-from etude.compatibility import check
-from etude.contracts import TokenRow
+from etude.config.compatibility import check
+from etude.config.registry import build
+from etude.data.token_rows import TokenRow
 from etude.errors import CompositionError
-from etude.inputs import Inputs
+from etude.network.inputs import Inputs
+from etude.objective.randomness import TRAIN, rng
 from etude.plugins.objective.sop import SopConfig, SopExample, cut
-from etude.registry import build
-from etude.window import TRAIN, rng
 
 VOCAB = tiny.BYTES.vocab
 BOS, EOS, CLS, SEP = VOCAB.bos, VOCAB.eos, VOCAB.cls, VOCAB.sep

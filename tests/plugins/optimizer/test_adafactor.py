@@ -3,8 +3,8 @@ import tiny
 import torch
 from optimizers import assert_bit_equal, by_hand, stepped
 
-from etude.network import optimizer_parameters
-from etude.registry import build
+from etude.config.registry import build
+from etude.training.optim import optimizer_parameters
 
 WRONG = [("decay_power", 0.0), ("decay_power", 1.1), ("clip", 0.9), ("min_scale", 0.0)]
 

@@ -11,15 +11,20 @@ from defaults import default
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from etude.composition import compose
-from etude.config_file import load, save, typed
-from etude.contracts import OptimizerParameter, ParameterKind, decay_groups
+from etude.config.composition import compose
+from etude.config.config_file import load_config, save_config, typed
+from etude.config.plugin_files import options
+from etude.config.registry import build
+from etude.config.schema.parameter_group import ParameterGroup
+from etude.config.schema.plugins import OptimizerConfig
 from etude.errors import ConfigError
-from etude.network import optimizer_parameters
-from etude.parameter_group import ParameterGroup
-from etude.registry import build, options
-from etude.schema import OptimizerConfig
-from etude.tree import read_tree, write_tree
+from etude.formats.state_tree import read_tree, write_tree
+from etude.training.optim import (
+    OptimizerParameter,
+    ParameterKind,
+    decay_groups,
+    optimizer_parameters,
+)
 
 EVERY = pytest.mark.parametrize("name", options("optimizer"))
 NORMS = ParameterGroup("*norm*", weight_decay=0.0)
@@ -203,8 +208,8 @@ def test_entries_are_written_on_the_command_line_and_kept_in_the_run(
 ) -> None:
     entries = 'optimizer.groups=[{pattern:"*.norm*",weight_decay:0.0},{pattern:"a.*",lr:0.1}]'
     composed = typed(compose("train", [f"optimizer={name}", entries]).config)
-    save(composed, tmp_path)
-    assert load(tmp_path) == composed
+    save_config(composed, tmp_path)
+    assert load_config(tmp_path) == composed
     assert composed.optimizer.groups == [
         ParameterGroup("*.norm*", weight_decay=0.0),
         ParameterGroup("a.*", lr=0.1),

@@ -4,8 +4,8 @@ import tiny
 import torch
 from torch import nn
 
-from etude.contracts import OptimizerParameter, ParameterKind
-from etude.registry import build
+from etude.config.registry import build
+from etude.training.optim import OptimizerParameter, ParameterKind
 
 
 def after(start: np.ndarray, gradients: np.ndarray, **values: float) -> np.ndarray:

@@ -6,9 +6,12 @@ import torch
 from optimizers import Small, assert_bit_equal
 from torch import Tensor, nn
 
+from etude.config.registry import build
 from etude.errors import ConfigError
-from etude.network import Block, Context, Network, optimizer_parameters
-from etude.registry import build
+from etude.network.context import Context
+from etude.network.network import Network
+from etude.network.parts import Block
+from etude.training.optim import optimizer_parameters
 
 VALUES: dict[str, Any] = {"lr": 0.01, "weight_decay": 0.3, "momentum": 0.8, "ns_steps": 4}
 ADAMW: dict[str, Any] = {"beta1": 0.7, "beta2": 0.8, "eps": 1e-6}

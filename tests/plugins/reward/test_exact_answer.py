@@ -1,8 +1,8 @@
 import pytest
 import tiny
 
+from etude.config.registry import build
 from etude.errors import DataError
-from etude.registry import build
 
 
 def test_pays_1_for_the_answer_with_any_white_space_around_it_and_0_for_the_rest() -> None:

@@ -1,7 +1,7 @@
 import pytest
 import tiny
 
-from etude.registry import build
+from etude.config.registry import build
 
 
 def test_reasoning_comes_first_once_and_an_answer_behind_it() -> None:

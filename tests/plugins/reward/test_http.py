@@ -5,8 +5,8 @@ import pytest
 import tiny
 from servers import listening
 
+from etude.config.registry import build
 from etude.errors import ServerError
-from etude.registry import build
 
 TEXTS = (["1+1", "2+2", "why?"], ["2", "5", "so"], ["2", "4", None])
 

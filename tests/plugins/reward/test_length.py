@@ -1,7 +1,7 @@
 import pytest
 import tiny
 
-from etude.registry import build
+from etude.config.registry import build
 
 
 def test_the_penalty_is_the_distance_as_a_share_of_the_target_and_at_most_1() -> None:

@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 import tiny
 
-from etude import compatibility
+from etude.config import compatibility
+from etude.config.registry import build
 from etude.errors import MissingExtraError
-from etude.registry import build
 
 
 def test_answers_are_compared_as_mathematics() -> None:

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 import tiny
 
+from etude.config.registry import build
 from etude.errors import CheckpointError, ConfigError
-from etude.registry import build
-from etude.scoring import read_reward
-from etude.worker import start
+from etude.rl.reward_model import read_reward
+from etude.training.run import start
 
 TEXTS = (["ab", "c"], ["x", "yy"], [None, "3"])
 

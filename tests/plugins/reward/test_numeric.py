@@ -6,7 +6,7 @@ import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etude.registry import build, load
+from etude.config.registry import build, load
 
 load("reward/numeric")
 from etude.plugins.reward.numeric import last_number  # noqa: E402 -- once it is loaded

@@ -1,7 +1,7 @@
 import pytest
 import tiny
 
-from etude.registry import build
+from etude.config.registry import build
 
 
 def test_the_golden_values_of_dapo() -> None:

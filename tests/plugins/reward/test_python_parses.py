@@ -1,6 +1,6 @@
 import tiny
 
-from etude.registry import build
+from etude.config.registry import build
 
 
 def test_python_is_paid_and_neither_prose_nor_a_lone_word_is() -> None:

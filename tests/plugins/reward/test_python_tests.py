@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import tiny
 
-from etude.registry import build
+from etude.config.registry import build
 
 HARM = {
     "writes outside": "open({outside!r}, 'w').write('x')",

@@ -4,9 +4,9 @@ from typing import Any
 import pytest
 import tiny
 
+from etude.config.registry import build
 from etude.errors import ConfigError
-from etude.registry import build
-from etude.verifier import refuse_failing
+from etude.rl.verifier import refuse_failing
 
 pytest.importorskip("reasoning_gym")
 

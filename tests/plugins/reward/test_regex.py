@@ -1,7 +1,7 @@
 import pytest
 import tiny
 
-from etude.registry import build
+from etude.config.registry import build
 
 
 def test_pays_where_the_pattern_is_found_over_lines_too() -> None:

@@ -3,7 +3,7 @@ import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etude.registry import build
+from etude.config.registry import build
 
 
 def score(text: str, n: int) -> float:

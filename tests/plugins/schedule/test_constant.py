@@ -1,7 +1,7 @@
 import pytest
 import tiny
 
-from etude.registry import build
+from etude.config.registry import build
 
 
 @pytest.mark.parametrize(

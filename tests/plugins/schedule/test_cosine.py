@@ -3,7 +3,7 @@ import math
 import pytest
 import tiny
 
-from etude.registry import build
+from etude.config.registry import build
 
 
 def test_is_half_a_cosine_from_1_to_its_end() -> None:

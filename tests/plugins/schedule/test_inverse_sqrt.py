@@ -3,7 +3,7 @@ import math
 import pytest
 import tiny
 
-from etude.registry import build
+from etude.config.registry import build
 
 
 @pytest.mark.parametrize(("warmup", "dim"), [(4000, 512), (16, 64), (1, 8)])

@@ -1,7 +1,7 @@
 import pytest
 import tiny
 
-from etude.registry import build
+from etude.config.registry import build
 
 
 def test_falls_in_a_straight_line_to_its_end() -> None:

@@ -5,7 +5,7 @@ import pytest
 import tiny
 from defaults import default
 
-from etude.registry import build
+from etude.config.registry import build
 
 Shape: Any = type(default("schedule/wsd").shape)
 

@@ -2,7 +2,7 @@
 
 from defaults import default
 
-from etude.registry import build, load
+from etude.config.registry import build, load
 
 
 def test_lightning_chooses_the_strategy_of_one_device() -> None:

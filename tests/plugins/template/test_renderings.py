@@ -7,11 +7,12 @@ import pytest
 import tiny
 from defaults import default
 
-from etude import chat
-from etude.chat import conversation, prompt, render
+from etude.config.plugin_files import options
+from etude.config.registry import build
+from etude.data import chat_template
+from etude.data.chat_template import conversation, prompt, render
+from etude.data.tokenizer import Tokenizer
 from etude.records import Message
-from etude.registry import build, options
-from etude.tokenizer import Tokenizer
 
 TWO_TURNS = (
     Message("user", "Hi there"),
@@ -95,13 +96,13 @@ def test_the_system_speaks_first(name: str) -> None:
 
 
 def test_gemma_takes_no_system_message() -> None:
-    with pytest.raises(chat.TemplateError, match="System role not supported"):
+    with pytest.raises(chat_template.TemplateError, match="System role not supported"):
         text_of("gemma", SYSTEM)
 
 
 @pytest.mark.parametrize("name", ["mistral", "gemma"])
 def test_roles_must_take_turns(name: str) -> None:
-    with pytest.raises(chat.TemplateError, match="must alternate"):
+    with pytest.raises(chat_template.TemplateError, match="must alternate"):
         text_of(name, (TWO_TURNS[0], TWO_TURNS[2]))
 
 

@@ -2,9 +2,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from etude.config.registry import build
+from etude.data.tokenizer import SMALLEST_OF_BYTES
 from etude.plugins.tokenizer.bpe import BpeConfig
-from etude.registry import build
-from etude.tokenizer import SMALLEST_OF_BYTES
 
 
 def corpus() -> Iterator[str]:

@@ -1,8 +1,9 @@
 from tokenizers import pre_tokenizers
 
+from etude.config.registry import build
+from etude.data.byte_alphabet import BYTE_CHARACTERS
+from etude.data.tokenizer import SMALLEST_OF_BYTES, SPECIAL_TOKENS
 from etude.plugins.tokenizer.byte import ByteConfig
-from etude.registry import build
-from etude.tokenizer import BYTE_CHARACTERS, SMALLEST_OF_BYTES, SPECIAL_TOKENS
 
 
 def test_the_id_of_a_byte_is_its_value_after_the_special_tokens() -> None:

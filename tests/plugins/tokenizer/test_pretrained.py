@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
+from etude.config.registry import build
 from etude.errors import CheckpointError
 from etude.plugins.tokenizer.bpe import BpeConfig
 from etude.plugins.tokenizer.pretrained import PretrainedConfig
-from etude.registry import build
 
 
 def test_a_saved_tokenizer_is_taken_as_it_is(tmp_path: Path) -> None:

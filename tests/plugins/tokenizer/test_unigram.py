@@ -5,8 +5,8 @@ from itertools import combinations
 
 import pytest
 
+from etude.config.registry import build
 from etude.plugins.tokenizer.unigram import UnigramConfig, canonical
-from etude.registry import build
 
 WORDS = ["low", "lower", "lowest", "new", "newer", "newest", "wide", "wider", "widest"]
 

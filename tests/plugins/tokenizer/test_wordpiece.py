@@ -1,7 +1,7 @@
 from collections import Counter
 
+from etude.config.registry import build
 from etude.plugins.tokenizer.wordpiece import WordpieceConfig, alphabet
-from etude.registry import build
 
 TEXTS = ["unhappy unhappier happy happier 语言模型"] * 20
 

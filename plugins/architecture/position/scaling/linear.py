@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from etude import plugin
-from etude.context import Scaling
-from etude.schema import require
-from etude.stack_schema import ScalingConfig
+from etude import plugin, require
+from etude.config import ScalingConfig
+from etude.network import Scaling
 
 
 @dataclass

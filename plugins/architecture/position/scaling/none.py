@@ -6,8 +6,8 @@ Su et al. 2021, https://arxiv.org/abs/2104.09864, section 3.2.2.
 from dataclasses import dataclass
 
 from etude import plugin
-from etude.context import Scaling
-from etude.stack_schema import ScalingConfig
+from etude.config import ScalingConfig
+from etude.network import Scaling
 
 
 @dataclass

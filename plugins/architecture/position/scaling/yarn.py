@@ -12,10 +12,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from etude import plugin
-from etude.context import Scaling
-from etude.schema import require
-from etude.stack_schema import ScalingConfig
+from etude import plugin, require
+from etude.config import ScalingConfig
+from etude.network import Scaling
 
 
 @dataclass
@@ -68,7 +67,8 @@ class Yarn(Scaling):
             pair_that_turns(times, own.trained_positions, theta, head_dim)
             for times in (own.beta_fast, own.beta_slow)
         )
-        first, last = max(math.floor(fast), 0), min(math.ceil(slow), head_dim - 1)
+        first = max(math.floor(fast), 0)
+        last = min(math.ceil(slow), head_dim - 1)
         width = last - first or 1e-3
         pairs = torch.arange(len(plain), dtype=plain.dtype, device=plain.device)
         ramp = ((pairs - first) / width).clamp(0, 1)

@@ -5,8 +5,8 @@ import tiny
 import torch
 from torch import Tensor, nn
 
-from etude.network import HeadParts
-from etude.registry import build
+from etude.config.registry import build
+from etude.network.parts import HeadParts
 
 
 def head(embedding_dim: int = 16, **values: Any) -> Any:  # the plugin's own class

@@ -7,9 +7,9 @@ from transformers import AlbertConfig, BertConfig
 from transformers.models.albert.modeling_albert import AlbertMLMHead
 from transformers.models.bert.modeling_bert import BertLMPredictionHead
 
-from etude.network import HeadParts
-from etude.registry import build
-from etude.stack import Approximate
+from etude.config.registry import build
+from etude.network.parts import HeadParts
+from etude.network.stack import Approximate
 
 
 def head(embedding_dim: int = 16, **values: Any) -> Any:  # the plugin's own class

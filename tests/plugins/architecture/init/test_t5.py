@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 import weights
 
-from etude.inputs import Inputs
+from etude.network.inputs import Inputs
 
 
 def drawn(factor: float = 1.0, **given: Any) -> Any:  # an encoder-decoder

@@ -6,10 +6,11 @@ import tiny
 import torch
 from torch import Tensor
 
-from etude.context import Context, KvCache, Position, attend
-from etude.inputs import Inputs
-from etude.network import Parts
-from etude.registry import build
+from etude.config.registry import build
+from etude.network.context import Context, Position, attend
+from etude.network.inputs import Inputs
+from etude.network.kv_cache import KvCache
+from etude.network.parts import Parts
 
 PARTS = Parts(16, 4)
 

@@ -6,10 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from etude.context import Context, KvCache, Position
-from etude.inputs import Inputs
-from etude.network import Parts
-from etude.registry import build
+from etude.config.registry import build
+from etude.network.context import Context, Position
+from etude.network.inputs import Inputs
+from etude.network.kv_cache import KvCache
+from etude.network.parts import Parts
 
 PARTS = Parts(16, 4)
 RATES = [1 - 2 ** (-5 - i) for i in range(4)]

@@ -5,9 +5,9 @@ import pytest
 import tiny
 import torch
 
-from etude.network import Parts
-from etude.registry import build
-from etude.stack import Approximate
+from etude.config.registry import build
+from etude.network.parts import Parts
+from etude.network.stack import Approximate
 
 
 def made(**values: Any) -> Any:  # the plugin's own class

@@ -4,9 +4,9 @@ import pytest
 import tiny
 import torch
 
-from etude.network import Parts
-from etude.registry import build
-from etude.stack import FeedForward, hidden_size
+from etude.config.registry import build
+from etude.network.parts import Parts
+from etude.network.stack import FeedForward, hidden_size
 
 
 def made(**values: object) -> FeedForward:

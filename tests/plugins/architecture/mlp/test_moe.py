@@ -9,9 +9,9 @@ from torch import Tensor
 from transformers import MixtralConfig
 from transformers.models.mixtral.modeling_mixtral import MixtralSparseMoeBlock
 
-from etude.inputs import Inputs
-from etude.network import Parts
-from etude.registry import build
+from etude.config.registry import build
+from etude.network.inputs import Inputs
+from etude.network.parts import Parts
 
 DIM = 16
 

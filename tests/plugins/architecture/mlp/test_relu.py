@@ -1,9 +1,9 @@
 import tiny
 import torch
 
-from etude.network import Parts
-from etude.registry import build
-from etude.stack import FeedForward
+from etude.config.registry import build
+from etude.network.parts import Parts
+from etude.network.stack import FeedForward
 
 
 def test_is_down_of_the_positive_part_of_up() -> None:

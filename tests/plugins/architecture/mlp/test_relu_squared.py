@@ -4,8 +4,8 @@ import pytest
 import tiny
 import torch
 
-from etude.network import Parts
-from etude.registry import build
+from etude.config.registry import build
+from etude.network.parts import Parts
 
 
 def made(**values: Any) -> Any:  # the plugin's own class

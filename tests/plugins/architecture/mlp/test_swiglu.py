@@ -2,8 +2,8 @@ import pytest
 import tiny
 import torch
 
-from etude.network import Parts
-from etude.registry import build
+from etude.config.registry import build
+from etude.network.parts import Parts
 
 
 def test_is_down_of_silu_gate_times_up() -> None:

@@ -1,8 +1,8 @@
 import tiny
 import torch
 
-from etude.network import Parts
-from etude.registry import build
+from etude.config.registry import build
+from etude.network.parts import Parts
 
 
 def test_takes_the_mean_and_the_deviation_away() -> None:

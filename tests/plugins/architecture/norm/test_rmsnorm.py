@@ -1,8 +1,8 @@
 import tiny
 import torch
 
-from etude.network import Parts
-from etude.registry import build
+from etude.config.registry import build
+from etude.network.parts import Parts
 
 
 def test_divides_by_the_root_mean_square() -> None:

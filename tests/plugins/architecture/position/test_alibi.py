@@ -3,10 +3,10 @@ import tiny
 import torch
 from transformers.models.bloom.modeling_bloom import build_alibi_tensor
 
-from etude.context import Context
-from etude.network import Parts
+from etude.config.registry import build
+from etude.network.context import Context
+from etude.network.parts import Parts
 from etude.plugins.architecture.position.alibi import slopes
-from etude.registry import build
 
 N_PLACES = 30
 

@@ -2,8 +2,8 @@ import pytest
 import tiny
 import torch
 
-from etude.network import Parts
-from etude.registry import build
+from etude.config.registry import build
+from etude.network.parts import Parts
 
 
 def test_adds_the_row_of_each_place() -> None:

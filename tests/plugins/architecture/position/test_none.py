@@ -1,10 +1,10 @@
 import tiny
 import torch
 
-from etude.context import Context
-from etude.inputs import Inputs
-from etude.network import Parts
-from etude.registry import build
+from etude.config.registry import build
+from etude.network.context import Context
+from etude.network.inputs import Inputs
+from etude.network.parts import Parts
 
 
 def test_says_nothing() -> None:

@@ -3,11 +3,12 @@ import tiny
 import torch
 from transformers.models.t5.modeling_t5 import T5Attention
 
-from etude.context import Context, Memory, Position
-from etude.inputs import Inputs
-from etude.network import Parts
+from etude.config.registry import build
+from etude.network.context import Context, Position
+from etude.network.inputs import Inputs
+from etude.network.kv_cache import Memory
+from etude.network.parts import Parts
 from etude.plugins.architecture.position.relative import bucket
-from etude.registry import build
 
 N_PLACES = 40
 

@@ -6,9 +6,9 @@ import tiny
 import torch
 from torch import Tensor
 
-from etude.context import Context, Position
-from etude.network import Parts
-from etude.registry import build
+from etude.config.registry import build
+from etude.network.context import Context, Position
+from etude.network.parts import Parts
 
 
 def rope(**values: Any) -> Position:

@@ -4,8 +4,8 @@ import pytest
 import tiny
 import torch
 
-from etude.network import Parts
-from etude.registry import build
+from etude.config.registry import build
+from etude.network.parts import Parts
 
 
 def test_adds_sines_and_cosines_of_the_place_over_growing_wavelengths() -> None:

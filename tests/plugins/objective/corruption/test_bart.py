@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tiny
 
-from etude.damage import infill, permute, rotate
+from etude.plugins.objective.corruption._noise import infill, permute, rotate
 from etude.plugins.objective.corruption.bart import Bart, BartConfig
 
 TEXT = "One is here. Two is there! 三是。 Four\n"

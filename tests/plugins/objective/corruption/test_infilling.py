@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tiny
 
-from etude.damage import infill
+from etude.plugins.objective.corruption._noise import infill
 from etude.plugins.objective.corruption.infilling import Infilling, InfillingConfig
 
 TEXT = "one two three four five six seven eight nine ten"

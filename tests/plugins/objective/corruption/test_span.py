@@ -4,12 +4,7 @@ import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from etude.plugins.objective.corruption.span import (
-    Span,
-    SpanConfig,
-    damaged_lengths,
-    segments,
-)
+from etude.plugins.objective.corruption.span import Span, SpanConfig, damaged_lengths, segments
 
 SENTINELS = list(tiny.BYTES.vocab.sentinels)
 

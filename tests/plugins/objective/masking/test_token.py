@@ -3,7 +3,7 @@ import pytest
 import tiny
 from defaults import default
 
-from etude.registry import build
+from etude.config.registry import build
 
 
 @pytest.mark.parametrize("budget", [1, 7, 20])

@@ -1,7 +1,7 @@
 import tiny
 import torch
 
-from etude.registry import build
+from etude.config.registry import build
 
 
 def test_the_first_pair_turns_a_radian_a_place_and_the_last_nearly_theta_times_slower() -> None:

@@ -6,9 +6,9 @@ import scalings
 import tiny
 import torch
 
-from etude.context import Context
-from etude.network import Parts
-from etude.registry import build
+from etude.config.registry import build
+from etude.network.context import Context
+from etude.network.parts import Parts
 
 
 @pytest.mark.parametrize(("head_dim", "theta"), scalings.SHAPES)

@@ -1,0 +1,66 @@
+"""Jobs of a sweep compared while they train, and those that are behind stopped.
+
+What a job knows of its rivals is the lines that they write: any launcher on a shared disk will do.
+"""
+
+import json
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import lightning.pytorch as pl
+
+from etude import ConfigError, require
+from etude.config import Best, CallbackConfig
+from etude.files import JOBS, PRUNED, Curve, curve_of, write_whole
+
+C = TypeVar("C", bound="PruningConfig")
+
+
+@dataclass
+class PruningConfig(CallbackConfig):
+    """By what jobs are compared, and from when on."""
+
+    metric: str = "val/loss"
+    """The held-out number by which jobs are compared, as it is called in steps.jsonl."""
+    best: Best = Best.lowest
+    """Which value of it is the best: the lowest (of losses), or the highest."""
+    min_steps: int = 60
+    """Steps before the first comparison, or rung; the first validation from there on counts."""
+
+    def __post_init__(self) -> None:
+        require(self.min_steps >= 1, f"min_steps must be at least 1, got {self.min_steps}")
+
+
+class Pruning(pl.Callback, ABC, Generic[C]):
+    """Stops a job that is behind; a run that is no job of a sweep has no rivals and is never."""
+
+    def __init__(self, config: C) -> None:
+        self.config = config
+
+    @abstractmethod
+    def is_behind(self, own: Curve, rivals: list[Curve]) -> bool:
+        """Whether a job with the curve `own`, up to the step just measured, is to be stopped."""
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        trainer.should_stop = trainer.should_stop or (_folder(trainer) / PRUNED).exists()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        step = trainer.global_step
+        run = _folder(trainer)
+        metric = self.config.metric
+        if metric not in trainer.callback_metrics:
+            raise ConfigError(f"{metric}, by which jobs are compared, is not measured.")
+        own = curve_of(run, metric) | {step: float(trainer.callback_metrics[metric])}
+        names = [file.stem for file in (run.parent / JOBS).glob("*.json")]
+        rivals = [curve_of(run.parent / name, metric) for name in names if name != run.name]
+        behind = step < trainer.max_steps and self.is_behind(own, rivals)
+        if trainer.strategy.reduce_boolean_decision(behind, all=False):
+            trainer.should_stop = True
+            if trainer.is_global_zero:
+                write_whole(run / PRUNED, json.dumps({"step": step, metric: own[step]}) + "\n")
+
+
+def _folder(trainer: pl.Trainer) -> Path:
+    return Path(trainer.default_root_dir)

@@ -1,0 +1,21 @@
+"""A head that says yes or no of each state: what ELECTRA and sentence order share."""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from etude.network import wide
+
+
+class BinaryHead(nn.Module):
+    """out(activation(dense(states))): one logit a state, which is 0 before anything is learned."""
+
+    def __init__(self, dim: int, activation: nn.Module) -> None:
+        super().__init__()
+        self.dense = nn.Linear(dim, dim)
+        self.activation = activation
+        self.out = nn.Linear(dim, 1)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, states: Float[Tensor, "... dim"]) -> Float[Tensor, "..."]:
+        return wide(self.out(self.activation(self.dense(states)))[..., 0])

@@ -1,0 +1,103 @@
+"""Which tokens are to be predicted, and what is shown in their place: BERT's way of hiding.
+
+Devlin et al. 2018 (BERT), https://arxiv.org/abs/1810.04805, section 3.1.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from etude import require
+from etude.config import ObjectiveConfig
+from etude.data import Tokenizer, TokenRow
+from etude.network import Inputs, Targets, pad_right
+
+Masking: TypeAlias = Callable[
+    [Int[np.ndarray, " seq"], int, np.random.Generator], Int[np.ndarray, " seq"]
+]
+"""(tokens, budget, rng) -> by place, the number of the fate it shares, 0 where not selected."""
+
+
+@dataclass
+class MaskedConfig(ObjectiveConfig):
+    """What every objective has that hides tokens; `masking` is its own field."""
+
+    mask_ratio: float = 0.15
+    """Share of the text's tokens to predict, in (0, 1). BERT 0.15, ModernBERT 0.3."""
+    mask_share: float = 0.8
+    """Of those, the share replaced by the mask token."""
+    random_share: float = 0.1
+    """Of those, the share replaced by a random token; the rest stay as they are."""
+
+    def __post_init__(self) -> None:
+        require(0 < self.mask_ratio < 1, f"mask_ratio must be in (0, 1), got {self.mask_ratio}")
+        require(
+            self.mask_share >= 0
+            and self.random_share >= 0
+            and self.mask_share + self.random_share <= 1,
+            "mask_share and random_share must be 0 or more and at most 1 together, got "
+            f"{self.mask_share} and {self.random_share}",
+        )
+
+
+def mask(
+    tokens: Int[np.ndarray, " seq"],
+    tokenizer: Tokenizer,
+    select: Masking,
+    config: MaskedConfig,
+    rng: np.random.Generator,
+) -> tuple[Int[np.ndarray, " seq"], Bool[np.ndarray, " seq"]]:
+    """Returns the damaged tokens, and which places are to be predicted.
+
+    The budget is max(1, round(ratio x text tokens)); special tokens are neither selected nor drawn.
+    """
+    given = tokens.copy()
+    n_text = len(tokens) - int(np.isin(tokens, list(tokenizer.vocab.special)).sum())
+    if n_text == 0:
+        return given, np.zeros(len(tokens), bool)
+    fates = select(tokens, max(1, round(config.mask_ratio * n_text)), rng)
+    chosen = np.argsort(fates, kind="stable")[(fates == 0).sum() :]
+    fate = rng.random(fates.max())[fates[chosen] - 1]
+    random = (config.mask_share <= fate) & (fate < config.mask_share + config.random_share)
+    given[chosen[fate < config.mask_share]] = tokenizer.vocab.mask
+    given[chosen[random]] = rng.choice(tokenizer.text_ids, int(random.sum()))
+    return given, fates > 0
+
+
+@dataclass
+class MaskedRow:
+    """A row as the network sees it, as it was, which places were selected, and its documents."""
+
+    given: Int[np.ndarray, " seq"]
+    original: Int[np.ndarray, " seq"]
+    selected: Bool[np.ndarray, " seq"]
+    documents: Int[np.ndarray, " seq"]
+    n_bytes: float
+
+
+def masked_row(
+    record: TokenRow,
+    seq_len: int,
+    tokenizer: Tokenizer,
+    select: Masking,
+    config: MaskedConfig,
+    rng: np.random.Generator,
+) -> MaskedRow:
+    """Hides tokens of a row of text, of which at most `seq_len` are read."""
+    tokens = record.tokens[:seq_len]  # rows carry one more, for next-token targets
+    given, selected = mask(tokens, tokenizer, select, config, rng)
+    return MaskedRow(given, tokens, selected, record.documents[:seq_len], record.n_bytes)
+
+
+def masked_targets(rows: Sequence[MaskedRow], pad: int, *, confine: bool) -> Targets:
+    """The selected places of all rows are due; with `confine`, attention knows the documents."""
+    given = pad_right([row.given.tolist() for row in rows], pad)
+    ids = pad_right([row.original.tolist() for row in rows], pad).tokens
+    where = pad_right([row.selected.tolist() for row in rows], 0).tokens.bool()
+    documents = given.documents
+    if confine:
+        documents = pad_right([row.documents.tolist() for row in rows], 0).tokens
+    return Targets(Inputs(given.tokens, documents), ids, where)

@@ -1,0 +1,99 @@
+"""Advantages: by how much each token of an answer turned out better than expected.
+
+Schulman et al. 2015, https://arxiv.org/abs/1506.02438, equation 16. Variances are of a population,
+as in the code of Ziegler et al. 2019; TRL's are n / (n - 1) times as large.
+A row is an answer; `mask` is true at the tokens that the policy wrote, wherever they stand. What is
+between or behind them is passed over, without a discount, and is worth 0.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+OverRanks = Callable[[Tensor], Tensor]
+"""Sums a tensor over the data-parallel processes."""
+
+
+def stacked(rows: Sequence[np.ndarray]) -> Float[Tensor, "batch seq *more"]:
+    """Rows `[tokens, *more]` of different lengths in float64, padded with 0."""
+    return pad_sequence([torch.from_numpy(row).double() for row in rows], batch_first=True)
+
+
+def estimated_advantages(
+    reward: Float[Tensor, "batch seq"],
+    value: Float[Tensor, "batch seq"],
+    mask: Bool[Tensor, "batch seq"],
+    gamma: float,
+    decay: float,
+) -> tuple[Float[Tensor, "batch seq"], Float[Tensor, "batch seq"]]:
+    """Generalised advantages, `decay` being lambda, and returns = advantage + value.
+
+    delta_t = reward_t + gamma value_t+1 - value_t, and A_t = delta_t + gamma decay A_t+1; the value
+    behind the last token is 0.
+    """
+    after = torch.zeros_like(reward[:, 0])
+    advantage = torch.zeros_like(reward[:, 0])
+    found: list[Tensor] = []
+    for place in reversed(range(reward.shape[1])):
+        own = mask[:, place]
+        now = value[:, place]
+        delta = reward[:, place] + gamma * after - now
+        advantage = torch.where(own, delta + gamma * decay * advantage, advantage)
+        after = torch.where(own, now, after)
+        found.append(advantage)
+    advantages = torch.stack(found[::-1], dim=1)
+    return torch.where(mask, advantages, 0.0), torch.where(mask, advantages + value, 0.0)
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Mean and population variance of n numbers."""
+
+    n: float = 0.0
+    mean: float = 0.0
+    variance: float = 0.0
+
+    def standardised(self, values: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """(values - mean) / sqrt(variance + 1e-8)."""
+        return (values - self.mean) / math.sqrt(self.variance + 1e-8)
+
+    def joined(self, other: "Moments") -> "Moments":
+        """The moments of the numbers of both: Chan et al. 1983."""
+        if other.n == 0:
+            return self
+        n = self.n + other.n
+        share = other.n / n
+        gap = other.mean - self.mean
+        variance = (1 - share) * self.variance + share * other.variance
+        return Moments(n, self.mean + share * gap, variance + share * (1 - share) * gap**2)
+
+
+def moments(values: Float[Tensor, " n"], over_ranks: OverRanks) -> Moments:
+    """The moments of the values of all ranks: every rank gets the same."""
+    values = values.double()
+    n, total = over_ranks(torch.stack([values.new_tensor(len(values)), values.sum()])).tolist()
+    mean = total / max(n, 1.0)
+    squares = float(over_ranks((values - mean).square().sum()))
+    return Moments(n, mean, squares / max(n, 1.0))
+
+
+def whitened(
+    values: Float[Tensor, "batch seq"], mask: Bool[Tensor, "batch seq"], over_ranks: OverRanks
+) -> Float[Tensor, "batch seq"]:
+    """Mean 0 and variance 1 over the tokens of all ranks."""
+    known = moments(values[mask], over_ranks)
+    return torch.where(mask, known.standardised(values), 0.0)
+
+
+def of_unit_variance(
+    values: Float[Tensor, "batch seq"], mask: Bool[Tensor, "batch seq"], over_ranks: OverRanks
+) -> Float[Tensor, "batch seq"]:
+    """Variance 1 over the tokens of all ranks, and the mean they had."""
+    known = moments(values[mask], over_ranks)
+    return torch.where(mask, known.standardised(values) + known.mean, 0.0)

@@ -1,0 +1,162 @@
+"""Value functions: the return that is expected from a place in a text on, read off its state.
+
+A head on the policy's own states costs next to nothing, and what it learns moves the policy too. A
+network of its own starts from a reward model where there is one, with the head that was learned
+there (Stiennon et al. 2020, https://arxiv.org/abs/2009.01325, appendix G.1), else from the policy.
+"""
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from enum import Enum
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from etude import ConfigError
+from etude.config import longest
+from etude.formats import read_model
+from etude.network import Network, Targets, rest_head
+from etude.objective import Tools
+from etude.rl import HEAD, ScoreHead, Scorer, read_reward
+
+
+class ValueKind(Enum):
+    """Where values are read."""
+
+    head = "head"
+    network = "network"
+
+
+class Value(nn.Module, ABC):
+    """The value before each token due, in at least fp32."""
+
+    note: str
+    """What a user should know of its start."""
+
+    @abstractmethod
+    def forward(self, targets: Targets, states: Float[Tensor, "n dim"]) -> Float[Tensor, " n"]:
+        """Values where `targets.where` is true; `states` are the policy's states there."""
+
+
+class ValueHead(Value):
+    """A linear map of the policy's states; 0 before anything is learned."""
+
+    note = "values are read off the policy's own states, and begin at 0"
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.head = ScoreHead(dim)
+
+    def forward(self, targets: Targets, states: Float[Tensor, "n dim"]) -> Float[Tensor, " n"]:
+        return self.head(states)
+
+
+class ValueNetwork(Value):
+    """A network that reads what the policy reads, and a linear map of its states."""
+
+    def __init__(self, network: Network, head: ScoreHead, note: str) -> None:
+        super().__init__()
+        self.network = network
+        self.head = head
+        self.note = note
+        rest_head(network)
+
+    def forward(self, targets: Targets, states: Float[Tensor, "n dim"]) -> Float[Tensor, " n"]:
+        return self.head(self.network.states(targets.inputs)[targets.where])
+
+
+def value_losses(
+    value: Float[Tensor, " n"],
+    before: Float[Tensor, " n"],
+    returns: Float[Tensor, " n"],
+    epsilon: float,
+) -> tuple[Float[Tensor, " n"], Bool[Tensor, " n"]]:
+    """max((V - R)^2, (V_clipped - R)^2) / 2, V being clipped around what it was; where it is flat.
+
+    As in https://github.com/openai/lm-human-preferences, train_policy.py.
+    """
+    free = (value - returns).square()
+    bound = (before + (value - before).clamp(-epsilon, epsilon) - returns).square()
+    return torch.maximum(free, bound) / 2, bound > free
+
+
+def spreads(
+    returns: Float[Tensor, " n"], value: Float[Tensor, " n"]
+) -> dict[str, Float[Tensor, " n"]]:
+    """What the variances are made of that `explained` compares."""
+    rest = returns - value
+    return {
+        "_return": returns,
+        "_return_square": returns.square(),
+        "_rest": rest,
+        "_rest_square": rest.square(),
+    }
+
+
+def explained(found: Mapping[str, float]) -> dict[str, float]:
+    """Puts 1 - variance of what values miss / variance of returns in the place of `spreads`."""
+    if "_return" not in found:
+        return dict(found)
+    returns, rest = (
+        max(0.0, found[f"{name}_square"] - found[name] ** 2) for name in ("_return", "_rest")
+    )
+    shown = {k: v for k, v in found.items() if not k.startswith("_")}
+    return shown | {"explained_variance": 1 - rest / returns if returns else 0.0}
+
+
+def value_of(kind: ValueKind, policy: Network, tools: Tools) -> Value:
+    """Builds the value function of a policy. Raises ConfigError where a reward model cannot be one.
+
+    What an adapter has frozen of the policy is not copied: both networks stand on the same weights.
+    """
+    if kind is ValueKind.head:
+        return ValueHead(policy.dim)
+    run = reward_model_of(tools.teachers)
+    if run is not None:
+        return from_reward(run, policy, tools)
+    frozen = {id(p): p for p in policy.parameters() if not p.requires_grad}
+    made: Network = copy.deepcopy(policy, frozen)
+    return ValueNetwork(made, ScoreHead(policy.dim), "values begin at 0, in a copy of the policy")
+
+
+def reward_model_of(runs: Sequence[str]) -> str | None:
+    """The one reward model among runs; None where there is none, or no single one."""
+    found = [run for run in runs if read_model(run).beside(HEAD)]
+    return found[0] if len(found) == 1 else None
+
+
+def from_reward(run: str, policy: Network, tools: Tools) -> ValueNetwork:
+    """The reward model of a run as a value function: at first the score, as reward=model gives it.
+
+    Raises ConfigError where it does not read what the policy writes.
+    """
+    scorer = read_reward(run)
+    model = read_model(run)
+    room = longest(model.architecture)
+    faults = {
+        "it is no network of the policy's family": type(scorer.network) is not type(policy),
+        "its tokenizer is another": scorer.tokenizer.digest != tools.tokenizer.digest,
+        f"it has {room} positions for data.seq_len={tools.seq_len}": (room or 1e9) < tools.seq_len,
+    }
+    for fault in (fault for fault, is_so in faults.items() if is_so):
+        raise ConfigError(
+            f"objective.value=network cannot start from the reward model of {run}: {fault}.\n"
+            "  A reward model trained from the run that the policy starts from can be; "
+            "objective.value=head needs none."
+        )
+    still = replace(model, architecture=replace(model.architecture, dropout=0.0))
+    note = f"values begin as the scores of {run}"
+    return ValueNetwork(still.network(), normalised(scorer), note)
+
+
+def normalised(scorer: Scorer) -> ScoreHead:
+    """The head of a reward model, its mean held-out score 0 and their standard deviation 1."""
+    head = copy.deepcopy(scorer.head)
+    std = max(scorer.std, 1e-8)
+    with torch.no_grad():
+        head.weight.div_(std)
+        head.bias.sub_(scorer.mean).div_(std)
+    return head.requires_grad_(True)

@@ -1,0 +1,20 @@
+"""Noisy embeddings: NEFTune, Jain et al. 2023, https://arxiv.org/abs/2310.05914."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+
+def neftune(
+    states: Float[Tensor, "batch seq dim"], ids: Int[Tensor, "batch seq"], alpha: float, pad: int
+) -> Float[Tensor, "batch seq dim"]:
+    """Adds noise, uniform in [-1, 1], times alpha / sqrt(length of the row * dim)."""
+    lengths = (ids != pad).sum(dim=1).clamp(min=1)[:, None, None]
+    noise = 2 * torch.rand_like(states) - 1
+    return states + alpha / (lengths * states.shape[-1]).sqrt() * noise
+
+
+def disturb(
+    table: nn.Module, given: tuple[Tensor], states: Tensor, alpha: float, pad: int
+) -> Tensor | None:
+    return neftune(states, given[0], alpha, pad) if table.training else None

@@ -1,0 +1,45 @@
+"""Text that an earlier run learned from, among the samples of a later one: it forgets less.
+
+Rebuffi et al. 2017 (iCaRL), https://arxiv.org/abs/1611.07725; of language models: Scialom et al.
+2022, https://arxiv.org/abs/2205.12393. The rows are those of the earlier run's training side.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+from etude import ConfigError
+from etude.config import TextDataConfig, config_of_parent
+from etude.data import Samples, Tokenizer, prepare
+
+
+class Mixed:
+    """Samples, and among all of them a share of others, taken evenly from first to last."""
+
+    def __init__(self, samples: Samples, others: Samples, share: float) -> None:
+        self.samples = samples
+        self.others = others
+        self.n_others = round(len(samples) * share / (1 - share))
+
+    def __len__(self) -> int:
+        return len(self.samples) + self.n_others
+
+    def __getitem__(self, index: int) -> Any:
+        place = index - len(self.samples)
+        if place < 0:
+            return self.samples[index]
+        return self.others[place * len(self.others) // self.n_others % len(self.others)]
+
+
+def text_of(key: str, run: str, tokenizer: Tokenizer, seq_len: int) -> Samples:
+    """Returns rows of the text that a run learned from; `key` names it in what is refused.
+
+    Raises ConfigError where it is no run, or learned from no text.
+    """
+    config = config_of_parent(key, run)
+    if not isinstance(config.data, TextDataConfig):
+        raise ConfigError(
+            f"{key}={run} cannot be learned from: it did not learn from raw text.\n"
+            "  Name the run that the base model was pretrained in."
+        )
+    again = replace(config, data=replace(config.data, seq_len=seq_len))
+    return prepare(again, tokenizer).train

@@ -1,0 +1,91 @@
+"""What denoising objectives do to a text: order changed, spans of words hidden.
+
+Lewis et al. 2019 (BART), https://arxiv.org/abs/1910.13461, section 2.2, with the choices of
+fairseq's `denoising_dataset.py`. Deviation: where there a span that runs into another swallows
+it, so that less than the budget is hidden, spans here lie side by side, every arrangement of them
+and of the words left as likely, and exactly the budget is hidden.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int
+
+from etude import require
+from etude.config import CorruptionConfig
+from etude.data import Tokenizer
+
+
+@dataclass
+class InfillConfig(CorruptionConfig):
+    """Base of the corruptions that hide spans of words behind one mask each."""
+
+    mask_ratio: float = 0.3
+    """Share of the words that is hidden, rounded up, in (0, 1)."""
+    mean_span: float = 3.0
+    """Mean length of a span in words, of a Poisson distribution, at least 1."""
+    random_share: float = 0.1
+    """Share of the masks that are a random token instead, in [0, 1]."""
+
+    def __post_init__(self) -> None:
+        require(0 < self.mask_ratio < 1, f"mask_ratio must be in (0, 1), got {self.mask_ratio}")
+        require(self.mean_span >= 1, f"mean_span must be at least 1, got {self.mean_span}")
+        require(
+            0 <= self.random_share <= 1, f"random_share must be in [0, 1], got {self.random_share}"
+        )
+
+
+def span_lengths(budget: int, mean: float, rng: np.random.Generator) -> Int[np.ndarray, " spans"]:
+    """Returns Poisson lengths that add up to the budget, the last one trimmed.
+
+    A length of 0 hides nothing: its mask is inserted. Lengths of 0 fall away where there would be
+    more spans than words hidden.
+    """
+    lengths = rng.poisson(mean, budget)
+    while lengths.sum() < budget:
+        lengths = np.append(lengths, rng.poisson(mean, budget))
+    n = int(np.searchsorted(lengths.cumsum(), budget)) + 1
+    lengths = lengths[:n]
+    lengths[-1] -= lengths.sum() - budget
+    surplus = np.flatnonzero(lengths == 0)[: max(0, n - budget)]
+    return rng.permutation(np.delete(lengths, surplus))
+
+
+def infill(
+    tokens: Int[np.ndarray, " n"],
+    tokenizer: Tokenizer,
+    config: InfillConfig,
+    rng: np.random.Generator,
+) -> Int[np.ndarray, " shown"]:
+    """Returns a text of which each hidden span of words is one mask, never longer than before."""
+    words = tokenizer.words(tokens)
+    if len(words) == 0:
+        return tokens
+    n_words = int(words[-1])
+    lengths = span_lengths(math.ceil(config.mask_ratio * n_words), config.mean_span, rng)
+    sizes = np.ones(n_words - lengths.sum() + len(lengths), np.int64)  # words in each piece
+    hidden = np.sort(rng.choice(len(sizes), len(lengths), replace=False))
+    sizes[hidden] = lengths
+    places = np.searchsorted(words, np.cumsum(sizes)[:-1], side="right")
+    pieces = np.split(tokens, places)
+    random = rng.random(len(hidden)) < config.random_share
+    shown = np.where(random, rng.choice(tokenizer.text_ids, len(hidden)), tokenizer.vocab.mask)
+    for piece, token in zip(hidden, shown, strict=True):
+        pieces[piece] = np.array([token])
+    return np.concatenate(pieces)
+
+
+def permute(
+    tokens: Int[np.ndarray, " n"], tokenizer: Tokenizer, rng: np.random.Generator
+) -> Int[np.ndarray, " n"]:
+    """Returns the sentences of a text in random order."""
+    if len(tokens) == 0:
+        return tokens
+    sentences = np.split(tokens, tokenizer.sentence_ends(tokens)[:-1])
+    return np.concatenate([sentences[i] for i in rng.permutation(len(sentences))])
+
+
+def rotate(tokens: Int[np.ndarray, " n"], rng: np.random.Generator) -> Int[np.ndarray, " n"]:
+    """Returns a text that starts at a token chosen at random and goes on from its end to there."""
+    return np.roll(tokens, -rng.integers(len(tokens))) if len(tokens) else tokens

@@ -1,0 +1,33 @@
+"""What a verb that composes no experiment is asked: `key=value`, and one value without a key."""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+from etude.errors import ConfigError
+
+
+def answered(verb: str, keys: Sequence[str], arguments: Sequence[str]) -> dict[str, str]:
+    """The values that are given, by key; one alone is that of the first key, which must be there.
+
+    Raises ConfigError for a key that the verb does not know, or one that is given twice.
+    """
+    first = keys[0]
+    given: dict[str, str] = {}
+    for argument in arguments:
+        key, joined, value = argument.partition("=")
+        if not joined:
+            key = first
+            value = argument
+        if key not in keys:
+            near = get_close_matches(key, keys, n=1)
+            hint = f"\n  Did you mean {near[0]}?" if near else ""
+            known = ", ".join(f"{name}=" for name in keys)
+            raise ConfigError(f"etude {verb} knows no {argument}.{hint}\n  It takes: {known}.")
+        if key in given:
+            raise ConfigError(f"{key} is given twice: {given[key]} and {value}.")
+        if not value:
+            raise ConfigError(f"{key} is empty.")
+        given[key] = value
+    if first not in given:
+        raise ConfigError(f"etude {verb} needs a {first}, such as etude {verb} {first}=<folder>.")
+    return given

@@ -1,0 +1,203 @@
+"""A batch as the loss sees it, for a person to read: what is given, what is due, what counts.
+
+A batch describes itself. Every `Inputs` and `Targets` among its fields, however deep, is a panel;
+a list or a tensor with one item a row stands beside its rows; any other number stands on top. So
+an objective adds a panel by adding a field to its batch, and nothing here knows of objectives.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, TypeAlias
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.text import Text
+from torch import Tensor
+
+from etude.data.tokenizer import Tokenizer
+from etude.network.inputs import Inputs, Targets
+
+SHOWN_ROWS = 3
+WIDTH_IN_A_PIPE = 100
+LONGEST_PIECE = 24
+BROKEN = "�"
+PARTS = "¹²³⁴⁵⁶"
+SEEN_WHITE_SPACE = str.maketrans({" ": "·", "\n": "↵", "\t": "→", "\r": "←"})
+GIVEN = ""
+SPECIAL = "cyan"
+DUE = "bold green"
+FAINT = "dim"
+Column: TypeAlias = tuple[Text, ...]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Rows of tokens: those of an `Inputs`, and what is due where it belongs to a `Targets`."""
+
+    name: str
+    inputs: Inputs
+    targets: Targets | None = None
+
+    def counts(self, row: int | slice = slice(None)) -> str:
+        """Tokens, trained tokens and padding of a row, or of all."""
+        tokens = self.inputs.tokens[row]
+        documents = self.inputs.documents
+        n = tokens.numel() if documents is None else int((documents[row] > 0).sum())
+        trained = 0 if self.targets is None else int(self.targets.where[row].sum())
+        said = [f"{n:,} tokens"]
+        said += [] if self.targets is None else [f"{trained:,} trained"]
+        return ", ".join([*said, f"{tokens.numel() - n:,} padding"])
+
+
+def show(batch: Any, tokenizer: Tokenizer, console: Console) -> None:
+    """Prints the counts of a batch, a dataclass, and its first rows."""
+    n_rows = _n_rows(batch)
+    panels = list(_panels(batch))
+    width = max((len(name) for name, _ in _leaves(batch)), default=0) + len(".source")
+    console.print(f"{type(batch).__name__}: {n_rows:,} rows", style="bold")
+    for panel in panels:
+        rows, by = panel.inputs.tokens.shape
+        console.print(f"  {panel.name:<{width}} {rows:,} x {by:,}: {panel.counts()}")
+    for name, value in _leaves(batch):
+        if not isinstance(value, Inputs | Targets) and not _is_by_row(value, n_rows):
+            console.print(f"  {name:<{width}} {_in_words(value)}")
+    for row in range(min(n_rows, SHOWN_ROWS)):
+        console.print(f"\nrow {row + 1} of {n_rows}", style="bold")
+        for name, value in _leaves(batch):
+            if _is_by_row(value, n_rows):
+                console.print(f"  {name}: {_in_words(value[row])}", markup=False, soft_wrap=True)
+        for panel in (panel for panel in panels if row < len(panel.inputs.tokens)):
+            console.print(f"  {panel.name}: {panel.counts(row)}")
+            for line in _lines(panel, row, tokenizer, _width(console)):
+                console.print(line, soft_wrap=True)
+
+
+def _leaves(batch: Any, path: str = "") -> Iterator[tuple[str, Any]]:  # any dataclass
+    """Everything a batch holds, by its path; dataclasses of its own are entered."""
+    for item in fields(batch):
+        value = getattr(batch, item.name)
+        name = f"{path}{item.name}"
+        if is_dataclass(value) and not isinstance(value, Inputs | Targets):
+            yield from _leaves(value, f"{name}.")
+        elif value is not None:
+            yield name, value
+
+
+def _panels(batch: Any) -> Iterator[Panel]:  # any dataclass
+    for name, value in _leaves(batch):
+        if isinstance(value, Inputs | Targets):
+            inputs = value.inputs if isinstance(value, Targets) else value
+            if inputs.source is not None:
+                yield Panel(f"{name}.source", inputs.source)
+            yield Panel(name, inputs, value if isinstance(value, Targets) else None)
+
+
+def _n_rows(batch: Any) -> int:  # any dataclass
+    panels = list(_panels(batch))
+    if panels:
+        return max(len(panel.inputs.tokens) for panel in panels)
+    return max((len(value) for _, value in _leaves(batch) if isinstance(value, list)), default=0)
+
+
+def _is_by_row(value: Any, n_rows: int) -> bool:  # whatever a batch holds
+    if isinstance(value, Tensor):
+        return value.ndim == 1 and len(value) == n_rows
+    return isinstance(value, list) and len(value) == n_rows
+
+
+def _in_words(value: Any) -> str:  # whatever a batch holds
+    if isinstance(value, Tensor):
+        return f"{value.item():.6g}" if value.numel() == 1 else f"{tuple(value.shape)} numbers"
+    return repr(value)
+
+
+def _lines(panel: Panel, row: int, tokenizer: Tokenizer, width: int) -> Iterator[Text]:
+    """The row, cut into lines: documents, tokens given and tokens due, one below the other."""
+    columns = list(_columns(panel, row, tokenizer))
+    names = [name for i, name in enumerate(("doc", "sees", "due")) if any(c[i] for c in columns)]
+    kept = [i for i in range(3) if any(column[i] for column in columns)]
+    for start, part in _wrapped(columns, width - 12):
+        for first, (index, name) in enumerate(zip(kept, names, strict=True)):
+            line = Text().append(f"{start if first == 0 else '':>6} {name:<4}", FAINT)
+            for column in part:
+                cell = column[index].copy()
+                cell.append(" " * (_size(column) - cell_len(cell.plain)))
+                line.append(" ").append_text(cell)
+            line.rstrip()
+            yield line
+
+
+def _columns(panel: Panel, row: int, tokenizer: Tokenizer) -> Iterator[Column]:
+    """(document, token given, token due) of each place that is not padding."""
+    tokens = panel.inputs.tokens[row].tolist()
+    documents = panel.inputs.documents
+    homes = [1] * len(tokens) if documents is None else documents[row].tolist()
+    several = len({home for home in homes if home}) > 1
+    given = _pieces(tokens, tokenizer)
+    targets = panel.targets
+    asked = [False] * len(tokens) if targets is None else targets.where[row].tolist()
+    due = given if targets is None else _pieces(targets.ids[row].tolist(), tokenizer)
+    before = 0
+    for token, home, sees, wanted, counts in zip(tokens, homes, given, due, asked, strict=True):
+        if home:
+            document = str(home) if several and home != before else ""
+            style = SPECIAL if token in tokenizer.vocab.special else GIVEN if counts else FAINT
+            yield Text(document), Text(sees, style), Text(wanted if counts else "", DUE)
+        before = home
+
+
+def _pieces(ids: Sequence[int], tokenizer: Tokenizer) -> list[str]:
+    """Each token as written, white space made visible; the middle of a long one is left out.
+
+    Of tokens that only together make a character, each shows it, with its number.
+    """
+    pieces = tokenizer.pieces(ids)
+    start = 0
+    while start < len(pieces):
+        size = 1
+        together = pieces[start]
+        if BROKEN in together:
+            size, together = _character(ids[start : start + len(PARTS)], tokenizer)
+        if size > 1:
+            pieces[start : start + size] = [f"{together}{part}" for part in PARTS[:size]]
+        start += size
+    return [_visible(piece) for piece in pieces]
+
+
+def _character(ids: Sequence[int], tokenizer: Tokenizer) -> tuple[int, str]:
+    """How many of the first tokens it takes to make whole characters, and these; 1 if none do."""
+    for size in range(2, len(ids) + 1):
+        text = tokenizer.decode(ids[:size])
+        if BROKEN not in text and text:
+            return size, text
+    return 1, BROKEN
+
+
+def _visible(piece: str) -> str:
+    seen = piece.translate(SEEN_WHITE_SPACE)
+    seen = "".join(char if char.isprintable() else BROKEN for char in seen)
+    end = LONGEST_PIECE // 2
+    return seen if len(seen) <= LONGEST_PIECE else f"{seen[:end]}…{seen[-end:]}"
+
+
+def _wrapped(columns: Sequence[Column], width: int) -> Iterator[tuple[int, Sequence[Column]]]:
+    """Cuts columns into lines that fit; each with the number of its first column."""
+    start = 0
+    used = 0
+    for i, column in enumerate(columns):
+        size = _size(column) + 1
+        if used + size > width and i > start:
+            yield start, columns[start:i]
+            start = i
+            used = 0
+        used += size
+    if columns:
+        yield start, columns[start:]
+
+
+def _size(column: Column) -> int:
+    return max(cell_len(cell.plain) for cell in column)
+
+
+def _width(console: Console) -> int:
+    return console.width if console.is_terminal else WIDTH_IN_A_PIPE

@@ -1,0 +1,116 @@
+"""Which choice is better, over seeds: pairs of runs that share a seed, at equal tokens."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from statistics import fmean
+
+import numpy as np
+
+from etude.cli.pages.report.groups import Group
+from etude.cli.pages.report.markup import joined, shown, table, tag
+from etude.cli.pages.report.runs import Run
+from etude.cli.pages.report.statistics import Interval, interval
+from etude.cli.pages.report.view import UNLIKE, Section, View
+from etude.config.schema.trainer import Best
+
+FEWEST = 2
+"""Seeds that two groups must share."""
+MOST_GROUPS = 10
+"""Groups that are compared two by two, the best ones."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """By how much the first group's metric is better than the second's, both at `tokens`."""
+
+    first: Group
+    second: Group
+    tokens: float
+    ahead: Interval
+    """Positive where the first is better, in units of the metric."""
+
+    def said(self) -> str:
+        """The outcome in a sentence."""
+        by = replace(self.ahead, mean=abs(self.ahead.mean)).said()
+        where = f"at equal tokens ({shown(self.tokens)}; {self.ahead.n} seeds)"
+        first = self.first.label
+        second = self.second.label
+        if not self.ahead.is_clear:
+            return f"No clear difference between {first} and {second}: {by} {where}"
+        better, worse = (first, second) if self.ahead.mean > 0 else (second, first)
+        return f"{better} beats {worse} by {by} {where}"
+
+
+def compare(
+    runs: Sequence[Run], first: Group, second: Group, metric: str, best: Best
+) -> Comparison | None:
+    """Pairs by seed; None where fewer than two seeds have the metric in both groups.
+
+    All are read where the shortest of them ends, linearly between two measurements.
+    """
+    one = _by_seed(runs, first, metric)
+    other = _by_seed(runs, second, metric)
+    seeds = [seed for seed in one if seed in other]
+    curves = [group[seed] for group in (one, other) for seed in seeds]
+    tokens = min((at[-1] for at, _ in curves), default=0.0)
+    seeds = [s for s in seeds if one[s][0][0] <= tokens and other[s][0][0] <= tokens]
+    if len(seeds) < FEWEST:
+        return None
+    sign = -1 if best is Best.lowest else 1
+    ahead = [sign * (_read(one[seed], tokens) - _read(other[seed], tokens)) for seed in seeds]
+    return Comparison(first, second, tokens, interval(ahead))
+
+
+def section(view: View) -> Section | None:
+    """Every two groups of runs that are equal but for their seed."""
+    order = {i: place for place, i in enumerate(view.ranked())}
+    groups = [group for group in view.groups if any(i in order for i in group.members)]
+    groups.sort(key=lambda group: fmean(order[i] for i in group.members if i in order))
+    if len(groups) < 2:
+        return None
+    pairs = list(combinations(groups[:MOST_GROUPS], 2))
+    fair = [(a, b) for a, b in pairs if view.alike(a.members[0], b.members[0])]
+    found = [
+        made
+        for first, second in fair
+        if (made := compare(view.runs, first, second, view.metric, view.best))
+    ]
+    if not found:
+        said = "Runs equal but for their seed are one group; no two groups share two seeds here."
+        return Section(tag("p", said if fair else UNLIKE, css="soft"))
+    note = (
+        f"Runs equal but for their seed are one group. {view.metric} of runs with the same seed is "
+        "subtracted where the shorter of the two groups ends; the interval is Student's t at 95 %, "
+        f"of each comparison alone (made: {len(found)}). "
+        + (UNLIKE if len(fair) < len(pairs) else "")
+    )
+    clear = [tag("li", one.said(), css="good" if one.ahead.is_clear else "soft") for one in found]
+    return Section(joined([tag("p", note, css="soft"), _means(view, groups), tag("ul", *clear)]))
+
+
+def _means(view: View, groups: Sequence[Group]) -> object:
+    rows: list[list[object]] = []
+    for group in groups:
+        values = [v for i in group.members if (v := view.runs[i].last(view.metric)) is not None]
+        mean = interval(values)
+        rows.append([group.label, mean.n, mean.said()])
+    return table(["group", "seeds", f"{view.metric} at the end, 95 % interval"], rows)
+
+
+Curve = tuple[Sequence[float], Sequence[float]]
+
+
+def _by_seed(runs: Sequence[Run], group: Group, metric: str) -> Mapping[str, Curve]:
+    """Tokens and metric of every run that has measured it, by its seed."""
+    found: dict[str, Curve] = {}
+    for i in group.members:
+        rows = [row for row in runs[i].steps if metric in row and "tokens" in row]
+        if rows:
+            curve = [row["tokens"] for row in rows], [row[metric] for row in rows]
+            found[str(runs[i].seed)] = curve
+    return found
+
+
+def _read(curve: Curve, tokens: float) -> float:
+    return float(np.interp(tokens, *curve))

@@ -1,0 +1,169 @@
+"""The curves of runs as the page draws them: thinned, smoothed, over every axis there is."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any, TypeAlias
+
+from etude.cli.pages.report.runs import Row, Run
+from etude.cli.pages.report.statistics import smoothed
+
+Column: TypeAlias = list[float | None]
+WEIGHTS = (0.0, 0.9, 0.98)
+"""Levels of smoothing of the training curves; what is held out is shown as measured."""
+POINTS = 400
+FEWEST_POINTS = 80
+POINTS_OF_ALL = 6000
+"""Of a curve: most, fewest, and of the curves of one metric together."""
+AXES = {
+    "step": "steps",
+    "tokens": "tokens",
+    "seconds": "seconds",
+    "flops": "FLOPs",
+}
+OF_THE_ROW = ("step", "tokens", "seconds")
+HELD_OUT = "val/"
+SPEED = "perf/"
+ON_POLICY = (
+    "reward", "reward_std", "kl", "sequence_kl", "beta", "entropy", "length", "truncated",
+    "clipped_low", "clipped_high", "ratio", "alike", "unlearned", "value_loss", "policy_loss",
+    "value_clipped", "explained_variance",
+)  # fmt: skip
+OPTIMISATION = ("grad_norm", "lr", "skipped")
+EXACT = ("lr", "skipped", "beta")
+"""Not noisy: never smoothed."""
+FEW_STEPS = 100
+"""Of runs below this, smoothing is a choice and not the default."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """FLOPs a token, and where they are known from."""
+
+    flops: float
+    source: str
+
+
+def cost(run: Run, others: Sequence[Run]) -> Cost | None:
+    """As a run measured it, else 6 FLOPs a parameter; a running one is as large as its likes.
+
+    Kaplan et al. 2020, https://arxiv.org/abs/2001.08361, table 1: two for the pass forward, four
+    for the one back, attention's own left out.
+    """
+    measured = [
+        row["perf/flops_per_s"] / row["perf/tokens_per_s"]
+        for row in run.perf
+        if row.get("perf/flops_per_s") and row.get("perf/tokens_per_s")
+    ]
+    if measured:
+        return Cost(median(measured), "measured by callback=throughput")
+    alike = (other for other in others if _network(other) == _network(run) and run.config)
+    n = next((like.parameters for like in (run, *alike) if like.parameters), None)
+    return None if n is None else Cost(6 * n, "6 x parameters x tokens")
+
+
+def drawn(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """For each run its tables: columns of `x` by axis, and of `y` by metric and smoothing."""
+    most = min(POINTS, max(FEWEST_POINTS, POINTS_OF_ALL // max(1, len(runs))))
+    found: list[dict[str, Any]] = []
+    for run in runs:
+        priced = cost(run, runs)
+        flops = None if priced is None else priced.flops
+        held_out = [row for row in run.steps if any(key.startswith(HELD_OUT) for key in row)]
+        tables = [
+            _table(run.steps, _metrics(run.steps, ""), flops, most, WEIGHTS),
+            _table(held_out, _metrics(held_out, HELD_OUT), flops, most, (0.0,)),
+            _table(_placed(run), _metrics(run.perf, SPEED), flops, most, (0.0,)),
+        ]
+        found.append({"tables": tables})
+    return found
+
+
+def panels(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """The charts in their order: a title, the number of the table, and the metrics in it."""
+    held_out = _all(runs, HELD_OUT)
+    train = _all(runs, "")
+    is_on_policy = {"reward", "entropy"} <= set(train)
+    rewarded = [name for name in ON_POLICY if name in train] if is_on_policy else []
+    tuned = [name for name in OPTIMISATION if name in train]
+    losses = [name for name in train if name not in (*rewarded, *tuned)]
+    speed = sorted({key for run in runs for key in _metrics(run.perf, SPEED)})
+    return [
+        {"title": title, "table": table, "metrics": metrics}
+        for title, table, metrics in (
+            ("Held out", 1, held_out),
+            ("Training", 0, losses),
+            ("Reinforcement", 0, rewarded),
+            ("Optimisation", 0, tuned),
+            ("Throughput", 2, speed),
+        )
+        if metrics
+    ]
+
+
+def thinned(values: Sequence[float | None], most: int) -> list[int]:
+    """Indices of at most `most` values: first and last, and of every stretch the extremes."""
+    n = len(values)
+    if n <= most:
+        return list(range(n))
+    chosen = {0, n - 1}
+    stretches = max(1, (most - 2) // 2)
+    for k in range(stretches):
+        stretch = range(k * n // stretches, (k + 1) * n // stretches)
+        known = [(value, i) for i in stretch if (value := values[i]) is not None]
+        if known:
+            chosen |= {min(known)[1], max(known)[1]}
+    return sorted(chosen)
+
+
+def _table(
+    rows: Sequence[Row],
+    metrics: Sequence[str],
+    flops: float | None,
+    most: int,
+    weights: Sequence[float],
+) -> dict[str, Any]:
+    first: Column = [row.get(metrics[0]) for row in rows] if metrics else []
+    kept = thinned(first, most)
+    axes: dict[str, Column] = {axis: [rows[i].get(axis) for i in kept] for axis in OF_THE_ROW}
+    if flops is not None:
+        axes["flops"] = [None if t is None else t * flops for t in axes["tokens"]]
+    levels: dict[str, list[Column]] = {}
+    for name in metrics:
+        whole: Column = [row.get(name) for row in rows]
+        smooth = (smoothed(whole, w) for w in (weights[:1] if name in EXACT else weights))
+        levels[name] = [_short([level[i] for i in kept]) for level in smooth]
+    return {"x": {axis: _short(values) for axis, values in axes.items()}, "y": levels}
+
+
+def _metrics(rows: Sequence[Row], prefix: str) -> list[str]:
+    """Columns with that prefix; with none, those of training, the loss first."""
+    names = dict.fromkeys(key for row in rows for key in row)
+    if prefix:
+        return [name for name in names if name.startswith(prefix)]
+    return [name for name in names if "/" not in name and name not in OF_THE_ROW]
+
+
+def _all(runs: Sequence[Run], prefix: str) -> list[str]:
+    return list(dict.fromkeys(name for run in runs for name in _metrics(run.steps, prefix)))
+
+
+def _placed(run: Run) -> list[Row]:
+    """The measurements of speed with tokens and seconds of the step they were made at."""
+    at = {row["step"]: row for row in run.steps}
+    return [
+        {**{axis: at[row["step"]].get(axis) for axis in OF_THE_ROW}, **row}
+        for row in run.perf
+        if row.get("step") in at
+    ]
+
+
+def _network(run: Run) -> Mapping[str, Any]:
+    parts = ("architecture", "tokenizer", "adapter")
+    return {key: run.config[key] for key in run.config if key.split(".")[0] in parts}
+
+
+def _short(values: Sequence[float | None]) -> Column:
+    """Six digits; whole numbers without a point."""
+    rounded = [None if value is None else float(f"{value:.6g}") for value in values]
+    return [int(v) if v is not None and v.is_integer() and abs(v) < 1e15 else v for v in rounded]

@@ -1,0 +1,70 @@
+"""A picture of a page, made by an installed Chromium without a window."""
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from etude.errors import EtudeError, MissingExtraError
+
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+APPLICATION = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
+WIDTH = 1400
+TALLEST = 16_000
+"""Of the picture, in pixels; what is below is cut off, since browsers draw no larger one."""
+TIMEOUT_S = 120
+QUIET = (
+    "--headless", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+
+
+def browser() -> str:
+    """The program that makes pictures. Raises MissingExtraError where there is none."""
+    found = next((path for name in (*PROGRAMS, APPLICATION) if (path := shutil.which(name))), None)
+    if found is None:
+        raise MissingExtraError(
+            "png= takes a picture of the page with Chromium or Chrome, and none is installed.\n"
+            "  Debian: apt-get install chromium. macOS: brew install --cask chromium.\n"
+            "  Without png= the page itself is written, which any browser opens and prints."
+        )
+    return found
+
+
+def take(page: Path, picture: Path) -> None:
+    """Writes the picture of a page as tall as it is. Raises EtudeError if the browser fails."""
+    program = browser()
+    with tempfile.TemporaryDirectory() as place:
+        first = _ask(program, place, page, "--dump-dom", f"--window-size={WIDTH},1000")
+        drawn = re.search(r'data-drawn="(\d+)"', first)
+        if drawn is None:
+            raise EtudeError(f"{program} did not draw {page}: open it in a browser to see why.")
+        height = min(int(drawn[1]), TALLEST)
+        beside = Path(place) / "picture.png"
+        _ask(program, place, page, f"--screenshot={beside}", f"--window-size={WIDTH},{height}")
+        if not beside.exists():
+            raise EtudeError(f"{program} made no picture of {page}.")
+        try:
+            picture.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(beside, picture)
+        except OSError as error:
+            raise EtudeError(f"png={picture} cannot be written: {error.strerror}.") from error
+
+
+def _ask(program: str, place: str, page: Path, *given: str) -> str:
+    """Runs the browser on the page, with a profile of its own; returns what it prints."""
+    rights = ["--no-sandbox"] if os.geteuid() == 0 else []  # it has no sandbox for root
+    command = [program, *QUIET, *rights, f"--user-data-dir={place}/profile", *given]
+    try:
+        ended = subprocess.run(
+            [*command, page.resolve().as_uri()],
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise EtudeError(f"{program} failed on {page}: {error}") from error
+    return ended.stdout

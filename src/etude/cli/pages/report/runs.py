@@ -1,0 +1,279 @@
+"""The local records of runs, read as they stand: finished, running, failed or damaged.
+
+Nothing here writes, trusts or imports what a folder holds: a line or a file that cannot be read is
+named among the run's damages, and the rest is shown.
+"""
+
+import fcntl
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any, TypeAlias, cast
+
+import yaml
+
+from etude.experiments.job import State as JobState
+from etude.files.run_folder import CARD, CONFIG, HARDWARE, LOCK, PARENTS, STEPS, SUMMARY
+from etude.files.sweep_folder import JOBS, PRUNED
+
+Row: TypeAlias = dict[str, Any]  # what JSON holds
+PERF = "perf.jsonl"
+SAMPLES = "samples.jsonl"
+"""What callbacks leave in a run folder."""
+RECORDS = (STEPS, CONFIG, SUMMARY)
+"""A folder with one of these is a run."""
+LARGEST = sys.float_info.max
+DEPTH = 4
+"""Levels of folders below one that is given in which runs are looked for."""
+
+
+class State(Enum):
+    """What became of a run."""
+
+    finished = "finished"
+    early = "stopped early"
+    pruned = "pruned"
+    running = "running"
+    ended = "ended unfinished"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one folder says."""
+
+    name: str
+    folder: Path
+    state: State
+    steps: Sequence[Row]
+    perf: Sequence[Row]
+    config: Mapping[str, Any]
+    """Every value by its full key, every plugin's choice by its place; without seed and run."""
+    seed: Any
+    samples: Sequence[Row]
+    """What the network made of held-out records: `step` and `texts`."""
+    facts: Mapping[str, Row]
+    """Other records by file name."""
+    damages: Sequence[str]
+
+    @property
+    def parameters(self) -> float | None:
+        """Numbers the network is made of, where the run came far enough to say it."""
+        return number(self.facts[SUMMARY].get("parameters"))
+
+    def last(self, metric: str) -> float | None:
+        """The last value of a metric."""
+        return next((row[metric] for row in reversed(self.steps) if metric in row), None)
+
+
+@dataclass
+class Found:
+    """The runs below what was asked for, and what is none."""
+
+    runs: list[Run] = field(default_factory=list[Run])
+    problems: list[str] = field(default_factory=list[str])
+
+
+def find(places: Sequence[str]) -> Found:
+    """Every run in or below the folders, once each and by shortest unique name."""
+    found = Found()
+    folders = dict[Path, None]()
+    for place in places:
+        folder = Path(place)
+        below = list(_below(folder, DEPTH)) if folder.is_dir() else []
+        if not below:
+            wrong = "holds no run" if folder.is_dir() else "is no folder"
+            found.problems.append(f"{place} {wrong}: a run has {', '.join(RECORDS)}")
+        folders.update(dict.fromkeys(path.resolve() for path in below))
+    for folder, name in zip(folders, names(list(folders)), strict=True):
+        try:
+            run = read(folder, name)
+        except OSError as error:
+            found.problems.append(f"{folder} cannot be read: {error.strerror}")
+            continue
+        found.runs.append(run)
+        found.problems += [f"{name}: {damage}" for damage in run.damages]
+    for folder in dict.fromkeys(Path(place) for place in places):
+        found.problems += _failed_jobs(folder)
+    return found
+
+
+def names(folders: Sequence[Path]) -> list[str]:
+    """As few last parts of each path as tell all of them apart."""
+    depth = 1
+    longest = max((len(folder.parts) for folder in folders), default=1)
+    while depth < longest and len({folder.parts[-depth:] for folder in folders}) < len(folders):
+        depth += 1
+    return ["/".join(folder.parts[-depth:]) for folder in folders]
+
+
+def read(folder: Path, name: str) -> Run:
+    """The records of one run. Raises OSError where the folder itself cannot be read."""
+    damages: list[str] = []
+    facts = {file: _json(folder / file, damages) for file in (SUMMARY, CARD, HARDWARE, PARENTS)}
+    config, seed = _config(folder / CONFIG, damages)
+    steps = [_numbers(row) for row in _lines(folder / STEPS, damages)]
+    samples = _lines(folder / SAMPLES, damages) or _last_samples(folder, steps, damages)
+    return Run(
+        name=name,
+        folder=folder,
+        state=_state(folder, facts[SUMMARY]),
+        steps=_with_whole_clock(steps),
+        perf=[_numbers(row) for row in _lines(folder / PERF, damages)],
+        config=config,
+        seed=seed,
+        samples=[row for row in samples if isinstance(row.get("texts"), list)],
+        facts=facts,
+        damages=damages,
+    )
+
+
+def number(value: Any) -> float | None:  # what JSON holds
+    """A finite number, or None."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if abs(value) <= LARGEST and value == value else None
+
+
+def flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:  # what YAML holds
+    """Every leaf of a tree with its dotted key; an empty dict has none, a list is one."""
+    if isinstance(value, dict):
+        for key, item in cast("Mapping[object, object]", value).items():
+            yield from flat(item, f"{path}.{key}" if path else str(key))
+    else:
+        yield path, value
+
+
+def _below(folder: Path, depth: int) -> Iterator[Path]:
+    try:
+        if any((folder / record).is_file() for record in RECORDS):
+            yield folder
+        elif depth:
+            inside = (path for path in folder.iterdir() if path.is_dir())
+            for path in sorted(inside, key=_natural):
+                if not path.name.startswith("."):
+                    yield from _below(path, depth - 1)
+    except PermissionError:
+        return
+
+
+def _failed_jobs(folder: Path) -> Iterator[str]:
+    """The jobs of a sweep, or of the sweeps in a folder, that failed: they may have no run."""
+    for sweep in (folder, *sorted(path for path in folder.glob("*") if path.is_dir())):
+        for file in sorted((sweep / JOBS).glob("*.json"), key=_natural):
+            job = _json(file, [])
+            if job.get("state") == JobState.failed:
+                why = str(job.get("error") or "").partition("\n")[0]
+                yield f"{sweep / file.stem} failed with exit code {job.get('exit_code')}: {why}"
+
+
+def _natural(path: Path) -> tuple[int, str]:
+    """Jobs of a sweep in the order of their numbers."""
+    return (int(path.stem) if path.stem.isdecimal() else -1, path.name)
+
+
+def _lines(file: Path, damages: list[str]) -> list[Row]:
+    """The whole lines of a JSON Lines file; half a last line is one that is being written."""
+    text = _text(file, damages)
+    found: list[Row] = []
+    wrong: list[int] = []
+    whole = text.splitlines(keepends=True)
+    for at, line in enumerate(whole, start=1):
+        row = _parsed(line)
+        if row is not None:
+            found.append(row)
+        elif line.strip() and (at < len(whole) or line.endswith("\n")):
+            wrong.append(at)
+    if wrong:
+        damages.append(f"{file.name}: {len(wrong)} lines left out, the first is {wrong[0]}")
+    return found
+
+
+def _json(file: Path, damages: list[str]) -> Row:
+    text = _text(file, damages)
+    row = _parsed(text)
+    if row is None and text:
+        damages.append(f"{file.name} is damaged")
+    return row or {}
+
+
+def _parsed(text: str) -> Row | None:
+    try:
+        row = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return cast("Row", row) if isinstance(row, dict) else None
+
+
+def _text(file: Path, damages: list[str]) -> str:
+    try:
+        return file.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        damages.append(f"{file.name} cannot be read: {error.strerror}")
+        return ""
+
+
+def _numbers(row: Row) -> Row:
+    return {key: value for key in row if (value := number(row[key])) is not None}
+
+
+def _with_whole_clock(rows: list[Row]) -> list[Row]:
+    """Rows with a `step`, whose `seconds` go on over a resume, where the clock begins at 0."""
+    before = 0.0
+    last = 0.0
+    found: list[Row] = []
+    for row in rows:
+        if "step" not in row:
+            continue
+        if "seconds" in row:
+            before += last if row["seconds"] < last else 0.0
+            last = row["seconds"]
+            row = {**row, "seconds": before + last}
+        found.append(row)
+    return found
+
+
+def _config(file: Path, damages: list[str]) -> tuple[Row, Any]:
+    """The values of a config and its seed."""
+    text = _text(file, damages)
+    try:
+        stored = yaml.safe_load(text)
+        plugins = stored["plugins"]
+        values = stored["values"]
+        chosen = {path: str(entry["address"]).rpartition("/")[2] for path, entry in plugins.items()}
+        found = json.loads(json.dumps({**chosen, **dict(flat(values))}, default=str))
+    except (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        damages.append(f"{CONFIG} is damaged" if text else f"there is no {CONFIG}")
+        return {}, None
+    found.pop("run", None)
+    return found, found.pop("seed", None)
+
+
+def _last_samples(folder: Path, steps: Sequence[Row], damages: list[str]) -> list[Row]:
+    """What the finished run showed, where no callback kept it over time."""
+    text = _text(folder / "samples.txt", damages)
+    step = steps[-1].get("step", 0) if steps else 0
+    return [{"step": step, "texts": [text]}] if text.strip() else []
+
+
+def _state(folder: Path, summary: Row) -> State:
+    if (folder / PRUNED).exists():
+        return State.pruned
+    if summary:
+        return State.early if summary.get("stopped_early") else State.finished
+    try:
+        lock = os.open(folder / LOCK, os.O_RDONLY)
+    except OSError:
+        return State.ended
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return State.running
+    finally:
+        os.close(lock)
+    return State.ended

@@ -1,0 +1,178 @@
+"""How the loss falls with size: a power law fitted over runs of several sizes.
+
+L = a + b N^-c, Kaplan et al. 2020, https://arxiv.org/abs/2001.08361, with the constant of Hoffmann
+et al. 2022, https://arxiv.org/abs/2203.15556, equation 2, whose form with tokens D is fitted where
+both vary: L = a + b N^-c + d D^-e. Deviation: least squares of L, not a Huber loss of log L. For
+given exponents the other numbers, none of them negative, are found exactly.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any, TypeAlias
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from etude.cli.pages.report.markup import joined, shown, table, tag
+from etude.cli.pages.report.runs import Run
+from etude.cli.pages.report.view import Section, View
+from etude.config.schema.trainer import Best
+
+Vector: TypeAlias = Float[ndarray, " run"]
+FEWEST_SIZES = 4
+FEWEST_LENGTHS = 3
+FEWEST_OF_TWO = 7
+"""Sizes for a law in N; lengths, and runs, for one in N and D."""
+EXPONENTS = (0.01, 3.0)
+STEPS = 15
+ROUNDS = 9
+SAME = ("objective", "data", "tokenizer")
+"""Choices that runs on one law share."""
+
+
+@dataclass(frozen=True)
+class Law:
+    """The fitted numbers; `exponents` and `factors` are of N, and of D if there are two."""
+
+    floor: float
+    factors: tuple[float, ...]
+    exponents: tuple[float, ...]
+    error: float
+    """Root of the mean squared error, in units of the loss."""
+
+    def at(self, *sizes: Any) -> Any:  # a number or a vector each
+        """The loss that the law gives."""
+        terms = zip(self.factors, self.exponents, sizes, strict=True)
+        return self.floor + sum(b * size**-c for b, c, size in terms)
+
+    def said(self) -> str:
+        """The law as a formula."""
+        terms = zip(self.factors, self.exponents, "ND", strict=False)
+        return f"L = {self.floor:.4g}" + "".join(f" + {b:.4g} {n}^-{c:.3g}" for b, c, n in terms)
+
+
+def fit(loss: Vector, *sizes: Vector) -> Law:
+    """The law that is nearest to the losses, by squares. Raises ValueError for too few sizes."""
+    least = FEWEST_SIZES if len(sizes) == 1 else FEWEST_LENGTHS
+    for size in sizes:
+        if len(set(size.tolist())) < least:
+            raise ValueError(f"too few sizes: {len(set(size.tolist()))}, and it takes {least}")
+    scales = [float(np.exp(np.log(size).mean())) for size in sizes]
+    scaled = [size / scale for size, scale in zip(sizes, scales, strict=True)]
+
+    def solved(exponents: Sequence[float]) -> tuple[float, Vector]:
+        powers = [size**-c for size, c in zip(scaled, exponents, strict=True)]
+        return _not_negative(np.stack([np.ones_like(loss), *powers], axis=1), loss)
+
+    exponents = _lowest(lambda at: solved(at)[0], len(sizes))
+    error, found = solved(exponents)
+    floor, *factors = found.tolist()
+    back = zip(factors, scales, exponents, strict=True)
+    root = float(np.sqrt(error / len(loss)))
+    return Law(floor, tuple(b * scale**c for b, scale, c in back), tuple(exponents), root)
+
+
+def section(view: View) -> Section | None:
+    """The law over those runs that share objective, data and tokenizer and are most in sizes."""
+    held = _alike(view) if view.best is Best.lowest else []
+    points = [_point(view.runs[i], view.metric) for i in held]
+    if not points:
+        return None
+    n, d, loss = np.asarray(points, dtype=float).T
+    if (n_sizes := len(set(n.tolist()))) < FEWEST_SIZES:
+        said = f"Too few sizes for {view.metric} = a + b N^-c: {n_sizes}, it takes {FEWEST_SIZES}."
+        return Section(tag("p", said, css="soft"))
+    both = _is_crossed(n, d)
+    law = fit(loss, n, d) if both else fit(loss, n)
+    rows = [
+        [view.labels[i], *point, float(law.at(*point[: 2 if both else 1]))]
+        for i, point in zip(held, points, strict=True)
+    ]
+    head = ["run", "parameters N", "tokens D", view.metric, "law"]
+    parts = [
+        tag("p", tag("b", law.said()), f" (root of the mean squared error {shown(law.error)})"),
+        tag("p", *_doubts(loss, n, both), css="soft"),
+        tag("div", css="grid", id="scaling"),
+        table(head, rows),
+    ]
+    drawn = {"runs": held, "x": n.tolist(), "y": loss.tolist(), "of": view.metric}
+    return Section(joined(parts), {"scaling": {**drawn, "lines": _lines(law, n, d)}})
+
+
+def _lines(law: Law, n: Vector, d: Vector) -> list[dict[str, list[float]]]:
+    """The law between the smallest and the largest size; of each length if it is in it."""
+    grid = np.geomspace(n.min(), n.max(), 60)
+    lengths = sorted(set(d.tolist())) if len(law.factors) > 1 else []
+    laws = [law.at(grid, length) for length in lengths] or [law.at(grid)]
+    return [{"x": grid.tolist(), "y": values.tolist()} for values in laws]
+
+
+def _doubts(loss: Vector, n: Vector, crossed: bool) -> list[str]:
+    """What stands against believing the fit: how it does on the largest, left out."""
+    said = ["Runs that share objective, data and tokenizer; parameters count embeddings. "]
+    small = n < n.max()
+    if not crossed and len(set(n[small].tolist())) >= FEWEST_SIZES:
+        law = fit(loss[small], n[small])
+        off = float(np.mean(law.at(n[~small]) / loss[~small] - 1))
+        said.append(f"Fitted without the largest size, it misses that one by {off:+.2%}.")
+    elif not crossed:
+        said.append("With one size fewer there would be no law: it predicts nothing yet.")
+    return said
+
+
+def _lowest(error: Callable[[Sequence[float]], float], n: int) -> list[float]:
+    """The exponents with the lowest error: a grid, then ever finer ones about its best point."""
+    low = np.log(EXPONENTS[0])
+    high = np.log(EXPONENTS[1])
+    ranges = [(low, high)] * n
+    best: list[float] = []
+    for _ in range(ROUNDS):
+        axes = [np.exp(np.linspace(*ends, STEPS)) for ends in ranges]
+        points = np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, n)
+        best = min(points.tolist(), key=error)
+        steps = [(b - a) / (STEPS - 1) * 2 for a, b in ranges]
+        ranges = [
+            (max(low, np.log(c) - step), min(high, np.log(c) + step))
+            for c, step in zip(best, steps, strict=True)
+        ]
+    return best
+
+
+def _not_negative(
+    design: Float[ndarray, "run term"], loss: Vector
+) -> tuple[float, Float[ndarray, " term"]]:
+    """The squared error and the factors, none below 0, that give the lowest: all subsets tried."""
+    n = design.shape[1]
+    best = float((loss**2).sum()), np.zeros(n)
+    for size in range(1, n + 1):
+        for chosen in map(list, combinations(range(n), size)):
+            found = np.linalg.lstsq(design[:, chosen], loss, rcond=None)[0]
+            error = float(((design[:, chosen] @ found - loss) ** 2).sum())
+            if (found >= 0).all() and error < best[0]:
+                whole = np.zeros(n)
+                whole[chosen] = found
+                best = error, whole
+    return best
+
+
+def _is_crossed(n: Vector, d: Vector) -> bool:
+    """Whether tokens vary at one size, and there is enough for a law in both."""
+    varies = any(len(set(d[n == size].tolist())) > 1 for size in set(n.tolist()))
+    return varies and len(n) >= FEWEST_OF_TWO and len(set(d.tolist())) >= FEWEST_LENGTHS
+
+
+def _point(run: Run, metric: str) -> tuple[float, float, float]:
+    return run.parameters or 1.0, run.last("tokens") or 1.0, run.last(metric) or 0.0
+
+
+def _alike(view: View) -> list[int]:
+    """The runs of known size and metric that share what `SAME` says, and are most in sizes."""
+    by: dict[tuple[str, ...], list[int]] = {}
+    for i, run in enumerate(view.runs):
+        sizes_known = min(run.parameters or 0, run.last("tokens") or 0) > 0
+        if sizes_known and run.last(view.metric) is not None:
+            by.setdefault(tuple(str(run.config.get(key)) for key in SAME), []).append(i)
+    sizes = {key: len({view.runs[i].parameters for i in held}) for key, held in by.items()}
+    return by[max(sizes, key=lambda key: sizes[key])] if by else []

@@ -1,0 +1,151 @@
+"""What a sweep says: which key matters, and how the metric answers to each."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+
+from etude.cli.pages.report.groups import ABSENT, differing, value_of
+from etude.cli.pages.report.markup import joined, shown, table, tag
+from etude.cli.pages.report.runs import number
+from etude.cli.pages.report.view import Section, View
+
+FEWEST_RUNS = 3
+MOST_KEYS = 12
+"""That are drawn, the most important ones."""
+LEVELS = 6
+"""A number with more different values than this is taken for a continuous one."""
+DECADES = 10
+"""From this ratio of the largest to the smallest on, positive numbers are drawn by logarithm."""
+
+
+@dataclass(frozen=True)
+class Varied:
+    """A key that the runs of a sweep differ in, with each run's value."""
+
+    name: str
+    values: Sequence[Any]
+    with_it: Sequence[str] = ()
+    """Other keys that never vary without it, nor it without them."""
+
+    @property
+    def is_numeric(self) -> bool:
+        """Whether all values are numbers."""
+        return all(number(value) is not None for value in self.values)
+
+    @property
+    def is_log(self) -> bool:
+        """Whether the values span decades."""
+        if not self.is_numeric:
+            return False
+        return min(self.values) > 0 and max(self.values) / min(self.values) >= DECADES
+
+    def levels(self) -> list[Any]:
+        """The different values, numbers in their order."""
+        found = list({value_of(value): value for value in self.values}.values())
+        return sorted(found) if self.is_numeric else found
+
+
+def varied(configs: Sequence[Mapping[str, Any]]) -> list[Varied]:
+    """The keys that every config has and that differ; those that move as one are one."""
+    found: dict[tuple[int, ...], Varied] = {}
+    for key in differing(configs):
+        if all(key in config for config in configs):
+            values = [config.get(key, ABSENT) for config in configs]
+            seen = list(map(value_of, values))
+            pattern = tuple(seen.index(value) for value in seen)
+            same = found.get(pattern)
+            made = Varied(key, values) if same is None else None
+            found[pattern] = made or _joined(same, key, values)
+    return list(found.values())
+
+
+def importance(key: Varied, metric: Sequence[float]) -> float | None:
+    """The share of the metric's variance that the key explains alone, in [0, 1].
+
+    Adjusted R2: of a mean for each level, or of a parabola in a number that has many values. So a
+    key without effect is near 0, however many levels it has. None: too few runs to say.
+    """
+    y = np.asarray(metric, dtype=float)
+    levels = key.levels()
+    if key.is_numeric and len(levels) > LEVELS:
+        x = np.asarray(key.values, dtype=float)
+        x = np.log(x) if key.is_log else x
+        x = (x - x.mean()) / x.std()
+        design = np.stack([np.ones_like(x), x, x**2], axis=1)
+    else:
+        names = [value_of(level) for level in levels]
+        at = np.asarray([names.index(value_of(value)) for value in key.values])
+        design = (at[:, None] == np.arange(len(names))).astype(float)
+    n, p = design.shape
+    total = float(((y - y.mean()) ** 2).sum())
+    if n <= p or total == 0:
+        return None
+    fitted = design @ np.linalg.lstsq(design, y, rcond=None)[0]
+    left = float(((y - fitted) ** 2).sum())
+    return max(0.0, 1 - (left / (n - p)) / (total / (n - 1)))
+
+
+def section(view: View) -> Section | None:
+    """Importance, parallel coordinates and response curves of the keys that vary."""
+    held = [i for i in view.ranked() if view.runs[i].config]
+    keys = varied([view.runs[i].config for i in held]) if len(held) >= FEWEST_RUNS else []
+    if not keys:
+        return None
+    metric = [view.runs[i].last(view.metric) or 0.0 for i in held]
+    scores = {key.name: importance(key, metric) for key in keys}
+    keys.sort(key=lambda key: -(-1.0 if (score := scores[key.name]) is None else score))
+    rows = [_row(key, scores[key.name]) for key in keys]
+    note = (
+        f"Importance: the share of the variance of {view.metric} that a key explains alone, "
+        f"adjusted for its number of levels, over {len(held)} runs. Where keys only work together, "
+        "none of them shows it."
+    )
+    drawn = [_drawn(key, metric) for key in keys[:MOST_KEYS]]
+    body = joined(
+        [
+            tag("p", note, css="soft"),
+            table(["key", "levels", "importance", "", "moves with it"], rows),
+            tag("h3", "Parallel coordinates"),
+            tag("div", css="grid", id="parallel-coordinates"),
+            tag("h3", "Response"),
+            tag("div", css="grid", id="response"),
+        ]
+    )
+    data = {"metric": view.metric, "runs": held, "values": metric, "keys": drawn}
+    return Section(body, {"sweep": {**data, "best": view.best.value}})
+
+
+def _joined(same: Varied | None, key: str, values: Sequence[Any]) -> Varied:
+    assert same is not None, "a key that moves with no other is new"
+    return Varied(same.name, same.values, (*same.with_it, key))
+
+
+def _row(key: Varied, score: float | None) -> list[object]:
+    width = 0 if score is None else round(8 * score, 2)
+    bar = tag("div", css="bar", style=f"width:{width}rem") if width else ""
+    told = ", ".join(map(shown, key.levels()[:LEVELS]))
+    more = len(key.levels()) - LEVELS
+    said = f"{told}, {more} more" if more > 0 else told
+    return [key.name, said, None if score is None else round(score, 3), bar, ", ".join(key.with_it)]
+
+
+def _drawn(key: Varied, metric: Sequence[float]) -> dict[str, Any]:
+    """The places of the runs on an axis, and the mean of the metric at each level."""
+    levels = key.levels()
+    names = [value_of(level) for level in levels]
+    at = [names.index(value_of(value)) for value in key.values]
+    places = list(key.values) if key.is_numeric else at
+    means = [
+        fmean(m for m, place in zip(metric, at, strict=True) if place == k)
+        for k in range(len(levels))
+    ]
+    return {
+        "name": key.name,
+        "places": places,
+        "log": key.is_log,
+        "ticks": None if key.is_numeric else [shown(level) for level in levels],
+        "mean": {"x": levels if key.is_numeric else list(range(len(levels))), "y": means},
+    }

@@ -1,0 +1,56 @@
+"""What every section of a report is given, and what it gives."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from etude.cli.pages.report.groups import Group, groups_of, labels
+from etude.cli.pages.report.markup import Markup
+from etude.cli.pages.report.runs import Run
+from etude.config.schema.trainer import Best
+
+LOSS = "val/loss"
+UNLIKE = (
+    "val/loss of different objectives are different quantities: "
+    "metric=<name> names a number that they share."
+)
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page: its HTML, and the data that its charts are drawn from."""
+
+    body: Markup
+    data: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True)
+class View:
+    """The runs, and the number they are ranked by."""
+
+    runs: Sequence[Run]
+    metric: str
+    best: Best
+
+    @cached_property
+    def groups(self) -> list[Group]:
+        """The runs that are equal but for their seed."""
+        return groups_of(self.runs)
+
+    @cached_property
+    def labels(self) -> list[str]:
+        """The name of each run."""
+        return labels(self.runs, self.groups)
+
+    def alike(self, *members: int) -> bool:
+        """Whether the metric is the same quantity in these runs: a loss is its objective's own."""
+        objectives = {str(self.runs[i].config.get("objective")) for i in members}
+        return self.metric != LOSS or len(objectives) == 1
+
+    def ranked(self) -> list[int]:
+        """Runs that have the metric, by its last value, the best first."""
+        last = {i: run.last(self.metric) for i, run in enumerate(self.runs)}
+        known = {i: value for i, value in last.items() if value is not None}
+        sign = 1 if self.best is Best.lowest else -1
+        return sorted(known, key=lambda i: sign * known[i])

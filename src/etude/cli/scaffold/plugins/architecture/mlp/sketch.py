@@ -1,0 +1,29 @@
+"""Two linear maps with a SiLU between.
+
+Elfwing et al. 2017, https://arxiv.org/abs/1702.03118.
+(Name your own source here, and what you do otherwise.)
+"""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from etude import plugin, require
+from etude.config import MlpConfig
+from etude.network import FeedForward, Parts, hidden_size
+
+
+@dataclass
+class SketchConfig(MlpConfig):
+    ratio: float = 4.0
+    """Width of the hidden layer over the width of the network."""
+
+    def __post_init__(self) -> None:
+        require(self.ratio > 0, f"ratio must be positive, got {self.ratio}")
+
+
+@plugin(SketchConfig)
+def sketch(config: SketchConfig, parts: Parts) -> FeedForward:
+    """down(silu(up(x)))."""
+    hidden = hidden_size(parts.dim, config.ratio)
+    return FeedForward(parts.dim, hidden, bias=True, activation=nn.SiLU())

@@ -1,0 +1,17 @@
+from pathlib import Path
+
+import torch
+
+from etude.cli.main import main
+from etude.plugins.architecture.position.sketch import waves
+
+
+def test_the_place_0_is_sines_of_0_and_cosines_of_1_and_no_two_places_are_alike() -> None:
+    found = waves(torch.arange(50)[None], 4, 100.0)[0]
+    assert found[0].tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
+    assert len({tuple(row) for row in found.tolist()}) == 50
+
+
+def test_it_trains(tmp_path: Path) -> None:
+    small = ["debug=fast", "trainer.max_steps=2", "tokenizer=byte", "data.seq_len=32"]
+    assert main(["train", "architecture/position=sketch", *small, f"run={tmp_path / 'run'}"]) == 0

@@ -1,0 +1,165 @@
+"""Lets a model write: goes on from a prompt, fills its masks, or transduces it.
+
+    etude generate run=outputs/base prompt="The class of" decoding=greedy
+    etude generate run=outputs/bert prompt="Return the [MASK] of the list."
+    etude generate run=outputs/t5 prompt="Return the <sentinel_0> of the list."
+
+The model's family decides which; one that was taught conversations answers in a turn. `run` is a
+run folder or a Hugging Face folder.
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from etude.capability import Capability
+from etude.config import composition
+from etude.config.command_line import prepare
+from etude.config.compatibility import places_before, provided
+from etude.config.config_file import built
+from etude.config.registry import build, plugin_of
+from etude.config.schema.blocks import StackConfig
+from etude.config.schema.generation import GenerationConfig
+from etude.errors import ConfigError
+
+if TYPE_CHECKING:  # torch is loaded only once nothing can be refused any more
+    from etude.formats.model import Model
+
+VERB = "generate"
+N_CANDIDATES = 5
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the verb; returns the exit code."""
+    line = prepare(arguments)
+    if line.inquiry:
+        composition.run_hydra(VERB, line, _never)
+        return 0
+    if line.multirun:
+        raise ConfigError("etude generate answers one prompt; -m is for etude train.")
+    config = built(composition.compose(VERB, line.overrides).config, GenerationConfig)
+    from etude.formats.model import read_model
+
+    model = read_model(config.run)
+    provides = provided(model.architecture)
+    if Capability.GENERATE in provides:
+        _write(config, model, reads_source=Capability.SOURCE_TARGET in provides)
+    elif Capability.BOTH_SIDES in provides:
+        _fill(config, model)
+    else:
+        raise ConfigError(f"{plugin_of(model.architecture).address} can neither write nor fill.")
+    return 0
+
+
+def _never(config: Any) -> None:
+    raise AssertionError("Hydra was asked to show something, not to run")
+
+
+def _write(config: GenerationConfig, model: "Model", *, reads_source: bool) -> None:
+    """Prints each answer; the only one as it is written."""
+    from etude.network.generation import Request, StopStrings, stream
+    from etude.objective.randomness import SAMPLE, rng
+
+    prompt = _prompt(config, model, reads_source=reads_source)
+    n = min(config.max_new_tokens, _room(model, 1 if reads_source else len(prompt)))
+    steps = stream(
+        model.network().eval(),
+        [Request(prompt, rng(config.seed, SAMPLE, i), n) for i in range(config.n)],
+        build(config.decoding),
+        whole=model.whole_prompt,
+        stop=StopStrings(config.stop, lambda ids: _whole_text(model, ids)),
+    )
+    answers: list[list[int]] = [[] for _ in range(config.n)]
+    shown = ""
+    for tokens in steps:
+        for token in tokens:
+            answers[token.request].append(token.id)
+        if config.n == 1:
+            shown = _show_more(shown, _text(config, model, answers[0]))
+    for i, answer in enumerate(answers if config.n > 1 else []):
+        print(f"--- {i + 1}\n{_text(config, model, answer)}")
+    if config.n == 1:
+        print(_text(config, model, answers[0])[len(shown) :])
+
+
+def _prompt(config: GenerationConfig, model: "Model", *, reads_source: bool) -> Sequence[int]:
+    """The prompt as the model was trained to read it: a turn, where it knows conversations."""
+    from etude.data import chat_template
+    from etude.records import Message
+
+    if model.tokenizer.template is not None:
+        said = [Message("user", config.prompt)]
+        if config.system is not None:
+            said.insert(0, Message("system", config.system))
+        return chat_template.prompt(model.tokenizer, said)
+    if config.system is not None:
+        raise ConfigError(
+            f"system={config.system} has no effect: {config.run} was not taught conversations.\n"
+            "  A run of objective=sft is; or make it part of the prompt."
+        )
+    vocab = model.tokenizer.vocab
+    ids = model.tokenizer.encode_marked(config.prompt).tolist()
+    return [*ids, vocab.eos] if reads_source else [vocab.bos, *ids]
+
+
+def _text(config: GenerationConfig, model: "Model", ids: Sequence[int]) -> str:
+    """The text of an answer, up to a stop string."""
+    text = _whole_text(model, ids)
+    ends = [place for place in map(text.find, config.stop) if place >= 0]
+    return text[: min(ends, default=len(text))]
+
+
+def _whole_text(model: "Model", ids: Sequence[int]) -> str:
+    """The text of an answer without its stop token; other special tokens are shown by name."""
+    vocab = model.tokenizer.vocab
+    silent = (vocab.pad, *vocab.stops)
+    return model.tokenizer.decode([i for i in ids if i not in silent], skip_special=False)
+
+
+def _show_more(shown: str, text: str) -> str:
+    """Prints what is new of a text, once its last character is whole; returns what is shown."""
+    if not text.startswith(shown) or text.endswith("\N{REPLACEMENT CHARACTER}"):
+        return shown
+    sys.stdout.write(text[len(shown) :])
+    sys.stdout.flush()
+    return text
+
+
+def _fill(config: GenerationConfig, model: "Model") -> None:
+    """Prints the text with every mask filled, and the likeliest candidates of each."""
+    import torch
+
+    from etude.network.inputs import Inputs
+
+    tokenizer = model.tokenizer
+    vocab = model.tokenizer.vocab
+    ids = [vocab.bos, *tokenizer.encode_marked(config.prompt).tolist(), vocab.eos]
+    if vocab.mask not in ids:
+        raise ConfigError(f"prompt={config.prompt} has nothing to fill.\n  Write [MASK] for a gap.")
+    _room(model, len(ids))
+    tokens = torch.tensor([ids])
+    masked = tokens == vocab.mask
+    with torch.no_grad():
+        logits = model.network().eval()(Inputs(tokens), masked)
+    logits[:, list(vocab.special)] = -torch.inf
+    best = logits.softmax(-1).topk(N_CANDIDATES)
+    tokens[masked] = best.indices[:, 0]
+    print(tokenizer.decode(tokens[0].tolist()))
+    for i, (shares, found) in enumerate(
+        zip(best.values.tolist(), best.indices.tolist(), strict=True)
+    ):
+        pieces = zip(tokenizer.pieces(found), shares, strict=True)
+        print(f"[MASK] {i + 1}: " + "  ".join(f"{piece!r} {share:.1%}" for piece, share in pieces))
+
+
+def _room(model: "Model", taken: int) -> int:
+    """How many more tokens the positions have room for."""
+    config = model.architecture
+    limit = config.position.max_positions if isinstance(config, StackConfig) else None
+    taken += places_before(model.adapter)
+    room = sys.maxsize if limit is None else limit - taken
+    if room < 0:
+        raise ConfigError(
+            f"prompt has {taken} tokens, and the model tells {limit} positions apart."
+        )
+    return room

@@ -1,0 +1,51 @@
+"""Shows the first batch of an experiment as its loss sees it; takes what train takes.
+
+Row by row: what the network is given, what is due and therefore counts, documents, padding.
+Prepares the data and builds everything, trains nothing, writes nothing.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from etude.config import composition
+from etude.config.command_line import prepare
+from etude.config.schema.experiment import ExperimentConfig
+
+if TYPE_CHECKING:
+    from etude.training.assemble import Assembled
+
+VERB = "inspect"
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the verb; returns the exit code."""
+    line = prepare(arguments)
+    composed = composition.compose_one(VERB, line)
+    if composed is not None:
+        from etude.training.run import validated
+
+        _show(validated(composed, line.overrides))
+    return 0
+
+
+def _show(config: ExperimentConfig) -> None:
+    from etude.cli.pages.batch import show
+    from etude.objective.loader import Ranks
+    from etude.training.assemble import assemble  # torch: only once nothing can be refused any more
+    from etude.training.run import corpus_of
+
+    corpus = corpus_of(config)
+    made = assemble(config, corpus, Ranks(0, config.trainer.devices))
+    show(first_batch(config, made), corpus.tokenizer, Console(highlight=False))
+
+
+def first_batch(config: ExperimentConfig, made: "Assembled") -> Any:
+    """The first micro-batch of step 1; on-policy, the prompts that it would complete."""
+    from etude.objective.randomness import TRAIN, rng, sample_at
+
+    train = made.train
+    places = [sample_at(config.seed, len(train), place) for place in range(made.plan.micro_batch)]
+    return made.objective.held_out_batch(
+        [train[i] for _, i in places], [rng(config.seed, TRAIN, *key) for key in places]
+    )

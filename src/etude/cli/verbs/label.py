@@ -1,0 +1,113 @@
+"""Lets a judge compare answers of a run to each prompt, and writes what it prefers.
+
+    etude label run=outputs/sft data=arithmetic judge=rule reward=numeric out=pairs.jsonl
+    etude label run=... data=... judge=run judge.run=outputs/judge out=pairs.jsonl
+    etude label run=... data=... judge=openai judge.url=http://localhost:8000/v1 judge.model=...
+
+The file is data=jsonl_preferences, for objective=dpo or reward; its labels are soft with
+data.probability_column=probability. Ties are left out and counted. A judge behind a server keeps
+its replies, so the same command goes on where it stopped. Prompts held out for validation are
+never answered.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from etude.config import composition
+from etude.config.command_line import prepare
+from etude.config.compatibility import check_extras
+from etude.config.config_file import built
+from etude.config.plugin_files import options
+from etude.config.registry import build, plugin_of
+from etude.config.schema.curation import LabelConfig
+from etude.errors import ConfigError
+from etude.experiments.provenance import write_origin
+
+if TYPE_CHECKING:  # torch is loaded only once nothing can be refused any more
+    from etude.experiments.curation import Answered
+    from etude.rl.judge import Comparison, Judge
+
+VERB = "label"
+UNDECIDED = "no verdict: the judge named neither answer, or its budget is spent"
+ALIKE = "both answers are the same"
+EMPTY = "an answer is empty"
+TIE = "neither is better"
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the verb; returns the exit code."""
+    composed = composition.compose_one(VERB, prepare(arguments))
+    if composed is not None:
+        config = built(composed.config, LabelConfig)
+        check_extras(config)
+        _refuse_misfit(config)
+        _write(config)
+        write_origin(VERB, config)
+    return 0
+
+
+def _refuse_misfit(config: LabelConfig) -> None:
+    judge = plugin_of(config.judge).address.replace("/", "=")
+    if config.judge.compares_scores and not config.reward:
+        raise ConfigError(
+            f"{judge} goes by a reward, and none is chosen.\n"
+            f"  Rewards: {', '.join(options('reward'))}."
+        )
+    if config.reward and not config.judge.compares_scores:
+        raise ConfigError(
+            f"reward=[{','.join(config.reward)}] has no effect: {judge} looks at no reward."
+        )
+
+
+def _write(config: LabelConfig) -> None:
+    from etude.experiments.curation import answered, write_rows
+    from etude.rl.rewards import rewards_of
+
+    judge: Judge = build(config.judge, *filter(None, [rewards_of(config.reward)]))
+    left_out: Counter[str] = Counter()
+    rows = [
+        row
+        for part in answered(config, config.n)
+        for row in _preferences(judge, part, config.sure, left_out)
+    ]
+    write_rows(Path(config.out), rows, left_out)
+
+
+def _preferences(
+    judge: "Judge", answered: "Sequence[Answered]", sure: float, left_out: Counter[str]
+) -> Iterator[dict[str, Any]]:
+    """A row for each pair that the judge is sure of; the others are counted."""
+    from etude.rl.judge import Comparison
+
+    pairs: list[Comparison] = []
+    for one in answered:
+        for first, second in combinations(one.texts, 2):
+            if first == second or not (first and second):
+                left_out[ALIKE if first == second else EMPTY] += 1
+            else:
+                pairs.append(Comparison(one.prompt.prompt, first, second, one.prompt.answer))
+    for pair, probability in zip(pairs, judge(pairs), strict=True):
+        row = preference(pair, probability)
+        if probability != probability:
+            left_out[UNDECIDED] += 1
+        elif row["probability"] <= sure:
+            left_out[TIE] += 1
+        else:
+            yield row
+
+
+def preference(pair: "Comparison", probability: float) -> dict[str, Any]:
+    """A row of data=jsonl_preferences: the likelier one first, and how likely that is."""
+    chosen = pair.first
+    rejected = pair.second
+    if probability < 0.5:
+        chosen, rejected, probability = rejected, chosen, 1 - probability
+    return {
+        "prompt": pair.prompt,
+        "chosen": chosen,
+        "rejected": rejected,
+        "probability": probability,
+    }

@@ -1,0 +1,135 @@
+"""Writes a plugin and its test into the folder you work in: small, whole, and green at once.
+
+    etude new objective apo             plugins/objective/apo.py and tests/test_objective_apo.py
+    etude new architecture/mixer conv   any part of a network
+    etude new architecture mine         a preset: conf/architecture/mine.yaml
+    etude new package my_plugins        a package for pip, with such a plugin in it
+
+Nothing is ever overwritten. `etude check objective=apo` tries the laws of its group on it.
+"""
+
+import ast
+import keyword
+import re
+from importlib.util import find_spec
+from pathlib import Path
+
+from etude.config.hydra_source import FOR
+from etude.config.plugin_files import ROOT, find, groups, options
+from etude.config.plugin_source import presets
+from etude.errors import ConfigError
+from etude.files.atomic import write_whole
+
+KIT = Path(__file__).resolve().parents[1] / "scaffold"
+PACKAGE = "package"
+FIRST = "objective"
+"""What makes a package for pip, and the group of the plugin in it."""
+STEM = "sketch"
+"""What every template calls itself."""
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the verb; returns the exit code."""
+    if len(arguments) != 2:
+        raise ConfigError(
+            f"etude new takes a group and a name, such as: etude new {FIRST} my_own\n{_known()}"
+        )
+    group, name = arguments
+    if group not in templates():
+        raise ConfigError(f"There is no template of {group}.\n{_known()}")
+    _refuse_name(FIRST if group == PACKAGE else group, name)
+    written = of_package(name) if group == PACKAGE else of_plugin(group, name)
+    _refuse_clash(name, written)
+    for file, text in written.items():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(file, text)
+        print(file)
+    return 0
+
+
+def templates() -> dict[str, Path]:
+    """The template of each group there is one for; a package has a folder of its own."""
+    found = {
+        file.relative_to(root).parent.as_posix(): file
+        for root in (KIT / "plugins", KIT / "conf")
+        for file in root.rglob(f"{STEM}.*")
+    }
+    return dict(sorted({**found, PACKAGE: KIT / PACKAGE}.items()))
+
+
+def of_plugin(group: str, name: str) -> dict[Path, str]:
+    """The text of each file of a new plugin, or preset, by its place below the project."""
+    template = templates()[group]
+    test = f"test_{group.replace('/', '_')}_{STEM}.py"
+    files = [template.relative_to(KIT), Path("tests") / test]
+    return {Path(renamed(str(file), name)): _text(KIT / file, name) for file in files}
+
+
+def of_package(name: str) -> dict[Path, str]:
+    """The text of each file of a new package, by its place below the working directory."""
+    root = Path(name)
+    plugin, test = of_plugin(FIRST, name).items()
+    return {
+        **{root / file.name: _text(file, name) for file in sorted((KIT / PACKAGE).iterdir())},
+        root / "src" / name / plugin[0].relative_to("plugins"): plugin[1],
+        root / test[0]: test[1],
+    }
+
+
+def renamed(text: str, name: str) -> str:
+    """A template's text about a plugin of another name; its classes are called alike."""
+    return text.replace(STEM.capitalize(), camel(name)).replace(STEM, name)
+
+
+def camel(name: str) -> str:
+    """The class of a plugin: `my_own` is `MyOwn`."""
+    return "".join(part.capitalize() for part in name.split("_"))
+
+
+def _text(template: Path, name: str) -> str:
+    return renamed(template.read_text(encoding="utf-8"), name)
+
+
+def _known() -> str:
+    return f"  There are templates of: {', '.join(templates())}."
+
+
+def _refuse_name(group: str, name: str) -> None:
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
+        raise ConfigError(
+            f"{name} cannot name a plugin: it becomes a file, a key and, as {camel(name)}, a class."
+            "\n  Use a word of small letters, digits and _, such as my_own."
+        )
+    if name.startswith(FOR) or f"{group}/{name}" in groups():
+        raise ConfigError(
+            f"{name} means something else in the group {group}.\n  Name it otherwise."
+        )
+    if name in options(group):
+        raise ConfigError(f"{group}={name} exists already: {find(f'{group}/{name}')}.")
+    if name in presets(group):
+        raise ConfigError(f"{group}={name} exists already: {presets(group)[name]}.")
+
+
+def _refuse_clash(name: str, written: dict[Path, str]) -> None:
+    """Refuses what would overwrite a file, or hide a name that the template itself uses."""
+    for file in written:
+        if file.exists():
+            raise ConfigError(f"{file} exists already, and nothing is overwritten.")
+    if Path(name) in {file.parents[-2] for file in written} and find_spec(name) is not None:
+        raise ConfigError(f"A package {name} can be imported already.\n  Name yours otherwise.")
+    used = {word for file, text in written.items() for word in _imported(file, text)}
+    for taken in {name, camel(name)} & used:
+        raise ConfigError(
+            f"{name} cannot be its name: the template uses {taken} for something else.\n"
+            f"  {name}_of_mine would do."
+        )
+
+
+def _imported(file: Path, text: str) -> set[str]:
+    """The names that a Python file imports, but for those of the plugin itself."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(text) if file.suffix == ".py" else ast.Module([], [])):
+        own = isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{ROOT}.")
+        if isinstance(node, ast.Import | ast.ImportFrom) and not own:
+            found |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
+    return found

@@ -1,0 +1,72 @@
+"""Says what a run will take before anything trains; takes what train takes.
+
+    etude plan objective=clm architecture=llama architecture.dim=512 architecture.n_layers=8
+    etude plan init_from=outputs/base objective=dpo adapter=lora calibrate=0
+
+Parameters, memory, FLOPs, tokens and steps come from the run's own code, run on shapes alone; the
+first line is `parameters: <n>`. Wall time, and memory as measured, come from a short real run, of
+calibrate=4 plain steps and a few that also save and validate, in a folder that is gone afterwards;
+calibrate=0 takes none. A run that this machine has no memory for is refused, with the settings
+that fit.
+"""
+
+import re
+from collections.abc import Sequence
+
+from etude.config import composition
+from etude.config.command_line import prepare
+from etude.config.schema.experiment import ExperimentConfig
+from etude.errors import ConfigError
+
+VERB = "plan"
+STEPS = 4
+KEY = "calibrate="
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the verb; returns the exit code."""
+    n_steps = steps([item for item in arguments if item.startswith(KEY)])
+    line = prepare([item for item in arguments if not item.startswith(KEY)])
+    composed = composition.compose_one(VERB, line)
+    if composed is not None:
+        from etude.training.run import validated
+
+        _plan(validated(composed, line.overrides), n_steps)
+    return 0
+
+
+def steps(given: Sequence[str]) -> int:
+    """How many real steps are asked for. Raises ConfigError for what is no number of them."""
+    value = given[-1].removeprefix(KEY) if given else "true"
+    if value in ("true", "false"):
+        return STEPS if value == "true" else 0
+    if not re.fullmatch(r"\d{1,6}", value):
+        raise ConfigError(
+            f"calibrate must be true, false or a number of steps, got {value}.\n"
+            "  calibrate=0 plans without a clock."
+        )
+    return int(value)
+
+
+def _plan(config: ExperimentConfig, n_steps: int) -> None:
+    from etude.cli.pages.plan import clocks, lines
+    from etude.planning.alternatives import refuse_too_large
+    from etude.planning.calibration import calibrate, seconds_of
+    from etude.planning.forecast import forecast, memory, needed
+    from etude.training.hardware import (
+        refuse_missing,  # torch: once nothing can be refused any more
+    )
+    from etude.training.run import corpus_of, quiet
+
+    quiet()
+    accelerator = config.trainer.accelerator
+    refuse_missing(accelerator)
+    corpus = corpus_of(config)
+    plan = forecast(config, corpus)
+    refuse_too_large(config, corpus, plan)
+    for line in lines(plan, memory(accelerator), needed(plan, accelerator)):
+        print(line, flush=True)
+    if n_steps:
+        found = calibrate(config, plan, n_steps)
+        for line in clocks(found, seconds_of(config, plan, len(corpus.val), found)):
+            print(line)

@@ -1,0 +1,35 @@
+"""Trains a network: any objective, any architecture, from a tokenizer to a run folder.
+
+    etude train objective=mlm architecture=bert
+    etude train -m seed=0,1,2               a job for each value
+    etude train -m sweep=lr                 a search space of conf/sweep/
+
+The last line on stdout is the run folder. With run=<folder> a run that stopped goes on, and a sweep
+runs what is missing.
+"""
+
+from etude.config import composition
+from etude.config.command_line import prepare
+from etude.errors import ConfigError
+
+VERB = "train"
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the verb; returns the exit code."""
+    line = prepare(arguments)
+    if composition.inquire(VERB, line):
+        return 0
+    composition.refuse_inert(line)
+    if line.multirun:
+        from etude.experiments.sweeps import sweep
+
+        return sweep(VERB, line)
+    composed = composition.compose(VERB, line.overrides)
+    if space := composed.choices.get("sweep"):
+        raise ConfigError(f"sweep={space} is a search space, and one run is asked for.\n  Add -m.")
+    from etude.training.run import start, validated  # torch: once every name is known to be right
+
+    config = validated(composed, line.overrides)
+    print(start(config, composed.experiment, list(line.overrides)), flush=True)
+    return 0

@@ -1,0 +1,38 @@
+"""Configs of plugins, and what is known of a plugin without building it."""
+
+from etude.config.compatibility import longest, provided
+from etude.config.config_file import config_of_parent, load_config
+from etude.config.registry import build, plugin_of
+from etude.config.schema.blocks import (
+    BlockConfig,
+    HeadConfig,
+    InitConfig,
+    MixerConfig,
+    MlpConfig,
+    NormConfig,
+    PositionConfig,
+    ScalingConfig,
+    StackConfig,
+)
+from etude.config.schema.experiment import ExperimentConfig
+from etude.config.schema.plugins import (
+    AdapterConfig,
+    ArchitectureConfig,
+    CallbackConfig,
+    CorruptionConfig,
+    DataConfig,
+    DecodingConfig,
+    JudgeConfig,
+    LoggerConfig,
+    MaskingConfig,
+    ObjectiveConfig,
+    OptimizerConfig,
+    RewardConfig,
+    ScheduleConfig,
+    StrategyConfig,
+    TemplateConfig,
+    TextDataConfig,
+    TokenizerConfig,
+    TrainedTokenizerConfig,
+)
+from etude.config.schema.trainer import Best

@@ -1,0 +1,232 @@
+"""An experiment's config: from what Hydra composed to typed dataclasses, to a file and back.
+
+The file `config.yaml` names each plugin by address, with the digest of its source, and then every
+value, so that a run can be rebuilt without Hydra and years after the defaults have changed.
+"""
+
+import math
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
+from enum import Enum
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar, cast, get_args, get_type_hints
+
+import yaml
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from etude.config.plugin_files import find, source_digest
+from etude.config.registry import load as load_plugin
+from etude.config.registry import plugin_of
+from etude.config.schema.experiment import ExperimentConfig
+from etude.config.schema.plugins import PluginConfig
+from etude.errors import CheckpointError, ConfigError
+from etude.files.atomic import write_whole
+from etude.files.run_folder import CONFIG
+
+_ENVIRONMENT = re.compile(r"(?<!\\)(\\\\)*\$\{[^}]*\benv\s*:")
+Root = TypeVar("Root")
+Table: TypeAlias = dict[str, Any]  # of values of any type
+
+
+def children(config_type: type) -> dict[str, type[PluginConfig]]:
+    """The fields of a config class that hold a plugin's config, by name; dicts by their values."""
+    hints: dict[str, Any] = get_type_hints(config_type)
+    found: dict[str, type[PluginConfig]] = {}
+    for item in fields(config_type):
+        for candidate in (hints[item.name], *get_args(hints[item.name])):
+            if isinstance(candidate, type) and issubclass(candidate, PluginConfig):
+                found[item.name] = candidate
+    return found
+
+
+def typed(cfg: DictConfig) -> ExperimentConfig:
+    """Builds the experiment that `cfg` describes; see `built`."""
+    return built(cfg, ExperimentConfig)
+
+
+def built(cfg: DictConfig, kind: type[Root]) -> Root:
+    """Builds the dataclasses that `cfg` describes, and runs their own checks.
+
+    Raises ConfigError, with the full key, for a key that no dataclass has, a value that is missing,
+    of the wrong type or not finite, and for whatever a `__post_init__` refuses.
+    """
+    config = _build(cfg, "")
+    if not isinstance(config, kind):
+        raise ConfigError(f"this is no {kind.__name__}: it is {OmegaConf.get_type(cfg)}.")
+    return config
+
+
+def nodes(config: object) -> Iterator[tuple[str, PluginConfig]]:
+    """Every plugin's config with its path, such as `architecture.mlp`; parents come first."""
+    yield from _nodes(config, "")
+
+
+def node_of(config: ExperimentConfig, group: str) -> Any:
+    """What a config holds of a group such as `architecture/mlp`: a plugin's config, or several."""
+    node: Any = config
+    for name in group.split("/"):
+        node = vars(node)[name]
+    return node
+
+
+def save_config(config: ExperimentConfig, folder: Path) -> Path:
+    """Writes `config.yaml` into `folder`, which exists; returns the file."""
+    plugins = {
+        path: {"address": (chosen := plugin_of(node)).address, "sha256": source_digest(chosen.file)}
+        for path, node in nodes(config)
+    }
+    values = _plain(config)
+    readable = not re.search(r"\\x85|\\u202[89]", str(values))  # YAML would fold these line ends
+    text = yaml.safe_dump(
+        {"plugins": plugins, "values": values}, allow_unicode=readable, sort_keys=False
+    )
+    file = folder / CONFIG
+    write_whole(file, text)
+    return file
+
+
+def load_config(folder: Path) -> ExperimentConfig:
+    """Rebuilds the config that `save_config` wrote into `folder`, equal to the one saved.
+
+    Warns of a plugin whose file has changed since. Raises CheckpointError when there is no such
+    file or it is damaged, ConfigError when a plugin is gone or refuses its values.
+    """
+    file = folder / CONFIG
+    try:
+        stored = yaml.safe_load(file.read_text(encoding="utf-8"))
+        plugins = stored["plugins"]
+        values = stored["values"]
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise CheckpointError(f"{folder} is no run folder: it has no {CONFIG}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{file} is damaged: {error}") from error
+    cfg = OmegaConf.structured(ExperimentConfig)
+    changed: list[str] = []
+    for path, entry in plugins.items():
+        schema, same = _schema(path, entry, file)
+        OmegaConf.update(cfg, path, schema, merge=False, force_add=True)
+        changed += [] if same else [entry["address"]]
+    if changed:
+        names = ", ".join(dict.fromkeys(changed))
+        warnings.warn(f"plugins have changed since {file} was written: {names}", stacklevel=2)
+    try:
+        cfg.merge_with(_escaped(values))
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{file}: {error.full_key}: {_first_line(error)}.") from error
+    return typed(cfg)
+
+
+def config_of_parent(key: str, run: str) -> ExperimentConfig:
+    """The config of a run that another's config names. Raises ConfigError where it is none."""
+    try:
+        return load_config(Path(run))
+    except CheckpointError as error:
+        raise ConfigError(
+            f"{key}={run} cannot be learned from: {error}\n"
+            "  It takes a run folder, the last line that `etude train` prints."
+        ) from error
+
+
+def _schema(path: str, entry: Mapping[str, str], file: Path) -> tuple[DictConfig, bool]:
+    """The typed defaults of the plugin that a saved node names, and whether it is unchanged."""
+    address = entry["address"]
+    digest = entry["sha256"]
+    try:
+        source = find(address)
+    except ConfigError as error:
+        raise ConfigError(f"{file} needs the plugin {address} for {path}.\n  {error}") from error
+    return OmegaConf.structured(load_plugin(address).config), source_digest(source) == digest
+
+
+def _build(node: DictConfig, path: str) -> Any:  # the dataclass that the node is typed as
+    kind = OmegaConf.get_type(node)
+    if kind is None or not is_dataclass(kind):
+        raise ConfigError(f"{path} is not typed: no plugin stands behind it.")
+    names = [item.name for item in fields(kind) if item.init]
+    for key in node:
+        if key not in names:
+            near = get_close_matches(str(key), names, n=1)
+            hint = f"\n  Did you mean {_join(path, near[0])}?" if near else ""
+            raise ConfigError(f"{_join(path, key)} does not exist.{hint}")
+    values = {name: _value(node, name, _join(path, name)) for name in names}
+    try:
+        return kind(**values)
+    except ValueError as error:
+        message = str(error)
+        joint = "." if message.partition(" ")[0] in names and path else ": " if path else ""
+        raise ConfigError(f"{path}{joint}{message}") from error
+
+
+def _value(node: DictConfig, name: str, path: str) -> Any:  # of whatever type the field has
+    if OmegaConf.is_missing(node, name):
+        is_plugin = name in children(cast("type", OmegaConf.get_type(node)))
+        key = path.replace(".", "/") if is_plugin else path
+        raise ConfigError(f"{path} has no value, and no default.\n  Give one: {key}=...")
+    written = cast("Table", OmegaConf.to_container(node, resolve=False))[name]
+    if not isinstance(written, dict) and _ENVIRONMENT.search(str(written)):
+        raise ConfigError(
+            f"{path} reads the environment, and a run keeps its config in clear.\n"
+            "  Give the value itself; a secret belongs where the library that needs it looks."
+        )
+    try:
+        value = node[name]
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{path}: {_first_line(error)}.") from error
+    return _checked(value, path)
+
+
+def _checked(value: Any, path: str) -> Any:  # recursion over containers of any kind
+    if isinstance(value, DictConfig):
+        if is_dataclass(OmegaConf.get_type(value)):
+            return _build(value, path)
+        return {key: _value(value, str(key), _join(path, key)) for key in value}
+    if isinstance(value, ListConfig):
+        return [_checked(item, f"{path}[{index}]") for index, item in enumerate(value)]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{path} must be a finite number, got {value}.")
+    return value
+
+
+def _nodes(config: Any, path: str) -> Iterator[tuple[str, PluginConfig]]:  # any dataclass or dict
+    if isinstance(config, PluginConfig):
+        yield path, config
+    if is_dataclass(config):
+        for item in fields(config):
+            yield from _nodes(getattr(config, item.name), _join(path, item.name))
+    elif isinstance(config, dict):
+        for key, value in cast("Table", config).items():
+            yield from _nodes(value, _join(path, key))
+
+
+def _plain(value: Any) -> Any:  # what YAML can hold
+    if is_dataclass(value) and not isinstance(value, type):
+        return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in cast("Table", value).items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in cast("list[Any]", value)]
+    if isinstance(value, Enum):
+        return value.name
+    return str(value) if isinstance(value, Path) else value
+
+
+def _escaped(value: Any) -> Any:  # a saved value is a value, never an interpolation
+    if isinstance(value, dict):
+        return {key: _escaped(item) for key, item in cast("Table", value).items()}
+    if isinstance(value, list):
+        return [_escaped(item) for item in cast("list[Any]", value)]
+    if isinstance(value, str):
+        return re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", value)
+    return value
+
+
+def _first_line(error: OmegaConfBaseException) -> str:
+    return (error.msg or str(error)).partition("\n")[0]
+
+
+def _join(path: str, key: object) -> str:
+    return f"{path}.{key}" if path else str(key)

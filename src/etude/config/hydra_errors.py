@@ -1,0 +1,220 @@
+"""Turns what Hydra and OmegaConf raise into a page: what was asked, what is so, what would work."""
+
+import re
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from textwrap import fill
+
+from hydra.errors import MissingConfigException, OverrideParseException
+from omegaconf import Container, DictConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from yaml import MarkedYAMLError
+
+from etude.config import plugin_files
+from etude.config.hydra_source import many_of_a_kind
+from etude.config.plugin_source import describe, presets
+from etude.errors import ConfigError
+
+
+def explain(error: Exception, overrides: Sequence[str]) -> ConfigError:
+    """Returns the error to show for what composing `overrides` raised."""
+    causes = list(_causes(error))
+    for cause in causes:
+        if isinstance(cause, ConfigError):
+            return cause
+    place = _place(causes)
+    several = _several(overrides) or _none(overrides)
+    if several:
+        return ConfigError(several)
+    for cause in causes:
+        if isinstance(cause, MissingConfigException) and cause.missing_cfg_file:
+            return ConfigError(_no_option(cause.missing_cfg_file, cause.options) + place)
+        if isinstance(cause, OverrideParseException):
+            return ConfigError(_unreadable(cause))
+        if isinstance(cause, ConfigKeyError | ConfigAttributeError) and cause.full_key:
+            return ConfigError(_no_key(cause.full_key, cause.parent_node, overrides) + place)
+        if isinstance(cause, OmegaConfBaseException) and cause.full_key:
+            return ConfigError(_bad_value(cause) + place)
+        if isinstance(cause, MarkedYAMLError) and cause.problem_mark:
+            mark = cause.problem_mark
+            return ConfigError(f"{mark.name}:{mark.line + 1} is not YAML: {cause.problem}.")
+    return ConfigError(_hydra_says(str(error) or repr(error), overrides))
+
+
+def closest(name: str, among: Sequence[str], prefix: str = "") -> str:
+    """A line that offers the nearest of `among` after `prefix`, or nothing."""
+    near = get_close_matches(name, among, n=1)
+    return f"\n  Did you mean {prefix}{near[0]}?" if near else ""
+
+
+def listing(lead: str, names: Sequence[str]) -> str:
+    """An indented line, wrapped, that lists `names` after `lead`."""
+    return "\n" + fill(
+        f"{lead}: {', '.join(names)}.", 96, initial_indent="  ", subsequent_indent="    "
+    )
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _place(causes: Sequence[BaseException]) -> str:
+    """The YAML file at fault, if it was one: Hydra only says so in words."""
+    for cause in causes:
+        found = re.match(r"In '([\w/.-]+/[\w.-]+)'", str(cause))
+        for folder in plugin_files.configurations() if found else ():
+            file = folder / f"{found and found[1]}.yaml"
+            if file.is_file():
+                return f"\n  It stands in {file}."
+    return ""
+
+
+def _several(overrides: Sequence[str]) -> str:
+    """The page for a list given to a group of which an experiment takes one; Hydra has none."""
+    for override in overrides:
+        group, _, value = override.partition("=")
+        if (
+            value.startswith("[")
+            and group in plugin_files.groups()
+            and group not in many_of_a_kind()
+        ):
+            have = listing(f"The group {group} has", plugin_files.options(group))
+            return f"{override}: {group} is one plugin, not a list.{have}"
+    return ""
+
+
+def _none(overrides: Sequence[str]) -> str:
+    """The page for a group taken away of which every experiment has one."""
+    for override in overrides:
+        group = override.removeprefix("~").partition("=")[0]
+        if override.startswith("~") and group in set(plugin_files.groups()) - many_of_a_kind():
+            have = listing(f"The group {group} has", plugin_files.options(group))
+            return f"{override}: every experiment has one {group}. Choose another.{have}"
+    return ""
+
+
+def _no_option(path: str, options: Sequence[str] | None) -> str:
+    group, _, name = path.rpartition("/")
+    known = list(options or plugin_files.options(group))
+    hint = closest(name, known, f"{group}=")
+    have = listing(f"The group {group} has", known) if known else ""
+    return f"{group}={name} does not exist.{hint}{have}"
+
+
+def _no_key(key: str, node: Container | None, overrides: Sequence[str]) -> str:
+    """The page for a key that the composed config does not have; `node` is where it was sought."""
+    parent, _, name = key.rpartition(".")
+    group = parent.replace(".", "/")
+    here = [str(item) for item in node or () if item != "hydra"]
+    if name in plugin_files.options(group) and name not in here:
+        return f"{key} is not there: {group}={name} is not chosen.\n  Choose it: {group}=[{name}]"
+    owned = _owners(name, group)
+    if owned:
+        return f"{key} does not exist here.{owned}"
+    root = _root(node)
+    everywhere = list(_keys(root, "")) if isinstance(root, DictConfig) else []
+    same = [path for path in everywhere if path.rpartition(".")[2] == name]
+    hint = (
+        (f"\n  Did you mean {same[0]}?" if len(same) == 1 else "")
+        or _chooser(key, overrides)
+        or closest(name, here, f"{parent}." if parent else "")
+        or closest(key, [] if parent else plugin_files.groups())
+    )
+    have = listing(f"{parent or 'An experiment'} has", here) if here else ""
+    return f"{key} does not exist.{hint}{have}"
+
+
+def _chooser(key: str, overrides: Sequence[str]) -> str:
+    """Offers the group that has the option which `key` was given as its value."""
+    value = next((item.partition("=")[2] for item in overrides if item.startswith(f"{key}=")), "")
+    groups = [
+        group
+        for group in plugin_files.groups()
+        if value in plugin_files.options(group) or value in presets(group)
+    ]
+    return f"\n  Did you mean {groups[0]}={value}?" if len(groups) == 1 else ""
+
+
+def _owners(name: str, group: str) -> str:
+    """The plugins of the group that have the key, or nothing."""
+    owners = [
+        f"{group}={option}"
+        for option in plugin_files.options(group)
+        if name in _names(f"{group}/{option}")
+    ]
+    return listing(f"{name} belongs to", owners) if owners else ""
+
+
+def _names(address: str) -> set[str]:
+    """The keys of a plugin; none when its file cannot be read, which is not the matter at hand."""
+    try:
+        return {knob.name for knob in describe(address).knobs}
+    except ConfigError:
+        return set()
+
+
+def _root(node: Container | None) -> Container | None:
+    """OmegaConf has no public way up from a node."""
+    return None if node is None else node._get_root()  # pyright: ignore[reportPrivateUsage]
+
+
+def _keys(node: DictConfig, path: str) -> Iterator[str]:
+    for key in node:
+        if key == "hydra":
+            continue
+        place = f"{path}.{key}" if path else str(key)
+        yield place
+        if not OmegaConf.is_missing(node, key) and OmegaConf.is_dict(node[key]):
+            yield from _keys(node[key], place)
+
+
+def _bad_value(error: OmegaConfBaseException) -> str:
+    said = (error.msg or str(error)).partition("\n")[0]
+    found = re.match(r"Value '(.*)' of type '\w+' could not be converted to (\w+)", said)
+    if found:
+        kinds = {"Float": "a number", "Integer": "a whole number", "Boolean": "true or false"}
+        return f"{error.full_key} must be {kinds.get(found[2], found[2])}, got {found[1]}."
+    if "is not a subclass of" in said:
+        group = str(error.full_key).replace(".", "/")
+        return f"{error.full_key} is a plugin: choose it with slashes, {group}=..."
+    if "not Optional" in said or "non-optional" in said:
+        many = error.full_key in many_of_a_kind()
+        none = f" To choose none: {error.full_key}=[]." if many else ""
+        return f"{error.full_key} cannot be null.{none}"
+    return f"{error.full_key}: {said}."
+
+
+def _unreadable(error: OverrideParseException) -> str:
+    said = str(error).partition("\n")[0]
+    return (
+        f"{error.override} cannot be read.\n  {said}\n"
+        "  Write key=value; quote a value that holds spaces, commas, brackets, = or quotes "
+        "twice,\n  once for the shell: 'key=\"value\"'."
+    )
+
+
+def _hydra_says(message: str, overrides: Sequence[str]) -> str:
+    """The page for what Hydra tells only in words; its own words where nothing better is known."""
+    ambiguous = re.search(r"(?:Ambiguous value for argument|Sweep parameters) '(.*)'", message)
+    if ambiguous:
+        key, _, values = ambiguous[1].partition("=")
+        return (
+            f"{ambiguous[1]} is several values for one key.\n"
+            f"  To try each in turn add -m; to give a list write {key}=[{values}]."
+        )
+    if "group override must be a string or a list" in message:
+        for override in overrides:
+            group, _, value = override.lstrip("+").partition("=")
+            known = {*plugin_files.groups(), *many_of_a_kind()}
+            if group in known and not re.match(r"\[|(?!null$)[a-zA-Z]", value):
+                none = f" To choose none: {group}=[]." if group in many_of_a_kind() else ""
+                options = plugin_files.options(group)
+                have = listing(f"The group {group} has", options or ["nothing yet"])
+                return f"{override} chooses nothing.{none}{have}"
+    unused = re.search(r"Could not override '([^'@]*)", message)
+    if unused:
+        parent, _, name = unused[1].rpartition("/")
+        return f"{unused[1]} has nothing to choose for here.{_owners(name, parent)}"
+    return message.partition("\nTo append")[0].strip()

@@ -1,0 +1,174 @@
+"""Lets Hydra see plugins as config groups: files are listed unimported, the chosen one imported.
+
+Besides its plugins, a group has virtual options that no listing shows: `for_<objective>` holds
+what that objective declares for the group (the data or reward to use, the learning rate), be it
+chosen by name or by a preset, and `_<name>` the bare fields of a plugin whose config chooses
+further plugins.
+"""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import MISSING as NO_DEFAULT
+from dataclasses import fields
+from typing import Any, cast
+
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.object_type import ObjectType
+from hydra.core.plugins import Plugins
+from hydra.plugins.config_source import ConfigResult, ConfigSource
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from etude.config import plugin_files, registry
+from etude.config.config_file import children
+from etude.config.plugin_source import Description, bottom, describe
+from etude.config.schema.curation import ConverseConfig, LabelConfig, SelectConfig
+from etude.config.schema.experiment import ExperimentConfig
+from etude.config.schema.generation import GenerationConfig
+from etude.config.schema.pipeline import PipelineConfig
+from etude.config.schema.report import ReportConfig
+
+ROOTS: dict[str, type] = {
+    "schema": ExperimentConfig,
+    "generation": GenerationConfig,
+    "labelling": LabelConfig,
+    "selection": SelectConfig,
+    "conversing": ConverseConfig,
+    "pipelining": PipelineConfig,
+    "reporting": ReportConfig,
+}
+"""What the defaults list of a verb's YAML starts with."""
+FOR = "for_"
+_outlines: ContextVar[bool] = ContextVar("_outlines", default=False)
+
+
+@contextmanager
+def outlines() -> Generator[None]:
+    """Composes from the syntax trees of plugins: names are checked, types not, nothing imported."""
+    token = _outlines.set(True)
+    try:
+        yield
+    finally:
+        _outlines.reset(token)
+
+
+def many_of_a_kind() -> frozenset[str]:
+    """The groups of which an experiment takes several: the root's fields that are dicts."""
+    single = {item.name for item in fields(ExperimentConfig) if item.default is not NO_DEFAULT}
+    return frozenset(children(ExperimentConfig)) - single
+
+
+class PluginSource(ConfigSource):
+    """`plugin://import` serves typed configs, `plugin://outline` the names of their fields."""
+
+    @staticmethod
+    def scheme() -> str:
+        """What the path of this source begins with."""
+        return "plugin"
+
+    def available(self) -> bool:
+        """Always: there may be no plugin, and that is not an error of Hydra's."""
+        return True
+
+    def is_group(self, config_path: str) -> bool:
+        """Whether some plugin folder has that group."""
+        return any((root / config_path).is_dir() for root in plugin_files.roots())
+
+    def is_config(self, config_path: str) -> bool:
+        """Whether that is the root's schema, a plugin or a virtual option."""
+        group, _, name = config_path.removesuffix(".yaml").rpartition("/")
+        if not group:
+            return name in ROOTS
+        if name.startswith(FOR):
+            group = "objective"
+            name = bottom("objective", name.removeprefix(FOR))
+        return any(
+            (root / group / f"{name.removeprefix('_')}.py").is_file()
+            for root in plugin_files.roots()
+        )
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        """The options and nested groups of a group; never the virtual ones."""
+        inside = config_path.strip("/")
+        found: set[str] = set()
+        if results_filter in (None, ObjectType.CONFIG):
+            found.update(plugin_files.options(inside))
+        if results_filter in (None, ObjectType.GROUP):
+            prefix = f"{inside}/" if inside else ""
+            names = (
+                group.removeprefix(prefix)
+                for group in plugin_files.groups()
+                if group.startswith(prefix)
+            )
+            found.update(name.partition("/")[0] for name in names)
+        return sorted(found)
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        """Serves one config; this is where a chosen plugin is imported."""
+        group, _, name = config_path.removesuffix(".yaml").rpartition("/")
+        package = None
+        if not group:
+            config = self._root(ROOTS[name])
+        elif name.startswith(FOR):
+            config = _declared(group, name.removeprefix(FOR))
+        else:
+            config = self._plugin(group, name)
+            if group in many_of_a_kind() and not name.startswith("_"):
+                package = f"{group}.{name}"
+        return ConfigResult(self.provider, self.full_path(), config, {"package": package})
+
+    def _plugin(self, group: str, name: str) -> DictConfig:
+        described = describe(f"{group}/{name.removeprefix('_')}")
+        chosen = [{knob.name: knob.option} for knob in described.knobs if knob.option]
+        if chosen and not name.startswith("_"):
+            return OmegaConf.create({"defaults": [f"_{name}", *chosen]})
+        if self.path == "outline":
+            return _outline(described)
+        return OmegaConf.structured(registry.load(described.address).config)
+
+    def _root(self, root: type) -> DictConfig:
+        typed = OmegaConf.structured(root)
+        if self.path != "outline":
+            return typed
+        plugins = children(root)
+        bare: dict[str, Any] = {key: {} if key in many_of_a_kind() else MISSING for key in plugins}
+        untyped = cast("dict[str, Any]", OmegaConf.to_container(typed))
+        return OmegaConf.create({key: bare.get(key, value) for key, value in untyped.items()})
+
+
+class PluginSearchPath(SearchPathPlugin):
+    """Puts the plugins on Hydra's search path, after the YAML files."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Appends `./conf` and the plugins."""
+        for folder in plugin_files.configurations()[1:]:
+            if folder.is_dir():
+                search_path.append("etude", f"file://{folder}")
+        search_path.append("etude", "plugin://outline" if _outlines.get() else "plugin://import")
+
+
+def register() -> None:
+    """Makes Hydra know the scheme `plugin://`; does no harm when repeated."""
+    for part in (PluginSource, PluginSearchPath):
+        Plugins.instance().register(part)
+
+
+def _declared(group: str, objective: str) -> DictConfig:
+    """What an objective declares for a group: an option of it, or the learning rate."""
+    declared = describe(f"objective/{bottom('objective', objective)}").declared
+    if group == "optimizer":
+        lr = declared.get("lr")
+        return OmegaConf.create({} if lr is None else {"optimizer": {"lr": lr}})
+    option = declared.get(group)
+    return OmegaConf.create({} if option is None else {"defaults": [option]})
+
+
+def _outline(described: Description) -> DictConfig:
+    outline: dict[str, Any] = {}
+    for knob in described.knobs:
+        value: Any = MISSING if knob.group else None
+        if knob.type.startswith("dict"):
+            value = DictConfig({}, flags={"struct": False})
+        outline[knob.name] = value
+    return OmegaConf.create(outline)

@@ -1,0 +1,231 @@
+"""Conversations as ids: rendered by a chat template, with the turns of the assistant told apart.
+
+The template is Jinja, in transformers' dialect (https://huggingface.co/docs/transformers,
+`chat_templating`): sandboxed, `{% generation %}` included, and held to a time limit. Deviations:
+there is no `strftime_now`, for a run must not depend on the day it is made; and what a message
+spells is text, special tokens too.
+
+A turn is what a `generation` block holds. Without one, it is what comes behind the prompt that the
+template gives for the turns before it, up to the special token that ends it, white space left out.
+Text is cut where a turn begins and ends, so that a prompt alone has the ids it has in training.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from types import FrameType
+from typing import Any
+
+import jinja2
+import numpy as np
+from jaxtyping import Int
+from jinja2.ext import Extension
+from jinja2.nodes import CallBlock
+from jinja2.parser import Parser
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from etude.data.tokenizer import Tokenizer
+from etude.errors import DataError
+from etude.records import Message
+
+DEFAULT = """\
+{{ bos_token }}{% for message in messages %}\
+<turn_start>{{ message['role'] }}
+{{ message['content'] }}<turn_end>
+{% endfor %}{% if add_generation_prompt %}<turn_start>assistant
+{% endif %}"""
+"""What is used where neither the user nor the tokenizer has a template of its own."""
+LITERALS = {"turn_start": "<turn_start>", "turn_end": "<turn_end>"}
+"""The tokens that DEFAULT writes itself."""
+TIMEOUT_S = 2.0
+OPEN = "\ufdd0"
+CLOSE = "\ufdd1"
+CUT = "\ufdd2"
+"""Noncharacters, which Unicode keeps out of all text: where a turn begins and ends, and where a
+text that spells a special token is cut in two."""
+_MARKS = dict.fromkeys(map(ord, OPEN + CLOSE + CUT))
+
+
+class TemplateError(DataError):
+    """A conversation that a template cannot write, and why."""
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """A conversation as ids; `turns` numbers those of the assistant's answers from 1, else 0."""
+
+    ids: Int[np.ndarray, " seq"]
+    turns: Int[np.ndarray, " seq"]
+
+    @property
+    def n_turns(self) -> int:
+        """How many answers it holds."""
+        return int(self.turns.max(initial=0))
+
+
+def conversation(tokenizer: Tokenizer, messages: Sequence[Message]) -> Conversation:
+    """Encodes a whole conversation. Raises TemplateError where the template refuses it."""
+    ids: list[np.ndarray] = []
+    turns: list[np.ndarray] = []
+    number = 0
+    for is_answer, text in _pieces(tokenizer, messages):
+        number += is_answer
+        coded = _encoded(tokenizer, text, begins=not ids)
+        ids.append(coded)
+        turns.append(np.full(len(coded), number if is_answer else 0))
+    return Conversation(np.concatenate(ids), np.concatenate(turns))
+
+
+def prompt(tokenizer: Tokenizer, messages: Sequence[Message]) -> list[int]:
+    """The ids behind which the assistant's next turn is written."""
+    opened = _pieces(tokenizer, messages, before_answer=True)
+    coded = [_encoded(tokenizer, text, begins=not i) for i, (_, text) in enumerate(opened)]
+    return np.concatenate(coded).tolist()
+
+
+def exchange(tokenizer: Tokenizer, question: str, answer: str) -> tuple[list[int], list[int]]:
+    """The ids of a question and of its answer: a conversation of two turns, if it has a template.
+
+    Without a template, bos + question and answer + eos.
+    """
+    vocab = tokenizer.vocab
+    if tokenizer.template is None:
+        before, after = tokenizer.encode_batch([question, answer])
+        return [vocab.bos, *before.tolist()], [*after.tolist(), vocab.eos]
+    both = (Message("user", question), Message("assistant", answer))
+    found = conversation(tokenizer, both)
+    first = int(np.argmax(found.turns > 0))
+    return found.ids[:first].tolist(), found.ids[found.turns > 0].tolist()
+
+
+def question(tokenizer: Tokenizer, text: str) -> list[int]:
+    """The ids of a question that is to be answered, as `exchange` writes it."""
+    if tokenizer.template is None:
+        return [tokenizer.vocab.bos, *tokenizer.encode(text).tolist()]
+    return prompt(tokenizer, (Message("user", text),))
+
+
+def render(
+    template: str,
+    messages: Sequence[Mapping[str, str]],
+    literals: Mapping[str, str],
+    *,
+    before_answer: bool = False,
+) -> str:
+    """The text of a conversation. Raises TemplateError for whatever the template does not write."""
+    try:
+        compiled = _compiled(template)
+        with _deadline(TIMEOUT_S):
+            return compiled.render(
+                messages=[dict(message) for message in messages],
+                tools=None,
+                documents=None,
+                add_generation_prompt=before_answer,
+                **literals,
+            )
+    except TimeoutError as error:
+        raise TemplateError(f"The chat template ran for {TIMEOUT_S:g} s.") from error
+    except Exception as error:  # a template may do anything, and its author is not the user
+        raise TemplateError(f"The chat template does not write this: {error}") from error
+
+
+def _pieces(
+    tokenizer: Tokenizer, messages: Sequence[Message], *, before_answer: bool = False
+) -> Iterator[tuple[bool, str]]:
+    """(is it an answer, text) of the parts of a conversation, in order; none is empty."""
+    template = tokenizer.template
+    assert template is not None, "there is a template wherever conversations are learned"
+    said = [{"role": m.role, "content": _as_text(tokenizer, m.content)} for m in messages]
+
+    def written(n: int, *, before_answer: bool) -> str:
+        return render(template, said[:n], tokenizer.literals, before_answer=before_answer)
+
+    whole = written(len(said), before_answer=before_answer)
+    if OPEN not in whole:
+        for i, message in reversed(list(enumerate(messages))):
+            if message.role == "assistant":
+                start = written(i, before_answer=True)
+                end = written(i + 1, before_answer=False)
+                if not (whole.startswith(end) and end.startswith(start)):
+                    raise TemplateError(
+                        f"The chat template writes message {i + 1} otherwise when more follows, "
+                        "so what it was asked cannot be told from what it answers."
+                    )
+                last = _last_special(tokenizer, end, len(start))
+                whole = whole[: len(start)] + OPEN + whole[len(start) : last] + CLOSE + whole[last:]
+    for part in whole.split(OPEN):
+        answer, closed, rest = part.partition(CLOSE)
+        for is_answer, text in ((True, answer), (False, rest)) if closed else ((False, part),):
+            if text:
+                yield is_answer, text
+
+
+def _last_special(tokenizer: Tokenizer, text: str, start: int) -> int:
+    """Where an answer ends: behind its last special token, if nothing but white space follows."""
+    ends = [match.end() for match in tokenizer.spelled.finditer(text, start)]
+    return ends[-1] if ends and not text[ends[-1] :].strip() else len(text)
+
+
+def _as_text(tokenizer: Tokenizer, content: str) -> str:
+    """What a message spells, with every special token in it cut in two."""
+    return tokenizer.spelled.sub(lambda m: m[0][0] + CUT + m[0][1:], content.translate(_MARKS))
+
+
+def _encoded(tokenizer: Tokenizer, text: str, *, begins: bool) -> Int[np.ndarray, " seq"]:
+    parts = text.split(CUT)
+    return np.concatenate(
+        [tokenizer.encode_meant(part, begins=begins and not i) for i, part in enumerate(parts)]
+    )
+
+
+class _Generation(Extension):
+    """`{% generation %}`: marks what it holds."""
+
+    tags = {"generation"}
+
+    def parse(self, parser: Parser) -> CallBlock:
+        line = next(parser.stream).lineno
+        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        return CallBlock(self.call_method("_marked"), [], [], body, lineno=line)
+
+    def _marked(self, caller: Any) -> str:  # Jinja's macro
+        return f"{OPEN}{caller()}{CLOSE}"
+
+
+@lru_cache
+def _compiled(template: str) -> jinja2.Template:
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, "jinja2.ext.loopcontrols"]
+    )
+    environment.filters["tojson"] = _json
+    return environment.from_string(template, globals={"raise_exception": _refuse})
+
+
+def _json(value: Any, indent: int | None = None) -> str:  # whatever a template holds
+    return json.dumps(value, ensure_ascii=False, indent=indent)
+
+
+def _refuse(message: str) -> None:
+    raise jinja2.TemplateError(message)
+
+
+@contextmanager
+def _deadline(seconds: float) -> Generator[None]:
+    """Ends Python code that runs for too long, wherever it is: a template may loop without end."""
+    end = time.monotonic() + seconds
+
+    def check(frame: FrameType, event: str, argument: Any) -> Any:  # as `sys.settrace` wants it
+        if time.monotonic() > end:
+            raise TimeoutError
+        return check
+
+    before = sys.gettrace()
+    sys.settrace(check)
+    try:
+        yield
+    finally:
+        sys.settrace(before)

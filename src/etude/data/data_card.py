@@ -1,0 +1,117 @@
+"""What was learned from, on one card: counts, bad rows, and how well the tokenizer fits."""
+
+import json
+import lzma
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from etude.data.tokenizer import Tokenizer
+from etude.files.run_folder import CARD
+
+SHOWN_BAD_ROWS = 20
+REPORTED_TEXTS = 256
+XZ_BYTES = 8_000_000
+
+
+@dataclass(frozen=True)
+class SplitCard:
+    """The size of one side of the split; tokens and bytes of raw text only."""
+
+    records: int
+    rows: int
+    tokens: int | None = None
+    bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class TokenizerCard:
+    """How a tokenizer does on the first held-out texts."""
+
+    vocab_size: int
+    bytes_per_token: float
+    round_trip: float
+    """Share of the texts that come back exactly."""
+    unknown: float
+    """Share of the tokens that stand for something the vocabulary lacks."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """Everything known of the data of a run."""
+
+    source: str
+    kind: str
+    train: SplitCard
+    val: SplitCard
+    tokenizer: TokenizerCard
+    n_bad: int
+    bad_rows: tuple[str, ...]
+    """The first of them, as `file:line: reason`."""
+    digest: str
+    """Equal digests mean equal samples."""
+    xz_bits_per_byte: float | None = None
+    """Of the held-out text, compressed alone by `xz -9e`: a yardstick for val/bits_per_byte."""
+
+    def save(self, folder: Path) -> None:
+        """Writes data_card.json."""
+        text = json.dumps(asdict(self), indent=2, ensure_ascii=False)
+        (folder / CARD).write_text(text + "\n", encoding="utf-8")
+
+    def __str__(self) -> str:
+        """A few plain lines for a terminal."""
+        fit = self.tokenizer
+        lines = [
+            f"data      {self.source}: {self.kind}, digest {self.digest[:12]}",
+            f"train     {_in_words(self.train)}",
+            f"val       {_in_words(self.val)}",
+            f"tokenizer {fit.vocab_size:,} ids, {fit.bytes_per_token:.2f} bytes a token, "
+            f"{fit.round_trip:.1%} of texts come back exactly, {fit.unknown:.2%} unknown",
+        ]
+        if self.xz_bits_per_byte is not None:
+            lines.append(f"yardstick {self.xz_bits_per_byte:.3f} bits a byte: xz -9e on val")
+        if self.n_bad:
+            more = self.n_bad - len(self.bad_rows)
+            lines += [f"bad rows  {self.n_bad:,}", *(f"  {row}" for row in self.bad_rows)]
+            lines += [f"  and {more:,} more"] if more else []
+        return "\n".join(lines)
+
+
+def tokenizer_card(tokenizer: Tokenizer, texts: Iterable[str]) -> TokenizerCard:
+    """Measures a tokenizer on the first of the texts."""
+    sample = list(islice(texts, REPORTED_TEXTS))
+    encoded = tokenizer.encode_batch(sample)
+    ids = np.concatenate([np.zeros(0, dtype=np.int64), *encoded])
+    same = [tokenizer.decode(i) == text for i, text in zip(encoded, sample, strict=True)]
+    n_tokens = max(1, len(ids))
+    return TokenizerCard(
+        vocab_size=tokenizer.vocab.size,
+        bytes_per_token=sum(len(text.encode()) for text in sample) / n_tokens,
+        round_trip=sum(same) / max(1, len(same)),
+        unknown=float((ids == tokenizer.vocab.unk).sum()) / n_tokens,
+    )
+
+
+def xz_bits_per_byte(texts: Iterable[str]) -> float:
+    """Compresses the first texts, at most XZ_BYTES of them, as `xz -9e` does."""
+    compressor = lzma.LZMACompressor(preset=9 | lzma.PRESET_EXTREME)
+    before = after = 0
+    for text in texts:
+        data = text.encode()
+        before += len(data)
+        after += len(compressor.compress(data))
+        if before > XZ_BYTES:
+            break
+    return 8 * (after + len(compressor.flush())) / max(1, before)
+
+
+def _in_words(split: SplitCard) -> str:
+    if split.tokens is None or split.bytes is None:
+        return f"{split.records:,} records"
+    return (
+        f"{split.records:,} documents, {split.bytes:,} bytes, {split.tokens:,} tokens, "
+        f"{split.rows:,} rows"
+    )

@@ -1,0 +1,165 @@
+"""Raw text as rows of ids: a flat file of tokens on disk, and the arithmetic that cuts it.
+
+Each document is `bos`, its text, `eos`. Packed, row i covers the tokens [i T, i T + T]: rows
+overlap by one token, so that every token of the stream but the first is predicted exactly once.
+"""
+
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from etude.config.schema.plugins import TextDataConfig
+from etude.data.source import Samples
+from etude.data.tokenizer import Tokenizer
+
+BATCH_CHARS = 1_000_000
+
+
+@dataclass
+class TokenRow:
+    """One sample of raw text as ids: a packed row, or a single truncated document.
+
+    `documents` numbers the document each token belongs to, from 1. `n_bytes` is the share of the
+    text's UTF-8 bytes that falls on the tokens this row predicts (all but its first, and but the
+    first of each document), so that the sum over all rows is the size of the text.
+    """
+
+    tokens: Int[np.ndarray, " seq"]
+    documents: Int[np.ndarray, " seq"]
+    n_bytes: float
+
+
+def write_tokens(texts: Iterable[str], tokenizer: Tokenizer, folder: Path) -> None:
+    """Writes `tokens`, `starts.npy` (of documents, and the end) and `sizes.npy` (UTF-8 bytes)."""
+    vocab = tokenizer.vocab
+    width = np.uint16 if vocab.size <= 2**16 else np.uint32
+    starts = array("q", [0])
+    sizes = array("q")
+    with (folder / "tokens").open("wb") as tokens:
+        for batch in _batches(texts):
+            for text, ids in zip(batch, tokenizer.encode_batch(batch), strict=True):
+                document = np.concatenate(([vocab.bos], ids, [vocab.eos]))
+                tokens.write(document.astype(width).tobytes())
+                starts.append(starts[-1] + len(document))
+                sizes.append(len(text.encode()))
+    np.save(folder / "starts.npy", np.array(starts, dtype=np.int64))
+    np.save(folder / "sizes.npy", np.array(sizes, dtype=np.int64))
+
+
+class TokenRows:
+    """The rows of one split: packed, or one truncated document each."""
+
+    def __init__(self, folder: Path, config: TextDataConfig) -> None:
+        self._made_of = (folder, config)
+        self._starts = np.load(folder / "starts.npy", mmap_mode="r")
+        width = (folder / "tokens").stat().st_size // int(self._starts[-1])
+        self._tokens = np.memmap(folder / "tokens", dtype=f"u{width}", mode="r")
+        self._sizes = np.load(folder / "sizes.npy", mmap_mode="r")
+        self._stride = config.seq_len
+        self._pack = config.pack
+
+    @property
+    def n_documents(self) -> int:
+        """Documents behind the rows."""
+        return len(self._sizes)
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens behind the rows, `bos` and `eos` included."""
+        return len(self._tokens)
+
+    @property
+    def n_bytes(self) -> int:
+        """UTF-8 bytes of the text behind the rows."""
+        return int(self._sizes.sum())
+
+    def __len__(self) -> int:
+        return -(-(self.n_tokens - 1) // self._stride) if self._pack else self.n_documents
+
+    def __getitem__(self, index: int) -> TokenRow:
+        if not 0 <= index < len(self):
+            raise IndexError(f"row {index} of {len(self)}")
+        start = index * self._stride
+        end = self.n_tokens
+        if not self._pack:
+            start = int(self._starts[index])
+            end = int(self._starts[index + 1])
+        end = min(end, start + self._stride + 1)
+        first, last = np.searchsorted(self._starts, (start, end - 1), side="right") - 1
+        bounds = self._starts[first : last + 2]
+        inside = np.clip(bounds, start, end)
+        n_predicted = inside[1:] - np.maximum(bounds[:-1], start) - 1
+        shares = self._sizes[first : last + 1] * n_predicted / (np.diff(bounds) - 1)
+        return TokenRow(
+            tokens=np.asarray(self._tokens[start:end], dtype=np.int64),
+            documents=np.repeat(np.arange(1, len(inside)), np.diff(inside)),
+            n_bytes=float(shares.sum()),
+        )
+
+    def bare(self, length: int) -> Samples:
+        """The text alone in rows of `length`, if they are packed; else the rows as they are."""
+        return _BareRows(self._tokens, self._starts, self._sizes, length) if self._pack else self
+
+    def __reduce__(self) -> tuple[Callable[..., "TokenRows"], tuple[Any, ...]]:
+        """Loader workers get the file's place, not its content."""
+        return TokenRows, self._made_of
+
+
+@dataclass(frozen=True)
+class _BareRows:
+    """Documents one after the other without bos and eos, cut to equal rows; the rest is left out.
+
+    `n_bytes` of a row is the share of the text's bytes that falls on its tokens.
+    """
+
+    tokens: np.ndarray
+    starts: np.ndarray
+    sizes: np.ndarray
+    length: int
+
+    @cached_property
+    def begins(self) -> Int[np.ndarray, " documents+1"]:
+        """Where each document's text begins in the stream of text, and where the last ends."""
+        return np.concatenate(([0], np.cumsum(np.diff(self.starts) - 2)))
+
+    def __len__(self) -> int:
+        return max(1, int(self.begins[-1]) // self.length)
+
+    def __getitem__(self, index: int) -> TokenRow:
+        if not 0 <= index < len(self):
+            raise IndexError(f"row {index} of {len(self)}")
+        start = index * self.length
+        end = min(start + self.length, int(self.begins[-1]))
+        first, last = np.searchsorted(self.begins, (start, end - 1), side="right") - 1
+        parts: list[np.ndarray] = []
+        n_bytes = 0.0
+        for d in range(first, last + 1):
+            begin = int(self.begins[d])
+            size = int(self.begins[d + 1] - self.begins[d])
+            inside = slice(max(0, start - begin), min(size, end - begin))
+            offset = int(self.starts[d]) + 1
+            parts.append(self.tokens[offset + inside.start : offset + inside.stop])
+            n_bytes += float(self.sizes[d]) * len(parts[-1]) / max(1, size)
+        documents = np.repeat(np.arange(1, len(parts) + 1), [len(part) for part in parts])
+        return TokenRow(np.concatenate(parts).astype(np.int64), documents, n_bytes)
+
+
+def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
+    """Enough text for all cores at a time, and no more in memory."""
+    batch: list[str] = []
+    n_chars = 0
+    for text in texts:
+        batch.append(text)
+        n_chars += len(text)
+        if n_chars >= BATCH_CHARS:
+            yield batch
+            batch = []
+            n_chars = 0
+    if batch:
+        yield batch

@@ -1,0 +1,128 @@
+"""Data out of what a model writes: the prompts of a data set, each answered by a run."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, cast
+
+from etude.capability import Capability
+from etude.config.compatibility import data_for, longest, provided
+from etude.config.registry import build, plugin_of
+from etude.config.schema.curation import SamplingConfig
+from etude.data.corpus import read
+from etude.errors import ConfigError, DataError
+from etude.files.atomic import write_whole
+from etude.formats.model import Model, read_model
+from etude.network.decoding import Decoding
+from etude.network.generation import Request, Written, generate
+from etude.network.network import Network
+from etude.objective.batches import Ids, prompt_ids
+from etude.objective.loader import chunks
+from etude.objective.randomness import SAMPLE, rng
+from etude.records import Prompt
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A prompt with several answers, and which of them came to an end by themselves."""
+
+    prompt: Prompt
+    texts: Sequence[str]
+    ended: Sequence[bool]
+
+
+class Writer:
+    """A run that writes."""
+
+    def __init__(self, config: SamplingConfig, run: str) -> None:
+        """Raises ConfigError for a run that cannot write, or not as much as is asked."""
+        self.config = config
+        self.model = read_model(run)
+        _refuse_unable(self.model, config)
+        self.network: Network = self.model.network().requires_grad_(False).eval()
+        self.decoding: Decoding = build(config.decoding)
+
+    @property
+    def room(self) -> int:
+        """Tokens that may stand before what is written."""
+        return self.config.data.seq_len - self.config.max_new_tokens
+
+    def write(self, before: Sequence[Ids], keys: Sequence[tuple[int, ...]]) -> list[Written]:
+        """Goes on from the ids; each key decides what is sampled."""
+        seed = self.config.seed
+        longest = self.config.max_new_tokens
+        return generate(
+            self.network,
+            [
+                Request(ids, rng(seed, SAMPLE, *key), longest)
+                for ids, key in zip(before, keys, strict=True)
+            ],
+            self.decoding,
+            whole=self.model.whole_prompt,
+            at_once=self.config.at_once,
+        )
+
+    def text(self, written: Written) -> str:
+        """What was written, without what ends it and white space around."""
+        return self.model.tokenizer.decode(written.ids).strip()
+
+
+def prompts_of(config: SamplingConfig) -> list[Prompt]:
+    """The prompts that are answered; the held-out ones are left alone.
+
+    Raises ConfigError for data without prompts.
+    """
+    if plugin_of(config.data).declaration.yields is not Prompt:
+        fitting = ", ".join(data_for(frozenset({Prompt.__name__})))
+        raise ConfigError(
+            f"data={_name(config.data)} holds no prompts to answer.\n  Data that does: {fitting}."
+        )
+    return cast("list[Prompt]", list(islice(read(config.data).train, config.n_prompts)))
+
+
+def answered(config: SamplingConfig, n: int) -> Iterator[list[Answered]]:
+    """Answers each prompt `n` times, so many prompts at once."""
+    prompts = prompts_of(config)
+    writer = Writer(config, config.run)
+    for part in chunks(list(enumerate(prompts)), max(1, config.at_once // n)):
+        keys = [(number, i) for number, _ in part for i in range(n)]
+        ids = [prompt_ids(writer.model.tokenizer, p.prompt, writer.room) for _, p in part]
+        written = chunks(writer.write([one for one in ids for _ in range(n)], keys), n)
+        yield [
+            Answered(prompt, [writer.text(row) for row in rows], [row.ended for row in rows])
+            for (_, prompt), rows in zip(part, written, strict=True)
+        ]
+
+
+def write_rows(file: Path, rows: Iterable[Mapping[str, Any]], left_out: Counter[str]) -> None:
+    """Writes JSON lines, whole or not at all, and says how many, and what was left out and why.
+
+    Raises DataError when there is no row.
+    """
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+    for reason, n in left_out.items():
+        print(f"left out  {n:,}: {reason}")
+    if not lines:
+        raise DataError(f"Nothing is left to be written to {file}.")
+    print(f"written   {len(lines):,}")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(file, "".join(lines))
+    print(file)
+
+
+def _refuse_unable(model: Model, config: SamplingConfig) -> None:
+    if Capability.GENERATE not in provided(model.architecture):
+        raise ConfigError(f"{model.folder} cannot write: {_name(model.architecture)} only reads.")
+    room = longest(model.architecture)
+    if room is not None and config.data.seq_len > room:
+        raise ConfigError(
+            f"data.seq_len={config.data.seq_len} is longer than the {room} places that "
+            f"{model.folder} tells apart."
+        )
+
+
+def _name(config: Any) -> str:
+    return plugin_of(config).address.rpartition("/")[2]

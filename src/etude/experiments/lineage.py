@@ -1,0 +1,263 @@
+"""What a run stands on: every run, model, data set and file, and whether each is what it was.
+
+A run remembers digests: `parents.json` those of the runs it stands on, `data_card.json` that of
+its data, and what `etude label`, `select` and `converse` write has an origin beside it. Here they
+are held against what stands in those places today.
+"""
+
+import json
+import warnings
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import chdir, contextmanager
+from dataclasses import dataclass, replace
+from enum import Enum
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import yaml
+
+from etude.config import config_file
+from etude.config.plugin_files import find, source_digest
+from etude.data.corpus import data_digest
+from etude.data.tokenizer import Tokenizer
+from etude.errors import CheckpointError, EtudeError
+from etude.experiments.provenance import NAMES_A_RUN, origin_of, references
+from etude.files.atomic import sha256
+from etude.files.cache import code_digest
+from etude.files.run_folder import ADAPTER, CARD, CONFIG, MODEL, PARENTS, SUMMARY, TOKENIZER
+from etude.formats.checkpoint import fault_of
+from etude.formats.model import read_model
+
+Table: TypeAlias = dict[str, Any]  # of values of any type
+
+
+class State(Enum):
+    """Whether something is what it was when another thing was made from it."""
+
+    same = "as it was"
+    changed = "CHANGED"
+    damaged = "DAMAGED"
+    missing = "MISSING"
+    unknown = "unknown"
+
+
+FAULTS = (State.changed, State.damaged, State.missing)
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """Something that a run stands on, and what that stands on in turn."""
+
+    key: str
+    """What names it in the config of what stands on it."""
+    place: str
+    state: State = State.same
+    digest: str = ""
+    """What it is today; what it was, where it is gone."""
+    said: str = ""
+    parents: tuple["Artefact", ...] = ()
+
+    def walk(self) -> Iterator["Artefact"]:
+        """Itself and everything below it."""
+        yield self
+        for parent in self.parents:
+            yield from parent.walk()
+
+
+def lineage(folder: Path, key: str = "run", was: str | None = None) -> Artefact:
+    """The tree of what a run folder, or a Hugging Face folder, stands on."""
+    return _model(folder, key, was, frozenset())
+
+
+def _model(folder: Path, key: str, was: str | None, above: frozenset[Path]) -> Artefact:
+    """A run or a model; `was` is the digest that what stands on it remembers."""
+    place = str(folder)
+    if not folder.is_dir():
+        return Artefact(key, place, State.missing, was or "")
+    if folder.resolve() in above:
+        return Artefact(key, place, State.unknown, said="it stands on itself")
+    state, digest, said = _weights(folder, was)
+    if was is None and above and state is State.same:
+        state = State.unknown
+        said = "what it was is not remembered"
+    parents = tuple(_parents(folder, above | {folder.resolve()}))
+    return Artefact(key, place, state, digest, said, parents)
+
+
+def _weights(folder: Path, was: str | None) -> tuple[State, str, str]:
+    """What a model's weights are, their digest, and why they are not what they were."""
+    try:
+        digest = _digest(folder)
+    except CheckpointError as error:
+        return State.damaged, was or "", _first_line(error)
+    except EtudeError as error:  # such as a plugin that is gone
+        return State.unknown, was or "", _first_line(error)
+    for name in (MODEL, ADAPTER):
+        if (folder / name).is_dir():
+            if fault := fault_of(folder / name):
+                return State.damaged, digest, f"{name}: {fault}"
+            was = was or digest  # its seal says what it was
+    config = _json(folder / SUMMARY).get("config")
+    if config is not None and code_digest(folder / CONFIG) != config:
+        return State.changed, digest, f"{CONFIG} is not what it ended with"
+    return _compared(digest, was), digest, ""
+
+
+def _parents(folder: Path, above: frozenset[Path]) -> Iterator[Artefact]:
+    stored = _stored(folder)
+    if not stored["values"]:
+        return
+    named, home = places_of(folder)
+    remembered = _json(folder / PARENTS)
+    for key, place in named.items():
+        if NAMES_A_RUN.search(key):
+            yield _model(home / place, key, remembered.get(key), above)
+    yield from _plugins(stored["plugins"])
+    data = _data(folder, home, named.get("data.path"), above)
+    yield _tokenizer(folder, data.state)
+    yield data
+
+
+def places_of(folder: Path) -> tuple[dict[str, str], Path]:
+    """What a run's config names, by full keys, and the folder from which the run was started.
+
+    That is the one where most of it is found: here, or above the run.
+    """
+    named = dict(references(_stored(folder)["values"]))
+    named.pop("run", None)
+
+    def found(home: Path) -> int:
+        return sum((home / place).exists() for place in named.values())
+
+    return named, max((Path.cwd(), *folder.absolute().parents), key=found)
+
+
+def _plugins(plugins: Mapping[str, Mapping[str, str]]) -> Iterator[Artefact]:
+    """The plugins whose files are others than when the run was made."""
+    for address, was in {one["address"]: one["sha256"] for one in plugins.values()}.items():
+        try:
+            now = source_digest(find(address))
+        except EtudeError:
+            yield Artefact("plugin", address, State.missing, was)
+            continue
+        if now != was:
+            yield Artefact("plugin", address, State.changed, now)
+
+
+def _tokenizer(folder: Path, data: State) -> Artefact:
+    """The tokenizer in the run folder; the digest of its data covers it."""
+    place = folder / TOKENIZER
+    try:
+        tokenizer = Tokenizer.load(place)
+    except EtudeError as error:
+        return Artefact("tokenizer", str(place), State.missing, said=str(error))
+    state = State.same if data is State.same else State.unknown
+    return Artefact("tokenizer", str(place), state, tokenizer.digest)
+
+
+def _data(folder: Path, home: Path, path: str | None, above: frozenset[Path]) -> Artefact:
+    """The samples; where files hold them, what made the files."""
+    was = _json(folder / CARD)
+    place = str(was.get("source", "data")).partition("/")[2]
+    parents = () if path is None else (_file(home / path, above),)
+    try:
+        with quietly(), chdir(home):
+            config = config_file.load_config(folder.absolute())
+            digest = data_digest(config.data, Tokenizer.load(folder.absolute() / TOKENIZER))
+    except EtudeError as error:
+        state = State.missing if any(p.state is State.missing for p in parents) else State.unknown
+        said = _first_line(error)
+        return Artefact("data", place, state, was.get("digest", ""), said, parents)
+    state = _compared(digest, was.get("digest"))
+    if state is State.same:  # its digest covers those of its files
+        parents = tuple(
+            replace(one, state=state) if one.state is State.unknown else one for one in parents
+        )
+    said = "its files, its knobs or the code that reads it" if state is State.changed else ""
+    return Artefact("data", place, state, digest, said, parents)
+
+
+def _file(place: Path, above: frozenset[Path]) -> Artefact:
+    """A file of data, and the runs that wrote it."""
+    if not place.is_file():
+        state = State.unknown if place.is_dir() or "*" in place.name else State.missing
+        return Artefact("data.path", str(place), state)
+    digest = sha256(place)
+    origin = origin_of(place)
+    if origin is None:
+        return Artefact("data.path", str(place), State.unknown, digest)
+    runs = tuple(_model(Path(run), key, was, above) for key, (run, was) in origin.parents.items())
+    said = f"written by etude {origin.verb}"
+    return Artefact("data.path", str(place), _compared(digest, origin.digest), digest, said, runs)
+
+
+def children(folder: Path, place: Path) -> list[Artefact]:
+    """The runs in a folder that stand on a run; each holds those that stand on it as parents."""
+    found = sorted(file.parent for file in place.rglob(CONFIG))
+    return _children(folder, found, frozenset())
+
+
+def _children(folder: Path, runs: Sequence[Path], above: frozenset[Path]) -> list[Artefact]:
+    whole = folder.resolve()
+    if whole in above:
+        return []
+    made: list[Artefact] = []
+    digest = _digest(folder)
+    for run in runs:
+        for key, place, was in _named(run):
+            if place.resolve() == whole:
+                below = tuple(_children(run, runs, above | {whole}))
+                state = _compared(digest, was)
+                said = "" if state is State.same else f"when it was made, {folder.name} was another"
+                made.append(Artefact(key, str(run), state, _digest(run), said, below))
+    return made
+
+
+def _named(run: Path) -> Iterator[tuple[str, Path, str | None]]:
+    """The runs that a run, or what wrote its data, names: key, folder, digest."""
+    named, home = places_of(run)
+    remembered = _json(run / PARENTS)
+    for key, place in named.items():
+        if NAMES_A_RUN.search(key):
+            yield key, home / place, remembered.get(key)
+        elif origin := origin_of(home / place):
+            yield from (
+                (f"{key}: {name}", Path(at), was) for name, (at, was) in origin.parents.items()
+            )
+
+
+def _stored(folder: Path) -> Table:
+    """A run's config as it is written, whatever plugins there are today; empty without one."""
+    file = folder / CONFIG
+    try:
+        return yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):  # which its own state says
+        return {"plugins": {}, "values": {}}
+
+
+def _digest(folder: Path) -> str:
+    """Of what a run's weights are today."""
+    with quietly():
+        return read_model(folder).digest
+
+
+def _first_line(error: EtudeError) -> str:
+    return str(error).partition("\n")[0]
+
+
+def _compared(now: str, was: str | None) -> State:
+    if was is None:
+        return State.unknown
+    return State.same if now == was else State.changed
+
+
+def _json(file: Path) -> Table:
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+
+
+@contextmanager
+def quietly() -> Generator[None]:
+    """What loading warns of, such as a changed plugin, stands in the tree."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

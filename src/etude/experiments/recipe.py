@@ -1,0 +1,60 @@
+"""The recipe of a job: what its command line chose, as a file for `conf/experiment/`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from etude.config import plugin_files
+from etude.experiments.search_space import parsed
+
+BASES = ("experiment", "debug", "sweep")
+"""Groups of YAML that change the whole experiment, in the order in which they do."""
+
+
+def recipe(verb: str, overrides: Sequence[str], header: Sequence[str]) -> str:
+    """YAML that composes, as `experiment=...`, to what the overrides do."""
+    items = {item.get_key_element().lstrip("+~"): item for item in parsed(verb, overrides)}
+    chosen = {key: items.pop(key).value() for key in BASES if key in items}
+    brought, values = _beside_the_space(str(chosen.pop("sweep", "")))
+    bases = [{f"/{key}@_global_": option} for key, option in chosen.items() if option]
+    choices: list[Any] = []
+    for key, item in items.items():
+        if key in plugin_files.groups():
+            choices.append({f"override /{key}": item.value()})
+        elif key != "run":
+            _put(values, key, item.value())
+    body = {"defaults": [*bases, *brought, "_self_", *choices], **values}
+    text = yaml.safe_dump(body, allow_unicode=True, sort_keys=False)
+    return "# @package _global_\n" + "".join(f"# {line}\n" for line in header) + text
+
+
+def _beside_the_space(option: str) -> tuple[list[Any], dict[str, Any]]:
+    """What the file of a search space brings to each of its jobs: defaults and values."""
+    for folder in plugin_files.configurations():
+        file = folder / "sweep" / f"{option}.yaml"
+        if file.is_file():
+            written: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+            brought = [one for one in written.pop("defaults", []) if "hydra" not in str(one)]
+            return brought, {key: value for key, value in written.items() if key != "hydra"}
+    return [], {}
+
+
+def best_recipe(sweep: Path, job: int, value: str, overrides: Sequence[str], verb: str) -> str:
+    """The recipe of the best job of a sweep; its header says how to run it."""
+    header = [
+        f"Purpose: the best job of {sweep.name}, number {job}.",
+        f"Result: {value}.",
+        f"mkdir -p conf/experiment; cp {sweep / 'best.yaml'} conf/experiment/NAME.yaml",
+        f"etude {verb} experiment=NAME",
+    ]
+    return recipe(verb, overrides, header)
+
+
+def _put(values: dict[str, Any], key: str, value: Any) -> None:
+    """Sets a dotted key of nested mappings."""
+    *above, name = key.split(".")
+    for part in above:
+        values = values.setdefault(part, {})
+    values[name] = value

@@ -1,0 +1,166 @@
+"""Replays a run in a new folder from what it left behind, and holds the two against each other.
+
+The replay computes as the run did: its config, its choice of matrix route and threads, its parents.
+It tells no tracker.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import chdir
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from safetensors.torch import load_file
+
+from etude.config import config_file
+from etude.config.registry import plugin_of
+from etude.errors import ConfigError
+from etude.experiments.lineage import FAULTS, lineage, places_of, quietly
+from etude.files.run_folder import (
+    ADAPTER,
+    CLOCKS,
+    HARDWARE,
+    MODEL,
+    PARENTS,
+    TOKENIZER,
+    step_lines,
+    summary_of,
+)
+from etude.formats.checkpoint import MANIFEST
+from etude.objective.ranks import Ranks
+from etude.training.assemble import assemble
+from etude.training.fit import fit, versions
+from etude.training.launch import launch
+from etude.training.run import corpus_of, quiet
+
+MEASURED = "val/"
+CLOCKED = "perf/"
+SAMPLES = "samples"
+TENSORS = ".safetensors"
+Line: TypeAlias = dict[str, Any]  # of a step: numbers, and the digest of its samples
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first step at which two runs are not the same."""
+
+    step: int
+    key: str
+    was: Any
+    found: Any
+
+    def __str__(self) -> str:
+        """The number and by how much it differs."""
+        if self.key == SAMPLES:
+            return "it learned from other samples"
+        if isinstance(self.was, int | float) and isinstance(self.found, int | float):
+            relative = abs(self.found - self.was) / max(abs(self.was), 1e-30)
+            return f"{self.key} was {self.was}, is {self.found} (off by {relative:.2g} of it)"
+        return f"{self.key} was {self.was}, is {self.found}"
+
+
+def conditions(folder: Path) -> list[str]:
+    """What is no longer as it was when the run was made, one line each."""
+    changed = [
+        f"{one.key} {one.place}: {one.state.value}{one.said and f' ({one.said})'}"
+        for one in lineage(folder).walk()
+        if one.state in FAULTS
+    ]
+    if summary := summary_of(folder):
+        was: Mapping[str, str] = summary["versions"]
+        now = versions()
+        changed += [
+            f"{name}: was {was[name]}, is {now.get(name)}"
+            for name in was
+            if now.get(name) != was[name]
+        ]
+    return changed
+
+
+def replay(folder: Path, out: Path, steps: int | None) -> None:
+    """Trains the run of `folder` again in `out`, to its end or for its first steps.
+
+    Raises ConfigError for a part of a run that several processes trained.
+    """
+    quiet()
+    folder = folder.absolute()
+    out = out.absolute()
+    with quietly():  # plugins that have changed stand among the conditions
+        config = replace(config_file.load_config(folder), run=str(out), logger={})
+    alone = plugin_of(config.strategy).declaration.max_devices == 1
+    if steps is not None and not alone:
+        raise ConfigError(
+            f"steps={steps}: {plugin_of(config.strategy).address} trains in processes of its own, "
+            "which replay a whole run.\n  Leave steps out."
+        )
+    with chdir(places_of(folder)[1]):
+        corpus = corpus_of(config)
+        print(corpus.card)
+        made = assemble(config, corpus, Ranks(0, config.trainer.devices))
+        out.mkdir(parents=True)
+        corpus.tokenizer.save(out / TOKENIZER)
+        corpus.card.save(out)
+        config_file.save_config(config, out)
+        for name in (HARDWARE, PARENTS):
+            if (folder / name).exists():
+                shutil.copy(folder / name, out)
+        if alone:
+            last = made.plan.steps if steps is None else min(steps, made.plan.steps)
+            fit(config, corpus, replace(made, plan=replace(made.plan, steps=last)), out)
+        else:
+            launch(out)
+
+
+def compared(folder: Path, again: Path) -> tuple[int, list[Difference]]:
+    """How many steps both have, and what differs at the first that is not the same in both.
+
+    Clocks are left out; and a replay measures at its last step, even where the run went on.
+    """
+    before = step_lines(folder)
+    after = step_lines(again)
+    n = min(len(before), len(after))
+    for was, found in zip(before[:n], after[:n], strict=True):
+        at_its_end = found["step"] == n < len(before)
+        differences = [
+            Difference(int(was["step"]), key, was.get(key), found.get(key))
+            for key in dict.fromkeys((*was, *found))
+            if not (key in CLOCKS or key.startswith(CLOCKED))
+            and not (at_its_end and key.startswith(MEASURED) and key not in was)
+            and json.dumps(was.get(key)) != json.dumps(found.get(key))  # where NaN is NaN
+        ]
+        if differences:
+            return n, sorted(differences, key=lambda one: one.key != SAMPLES)
+    return n, []
+
+
+def final_weights(folder: Path, again: Path) -> Iterator[str]:
+    """Each file of tensors that differs between two finished runs, and by how much at most."""
+    for name in (MODEL, ADAPTER):
+        was = _tensor_files(folder / name)
+        found = _tensor_files(again / name)
+        for file in sorted({*was, *found}):
+            if was.get(file) != found.get(file):
+                by = _largest(folder / name / file, again / name / file)
+                yield f"{name}/{file} differs{by}"
+
+
+def _tensor_files(folder: Path) -> dict[str, str]:
+    """The digests of the files of tensors in a sealed folder."""
+    if not (folder / MANIFEST).exists():
+        return {}
+    files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+    return {name: entry["sha256"] for name, entry in files.items() if name.endswith(TENSORS)}
+
+
+def _largest(first: Path, second: Path) -> str:
+    """The largest difference of any weight, in words."""
+    if not (first.exists() and second.exists()):
+        return ": one of the runs has no such file"
+    was = load_file(first)
+    found = load_file(second)
+    if {k: v.shape for k, v in was.items()} != {k: v.shape for k, v in found.items()}:
+        return ": its tensors have other names or shapes"
+    by, name = max((float((found[k].double() - was[k].double()).abs().max()), k) for k in was)
+    return f" by up to {by:.3g}, in {name}"

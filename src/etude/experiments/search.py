@@ -1,0 +1,220 @@
+"""A search: a study of Optuna asks for jobs, and is told what each gave.
+
+Akiba et al. 2019, https://arxiv.org/abs/1907.10902. The study is a journal in the sweep folder.
+Each trial is drawn by a sampler that is seeded by its number, so a study that was interrupted asks
+for what it would have asked for. A job that failed, or whose process was killed, stays open: it
+runs first when the command is issued again. One whose loss diverged has answered.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import optuna
+from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
+from numpy.random import SeedSequence
+from omegaconf import DictConfig
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    check_distribution_compatibility,
+)
+from optuna.samplers import BaseSampler, CmaEsSampler, RandomSampler, TPESampler
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.study import Study
+from optuna.trial import TrialState
+
+from etude.config.schema.trainer import Best
+from etude.errors import ConfigError, NonFiniteError
+from etude.experiments.job import Outcome, State, outcomes
+from etude.experiments.leaderboard import METRIC, value_of
+from etude.experiments.search_space import SearchSpace, search_space
+from etude.files.run_folder import summary_of
+from etude.files.sweep_folder import curve_of
+
+JOURNAL = "study.journal"
+NAME = "sweep"
+N_TRIALS = 20
+Launch = Callable[[Sequence[Sequence[str]], int], None]
+"""Runs jobs; the second argument is the number of the first of them."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """A study, what it varies, and the held-out number it is about."""
+
+    folder: Path
+    space: SearchSpace
+    given: DictConfig
+    """The sweeper's own settings."""
+    metric: str
+    study: Study
+    storage: JournalStorage
+
+    def run(self, launch: Launch) -> None:
+        """Runs the trials that are open, then asks for further ones until there are enough."""
+        waiting = self._open()
+        while waiting:
+            n = _n_in_a_row(waiting[: self.given.n_parallel])
+            self._launch(waiting[:n], launch)
+            waiting = waiting[n:]
+        while drawn := self._drawn():
+            self._launch(drawn, launch)
+
+    def _drawn(self) -> list[int]:
+        """The numbers of new trials, as many as run at once; none if there are enough."""
+        found: list[int] = []
+        while len(found) < self.given.n_parallel and (number := self._ask()) is not None:
+            found.append(number)
+        return found
+
+    def _ask(self) -> int | None:
+        trials = self.study.get_trials(deepcopy=False)
+        alive = [trial for trial in trials if trial.state != TrialState.FAIL]
+        if self.given.sampler.value == "grid":
+            tried = [trial.params for trial in alive]
+            left = [job for job in self._grid() if job not in tried]
+            if not left or len(alive) >= (self.given.n_trials or math.inf):
+                return None
+            self.study.enqueue_trial(left[0])
+        elif len(alive) >= (self.given.n_trials or N_TRIALS):
+            return None
+        else:
+            self.study.sampler = sampler(self.given, len(trials))
+        return self.study.ask(distributions(self.space)).number
+
+    def _grid(self) -> list[dict[str, object]]:
+        values = [list(values_of(override)) for override in self.space.swept.values()]
+        return [dict(zip(self.space.swept, job, strict=True)) for job in product(*values)]
+
+    def _open(self) -> list[int]:
+        """The trials without an end; one that was killed while it was drawn is given up."""
+        found: list[int] = []
+        for trial in self.study.get_trials(states=(TrialState.RUNNING,)):
+            if trial.params.keys() == self.space.swept.keys():
+                found.append(trial.number)
+            else:
+                self.study.tell(trial.number, state=TrialState.FAIL)
+        return found
+
+    def _launch(self, numbers: Sequence[int], launch: Launch) -> None:
+        trials = self.study.get_trials(deepcopy=False)
+        jobs = [
+            [*self.space.fixed, *(f"{key}={value}" for key, value in trials[n].params.items())]
+            for n in numbers
+        ]
+        launch(jobs, numbers[0])
+        ended = {one.job: one for one in outcomes(self.folder)}
+        for number in numbers:
+            if number in ended:
+                self._tell(ended[number])
+
+    def _tell(self, ended: Outcome) -> None:
+        """Tells the study how a trial ended; one that only broke is left open."""
+        place = self.folder / str(ended.job)
+        value = value_of(summary_of(place), self.metric)
+        if ended.exit_code == NonFiniteError.exit_code:
+            self.study.tell(ended.job, state=TrialState.PRUNED)
+        elif ended.state is State.pruned:
+            self._report(ended.job, curve_of(place, self.metric))
+            self.study.tell(ended.job, state=TrialState.PRUNED)
+        elif ended.state is State.finished:
+            if value is None or math.isnan(value):
+                raise ConfigError(
+                    f"job {ended.job} measured no {self.metric}, which is what is searched by.\n"
+                    "  trainer.keep_best=<number> names another, such as val/loss."
+                )
+            self.study.tell(ended.job, value)
+
+    def _report(self, number: int, values: Mapping[int, float]) -> None:
+        study = self.storage.get_study_id_from_name(NAME)
+        trial = self.storage.get_trial_id_from_study_id_trial_number(study, number)
+        for step, value in values.items():
+            self.storage.set_trial_intermediate_value(trial, step, value)
+
+
+def search(config: DictConfig, arguments: Sequence[str], launch: Launch) -> None:
+    """Runs the study that a sweep's config describes, Hydra's own settings among it."""
+    hydra = config.hydra
+    trainer = config.trainer
+    space = search_space(str(hydra.job.config_name), arguments, hydra.sweeper)
+    folder = Path(hydra.sweep.dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
+    study = optuna.create_study(
+        storage=storage,
+        study_name=NAME,
+        direction="maximize" if trainer.best is Best.highest else "minimize",
+        load_if_exists=True,
+    )
+    _refuse_other_space(study, space)
+    Search(folder, space, hydra.sweeper, trainer.keep_best or METRIC, study, storage).run(launch)
+
+
+def sampler(given: DictConfig, number: int) -> BaseSampler:
+    """The sampler of the trial of this number."""
+    seed = int(SeedSequence((given.seed, number)).generate_state(1)[0])  # seeds in a row are alike
+    if given.sampler.value == "cmaes":
+        return CmaEsSampler(seed=seed, independent_sampler=RandomSampler(seed=seed))
+    if given.sampler.value == "random":
+        return RandomSampler(seed=seed)
+    return TPESampler(seed=seed, constant_liar=given.n_parallel > 1)
+
+
+def _refuse_other_space(study: Study, space: SearchSpace) -> None:
+    """Refuses to go on with a study of something else; intervals may move."""
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)):
+        try:
+            if trial.distributions.keys() != space.swept.keys():
+                raise ValueError(f"it varied {', '.join(trial.distributions)}")
+            for key, now in distributions(space).items():
+                check_distribution_compatibility(trial.distributions[key], now)
+        except ValueError as error:
+            raise ConfigError(
+                f"The study in this folder is of another search space: {error}.\n"
+                "  run=<folder> names another place."
+            ) from error
+
+
+def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
+    """What may be drawn, by key."""
+    return {key: distribution(override) for key, override in space.swept.items()}
+
+
+def distribution(override: Override) -> BaseDistribution:
+    """What a swept override may be."""
+    value = override.value()
+    if isinstance(value, IntervalSweep):
+        low = value.start
+        high = value.end
+        log = "log" in value.tags
+        assert low is not None
+        assert high is not None
+        if isinstance(low, int) and isinstance(high, int):
+            return IntDistribution(low, high, log=log)
+        return FloatDistribution(low, high, log=log)
+    if isinstance(value, RangeSweep):
+        values = [one for one in values_of(override) if isinstance(one, int | float)]
+        step = value.step
+        if isinstance(values[0], int) and isinstance(step, int):
+            return IntDistribution(values[0], int(values[-1]), step=step)
+        return FloatDistribution(values[0], values[-1], step=step)
+    return CategoricalDistribution([str(one) for one in values_of(override)])
+
+
+def values_of(override: Override) -> Iterable[object]:
+    """The values of a discrete sweep: numbers of a range, else as the command line has them."""
+    if isinstance(override.value(), RangeSweep):
+        return override.sweep_iterator()
+    return override.sweep_string_iterator()
+
+
+def _n_in_a_row(numbers: Sequence[int]) -> int:
+    """How many of the numbers, from the first on, follow one another."""
+    return next((k for k, n in enumerate(numbers) if n != numbers[0] + k), len(numbers))

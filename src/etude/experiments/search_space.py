@@ -1,0 +1,135 @@
+"""What a sweep varies: the swept overrides of the command line, and those of `conf/sweep/`.
+
+Both are written in Hydra's grammar: `a,b`, choice(...), range(...), interval(...), tag(log, ...).
+"""
+
+import itertools
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep, Override
+from omegaconf import DictConfig
+
+from etude.config.composition import VERSION, refusing, sweeper
+from etude.config.hydra_source import register
+from etude.config.plugin_files import configurations
+from etude.errors import ConfigError, MissingExtraError
+
+LAUNCHERS = ("joblib", "submitit")
+"""Launchers that are extras of the same name."""
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """The overrides that all jobs share, and those that tell them apart."""
+
+    fixed: tuple[str, ...]
+    swept: dict[str, Override]
+    is_search: bool
+    """Whether a sampler chooses the jobs, instead of all of them being run."""
+
+    def jobs(self) -> list[tuple[str, ...]]:
+        """The overrides of each job, where all are run."""
+        values = [strings(override) for override in self.swept.values()]
+        return [(*self.fixed, *job) for job in itertools.product(*values)]
+
+    def corners(self) -> list[tuple[str, ...]]:
+        """Overrides in which each value that is named comes up once, ends of intervals included."""
+        values = [strings(override) for override in self.swept.values()]
+        n = max(map(len, values), default=1)
+        return [(*self.fixed, *(one[k % len(one)] for one in values)) for k in range(n)]
+
+
+def search_space(verb: str, overrides: Sequence[str], chosen: DictConfig) -> SearchSpace:
+    """What the overrides sweep and what the `chosen` sweeper's own `params` do, read together."""
+    given = parsed(verb, overrides)
+    params = parsed(verb, [f"{key}={value}" for key, value in (chosen.get("params") or {}).items()])
+    items = {item.get_key_element(): item for item in (*params, *given)}.values()
+    fixed = tuple(str(item.input_line) for item in items if not item.is_sweep_override())
+    swept = {item.get_key_element(): item for item in items if item.is_sweep_override()}
+    space = SearchSpace(fixed, swept, "sampler" in chosen)
+    for item in swept.values():
+        if not item.is_discrete_sweep() and not space.is_search:
+            raise ConfigError(
+                f"{item.input_line} has no end of values, and nothing here chooses among them.\n"
+                "  hydra/sweeper=optuna does, and so does a search space such as sweep=lr."
+            )
+    return space
+
+
+def chosen_sweeper(verb: str, overrides: Sequence[str]) -> DictConfig:
+    """The sweeper that the overrides choose, with all its settings."""
+    given = parsed(verb, overrides)
+    for item in given:
+        if item.is_sweep_override() and item.key_or_group == "sweep":
+            raise ConfigError(f"{item.input_line} is several search spaces; choose one.")
+        if item.key_or_group == "hydra/launcher":
+            _refuse_missing_launcher(str(item.value()))
+    return sweeper(verb, [str(item.input_line) for item in given if not item.is_sweep_override()])
+
+
+def _refuse_missing_launcher(launcher: str) -> None:
+    extra = launcher.partition("_")[0]
+    if extra in LAUNCHERS and find_spec(f"hydra_plugins.hydra_{extra}_launcher") is None:
+        raise MissingExtraError(
+            f"hydra/launcher={launcher} needs hydra-{extra}-launcher, which is not installed.\n"
+            f"  pip install 'etude[{extra}]' brings it."
+        )
+
+
+def parsed(verb: str, overrides: Sequence[str]) -> list[Override]:
+    """The overrides as Hydra reads them."""
+    register()
+    if GlobalHydra.instance().is_initialized():  # Hydra is sweeping
+        loader = nullcontext()
+    else:
+        loader = hydra.initialize_config_dir(str(configurations()[0]), verb, VERSION)
+    with refusing(overrides), loader:
+        parser = OverridesParser.create(GlobalHydra.instance().config_loader())
+        return list(parser.parse_overrides(list(overrides)))
+
+
+def strings(override: Override) -> list[str]:
+    """Each value of a swept override as an override; of an interval, its ends."""
+    key = override.get_key_element()
+    value = override.value()
+    if isinstance(value, IntervalSweep):
+        return [f"{key}={value.start}", f"{key}={value.end}"]
+    return [f"{key}={one}" for one in override.sweep_string_iterator()]
+
+
+def refuse_unsearchable(space: SearchSpace, chosen: DictConfig) -> None:
+    """Refuses a search that cannot be made: nothing to vary, a missing library, a wrong sampler."""
+    sampler = chosen.sampler.value
+    if not space.swept:
+        raise ConfigError(
+            "hydra/sweeper=optuna is given nothing to vary.\n"
+            "  Name values, such as 'optimizer.lr=tag(log, interval(1e-4, 1e-2))', or a search "
+            "space, such as sweep=lr."
+        )
+    needed = ("optuna", "cmaes") if sampler == "cmaes" else ("optuna",)
+    for library in needed:
+        if find_spec(library) is None:
+            raise MissingExtraError(
+                f"hydra/sweeper=optuna with the sampler {sampler} needs {library}, which is not "
+                "installed.\n  pip install 'etude[sweep]' brings it."
+            )
+    intervals = [item for item in space.swept.values() if not item.is_discrete_sweep()]
+    if sampler == "grid" and intervals:
+        raise ConfigError(
+            f"hydra.sweeper.sampler=grid cannot try every value of {intervals[0].input_line}.\n"
+            "  Name the values with choice(...) or range(...), or choose tpe, random or cmaes."
+        )
+    numbers = [item for item in space.swept.values() if not item.is_choice_sweep()]
+    if sampler == "cmaes" and len(numbers) < max(2, len(space.swept)):
+        raise ConfigError(
+            "hydra.sweeper.sampler=cmaes moves in a space of at least two numbers, each an "
+            "interval(...) or a range(...).\n"
+            f"  Given: {', '.join(str(item.input_line) for item in space.swept.values())}.\n"
+            "  tpe, random and grid take any values."
+        )

@@ -1,0 +1,178 @@
+"""Runs the jobs of a sweep: all are checked first; one that fails stops no other.
+
+Where a job runs is the launcher's choice, so nothing is kept in this process: each job writes how
+it ended, and what is finished is known by its folder. The same command with `run=<sweep folder>`
+runs what is missing.
+"""
+
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from etude.config import composition, config_file
+from etude.config.command_line import CommandLine
+from etude.config.composition import Composition
+from etude.config.schema.experiment import ExperimentConfig
+from etude.errors import ConfigError, EtudeError, InterruptedRunError, PreemptedError, page
+from etude.experiments.job import Outcome, State, outcomes, telling
+from etude.experiments.leaderboard import METRIC, publish, value_of
+from etude.experiments.search_space import (
+    SearchSpace,
+    chosen_sweeper,
+    refuse_unsearchable,
+    search_space,
+)
+from etude.files.run_folder import CONFIG, LOCK, locked, summary_of
+from etude.files.sweep_folder import PRUNED
+
+
+def sweep(verb: str, line: CommandLine) -> int:
+    """Checks every job, launches them, and shows how they did; returns the exit code."""
+    chosen = chosen_sweeper(verb, line.overrides)
+    space = search_space(verb, line.overrides, chosen)
+    if space.is_search:
+        refuse_unsearchable(space, chosen)
+    folder = _checked(verb, space)
+    launched = replace(line, overrides=(*line.overrides, f"hydra.sweep.dir='{folder}'"))
+    broke = False
+    _make(folder)
+    with locked(folder, "swept by another command"):
+        try:
+            composition.run_hydra(verb, launched, _job_in(folder))
+        except EtudeError:
+            raise
+        except SystemExit:  # of a job that was stopped by a signal, and saved
+            publish(folder, verb)
+            raise
+        except Exception as error:  # of a launcher whose process or machine is gone
+            said = str(error).partition("\n")[0]
+            print(f"the launcher broke: {type(error).__name__}: {said}", file=sys.stderr)
+            broke = True
+        publish(folder, verb)
+    failed = [one for one in outcomes(folder) if one.state in (State.failed, State.started)]
+    if failed:
+        numbers = ", ".join(str(one.job) for one in failed)
+        print(f"jobs that failed: {numbers}", file=sys.stderr)
+    if failed or broke:
+        print(f"The same command with run={folder} runs what is missing.", file=sys.stderr)
+        return failed[0].exit_code or 1 if failed else 1
+    print(folder, flush=True)
+    return 0
+
+
+def _checked(verb: str, space: SearchSpace) -> Path:
+    """Refuses the sweep if any of its jobs would be; returns its folder, not yet made."""
+    jobs = space.corners() if space.is_search else space.jobs()
+    for job in jobs:
+        composition.check_names(verb, job)
+    from etude.training.run import validated  # torch: once every name is known to be right
+
+    own = telling(dict(enumerate(jobs)))
+    names: set[str] = set()
+    run: str | None = None
+    for number, job in enumerate(jobs):
+        composed = composition.compose(verb, job)
+        try:
+            config = validated(composed, job)
+            if config.run is not None and not space.is_search:
+                is_finished(replace(config, run=f"{config.run}/{number}"), job)
+        except ConfigError as error:
+            raise type(error)(f"job {number} ({' '.join(own[number])}): {error}") from error
+        run = config.run
+        names.add(composed.experiment)
+    if run is not None and space.is_search:
+        _refuse_other(verb, space, Path(run))
+    name = names.pop() if len(names) == 1 else "sweep"
+    return Path(run or f"outputs/{name}/{time.strftime('%Y-%m-%d_%H-%M-%S')}").resolve()
+
+
+def _refuse_other(verb: str, space: SearchSpace, folder: Path) -> None:
+    """Refuses a search in a folder whose jobs share other settings: no number compares."""
+    from etude.training.run import validated
+
+    for one in outcomes(folder):
+        place = folder / str(one.job)
+        if (place / CONFIG).exists():
+            keys = tuple(f"{key}=" for key in space.swept)
+            job = [*space.fixed, *(item for item in one.overrides if item.startswith(keys))]
+            config = validated(composition.compose(verb, job), job)
+            is_finished(replace(config, run=str(place)), job)
+            return
+
+
+def _make(folder: Path) -> None:
+    """Makes the folder of a sweep, which must be one that can be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / LOCK).touch()
+    except OSError as error:
+        raise ConfigError(
+            f"{folder} cannot be written: {error.strerror}.\n  run=<folder> names another place."
+        ) from error
+
+
+def is_finished(config: ExperimentConfig, overrides: Sequence[str]) -> bool:
+    """Whether `config.run` holds what `config` asks for.
+
+    Raises ConfigError if what was begun there is another run.
+    """
+    from etude.training.resume import merged
+
+    place = Path(str(config.run))
+    if not (place / CONFIG).exists():
+        return False
+    stored = config_file.load_config(place)
+    return merged(stored, config, overrides) == stored and summary_of(place) is not None
+
+
+def _job_in(folder: Path) -> Callable[[DictConfig], float | None]:
+    """The task of a sweep, which may be called in another process or on another machine."""
+
+    def job(config: DictConfig) -> float | None:
+        hydra = HydraConfig.get()
+        composed = Composition(config, dict(hydra.runtime.choices))
+        return _run(folder, int(hydra.job.num), composed, list(hydra.overrides.task))
+
+    return job
+
+
+def _run(folder: Path, number: int, composed: Composition, given: list[str]) -> float | None:
+    """Runs a job and records how it ended; returns what ranks it, None if it failed."""
+    from etude.training.run import start, validated
+
+    place = folder / str(number)
+    outcome = Outcome(number, [item for item in given if not item.startswith("run=")])
+    try:
+        config = replace(validated(composed, given), run=str(place))
+        if is_finished(config, given):
+            print(f"{place} is finished; nothing to do.")
+        else:
+            outcome.save(folder)
+            start(config, composed.experiment, given)
+    except (PreemptedError, InterruptedRunError) as error:
+        raise SystemExit(error.exit_code) from error  # no further job is to start
+    except Exception as error:
+        _record(replace(outcome, state=State.failed), error, folder)
+        return None
+    state = State.pruned if (place / PRUNED).exists() else State.finished
+    replace(outcome, state=state).save(folder)
+    print(place, flush=True)
+    return value_of(summary_of(place), config.trainer.keep_best or METRIC)
+
+
+def _record(outcome: Outcome, error: Exception, folder: Path) -> None:
+    """Tells of a job that failed, here and in the sweep folder."""
+    known = isinstance(error, EtudeError)
+    text = page(error) if known else "".join(traceback.format_exception(error)).rstrip()
+    print(f"job {outcome.job}: {text}", file=sys.stderr)
+    code = error.exit_code if known else 1
+    replace(outcome, exit_code=code, error=text).save(folder)
+    place = folder / str(outcome.job)
+    if place.is_dir() and not any(place.iterdir()):
+        place.rmdir()  # Hydra makes the folder before the job can refuse

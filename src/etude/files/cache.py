@@ -1,0 +1,89 @@
+"""Folders made once and kept: named by a digest of what shaped them, whole or absent.
+
+The place is `$ETUDE_CACHE`, else `$XDG_CACHE_HOME/etude`, else `~/.cache/etude`.
+"""
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+from etude.errors import DataError, DiskFullError
+from etude.files.atomic import sha256
+
+
+def root() -> Path:
+    """The folder that holds all cached folders."""
+    if named := os.environ.get("ETUDE_CACHE"):
+        return Path(named).resolve()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").resolve() / "etude"
+
+
+def digest_of(*parts: object) -> str:
+    """A SHA-256 over JSON values; what JSON does not know counts as its `str`."""
+    content = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def code_digest(*code: ModuleType | Path) -> str:
+    """A SHA-256 over source files, so that no change of code can meet a stale cache."""
+    files = [Path(str(item.__file__)) if isinstance(item, ModuleType) else item for item in code]
+    return digest_of(*map(sha256, files))
+
+
+def cached(name: str, write: Callable[[Path], None]) -> Path:
+    """Returns the cached folder `name` (`kind/digest`), filled by `write` when it is not there.
+
+    Processes that ask at the same time wait for the one that makes it. A folder appears whole:
+    it is filled beside its place, flushed to disk and renamed.
+    """
+    place = root() / name
+    if place.is_dir():
+        return place
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with open(f"{place}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not place.is_dir():
+                _make(place, write)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFullError(
+                f"No space left to prepare the data in {root()}. Free some, or set ETUDE_CACHE "
+                "to a folder on a larger disk."
+            ) from error
+        if error.errno in (errno.EACCES, errno.EROFS, errno.ENOENT, errno.ENOTDIR):
+            raise DataError(
+                f"Cannot write the prepared data to {root()}: {error.strerror}. Set ETUDE_CACHE "
+                "to a folder that can be written."
+            ) from error
+        raise
+    return place
+
+
+def _make(place: Path, write: Callable[[Path], None]) -> None:
+    partial = place.with_name(f"{place.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
+    partial.mkdir()
+    try:
+        write(partial)
+        for file in (*partial.rglob("*"), partial):
+            _flush(file)
+        partial.rename(place)
+        _flush(place.parent)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

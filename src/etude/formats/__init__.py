@@ -1,0 +1,19 @@
+"""Models on disk: étude's own folders, and those of Hugging Face and PEFT."""
+
+from etude.formats.checkpoint import checkpoints
+from etude.formats.hugging_face import (
+    GELU_NAMES,
+    GELUS,
+    Fields,
+    Layout,
+    LayoutConfig,
+    Stacked,
+    chosen,
+    is_made_of,
+    meaning,
+    plain_heads,
+    refuse_others,
+)
+from etude.formats.model import Model, read_model
+from etude.formats.peft import Joined, LinearForm, Part, PeftForm, Theirs
+from etude.formats.weight_map import Tie, mappings

@@ -1,0 +1,166 @@
+"""Checkpoints that can be trusted: written beside their place, synced, renamed, verified.
+
+A checkpoint is a folder with a tree (see `tree.py`) and a manifest of sizes and SHA-256 digests:
+safetensors alone would load a flipped bit without a word. An older checkpoint is retired
+only after a newer one was read back whole.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import warnings
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
+
+from etude.errors import CheckpointError, DiskFullError
+from etude.files.atomic import replace_folder, sha256
+from etude.formats.state_tree import read_tree, write_tree
+
+MANIFEST = "manifest.json"
+PREFIX = "step-"
+
+
+@contextmanager
+def disk_full_named(place: Path) -> Generator[None]:
+    """Turns 'no space left' into an error that says where, and that nothing was lost."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise DiskFullError(
+            f"No space left while writing {place}.\n  What was saved before is intact: make room "
+            "and issue the same command again."
+        ) from error
+
+
+def write_folder(
+    folder: Path, fill: Callable[[Path], None], facts: Mapping[str, Any] | None = None
+) -> None:
+    """Makes `folder` whole or not at all: `fill` writes beside it, a manifest seals it."""
+    beside = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(beside, ignore_errors=True)  # of a process that was killed
+    with disk_full_named(folder):
+        beside.mkdir(parents=True)
+        try:
+            fill(beside)
+            files = sorted(path for path in beside.rglob("*") if path.is_file())
+            entries = {str(path.relative_to(beside)): _entry(path) for path in files}
+            manifest: dict[str, Any] = {"files": entries, "facts": dict(facts or {})}
+            manifest["sha256"] = _seal(manifest)
+            (beside / MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
+            for path in (*files, beside / MANIFEST, beside):
+                _sync(path)
+            replace_folder(beside, folder)
+            _sync(folder.parent)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+    fault = fault_of(folder)
+    if fault is not None:
+        raise CheckpointError(f"{folder} was written and does not read back: {fault}.")
+
+
+def fault_of(folder: Path) -> str | None:
+    """Says what is wrong with a sealed folder; None if every byte is as it was written."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        if manifest.pop("sha256") != _seal(manifest):
+            return f"its {MANIFEST} has changed since it was written"
+        for name, entry in manifest["files"].items():
+            path = folder / name
+            if not path.is_file():
+                return f"{name} is missing"
+            if path.stat().st_size != entry["size"]:
+                return f"{name} has {path.stat().st_size} bytes instead of {entry['size']}"
+            if _entry(path) != entry:
+                return f"{name} has changed since it was written"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return f"its {MANIFEST} cannot be read ({type(error).__name__})"
+    return None
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints of a run's folder `checkpoints`, newest first, whatever their state."""
+    found = [path for path in folder.glob(f"{PREFIX}*") if path.is_dir()]
+    return sorted(found, key=lambda path: path.name, reverse=True)
+
+
+def path_of(folder: Path, step: int) -> Path:
+    """Where the checkpoint of a step stands."""
+    return folder / f"{PREFIX}{step:09d}"
+
+
+def newest_intact(folder: Path) -> Path | None:
+    """Returns the newest checkpoint that is whole, warning of damaged ones; None if none exist.
+
+    Raises CheckpointError when there are some and none is whole.
+    """
+    faults: list[str] = []
+    for path in checkpoints(folder):
+        fault = fault_of(path)
+        if fault is None:
+            if faults:
+                warnings.warn(f"damaged, not used: {'; '.join(faults)}", stacklevel=2)
+            return path
+        faults.append(f"{path}: {fault}")
+    if faults:
+        raise CheckpointError("No checkpoint is intact:\n  " + "\n  ".join(faults))
+    return None
+
+
+def retire(newest: Path, keep: int) -> None:
+    """Leaves `keep` checkpoints up to the one just written.
+
+    Those of later steps are damaged: the run went on from before them.
+    """
+    found = checkpoints(newest.parent)
+    for path in {*found} - {*[path for path in found if path.name <= newest.name][:keep]}:
+        shutil.rmtree(path)
+
+
+class TreeCheckpointIO(CheckpointIO):
+    """Lightning's door to the above."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
+    ) -> None:
+        facts = {
+            "step": checkpoint["global_step"],
+            "torch": torch.__version__,
+            "threads": torch.get_num_threads(),
+        }
+        write_folder(Path(path), lambda folder: write_tree(checkpoint, folder), facts)
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        fault = fault_of(Path(path))
+        if fault is not None:
+            raise CheckpointError(f"{path}: {fault}")
+        return read_tree(Path(path))
+
+    def remove_checkpoint(self, path: Any) -> None:
+        shutil.rmtree(path)
+
+
+def _seal(manifest: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+
+
+def _entry(path: Path) -> dict[str, Any]:
+    return {"size": path.stat().st_size, "sha256": sha256(path)}
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

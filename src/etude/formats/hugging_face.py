@@ -1,0 +1,204 @@
+"""Hugging Face's model folders: one plugin a family says what its fields and tensors are called.
+
+A folder is `config.json`, `model.safetensors` (or shards with an index) and a tokenizer. Only
+safetensors are read: nothing in such a folder can run. What a `config.json` asks for and
+étude's blocks cannot do is refused by name, never ignored.
+"""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from enum import Enum
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from etude.config import plugin_files, registry
+from etude.config.plugin_source import described
+from etude.config.schema.blocks import StackConfig
+from etude.config.schema.plugins import ArchitectureConfig, PluginConfig, TokenizerConfig
+from etude.data.vocab import Vocab
+from etude.errors import CheckpointError, ConfigError
+from etude.formats.weight_map import Tie
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+GENERATION = "generation_config.json"
+GELUS = {"gelu": "none", "gelu_new": "tanh", "gelu_fast": "tanh", "gelu_pytorch_tanh": "tanh"}
+"""How GELU is computed, by their names of it."""
+GELU_NAMES = {"none": "gelu", "tanh": "gelu_new"}
+"""Their names of how GELU is computed."""
+SHAPES = {"ratio", "multiple_of", "max_positions", "head_dim"}
+"""Values that the shapes of tensors say."""
+TRAINING = {"dropout", "init", "balance_loss", "z_loss"}
+"""Values that a trained model has no use for."""
+Fields: TypeAlias = Mapping[str, Any]
+Stacked: TypeAlias = Any  # a StackConfig whose parts have the fields of other plugins' own classes
+
+
+@dataclass
+class LayoutConfig(PluginConfig):
+    """Base of the families of Hugging Face's format: the group `layout`."""
+
+
+class Layout(ABC):
+    """The group `layout`: speaks for the families whose config.json names one of `model_types`."""
+
+    model_types: tuple[str, ...]
+    dropped: tuple[str, ...] = ()
+    """How the names of their tensors begin or end that a model of ours does without: constants,
+    a head that is the token table, what was trained beside the scores of tokens."""
+
+    def __init__(self, config: LayoutConfig) -> None:
+        self.config = config
+
+    @abstractmethod
+    def read(self, fields: Fields) -> StackConfig:
+        """Returns the architecture a config.json describes; ConfigError for what we cannot do."""
+
+    @abstractmethod
+    def write(self, config: Stacked, vocab: Vocab) -> dict[str, Any] | None:
+        """Returns the config.json of an architecture, or None if no family has such a model.
+
+        Without what all families have: see `fitting`.
+        """
+
+    @abstractmethod
+    def ties(self, config: Stacked, fields: Fields) -> Iterable[Tie]:
+        """Every tensor of a model of this family, whose config.json has these `fields`."""
+
+
+def chosen(address: str, **values: Any) -> Any:  # the config class is the address's own
+    """Returns the config of a plugin with some values set, and its own choice of other parts."""
+    kind = registry.load(address).config
+    group = address.rpartition("/")[0]
+    for item in fields(kind):
+        if isinstance(item.default, Enum) and item.name in values:
+            values[item.name] = type(item.default)(values[item.name])
+        if "option" in item.metadata and item.name not in values:
+            values[item.name] = chosen(f"{group}/{item.name}/{item.metadata['option']}")
+    return kind(**values)
+
+
+def is_made_of(config: ArchitectureConfig, stack: str, **parts: str) -> bool:
+    """Whether an architecture is this stack with these parts, given by name."""
+    if _name(config) != stack or not isinstance(config, StackConfig):
+        return False
+    return all(_name(getattr(config, group)) == name for group, name in parts.items())
+
+
+def _name(config: PluginConfig) -> str:
+    return registry.plugin_of(config).address.rpartition("/")[2]
+
+
+def plain_heads(config: Stacked) -> bool:
+    """Whether the heads share the width of the network; most families have no field for others."""
+    return config.mixer.head_dim in (None, config.dim // config.n_heads)
+
+
+def tokenizer_of(folder: Path) -> TokenizerConfig:
+    """Returns the choice of the tokenizer that stands in a model's folder."""
+    found = described("tokenizer").items()
+    (name,) = (name for name, one in found if one.declared.get("loads"))
+    return chosen(f"tokenizer/{name}", path=str(folder))
+
+
+def meaning(fields: Fields, name: str, known: Mapping[str, str]) -> str:
+    """Returns what the value of a field means to us. Raises ConfigError for one that is unknown."""
+    if fields[name] not in known:
+        raise ConfigError(
+            f"This {fields['model_type']} model asks for what étude's blocks cannot do:\n  "
+            f"{name}={fields[name]!r} (only {', '.join(known)})"
+        )
+    return known[fields[name]]
+
+
+def refuse_others(fields: Fields, allowed: Mapping[str, Any]) -> None:
+    """Raises ConfigError for each field that has another value than the only one we can do."""
+    wrong = [
+        f"{name}={fields[name]!r} (only {value!r})"
+        for name, value in allowed.items()
+        if name in fields and fields[name] != value
+    ]
+    if wrong:
+        raise ConfigError(
+            f"This {fields.get('model_type')} model asks for what étude's blocks cannot do:\n  "
+            + "\n  ".join(wrong)
+        )
+
+
+def is_hugging_face(folder: Path) -> bool:
+    """Whether a folder holds a model in Hugging Face's format."""
+    return (folder / CONFIG).is_file()
+
+
+def write_fields(folder: Path, fields: Fields, vocab: Vocab) -> None:
+    """Writes config.json, and generation_config.json, so that transformers ends where we do."""
+    begun = ("bos_token_id", "pad_token_id", "decoder_start_token_id")
+    asked = {key: fields[key] for key in begun if key in fields}
+    for name, held in (CONFIG, fields), (GENERATION, {**asked, "eos_token_id": list(vocab.stops)}):
+        (folder / name).write_text(json.dumps(held, indent=2) + "\n", encoding="utf-8")
+
+
+def read_fields(folder: Path) -> dict[str, Any]:
+    """Returns config.json. Raises CheckpointError when it cannot be read."""
+    try:
+        fields = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        return {**fields, "model_type": str(fields["model_type"])}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{folder / CONFIG} cannot be read: {error!r}") from error
+
+
+def layouts() -> list[Layout]:
+    """Every layout there is."""
+    plugins = (registry.load(f"layout/{name}") for name in plugin_files.options("layout"))
+    return [plugin.build(plugin.config()) for plugin in plugins]
+
+
+def layout_of(model_type: str) -> Layout:
+    """Returns the layout of a family. Raises ConfigError when there is none."""
+    for layout in layouts():
+        if model_type in layout.model_types:
+            return layout
+    known = [name for layout in layouts() for name in layout.model_types]
+    raise ConfigError(
+        f"Models of type {model_type} cannot be read.\n  Families here: {', '.join(known)}."
+    )
+
+
+def fitting(config: ArchitectureConfig, vocab: Vocab) -> tuple[Layout, dict[str, Any]] | None:
+    """Returns the first layout that has such a model, with its config.json; None if none has.
+
+    What is read of those fields must be what was written: a knob that a layout knows nothing of
+    cannot get lost.
+    """
+    if isinstance(config, StackConfig):
+        for layout in layouts():
+            own = layout.write(config, vocab)
+            fields = {**(own or {}), **_common(vocab)}
+            if own is not None and _same(layout.read(fields), config):
+                return layout, fields
+    return None
+
+
+def _common(vocab: Vocab) -> dict[str, Any]:
+    """What the config.json of every family says."""
+    return {
+        "vocab_size": vocab.size,
+        "bos_token_id": vocab.bos,
+        "eos_token_id": vocab.eos,
+        "pad_token_id": vocab.pad,
+        "dtype": "float32",
+    }
+
+
+def _same(found: PluginConfig, wanted: PluginConfig) -> bool:
+    """Whether networks of two configs compute the same."""
+    if type(found) is not type(wanted):
+        return False
+    pairs = (
+        (vars(found)[name], value)
+        for name, value in vars(wanted).items()
+        if name not in SHAPES | TRAINING
+    )
+    return all(_same(a, b) if isinstance(b, PluginConfig) else a == b for a, b in pairs)

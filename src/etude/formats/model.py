@@ -1,0 +1,226 @@
+"""A model that can be started from: a run folder, or a folder of Hugging Face or PEFT."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+from torch import Tensor
+
+from etude.config import config_file
+from etude.config.registry import build, plugin_of
+from etude.config.schema.blocks import StackConfig
+from etude.config.schema.plugins import (
+    AdapterConfig,
+    ArchitectureConfig,
+    ObjectiveConfig,
+    TokenizerConfig,
+)
+from etude.data.tokenizer import Tokenizer
+from etude.errors import CheckpointError, ConfigError
+from etude.files.run_folder import ADAPTER, CHECKPOINTS, CONFIG, MODEL, TOKENIZER
+from etude.formats import hugging_face, peft
+from etude.formats.checkpoint import MANIFEST, fault_of, newest_intact
+from etude.formats.state_tree import read_tree
+from etude.formats.weight_map import BESIDE, read_tensors, to_ours
+from etude.network.adapter import adapt, can_merge, layers, load_learned, merge
+from etude.network.network import Network
+
+LEARNED = "adapter.safetensors"
+
+
+NETWORK = "network."
+"""What the names of a network's tensors start with in an objective's state."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network one can start from: what it is, what it reads, and where its weights are."""
+
+    folder: Path
+    architecture: ArchitectureConfig
+    tokenizer: Tokenizer
+    tokenizer_config: TokenizerConfig
+    objective: ObjectiveConfig | None = None
+    """What a run learned; a Hugging Face folder does not say."""
+    adapter: Mapping[str, AdapterConfig] = field(default_factory=dict[str, AdapterConfig])
+    """What learned beside a frozen base."""
+    base: str | None = None
+    """The model that an adapter was learned on."""
+
+    def load_weights(self, network: Network) -> None:
+        """Puts the weights into a network of this architecture.
+
+        Those of a run come from `model/` or, while it is not finished, its newest checkpoint.
+        What adapters learned becomes part of the weights where it can; else the network carries
+        them from then on. Raises CheckpointError when nothing is there or it is not whole.
+        """
+        if self.adapter:
+            self._load_adapted(network)
+        else:
+            network.load_state_dict(self._weights(network))
+
+    @property
+    def carries(self) -> bool:
+        """Whether its adapters stay adapters, since they cannot become weights."""
+        return not can_merge(self.adapter)
+
+    def network(self) -> Network:
+        """Builds the network, with its weights."""
+        network: Network = build(self.architecture, self.tokenizer.vocab)
+        self.load_weights(network)
+        return network
+
+    def beside(self, name: str) -> dict[str, Tensor]:
+        """The tensors of a module kept beside the network, by its own names; empty if none was."""
+        file = self.folder / (ADAPTER if self.adapter else MODEL) / BESIDE
+        kept = load_file(file) if file.exists() else {}
+        return {k.removeprefix(f"{name}."): v for k, v in kept.items() if k.startswith(f"{name}.")}
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What its model is sealed with: of a finished run, what it measured last; else nothing."""
+        seal = self.folder / (ADAPTER if self.adapter else MODEL) / MANIFEST
+        return json.loads(seal.read_text(encoding="utf-8"))["facts"] if seal.exists() else {}
+
+    @property
+    def whole_prompt(self) -> bool:
+        """Whether it was trained to see prompts whole."""
+        learned = self.objective and plugin_of(self.objective.task).declaration
+        return learned is not None and learned.whole_prompt
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what `load_weights` would load."""
+        digest = hashlib.sha256()
+        if hugging_face.is_hugging_face(self.folder):
+            files = sorted(self.folder.glob("*.safetensors"))
+        elif (self.folder / MODEL).exists():
+            files = [self.folder / MODEL / MANIFEST]
+        elif (self._adapter_folder / MANIFEST).exists():
+            files = [self._adapter_folder / MANIFEST]  # which holds the digest of the base
+        elif peft.is_peft(self.folder):
+            files = sorted(self.folder.glob("*.safetensors"))
+            digest.update(read_model(str(self.base)).digest.encode())
+        else:
+            newest = newest_intact(self.folder / CHECKPOINTS)
+            files = [] if newest is None else [newest / MANIFEST]
+        for file in files:
+            with file.open("rb") as opened:
+                digest.update(hashlib.file_digest(opened, "sha256").digest())
+        return digest.hexdigest()
+
+    def _weights(self, network: Network) -> Mapping[str, Tensor]:
+        if hugging_face.is_hugging_face(self.folder):
+            return _weights_of(self.folder, self.architecture, network)
+        model = self.folder / MODEL
+        if model.exists():
+            refuse_damaged(model)
+            return _weights_of(model, self.architecture, network)
+        checkpoint = newest_intact(self.folder / CHECKPOINTS)
+        if checkpoint is None:
+            raise CheckpointError(f"{self.folder} has no model yet, and no checkpoint.")
+        return own(read_tree(checkpoint)["state_dict"])
+
+    def _load_adapted(self, network: Network) -> None:
+        """Loads base and adapters, or the checkpoint that holds both; merges what can be."""
+        folder = self._adapter_folder
+        if folder.exists():
+            self._base(folder).load_weights(network)
+            adapt(network, self.adapter)
+            if peft.is_peft(folder):
+                given = self.architecture, self.tokenizer.vocab, self.adapter
+                tensors = peft.learned_in(folder, *given, network.state_dict())
+            else:
+                tensors = load_file(folder / LEARNED)
+            load_learned(network, tensors)
+        else:
+            adapt(network, self.adapter)
+            network.load_state_dict(self._weights(network))
+        if self.carries:
+            for layer in layers(network):
+                layer.is_new = False
+        else:
+            merge(network)
+
+    @property
+    def _adapter_folder(self) -> Path:
+        return self.folder if peft.is_peft(self.folder) else self.folder / ADAPTER
+
+    def _base(self, folder: Path) -> "Model":
+        """Opens the base of an adapter. Raises CheckpointError when it is gone or another."""
+        assert self.base is not None, "compatibility asks every adapter for a base"
+        place = Path(self.base)
+        facts = None
+        if folder != self.folder or (folder / MANIFEST).exists():  # else PEFT wrote it
+            refuse_damaged(folder)
+            facts = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["facts"]
+            told = Path(facts["base_folder"])  # wherever this is read from
+            place = told if told.exists() else place
+        try:
+            base = read_model(place)
+        except ConfigError as error:
+            raise CheckpointError(f"{self.folder} needs its base: {error}") from error
+        if facts is not None and facts["base"] != base.digest:
+            raise CheckpointError(f"{folder} was learned on other weights than {place} has now.")
+        return base
+
+
+def refuse_damaged(folder: Path) -> None:
+    """Raises CheckpointError for a sealed folder in which a byte has changed."""
+    fault = fault_of(folder)
+    if fault is not None:
+        raise CheckpointError(f"{folder} is damaged: {fault}.")
+
+
+def own(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The network's tensors of an objective's state, by the network's names."""
+    return {k.removeprefix(NETWORK): v for k, v in state.items() if k.startswith(NETWORK)}
+
+
+def read_model(folder: str | Path) -> Model:
+    """Opens a run folder or a Hugging Face folder. Raises ConfigError when it is neither."""
+    folder = Path(folder)
+    if (folder / CONFIG).is_file():
+        config = config_file.load_config(folder)
+        tokenizer = Tokenizer.load(folder / TOKENIZER)
+        chosen = config.architecture, tokenizer, config.tokenizer, config.objective
+        return Model(folder, *chosen, config.adapter, config.init_from)
+    if peft.is_peft(folder):
+        base = read_model(_run_of(peft.base_of(folder)))
+        adapter = peft.adapter_of(folder, base.architecture, base.tokenizer.vocab)
+        return replace(base, folder=folder, adapter=adapter, base=str(base.folder))
+    if hugging_face.is_hugging_face(folder):
+        fields = hugging_face.read_fields(folder)
+        family = hugging_face.layout_of(fields["model_type"])
+        return Model(
+            folder, family.read(fields), Tokenizer.load(folder), hugging_face.tokenizer_of(folder)
+        )
+    raise ConfigError(
+        f"{folder} holds no model: it has neither {CONFIG} (a run folder, the last line "
+        f"that `etude train` prints) nor {hugging_face.CONFIG} (a Hugging Face folder)."
+    )
+
+
+def _run_of(folder: str) -> Path:
+    """The run whose `model/` a folder is, or else the folder itself."""
+    place = Path(folder)
+    is_of_run = place.name == MODEL and (place.parent / CONFIG).is_file()
+    return place.parent if is_of_run else place
+
+
+def _weights_of(
+    folder: Path, architecture: ArchitectureConfig, network: Network
+) -> Mapping[str, Tensor]:
+    """The tensors of a model folder, by the names of `network`."""
+    if not hugging_face.is_hugging_face(folder):
+        return load_file(folder / hugging_face.WEIGHTS)
+    assert isinstance(architecture, StackConfig)
+    fields = hugging_face.read_fields(folder)
+    tensors = read_tensors(folder)
+    family = hugging_face.layout_of(fields["model_type"])
+    ties = family.ties(architecture, fields)
+    return to_ours(ties, family.dropped, tensors, network.state_dict())

@@ -1,0 +1,278 @@
+"""PEFT's adapter folders, both ways: adapter_config.json beside adapter_model.safetensors.
+
+A plugin whose adapter PEFT has too says so by a `PeftForm`. PEFT's names are those of Hugging
+Face's models, so only a network with a layout has them; and a folder holds one adapter.
+"""
+
+import json
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+from torch import Tensor
+
+from etude.config import plugin_files
+from etude.config.schema.blocks import StackConfig
+from etude.config.schema.plugins import AdapterConfig, ArchitectureConfig
+from etude.data.vocab import Vocab
+from etude.errors import CheckpointError, ConfigError
+from etude.formats import hugging_face
+from etude.formats.hugging_face import Fields, Tie
+
+CONFIG = "adapter_config.json"
+WEIGHTS = "adapter_model.safetensors"
+PREFIX = "base_model.model."
+TASKS = {"CausalLM": "CAUSAL_LM", "LMHeadModel": "CAUSAL_LM", "Generation": "SEQ_2_SEQ_LM"}
+"""PEFT's tasks, by how the names of transformers' classes end."""
+
+
+@dataclass(frozen=True)
+class Joined:
+    """A linear map of theirs, and those of ours it is made of."""
+
+    name: str
+    ours: tuple[str, ...]
+    tie: Tie
+
+    def join(self, rows: Sequence[Tensor]) -> Tensor:
+        """Joins what has one row an output."""
+        return self.tie.to_theirs(rows)
+
+    def split(self, rows: Tensor, sizes: Sequence[int]) -> list[Tensor]:
+        """Cuts it again."""
+        return self.tie.to_ours(rows, sizes)
+
+
+@dataclass(frozen=True)
+class Theirs:
+    """A network as transformers sees it, with the tensors of ours by the names of the base."""
+
+    architecture: StackConfig
+    linears: list[Joined]
+    state: Mapping[str, Tensor]
+    task: str | None
+    transposed: bool
+    """Whether linear maps are stored [in, out]."""
+
+
+class PeftForm(ABC):
+    """How PEFT writes an adapter; tensors without PEFT's prefix."""
+
+    peft_type: str
+
+    @abstractmethod
+    def write(self, theirs: Theirs) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+        """Fields and tensors of the adapter that the state holds; None if PEFT cannot say it."""
+
+    @abstractmethod
+    def read(
+        self, theirs: Theirs, fields: Fields, found: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """Tensors for the adapter that the state holds, by its names."""
+
+    @abstractmethod
+    def config(self, fields: Fields, linears: Sequence[Joined]) -> AdapterConfig:
+        """What a folder of theirs is to us, which has tensors for these linear maps.
+
+        Raises ConfigError for what we cannot do.
+        """
+
+
+@dataclass(frozen=True)
+class Part:
+    """A linear map of ours: its weight, and the tensors that an adapter keeps for it."""
+
+    weight: Tensor
+    own: dict[str, Tensor]
+
+
+class LinearForm(PeftForm):
+    """How PEFT writes an adapter of linear maps."""
+
+    names: tuple[str, ...]
+    """What an adapter's tensors are called here."""
+    ends: tuple[str, ...]
+    """How the names of theirs end."""
+
+    @abstractmethod
+    def fields(self, linears: Sequence[Joined], transposed: bool) -> dict[str, Any]:
+        """The fields of an adapter of these maps."""
+
+    @abstractmethod
+    def join(self, one: Joined, parts: Sequence[Part]) -> dict[str, Tensor] | None:
+        """Their tensors, by the ends of their names; None if PEFT has none that say the same."""
+
+    @abstractmethod
+    def split(
+        self, one: Joined, parts: Sequence[Part], fields: Fields, found: Mapping[str, Tensor]
+    ) -> list[dict[str, Tensor]]:
+        """Cuts them into ours, those of each part."""
+
+    def write(self, theirs: Theirs) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+        tensors: dict[str, Tensor] = {}
+        adapted: list[Joined] = []
+        for one in theirs.linears:
+            parts = self._parts(one, theirs)
+            if any(part.own for part in parts):
+                joined = self.join(one, parts)
+                if joined is None:
+                    return None
+                tensors |= {f"{one.name}.{end}": tensor for end, tensor in joined.items()}
+                adapted.append(one)
+        total = sum(name.endswith(tuple(f".{n}" for n in self.names)) for name in theirs.state)
+        if total != sum(len(p.own) for one in adapted for p in self._parts(one, theirs)):
+            return None  # some are on maps of which their model has none
+        return self.fields(adapted, theirs.transposed), tensors
+
+    def read(
+        self, theirs: Theirs, fields: Fields, found: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        ours: dict[str, Tensor] = {}
+        left = dict(found)
+        for one in theirs.linears:
+            inside = {end: left.pop(n) for end in self.ends if (n := f"{one.name}.{end}") in found}
+            if not inside:
+                continue
+            parts = self._parts(one, theirs)
+            for our, cut in zip(one.ours, self.split(one, parts, fields, inside), strict=True):
+                named = {f"{our}.{name}": tensor for name, tensor in cut.items()}
+                ours |= {name: t for name, t in named.items() if name in theirs.state}
+        if left:
+            raise CheckpointError(f"No layer has a place for {', '.join(sorted(left)[:8])}.")
+        return ours
+
+    def _parts(self, one: Joined, theirs: Theirs) -> list[Part]:
+        state = theirs.state
+        return [
+            Part(
+                state[f"{our}.weight"],
+                {name: state[key] for name in self.names if (key := f"{our}.{name}") in state},
+            )
+            for our in one.ours
+        ]
+
+
+def is_peft(folder: Path) -> bool:
+    """Whether a folder holds an adapter in PEFT's format."""
+    return (folder / CONFIG).is_file()
+
+
+def read_fields(folder: Path) -> dict[str, Any]:
+    """Returns adapter_config.json. Raises CheckpointError when it cannot be read."""
+    try:
+        fields = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        return {**fields, "model_type": str(fields["peft_type"])}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{folder / CONFIG} cannot be read: {error!r}") from error
+
+
+def base_of(folder: Path) -> str:
+    """The folder of the model that an adapter was learned on. Raises ConfigError if unnamed."""
+    base = read_fields(folder).get("base_model_name_or_path")
+    if not base:
+        raise ConfigError(
+            f"{folder / CONFIG} names no base.\n"
+            "  base_model_name_or_path must be the folder of the model it was learned on."
+        )
+    return base
+
+
+def written(
+    architecture: ArchitectureConfig,
+    vocab: Vocab,
+    adapter: Mapping[str, AdapterConfig],
+    state: Mapping[str, Tensor],
+) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+    """Fields and tensors as PEFT has them; None if it has no such adapter or network."""
+    forms = [config.form() for config in adapter.values()]
+    theirs = _theirs(architecture, vocab, state)
+    if len(forms) != 1 or forms[0] is None or theirs is None:
+        return None
+    said = forms[0].write(theirs)
+    if said is None:
+        return None
+    fields = {"peft_type": forms[0].peft_type, "task_type": theirs.task, "inference_mode": True}
+    return {**fields, **said[0]}, {_full(name): tensor for name, tensor in said[1].items()}
+
+
+def adapter_of(
+    folder: Path, architecture: ArchitectureConfig, vocab: Vocab
+) -> dict[str, AdapterConfig]:
+    """The adapter of one of PEFT's folders. Raises ConfigError for one we do not have."""
+    fields = read_fields(folder)
+    theirs = _theirs(architecture, vocab, {})
+    known: list[str] = []
+    for name in plugin_files.options("adapter"):
+        form = hugging_face.chosen(f"adapter/{name}").form()
+        known += [] if form is None else [form.peft_type]
+        if theirs is not None and form is not None and form.peft_type == fields["peft_type"]:
+            try:
+                return {name: form.config(fields, _adapted(theirs, _tensors(folder)))}
+            except ValueError as error:
+                raise ConfigError(f"{folder}: {error}.") from error
+    raise ConfigError(
+        f"{folder} holds an adapter of type {fields['peft_type']} that cannot be read here.\n"
+        f"  Types here: {', '.join(known)}, on networks with a layout."
+    )
+
+
+def learned_in(
+    folder: Path,
+    architecture: ArchitectureConfig,
+    vocab: Vocab,
+    adapter: Mapping[str, AdapterConfig],
+    state: Mapping[str, Tensor],
+) -> dict[str, Tensor]:
+    """The tensors of one of PEFT's folders by our names: those of `state`, an adapted network's."""
+    theirs = _theirs(architecture, vocab, state)
+    assert theirs is not None, "what was written or chosen for it had a layout"
+    [form] = [config.form() for config in adapter.values()]
+    read = form.read(theirs, read_fields(folder), _tensors(folder))
+    plain = {_plain(name): name for name in state}
+    return {plain[name]: tensor for name, tensor in read.items()}
+
+
+def _adapted(theirs: Theirs, found: Mapping[str, Tensor]) -> list[Joined]:
+    """The linear maps that have tensors there."""
+    return [one for one in theirs.linears if any(n.startswith(f"{one.name}.") for n in found)]
+
+
+def _tensors(folder: Path) -> dict[str, Tensor]:
+    if not (folder / WEIGHTS).is_file():
+        raise CheckpointError(f"{folder} has no {WEIGHTS}; other formats are not read.")
+    return {k.removeprefix(PREFIX): v for k, v in load_file(folder / WEIGHTS).items()}
+
+
+def _theirs(
+    architecture: ArchitectureConfig, vocab: Vocab, state: Mapping[str, Tensor]
+) -> Theirs | None:
+    found = hugging_face.fitting(architecture, vocab)
+    if found is None:
+        return None
+    assert isinstance(architecture, StackConfig)
+    family, fields = found
+    linears: list[Joined] = []
+    transposed = False
+    for tie in family.ties(architecture, fields):
+        if all(name.endswith(".weight") for name in (tie.theirs, *tie.ours)):
+            ours = tuple(name.removesuffix(".weight") for name in tie.ours)
+            straight = replace(tie, transposed=False)
+            linears.append(Joined(tie.theirs.removesuffix(".weight"), ours, straight))
+            transposed |= tie.transposed
+    made = fields["architectures"][0]
+    task = next((task for end, task in TASKS.items() if made.endswith(end)), None)
+    plain = {_plain(name): tensor for name, tensor in state.items()}
+    return Theirs(architecture, linears, plain, task, transposed)
+
+
+def _plain(name: str) -> str:
+    """A name as it is without adapters around its module."""
+    return re.sub(r"(\.base)+\.", ".", name)
+
+
+def _full(name: str) -> str:
+    return name if "." not in name else PREFIX + name

@@ -1,0 +1,102 @@
+"""A tree of state on disk: tensors in safetensors, everything else in tagged JSON.
+
+What is read back has the same types: integer keys stay integers, tuples stay tuples, tensors that
+were one stay one. Nothing is pickled, so nothing that is read can run.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from etude.errors import CheckpointError
+
+TREE = "tree.json"
+TENSORS = "tensors.safetensors"
+_TAGS = ("$tensor", "$array", "$tuple", "$dict")
+
+
+def write_tree(tree: Any, folder: Path) -> None:
+    """Writes `tree.json` and `tensors.safetensors` into a folder that exists.
+
+    A tree is made of dicts, lists, tuples, tensors, arrays, str, int, float, bool and None;
+    TypeError names the place of anything else.
+    """
+    writer = _Writer()
+    encoded = writer.encode(tree, "")
+    save_file(writer.tensors, folder / TENSORS)
+    (folder / TREE).write_text(json.dumps(encoded, ensure_ascii=False), encoding="utf-8")
+
+
+def read_tree(folder: Path) -> Any:
+    """Returns the tree that was written. Raises CheckpointError when it cannot be read."""
+    try:
+        tensors = load_file(folder / TENSORS)
+        return _decode(json.loads((folder / TREE).read_text(encoding="utf-8")), tensors)
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise CheckpointError(f"{folder} cannot be read: {error}") from error
+
+
+class _Writer:
+    """Gives each distinct tensor a name: the path at which it was met first."""
+
+    def __init__(self) -> None:
+        self.tensors: dict[str, Tensor] = {}
+        self._names: dict[tuple[Any, ...], str] = {}
+        self._storages: set[int] = set()
+
+    def encode(self, node: Any, path: str) -> Any:
+        if node is None or isinstance(node, str | bool | int | float):
+            return node
+        if isinstance(node, Tensor):
+            return {"$tensor": self._name(node, path)}
+        if isinstance(node, np.ndarray):
+            return {"$array": self._name(torch.from_numpy(node.copy(order="C")), path)}
+        if isinstance(node, tuple):
+            return {"$tuple": [self.encode(v, f"{path}/{i}") for i, v in enumerate(node)]}
+        if isinstance(node, list):
+            return [self.encode(v, f"{path}/{i}") for i, v in enumerate(node)]
+        if isinstance(node, dict):
+            items = [(k, self.encode(v, f"{path}/{k}")) for k, v in node.items()]
+            if all(isinstance(k, str) and k not in _TAGS for k, _ in items):
+                return dict(items)
+            return {"$dict": [[self.encode(k, path), v] for k, v in items]}
+        raise TypeError(
+            f"{path or 'the tree'} is a {type(node).__name__}, which no checkpoint holds"
+        )
+
+    def _name(self, tensor: Tensor, path: str) -> str:
+        shape = (tensor.shape, tensor.stride(), tensor.dtype)
+        key = (tensor.data_ptr(), *shape) if tensor.numel() else (path, *shape)
+        if key not in self._names:
+            while path in self.tensors:  # "a/b" is a key of its own, or b under a; 1 or "1"
+                path += "'"
+            self._names[key] = path
+            held = tensor.detach().cpu().contiguous()
+            storage = held.untyped_storage().data_ptr()
+            self.tensors[path] = held.clone() if storage in self._storages else held
+            self._storages.add(storage)
+        return self._names[key]
+
+
+def _decode(node: Any, tensors: dict[str, Tensor]) -> Any:
+    if isinstance(node, list):
+        return [_decode(v, tensors) for v in node]
+    if not isinstance(node, dict):
+        return node
+    if len(node) == 1:
+        (tag, held), *_ = node.items()
+        if tag == "$tensor":
+            return tensors[held]
+        if tag == "$array":
+            return tensors[held].numpy()
+        if tag == "$tuple":
+            return tuple(_decode(v, tensors) for v in held)
+        if tag == "$dict":
+            return {_decode(k, tensors): _decode(v, tensors) for k, v in held}
+    return {k: _decode(v, tensors) for k, v in node.items()}

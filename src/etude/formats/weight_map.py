@@ -1,0 +1,131 @@
+"""Tensors of Hugging Face's model folders, and ours: which is which, and one made of the other."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from etude.errors import CheckpointError
+
+TABLE = "embedding.weight"
+HEAD = "head.out.weight"
+TABLES = (TABLE, HEAD, "head.out.bias")
+"""Our tensors with one row a token."""
+OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
+"""What the first BERT models call the parts of a norm."""
+ZEROS = ("final_logits_bias",)
+"""How the names of their tensors end that change nothing while they are zeros."""
+
+BESIDE = "beside.safetensors"
+"""What a run kept beside its network, by its objective's names: no weights of the model."""
+
+
+@dataclass(frozen=True)
+class Tie:
+    """One of their tensors, and ours: several of ours are theirs cut along the output axis."""
+
+    theirs: str
+    ours: tuple[str, ...]
+    transposed: bool = False
+    """Whether theirs is [in, out], as GPT-2's are."""
+    also: tuple[str, ...] = ()
+    """Other names of the same tensor: one may stand for it, none is written."""
+    offset: int = 0
+    """Rows that theirs has before ours, as BART's positions."""
+    groups: int = 1
+    """How many times ours take turns in theirs: BLOOM's queries, keys and values once a head."""
+
+    def to_ours(self, tensor: Tensor, sizes: Sequence[int]) -> list[Tensor]:
+        """Cuts theirs into ours, `sizes` rows each."""
+        straight = (tensor.t() if self.transposed else tensor)[self.offset :]
+        if self.ours[0] in TABLES:
+            return [_fitted(straight, sizes[0])]
+        turns = straight.unflatten(0, (self.groups, -1)).split([n // self.groups for n in sizes], 1)
+        return [turn.flatten(0, 1) for turn in turns]
+
+    def to_theirs(self, tensors: Sequence[Tensor]) -> Tensor:
+        """Joins ours into theirs."""
+        turns = [tensor.unflatten(0, (self.groups, -1)) for tensor in tensors]
+        joined = torch.cat(turns, dim=1).flatten(0, 1)
+        joined = torch.cat((joined.new_zeros(self.offset, *joined.shape[1:]), joined))
+        return (joined.t() if self.transposed else joined).contiguous()
+
+
+def mappings(modules: Mapping[str, str], *kinds: str) -> Iterator[Tie]:
+    """Ties the tensors of these `kinds`, such as weight and bias, of modules: theirs to ours."""
+    for theirs, ours in modules.items():
+        for kind in kinds:
+            yield Tie(f"{theirs}.{kind}", (f"{ours}.{kind}",))
+
+
+def read_tensors(folder: Path) -> dict[str, Tensor]:
+    """Returns every tensor of a model folder, whole or in shards, without what lies beside."""
+    files = sorted(file for file in folder.glob("*.safetensors") if file.name != BESIDE)
+    if not files:
+        raise CheckpointError(
+            f"{folder} has no *.safetensors; other formats can hold code and are not read."
+        )
+    found: dict[str, Tensor] = {}
+    for file in files:
+        try:
+            found |= {_renamed(name): tensor for name, tensor in load_file(file).items()}
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(f"{file} cannot be read: {error}") from error
+    return found
+
+
+def to_ours(
+    ties: Iterable[Tie],
+    dropped: tuple[str, ...],
+    theirs: Mapping[str, Tensor],
+    ours: Mapping[str, Tensor],
+) -> dict[str, Tensor]:
+    """Renames and cuts their tensors to the names and sizes of `ours`, a state_dict.
+
+    The tables get as many rows as the tokenizer has ids: ones it lacks are dropped, and ones the
+    model lacks start as the mean of the others. What begins or ends with one of `dropped`, and
+    zeros that change nothing, may be left over. Raises CheckpointError for a tensor that is
+    missing, left over, or of another shape.
+    """
+    left = set(theirs)
+    found: dict[str, Tensor] = {}
+    for tie in ties:
+        names = (tie.theirs, *tie.also)
+        names += tuple(name.partition(".")[2] for name in names)  # of a model saved without a head
+        present = [name for name in names if name in theirs]
+        if not present:
+            raise CheckpointError(f"The model has no tensor {tie.theirs}.")
+        left -= set(present)
+        rows = [ours[name].shape[0] for name in tie.ours]
+        for name, part in zip(tie.ours, tie.to_ours(theirs[present[0]], rows), strict=True):
+            found[name] = part
+            if part.shape != ours[name].shape:
+                raise CheckpointError(
+                    f"{tie.theirs} gives {tuple(part.shape)} for {name}, {tuple(ours[name].shape)}."
+                )
+    left -= {name for name in left if name.endswith(ZEROS) and not theirs[name].any()}
+    strangers = [n for n in left if not n.endswith(dropped) and not n.startswith(dropped)]
+    if strangers:
+        raise CheckpointError(f"No block has a place for {', '.join(sorted(strangers)[:8])}.")
+    return {HEAD: found[TABLE], **found}  # one tensor, where the head is tied to the table
+
+
+def to_theirs(ties: Iterable[Tie], ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Renames and joins a state_dict to a family's names."""
+    return {tie.theirs: tie.to_theirs([ours[name] for name in tie.ours]) for tie in ties}
+
+
+def _renamed(name: str) -> str:
+    for old, new in OLD_NAMES.items():
+        name = name.replace(old, new)
+    return name
+
+
+def _fitted(table: Tensor, rows: int) -> Tensor:
+    missing = max(0, rows - table.shape[0])
+    mean = table.mean(dim=0, keepdim=True)
+    return torch.cat((table[:rows], mean.expand(missing, *table.shape[1:])))

@@ -1,0 +1,35 @@
+"""What callbacks, loggers and strategies owe: a run learns what it would have learned without."""
+
+from dataclasses import replace
+
+from etude.config.config_file import node_of
+from etude.config.plugin_source import described
+from etude.config.registry import load, plugin_of
+from etude.config.schema.experiment import ExperimentConfig
+from etude.files.run_folder import record_of
+from etude.laws.runs import apart
+from etude.laws.trial import Trial
+from etude.laws.verdict import Finding, broken, held, not_applicable
+
+
+def it_changes_no_loss(trial: Trial) -> Finding:
+    """Step by step the losses are those of a run without it, as far as both went."""
+    without = _without(trial)
+    if without is None:
+        return not_applicable("it is what others are compared with")
+    plain = trial.run("without", without)
+    n = min(len(record_of(run)) for run in (trial.whole, plain))
+    if off := apart(trial, plain, n):
+        return broken(f"with it and without it: {off}")
+    return held(f"{n} steps as without it")
+
+
+def _without(trial: Trial) -> ExperimentConfig | None:
+    """The same experiment without the plugin; a strategy gives way to that of one device."""
+    group = trial.plugin.address.rpartition("/")[0]
+    if isinstance(node_of(trial.config, group), dict):
+        return replace(trial.config, **{group: {}})
+    alone = next(n for n, one in described(group).items() if one.declared.get("max_devices") == 1)
+    plain = load(f"{group}/{alone}").config()
+    is_plain = plugin_of(plain).address == trial.plugin.address
+    return None if is_plain else replace(trial.config, **{group: plain})

@@ -1,0 +1,63 @@
+"""What a decoding owes: a token that may be drawn, whatever is drawn and whoever stands beside."""
+
+import torch
+from torch import Tensor
+
+from etude.config.registry import build
+from etude.laws.trial import Trial
+from etude.laws.verdict import Finding, broken, held, holds
+from etude.network.decoding import Decoding
+
+ROWS = 16
+IDS = 31
+DRAWS = (0.0, 0.25, 0.5, 1 - 2**-24)
+
+
+def every_row_has_something_to_draw(trial: Trial) -> Finding:
+    """Scores have the shape of the logits, are no NaN, and are finite somewhere in each row."""
+    logits, seen = _given()
+    scores = _made(trial).scores(logits, seen)
+    if scores.shape != logits.shape or bool(scores.isnan().any()):
+        return broken(f"scores {tuple(scores.shape)} of logits {tuple(logits.shape)}, or NaN")
+    left = scores.isfinite().sum(-1)
+    return holds(bool((left > 0).all()), f"{int(left.min())} to {int(left.max())} of {IDS} tokens")
+
+
+def what_is_ruled_out_is_never_chosen(trial: Trial) -> Finding:
+    """The token chosen has a finite score, for every draw from 0 to just below 1."""
+    made, (logits, seen) = _made(trial), _given()
+    scores = made.scores(logits, seen)
+    for draw in DRAWS:
+        chosen = made.choose(scores, torch.full((ROWS,), draw))
+        if not bool(((chosen >= 0) & (chosen < IDS)).all()):
+            return broken(f"a draw of {draw:g} chooses an id outside the vocabulary")
+        if not bool(scores.gather(1, chosen[:, None]).isfinite().all()):
+            return broken(f"a draw of {draw:g} chooses a token whose score is -inf")
+    return held(f"{len(DRAWS)} draws from 0 to just below 1")
+
+
+def neighbours_change_nothing(trial: Trial) -> Finding:
+    """A row alone is scored, and its token chosen, as among others."""
+    made, (logits, seen) = _made(trial), _given()
+    together = made.scores(logits, seen)
+    alone = torch.cat([made.scores(logits[i : i + 1], seen[i : i + 1]) for i in range(ROWS)])
+    same = torch.allclose(together, alone, rtol=0, atol=1e-12)
+    return holds(same, f"{ROWS} rows at once and one by one")
+
+
+def logits_are_left_as_they_are(trial: Trial) -> Finding:
+    """What it is given is not written into."""
+    logits, seen = _given()
+    before = logits.clone()
+    _made(trial).scores(logits, seen)
+    return holds(torch.equal(before, logits), "logits before and behind")
+
+
+def _made(trial: Trial) -> Decoding:
+    return build(trial.tried)
+
+
+def _given() -> tuple[Tensor, Tensor]:
+    draw = torch.Generator().manual_seed(0)
+    logits = 3 * torch.randn(ROWS, IDS, generator=draw, dtype=torch.float64)
+    return logits, torch.rand(ROWS, IDS, generator=draw) < 0.2

@@ -1,0 +1,118 @@
+"""What an optimizer and a schedule owe: the rates that were asked, and nothing unasked."""
+
+import copy
+import math
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from etude.config.registry import build
+from etude.laws import architecture
+from etude.laws.trial import Trial
+from etude.laws.verdict import Finding, broken, held, holds
+from etude.network.network import Network
+from etude.training.optim import ParameterKind, optimizer_parameters
+
+LENGTHS = (1, 2, 10, 100, 1000)
+
+
+def factors_are_finite_and_not_negative(trial: Trial) -> Finding:
+    """Every step of every length has a factor, and so has what comes behind the last."""
+    least = math.inf
+    most = -math.inf
+    for total in LENGTHS:
+        factor = _schedule(trial, total)
+        found = [factor(step) for step in range(2 * total + 1)]
+        if not all(math.isfinite(value) and value >= 0 for value in found):
+            step = next(i for i, v in enumerate(found) if not (math.isfinite(v) and v >= 0))
+            return broken(f"step {step} of {total} has the factor {found[step]:g}")
+        least = min(least, *found[:-1])
+        most = max(most, *found)
+    return held(f"{least:.4g} to {most:.4g}")
+
+
+def a_factor_depends_on_its_step_alone(trial: Trial) -> Finding:
+    """Asked in any order, again and again, a step has the same factor: resuming is a seek."""
+    factor = _schedule(trial, 100)
+    forwards = [factor(step) for step in range(101)]
+    backwards = [factor(step) for step in reversed(range(101))][::-1]
+    same = forwards == backwards == [_schedule(trial, 100)(step) for step in range(101)]
+    return holds(same, "forwards, backwards and built anew")
+
+
+def some_step_learns(trial: Trial) -> Finding:
+    """A run is not spent at a rate of nought, and its peak is the rate that was asked."""
+    found = [_schedule(trial, 100)(step) for step in range(100)]
+    return holds(0 < max(found) <= 1 + 1e-9, f"the largest factor is {max(found):.4g}")
+
+
+def every_parameter_has_one_rate(trial: Trial) -> Finding:
+    """Each is in one group, with the rate of the config; what is no matrix does not decay."""
+    network = _network(trial)
+    optimizer = _optimizer(trial, network)
+    held_by = {id(p): group for group in optimizer.param_groups for p in group["params"]}
+    n = sum(len(group["params"]) for group in optimizer.param_groups)
+    parameters = optimizer_parameters(network)
+    if n != len(held_by) or held_by.keys() != {id(p.tensor) for p in parameters}:
+        return broken(f"{n} places hold {len(held_by)} of {len(parameters)} parameters")
+    rates = {group["lr"] for group in optimizer.param_groups}
+    rests = (ParameterKind.EMBEDDING, ParameterKind.VECTOR)
+    wrong = [p.name for p in parameters if p.kind in rests and _decay(held_by[id(p.tensor)])]
+    if wrong:
+        return broken(f"{', '.join(wrong[:3])} decay, and are no matrices")
+    return holds(rates == {trial.config.optimizer.lr}, f"lr {', '.join(f'{r:g}' for r in rates)}")
+
+
+def no_gradient_no_step(trial: Trial) -> Finding:
+    """Without gradients a step leaves the weights as they are."""
+    network = _network(trial)
+    optimizer = _optimizer(trial, network)
+    _step(network, optimizer, seed=1)
+    before = [p.detach().clone() for p in network.parameters()]
+    optimizer.zero_grad()
+    optimizer.step()
+    moved = sum(not torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
+    return holds(moved == 0, f"{moved} of {len(before)} tensors move")
+
+
+def its_state_goes_on(trial: Trial) -> Finding:
+    """Given its state back, another of its kind takes the same next step to the bit."""
+    one = _network(trial)
+    two = _network(trial)
+    first = _optimizer(trial, one)
+    for seed in (1, 2):
+        _step(one, first, seed)
+    two.load_state_dict(one.state_dict())
+    second = _optimizer(trial, two)
+    second.load_state_dict(copy.deepcopy(first.state_dict()))  # torch shares what it loads
+    for network, optimizer in ((one, first), (two, second)):
+        _step(network, optimizer, seed=3)
+    pairs = list(zip(one.parameters(), two.parameters(), strict=True))
+    apart = sum(not torch.equal(a, b) for a, b in pairs)
+    return holds(apart == 0, f"{apart} of {len(pairs)} tensors differ after the next step")
+
+
+def _schedule(trial: Trial, total: int) -> Callable[[int], float]:
+    return build(trial.tried, total)
+
+
+def _optimizer(trial: Trial, network: nn.Module) -> torch.optim.Optimizer:
+    return build(trial.tried, optimizer_parameters(network))
+
+
+def _network(trial: Trial) -> Network:
+    with torch.no_grad():
+        return architecture.drawn(trial.config.architecture)
+
+
+def _step(network: nn.Module, optimizer: torch.optim.Optimizer, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in network.parameters():
+        noise = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
+        parameter.grad = noise
+    optimizer.step()
+
+
+def _decay(group: dict[str, float]) -> float:
+    return group.get("weight_decay", 0.0)

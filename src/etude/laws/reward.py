@@ -1,0 +1,62 @@
+"""What a reward owes: a score each, whoever stands beside; and of a verifier, right from wrong."""
+
+import math
+
+from etude.config.registry import build
+from etude.errors import DataError
+from etude.laws.trial import Trial
+from etude.laws.verdict import Finding, broken, held, holds, not_applicable
+from etude.objective.reward import Reward
+from etude.rl.verifier import Verifier, examine, said
+
+ANSWERS = ("4", "The answer is 4.", "", "5", "four", "4\n", "<think>2+2</think>4")
+PROMPT = "What is 2+2?"
+REFERENCE = "4"
+
+
+def its_bench_is_judged_right(trial: Trial) -> Finding:
+    """A verifier pays what is right in full, and nothing else."""
+    made = build(trial.tried)
+    if not isinstance(made, Verifier):
+        return not_applicable("it has no bench: it is an opinion, whose right answers nobody knows")
+    report = examine(made)
+    rates = (
+        f"{len(report.judged)} answers, {report.false_positives:.0%} false positives, "
+        f"{report.false_negatives:.0%} false negatives"
+    )
+    bench = [f"{'MISJUDGED ' if one.is_misjudged else ''}{said(one)}" for one in report.judged]
+    return holds(not report.misjudged, "\n      ".join((rates, *bench)))
+
+
+def every_answer_gets_one_score(trial: Trial) -> Finding:
+    """As many scores as answers, each a number or, for no verdict, NaN."""
+    scores = _scores(build(trial.tried), ANSWERS)
+    if scores is None:
+        return not_applicable("it cannot read the answers that rewards are tried on")
+    right = len(scores) == len(ANSWERS) and not any(map(math.isinf, scores))
+    return holds(right, f"{len(scores)} scores of {len(ANSWERS)} answers")
+
+
+def neighbours_change_no_score(trial: Trial) -> Finding:
+    """An answer alone is scored as among others."""
+    made = build(trial.tried)
+    together = _scores(made, ANSWERS)
+    if together is None:
+        return not_applicable("it cannot read the answers that rewards are tried on")
+    for answer, score in zip(ANSWERS, together, strict=False):
+        alone = _scores(made, [answer])
+        if alone is not None and not _same(alone[0], score):
+            return broken(f"{answer!r} is paid {score:g} among others and {alone[0]:g} alone")
+    return held(f"{len(ANSWERS)} answers at once and one by one")
+
+
+def _scores(made: Reward, answers: tuple[str, ...] | list[str]) -> list[float] | None:
+    n = len(answers)
+    try:
+        return list(made([PROMPT] * n, list(answers), [REFERENCE] * n))
+    except DataError:
+        return None
+
+
+def _same(one: float, two: float) -> bool:
+    return one == two or (math.isnan(one) and math.isnan(two))

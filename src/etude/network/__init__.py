@@ -1,0 +1,32 @@
+"""What a network is made of, and how it writes."""
+
+from etude.network.adapter import (
+    AdapterLayer,
+    MergingLayer,
+    innermost,
+    insert,
+    linear_of,
+    linears,
+    matching_names,
+    places,
+)
+from etude.network.auxiliary_loss import SideLoss
+from etude.network.context import Context, Position, Scaling, attend
+from etude.network.decoding import Ancestral, Decoding, Greedy, drawn, penalised
+from etude.network.inputs import Inputs, Targets, pad_right
+from etude.network.kv_cache import KvCache, Memory
+from etude.network.network import Network
+from etude.network.parts import Block, BlockParts, Head, HeadParts, Mixer, Parts
+from etude.network.precision import wide
+from etude.network.stack import (
+    Approximate,
+    BranchOut,
+    FeedForward,
+    GatedFeedForward,
+    QueryIn,
+    Stack,
+    StackNetwork,
+    draw_normal,
+    hidden_size,
+    rest_head,
+)

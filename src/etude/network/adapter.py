@@ -1,0 +1,261 @@
+"""Adapters: what learns beside a frozen network, can be switched off, and may become weights.
+
+An adapter puts layers of its own in the place of modules of a network, each around the module it
+replaces. `adapt` builds them; the base learns nothing then but what an adapter sets free.
+"""
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from etude.config.registry import build, plugin_of
+from etude.config.schema.plugins import AdapterConfig
+from etude.errors import CheckpointError, ConfigError
+from etude.network.inputs import Inputs
+from etude.network.network import Network
+
+
+class AdapterLayer(nn.Module, ABC):
+    """Stands in the place of a module of the network, which it holds as `base`."""
+
+    def __init__(self, base: nn.Module) -> None:
+        super().__init__()
+        self.base = base
+        self.on = True
+        self.is_new = True
+        """Whether the run began without it: switched off, it gives what the run started from."""
+
+    def forward(self, *given: Any) -> Tensor:
+        """What the base gives, adapted while the layer is on."""
+        return self.adapted(*given) if self.on else self.base(*given)
+
+    @abstractmethod
+    def adapted(self, *given: Any, **named: Any) -> Tensor:  # as the base is called
+        """The output with what was learned."""
+
+    def own(self) -> list[nn.Parameter]:
+        """The parameters that it brings."""
+        base = {id(parameter) for parameter in self.base.parameters()}
+        return [parameter for parameter in self.parameters() if id(parameter) not in base]
+
+
+class MergingLayer(AdapterLayer):
+    """A layer that can become weights: all layers of an adapter that declares `merges` are such."""
+
+    @abstractmethod
+    def merged(self) -> nn.Module:
+        """The base with what was learned in its weights."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A module of a network by the name it had before any adapter."""
+
+    name: str
+    module: nn.Module
+    """What stands there now: the module itself, or an adapter around it."""
+    parent: nn.Module
+
+    @property
+    def innermost(self) -> nn.Module:
+        """The module itself."""
+        return innermost(self.module)
+
+    def put(self, module: nn.Module) -> None:
+        """Replaces what stands there."""
+        setattr(self.parent, self.name.rpartition(".")[2], module)
+
+
+def places(network: nn.Module, name: str = "") -> Iterator[Place]:
+    """Every module of a network, without those that adapters brought."""
+    inner = innermost(network)
+    for key, child in inner.named_children():
+        place = Place(f"{name}.{key}" if name else key, child, inner)
+        yield place
+        yield from places(child, place.name)
+
+
+def innermost(module: nn.Module) -> nn.Module:
+    """What the adapters around a module hold in the end."""
+    while isinstance(module, AdapterLayer):
+        module = module.base
+    return module
+
+
+def linears(network: Network) -> Callable[[nn.Module], bool]:
+    """Says of a module whether it is a linear map with weights that no token table shares."""
+    tables = {id(m.weight) for m in network.modules() if isinstance(m, nn.Embedding)}
+    return lambda module: isinstance(module, nn.Linear) and id(module.weight) not in tables
+
+
+def linear_of(module: nn.Module) -> nn.Linear:
+    """The linear map inside the adapters around it."""
+    inner = innermost(module)
+    assert isinstance(inner, nn.Linear)
+    return inner
+
+
+def layers(network: nn.Module) -> list[AdapterLayer]:
+    """Every layer that an adapter brought, outer ones first."""
+    return [module for module in network.modules() if isinstance(module, AdapterLayer)]
+
+
+def insert(
+    network: Network,
+    patterns: Sequence[str],
+    fits: Callable[[nn.Module], bool],
+    make: Callable[[nn.Module], AdapterLayer],
+) -> Network:
+    """Freezes the network, and puts what `make` returns around each fitting module of a pattern.
+
+    Raises ValueError for a pattern that is the name of none.
+    """
+    found = [place for place in places(network) if fits(place.innermost)]
+    for pattern in patterns:
+        matching_names(pattern, [place.name for place in found])
+    freeze_base(network)
+    for place in found:
+        if any(fnmatchcase(place.name, pattern) for pattern in patterns):
+            place.put(make(place.module).train(place.module.training))
+    return network
+
+
+def matching_names(pattern: str, names: Sequence[str]) -> list[str]:
+    """The names that a pattern fits. Raises ValueError, with what there is, if it fits none."""
+    found = [name for name in names if fnmatchcase(name, pattern)]
+    if not found:
+        known = dict.fromkeys(re.sub(r"(^|\.)\d+\b", r"\1*", name) for name in names)
+        raise ValueError(f"{pattern} fits no name here. There are {', '.join(known)}")
+    return found
+
+
+def freeze_base(network: nn.Module) -> None:
+    """Lets nothing learn but what adapters brought."""
+    own = {id(parameter) for layer in layers(network) for parameter in layer.own()}
+    for parameter in network.parameters():
+        if id(parameter) not in own:
+            parameter.requires_grad_(False)
+
+
+def adapt(network: Network, configs: Mapping[str, AdapterConfig]) -> None:
+    """Builds adapters in their order; a network that carries them already keeps them.
+
+    Raises ConfigError for one that learns nothing.
+    """
+    if layers(network):
+        return
+    learns: dict[str, list[nn.Parameter]] = {}
+    for name, config in configs.items():
+        before = {id(p) for p in network.parameters() if p.requires_grad} if learns else set[int]()
+        try:
+            build(config, network)
+        except ValueError as error:
+            raise ConfigError(f"adapter={name}: {error}.") from error
+        now = [p for p in network.parameters() if p.requires_grad]
+        learns[name] = [p for p in now if id(p) not in before] or now
+    for name, parameters in learns.items():
+        if not any(parameter.requires_grad for parameter in parameters):
+            raise ConfigError(
+                f"adapter={name} has nothing to train in adapter=[{','.join(configs)}].\n"
+                "  It froze everything, or one behind it did: what sets weights free comes last."
+            )
+
+
+def merge(network: Network) -> None:
+    """Makes weights of all that adapters learned: the network is a plain one again."""
+    for place in list(places(network)):
+        while isinstance(place.module, AdapterLayer):
+            place = Place(place.name, _merged(place.module), place.parent)
+            place.put(place.module)
+    network.requires_grad_(True)
+
+
+def _merged(layer: AdapterLayer) -> nn.Module:
+    if isinstance(layer.base, AdapterLayer):
+        layer.base = _merged(layer.base)
+    assert isinstance(layer, MergingLayer), "only what declares `merges` is merged"
+    with torch.no_grad():
+        return layer.merged()
+
+
+def can_merge(configs: Mapping[str, AdapterConfig]) -> bool:
+    """Whether all that these adapters learn can become weights."""
+    return all(plugin_of(config).declaration.merges for config in configs.values())
+
+
+def learned(network: nn.Module) -> list[str]:
+    """The names in `state_dict` that differ from the base: what an adapter run saves."""
+    own = {id(parameter) for layer in layers(network) for parameter in layer.own()}
+    weights = [n for n, p in network.named_parameters() if p.requires_grad or id(p) in own]
+    if not any(p.requires_grad and id(p) not in own for p in network.parameters()):
+        return weights
+    kept = network.state_dict().keys()
+    return weights + [name for name, _ in network.named_buffers() if name in kept]
+
+
+def load_learned(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Loads what was saved of `learned`. Raises CheckpointError for names or shapes that differ."""
+    state = network.state_dict()
+    own = {id(parameter) for layer in layers(network) for parameter in layer.own()}
+    missing = [n for n, p in network.named_parameters() if id(p) in own and n not in tensors]
+    wrong = [n for n, t in tensors.items() if n not in state or state[n].shape != t.shape]
+    if missing or wrong:
+        raise CheckpointError(
+            f"The adapter does not fit its network: {', '.join((missing + wrong)[:8])}."
+        )
+    network.load_state_dict(dict(tensors), strict=False)
+
+
+def parameters(network: nn.Module) -> dict[str, int]:
+    """How many parameters there are, and how many learn."""
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in network.parameters()]
+    return {"parameters": sum(n for n, _ in sizes), "trainable": sum(n for n, on in sizes if on)}
+
+
+@contextmanager
+def adapters_off(network: nn.Module) -> Generator[None]:
+    """The network as it is without what its adapters learned."""
+    switched = [layer for layer in layers(network) if layer.on]
+    for layer in switched:
+        layer.on = False
+    try:
+        yield
+    finally:
+        for layer in switched:
+            layer.on = True
+
+
+def is_base_intact(network: nn.Module) -> bool:
+    """Whether the network with its adapters off is, and stays, what the run started from."""
+    found = layers(network)
+    own = {id(parameter) for layer in found for parameter in layer.own()}
+    free = any(p.requires_grad and id(p) not in own for p in network.parameters())
+    return bool(found) and not free and all(layer.is_new for layer in found)
+
+
+class WithoutAdapter(nn.Module):
+    """A network with its adapters off: in eval mode, without gradients, in no `state_dict`."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self._held = (network,)  # a tuple hides it from state_dict
+
+    def forward(
+        self, inputs: Inputs, where: Bool[Tensor, "batch seq"] | None = None
+    ) -> Float[Tensor, "... vocab"]:
+        network = self._held[0]
+        was_training = network.training
+        network.eval()
+        try:
+            with torch.no_grad(), adapters_off(network):
+                return network(inputs, where)
+        finally:
+            network.train(was_training)

@@ -1,0 +1,208 @@
+"""Generation: one token at a time, with a cache, for every network that provides GENERATE.
+
+`generate` is the engine behind rollouts, samples, `etude generate` and evaluation. Its contract is
+narrow, so that another engine can stand in for it: requests in, one `Written` each out, in order.
+What a request gets depends on its own prompt, generator and limit, and on no other request. As
+float sums depend on the shape of a batch, that is exact up to rounding, which may turn a near tie.
+
+Penalty of repetition: Keskar et al. 2019 (CTRL), https://arxiv.org/abs/1909.05858, section 4.1,
+with negative logits multiplied, as in transformers.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from jaxtyping import Bool
+from torch import Tensor
+from torch.distributed.fsdp import FSDPModule
+
+from etude.network.decoding import Decoding
+from etude.network.inputs import Inputs
+from etude.network.kv_cache import KvCache
+from etude.network.network import Network
+from etude.network.precision import wide
+
+
+@dataclass(frozen=True)
+class Request:
+    """A sequence to be gone on from."""
+
+    prompt: Sequence[int]
+    rng: np.random.Generator
+    """Where its samples come from; it gives one number a token."""
+    max_new_tokens: int
+
+
+@dataclass
+class Written:
+    """What follows a prompt."""
+
+    ids: list[int] = field(default_factory=list[int])
+    """The new tokens, up to and with the one that ends them."""
+    log_probs: list[float] = field(default_factory=list[float])
+    """log p of each, in nats, under the distribution it was drawn from (see `Decoding.scores`)."""
+    ended: bool = False
+    """Whether a stop ended it, and not its limit."""
+
+
+@dataclass(frozen=True)
+class StopStrings:
+    """Texts that end an answer when it contains one, wherever tokens begin and end.
+
+    The token that completes one is the last and stays, whole, with what it holds behind it.
+    """
+
+    strings: Sequence[str]
+    decode: Callable[[Sequence[int]], str]
+
+    def reached(self, ids: Sequence[int]) -> bool:
+        """Whether the text of new tokens contains one."""
+        text = self.decode(ids) if self.strings else ""
+        return any(string in text for string in self.strings)
+
+
+class Token(NamedTuple):
+    """The next token of a request, by its place in the list."""
+
+    request: int
+    id: int
+    log_prob: float
+    ends: bool
+    """Whether it stops its request."""
+
+
+def generate(
+    network: Network,
+    requests: Sequence[Request],
+    decoding: Decoding,
+    *,
+    whole: bool = False,
+    stop: StopStrings | None = None,
+    at_once: int | None = None,
+) -> list[Written]:
+    """Returns what the network writes for each request.
+
+    A request ends with a stop token of the network's vocabulary, with a stop string, or at its
+    limit. With `whole`, the tokens of a prompt see one another. `at_once` requests are written
+    together, all by default. The network should be in eval mode; what is returned lives on the
+    CPU. Of a sharded network every rank must call this equally often, with as many requests as it
+    has, if none.
+    """
+    written = [Written() for _ in requests]
+    size = at_once or max(1, len(requests))
+    start = 0
+    while _any_rank(network, start < len(requests)):
+        part = requests[start : start + size]
+        for tokens in stream(network, part, decoding, whole=whole, stop=stop):
+            for token in tokens:
+                row = written[start + token.request]
+                row.ids.append(token.id)
+                row.log_probs.append(token.log_prob)
+                row.ended = token.ends
+        start += size
+    return written
+
+
+def stream(
+    network: Network,
+    requests: Sequence[Request],
+    decoding: Decoding,
+    *,
+    whole: bool = False,
+    stop: StopStrings | None = None,
+) -> Iterator[list[Token]]:
+    """Yields the next token of every request that goes on, step by step."""
+    rows = _Rows(network, requests or [_nothing(network)], whole)
+    left = {i: r.max_new_tokens for i, r in enumerate(requests) if r.max_new_tokens > 0}
+    texts: list[list[int]] = [[] for _ in requests]
+    while _any_rank(network, bool(left)):
+        ids, log_probs = rows.step(decoding)
+        tokens: list[Token] = []
+        for request, token, log_prob in zip(rows.requests, ids, log_probs, strict=True):
+            if request not in left:
+                continue
+            texts[request].append(token)
+            ends = token in network.vocab.stops
+            ends = ends or (stop is not None and stop.reached(texts[request]))
+            left[request] -= 1
+            if ends or left[request] == 0:
+                del left[request]
+            tokens.append(Token(request, token, log_prob, ends))
+        yield tokens
+        rows.leave(left)
+
+
+class _Rows:
+    """The requests that are written at once, a row each, and what each goes on from."""
+
+    def __init__(self, network: Network, requests: Sequence[Request], whole: bool) -> None:
+        device = next(network.parameters()).device
+        n = max(1, *(request.max_new_tokens for request in requests))
+        self.network = network
+        self.requests = list(range(len(requests)))
+        """Which request each row belongs to."""
+        self.inputs = network.prompt([request.prompt for request in requests], whole=whole)
+        self.inputs = self.inputs.to(device)
+        self.cache = KvCache(self.inputs.tokens.shape[1] + n)
+        draws = np.stack([request.rng.random(n) for request in requests])
+        self.draws = torch.from_numpy(draws).to(device)
+        self.seen = _seen(self.inputs, network.vocab.size)
+        self.steps = 0
+
+    @torch.no_grad()
+    @torch.compiler.set_stance("force_eager")  # compiled, each length would be compiled anew
+    def step(self, decoding: Decoding) -> tuple[list[int], list[float]]:
+        """Reads what is new and chooses what comes next; its log-probability goes with it."""
+        last = None
+        if self.inputs.tokens.shape[1] > 1:
+            last = torch.zeros_like(self.inputs.tokens, dtype=torch.bool)
+            last[:, -1] = True
+        logits = self.network(self.inputs, last, self.cache).flatten(0, -2)  # batch vocab
+        scores = decoding.scores(wide(logits), self.seen)
+        tokens = decoding.choose(scores, self.draws[:, self.steps])
+        log_probs = scores.gather(1, tokens[:, None])[:, 0] - scores.logsumexp(dim=1)
+        self.seen.scatter_(1, tokens[:, None], True)
+        self.inputs = Inputs(tokens[:, None])
+        self.steps += 1
+        return tokens.tolist(), log_probs.tolist()
+
+    def leave(self, going_on: Sequence[int] | dict[int, int]) -> None:
+        """Takes away the rows that ended, once they are half of all.
+
+        A rank that has none left runs on with others that have (see `generate`): its last row
+        stays, and stays in its place.
+        """
+        kept = [row for row, request in enumerate(self.requests) if request in going_on]
+        if not kept:
+            kept, self.steps, self.cache.length = [0], self.steps - 1, self.cache.length - 1
+        if 2 * len(kept) > len(self.requests):
+            return
+        rows = torch.tensor(kept, device=self.seen.device)
+        self.requests = [self.requests[row] for row in kept]
+        self.draws, self.seen = self.draws[rows], self.seen[rows]
+        self.inputs = Inputs(self.inputs.tokens[rows])
+        self.cache.keep(rows)
+
+
+def _seen(inputs: Inputs, n_vocab: int) -> Bool[Tensor, "batch vocab"]:
+    """Which ids each row holds, padding left out."""
+    real = torch.ones_like(inputs.tokens) if inputs.documents is None else inputs.documents
+    counts = real.new_zeros((len(real), n_vocab))
+    return counts.scatter_add_(1, inputs.tokens, (real > 0).long()) > 0
+
+
+def _nothing(network: Network) -> Request:
+    return Request([network.vocab.eos], np.random.default_rng(0), 1)
+
+
+def _any_rank(network: Network, wanted: bool) -> bool:
+    """Whether this rank wants a pass or, where all must run a sharded network, any rank does."""
+    if not isinstance(network, FSDPModule):
+        return wanted
+    flag = torch.tensor(float(wanted), device=next(network.parameters()).device)
+    dist.all_reduce(flag, dist.ReduceOp.MAX)
+    return bool(flag)

@@ -1,0 +1,96 @@
+"""What was read before: keys, values and encoder states of a generation in progress."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from etude.network.inputs import Inputs
+
+
+@dataclass
+class Memory:
+    """What an encoder made of a source, for the decoder to look at."""
+
+    states: Float[Tensor, "batch source dim"]
+    documents: Int[Tensor, "batch source"] | None
+
+
+class KvCache:
+    """Keys and values of the tokens read so far: one tensor a layer, written in place."""
+
+    def __init__(self, max_len: int) -> None:
+        self.max_len = max_len
+        self.length = 0
+        self.memory: Memory | None = None
+        self.states: dict[int, Tensor] = {}
+        """What a mixer without keys and values remembers of a layer, row by row."""
+        self._documents: Int[Tensor, "batch room"] | None = None
+        self._positions: Int[Tensor, "#batch room"] | None = None
+        self._self: dict[int, Tensor] = {}
+        self._cross: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def extend(
+        self, layer: int, k: Tensor, v: Tensor, beside: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Writes this pass's keys and values of a layer; returns all so far, behind `beside`."""
+        n_beside = 0 if beside is None else beside[0].shape[1]
+        if layer not in self._self:
+            batch, heads, _, head_dim = k.shape
+            room = k.new_empty((2, batch, heads, n_beside + self.max_len, head_dim))
+            if beside is not None:
+                room[:, :, :, :n_beside] = torch.stack(beside)[:, None]
+            self._self[layer] = room
+        start = n_beside + self.length
+        end = n_beside + self.length + k.shape[2]
+        both = self._self[layer]
+        both[0, :, :, start:end] = k
+        both[1, :, :, start:end] = v
+        return both[0, :, :, :end], both[1, :, :, :end]
+
+    def cross(
+        self, layer: int, project: Callable[[], tuple[Tensor, Tensor]]
+    ) -> tuple[Tensor, Tensor]:
+        """Keys and values of the source: projected in the first pass, kept for the others."""
+        if layer not in self._cross:
+            self._cross[layer] = project()
+        return self._cross[layer]
+
+    def positions(self, inputs: Inputs) -> Int[Tensor, "#batch keys"]:
+        """Places of all tokens so far and of this pass's, which go on where each row stood."""
+        end = self.length + inputs.tokens.shape[1]
+        if self._positions is None:
+            first = inputs.positions()
+            steps = torch.arange(1, self.max_len - end + 1, device=first.device)
+            self._positions = torch.cat((first, first[:, -1:] + steps), dim=1)
+        return self._positions[:, :end]
+
+    def documents(self, inputs: Inputs) -> Int[Tensor, "batch keys"] | None:
+        """Documents of all keys so far and of this pass; None if nothing was ever padded."""
+        end = self.length + inputs.tokens.shape[1]
+        if inputs.documents is not None:
+            if self._documents is None:
+                room = (inputs.tokens.shape[0], self.max_len)
+                self._documents = inputs.documents.new_ones(room)
+            self._documents[:, self.length : end] = inputs.documents
+        return None if self._documents is None else self._documents[:, :end]
+
+    def advance(self, inputs: Inputs) -> None:
+        """Closes a pass: the next one goes on behind it."""
+        self.length += inputs.tokens.shape[1]
+
+    def keep(self, rows: Int[Tensor, " kept"]) -> None:
+        """Forgets every row but these."""
+        self.states = {layer: state[rows] for layer, state in self.states.items()}
+        self._self = {layer: both[:, rows] for layer, both in self._self.items()}
+        self._cross = {layer: (k[rows], v[rows]) for layer, (k, v) in self._cross.items()}
+        if self.memory is not None:
+            documents = self.memory.documents
+            documents = None if documents is None else documents[rows]
+            self.memory = Memory(self.memory.states[rows], documents)
+        if self._documents is not None:
+            self._documents = self._documents[rows]
+        if self._positions is not None and self._positions.shape[0] > 1:
+            self._positions = self._positions[rows]

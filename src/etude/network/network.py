@@ -1,0 +1,104 @@
+"""What a network is made of.
+
+A network is a stack of blocks; a block joins a mixer, an MLP and norms; all of them are plugins.
+What a layer may know of its neighbours is a `Context` (see context.py).
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import fully_shard
+
+from etude.data.vocab import Vocab
+from etude.network.inputs import Inputs, Targets, last_real, pad_left, pad_right
+from etude.network.kv_cache import KvCache
+from etude.network.parts import Block
+
+ROWS = 64
+"""Rows are scored in multiples of this on a CPU, where each shape of a matrix product leaves its
+kernel in memory, between the tensors, so that what is freed there does not come together."""
+
+
+class Network(nn.Module, ABC):
+    """The group `architecture`: tokens to hidden states to logits."""
+
+    vocab: Vocab
+    dim: int
+
+    @abstractmethod
+    def states(
+        self, inputs: Inputs, cache: KvCache | None = None
+    ) -> Float[Tensor, "batch seq dim"]:
+        """Hidden states of the target side, ready for the head."""
+
+    @abstractmethod
+    def logits(self, states: Float[Tensor, "... dim"]) -> Float[Tensor, "... vocab"]:
+        """Scores of every token id."""
+
+    def forward(
+        self,
+        inputs: Inputs,
+        where: Bool[Tensor, "batch seq"] | None = None,
+        cache: KvCache | None = None,
+    ) -> Float[Tensor, "... vocab"]:
+        """Returns logits: [batch seq vocab], or [n vocab] of the n positions `where` is true."""
+        states = self.states(inputs, cache)
+        if where is None:
+            return self.logits(states)
+        chosen = states[where]
+        n = len(chosen)
+        rest = -n % ROWS if chosen.device.type == "cpu" else 0
+        return self.logits(F.pad(chosen, (0, 0, 0, rest)))[:n]
+
+    def prompt(self, prompts: Sequence[Sequence[int]], *, whole: bool = False) -> Inputs:
+        """Inputs from which generation goes on: prompts padded on the left.
+
+        With `whole`, the tokens of a prompt see one another (see Capability.PREFIX).
+        """
+        inputs = pad_left(prompts, self.vocab.pad)
+        prefix = torch.ones_like(inputs.tokens, dtype=torch.bool) if whole else None
+        return replace(inputs, prefix=prefix)
+
+    def answer(
+        self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]], *, whole: bool = False
+    ) -> Targets:
+        """Lays out (prompt, completion) pairs so that the completion is predicted.
+
+        Here each row is prompt + completion, shifted by one; a network that reads a source
+        puts the prompt there. With `whole`, the tokens of a prompt see one another.
+        """
+        rows = pad_right([[*prompt, *completion] for prompt, completion in pairs], self.vocab.pad)
+        index = torch.arange(rows.tokens.shape[1] - 1)[None]
+        first = torch.tensor([len(prompt) - 1 for prompt, _ in pairs])[:, None]
+        last = torch.tensor([len(prompt) + len(completion) - 1 for prompt, completion in pairs])
+        inputs = Inputs(  # without the last token of each row, which has nothing to predict
+            rows.tokens[:, :-1],
+            None if rows.documents is None else rows.documents[:, 1:],
+            prefix=index <= first if whole else None,
+        )
+        return Targets(inputs, rows.tokens[:, 1:], (index >= first) & (index < last[:, None]))
+
+    def read(
+        self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]
+    ) -> tuple[Inputs, Bool[Tensor, "batch seq"]]:
+        """Lays out (prompt, completion) pairs to be judged, and where the state is that saw all.
+
+        Here it is that of the last token; a network that sees both sides reads its first.
+        """
+        pad = self.vocab.pad  # stands for what would come next: the last token is read, too
+        laid = self.answer([(prompt, [*completion, pad]) for prompt, completion in pairs])
+        return laid.inputs, last_real(laid.inputs)
+
+
+def shard(network: Network, mesh: DeviceMesh) -> None:
+    """Spreads every block, and what is left of the network, over the mesh's devices (FSDP2)."""
+    for module in network.modules():
+        if isinstance(module, Block):
+            fully_shard(module, mesh=mesh)
+    fully_shard(network, mesh=mesh)

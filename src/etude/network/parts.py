@@ -1,0 +1,94 @@
+"""What a layer is made of: the contracts of mixers, blocks and heads, and what they are given."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from etude.network.context import Context
+
+
+class Mixer(nn.Module, ABC):
+    """The group `architecture/mixer`: lets positions look at one another."""
+
+    kv_shape: tuple[int, int] | None = None
+    """Heads and width of its keys, where learned ones may stand beside them (see `Context`)."""
+
+    @abstractmethod
+    def forward(
+        self, x: Float[Tensor, "batch seq dim"], context: Context
+    ) -> Float[Tensor, "batch seq dim"]:
+        """Mixes along the sequence, within what the context lets be seen."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a mixer, an MLP, a norm or a position is built with."""
+
+    dim: int
+    n_heads: int
+    causal: bool = True
+    """Whether its stack reads from left to right."""
+    table_dim: int | None = None
+    """Width of the token table; null = dim."""
+    key_dim: int | None = None
+    """Width of the queries and keys of a head; null = dim / n_heads."""
+
+    @property
+    def embedding_dim(self) -> int:
+        """Width of the embedded tokens, before they become `dim` wide."""
+        return self.table_dim or self.dim
+
+    @property
+    def head_dim(self) -> int:
+        """Width of the queries and keys of a head."""
+        return self.key_dim or self.dim // self.n_heads
+
+
+@dataclass(frozen=True)
+class BlockParts:
+    """What the block of a layer joins. `cross` is there in a decoder that reads a source."""
+
+    norm: Callable[[], nn.Module]
+    mixer: Mixer
+    mlp: nn.Module
+    dropout: float = 0.0
+    cross: Mixer | None = None
+    layer: int = 0
+
+
+class Block(nn.Module, ABC):
+    """The group `architecture/block`: one layer."""
+
+    final_norm: bool = True
+    """Whether the stack must still be normalised after its last block."""
+
+    @abstractmethod
+    def forward(
+        self, x: Float[Tensor, "batch seq dim"], context: Context
+    ) -> Float[Tensor, "batch seq dim"]:
+        """Returns the residual stream after this layer."""
+
+
+@dataclass(frozen=True)
+class HeadParts:
+    """What a head is built with: it reads `dim` and, before its last map, has `embedding_dim`."""
+
+    dim: int
+    embedding_dim: int
+    n_vocab: int
+    norm: Callable[[], nn.Module]
+    """A norm of `embedding_dim` features."""
+
+
+class Head(nn.Module, ABC):
+    """The group `architecture/head`: hidden states to the scores of every token id."""
+
+    out: nn.Linear
+    """The last map, whose weight a network may share with its token table."""
+
+    @abstractmethod
+    def forward(self, states: Float[Tensor, "... dim"]) -> Float[Tensor, "... vocab"]:
+        """Returns logits."""

@@ -1,0 +1,210 @@
+"""A stack: positions, blocks and a last norm, shared by the three families of architecture."""
+
+import math
+from abc import ABC
+from collections.abc import Callable
+from dataclasses import replace
+from enum import Enum
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from etude.config.registry import build
+from etude.config.schema.blocks import StackConfig
+from etude.data.vocab import Vocab
+from etude.network.auxiliary_loss import SideLoss
+from etude.network.context import Context, Position
+from etude.network.inputs import Inputs
+from etude.network.kv_cache import KvCache, Memory
+from etude.network.network import Network
+from etude.network.parts import BlockParts, Head, HeadParts, Parts
+
+
+class Approximate(Enum):
+    """How GELU's distribution function is computed, in torch's words."""
+
+    none = "none"
+    tanh = "tanh"
+
+
+class BranchOut(nn.Linear):
+    """The last linear map of a residual branch; some initialisations make it smaller."""
+
+
+class QueryIn(nn.Linear):
+    """The map to the queries of attention, `head_dim` features a head."""
+
+    def __init__(self, dim: int, n_heads: int, head_dim: int, bias: bool) -> None:
+        super().__init__(dim, n_heads * head_dim, bias)
+        self.head_dim = head_dim
+
+
+class FeedForward(nn.Module):
+    """down(activation(up(x))): the MLP of the 2017 transformer."""
+
+    def __init__(self, dim: int, hidden: int, *, bias: bool, activation: nn.Module) -> None:
+        super().__init__()
+        self.up = nn.Linear(dim, hidden, bias)
+        self.activation = activation
+        self.down = BranchOut(hidden, dim, bias)
+
+    def forward(self, x: Float[Tensor, "... dim"]) -> Float[Tensor, "... dim"]:
+        return self.down(self.activation(self.up(x)))
+
+
+class GatedFeedForward(nn.Module):
+    """down(activation(gate(x)) * up(x)): Shazeer 2020, https://arxiv.org/abs/2002.05202."""
+
+    def __init__(
+        self, dim: int, hidden: int, *, bias: bool, activation: Callable[[Tensor], Tensor]
+    ) -> None:
+        super().__init__()
+        self.gate = nn.Linear(dim, hidden, bias)
+        self.up = nn.Linear(dim, hidden, bias)
+        self.activation = activation
+        self.down = BranchOut(hidden, dim, bias)
+
+    def forward(self, x: Float[Tensor, "... dim"]) -> Float[Tensor, "... dim"]:
+        return self.down(self.activation(self.gate(x)) * self.up(x))
+
+
+def hidden_size(dim: int, ratio: float, multiple_of: int = 1) -> int:
+    """Returns ratio * dim, rounded up to a multiple."""
+    return multiple_of * math.ceil(ratio * dim / multiple_of - 1e-9)
+
+
+class Stack(nn.Module):
+    """Blocks over embedded tokens; causal or not, reading a source or not."""
+
+    def __init__(self, config: StackConfig, *, causal: bool, reads_source: bool = False) -> None:
+        super().__init__()
+        self.causal = causal
+        self.dropout = config.dropout
+        self.n_layers = config.n_layers
+        width = config.table_dim
+        dim = config.dim
+        parts = Parts(dim, config.n_heads, causal, width, config.mixer.head_dim)
+        self.scale = math.sqrt(width) if config.scale_embedding else 1.0
+        self.position: Position = build(config.position, parts)
+        self.segments = nn.Embedding(config.n_segments, width) if config.n_segments else None
+        self.embedding_norm: nn.Module = (
+            build(config.norm, replace(parts, dim=width))
+            if config.norm_embedding
+            else nn.Identity()
+        )
+        self.widen: nn.Module = nn.Linear(width, dim) if config.embedding_dim else nn.Identity()
+        self.blocks = nn.ModuleList(
+            _block(config, parts, layer, reads_source)
+            for layer in range(config.n_groups or config.n_layers)
+        )
+        self._sides = tuple(m for m in self.blocks.modules() if isinstance(m, SideLoss))
+        last = any(block.final_norm for block in self.blocks)
+        self.norm: nn.Module = build(config.norm, parts) if last else nn.Identity()
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch seq table_dim"],
+        inputs: Inputs,
+        cache: KvCache | None = None,
+        memory: Memory | None = None,
+    ) -> Float[Tensor, "batch seq dim"]:
+        context = self.context(inputs, cache, memory)
+        x = self.embed(x, inputs, context)
+        for side in self._sides:
+            side.real = None if inputs.documents is None else inputs.documents > 0
+        for layer in range(self.n_layers):
+            context.enter(layer)
+            x = self.blocks[layer * len(self.blocks) // self.n_layers](x, context)
+        if cache is not None:
+            cache.advance(inputs)
+        return self.norm(x)
+
+    def embed(self, x: Tensor, inputs: Inputs, context: Context) -> Tensor:
+        """Adds to the rows of the table what tells place and segment, and brings them to `dim`."""
+        x = self.position.embed(x * self.scale, context.positions)
+        if self.segments is not None:
+            kinds = inputs.segments
+            x = x + self.segments(torch.zeros_like(inputs.tokens) if kinds is None else kinds)
+        return self.widen(F.dropout(self.embedding_norm(x), self.dropout, self.training))
+
+    def context(self, inputs: Inputs, cache: KvCache | None, memory: Memory | None) -> Context:
+        """Says who may look at whom in this pass."""
+        if cache is None:
+            reached = inputs.positions()
+            keys = inputs.documents
+        else:
+            reached = cache.positions(inputs)
+            keys = cache.documents(inputs)
+        positions = reached[:, -inputs.tokens.shape[1] :]
+        context = Context(self.position, positions, reached, self.causal, inputs.documents, keys)
+        context.prefix = inputs.prefix
+        context.cache = cache
+        if memory is not None:
+            source = torch.arange(memory.states.shape[1], device=positions.device)[None]
+            context.source = Context(
+                Position(), positions, source, False, inputs.documents, memory.documents
+            )
+            context.source.memory = memory
+            context.source.cache = cache
+        return context
+
+
+def _block(config: StackConfig, parts: Parts, layer: int, reads_source: bool) -> nn.Module:
+    return build(
+        config.block,
+        BlockParts(
+            norm=lambda: build(config.norm, parts),
+            mixer=build(config.mixer, parts),
+            mlp=build(config.mlp, parts),
+            dropout=config.dropout,
+            cross=build(config.mixer, replace(parts, causal=False)) if reads_source else None,
+            layer=layer,
+        ),
+    )
+
+
+class StackNetwork(Network, ABC):
+    """Base of the three families: one token table, stacks of blocks, and a head.
+
+    A family builds its stacks after `super().__init__`, and ends with `initialise`.
+    """
+
+    def __init__(self, config: StackConfig, vocab: Vocab) -> None:
+        super().__init__()
+        self.vocab = vocab
+        self.dim = config.dim
+        narrow = Parts(config.table_dim, config.n_heads)
+        self.embedding = nn.Embedding(vocab.size, config.table_dim)
+        self.head: Head = build(
+            config.head,
+            HeadParts(config.dim, config.table_dim, vocab.size, lambda: build(config.norm, narrow)),
+        )
+
+    def initialise(self, config: StackConfig) -> None:
+        """Draws the first weights, and ties the head to the table."""
+        build(config.init, self, config.n_layers)
+        if config.tie:
+            self.head.out.weight = self.embedding.weight
+
+    def logits(self, states: Float[Tensor, "... dim"]) -> Float[Tensor, "... vocab"]:
+        return self.head(states)
+
+
+def rest_head(network: Network) -> None:
+    """Freezes what scores tokens, for those who only read states; the token table learns on."""
+    if isinstance(network, StackNetwork):
+        for parameter in network.head.parameters():
+            if parameter is not network.embedding.weight:
+                parameter.requires_grad_(False)
+
+
+def draw_normal(network: nn.Module, std: Callable[[nn.Linear | nn.Embedding], float]) -> None:
+    """Draws every matrix and table from N(0, std(module)), and makes biases 0."""
+    for module in network.modules():
+        if isinstance(module, nn.Linear | nn.Embedding):
+            nn.init.normal_(module.weight, std=std(module))
+    for name, parameter in network.named_parameters():
+        if name.endswith("bias"):
+            nn.init.zeros_(parameter)

@@ -1,0 +1,30 @@
+"""What is learned: losses as exact sums, and the batches that they are sums over."""
+
+from etude.objective.answer_metrics import Asked, Measure, nearness, rates, score_answers
+from etude.objective.batches import Ids, TextBatch, completion_ids, next_token_batch, texts
+from etude.objective.corruption import Corruption
+from etude.objective.loader import MicroBatch, WindowLoader, WindowSource, chunks
+from etude.objective.log_probs import (
+    due_logits,
+    entropy_of,
+    log_prob_of,
+    preference_loss,
+    row_means,
+    sequence_log_prob,
+    sum_rows,
+    token_log_prob,
+)
+from etude.objective.loss import Loss
+from etude.objective.objective import Objective, Tools
+from etude.objective.preferences import (
+    OfTokens,
+    PreferenceConfig,
+    PreferenceObjective,
+    ReferredConfig,
+    continued,
+    refuse_empty,
+)
+from etude.objective.randomness import SAMPLE, rng
+from etude.objective.ranks import Ranks, gathered
+from etude.objective.reference import Frozen, IdPair, Reference, reference_of
+from etude.objective.reward import Reward

@@ -1,0 +1,115 @@
+"""What a network answers, held against the right answer.
+
+chrF: Popovic 2015, https://aclanthology.org/W15-3049, as sacrebleu has it; ROUGE-L: Lin 2004,
+https://aclanthology.org/W04-1013, the F-measure of stemmed words, as rouge-score has it. Both are
+worked out for each answer and averaged, from 0 to 1; a whole corpus at once may score otherwise.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from etude.capability import Capability
+from etude.config.compatibility import provided
+from etude.errors import ConfigError
+from etude.network.decoding import Greedy
+from etude.network.generation import Request, generate
+from etude.objective.batches import Ids
+from etude.objective.objective import Objective
+from etude.objective.randomness import SAMPLE, rng
+
+
+class Asked:
+    """Prompts, each with the answer that it should get; for a reader of the batch, their number."""
+
+    def __init__(self, pairs: Sequence[tuple[Ids, Ids]]) -> None:
+        self.pairs = pairs
+
+    def __repr__(self) -> str:
+        return f"{len(self.pairs)} prompts"
+
+
+class Measure(Enum):
+    """How near an answer comes to the right one."""
+
+    exact_match = "exact_match"
+    chrf = "chrf"
+    rouge_l = "rouge_l"
+
+
+@cache
+def nearness(measure: Measure) -> Callable[[str, str], float]:
+    """Returns what scores (answer, right answer), 0 to 1. Raises ConfigError without `[text]`."""
+    try:
+        if measure is Measure.chrf:
+            from sacrebleu.metrics.chrf import CHRF
+
+            chrf = CHRF()
+            return lambda said, right: chrf.sentence_score(said, [right]).score / 100
+        if measure is Measure.rouge_l:
+            from rouge_score.rouge_scorer import RougeScorer
+
+            rouge = RougeScorer(["rougeL"], use_stemmer=True)
+            return lambda said, right: rouge.score(right, said)["rougeL"].fmeasure
+    except ImportError as error:
+        raise ConfigError(
+            f"objective.measures={measure.value} needs {error.name}, which is not installed.\n"
+            "  pip install 'etude[text]' brings it."
+        ) from error
+    return lambda said, right: float(said == right)
+
+
+def score_answers(
+    objective: Objective[Any, Any],
+    asked: Asked | None,
+    max_new_tokens: int,
+    measures: Sequence[Measure],
+) -> dict[str, Tensor]:
+    """Sums for `evaluate`: how many were asked, and how near the answers came; see `rates`."""
+    if asked is None or max_new_tokens == 0:
+        return {}
+    answers = answered(objective, asked.pairs, max_new_tokens)
+    sums = {m.value: sum(nearness(m)(*pair) for pair in answers) for m in measures}
+    sums["asked"] = float(len(answers))
+    return {name: torch.tensor(n, device=objective.device) for name, n in sums.items()}
+
+
+def rates(means: Mapping[str, float], measures: Sequence[Measure]) -> dict[str, float]:
+    """The means with what was measured as a mean over what was asked, NaN of nothing."""
+    said = dict(means)
+    if (asked := said.pop("asked", None)) is not None:
+        for measure in measures:
+            said[measure.value] = said[measure.value] / asked if asked else float("nan")
+    return said
+
+
+def answered(
+    objective: Objective[Any, Any], pairs: Sequence[tuple[Ids, Ids]], max_new_tokens: int
+) -> list[tuple[str, str]]:
+    """Returns what the likeliest tokens answer to each prompt, and what its pair says.
+
+    White space at the ends is left out. No answer is longer than `max_new_tokens`, nor than the
+    longest of the right ones.
+    """
+    tools = objective.tools
+    longest = min(max_new_tokens, max((len(answer) for _, answer in pairs), default=0))
+    beside = Capability.SOURCE_TARGET in provided(tools.architecture)  # takes no room of its own
+
+    def room(prompt: Ids, answer: Ids) -> int:
+        """So that no place is reached that has no position."""
+        fits = beside or len(prompt) + longest <= tools.seq_len
+        return longest if fits else min(max_new_tokens, len(answer))
+
+    requests = [Request(prompt, rng(tools.seed, SAMPLE), room(prompt, a)) for prompt, a in pairs]
+    texts, wanted = (
+        [tools.tokenizer.decode(ids).strip() for ids in side]
+        for side in (
+            [row.ids for row in generate(objective.network, requests, Greedy())],
+            [answer for _, answer in pairs],
+        )
+    )
+    return list(zip(texts, wanted, strict=True))

@@ -1,0 +1,195 @@
+"""What objectives that compare completions share: pairs, and the policy as it was at the start.
+
+A plugin writes two things: the implicit reward of a completion, and the loss of a margin between
+two. Log-probabilities are sums over the completion's tokens, its eos included and its prompt not.
+"""
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, Num
+from torch import Tensor
+
+from etude.config.schema.plugins import ObjectiveConfig, require
+from etude.data.source import Samples
+from etude.errors import DataError
+from etude.network.network import Network
+from etude.objective.batches import (
+    PreferenceBatch,
+    PreferenceExample,
+    preference_batch,
+    preference_example,
+    prompt_ids,
+)
+from etude.objective.log_probs import sequence_log_prob
+from etude.objective.loss import Loss
+from etude.objective.objective import Objective, Tools
+from etude.objective.randomness import TRAIN, rng
+from etude.objective.reference import IdPair, Reference
+from etude.records import Preference
+
+
+class OfTokens(Enum):
+    """What becomes of the log-probabilities of a completion's tokens."""
+
+    sum = "sum"
+    mean = "mean"
+
+
+@dataclass
+class PreferenceConfig(ObjectiveConfig):
+    """What every objective on pairs has."""
+
+    nll: float = 0.0
+    """Weight of the chosen completion's own negative log-likelihood a token, which keeps it likely;
+    0 to 1."""
+
+    def __post_init__(self) -> None:
+        require(self.nll >= 0, f"nll must be at least 0, got {self.nll}")
+
+
+@dataclass
+class ReferredConfig(PreferenceConfig):
+    """What those on pairs have that measure from a reference."""
+
+    beta: float = 0.1
+    """Pull towards the reference policy; larger stays closer. Usual range 0.01 to 0.5."""
+    log_prob: OfTokens = OfTokens.sum
+    """How a completion's log-probability is taken from its tokens': sum, or mean, so that length
+    does not count; with mean, beta is 2 to 10."""
+    precompute: bool = False
+    """Whether the reference answers once, before the first step, and then takes no memory. What it
+    said is kept in the cache by its weights and the ids; it costs a pass over all pairs."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.beta > 0, f"beta must be positive, got {self.beta}")
+
+
+P = TypeVar("P", bound=PreferenceConfig)
+
+
+class PreferenceObjective(Objective[P, PreferenceBatch]):
+    """Base of objectives that learn from pairs. A window's loss is the mean over its pairs."""
+
+    of_tokens = OfTokens.sum
+
+    def __init__(self, config: P, network: Network, tools: Tools) -> None:
+        super().__init__(config, network, tools)
+        self.reference: Reference | None = None
+        if isinstance(config, ReferredConfig):
+            self.of_tokens = config.log_prob
+            self.reference = Reference(network, tools, precompute=config.precompute)
+        self._seen: list[Samples] = []
+
+    @abstractmethod
+    def reward(self, log_ratio: Float[Tensor, " pair"]) -> Float[Tensor, " pair"]:
+        """The implicit reward of completions, of how much likelier they are than to the reference.
+
+        Without a reference, of how likely they are.
+        """
+
+    @abstractmethod
+    def losses(self, margin: Float[Tensor, " pair"]) -> Float[Tensor, " pair"]:
+        """The loss of each pair, of the reward of chosen - that of rejected."""
+
+    def recut(self, samples: Samples) -> Samples:
+        """The pairs without those that are the same twice, which teach nothing."""
+        samples = self.without(samples, self._reason)
+        self._seen.append(samples)
+        return samples
+
+    def example(self, record: Preference, rng: np.random.Generator) -> PreferenceExample:
+        example = preference_example(self.tools.tokenizer, record, self.tools.seq_len)
+        for completion in (example.chosen, example.rejected):
+            refuse_empty(record.prompt, completion)
+        return example
+
+    def collate(self, examples: Sequence[PreferenceExample]) -> PreferenceBatch:
+        batch = preference_batch(examples, self.network)
+        if self.reference is not None:
+            batch.told = self.reference.recall(rows(examples))
+        return batch
+
+    def count(self, batch: PreferenceBatch) -> float:
+        return float(len(batch.chosen.ids))
+
+    def loss(self, batch: PreferenceBatch) -> Loss:
+        sides = batch.chosen, batch.rejected
+        policy = torch.stack([sequence_log_prob(self.network, side) for side in sides])
+        lengths = torch.stack([side.where.sum(dim=1) for side in sides])
+        told = batch.told
+        if told is None and self.reference is not None:
+            told = torch.stack([self.reference(side) for side in sides])
+        losses, metrics = self.judge(policy, None if told is None else told.to(policy), lengths)
+        return Loss(losses.sum(), {name: x.detach().sum() for name, x in metrics.items()})
+
+    def judge(
+        self,
+        policy: Float[Tensor, "side pair"],
+        reference: Float[Tensor, "side pair"] | None,
+        lengths: Int[Tensor, "side pair"],
+    ) -> tuple[Float[Tensor, " pair"], dict[str, Num[Tensor, " pair"]]]:
+        """The loss and the metrics of each pair, of log-probabilities summed over tokens."""
+        ratios = policy if reference is None else policy - reference
+        if self.of_tokens is OfTokens.mean:
+            ratios = ratios / lengths
+        chosen, rejected = map(self.reward, ratios)
+        margin = chosen - rejected
+        nll = -policy[0] / lengths[0]
+        return self.losses(margin) + self.config.nll * nll, {
+            "accuracy": (margin > 0).long(),
+            "policy_accuracy": (policy[0] > policy[1]).long(),
+            "margin": margin,
+            "chosen_reward": chosen,
+            "rejected_reward": rejected,
+            "chosen_nll": nll,
+        }
+
+    def on_fit_start(self) -> None:
+        """Lets the reference say all that it will be asked, if it is to."""
+        if self.reference is not None and self.reference.precompute:
+            examples = [e for samples in self._seen for e in self._examples(samples)]
+            self.reference.work_out(self, rows(examples))
+
+    def _examples(self, samples: Samples) -> Iterator[PreferenceExample]:
+        return (self._exampled(samples[i]) for i in range(len(samples)))
+
+    def _exampled(self, record: Preference) -> PreferenceExample:
+        return self.example(record, rng(self.tools.seed, TRAIN))
+
+    def _reason(self, record: Preference) -> str | None:
+        example = self._exampled(record)
+        same = list(example.chosen) == list(example.rejected)
+        return "both completions are the same, as ids" if same else None
+
+    def show(self, records: Sequence[Any]) -> list[str]:
+        return continued(self, records)
+
+
+def rows(examples: Sequence[PreferenceExample]) -> list[IdPair]:
+    """Every (prompt, completion): all that are chosen, then all that are rejected."""
+    chosen = [(e.prompt, e.chosen) for e in examples]
+    return [*chosen, *((e.prompt, e.rejected) for e in examples)]
+
+
+def refuse_empty(prompt: str, completion: Sequence[int]) -> None:
+    """Raises DataError for a completion of which nothing is left but its eos."""
+    if len(completion) < 2:
+        raise DataError(
+            f"A completion of the prompt {prompt[-200:]!r} holds no text, as ids.\n"
+            "  Nothing can be learned of it; leave the record out."
+        )
+
+
+def continued(objective: Objective[Any, Any], records: Sequence[Any]) -> list[str]:
+    """What the network writes after the prompt of each record, for a person to read."""
+    room = objective.tools.seq_len // 2
+    prompts = [prompt_ids(objective.tools.tokenizer, r.prompt, room) for r in records]
+    written = objective.continuations(prompts, min(64, room))
+    return [f"{r.prompt} [...] {w}" for r, w in zip(records, written, strict=True)]

@@ -1,0 +1,133 @@
+"""The policy as it was when training began: asked at every step, or once and for all before."""
+
+import copy
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from etude.config.config_file import nodes
+from etude.config.plugin_files import source_files
+from etude.config.registry import plugin_of
+from etude.files import cache
+from etude.network import context, network, stack
+from etude.network.adapter import WithoutAdapter, is_base_intact
+from etude.network.inputs import Inputs, Targets
+from etude.network.network import Network
+from etude.objective import log_probs
+from etude.objective.batches import Ids
+from etude.objective.loader import chunks
+from etude.objective.log_probs import sequence_log_prob
+from etude.objective.objective import Objective, Tools
+from etude.objective.ranks import gathered
+
+IdPair = tuple[Ids, Ids]
+"""A prompt and a completion."""
+TOKENS_AT_ONCE = 8192
+
+
+class Reference(nn.Module):
+    """log p(completion | prompt), in nats, under the network as it is when this is built.
+
+    With `precompute`, `work_out` asks it all that it will ever be asked, keeps the answers in the
+    cache and lets the network go. They are named by its weights, its code and the ids.
+    """
+
+    def __init__(self, policy: Network, tools: Tools, *, precompute: bool) -> None:
+        super().__init__()
+        self.network: nn.Module | None = reference_of(policy)
+        self.precompute = precompute
+        self.told: dict[bytes, float] = {}
+        self._name = _digest(policy, tools) if precompute else ""
+
+    def forward(self, targets: Targets) -> Float[Tensor, " batch"]:
+        assert self.network is not None, "it was let go"
+        with torch.no_grad():
+            return sequence_log_prob(self.network, targets)
+
+    def recall(self, rows: Sequence[IdPair]) -> Float[Tensor, "side batch"] | None:
+        """What it said of rows, those of one side after those of the other; None before."""
+        if not self.told:
+            return None
+        said = [self.told[_key(row)] for row in rows]
+        return torch.tensor(said, dtype=torch.float64).unflatten(0, (2, -1))
+
+    def work_out(self, objective: Objective[Any, Any], rows: Sequence[IdPair]) -> None:
+        """Asks it of every row, unless the cache knows; all ranks do, since one may hold a part."""
+        rows = list({_key(row): row for row in rows}.values())
+        keys = [_key(row) for row in rows]
+        name = cache.digest_of(self._name, objective.trainer.precision, [k.hex() for k in keys])
+        said: list[float] = []
+        if not all(gathered((cache.root() / "reference" / name).is_dir())):
+            said = self._ask(objective, rows)
+
+        def write(folder: Path) -> None:
+            np.save(folder / "log_probs.npy", np.array(said))
+
+        kept = np.load(cache.cached(f"reference/{name}", write) / "log_probs.npy")
+        self.told = dict(zip(keys, kept.tolist(), strict=True))
+        self.network = None
+
+    def _ask(self, objective: Objective[Any, Any], rows: Sequence[IdPair]) -> list[float]:
+        said: list[float] = []
+        with objective.trainer.precision_plugin.forward_context():
+            for part in chunks(rows, max(1, TOKENS_AT_ONCE // objective.tools.seq_len)):
+                targets = objective.network.answer(part)
+                targets = objective.transfer_batch_to_device(targets, objective.device, 0)
+                said += self(targets).double().tolist()
+        return said
+
+
+def _key(row: IdPair) -> bytes:
+    prompt, completion = (np.asarray(ids, np.int64) for ids in row)
+    return hashlib.sha256(np.concatenate(([len(prompt)], prompt, completion)).tobytes()).digest()
+
+
+def _digest(policy: Network, tools: Tools) -> str:
+    """Changes whenever the network's answers would: by its weights, its shape or its code."""
+    weights = hashlib.sha256()
+    for name, tensor in policy.state_dict().items():
+        weights.update(f"{name} {tensor.dtype}\0".encode())
+        weights.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    plugins = [plugin_of(part).file for _, part in nodes(tools.architecture)]
+    code = [file for plugin in plugins for file in source_files(plugin)]
+    return cache.digest_of(
+        weights.hexdigest(),
+        repr(tools.architecture),
+        cache.code_digest(context, log_probs, network, stack, *code),
+    )
+
+
+class Frozen(nn.Module):
+    """A network that never learns: in eval mode, without gradients, and in no `state_dict`.
+
+    It follows its owner from device to device. A resumed run builds it again from where the
+    run started.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self._held = (network.requires_grad_(False).eval(),)  # a tuple hides it from state_dict
+
+    def forward(
+        self, inputs: Inputs, where: Bool[Tensor, "batch seq"] | None = None
+    ) -> Float[Tensor, "... vocab"]:
+        with torch.no_grad():
+            return self._held[0](inputs, where)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Frozen":
+        self._held[0]._apply(fn, recurse)
+        return super()._apply(fn, recurse)
+
+
+def reference_of(network: Network) -> Frozen | WithoutAdapter:
+    """Returns the policy as it is now, frozen: what an objective measures its distance from.
+
+    Where only an adapter learns, that is the policy with its adapter off, and no copy is held.
+    """
+    return WithoutAdapter(network) if is_base_intact(network) else Frozen(copy.deepcopy(network))

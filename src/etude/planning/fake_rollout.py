@@ -1,0 +1,81 @@
+"""Rollouts rehearsed by shapes: every completion is as long as it may be, and all are read.
+
+Nothing is sampled, since fake weights have no opinion. What the policy and the other networks
+say of the completions is asked of them, for its memory, and then taken to be 0.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from etude.network.decoding import Decoding
+from etude.network.generation import Written
+from etude.network.inputs import Targets
+from etude.network.kv_cache import KvCache
+from etude.objective.batches import Ids, prompt_ids
+from etude.objective.loader import chunks
+from etude.records import Prompt
+from etude.rl.on_policy import OnPolicyObjective
+
+
+class Author:
+    """Stands in for what an on-policy objective does with values: write, score and read."""
+
+    def __init__(self, objective: OnPolicyObjective[Any, Any]) -> None:
+        self.objective = objective
+        self.config = objective.config
+
+    def take_over(self) -> None:
+        """From now on the objective is spoken for."""
+        self.objective.complete = self.complete
+        self.objective.score = self.score
+        self.objective.of_tokens = self.of_tokens
+        self.objective.over_ranks = self.over_ranks
+
+    def over_ranks(self, value: Tensor) -> Tensor:
+        """As if all ranks were this one."""
+        return value
+
+    def complete(
+        self,
+        prompts: Sequence[Prompt],
+        rngs: Sequence[np.random.Generator],
+        decoding: Decoding | None = None,
+    ) -> tuple[list[Ids], list[Written]]:
+        """The prompts, and completions of the greatest length."""
+        tools = self.objective.tools
+        longest = self.config.max_new_tokens
+        room = tools.seq_len - longest
+        before = [prompt_ids(tools.tokenizer, prompt.prompt, room) for prompt in prompts]
+        last = tools.tokenizer.vocab.size - 1
+        with self.objective.acting():
+            generation(self.objective, before[: self.config.generation_batch], longest)
+        return before, [Written([last] * longest, [0.0] * longest) for _ in prompts]
+
+    def score(
+        self, prompts: Sequence[Prompt], completions: Sequence[Sequence[int]]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Different rewards, so that there is something to learn."""
+        return torch.arange(len(prompts), dtype=torch.float64), {}
+
+    def of_tokens(
+        self, pairs: Sequence[tuple[Ids, Ids]], ask: Callable[[Targets], Tensor]
+    ) -> list[np.ndarray]:
+        """Asks, as training does, and answers 0."""
+        found: list[np.ndarray] = []
+        with self.objective.acting():
+            for part in chunks(pairs, self.config.generation_batch):
+                shape = ask(self.objective.network.answer(part)).shape[1:]
+                found += [np.zeros((len(ids), *shape), np.float32) for _, ids in part]
+        return found
+
+
+def generation(objective: Any, prompts: Sequence[Ids], n: int) -> KvCache:
+    """Reads prompts into a cache with room for n tokens more; returns it. Under no_grad."""
+    inputs = objective.network.prompt(prompts)
+    cache = KvCache(inputs.tokens.shape[1] + n)
+    objective.network.logits(objective.network.states(inputs, cache)[:, -1])
+    return cache

@@ -1,0 +1,155 @@
+"""What a policy tried: its completions, how likely they were, and what they were worth.
+
+A reward that is NaN is no verdict: its attempt is left out of means, deviations and losses.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from etude.network.inputs import Targets
+from etude.network.network import Network
+from etude.objective.batches import Ids
+
+
+@dataclass
+class Attempt:
+    """One completion as the policy wrote it, and what it was worth."""
+
+    prompt: Ids
+    completion: Ids
+    log_prob: Float[np.ndarray, " tokens"]
+    """In nats, when it was written."""
+    reward: float
+    is_finished: bool
+    """Whether it ends with a stop; otherwise max_new_tokens cut it."""
+    is_alike: bool
+    """Whether all completions of its prompt have the same reward."""
+    kl: float
+    """log p - log p_ref of the whole, in nats, when it was written; 0 without a reference."""
+    advantage: float = math.nan
+    """NaN: it is not learned from."""
+    parts: dict[str, float] = field(default_factory=dict[str, float])
+    """What each reward said, by name, where there are several."""
+
+
+@dataclass
+class AttemptBatch:
+    """Attempts, row by row; of each token, how likely it was."""
+
+    targets: Targets
+    log_prob: Float[Tensor, " n"]
+    reward: Float[Tensor, " batch"]
+    advantage: Float[Tensor, " batch"]
+    is_finished: Bool[Tensor, " batch"]
+    is_alike: Bool[Tensor, " batch"]
+    kl: Float[Tensor, " batch"]
+    parts: dict[str, Float[Tensor, " batch"]] = field(default_factory=dict[str, Tensor])
+
+    @property
+    def is_learned(self) -> Bool[Tensor, " batch"]:
+        """The rows that the loss knows."""
+        return ~self.advantage.isnan()
+
+    @property
+    def lengths(self) -> Int[Tensor, " batch"]:
+        """Tokens of each completion."""
+        return self.targets.where.sum(dim=1)
+
+
+def attempt_batch(attempts: Sequence[Attempt], network: Network) -> AttemptBatch:
+    """Lays attempts out as the network wants them, in the precision of their log-probabilities."""
+    log_prob = torch.from_numpy(np.concatenate([a.log_prob for a in attempts]))
+    numbers = partial(torch.tensor, dtype=log_prob.dtype)
+    return AttemptBatch(
+        targets=network.answer([(a.prompt, a.completion) for a in attempts]),
+        log_prob=log_prob,
+        reward=numbers([a.reward for a in attempts]),
+        advantage=numbers([a.advantage for a in attempts]),
+        is_finished=torch.tensor([a.is_finished for a in attempts]),
+        is_alike=torch.tensor([a.is_alike for a in attempts]),
+        kl=numbers([a.kl for a in attempts]),
+        parts={name: numbers([a.parts[name] for a in attempts]) for name in attempts[0].parts},
+    )
+
+
+def metric_sums(
+    batch: AttemptBatch, tokens: Mapping[str, Float[Tensor, " n"]]
+) -> dict[str, Float[Tensor, ""]]:
+    """Metric sums over completions and their tokens; `metric_means` normalises them."""
+    known = ~batch.reward.isnan()
+    reward = batch.reward.nan_to_num()
+    sums = {name: values.detach().sum() for name, values in tokens.items()}
+    sums |= part_sums(batch.parts)
+    return sums | {
+        "reward": reward.sum(),
+        "reward_squares": reward.square().sum(),
+        "known": known.to(reward).sum(),
+        "attempts": torch.ones_like(reward).sum(),
+        "length": batch.lengths.to(reward).sum(),
+        "truncated": (~batch.is_finished).to(reward).sum(),
+        "alike": batch.is_alike.to(reward).sum(),
+        "unlearned": (~batch.is_learned).to(reward).sum(),
+    }
+
+
+def part_sums(parts: Mapping[str, Float[Tensor, " batch"]]) -> dict[str, Float[Tensor, ""]]:
+    """Sums of what each reward said, and of how often it had a verdict, for `metric_means`."""
+    sums: dict[str, Float[Tensor, ""]] = {}
+    for name, scores in parts.items():
+        sums[f"{PART}{name}"] = scores.nansum()
+        sums[f"{VERDICTS}{name}"] = (~scores.isnan()).to(scores).sum()
+    return sums
+
+
+PART = "reward/"
+VERDICTS = "verdicts/"
+OF_ATTEMPTS = ("length", "truncated", "alike", "unlearned", "sequence_kl")
+OF_TOKENS = ("entropy", "kl", "ratio", "clipped_low", "clipped_high")
+
+
+def metric_means(means: Mapping[str, float]) -> dict[str, float]:
+    """The means of `metric_sums` over what each is about, whatever the loss counts.
+
+    Rewards over verdicts, shares over attempts, the rest of them over tokens.
+    """
+    means = _part_means(means)
+    if "attempts" not in means:
+        return means
+    known, attempts, length = (max(means[k], 1e-300) for k in ("known", "attempts", "length"))
+    per = dict.fromkeys(OF_ATTEMPTS, attempts) | dict.fromkeys(OF_TOKENS, length)
+    per |= {"reward": known, "reward_squares": known}
+    found = {name: value / per.get(name, 1.0) for name, value in means.items()}
+    variance = found.pop("reward_squares") - found["reward"] ** 2
+    del found["known"], found["attempts"]
+    return found | {"reward_std": max(variance, 0.0) ** 0.5}
+
+
+def _part_means(means: Mapping[str, float]) -> dict[str, float]:
+    """What each reward said, over its own verdicts; NaN of none."""
+    counts = {k: v for k, v in means.items() if k.startswith(VERDICTS)}
+    rest = {name: value for name, value in means.items() if name not in counts}
+    for name, n in counts.items():
+        part = PART + name.removeprefix(VERDICTS)
+        rest[part] = rest[part] / n if n else math.nan
+    return rest
+
+
+def alike(rewards: Float[Tensor, "rows n"]) -> Bool[Tensor, " rows"]:
+    """Whether all rewards of a row that are not NaN are the same: it teaches nothing then."""
+    infinite = float("inf")
+    return rewards.nan_to_num(-infinite).amax(1) <= rewards.nan_to_num(infinite).amin(1)
+
+
+def rewards_of(
+    attempts: Sequence[Attempt], n_prompts: int, beta: float = 0.0
+) -> Float[Tensor, "prompt group"]:
+    """The rewards, less `beta` times the divergence, prompt by prompt, in float64."""
+    rewards = torch.tensor([a.reward - beta * a.kl for a in attempts], dtype=torch.float64)
+    return rewards.unflatten(0, (n_prompts, -1))

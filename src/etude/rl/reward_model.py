@@ -1,0 +1,163 @@
+"""Scores of texts: one number read off the state that has seen all of a text.
+
+What a reward model is beside its objective: its head, and how a finished run is read back.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from etude.config import config_file
+from etude.data.tokenizer import Tokenizer
+from etude.errors import ConfigError
+from etude.formats.model import read_model
+from etude.network.network import Network
+from etude.network.precision import wide
+from etude.objective.batches import Ids, completion_ids
+from etude.objective.loader import chunks
+
+HEAD = "head"
+"""What an objective calls its score head: `model/` keeps it under this name."""
+MEAN = "val/reward_mean"
+STD = "val/reward_std"
+"""What a run measures of its scores on held-out texts: `model/` is sealed with them."""
+
+
+N_BINS = 10
+"""Bins of confidence that calibration is measured in."""
+GAP = "_gap_"
+
+
+class ScoreHead(nn.Linear):
+    """weight . state + bias, in at least fp32; 0 before anything is learned."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim, 1)
+        nn.init.zeros_(self.weight)
+        nn.init.zeros_(self.bias)
+
+    def forward(self, input: Float[Tensor, "... dim"]) -> Float[Tensor, "..."]:
+        """Element by element, which autocast leaves as it is."""
+        return (wide(input) * self.weight[0]).sum(-1) + self.bias[0]
+
+
+def prompt_sums(
+    scores: Float[Tensor, " batch"], prompt: Int[Tensor, " batch"]
+) -> dict[str, Float[Tensor, ""]]:
+    """Sums over prompts, for `measures`: of each prompt its completions' mean score, and others."""
+    sizes = prompt.bincount()
+    share = 1 / sizes[prompt].to(scores)
+    none = scores.new_zeros(len(sizes))
+    ends = {
+        f"reward_{name}": none.scatter_reduce(0, prompt, scores, f"a{name}", include_self=False)
+        for name in ("min", "max")
+    }
+    means = {"reward_mean": scores * share, "_square": scores**2 * share}
+    return {name: value.sum() for name, value in (means | ends).items()}
+
+
+def pair_sums(
+    difference: Float[Tensor, " pair"],
+    longer: Float[Tensor, " pair"],
+    probability: Float[Tensor, " pair"],
+    weight: Float[Tensor, " pair"],
+) -> dict[str, Float[Tensor, ""]]:
+    """Weighted sums over pairs, for `measures`: better less worse in score, in tokens.
+
+    A pair is right as likely as its label says; a tie is right half of the time.
+    """
+    right = 0.5 + difference.sign() * (probability - 0.5)
+    confidence = difference.abs().sigmoid()
+    bins = ((confidence - 0.5) * 2 * N_BINS).long().clamp(max=N_BINS - 1)
+    gaps = weight.new_zeros(N_BINS).index_add(0, bins, weight * (right - confidence))
+    sums = {"accuracy": right, "margin": difference, "_dd": difference**2}
+    sums |= {"_dl": difference * longer, "_ll": longer**2}
+    found = {name: (weight * value).sum() for name, value in sums.items()}
+    return found | {f"{GAP}{i}": gap for i, gap in enumerate(gaps)}
+
+
+def rating_sums(
+    scores: Float[Tensor, " n"], rating: Float[Tensor, " n"]
+) -> dict[str, Float[Tensor, ""]]:
+    """Sums, for `measures`, of what scores and ratings have in common."""
+    sums = {"_rating": rating, "_rating_square": rating**2, "_product": scores * rating}
+    return {name: value.sum() for name, value in sums.items()}
+
+
+def measures(means: Mapping[str, float]) -> dict[str, float]:
+    """Names what is known of scores, from the means of the sums above.
+
+    `reward_min` and `reward_max` are means over prompts of their completions' ends. Of pairs:
+    `calibration_error` is the expected one, sum of |how often right - confidence| by bins of
+    confidence; `length_bias` correlates differences of score and length, each pair both ways round.
+    Of ratings: their correlation with the scores.
+    """
+    found = {name: value for name, value in means.items() if not name.startswith("_")}
+    variance = max(0.0, means["_square"] - means["reward_mean"] ** 2)
+    found["reward_std"] = math.sqrt(variance)
+    if "accuracy" in means:
+        gaps = [value for name, value in means.items() if name.startswith(GAP)]
+        found["calibration_error"] = sum(map(abs, gaps))
+        found["length_bias"] = _correlation(means["_dl"], means["_dd"], means["_ll"])
+    else:
+        rating = means["_rating"]
+        common = means["_product"] - means["reward_mean"] * rating
+        spread = max(0.0, means["_rating_square"] - rating**2)
+        found["correlation"] = _correlation(common, variance, spread)
+    return found
+
+
+def _correlation(common: float, one: float, other: float) -> float:
+    """0 where either does not vary."""
+    return common / math.sqrt(one * other) if one * other > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A trained reward model. `mean` and `std` are of its scores on what was held out."""
+
+    network: Network
+    head: ScoreHead
+    tokenizer: Tokenizer
+    seq_len: int
+    mean: float
+    std: float
+
+    @torch.no_grad()
+    def __call__(
+        self, prompts: Sequence[str], completions: Sequence[str], batch: int = 16
+    ) -> Float[Tensor, " n"]:
+        """The raw score of each completion, as long as `seq_len` leaves room for."""
+        pairs = [self._ids(*pair) for pair in zip(prompts, completions, strict=True)]
+        scores: list[Tensor] = []
+        for part in chunks(pairs, batch):
+            inputs, where = self.network.read(part)
+            scores.append(self.head(self.network.states(inputs)[where]))
+        return torch.cat(scores) if scores else torch.zeros(0)
+
+    def _ids(self, prompt: str, completion: str) -> tuple[Ids, Ids]:
+        return completion_ids(self.tokenizer, prompt, completion, self.seq_len - 2)
+
+
+def read_reward(folder: str | Path) -> Scorer:
+    """Reads the reward model that a finished run left. Raises ConfigError when it left none."""
+    model = read_model(folder)
+    tensors = model.beside(HEAD)
+    facts = model.facts
+    if not tensors or MEAN not in facts:
+        raise ConfigError(
+            f"{folder} holds no reward model: it has no score head.\n"
+            "  A finished run of objective=reward leaves one."
+        )
+    network = model.network().requires_grad_(False).eval()
+    head = ScoreHead(model.architecture.dim)
+    head.load_state_dict(tensors)
+    seq_len = config_file.load_config(model.folder).data.seq_len
+    return Scorer(
+        network, head.requires_grad_(False), model.tokenizer, seq_len, facts[MEAN], facts[STD]
+    )

@@ -1,0 +1,12 @@
+"""One run: optimizers, trackers and validation."""
+
+from etude.training.flops import counter
+from etude.training.optim import (
+    OptimizerParameter,
+    ParameterKind,
+    decay_groups,
+    rise_of,
+    with_warmup,
+)
+from etude.training.trackers import Tracker, tell, tell_table
+from etude.training.validation import Validation

@@ -1,0 +1,207 @@
+"""From a config to everything that trains: what a run is, on one screen."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from etude.config.registry import build, plugin_of
+from etude.config.schema.experiment import ExperimentConfig
+from etude.config.schema.plugins import AdapterConfig, ArchitectureConfig, TextDataConfig
+from etude.data.corpus import Corpus
+from etude.data.source import First, Samples
+from etude.data.vocab import Vocab
+from etude.errors import ConfigError
+from etude.formats.checkpoint import TreeCheckpointIO
+from etude.formats.model import read_model
+from etude.network.adapter import adapt
+from etude.network.network import Network
+from etude.objective.loader import Ranks, WindowLoader, WindowSource
+from etude.objective.objective import Objective, OptimizerOf, Tools
+from etude.rl.rewards import rewards_of
+from etude.training.optim import optimizer_parameters
+from etude.training.validation import Validation
+
+DEFAULT_STEPS = 600
+SIZE_IN_TRIAL = 16
+"""Ids of the vocabulary with which a network is tried out before its tokenizer is there."""
+MICRO_BATCH_TOKENS = 8192
+"""A micro-batch left to étude holds at most this many tokens: enough to keep any CPU busy."""
+_PRECISION = {"32": "32-true", "64": "64-true", "16-mixed": "16-mixed"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Sizes and lengths that follow from a config and its data."""
+
+    steps: int
+    micro_batch: int
+    validate: int
+    save: int
+    n_val: int
+    ranks: Ranks
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """Everything `fit` needs."""
+
+    objective: Objective[Any, Any]
+    loader: WindowLoader[Any]
+    train: Samples
+    plan: Plan
+    validation: Validation
+
+
+def assemble(config: ExperimentConfig, corpus: Corpus, ranks: Ranks) -> Assembled:
+    """Builds network, objective and loader. Raises ConfigError for what cannot be built."""
+    torch.manual_seed(config.seed)
+    exact = config.trainer.precision == "64"  # Lightning would convert after a checkpoint is read
+    network = _network(config, corpus.tokenizer.vocab, exact)
+
+    def optimizer(module: nn.Module) -> tuple[Optimizer, Any]:
+        made = build(config.optimizer, optimizer_parameters(module))
+        return made, build(config.schedule, plan.steps)
+
+    tools = _tools(config, corpus, optimizer)
+    objective: Objective[Any, Any] = _built("objective", config.objective, network, tools)
+    _refuse_sharding(config, objective)
+    if exact:
+        objective.double()
+    _built("optimizer", config.optimizer, optimizer_parameters(objective))  # refuses in time
+    with torch.device("cpu"):  # samples are real, even where a plan gives weights only shapes
+        train = objective.recut(corpus.train)
+        val = objective.recut(corpus.val)
+        corpus = replace(corpus, train=train, val=val)
+        train = First(corpus.train, config.trainer.train_samples or len(corpus.train))
+        source = objective.source(train, config.trainer.global_batch, config.seed, ranks)
+    plan = plan_of(config, corpus, source, ranks)
+    if config.trainer.compile:
+        network.compile()
+    loader = WindowLoader(
+        source, objective.collate, objective.count, plan.micro_batch, objective.surveys
+    )
+    validation = Validation(corpus.val, plan.n_val, plan.micro_batch, config.seed, ranks)
+    return Assembled(objective, loader, train, plan, validation)
+
+
+def _tools(config: ExperimentConfig, corpus: Corpus, optimizer: OptimizerOf) -> Tools:
+    """What the objective may use beside its config and its network."""
+    return Tools(
+        tokenizer=corpus.tokenizer,
+        architecture=config.architecture,
+        seq_len=config.data.seq_len,
+        seed=config.seed,
+        confine=isinstance(config.data, TextDataConfig) and config.data.confine,
+        optimizer=optimizer,
+        non_finite=config.trainer.non_finite,
+        decoding=build(config.decoding),
+        reward=rewards_of(config.reward),
+        teachers=[run for one in config.reward.values() if (run := one.teacher) is not None],
+        held_out=corpus.val,
+    )
+
+
+def _network(config: ExperimentConfig, vocab: Vocab, exact: bool) -> Network:
+    """What is trained, with the weights and the adapters that it begins with."""
+    network: Network = _built("architecture", config.objective.trained(config.architecture), vocab)
+    if exact:
+        network.double()
+    if config.init_from is not None:
+        read_model(config.init_from).load_weights(network)
+    adapt(network, config.adapter)
+    return network
+
+
+def _refuse_sharding(config: ExperimentConfig, objective: Objective[Any, Any]) -> None:
+    """Weights outside the network would stay whole on every device, each with a gradient."""
+    sharded = {id(parameter) for parameter in objective.network.parameters()}
+    own = [name for name, p in objective.named_parameters() if id(p) not in sharded]
+    if own and plugin_of(config.strategy).declaration.shards:
+        raise ConfigError(
+            f"{plugin_of(config.objective).address} cannot be trained with "
+            f"{plugin_of(config.strategy).address}: it has weights of its own beside the "
+            f"network's, such as {own[0]}, which are not sharded.\n"
+            "  A strategy that keeps the weights whole, such as strategy=ddp, trains it."
+        )
+
+
+def refuse_unbuildable(
+    architecture: ArchitectureConfig, adapter: Mapping[str, AdapterConfig]
+) -> None:
+    """Raises ConfigError for what does not go together, without data and without memory."""
+    vocab = Vocab(SIZE_IN_TRIAL, 0, 1, 2, 3, 4, 5, 6, 7, 8, tuple(range(9, SIZE_IN_TRIAL)))
+    with torch.device("meta"):
+        adapt(_built("architecture", architecture, vocab), adapter)
+
+
+def plan_of(config: ExperimentConfig, corpus: Corpus, source: WindowSource, ranks: Ranks) -> Plan:
+    """Works out every null of `trainer`."""
+    trainer = config.trainer
+    steps = _steps(config, corpus, source)
+    tenth = max(1, math.ceil(steps / 10))
+    per_rank = trainer.global_batch // ranks.size
+    room = max(1, MICRO_BATCH_TOKENS // config.data.seq_len)
+    largest = max(d for d in range(1, per_rank + 1) if per_rank % d == 0 and d <= room)
+    return Plan(
+        steps=steps,
+        micro_batch=trainer.micro_batch or largest,
+        validate=trainer.val_every or tenth,
+        save=trainer.save_every or tenth,
+        n_val=min(len(corpus.val), trainer.val_samples or len(corpus.val)),
+        ranks=ranks,
+    )
+
+
+def _steps(config: ExperimentConfig, corpus: Corpus, source: WindowSource) -> int:
+    trainer = config.trainer
+    lengths = [] if trainer.max_steps is None else [trainer.max_steps]
+    if trainer.max_epochs is not None:
+        lengths.append(math.ceil(trainer.max_epochs * source.windows_per_epoch))
+    if trainer.max_tokens is not None:
+        n_tokens = corpus.card.train.tokens
+        assert n_tokens is not None, "compatibility refuses other data"
+        used = min(1.0, (trainer.train_samples or len(corpus.train)) / len(corpus.train))
+        epochs = trainer.max_tokens / (n_tokens * used)
+        lengths.append(math.ceil(epochs * source.windows_per_epoch))
+    return min(lengths, default=DEFAULT_STEPS)
+
+
+def trainer_of(
+    config: ExperimentConfig, plan: Plan, folder: Path, callbacks: list[pl.Callback]
+) -> pl.Trainer:
+    """Lightning's Trainer, with its own output, checkpoints and validation switched off."""
+    given = config.trainer
+    return pl.Trainer(
+        default_root_dir=folder,
+        accelerator=given.accelerator,
+        devices=given.devices,
+        strategy=build(config.strategy),
+        precision=_PRECISION.get(given.precision, given.precision),  # type: ignore[arg-type]
+        max_steps=plan.steps,
+        accumulate_grad_batches=given.global_batch // plan.ranks.size // plan.micro_batch,
+        gradient_clip_val=given.clip,
+        callbacks=[*(build(c) for c in config.callback.values()), *callbacks],
+        logger=[build(c, folder) for c in config.logger.values()] or False,
+        plugins=[TreeCheckpointIO()],
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        limit_val_batches=0,
+        use_distributed_sampler=False,
+    )
+
+
+def _built(group: str, config: Any, *given: Any) -> Any:
+    """Builds a plugin; what it refuses about its sizes is the user's to mend."""
+    try:
+        return build(config, *given)
+    except ValueError as error:
+        raise ConfigError(f"{group}: {error}.") from error

@@ -1,0 +1,117 @@
+"""The groups `optimizer` and `schedule`: parameter kinds and groups, and learning-rate warm-up."""
+
+import fnmatch
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from enum import Enum
+from textwrap import fill, indent
+from typing import Any
+
+from torch import nn
+
+from etude.config.schema.parameter_group import ParameterGroup
+from etude.config.schema.plugins import OptimizerConfig
+from etude.errors import ConfigError
+from etude.network.parts import Block
+
+
+class ParameterKind(Enum):
+    """What a parameter is to an optimizer."""
+
+    MATRIX = "the weight of a linear map inside a block"
+    HEAD = "the weight of one outside the blocks: to the vocabulary, to classes, to a value"
+    EMBEDDING = "a table of vectors, one a token or a position"
+    VECTOR = "a bias, or the scale or shift of a norm"
+
+
+@dataclass(frozen=True)
+class OptimizerParameter:
+    """A trainable tensor as the group `optimizer` sees it."""
+
+    name: str
+    tensor: nn.Parameter
+    kind: ParameterKind
+
+
+def decay_groups(
+    config: OptimizerConfig, parameters: Sequence[OptimizerParameter]
+) -> list[dict[str, Any]]:
+    """Groups in torch.optim's form, each with its peak learning rate and its weight decay.
+
+    Weights of linear maps decay; biases, norms and embeddings do not. What `config.groups` matches
+    comes after the rest. Raises ConfigError for an entry that is left without a parameter.
+    """
+    entries = [*config.groups, ParameterGroup("*")]
+    held: dict[tuple[int, bool], list[nn.Parameter]] = {}
+    for one in parameters:
+        first = next(i for i, e in enumerate(entries) if fnmatch.fnmatchcase(one.name, e.pattern))
+        rests = one.kind in (ParameterKind.EMBEDDING, ParameterKind.VECTOR)
+        held.setdefault((-first, rests), []).append(one.tensor)
+    for index, entry in enumerate(config.groups):
+        if not {(-index, True), (-index, False)} & held.keys():
+            raise _without_parameters(index, entry.pattern, [one.name for one in parameters])
+    groups: list[dict[str, Any]] = []
+    for (index, rests), tensors in sorted(held.items(), key=lambda item: item[0]):
+        entry = entries[-index]
+        decay = entry.weight_decay
+        if decay is None:
+            decay = 0.0 if rests else config.weight_decay
+        groups.append({"params": tensors, "lr": config.lr * entry.lr, "weight_decay": decay})
+    return groups
+
+
+def _without_parameters(index: int, pattern: str, names: Sequence[str]) -> ConfigError:
+    taken = " that an entry before it leaves" if fnmatch.filter(names, pattern) else ""
+    known = list(dict.fromkeys(re.sub(r"\.\d+\.", ".*.", name) for name in names))
+    parts = dict.fromkeys(part for name in known for part in name.split("."))
+    near = get_close_matches(pattern.strip("*."), [*known, *parts], n=1)
+    have = fill(f"There are {', '.join(known)}.", 94, break_on_hyphens=False)
+    return ConfigError(
+        f"optimizer.groups[{index}]: {pattern} matches no parameter{taken}."
+        + (f"\n  The nearest name is {near[0]}." if near and not taken else "")
+        + f"\n{indent(have, '  ')}"
+    )
+
+
+def rise_of(warmup_steps: int | None, total_steps: int) -> int:
+    """Returns how many steps the learning rate rises; null is min(100, 10 % of all steps)."""
+    return min(100, total_steps // 10) if warmup_steps is None else warmup_steps
+
+
+def with_warmup(
+    warmup_steps: int | None, total_steps: int, decay: Callable[[float], float]
+) -> Callable[[int], float]:
+    """Returns step -> factor: a linear rise, then `decay` of the progress from 0 to 1.
+
+    Step 0 takes the first step of the rise.
+    """
+    rise = rise_of(warmup_steps, total_steps)
+
+    def factor(step: int) -> float:
+        if step < rise:
+            return (step + 1) / rise
+        return decay(min(1.0, (step - rise) / max(1, total_steps - rise)))
+
+    return factor
+
+
+def optimizer_parameters(module: nn.Module) -> list[OptimizerParameter]:
+    """Every trainable parameter once, with what it is; of an objective's network without prefix."""
+    modules = list(module.modules())
+    tables = {id(m.weight) for m in modules if isinstance(m, nn.Embedding)}
+    inside = {id(p) for m in modules if isinstance(m, Block) for p in m.parameters()}
+
+    def kind(tensor: nn.Parameter) -> ParameterKind:
+        if id(tensor) in tables:
+            return ParameterKind.EMBEDDING
+        if tensor.ndim < 2:
+            return ParameterKind.VECTOR
+        return ParameterKind.MATRIX if id(tensor) in inside else ParameterKind.HEAD
+
+    return [
+        OptimizerParameter(name.removeprefix("network."), tensor, kind(tensor))
+        for name, tensor in module.named_parameters()
+        if tensor.requires_grad
+    ]

@@ -1,0 +1,232 @@
+"""Trains in a run folder: starts a run, or goes on with one. Knows nothing of Hydra.
+
+A refusal leaves nothing behind: the data is prepared and everything is built before the folder
+is made.
+"""
+
+import itertools
+import json
+import logging
+import signal
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from etude.config import config_file
+from etude.config.compatibility import check
+from etude.config.composition import Composition
+from etude.config.config_file import typed
+from etude.config.registry import plugin_of
+from etude.config.schema.experiment import ExperimentConfig
+from etude.data.corpus import Corpus, prepare
+from etude.data.tokenizer import Tokenizer
+from etude.errors import (
+    CheckpointError,
+    ConfigError,
+    EtudeError,
+    InterruptedRunError,
+    NonFiniteError,
+    PreemptedError,
+)
+from etude.files.atomic import write_whole
+from etude.files.run_folder import CONFIG, LOCK, PARENTS, SUMMARY, TOKENIZER, locked
+from etude.formats.model import Model, read_model
+from etude.network.adapter import parameters
+from etude.objective.ranks import Ranks
+from etude.training import hardware
+from etude.training.assemble import Assembled, assemble, refuse_unbuildable
+from etude.training.fit import fit
+from etude.training.launch import launch
+from etude.training.resume import inherited, merged
+
+WRITTEN = "written by another process"
+
+
+def start(config: ExperimentConfig, experiment: str, overrides: list[str]) -> Path:
+    """Trains what `config` describes; returns the run folder.
+
+    Where `config.run` holds a run, goes on with it, or returns at once if it is finished.
+    """
+    quiet()
+    with _stopping_at_once():
+        hardware.refuse_missing(config.trainer.accelerator)
+        folder = _folder(config, experiment)
+        if config.run is not None and (folder / CONFIG).exists():
+            with locked(folder, WRITTEN):
+                _go_on(config, overrides, folder)
+                return folder
+        _refuse_unwritable(folder)
+        refuse_unbuildable(config.architecture, config.adapter)
+        parents = _digests(config)
+        corpus = corpus_of(config)
+        print(corpus.card)
+        assembled = assemble(config, corpus, Ranks(0, config.trainer.devices))
+        folder = _made(folder, named=config.run is not None)
+        with locked(folder, WRITTEN):
+            corpus.tokenizer.save(folder / TOKENIZER)
+            corpus.card.save(folder)
+            if parents:
+                write_whole(folder / PARENTS, json.dumps(parents, indent=2) + "\n")
+            config_file.save_config(config, folder)
+            _train(config, corpus, assembled, folder)
+        return folder
+
+
+def main() -> None:
+    """Trains one rank of the run whose folder is the argument: what `launch` and torchrun start."""
+    quiet()
+    folder = Path(sys.argv[1])
+    config = config_file.load_config(folder)
+    ranks = Ranks.of_this_process(config.trainer.devices)
+    try:
+        with _stopping_at_once():
+            hardware.choose(folder).apply()
+            corpus = corpus_of(config)
+            fit(config, corpus, assemble(config, corpus, ranks), folder)
+    except EtudeError as error:
+        if ranks.rank == 0:
+            print(error, file=sys.stderr)
+        agreed = isinstance(error, PreemptedError | InterruptedRunError | NonFiniteError)
+        # Lightning ends the first rank when another fails; where all stop alike, it must not.
+        sys.exit(0 if agreed and ranks.rank > 0 else error.exit_code)
+
+
+def _go_on(config: ExperimentConfig, overrides: list[str], folder: Path) -> None:
+    """Resumes a run with its own config, in which only its length may have changed."""
+    stored = config_file.load_config(folder)
+    config = merged(stored, config, overrides)
+    summary = folder / SUMMARY
+    if summary.exists() and config == stored:
+        print(f"{folder} is finished; nothing to do.")
+        return
+    _refuse_changed_parents(config, folder)
+    hardware.choose(folder).apply()
+    corpus = corpus_of(config)
+    print(corpus.card)
+    assembled = assemble(config, corpus, Ranks(0, config.trainer.devices))
+    config_file.save_config(config, folder)
+    summary.unlink(missing_ok=True)
+    _train(config, corpus, assembled, folder)
+
+
+def _train(config: ExperimentConfig, corpus: Corpus, assembled: Assembled, folder: Path) -> None:
+    """Trains here, or in processes of their own under a strategy for several devices.
+
+    Such a strategy leaves traces in its process (ports, groups), even on one device.
+    """
+    if config.adapter:
+        total, learns = parameters(assembled.objective.network).values()
+        print(f"trains {learns:,} of {total:,} parameters ({learns / total:.2%})")
+    hardware.choose(folder)
+    if plugin_of(config.strategy).declaration.max_devices == 1:
+        fit(config, corpus, assembled, folder)
+    else:
+        launch(folder)
+
+
+def corpus_of(config: ExperimentConfig) -> Corpus:
+    """Prepares what a run learns from, with its parent's tokenizer where it has a parent."""
+    return prepare(config, _parents_tokenizer(config))
+
+
+def _parents(config: ExperimentConfig) -> dict[str, Model]:
+    """The runs that this one stands on, by the keys that name them."""
+    named = {"init_from": config.init_from, "objective.run": config.objective.teacher}
+    named |= {f"reward.{name}.run": reward.teacher for name, reward in config.reward.items()}
+    named |= {f"callback.{name}.run": one.teacher for name, one in config.callback.items()}
+    return {key: read_model(run) for key, run in named.items() if run is not None}
+
+
+def _digests(config: ExperimentConfig) -> dict[str, str]:
+    """Which weights the run stands on, to be remembered: frozen networks are built from them.
+
+    Raises ConfigError for a run that there is not.
+    """
+    return {key: model.digest for key, model in _parents(config).items()}
+
+
+def _refuse_changed_parents(config: ExperimentConfig, folder: Path) -> None:
+    for key, model in _parents(config).items():
+        was = json.loads((folder / PARENTS).read_text(encoding="utf-8"))[key]
+        if model.digest != was:
+            raise CheckpointError(
+                f"{key}={model.folder} has other weights than when {folder} started from it.\n"
+                "  Resuming would measure against another network. Start a new run, or restore it."
+            )
+
+
+def _parents_tokenizer(config: ExperimentConfig) -> Tokenizer | None:
+    return None if config.init_from is None else read_model(config.init_from).tokenizer
+
+
+def _folder(config: ExperimentConfig, experiment: str) -> Path:
+    if config.run is not None:
+        return Path(config.run).absolute()
+    return Path("outputs", experiment, time.strftime("%Y-%m-%d_%H-%M-%S")).absolute()
+
+
+def _made(folder: Path, *, named: bool) -> Path:
+    """Makes the run folder; one that the user did not name gets a number if the name is taken."""
+    place = folder
+    for number in itertools.count(2):
+        try:
+            place.mkdir(parents=True, exist_ok=named)
+            return place
+        except FileExistsError:
+            if named:
+                raise
+            place = folder.with_name(f"{folder.name}_{number}")
+    raise AssertionError("there is always another number")
+
+
+def _refuse_unwritable(folder: Path) -> None:
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"{folder} cannot be written: {there} is not a folder this user may write to "
+            f"({error.strerror}).\n  run=<folder> names another place."
+        ) from error
+    if there == folder and any(folder.iterdir()) and not (folder / LOCK).exists():
+        raise ConfigError(
+            f"{folder} is not empty and holds no run.\n  run=<folder> names a new or an empty one."
+        )
+
+
+@contextmanager
+def _stopping_at_once() -> Generator[None]:
+    """Outside training there is nothing to save: SIGTERM ends the command with its own code."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise PreemptedError("Stopped by a signal before the first step; start it again.")
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def quiet() -> None:
+    """Lightning's advice is for those who write loops; ours is in the errors."""
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"lightning\.")
+
+
+if __name__ == "__main__":
+    main()
+
+
+def validated(composed: Composition, overrides: Sequence[str]) -> ExperimentConfig:
+    """The typed experiment, its parent's parts taken over; refused if it does not fit together."""
+    config = inherited(typed(composed.config), overrides)
+    check(config, composed.choices.get("architecture") if config.init_from is None else None)
+    return config

@@ -1,0 +1,251 @@
+"""What a run leaves behind while it trains: a line for every step, and checkpoints.
+
+Everything happens in one place, at the end of a step and in one order: validate, write the line,
+save. So a checkpoint always stands behind a finished line, and a resumed run repeats nothing.
+"""
+
+import json
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from types import FrameType
+from typing import Any, TextIO
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+
+from etude.errors import InterruptedRunError, PreemptedError
+from etude.files.run_folder import CHECKPOINTS, STEPS
+from etude.formats.checkpoint import disk_full_named, path_of, retire
+from etude.objective.loader import MicroBatch
+from etude.objective.objective import Objective
+from etude.objective.ranks import gathered
+from etude.training.best_model import BestModel
+from etude.training.trackers import tell
+from etude.training.validation import Validation
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+@dataclass(frozen=True)
+class Rhythm:
+    """How often what happens, in steps; the last step always validates and saves."""
+
+    total: int
+    validate: int
+    save: int
+    keep: int
+    log: int
+
+    def is_due(self, every: int, step: int) -> bool:
+        """Whether something done `every` so many steps is done at this one."""
+        return step % every == 0 or step == self.total
+
+
+class RunWriter(pl.Callback):
+    """Writes `steps.jsonl` and `checkpoints/`; carries random states and counters over a resume."""
+
+    def __init__(
+        self,
+        folder: Path,
+        rhythm: Rhythm,
+        validation: Validation,
+        seed: int,
+        watch: Callable[[Mapping[str, float]], None],
+        best: BestModel | None = None,
+    ) -> None:
+        self.folder = folder
+        self.rhythm = rhythm
+        self.validation = validation
+        self.seed = seed
+        self.watch = watch
+        self.best = best
+        self.tokens = 0
+        self.last: dict[str, float] = {}
+        self.stop_signal: int | None = None
+        self._random: list[dict[str, Any]] | None = None
+        self._lines: TextIO | None = None
+        self._started = 0.0
+        self._handlers: dict[int, Any] = {}
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._random is None:
+            torch.manual_seed(self.seed + trainer.global_rank)
+        else:
+            _set_random_state(self._random[trainer.global_rank % len(self._random)])
+        if trainer.is_global_zero:
+            self._lines = _reopen(self.folder / STEPS, trainer.global_step)
+        if self.best is not None:
+            self.best.settle(trainer)
+        self._started = time.perf_counter()
+        for number in SIGNALS:
+            self._handlers[number] = signal.signal(number, self._on_signal)
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: MicroBatch[Any],
+        batch_idx: int,
+    ) -> None:
+        assert isinstance(pl_module, Objective)
+        if not batch.is_last:
+            return
+        step = trainer.global_step
+        rhythm = self.rhythm
+        self.tokens += int(pl_module.over_ranks(torch.tensor(pl_module.tally.tokens)))
+        line = self._line(step, pl_module)
+        if rhythm.is_due(rhythm.validate, step):
+            line |= self._validate(trainer, pl_module)
+        self._write(line)
+        self._track(trainer, line)
+        stop = self._agreed_stop(pl_module)
+        if rhythm.is_due(rhythm.save, step) or trainer.should_stop or stop is not None:
+            self.save(trainer)
+        if stop is not None and step < rhythm.total:
+            stopped = InterruptedRunError if stop == signal.SIGINT else PreemptedError
+            raise stopped(
+                f"Stopped by a signal after step {step}; the run was saved.\n"
+                f"  The same command with run={self.folder} goes on."
+            )
+
+    def _agreed_stop(self, objective: Objective[Any, Any]) -> int | None:
+        """The signal that any rank has received: all must stop at the same step."""
+        mine = torch.tensor([int(self.stop_signal == number) for number in SIGNALS])
+        received = objective.over_ranks(mine).tolist()
+        return next((n for n, seen in zip(SIGNALS, received, strict=True) if seen), None)
+
+    def _validate(self, trainer: pl.Trainer, objective: Objective[Any, Any]) -> dict[str, float]:
+        """Measures the held-out samples; callbacks see it as a validation of Lightning's.
+
+        Between the start and the end the weights are those that are measured and kept.
+        """
+        others: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined] -- its connector
+        others = [callback for callback in others if callback is not self]
+        for callback in others:
+            callback.on_validation_start(trainer, objective)
+        measured = self.validation.measure(objective)
+        objective.log_dict(measured, logger=False)
+        if self.best is not None:
+            self.best.offer(trainer, trainer.global_step, measured)
+        for callback in others:
+            callback.on_validation_epoch_end(trainer, objective)
+        for callback in others:
+            callback.on_validation_end(trainer, objective)
+        beside = {k for k in trainer.callback_metrics if k.startswith("val/")} - measured.keys()
+        return {**measured, **{k: float(trainer.callback_metrics[k]) for k in sorted(beside)}}
+
+    def _track(self, trainer: pl.Trainer, line: Mapping[str, Any]) -> None:
+        """Tells the trackers now and then."""
+        if line["step"] % self.rhythm.log and "val/loss" not in line:
+            return
+        tell(trainer, {k: v for k, v in line.items() if k != "samples"}, line["step"])
+
+    def save(self, trainer: pl.Trainer) -> None:
+        """Writes the checkpoint of the step just done, then lets older ones go."""
+        place = self.folder / CHECKPOINTS
+        with disk_full_named(place):
+            if self._lines is not None:
+                os.fsync(self._lines.fileno())
+            path = path_of(place, trainer.global_step)
+            trainer.save_checkpoint(path)
+            if trainer.is_global_zero:
+                retire(path, self.rhythm.keep)
+            if self.best is not None:
+                self.best.settle(trainer)
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.best is not None:  # of a run that was killed behind its last checkpoint
+            self.best.settle(trainer)
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        self._close()
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self._lines is not None:
+            self._lines.close()
+            self._lines = None
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._handlers.clear()
+
+    def state_dict(self) -> dict[str, Any]:
+        best = {} if self.best is None else self.best.at
+        random = gathered(_random_state())
+        return {"tokens": self.tokens, "last": self.last, "best": best, "random": random}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.tokens = state_dict["tokens"]
+        self.last = state_dict["last"]
+        self._random = state_dict["random"]
+        if self.best is not None:
+            self.best.at = state_dict["best"]
+
+    def _line(self, step: int, objective: Objective[Any, Any]) -> dict[str, Any]:
+        tally = objective.tally
+        return {
+            "step": step,
+            **objective.report(tally.means(objective.over_ranks)),
+            **tally.sides,
+            "grad_norm": objective.grad_norm,
+            "lr": objective.lr,
+            "tokens": self.tokens,
+            "skipped": objective.skipped,
+            "samples": tally.digest,
+            "seconds": round(time.perf_counter() - self._started, 3),
+        }
+
+    def _write(self, line: dict[str, Any]) -> None:
+        numbers = {k: v for k, v in line.items() if k != "samples"}
+        self.last = {**self.last, **numbers}
+        if self._lines is not None:
+            with disk_full_named(self.folder / STEPS):
+                self._lines.write(json.dumps(line) + "\n")
+                self._lines.flush()
+        self.watch(numbers)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        """Lets the step in hand finish; a second Ctrl-C does not wait."""
+        if number == signal.SIGINT and self.stop_signal == signal.SIGINT:
+            raise InterruptedRunError("Interrupted twice: the step in hand was not saved.")
+        self.stop_signal = number
+
+
+def _reopen(file: Path, step: int) -> TextIO:
+    """Opens the step record behind the line of `step`; what a lost attempt wrote later goes."""
+    if file.exists():
+        with file.open("rb") as lines:
+            kept = sum(map(len, islice(lines, step)))
+        os.truncate(file, kept)
+    return file.open("a", encoding="utf-8")
+
+
+def _random_state() -> dict[str, Any]:
+    state: dict[str, Any] = {
+        "python": random.getstate(),
+        "numpy": np.random.get_state(),
+        "torch": torch.get_rng_state(),
+    }
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state_all()
+    return state
+
+
+def _set_random_state(state: Mapping[str, Any]) -> None:
+    random.setstate(state["python"])
+    np.random.set_state(state["numpy"])
+    torch.set_rng_state(state["torch"])
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state["cuda"])

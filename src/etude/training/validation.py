@@ -1,0 +1,72 @@
+"""Held-out samples, measured: exact sums over all ranks, and no trace left in the training run."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from etude.data.source import Samples
+from etude.objective.loader import chunks
+from etude.objective.loss import Loss
+from etude.objective.objective import Objective, Tally
+from etude.objective.randomness import VALIDATION, rng
+from etude.objective.ranks import Ranks
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What is validated on, and in what portions."""
+
+    samples: Samples
+    n_samples: int
+    batch: int
+    seed: int
+    ranks: Ranks
+
+    def measure(self, objective: Objective[Any, Any]) -> dict[str, float]:
+        """Returns `val/<name>` of everything the objective reports."""
+        tally = Tally()
+        was_training = objective.training
+        objective.eval()
+        context = objective.trainer.precision_plugin.forward_context()
+        with torch.no_grad(), context:
+            if objective.surveys:
+                objective.look_over(self._batches(objective))
+            for batch, counts in self._batches(objective):
+                loss, count = objective.evaluate(batch)
+                tally.add(loss if counts else nothing(loss), 0)
+                tally.count += count if counts else 0
+        objective.train(was_training)
+        tally.count = float(objective.over_ranks(torch.tensor(tally.count, dtype=torch.float64)))
+        means = tally.means(objective.over_ranks)
+        if tally.count == 0:  # such as answers without any verdict: no number is the mean of none
+            means = dict.fromkeys(means, math.nan)
+        return {f"val/{name}": value for name, value in objective.report(means).items()}
+
+    def _batches(self, objective: Objective[Any, Any]) -> Iterator[tuple[Any, bool]]:
+        for part, counts in self._parts():
+            batch = objective.held_out_batch(
+                [self.samples[i] for i in part],
+                [rng(self.seed, VALIDATION, i) for i in part],
+            )
+            batch = objective.trainer.precision_plugin.convert_input(batch)
+            yield objective.transfer_batch_to_device(batch, objective.device, 0), counts
+
+    def _parts(self) -> Iterator[tuple[Sequence[int], bool]]:
+        """The portions of this rank, and whether they count: all ranks take equally many.
+
+        A sharded network runs only if every rank runs it, so a rank with fewer measures one
+        sample again, for nothing.
+        """
+        mine = chunks(range(self.ranks.rank, self.n_samples, self.ranks.size), self.batch)
+        most = math.ceil(math.ceil(self.n_samples / self.ranks.size) / self.batch)
+        yield from ((part, True) for part in mine)
+        yield from (((0,), False) for _ in range(most - len(mine)))
+
+
+def nothing(loss: Loss) -> Loss:
+    """The same sums, of nothing."""
+    zeros = {name: torch.zeros_like(value) for name, value in loss.metrics.items()}
+    return Loss(torch.zeros_like(loss.total), zeros)

@@ -1,0 +1,193 @@
+"""The page of a report: what it reads of runs, and what it writes into HTML."""
+
+import fcntl
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from recorded import data_of, run, write_lines
+
+from etude.cli.pages.report.curves import POINTS, cost, drawn, panels, thinned
+from etude.cli.pages.report.groups import groups_of, labels
+from etude.cli.pages.report.markup import script_json, table, tag
+from etude.cli.pages.report.page import page
+from etude.cli.pages.report.runs import State, find, names, read
+from etude.cli.pages.report.view import View
+from etude.config.schema.trainer import Best
+from etude.experiments.job import State as JobState
+from etude.files.sweep_folder import JOBS, PRUNED
+
+
+def written(*folders: Path, metric: str = "val/loss", watch: float | None = None) -> str:
+    found = find([str(folder) for folder in folders])
+    return page(View(found.runs, metric, Best.lowest), found.problems, watch)
+
+
+def test_seconds_go_on_over_a_resume_and_half_a_last_line_is_waited_for(tmp_path: Path) -> None:
+    folder = run(tmp_path / "a", n=0)
+    lines = [{"step": s, "loss": 1.0, "seconds": t} for s, t in enumerate((1, 2, 0.5, 1.5), 1)]
+    write_lines(folder / "steps.jsonl", lines)
+    with (folder / "steps.jsonl").open("a") as file:
+        file.write('{"step": 5, "lo')
+    made = read(folder, "a")
+    assert [row["seconds"] for row in made.steps] == [1, 2, 2.5, 3.5]
+    assert made.damages == []
+
+
+def test_a_run_is_running_while_its_writer_holds_the_lock(tmp_path: Path) -> None:
+    folder = run(tmp_path / "a", finished=False)
+    assert read(folder, "a").state is State.ended
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert read(folder, "a").state is State.running
+    assert read(folder, "a").state is State.ended
+    (folder / "summary.json").write_text('{"stopped_early": true}')
+    assert read(folder, "a").state is State.early
+    (folder / PRUNED).touch()
+    assert read(folder, "a").state is State.pruned
+
+
+def test_jobs_come_in_the_order_of_their_numbers_and_a_failed_one_is_named(tmp_path: Path) -> None:
+    for job in (10, 9, 2):
+        run(tmp_path / f"sweep/{job}", lr=job / 10)
+    (tmp_path / "sweep" / JOBS).mkdir()
+    told = {"job": 3, "state": JobState.failed, "exit_code": 5, "error": "loss is NaN\n more"}
+    (tmp_path / "sweep" / JOBS / "3.json").write_text(json.dumps(told))
+    found = find([str(tmp_path / "sweep")])
+    assert [one.name for one in found.runs] == ["2", "9", "10"]
+    assert len(found.problems) == 1
+    assert found.problems[0].endswith("3 failed with exit code 5: loss is NaN")
+
+
+def test_names_are_the_last_parts_that_tell_folders_apart() -> None:
+    assert names([Path("/x/a/0"), Path("/x/a/1")]) == ["0", "1"]
+    assert names([Path("/x/a/0"), Path("/x/b/0")]) == ["a/0", "b/0"]
+    assert names([]) == []
+
+
+def test_runs_equal_but_for_seed_and_folder_are_a_group_named_by_what_differs(
+    tmp_path: Path,
+) -> None:
+    for seed, lr in ((0, 0.1), (1, 0.1), (0, 0.2)):
+        run(tmp_path / f"{lr}-{seed}", seed=seed, lr=lr)
+    runs = find([str(tmp_path)]).runs
+    groups = groups_of(runs)
+    assert [(group.label, group.members) for group in groups] == [
+        ("optimizer.lr=0.1", (0, 1)),
+        ("optimizer.lr=0.2", (2,)),
+    ]
+    assert labels(runs, groups)[1] == "0.1-1 · optimizer.lr=0.1 · seed 1"
+
+
+def test_no_text_of_a_run_leaves_its_place_on_the_page(tmp_path: Path) -> None:
+    evil = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"'&\u2028"
+    folder = run(tmp_path / "<b>a")
+    write_lines(folder / "samples.jsonl", [{"step": 1, "texts": [evil, evil]}])
+    (folder / "data_card.json").write_text(json.dumps({"source": evil, "digest": evil}))
+    (folder / "hardware.json").write_text(json.dumps({evil: evil}))
+    line = {"step": 1, "loss": 1, "tokens": 1, evil: 2.0, f"val/{evil}": 3.0}
+    write_lines(folder / "steps.jsonl", [line])
+    tags: list[str] = []
+
+    class Seen(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            tags.append(tag)
+
+    made = written(folder)
+    Seen().feed(made)
+    assert tags.count("script") == 2
+    assert "img" not in tags
+    assert "<b>a" not in made
+    assert data_of(made)["panels"][0]["metrics"] == [f"val/{evil}"]
+
+
+def test_the_page_asks_for_nothing_from_anywhere(tmp_path: Path) -> None:
+    made = written(run(tmp_path / "a"))
+    assert "default-src 'none'" in made
+    addresses = re.findall(r"(?:src|href)=\"([^\"]*)\"|url\(([^)]*)\)|@import|fetch\(", made)
+    assert {link for pair in addresses for link in pair if link} <= {"data:,"} | {
+        link for pair in addresses for link in pair if link.startswith("#on-")
+    }
+
+
+def test_a_watched_page_loads_itself_again_and_another_does_not(tmp_path: Path) -> None:
+    folder = run(tmp_path / "a")
+    assert data_of(written(folder, watch=7.0))["watch"] == 7
+    assert data_of(written(folder))["watch"] is None
+
+
+@pytest.mark.parametrize("n", [3, 50, 1000])
+def test_thinning_keeps_ends_and_extremes(n: int) -> None:
+    values: list[float | None] = [float(i * 7919 % 1009) for i in range(n)]
+    values[n // 2] = None
+    kept = thinned(values, 40)
+    assert len(kept) <= 40
+    assert {0, n - 1} <= set(kept)
+    known = [value for value in values if value is not None]
+    assert {min(known), max(known)} <= {values[i] for i in kept}
+
+
+def test_a_long_run_is_thinned_and_its_smoothing_is_that_of_all_steps(tmp_path: Path) -> None:
+    (made,) = drawn(find([str(run(tmp_path / "a", n=3000))]).runs)
+    train = made["tables"][0]
+    assert len(train["x"]["step"]) <= POINTS
+    raw, smooth, _ = train["y"]["loss"]
+    assert raw[-1] == pytest.approx(2.1 + 3000**-0.5, rel=1e-5)
+    assert 0 < smooth[-1] - raw[-1] < 1e-4, "as near as the last of 3000 steps is to its neighbours"
+    assert len(train["y"]["lr"]) == 1, "what has no noise is not smoothed"
+    assert train["x"]["flops"] == [6000 * tokens for tokens in train["x"]["tokens"]]
+
+
+def test_flops_are_measured_or_six_a_parameter_or_those_of_a_run_alike(tmp_path: Path) -> None:
+    done, running = run(tmp_path / "a"), run(tmp_path / "b", finished=False)
+    measured = run(tmp_path / "c")
+    rows = [{"step": 10, "perf/flops_per_s": 80.0, "perf/tokens_per_s": 4.0}]
+    write_lines(measured / "perf.jsonl", rows)
+    runs = find(list(map(str, (done, running, measured)))).runs
+    costs = [made.flops if (made := cost(one, runs)) else None for one in runs]
+    assert costs == [6000, 6000, 20]
+    assert cost(runs[1], runs[1:2]) is None
+
+
+def test_columns_of_reinforcement_have_a_panel_where_a_run_writes_its_own_completions(
+    tmp_path: Path,
+) -> None:
+    folder = run(tmp_path / "a", n=0)
+    line = {"step": 1, "loss": 0.0, "reward": 0.4, "entropy": 2.0, "clipped_low": 0.1, "lr": 1.0}
+    write_lines(folder / "steps.jsonl", [{**line, "val/reward": 0.5}])
+    made = {panel["title"]: panel["metrics"] for panel in panels(find([str(folder)]).runs)}
+    assert made == {
+        "Held out": ["val/reward"],
+        "Training": ["loss"],
+        "Reinforcement": ["reward", "entropy", "clipped_low"],
+        "Optimisation": ["lr"],
+    }
+
+
+def test_losses_of_different_objectives_are_not_compared(tmp_path: Path) -> None:
+    for objective in ("clm", "mlm"):
+        for seed in (0, 1):
+            folder = run(tmp_path / f"{objective}-{seed}", seed=seed)
+            with (folder / "config.yaml").open("a") as file:
+                file.write(f"  objective: {objective}\n")
+    runs = [tmp_path / name for name in ("clm-0", "clm-1", "mlm-0", "mlm-1")]
+    said = written(*runs)
+    assert "are different quantities" in said
+    assert "No clear difference" not in said
+    assert "No clear difference" in written(*runs, metric="loss")
+
+
+def test_numbers_stand_on_the_right_and_all_else_is_escaped() -> None:
+    made = table(["a", "<b>"], [[1, "x<y"], [None, tag("i", "&")]])
+    assert '<td class="number">1</td><td>x&lt;y</td>' in made
+    assert '<td class="number">–</td><td><i>&amp;</i></td>' in made
+
+
+def test_json_in_a_script_is_the_same_json() -> None:
+    value: dict[str, Any] = {"a": ["</script>", "<!--", "é\u2028", None, 0.1]}
+    made = script_json(value)
+    assert "<" not in made
+    assert json.loads(made) == value

@@ -1,0 +1,235 @@
+"""The command answers fast, refuses on one screen, and leaves nothing behind when it refuses."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from toys import CHOICES
+
+from etude.cli.main import main
+from etude.config.schema.experiment import ExperimentConfig
+from etude.errors import DataError, PreemptedError
+
+QUICK = """
+import contextlib, io, json, sys, time
+from etude.cli.main import main
+took = {}
+for line in json.loads(sys.argv[1]):
+    start = time.perf_counter()
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        code = main(line.split())
+    took[line] = (time.perf_counter() - start, code, "torch" in sys.modules)
+print(json.dumps(took))
+"""
+
+
+class Worker(ModuleType):
+    """Stands where training would start; what it was given is the end of the command's work."""
+
+    def __init__(self) -> None:
+        super().__init__("etude.training.run")
+        self.started: list[tuple[ExperimentConfig, str, list[str]]] = []
+
+    def start(self, config: ExperimentConfig, experiment: str, overrides: list[str]) -> Path:
+        self.started.append((config, experiment, overrides))
+        if config.seed == 13:
+            raise DataError("nothing to learn from")
+        if config.seed == 15:
+            raise PreemptedError("saved")
+        return Path(config.run or "outputs/one")
+
+
+@pytest.fixture
+def worker(toys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
+    """An empty working directory, the toys, and a worker that trains nothing."""
+    stand_in = Worker()
+    monkeypatch.setitem(sys.modules, "etude.training.run", stand_in)
+    for part in ("conf", "plugins"):
+        (tmp_path / part).symlink_to(toys / part)
+    monkeypatch.chdir(tmp_path)
+    yield stand_in
+    if not stand_in.started:
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["conf", "plugins"]
+
+
+def train(*arguments: str) -> int:
+    return main(["train", *CHOICES, *arguments])
+
+
+def test_pages_and_wrong_names_are_answered_within_a_second_and_without_torch() -> None:
+    lines = [
+        "--help", "--version", "train --help", "list", "list objective", "show objective=dpo",
+        "trian", "train objective=dpoo", "train --cfg job objective=dpoo", "-sc install=bash",
+    ]  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", QUICK, json.dumps(lines)], capture_output=True, check=True
+    )
+    for line, (seconds, _, torch) in json.loads(done.stdout).items():
+        assert not torch, line
+        assert seconds < 1, line
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("objective=toy_prefre", "Did you mean objective=toy_prefer?"),
+        ("objective.betta=1", "Did you mean objective.beta?"),
+        ("objective.target=1", "objective.target does not exist."),
+        ("reward.toy_words.weight=3", "Choose it: reward=[toy_words]"),
+        ("lr=3", "Did you mean optimizer.lr?"),
+        ("optimiser=toy_fast", "Did you mean optimizer?"),
+        ("archtecture/mlp=toy_gelu", "Did you mean architecture/mlp=toy_gelu?"),
+        ("modle=toy_famous", "Did you mean architecture=toy_famous?"),
+        ("objective/corruption=toy_span", "objective=toy_denoise"),
+        ("architecture.mlp=toy_gelu", "choose it with slashes, architecture/mlp="),
+        ("objective=null", "objective=null chooses nothing."),
+        ("logger=null", "To choose none: logger=[]."),
+        ("objective=[toy_next,toy_both]", "objective is one plugin, not a list."),
+        ("experiment=toy_recip", "Did you mean experiment=toy_recipe?"),
+        ("seed=1,2", "To try each in turn add -m"),
+        ("seed=[1", "seed=[1 cannot be read."),
+        ("+trainer.max_stepz=1", "Did you mean trainer.max_steps?"),
+        ("trainer.max_steps=0", "trainer.max_steps must be positive, got 0"),
+        ("hydra.run.dir=x", "would have no effect"),
+        ("architecture=toy_mirror", "cannot train architecture=toy_mirror"),
+        ("--foo", "--foo is no flag."),
+    ],
+)
+def test_a_mistake_is_one_page_on_stderr_that_says_what_would_work(
+    override: str, message: str, worker: Worker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train("objective=toy_prefer", override) == 2
+    out, err = capsys.readouterr()
+    assert message in err
+    assert not out
+    assert "Traceback" not in err
+    assert len(err.splitlines()) <= 25
+    assert not worker.started
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        ("objective:\n  betta: 3\n", "objective.betta does not exist."),
+        ("objective:\n  _target_: os.system\n", "objective._target_ does not exist."),
+        ("trainer:\n  max_steps: lots\n", "trainer.max_steps must be a whole number, got lots."),
+        ("trainer:\n  max_steps: ${seeds}\n", "Interpolation key 'seeds' not found"),
+        ("trainer: {: 3\n", "toy_wrong.yaml:2 is not YAML"),
+        ("defaults:\n  - override /objective: clmm\n", "Did you mean objective=clm?"),
+    ],
+)
+def test_a_mistake_in_a_recipe_is_refused_like_one_on_the_command_line(
+    recipe: str, message: str, worker: Worker, toys: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = toys / "conf/experiment/toy_wrong.yaml"
+    file.write_text(f"# @package _global_\n{recipe}")
+    choices = [choice for choice in CHOICES if "clmm" not in recipe or "objective" not in choice]
+    try:
+        assert main(["train", *choices, "experiment=toy_wrong"]) == 2
+    finally:
+        file.unlink()
+    err = capsys.readouterr().err
+    assert message in err
+    assert not worker.started
+
+
+def test_a_key_of_another_plugin_of_the_group_is_named_as_its(
+    worker: Worker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train("objective.beta=1") == 2
+    assert "objective=toy_prefer" in capsys.readouterr().err
+    assert not worker.started
+
+
+def test_the_last_line_of_stdout_is_the_run_folder(
+    worker: Worker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train("run=runs/my book (1)", "experiment=toy_recipe") == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "runs/my book (1)"
+    ((config, experiment, overrides),) = worker.started
+    assert config.trainer.max_steps == 7
+    assert experiment == "toy_recipe"
+    assert "run='runs/my book (1)'" in overrides
+
+
+def test_every_job_of_a_sweep_has_its_number_as_its_folder(worker: Worker, tmp_path: Path) -> None:
+    assert train("-m", "seed=1,2", "run=many") == 0
+    sweep = tmp_path / "many"
+    assert [config.run for config, *_ in worker.started] == [f"{sweep}/0", f"{sweep}/1"]
+
+
+def test_a_job_that_fails_neither_stops_nor_hides_the_others(
+    worker: Worker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train("-m", "seed=1,13,2") == DataError.exit_code
+    assert [config.seed for config, *_ in worker.started] == [1, 13, 2]
+    err = capsys.readouterr().err
+    assert "job 1: nothing to learn from" in err
+    assert "jobs that failed: 1" in err
+
+
+def test_a_preempted_sweep_starts_no_further_job_and_says_what_there_is(
+    worker: Worker, tmp_path: Path
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        train("-m", "seed=1,15,2", "run=many")
+    assert end.value.code == PreemptedError.exit_code
+    assert len(worker.started) == 2
+    board = json.loads((tmp_path / "many" / "leaderboard.json").read_text(encoding="utf-8"))
+    assert {row["job"]: row["state"] for row in board["rows"]} == {0: "finished", 1: "started"}
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("objective=toy_next,toy_nxt", "Did you mean objective=toy_next?"),
+        ("objective=toy_next seed=1,x", "seed must be a whole number, got x."),
+        ("objective=toy_next,toy_both", "job 1 (objective=toy_both): objective=toy_both cannot"),
+        ("hydra.sweep.dir=x", "would have no effect"),
+    ],
+)
+def test_a_sweep_with_one_bad_job_is_refused_before_the_first(
+    override: str, message: str, worker: Worker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    choices = [choice for choice in CHOICES if not choice.startswith("objective")]
+    assert main(["train", "-m", *choices, *override.split()]) == 2
+    assert message in capsys.readouterr().err
+    assert not worker.started
+
+
+@pytest.mark.usefixtures("toys")
+def test_cfg_job_shows_what_the_objective_declares(capsys: pytest.CaptureFixture[str]) -> None:
+    assert train("--cfg", "job", "objective=toy_prefer", "data.path=数据/文 本.txt") == 0
+    shown = capsys.readouterr().out
+    assert "lr: 5.0e-07" in shown
+    assert "path: 数据/文 本.txt" in shown
+
+
+@pytest.mark.usefixtures("toys")
+def test_show_prints_knobs_defaults_and_what_a_plugin_declares(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["show", "objective=toy_prefer", "architecture=toy_famous"]) == 0
+    page = capsys.readouterr().out
+    assert "objective.beta: float = 0.1\n    Pull towards the reference." in page
+    assert "reads: Preference" in page
+    assert ", toy_stack (toy_famous)\n" in page
+    assert "architecture.mlp.ratio: float = 3.0  (default 2.67)" in page
+
+
+@pytest.mark.usefixtures("toys")
+def test_completion_knows_verbs_groups_options_and_keys(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for typed, expected in [
+        ("etude tr", "train"),
+        ("etude train reward=toy_w", "reward=toy_words"),
+        (f"etude train {' '.join(CHOICES)} objective=toy_prefer objective.b", "objective.beta="),
+    ]:
+        monkeypatch.setenv("COMP_LINE", typed)
+        assert main(["-sc", "query=bash"]) == 0
+        assert capsys.readouterr().out.split() == [expected]

@@ -1,0 +1,101 @@
+"""Stages run in order, once each; what is wrong is found before the first of them."""
+
+import json
+from pathlib import Path
+
+import pytest
+import tiny
+
+from etude.cli.main import main
+from etude.cli.verbs.pipeline import split, stages_of
+from etude.config import composition
+from etude.config.command_line import prepare
+from etude.config.config_file import built
+from etude.config.plugin_source import presets
+from etude.config.schema.pipeline import PipelineConfig, StageConfig
+from etude.errors import ConfigError
+from etude.experiments.stage import ROWS, STAMP
+
+SMALL = (
+    "trainer.max_steps=2", "trainer.global_batch=8", "trainer.val_samples=4", "logger=[]",
+    "trainer.accelerator=cpu",
+)  # fmt: skip
+
+
+def test_what_is_a_stage_s_own_is_handed_on_as_it_was_written() -> None:
+    own, given = split(["run=a b", "pipeline=r1", "sft.trainer.clip=1", "sft.data.path=c, d.txt"])
+    assert own == ["run=a b", "pipeline=r1"]
+    assert given == {"sft": ["trainer.clip=1", "data.path=c, d.txt"]}
+
+
+def test_a_stage_is_told_the_folders_of_those_before_it() -> None:
+    stages = {
+        "base": StageConfig(overrides=["seed=1"]),
+        "pairs": StageConfig("label", ["run={base}"]),
+        "dpo": StageConfig(overrides=["init_from={base}", f"data.path={{pairs}}/{ROWS}"]),
+    }
+    made = stages_of(PipelineConfig(stages), {"dpo": ["seed=2"]}, Path("/out"))
+    assert [stage.command for stage in made] == [
+        ["train", "seed=1", "run=/out/base"],
+        ["label", "run=/out/base", f"out=/out/pairs/{ROWS}"],
+        ["train", "init_from=/out/base", f"data.path=/out/pairs/{ROWS}", "seed=2", "run=/out/dpo"],
+    ]
+    assert [stage.parents for stage in made] == [[], ["base"], ["base", "pairs"]]
+
+
+def test_a_folder_asked_for_before_it_is_made_is_refused() -> None:
+    stages = {"sft": StageConfig(overrides=["init_from={base}"]), "base": StageConfig()}
+    with pytest.raises(ValueError, match=r"stages\.sft asks for"):
+        PipelineConfig(stages)
+
+
+def test_a_stage_there_is_not_is_refused_by_name() -> None:
+    with pytest.raises(ConfigError, match="none is called stf"):
+        stages_of(PipelineConfig({"sft": StageConfig()}), {"stf": ["seed=1"]}, Path("/out"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(presets("pipeline")))
+def test_every_key_of_a_shipped_pipeline_exists(name: str) -> None:
+    config = built(composition.compose("pipeline", [f"pipeline={name}"]).config, PipelineConfig)
+    for stage in stages_of(config, {}, Path("/out")):
+        verb, *overrides = stage.command
+        composition.check_names(verb, prepare(overrides).overrides)
+
+
+def test_a_wrong_name_in_the_last_stage_is_found_before_the_first_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["pipeline", "pipeline=r1", "grpo.objective.bta=1"]) == 2
+    assert "objective.beta" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_the_same_command_again_runs_nothing_and_another_only_what_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = tiny.write_text(tmp_path)
+    base = ["tokenizer=byte", "data=text", "data.document=line", "data.seq_len=32", *SMALL]
+    wanted = ("architecture.dim=16", "architecture.n_layers=1", f"data.path={text}", *base)
+    given = [f"base.{item}" for item in wanted]
+    given += [f"sft.{item}" for item in SMALL]
+    given += [f"grpo.{item}" for item in (*SMALL, "objective.group_size=4")]
+    command = ["pipeline", "pipeline=r1", "run=chain", *given]
+    assert main(command) == 0
+    assert capfd.readouterr().out.splitlines()[-1] == str(tmp_path / "chain")
+    stamp = json.loads((tmp_path / "chain/grpo" / STAMP).read_text(encoding="utf-8"))
+    assert set(stamp["parents"]) == {"sft"}
+    before = (tmp_path / "chain/sft/steps.jsonl").stat().st_mtime_ns
+    assert main(command) == 0
+    assert capfd.readouterr().out.count("is finished") == 3
+    assert (tmp_path / "chain/sft/steps.jsonl").stat().st_mtime_ns == before
+    assert main([*command, "grpo.seed=5"]) == 0
+    said = capfd.readouterr().out
+    assert said.count("is finished") == 2
+    assert "grpo is run again:\n    its command was without it, is seed=5" in said
+    kept = tmp_path / "chain/grpo_before1"
+    assert json.loads((kept / STAMP).read_text(encoding="utf-8")) == stamp
+    assert (tmp_path / "chain/grpo" / STAMP).exists()

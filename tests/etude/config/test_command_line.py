@@ -1,0 +1,53 @@
+"""Whatever a shell hands over as free text reaches the config unchanged."""
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+
+from etude.config.command_line import prepare
+from etude.errors import ConfigError
+
+SYNTAX = "'\"\\${}a=, []()\n\t中?!<>#~+"
+
+
+@given(st.text(alphabet=SYNTAX) | st.text())
+@example("你好")
+@example("What's 2+2?")
+@example("The [MASK] was")
+@example("<think>")
+@example("Hello, world")
+@example("my book (1).txt")
+@settings(max_examples=300, deadline=None)
+def test_free_text_survives_the_grammar(text: str) -> None:
+    if text == "null":
+        return
+    (line,) = prepare([f"prompt={text}"]).overrides
+    (override,) = OverridesParser.create().parse_overrides([line])
+    config = OmegaConf.create({"prompt": None})
+    OmegaConf.update(config, "prompt", override.value())
+    assert config.prompt == text
+
+
+def test_flags_move_in_front_and_keep_their_values() -> None:
+    line = prepare(["seed=1", "-m", "--info", "data.path=a", "-c", "job"])
+    assert line.flags == ("--multirun", "--info", "all", "--cfg", "job")
+    assert line.overrides == ("seed=1", "data.path='a'")
+
+
+def test_commas_separate_values_only_in_a_sweep_and_never_in_a_prompt() -> None:
+    assert prepare(["data.path=a b,c"]).overrides == ("data.path='a b,c'",)
+    assert prepare(["-m", "data.path=a b,c"]).overrides == ("data.path='a b','c'",)
+    assert prepare(["-m", "prompt=a,b", "run=a,b"]).overrides == ("prompt='a,b'", "run='a,b'")
+
+
+def test_null_stays_null_and_other_keys_are_left_to_hydra() -> None:
+    assert prepare(["run=null", "seed=1,2"]).overrides == ("run=null", "seed=1,2")
+
+
+def test_an_unknown_flag_is_refused_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"--multrun is no flag.\n  Did you mean --multirun\?"):
+        prepare(["--multrun"])
+    with pytest.raises(ConfigError, match="is no flag"):
+        prepare(["--experimental-rerun", "job.pickle"])

@@ -1,0 +1,147 @@
+"""A saved experiment comes back equal, without Hydra; a wrong one names its key."""
+
+import shutil
+from copy import deepcopy
+from functools import cache
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+from toys import CHOICES, write_plugin
+
+import etude.plugins
+from etude.config.composition import compose
+from etude.config.config_file import load_config, nodes, save_config, typed
+from etude.config.schema.experiment import ExperimentConfig
+from etude.config.schema.trainer import NonFinite
+from etude.errors import CheckpointError, ConfigError
+from etude.files.run_folder import CONFIG
+
+pytestmark = pytest.mark.usefixtures("toys")
+
+
+def experiment(*overrides: str) -> ExperimentConfig:
+    return typed(compose("train", [*CHOICES, *overrides]).config)
+
+
+@cache
+def default() -> ExperimentConfig:
+    return experiment()
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("optimizer.betas=[0.9,1e-8]", "optimizer.lr=3e-7"),
+        ("objective=toy_denoise", "objective/corruption=toy_drop"),
+        ("objective=toy_reinforce", "reward=[toy_length,toy_words]", "trainer.non_finite=skip"),
+        ("seed=3", "run='数据/a b'", "trainer.clip=null", "logger=[]"),
+    ],
+)
+def test_loading_what_was_saved_gives_an_equal_experiment(
+    overrides: tuple[str, ...], tmp_path: Path
+) -> None:
+    config = experiment(*overrides)
+    save_config(config, tmp_path)
+    assert load_config(tmp_path) == config
+
+
+@given(text=st.text(), number=st.floats(min_value=1e-300, allow_infinity=False))
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_no_text_and_no_number_changes_on_its_way_through_the_file(
+    text: str, number: float, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    config = deepcopy(default())
+    config.init_from = None if text in ("", "???") else text
+    config.optimizer.lr = number
+    folder = tmp_path_factory.mktemp("saved")
+    save_config(config, folder)
+    assert load_config(folder) == config
+
+
+@pytest.mark.parametrize("text", ["${a}", r"\${a}", r"\\${b} \${", "a\\", "${oc.env:HOME}", "null"])
+def test_what_looks_like_an_interpolation_stays_text(text: str, tmp_path: Path) -> None:
+    config = experiment()
+    config.init_from = text
+    save_config(config, tmp_path)
+    assert load_config(tmp_path) == config
+
+
+def test_enums_return_as_enums(tmp_path: Path) -> None:
+    save_config(experiment("trainer.non_finite=skip"), tmp_path)
+    assert load_config(tmp_path).trainer.non_finite is NonFinite.skip
+
+
+def test_the_file_names_every_plugin_by_path_address_and_digest(tmp_path: Path) -> None:
+    config = experiment()
+    stored = OmegaConf.load(save_config(config, tmp_path))
+    assert list(stored.plugins) == [path for path, _ in nodes(config)]
+    assert stored.plugins["architecture.mlp"].address == "architecture/mlp/toy_swiglu"
+    assert len(stored.plugins["architecture.mlp"].sha256) == 64
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("objective.beta=-1", "objective.beta must be positive, got -1.0"),
+        ("objective.beta=nan", "objective.beta must be a finite number, got nan."),
+        ("optimizer.betas=[1,inf]", "optimizer.betas[1] must be a finite number, got inf."),
+        ("objective.beta=much", "objective.beta must be a number, got much."),
+        ("+objective.betta=1", "Did you mean objective.beta?"),
+        ("++trainer.max_step=1", "Did you mean trainer.max_steps?"),
+        ("+sead=1", "sead does not exist."),
+        ("trainer.non_finite=maybe", "expected one of [stop, skip]"),
+        ("seed=null", "seed cannot be null."),
+        ("architecture.n_heads=3", "architecture.dim must be a multiple of n_heads"),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused_with_its_full_key(override: str, message: str) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        experiment("objective=toy_prefer", override)
+    assert message in str(refusal.value)
+
+
+def test_a_key_that_slipped_into_a_typed_config_is_refused() -> None:
+    config = compose("train", [*CHOICES, "objective=toy_prefer"]).config
+    OmegaConf.update(config, "objective.betta", 3, force_add=True)
+    with pytest.raises(ConfigError, match=r"objective.betta does not exist.\n.*objective.beta\?"):
+        typed(config)
+
+
+def test_a_plugin_that_is_gone_or_changed_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugins = tmp_path / "plugins_of_mine"
+    file = write_plugin(plugins, "tokenizer/toy_passing", "TokenizerConfig", "", "")
+    monkeypatch.setenv(etude.plugins.VARIABLE, str(plugins))
+    monkeypatch.setattr(etude.plugins, "__path__", etude.plugins.folders())
+    config = experiment("tokenizer=toy_passing")
+    save_config(config, tmp_path)
+    file.write_text(file.read_text() + "# changed\n")
+    with pytest.warns(UserWarning, match=r"plugins have changed since .*toy_passing"):
+        assert load_config(tmp_path) == config
+    shutil.rmtree(plugins)
+    with pytest.raises(ConfigError, match="needs the plugin tokenizer/toy_passing for tokenizer"):
+        load_config(tmp_path)
+
+
+def test_a_folder_without_a_config_or_with_a_torn_one_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="is no run folder"):
+        load_config(tmp_path)
+    (tmp_path / CONFIG).write_text("plugins: {a: [")
+    with pytest.raises(CheckpointError, match="is damaged"):
+        load_config(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "value", ["${oc.env:TOKEN}", "a/${oc.env:TOKEN,none}", "${oc.decode:${oc.env:TOKEN}}"]
+)
+def test_a_value_that_reads_the_environment_is_refused_and_told_to_nobody(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOKEN", "a_secret")
+    with pytest.raises(ConfigError, match="init_from reads the environment") as refused:
+        experiment(f"init_from='{value}'")
+    assert "a_secret" not in str(refused.value)

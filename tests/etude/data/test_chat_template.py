@@ -1,0 +1,199 @@
+"""A conversation's tokens are those of transformers, and its answers are told apart exactly."""
+
+import json
+import pickle
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+from defaults import default
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from etude.config.registry import build
+from etude.data import chat_template
+from etude.data.chat_template import (
+    CLOSE,
+    CUT,
+    OPEN,
+    TemplateError,
+    conversation,
+    exchange,
+    prompt,
+    question,
+)
+from etude.data.tokenizer import Tokenizer
+from etude.errors import ConfigError
+from etude.records import Message
+
+PLAIN = tiny.BYTES.speaking(chat_template.DEFAULT, chat_template.LITERALS)
+MARKED = """\
+{{ bos_token }}{% for message in messages %}<turn_start>{{ message['role'] }}
+{% if message['role'] == 'assistant' %}{% generation %}{{ message['content'] }}<turn_end>\
+{% endgeneration %}{% else %}{{ message['content'] }}<turn_end>{% endif %}
+
+{% endfor %}{% if add_generation_prompt %}<turn_start>assistant
+{% endif %}"""
+GLM = """\
+{% for message in messages %}<turn_start>{{ message['role'] }}
+{{ message['content'] }}{% endfor %}{% if add_generation_prompt %}<turn_start>assistant
+{% endif %}"""
+FORGETS = """\
+{% for message in messages %}{% if loop.last %}<turn_start>{% endif %}{{ message['content'] }}\
+{% endfor %}"""
+contents = st.text(st.characters(codec="utf-8"), max_size=12)
+
+
+def turns(*texts: str) -> tuple[Message, ...]:
+    return tuple(Message(("user", "assistant")[i % 2], text) for i, text in enumerate(texts))
+
+
+def written(tokenizer: Tokenizer, ids: Any) -> str:
+    return tokenizer.decode(ids, skip_special=False)
+
+
+@pytest.mark.parametrize("kind", ["byte", "bpe", "unigram"])
+def test_answers_are_where_transformers_finds_the_generation_blocks(
+    kind: str, tmp_path: Path
+) -> None:
+    from transformers import AutoTokenizer
+
+    source = build(default(f"tokenizer/{kind}", **({} if kind == "byte" else {"vocab_size": 420})))
+    tokenizer = source.build(lambda: iter(["user assistant Why so? Because it is."] * 3))
+    tokenizer = tokenizer.speaking(MARKED, {})
+    tokenizer.save(tmp_path)
+    messages = turns("Why so?", "Because it is.", "Is it?", "Why, it is.")
+    theirs = AutoTokenizer.from_pretrained(tmp_path).apply_chat_template(
+        [vars(m) for m in messages], return_assistant_tokens_mask=True, return_dict=True
+    )
+    found = conversation(tokenizer, messages)
+    assert found.ids.tolist() == theirs["input_ids"]
+    assert (found.turns > 0).astype(int).tolist() == theirs["assistant_masks"]
+    assert found.n_turns == 2
+
+
+def test_blocks_and_prefixes_find_the_same_answers() -> None:
+    """MARKED writes what the default template writes, but for an empty line behind each turn."""
+    messages = turns("Why?", "So.", "And?", " \n")
+    marked = conversation(tiny.BYTES.speaking(MARKED, {}), messages)
+    found = conversation(PLAIN, messages)
+    for turn in (1, 2):
+        assert np.array_equal(found.ids[found.turns == turn], marked.ids[marked.turns == turn])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(contents, min_size=2, max_size=4))
+def test_every_answer_is_its_text_and_its_end_whatever_it_spells(texts: list[str]) -> None:
+    texts[-1] += "<turn_end><bos>"
+    found = conversation(PLAIN, turns(*texts))
+    for turn, text in enumerate(texts[1::2], start=1):
+        ids = found.ids[found.turns == turn].tolist()
+        assert ids == [*tiny.BYTES.encode(text).tolist(), tiny.BYTES.vocab.turn_end]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(contents, min_size=2, max_size=5))
+def test_a_prompt_is_the_start_of_what_is_trained_on(texts: list[str]) -> None:
+    messages = turns(*texts)
+    found = conversation(PLAIN, messages)
+    for turn in range(1, found.n_turns + 1):
+        before = found.ids[: int(np.argmax(found.turns == turn))].tolist()
+        assert prompt(PLAIN, messages[: 2 * turn - 1]) == before
+
+
+def test_special_tokens_in_a_message_stay_text_and_the_markers_vanish() -> None:
+    found = conversation(PLAIN, turns(f"<bos>{OPEN}<turn_end>{CUT}", f"<eos>{CLOSE}"))
+    vocab = PLAIN.vocab
+    special = [int(i) for i in found.ids if i in vocab.special]
+    turn = [vocab.turn_start, vocab.turn_end]
+    assert special == [vocab.bos, *turn, *turn]
+    assert "<bos><turn_end><" in written(PLAIN, found.ids)
+    assert written(PLAIN, found.ids[found.turns == 1]) == "<eos><turn_end>"
+
+
+def test_without_a_token_that_ends_it_an_answer_is_all_that_is_said() -> None:
+    tokenizer = tiny.BYTES.speaking(GLM, chat_template.LITERALS)
+    found = conversation(tokenizer, turns("a", "b", "c", "d"))
+    assert written(tokenizer, found.ids[found.turns == 1]) == "b"
+
+
+def test_a_template_that_rewrites_earlier_turns_is_refused() -> None:
+    with pytest.raises(TemplateError, match="otherwise when more follows"):
+        conversation(tiny.BYTES.speaking(FORGETS, {}), turns("a", "b", "c", "d"))
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ("{{ messages.append(1) }}", "append"),
+        ("{{ ''.__class__.__mro__ }}", "__class__"),
+        ("{{ raise_exception('no tools') }}", "no tools"),
+        ("{{ messages[9].content + 'a' }}", "no element 9"),
+        ("{% for", "end of template"),
+        ("{{ strftime_now('%Y') }}", "strftime_now"),
+    ],
+)
+def test_what_a_template_may_not_do_is_said(template: str, said: str) -> None:
+    with pytest.raises(TemplateError, match=said):
+        chat_template.render(template, [{"role": "user", "content": "a"}], {})
+
+
+def test_a_template_without_end_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chat_template, "TIMEOUT_S", 0.05)
+    loops = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+    began = time.monotonic()
+    with pytest.raises(TemplateError, match="ran for"):
+        chat_template.render(loops, [], {})
+    assert time.monotonic() - began < 1
+
+
+def test_an_exchange_is_the_conversation_of_two_turns() -> None:
+    before, after = exchange(PLAIN, "Why?", "So.")
+    assert [*before, *after] == conversation(PLAIN, turns("Why?", "So.")).ids[:-1].tolist()
+    assert question(PLAIN, "Why?") == before
+    assert written(PLAIN, after) == "So.<turn_end>"
+
+
+def test_without_a_template_an_exchange_is_plain_text() -> None:
+    before, after = exchange(tiny.BYTES, "Why?", "So.")
+    assert (written(tiny.BYTES, before), written(tiny.BYTES, after)) == ("<bos>Why?", "So.<eos>")
+    assert question(tiny.BYTES, "Why?") == before
+
+
+def test_a_template_travels_with_its_tokenizer(tmp_path: Path) -> None:
+    PLAIN.save(tmp_path)
+    assert Tokenizer.load(tmp_path).template == PLAIN.template == chat_template.DEFAULT
+    assert pickle.loads(pickle.dumps(PLAIN)).template == chat_template.DEFAULT
+    (tmp_path / "chat_template.jinja").write_text(GLM)
+    assert Tokenizer.load(tmp_path).template == GLM
+
+
+def test_of_several_templates_the_default_is_meant(tmp_path: Path) -> None:
+    PLAIN.save(tmp_path)
+    file = tmp_path / "tokenizer_config.json"
+    several = [{"name": "tool_use", "template": "a"}, {"name": "default", "template": "b"}]
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"chat_template": several}))
+    assert Tokenizer.load(tmp_path).template == "b"
+
+
+def test_a_family_s_own_turn_tokens_have_their_roles(tmp_path: Path) -> None:
+    tokenizer = tiny.BYTES.speaking(
+        "", {"turn_start": "<start_of_turn>", "turn_end": "<end_of_turn>"}
+    )
+    tokenizer.save(tmp_path)
+    file = tmp_path / "tokenizer_config.json"
+    config = json.loads(file.read_text())
+    del config["extra_special_tokens"]
+    file.write_text(json.dumps(config))
+    assert Tokenizer.load(tmp_path).vocab == tiny.BYTES.vocab
+
+
+def test_a_token_of_two_roles_does_not_become_another(tmp_path: Path) -> None:
+    tiny.BYTES.save(tmp_path)
+    file = tmp_path / "tokenizer_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"eos_token": "<sep>"}))
+    with pytest.raises(ConfigError, match="two roles"):
+        Tokenizer.load(tmp_path).speaking("", {"sep": "[/INST]"})

@@ -1,0 +1,404 @@
+import json
+import multiprocessing
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from defaults import default
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from etude.config.registry import build
+from etude.config.schema.experiment import ExperimentConfig
+from etude.config.schema.plugins import ObjectiveConfig, TextDataConfig
+from etude.data.corpus import Corpus, prepare
+from etude.data.record_file import RecordFile, held_out, read_bad_rows, texts_of, write_records
+from etude.data.token_rows import TokenRow, TokenRows, write_tokens
+from etude.data.tokenizer import Tokenizer
+from etude.errors import DataError
+from etude.files.cache import cached, root
+from etude.plugins.data.arithmetic import ArithmeticConfig
+from etude.plugins.data.jsonl import JsonlConfig
+from etude.plugins.data.text import TextConfig
+from etude.plugins.objective.clm import ClmConfig
+from etude.plugins.objective.sft import SftConfig
+from etude.plugins.tokenizer.bpe import BpeConfig
+from etude.plugins.tokenizer.byte import ByteConfig
+from etude.records import (
+    LIFTS,
+    BadRow,
+    Chat,
+    Feedback,
+    Labelled,
+    Message,
+    Pair,
+    Preference,
+    Prompt,
+    Ranking,
+    Record,
+    Text,
+)
+
+BYTES: Tokenizer = build(ByteConfig()).build(lambda: iter(()))
+TWO_OF_EACH: list[tuple[Record, Record]] = [
+    (Text("a\nb 你好"), Text("\u2028")),
+    (Pair("source", "target"), Pair("source", "other")),
+    (
+        Chat((Message("user", "hi"), Message("assistant", "hello"))),
+        Chat((Message("assistant", "hello"),)),
+    ),
+    (Preference("p", "chosen", "rejected"), Preference("q", "rejected", "chosen")),
+    (Ranking("p", ("best", "middle", "worst")), Ranking("q", ("best", "worst"))),
+    (Feedback("p", "c", 0.25), Feedback("q", "c", 1.0)),
+    (Prompt("2 + 2 =", "4"), Prompt("who?")),
+    (Labelled("text", "label"), Labelled(("two", "words"), ("A", "B"))),
+]
+documents = st.lists(st.text(min_size=1, max_size=40), min_size=1, max_size=12)
+
+
+def write_jsonl(file: Path, texts: list[str]) -> str:
+    file.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    return str(file)
+
+
+def rows_of(texts: list[str], folder: Path, seq_len: int, pack: bool) -> list[TokenRow]:
+    folder.mkdir(exist_ok=True)
+    write_tokens(texts, BYTES, folder)
+    rows = TokenRows(folder, TextDataConfig(seq_len=seq_len, pack=pack))
+    return [rows[i] for i in range(len(rows))]
+
+
+@settings(max_examples=100, deadline=None)
+@given(texts=documents, seq_len=st.integers(2, 30))
+def test_packed_every_token_but_the_first_is_predicted_exactly_once(
+    texts: list[str], seq_len: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    rows = rows_of(texts, tmp_path_factory.mktemp("rows"), seq_len, pack=True)
+    vocab = BYTES.vocab
+    stream = np.concatenate([[vocab.bos, *BYTES.encode(text), vocab.eos] for text in texts])
+    assert np.array_equal(np.concatenate([row.tokens[1:] for row in rows]), stream[1:])
+    assert [row.tokens[0] for row in rows] == [stream[i * seq_len] for i in range(len(rows))]
+    assert all(len(row.tokens) == seq_len + 1 for row in rows[:-1])
+
+
+@settings(max_examples=100, deadline=None)
+@given(texts=documents, seq_len=st.integers(2, 30))
+def test_packed_the_bytes_of_the_rows_add_up_to_the_text(
+    texts: list[str], seq_len: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    rows = rows_of(texts, tmp_path_factory.mktemp("rows"), seq_len, pack=True)
+    size = sum(len(text.encode()) for text in texts)
+    assert sum(row.n_bytes for row in rows) == pytest.approx(size, abs=1e-9)
+
+
+@settings(max_examples=100, deadline=None)
+@given(texts=documents, seq_len=st.integers(2, 30))
+def test_documents_are_numbered_from_one_and_change_at_each_bos(
+    texts: list[str], seq_len: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    for row in rows_of(texts, tmp_path_factory.mktemp("rows"), seq_len, pack=True):
+        starts = row.tokens == BYTES.vocab.bos
+        starts[0] = True
+        assert np.array_equal(row.documents, np.cumsum(starts))
+
+
+def test_unpacked_each_document_is_a_row_cut_at_seq_len(tmp_path: Path) -> None:
+    short, long = rows_of(["abc", "你好，世界" * 3], tmp_path, seq_len=10, pack=False)
+    vocab = BYTES.vocab
+    assert short.tokens.tolist() == [vocab.bos, *BYTES.encode("abc"), vocab.eos]
+    assert short.n_bytes == 3
+    assert len(long.tokens) == 11
+    assert long.n_bytes == pytest.approx(45 * 10 / 46)
+    assert set(short.documents) == set(long.documents) == {1}
+
+
+@settings(max_examples=100, deadline=None)
+@given(texts=documents, length=st.integers(1, 30))
+def test_bare_rows_are_the_text_end_to_end_in_equal_rows(
+    texts: list[str], length: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("rows")
+    write_tokens(texts, BYTES, folder)
+    rows = TokenRows(folder, TextDataConfig(seq_len=8)).bare(length)
+    found = [rows[i] for i in range(len(rows))]
+    stream = np.concatenate([BYTES.encode(text) for text in texts])
+    owner = np.repeat(np.arange(len(texts)), [len(BYTES.encode(text)) for text in texts])
+    n = min(len(stream), max(1, len(stream) // length) * length)
+    assert np.array_equal(np.concatenate([row.tokens for row in found]), stream[:n])
+    assert len({len(row.tokens) for row in found}) == 1
+    assert sum(row.n_bytes for row in found) == pytest.approx(n)  # a byte a token here
+    for i, row in enumerate(found):
+        mine = owner[i * length : i * length + len(row.tokens)]
+        assert np.array_equal(row.documents[1:] != row.documents[:-1], mine[1:] != mine[:-1])
+
+
+def test_rows_travel_to_workers_by_their_place(tmp_path: Path) -> None:
+    write_tokens(["some text"] * 1000, BYTES, tmp_path)
+    rows = TokenRows(tmp_path, TextDataConfig(seq_len=8))
+    packed = pickle.dumps(rows)
+    assert len(packed) < 1000
+    assert np.array_equal(pickle.loads(packed)[7].tokens, rows[7].tokens)
+    with pytest.raises(IndexError):
+        rows[len(rows)]
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    texts=st.lists(st.text(min_size=1, max_size=9), min_size=2, max_size=30, unique=True),
+    order=st.randoms(use_true_random=False),
+    fraction=st.floats(0.01, 0.99),
+)
+def test_the_split_is_a_partition_that_does_not_depend_on_order(
+    texts: list[str],
+    order: "st.random.Random",  # pyright: ignore[reportAttributeAccessIssue]
+    fraction: float,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    def split(ordered: list[str]) -> tuple[list[str], list[str]]:
+        folder = tmp_path_factory.mktemp("records")
+        write_records(map(Text, ordered), folder, fraction)
+        train, val = (
+            [texts_of(record)[0] for record in RecordFile(folder, Text, held)]
+            for held in (False, True)
+        )
+        return train, val
+
+    train, val = split(texts)
+    assert train
+    assert val
+    assert sorted(train + val) == sorted(texts)
+    shuffled = texts.copy()
+    order.shuffle(shuffled)
+    again = split(shuffled * 2)
+    assert (set(again[0]), set(again[1])) == (set(train), set(val))
+
+
+def test_the_split_keeps_the_fraction() -> None:
+    scores = np.random.default_rng(0).random(100_000)
+    assert held_out(scores, 0.1).mean() == pytest.approx(0.1, abs=0.005)
+
+
+@pytest.mark.parametrize(
+    "judged",
+    [
+        lambda prompt, n: Preference(prompt, f"good {n}", "bad"),
+        lambda prompt, n: Ranking(prompt, (f"good {n}", "bad")),
+        lambda prompt, n: Feedback(prompt, f"good {n}", 1.0),
+    ],
+)
+def test_all_that_is_preferred_of_a_prompt_is_on_one_side(
+    judged: Callable[[str, int], Preference | Ranking | Feedback], tmp_path: Path
+) -> None:
+    records = [judged(f"{i}?", n) for i in range(40) for n in range(3)]
+    write_records(records, tmp_path, 0.5)
+    both = (RecordFile(tmp_path, type(records[0]), held) for held in (False, True))
+    train, val = ({texts_of(record)[0] for record in side} for side in both)
+    assert not train & val
+    assert len(train | val) == 40
+
+
+@pytest.mark.parametrize("both", TWO_OF_EACH, ids=lambda both: type(both[0]).__name__)
+def test_every_kind_of_record_comes_back_equal(both: tuple[Record, Record], tmp_path: Path) -> None:
+    write_records([both[0], BadRow("file:2", "why"), both[1]], tmp_path, 0.5)
+    assert read_bad_rows(tmp_path) == [BadRow("file:2", "why")]
+    train, val = (RecordFile(tmp_path, type(both[0]), held) for held in (False, True))
+    assert {train[0], val[0]} == {*train, *val} == set(both)
+    assert pickle.loads(pickle.dumps(train))[0] == train[0]
+    assert all(texts_of(record) for record in both)
+
+
+def of_text(path: str, **chosen: object) -> ExperimentConfig:
+    return ExperimentConfig(
+        objective=ClmConfig(),
+        data=JsonlConfig(path=path, seq_len=16, **chosen),  # pyright: ignore[reportArgumentType]
+        tokenizer=BpeConfig(vocab_size=400),
+    )
+
+
+@pytest.fixture
+def texts() -> list[str]:
+    return [f"Sentence number {i} says {i * i}. 第{i}句。" for i in range(200)]
+
+
+def samples(corpus: Corpus) -> list[list[int]]:
+    found: list[list[int]] = []
+    for side in (corpus.train, corpus.val):
+        for i in range(len(side)):
+            row = side[i]
+            assert isinstance(row, TokenRow)
+            found.append(row.tokens.tolist())
+    return found
+
+
+def test_preparing_again_anywhere_gives_the_same_digest_and_the_same_samples(
+    texts: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = of_text(write_jsonl(tmp_path / "a.jsonl", texts))
+    first, warm = prepare(config), prepare(config)
+    monkeypatch.setenv("ETUDE_CACHE", str(tmp_path / "elsewhere"))
+    cold = prepare(config)
+    assert first.card == warm.card == cold.card
+    assert samples(first) == samples(warm) == samples(cold)
+    assert first.tokenizer.digest == cold.tokenizer.digest
+
+
+def test_whatever_shapes_the_samples_changes_the_digest(texts: list[str], tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "a.jsonl", texts)
+    variants = [
+        of_text(path),
+        of_text(path, val_fraction=0.2),
+        of_text(path, pack=False),
+        of_text(write_jsonl(tmp_path / "b.jsonl", texts[1:])),
+        ExperimentConfig(
+            ClmConfig(), data=JsonlConfig(path=path, seq_len=16), tokenizer=ByteConfig()
+        ),
+        ExperimentConfig(
+            ClmConfig(), data=JsonlConfig(path=path, seq_len=17), tokenizer=ByteConfig()
+        ),
+    ]
+    assert len({prepare(config).card.digest for config in variants}) == len(variants)
+    write_jsonl(tmp_path / "a.jsonl", texts[2:])
+    assert prepare(variants[0]).card.digest != prepare(variants[3]).card.digest
+
+
+def all_texts(side: RecordFile) -> list[str]:
+    return [text for record in side for text in texts_of(record)]
+
+
+WORDS = ["".join(map(chr, (97 + i // 10, 98 + i % 10, 99 + i % 7))) for i in range(99)]
+
+
+def test_the_tokenizer_learns_from_the_training_side_alone(tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "a.jsonl", [f"w{word}x " * 9 for word in WORDS])
+    corpus = prepare(of_text(path))
+    train = all_texts(corpus.train_records)
+    assert not set(train) & set(corpus.val_text())
+    alone = build(BpeConfig(vocab_size=400)).build(lambda: iter(train))
+    assert alone.digest == corpus.tokenizer.digest
+    everything = build(BpeConfig(vocab_size=400)).build(lambda: iter([*train, *corpus.val_text()]))
+    assert everything.digest != corpus.tokenizer.digest
+
+
+def test_a_given_tokenizer_is_used_as_it_is(texts: list[str], tmp_path: Path) -> None:
+    config = of_text(write_jsonl(tmp_path / "a.jsonl", texts))
+    config.tokenizer = BpeConfig(vocab_size=10_000)
+    corpus = prepare(config, BYTES)
+    assert corpus.tokenizer is BYTES
+    assert corpus.card.train.tokens == sum(
+        len(BYTES.encode(text)) + 2 for text in all_texts(corpus.train_records)
+    )
+
+
+def of_sums(objective: ObjectiveConfig) -> ExperimentConfig:
+    return ExperimentConfig(
+        objective, data=ArithmeticConfig(n_problems=100), tokenizer=ByteConfig()
+    )
+
+
+def test_other_kinds_of_record_are_samples_as_they_are() -> None:
+    config = of_sums(default("objective/grpo"))
+    corpus = prepare(config)
+    assert len(corpus.train) + len(corpus.val) == 100
+    assert all(isinstance(corpus.train[i], Prompt) for i in range(len(corpus.train)))
+    assert corpus.card.kind == "Prompt"
+    assert corpus.card.tokenizer.bytes_per_token == 1
+
+
+def test_records_of_a_kind_that_is_not_read_are_lifted_to_one_that_is() -> None:
+    """The split stays: what one objective holds out, every other does."""
+    sums, chats = prepare(of_sums(default("objective/grpo"))), prepare(of_sums(SftConfig()))
+    assert len(chats.val) == len(sums.val)
+    for i in range(len(sums.val)):
+        asked = Message("user", sums.val[i].prompt), Message("assistant", sums.val[i].answer)
+        assert chats.val[i] == Chat(asked)
+    assert sums.tokenizer.template is None
+    assert chats.tokenizer.template is not None
+
+
+def test_a_prompt_without_an_answer_cannot_be_lifted() -> None:
+    with pytest.raises(DataError, match="has no reference answer"):
+        LIFTS[Prompt, Chat](Prompt("Why?"))
+
+
+def test_the_card_counts_and_names_what_was_left_out(texts: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    write_jsonl(file, texts)
+    with file.open("a") as opened:
+        opened.write("{}\n" * 30)
+    card = prepare(of_text(str(file))).card
+    assert card.train.records + card.val.records == len(texts)
+    assert (card.train.bytes or 0) + (card.val.bytes or 0) == sum(len(t.encode()) for t in texts)
+    assert (card.n_bad, len(card.bad_rows)) == (30, 20)
+    assert f"{file}:201: no field 'text'" in str(card)
+    assert "and 10 more" in str(card)
+    card.save(tmp_path)
+    assert json.loads((tmp_path / "data_card.json").read_text())["digest"] == card.digest
+
+
+def test_strict_refuses_what_is_otherwise_left_out(texts: list[str], tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "a.jsonl", [*texts, ""])
+    assert prepare(of_text(path)).card.n_bad == 1
+    with pytest.raises(DataError, match=r"a\.jsonl:201: field 'text' is empty"):
+        prepare(of_text(path, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("texts", "reason"),
+    [([], "no usable record"), ([""], "no usable record"), (["one"] * 3, "one distinct record")],
+)
+def test_data_with_nothing_to_learn_or_to_hold_out_is_refused(
+    texts: list[str], reason: str, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=reason):
+        prepare(of_text(write_jsonl(tmp_path / "a.jsonl", texts)))
+
+
+def test_a_chinese_novel_in_one_line_can_be_trained_on(tmp_path: Path) -> None:
+    file = tmp_path / "novel.txt"
+    file.write_text("".join(f"第{i}回，他说了第{i}句话。" for i in range(1000)), encoding="utf-8")
+    data = TextConfig(path=str(file), seq_len=64)
+    corpus = prepare(ExperimentConfig(ClmConfig(), data=data, tokenizer=BpeConfig(vocab_size=600)))
+    both = [*all_texts(corpus.train_records), *corpus.val_text()]
+    assert sorted("".join(both)) == sorted(file.read_text(encoding="utf-8"))
+    assert corpus.card.tokenizer.round_trip == 1
+
+
+def _slow_write(folder: Path) -> None:
+    (folder / "who").write_text(str(os.getpid()))
+    with (root() / "writers").open("a") as opened:
+        opened.write("x")
+
+
+def _ask(name: str) -> str:
+    return (cached(name, _slow_write) / "who").read_text()
+
+
+def test_processes_that_prepare_at_once_make_it_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ETUDE_CACHE", str(tmp_path))
+    with multiprocessing.get_context("fork").Pool(4) as pool:
+        answers = pool.map(_ask, ["kind/one"] * 8)
+        pool.close()  # a worker may have inherited a handler by which SIGTERM does not end it
+        pool.join()
+    assert len(set(answers)) == 1
+    assert (tmp_path / "writers").read_text() == "x"
+
+
+def test_what_failed_or_was_killed_half_way_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ETUDE_CACHE", str(tmp_path))
+    (tmp_path / "kind" / "one.partial").mkdir(parents=True)
+    (tmp_path / "kind" / "one.partial" / "junk").write_text("half")
+
+    def fail(folder: Path) -> None:
+        raise DataError("nothing there")
+
+    with pytest.raises(DataError):
+        cached("kind/one", fail)
+    made = cached("kind/one", lambda folder: (folder / "done").touch())
+    assert [file.name for file in made.iterdir()] == ["done"]

@@ -1,0 +1,134 @@
+"""Whatever a run stands on is named, and so is every way in which it is no longer what it was."""
+
+import json
+import shutil
+from contextlib import chdir
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import tiny
+
+from etude.cli.main import main
+from etude.config import config_file
+from etude.experiments.lineage import FAULTS, Artefact, State, children, lineage
+from etude.experiments.provenance import SUFFIX
+from etude.files.run_folder import CONFIG
+from etude.training.run import start
+
+TWO = {"max_steps": 2, "val_samples": 2}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A base, and a run of preferences that starts from it; all places are relative."""
+    place = tmp_path_factory.mktemp("lineage")
+    with chdir(place):
+        for name, run, parent in (("clm", "base", None), ("dpo", "tuned", "base")):
+            config = tiny.experiment(name, Path(), trainer=TWO)
+            start(replace(config, run=run, init_from=parent), "tiny", [])
+    return place
+
+
+@pytest.fixture
+def chain(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, to be changed."""
+    shutil.copytree(made, tmp_path / "chain")
+    monkeypatch.chdir(tmp_path / "chain")
+    return tmp_path / "chain"
+
+
+def states(root: Artefact) -> dict[str, State]:
+    """What is wrong, by key."""
+    return {one.key: one.state for one in root.walk() if one.state in FAULTS}
+
+
+def test_an_untouched_chain_is_what_it_was_from_wherever_one_looks(
+    chain: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(chain.parent)
+    root = lineage(chain / "tuned")
+    assert {one.state for one in root.walk()} == {State.same}
+    assert [one.key for one in root.parents] == ["init_from", "tokenizer", "data"]
+    assert Path(root.parents[0].place).resolve() == chain / "base"
+    assert [Path(one.place).name for one in root.walk() if one.key == "data.path"] == [
+        "lines.txt", "preferences.jsonl",
+    ]  # fmt: skip
+    assert main(["lineage", str(chain / "tuned"), f"children={chain}"]) == 0
+    assert "standing on it" in capsys.readouterr().out
+    ((key, below),) = [(one.key, one.place) for one in children(chain / "base", chain)]
+    assert (key, Path(below)) == ("init_from", chain / "tuned")
+
+
+def test_what_was_changed_damaged_or_lost_is_named(
+    chain: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (chain / "preferences.jsonl").open("a") as file:
+        file.write('{"prompt": "a", "chosen": "b", "rejected": "c"}\n')
+    assert states(lineage(chain / "tuned")) == {"data": State.changed}
+    weights = chain / "base/model/model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    (chain / "lines.txt").unlink()
+    found = states(lineage(chain / "tuned"))
+    assert found["init_from"] is State.damaged
+    assert found["data.path"] is State.missing
+    shutil.rmtree(chain / "base")
+    assert states(lineage(chain / "tuned"))["init_from"] is State.missing
+    assert main(["lineage", "run=tuned"]) == 4
+    assert "MISSING: init_from=" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_base_that_was_trained_again_is_another(chain: Path) -> None:
+    shutil.rmtree(chain / "base")
+    other = replace(tiny.experiment("clm", chain, trainer=TWO), seed=1)
+    start(replace(other, run="base"), "tiny", [])
+    assert states(lineage(chain / "tuned")) == {"init_from": State.changed}
+    assert [one.state for one in children(chain / "base", chain)] == [State.changed]
+
+
+def test_a_plugin_whose_file_changed_or_went_is_named(chain: Path) -> None:
+    file = chain / "tuned" / CONFIG
+    was = file.read_text()
+    stored = config_file.yaml.safe_load(was)
+    stored["plugins"]["objective"]["sha256"] = "0" * 64
+    stored["plugins"]["optimizer"]["address"] = "optimizer/gone"
+    file.write_text(config_file.yaml.safe_dump(stored))
+    named = [(one.place, one.state) for one in lineage(chain / "tuned").parents]
+    assert ("objective/dpo", State.changed) in named
+    assert ("optimizer/gone", State.missing) in named
+    assert (str(chain / "base"), State.same) in named
+
+
+@pytest.mark.slow
+def test_rows_that_a_verb_wrote_stand_on_the_runs_it_asked(
+    chain: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tiny.writer(chain)
+    asked = ["data=arithmetic", "data.digits=1", "data.n_problems=30", "data.seq_len=96"]
+    asked += ["max_new_tokens=6", "n_prompts=10", "reward=length", "judge=rule"]
+    asked += ["reward.length.target=4"]
+    assert main(["label", f"run={run}", "out=rows.jsonl", *asked]) == 0
+    origin = json.loads((chain / f"rows.jsonl{SUFFIX}").read_text())
+    assert origin["parents"]["run"]["place"] == str(run)
+    config = tiny.experiment("dpo", chain, trainer=TWO)
+    data = replace(config.data, path="rows.jsonl", seq_len=96)
+    start(replace(config, data=data, run="taught"), "tiny", [])
+    rows = next(one for one in lineage(chain / "taught").walk() if one.key == "data.path")
+    assert (rows.state, rows.said) == (State.same, "written by etude label")
+    assert [(one.key, one.state) for one in rows.parents] == [("run", State.same)]
+    assert [one.key for one in children(run, chain)] == ["data.path: run"]
+
+
+def test_a_question_it_does_not_know_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, said in (
+        (["rnu=a"], "Did you mean run?"),
+        ([], "needs a run"),
+        (["a", "run=b"], "given twice"),
+        (["nowhere"], "run=nowhere is no folder"),
+        (["run="], "run is empty"),
+    ):
+        assert main(["lineage", *arguments]) == 2
+        assert said in capsys.readouterr().err

@@ -1,0 +1,163 @@
+"""A sweep is what its jobs' folders say: what is missing runs, what is best is a recipe."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from etude.cli.main import main
+from etude.config import composition, config_file
+from etude.experiments.job import Outcome, State, outcomes
+from etude.experiments.leaderboard import leaderboard, markdown
+from etude.experiments.recipe import recipe
+from etude.training.resume import flat
+from etude.training.run import validated
+
+SMALL = (
+    "data=text", "data.path=good.txt", "tokenizer=byte", "architecture.dim=16",
+    "architecture.n_layers=1", "architecture.n_heads=2", "data.seq_len=32",
+    "trainer.global_batch=4", "trainer.max_steps=2", "trainer.val_samples=4", "logger=[]",
+    "trainer.accelerator=cpu",
+)  # fmt: skip
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with a text."""
+    monkeypatch.chdir(tmp_path)
+    text = "\n\n".join(f"The quick brown fox {i} jumps over the lazy dog. " * 5 for i in range(99))
+    (tmp_path / "good.txt").write_text(text)
+    return tmp_path
+
+
+def ended(sweep: Path, value: float | None, *overrides: str, **given: Any) -> None:
+    """Leaves what a job leaves that measured `value`."""
+    number = len(outcomes(sweep))
+    replace(Outcome(number, ["data=text", *overrides], State.finished), **given).save(sweep)
+    if value is not None:
+        (sweep / str(number)).mkdir()
+        metrics = {"step": 5, "val/loss": value}
+        summary = json.dumps({"metrics": metrics, "seconds": 1.5, "best": None})
+        (sweep / str(number) / "summary.json").write_text(summary)
+
+
+def test_the_best_stands_first_and_what_gave_no_number_last(tmp_path: Path) -> None:
+    ended(tmp_path, 2.0, "seed=0")
+    ended(tmp_path, None, "seed=1", state=State.failed, error="no file\nsecond line", exit_code=3)
+    ended(tmp_path, 1.0, "seed=2")
+    ended(tmp_path, float("nan"), "seed=3")
+    ended(tmp_path, 0.5, "seed=4", state=State.pruned)
+    board = leaderboard(tmp_path)
+    assert [(row.rank, row.job) for row in board.rows][:2] == [(1, 2), (2, 0)]
+    assert {row.job: row.rank for row in board.rows}[4] == 3  # stopped early: behind what ended
+    assert {row.rank for row in board.rows if row.job in (1, 3)} == {None}
+    assert [row.overrides for row in board.rows[:2]] == [{"seed": "2"}, {"seed": "0"}]
+    page = markdown(board).splitlines()
+    assert page[0] == "| # | job | val/loss | seed | step | seconds | state |"
+    assert page[2] == "| 1 | 2 | 1.0000 | 2 | 5 | 1.5 | finished |"
+    assert "failed: no file |" in "\n".join(page)
+
+
+RECIPES = [
+    ("optimizer.lr=3e-4",),
+    ("experiment=dpo", "objective.beta=0.3", "architecture=gpt2", "data.path='数据/文 本.txt'"),
+    ("architecture=bert", "objective=mlm", "architecture/mlp=swiglu", "architecture.mlp.ratio=3.0"),
+    ("callback=[ema,early_stopping]", "callback.early_stopping.patience=5", "logger=[]"),
+    ("sweep=lr", "optimizer.lr=0.002", "callback.asha.min_steps=7", "run='x'"),
+    ("debug=fast", "experiment=moe", "trainer.max_steps=9", "+trainer.val_every=3"),
+]
+
+
+@pytest.mark.parametrize("overrides", RECIPES, ids=lambda given: given[0])
+def test_the_recipe_of_a_job_composes_to_the_config_of_the_job(
+    overrides: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    job = composition.compose("train", overrides)
+    (tmp_path / "conf/experiment").mkdir(parents=True)
+    (tmp_path / "conf/experiment/mine.yaml").write_text(recipe("train", overrides, ["Purpose: x."]))
+    alone = composition.compose("train", ["experiment=mine"])
+    own, read = validated(job, overrides), validated(alone, ["experiment=mine"])
+    assert read == replace(own, run=None)
+
+
+def test_a_search_space_without_a_sweep_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "sweep=lr"]) == 2
+    assert "Add -m." in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_same_command_runs_what_is_missing_and_records_what_failed(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["train", "-m", *SMALL, "data.path=good.txt,late.txt", "seed=0,1", "run=many"]
+    assert main(command) == 3
+    sweep = place / "many"
+    assert [one.state.value for one in outcomes(sweep)] == ["finished"] * 2 + ["failed"] * 2
+    assert "late.txt names no file" in (sweep / "jobs/2.json").read_text()
+    assert "jobs that failed: 2, 3" in capsys.readouterr().err
+    assert not (sweep / "2").exists()
+    before = [(sweep / f"{k}/summary.json").stat().st_mtime_ns for k in (0, 1)]
+    (place / "late.txt").write_text((place / "good.txt").read_text())
+    assert main(command) == 0
+    out = capsys.readouterr().out
+    assert out.count("is finished; nothing to do.") == 2
+    assert out.splitlines()[-1] == str(sweep)
+    assert [(sweep / f"{k}/summary.json").stat().st_mtime_ns for k in (0, 1)] == before
+    assert {one.state for one in outcomes(sweep)} == {State.finished}
+    board = json.loads((sweep / "leaderboard.json").read_text())
+    assert [row["rank"] for row in board["rows"]] == [1, 2, 3, 4]
+    assert main([*command[:-2], "seed=5,6", "run=many"]) == 2
+    assert "seed: 0, now 5" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_search_goes_on_prunes_and_gives_a_recipe_that_is_its_best_job(place: Path) -> None:
+    search = [
+        "train", "-m", *SMALL, "sweep=lr", "trainer.max_steps=6", "trainer.val_every=2",
+        "callback.asha.min_steps=2", "run=many",
+    ]  # fmt: skip
+    assert main([*search, "hydra.sweeper.n_trials=3"]) == 0
+    sweep = place / "many"
+    first = (sweep / "0/summary.json").stat().st_mtime_ns
+    assert main([*search, "hydra.sweeper.n_trials=5"]) == 0
+    assert (sweep / "0/summary.json").stat().st_mtime_ns == first
+    states = {one.job: one.state for one in outcomes(sweep)}
+    assert len(states) == 5
+    assert states[0] is State.finished
+    assert State.pruned in states.values()
+    (pruned, *_) = (number for number, state in states.items() if state is State.pruned)
+    assert json.loads((sweep / str(pruned) / "pruned.json").read_text())["step"] in (2, 4)
+    best = json.loads((sweep / "leaderboard.json").read_text())["rows"][0]["job"]
+    (place / "conf/experiment").mkdir(parents=True)
+    (place / "conf/experiment/best.yaml").write_text((sweep / "best.yaml").read_text())
+    alone = validated(composition.compose("train", ["experiment=best"]), [])
+    stored = config_file.load_config(sweep / str(best))
+    assert flat(replace(alone, run=stored.run)) == flat(stored)
+    assert main([*search, "optimizer.lr=0.1,0.2", "hydra.sweeper.n_trials=9"]) == 2
+    assert main([*search, "objective.z_loss=0.1", "hydra.sweeper.n_trials=9"]) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+def test_jobs_in_processes_of_their_own_equal_those_run_alone(launcher: str, place: Path) -> None:
+    settings = ["hydra.launcher.n_jobs=2"] if launcher == "joblib" else []
+    done = called("-m", f"hydra/launcher={launcher}", *settings, "seed=0,1", "run=many")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == str(place / "many")
+    for seed in (0, 1):
+        assert called(f"seed={seed}", f"run=alone{seed}").returncode == 0
+        weights = "model/model.safetensors"
+        job, alone = place / f"many/{seed}", place / f"alone{seed}"
+        assert (job / weights).read_bytes() == (alone / weights).read_bytes()
+
+
+def called(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command, in a process of its own."""
+    command = [sys.executable, "-m", "etude", "train", *SMALL, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ})

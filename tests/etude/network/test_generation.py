@@ -1,0 +1,217 @@
+from typing import Any
+
+import adapters
+import numpy as np
+import pytest
+import tiny
+import torch
+from torch import Tensor
+
+from etude.config.registry import build
+from etude.network.decoding import Ancestral, Decoding, Greedy, drawn
+from etude.network.generation import Request, StopStrings, Written, generate
+from etude.objective.log_probs import token_log_prob
+
+EOS = tiny.VOCAB.eos
+
+
+class Scripted(Decoding):
+    """Says what it is told, request by request; each is known by its last token of the prompt."""
+
+    def __init__(self, *rows: list[int]) -> None:
+        self.rows = rows
+        self.step = 0
+        self.sizes: list[int] = []
+
+    def scores(self, logits: Tensor, seen: Tensor) -> Tensor:
+        self.names = seen[:, 20 : 20 + len(self.rows)].long().argmax(dim=1).tolist()
+        return logits
+
+    def choose(self, scores: Tensor, draw: Tensor) -> Tensor:
+        said = [self.rows[i][min(self.step, len(self.rows[i]) - 1)] for i in self.names]
+        self.step += 1
+        self.sizes.append(len(said))
+        return torch.tensor(said)
+
+
+def scripted(n: int, *rows: list[int]) -> tuple[Scripted, list[Written]]:
+    decoding = Scripted(*rows)
+    rngs = map(np.random.default_rng, range(len(rows)))
+    requests = [Request([20 + i], rng, n) for i, rng in enumerate(rngs)]
+    return decoding, generate(tiny.network(), requests, decoding)
+
+
+def test_a_row_ends_with_eos_and_the_others_go_on() -> None:
+    _, written = scripted(5, [30, EOS, 31], [30, 31, 32, 33, 34])
+    assert [row.ids for row in written] == [[30, EOS], [30, 31, 32, 33, 34]]
+    assert [row.ended for row in written] == [True, False]
+
+
+def test_when_all_have_ended_it_stops() -> None:
+    decoding, written = scripted(50, [30, EOS], [EOS])
+    assert [row.ids for row in written] == [[30, EOS], [EOS]]
+    assert decoding.step == 2
+
+
+def test_rows_that_ended_leave_the_batch_once_they_are_half_of_it() -> None:
+    rows = [[30] * n + [EOS] for n in (5, 0, 2, 0, 1, 6, 0)]
+    decoding, written = scripted(50, *rows)
+    assert [row.ids for row in written] == rows
+    assert decoding.sizes == [7, 7, 3, 3, 3, 3, 1]
+
+
+def test_every_request_has_a_limit_of_its_own() -> None:
+    requests = [Request([20, 21], np.random.default_rng(0), n) for n in (3, 0, 5)]
+    written = generate(tiny.network(), requests, Greedy())
+    assert [len(row.ids) for row in written] == [3, 0, 5]
+    assert written[0].ids == written[2].ids[:3]
+    assert generate(tiny.network(), [], Greedy()) == []
+
+
+def test_an_answer_ends_with_a_stop_string_however_its_tokens_cut_it() -> None:
+    text = "ab</answer>c"
+    for pieces in (list(text), ["ab<", "/ans", "wer>c"], [text], ["ab", "</answer>", "c"]):
+        stop = StopStrings(["\n\n", "</answer>"], lambda ids, p=pieces: "".join(p[i] for i in ids))
+        reached = [stop.reached(range(n)) for n in range(len(pieces) + 1)]
+        wanted = ["</answer>" in "".join(pieces[:n]) for n in range(len(pieces) + 1)]
+        assert reached == wanted
+    assert not StopStrings([], lambda ids: "a").reached([1])
+
+
+def test_the_token_that_completes_a_stop_string_is_the_last_of_its_row_alone() -> None:
+    made, rng = tiny.network(), np.random.default_rng
+    requests = [Request([20 + i], rng(i), 9) for i in range(4)]
+    free = [row.ids for row in generate(made, requests, Ancestral())]
+    pair = " ".join(map(str, free[2][3:5]))
+    stop = StopStrings([pair], lambda ids: " ".join(map(str, ids)))
+    requests = [Request([20 + i], rng(i), 9) for i in range(4)]
+    for row, ids in zip(generate(made, requests, Ancestral(), stop=stop), free, strict=True):
+        ends = [n for n in range(1, len(ids) + 1) if stop.reached(ids[:n])]
+        assert row.ids == ids[: min(ends, default=len(ids))]
+        assert row.ended == bool(ends or EOS in ids)
+
+
+@pytest.mark.parametrize("architecture", ["decoder_only", "encoder_decoder"])
+@pytest.mark.parametrize(
+    "decoding",
+    [
+        Greedy(repetition_penalty=1.3),
+        Ancestral(0.7),
+        build(tiny.part("decoding", "sample", top_k=9, top_p=0.9, repetition_penalty=1.2)),
+    ],
+)
+def test_a_log_prob_is_that_of_the_distribution_a_token_was_drawn_from(
+    architecture: str, decoding: Decoding
+) -> None:
+    made = tiny.network(tiny.stack(architecture))
+    prompts = [[20, 21, 22], [30]]
+    requests = [Request(p, np.random.default_rng(i), 6) for i, p in enumerate(prompts)]
+    for prompt, row in zip(prompts, generate(made, requests, decoding), strict=True):
+        targets = made.answer([(prompt, row.ids)])
+        logits = made(targets.inputs, targets.where).detach()
+        held = targets.inputs.tokens[0].tolist()
+        held = held[: len(held) - len(row.ids) + 1]  # what stands before the first new token
+        for i, token in enumerate(row.ids):
+            seen = torch.zeros(1, tiny.VOCAB.size, dtype=torch.bool)
+            seen[0, held + row.ids[:i]] = True
+            log_prob = decoding.scores(logits[i : i + 1], seen).log_softmax(-1)[0, token]
+            tiny.exactly(torch.tensor(row.log_probs[i], dtype=torch.float64), log_prob)
+
+
+def test_without_a_filter_they_are_those_that_training_computes() -> None:
+    made, prompt = tiny.network(), [20, 21, 22]
+    (row,) = generate(made, [Request(prompt, np.random.default_rng(0), 8)], Ancestral(0.7))
+    trained = token_log_prob(made, made.answer([(prompt, row.ids)]), 0.7)
+    tiny.exactly(torch.tensor(row.log_probs, dtype=torch.float64), trained.detach())
+
+
+def test_ancestral_samples_follow_the_distribution() -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(7, dtype=torch.float64)
+    n = 2000
+    draws = (torch.arange(n) + 0.5) / n
+    decoding = Ancestral(0.7)
+    rows = logits.expand(n, -1)
+    chosen = decoding.choose(decoding.scores(rows, torch.zeros_like(rows).bool()), draws)
+    shares = torch.bincount(chosen, minlength=7) / n
+    torch.testing.assert_close(shares.double(), (logits / 0.7).softmax(0), rtol=0.0, atol=1e-3)
+
+
+@pytest.mark.parametrize("draw", [0.0, 0.5, 1 - 2**-53])
+def test_no_token_without_probability_is_ever_drawn(draw: float) -> None:
+    scores = torch.tensor([[-torch.inf, 0.0, -torch.inf, 0.0, -torch.inf]])
+    assert int(drawn(scores, torch.tensor([draw], dtype=torch.float64))) in (1, 3)
+
+
+def test_a_sample_is_a_function_of_its_generator() -> None:
+    made, prompts = tiny.network(), [[20, 21]] * 2
+    first, second = tiny.continued(made, prompts, 5, Ancestral())
+    assert [first, second] == tiny.continued(made, prompts, 5, Ancestral())
+    assert first != second
+    assert len({tuple(row) for row in tiny.continued(made, prompts, 5)}) == 1
+
+
+PROMPTS = [[20, 21, 22, 23], [30], [25, 20, 36, 31, 22, 29], [33, 34]]
+
+
+def requests(prompts: list[list[int]], n: int = 12) -> list[Request]:
+    """Each with a seed and a limit of its own."""
+    return [Request(p, np.random.default_rng(p), n - len(p)) for p in prompts]
+
+
+NEAR = {"queries_per_kv": 2, "window": 4}
+
+
+@pytest.mark.parametrize(
+    ("stack", "kind", "mixer", "values"),
+    [
+        ("decoder_only", "lora", "attention", NEAR),
+        ("decoder_only", "prefix", "attention", NEAR),
+        ("decoder_only", "prompt_tuning", "attention", {}),
+        ("decoder_only", None, "retention", {}),
+        ("encoder_decoder", "lora", "attention", NEAR),
+        ("encoder_decoder", "prefix", "attention", {}),
+    ],
+)
+def test_neighbours_and_chunks_change_no_sample(
+    stack: str, kind: str | None, mixer: str, values: dict[str, int]
+) -> None:
+    """Rows of several lengths that end at different times, so that some leave."""
+    mixed = tiny.part("architecture/mixer", mixer, **values)
+    made = adapters.network(stack, kind, mixer=mixed, position="rope")
+    decoding = build(tiny.part("decoding", "sample", top_p=0.9, repetition_penalty=1.2))
+    wanted = generate(made, requests(PROMPTS), decoding, at_once=1)
+    assert len({len(row.ids) for row in wanted}) > 1
+    for at_once in (2, 3, None):
+        found = generate(made, requests(PROMPTS), decoding, at_once=at_once)
+        assert [row.ids for row in found] == [row.ids for row in wanted]
+        for one, other in zip(found, wanted, strict=True):
+            assert one.log_probs == pytest.approx(other.log_probs, abs=1e-10)
+
+
+@pytest.mark.parametrize("stack", ["decoder_only", "encoder_decoder"])
+@pytest.mark.parametrize("kind", [None, "lora", "prefix"])
+def test_in_bf16_neighbours_change_no_likeliest_token(stack: str, kind: str | None) -> None:
+    made = adapters.network(stack, kind).float()
+    with torch.autocast("cpu", torch.bfloat16):
+        wanted = generate(made, requests(PROMPTS), Greedy(), at_once=1)
+        found = generate(made, requests(PROMPTS), Greedy())
+    assert [row.ids for row in found] == [row.ids for row in wanted]
+    for one, other in zip(found, wanted, strict=True):
+        assert one.log_probs == pytest.approx(other.log_probs, abs=0.1)
+
+
+def test_a_compiled_network_writes_uncompiled_and_the_same() -> None:
+    """Each length of what is cached would be compiled anew."""
+    made, compiled, graphs = tiny.network(), tiny.network(), list[object]()
+
+    def counting(graph: torch.fx.GraphModule, _: list[Tensor]) -> Any:
+        graphs.append(graph)
+        return graph
+
+    compiled.compile(backend=counting)
+    found = generate(compiled, requests(PROMPTS), Greedy())
+    assert not graphs
+    assert [row.ids for row in found] == [
+        row.ids for row in generate(made, requests(PROMPTS), Greedy())
+    ]

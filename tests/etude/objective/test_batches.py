@@ -1,0 +1,53 @@
+import tiny
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from etude.objective.batches import (
+    completion_ids,
+    n_tokens,
+    preference_batch,
+    preference_example,
+    prompt_ids,
+)
+from etude.records import Preference
+
+BOS, EOS = tiny.BYTES.vocab.bos, tiny.BYTES.vocab.eos
+texts = st.text(alphabet="abc", max_size=20)
+
+
+@settings(max_examples=200, deadline=None)
+@given(prompt=texts, completion=texts, seq_len=st.integers(2, 30))
+def test_a_prompt_and_its_completion_fit_and_keep_what_lies_next_to_the_seam(
+    prompt: str, completion: str, seq_len: int
+) -> None:
+    before, after = completion_ids(tiny.BYTES, prompt, completion, seq_len)
+    assert len(before) + len(after) <= seq_len + 1
+    assert before[0] == BOS
+    assert after[-1] == EOS
+    assert completion.startswith(tiny.BYTES.decode(after))
+    assert prompt.endswith(tiny.BYTES.decode(before))
+    if len(prompt) + len(completion) + 2 <= seq_len + 1:
+        assert tiny.BYTES.decode(before) + tiny.BYTES.decode(after) == prompt + completion
+
+
+def test_a_prompt_loses_its_start() -> None:
+    assert prompt_ids(tiny.BYTES, "abcdef", 3) == [BOS, *tiny.BYTES.encode("ef")]
+    assert prompt_ids(tiny.BYTES, "ab", 3) == [BOS, *tiny.BYTES.encode("ab")]
+    assert prompt_ids(tiny.BYTES, "ab", 1) == [BOS]
+
+
+@settings(max_examples=100, deadline=None)
+@given(prompt=texts, chosen=texts, rejected=texts)
+def test_both_completions_follow_the_same_prompt(prompt: str, chosen: str, rejected: str) -> None:
+    example = preference_example(tiny.BYTES, Preference(prompt, chosen, rejected), 12)
+    for side in (example.chosen, example.rejected):
+        assert len(example.prompt) + len(side) <= 13
+
+
+def test_tokens_of_a_batch_do_not_depend_on_its_neighbours() -> None:
+    made = tiny.network(vocab=tiny.BYTES.vocab)
+    examples = [
+        preference_example(tiny.BYTES, Preference("ab" * n, "c", "d" * n), 30) for n in (1, 3, 5)
+    ]
+    alone = sum(n_tokens(preference_batch([example], made)) for example in examples)
+    assert n_tokens(preference_batch(examples, made)) == alone

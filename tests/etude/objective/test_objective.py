@@ -1,0 +1,219 @@
+"""The step is exact: how a window is cut, clipped or refused is what the maths says."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import pytest
+import tiny
+import torch
+
+from etude.config.schema.experiment import ExperimentConfig
+from etude.config.schema.trainer import NonFinite
+from etude.errors import NonFiniteError
+from etude.formats.checkpoint import path_of
+from etude.formats.state_tree import read_tree
+from etude.objective.loss import Loss
+from etude.training.assemble import Assembled
+
+OBJECTIVES = [
+    "clm", "mlm", "seq2seq", "fim", "prefix_lm", "electra", "sop", "distill", "sft",
+    *tiny.RUN_PREFERENCES, "reward", "grpo", "rloo", "reinforce", "online_dpo", "ppo",
+]  # fmt: skip
+CUTS = [8, 4, 2, 1]
+SGD = {"lr": 0.1, "momentum": 0.0}
+
+
+def config_of(name: str, folder: Path, **trainer: Any) -> ExperimentConfig:
+    more: dict[str, Any] = {}
+    if name in tiny.ON_POLICY:
+        more = {} if name == "reinforce" else {"windows_per_rollout": 2, "epochs": 3}
+        more["reward"] = {"exact_answer": tiny.part("reward", "exact_answer")}
+    return tiny.experiment(name, folder, trainer=trainer, **more)
+
+
+def stored_rollout(name: str, config: ExperimentConfig) -> dict[str, Any]:
+    """A rollout whose old log-probabilities are off, so that ratios differ from 1."""
+    source = tiny.assembled(config, tiny.remainder).loader.source
+    draw = torch.Generator().manual_seed(0)
+    n_samples = 8 * config.objective.windows_per_rollout  # type: ignore[attr-defined]
+    samples = [sample(name, i, draw) for i in range(n_samples)]
+    return source.state_dict() | {"rollouts": 1, "used": 0, "samples": samples}
+
+
+def sample(name: str, i: int, draw: torch.Generator) -> dict[str, Any]:
+    """What a rollout may hold; the fourth is not learned from."""
+    prompt = [2, *range(200, 200 + i % 5)]
+    completion = torch.randint(109, 365, (1 + i % 4,), generator=draw).tolist()
+    if name == "online_dpo":
+        pair, rewards = [completion, [300, 301, *completion]], [0.5, math.nan if i == 3 else 0.2]
+        return {"prompt": prompt, "completions": pair, "rewards": rewards, "truncated": i % 2}
+    old = -5.9 + 0.1 * torch.randn(len(completion), generator=draw, dtype=torch.float64)
+    found = {"prompt": prompt, "completion": completion, "log_prob": old.numpy(), "kl": 0.1 * i}
+    found |= {"reward": i / 16, "is_finished": i % 3 > 0, "is_alike": False}
+    found |= {"advantage": math.nan if i == 3 else (-1.0) ** i}
+    if name == "ppo":
+        worth = torch.randn(len(completion), 3, generator=draw, dtype=torch.float64)
+        found |= {"worth": worth.numpy(), "beta": 0.1}
+    return found
+
+
+def prepared(name: str, config: ExperimentConfig) -> Assembled:
+    made = tiny.assembled(config, tiny.remainder if name in tiny.ON_POLICY else None)
+    if name in tiny.ON_POLICY:
+        made.loader.source.load_state_dict([stored_rollout(name, config)])
+    return made
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_how_a_window_is_cut_never_changes_the_curve(name: str, tmp_path: Path) -> None:
+    curves: list[list[dict[str, Any]]] = []
+    weights: list[torch.Tensor] = []
+    for cut in CUTS:
+        config = config_of(name, tmp_path, micro_batch=cut, clip=0.5)
+        made = prepared(name, config)
+        curves.append(tiny.fit(config, made, tmp_path / str(cut)))
+        weights.append(torch.cat([p.detach().flatten() for p in made.objective.parameters()]))
+    assert len(curves[0]) == 5
+    for curve, held in zip(curves[1:], weights[1:], strict=True):
+        for line, wanted in zip(curve, curves[0], strict=True):
+            assert line.pop("samples") == wanted["samples"]
+            numbers = {name: wanted[name] for name in line}
+            assert line == pytest.approx(numbers, rel=1e-12, abs=1e-12)
+        torch.testing.assert_close(held, weights[0], rtol=0.0, atol=1e-12)
+    assert curves[0][0]["grad_norm"] > 0
+
+
+def test_one_step_is_the_gradient_of_the_mean_over_the_whole_window(tmp_path: Path) -> None:
+    config = config_of("clm", tmp_path, micro_batch=2, max_steps=1, clip=None)
+    config = replace(
+        config, optimizer=tiny.part("optimizer", "sgd", **SGD), schedule=constant(), seed=3
+    )
+    made, fresh = tiny.assembled(config), tiny.assembled(config)
+    objective = fresh.objective.double()
+    window = fresh.loader.source.next_window()
+    batch = objective.collate(window.examples)
+    (objective.loss(batch).total / objective.count(batch)).backward()
+    (line,) = tiny.fit(config, made, tmp_path / "run")
+    norm = torch.nn.utils.get_total_norm([p.grad for p in objective.parameters()])  # type: ignore[misc]
+    assert line["grad_norm"] == pytest.approx(float(norm), rel=1e-12)
+    assert line["loss"] == pytest.approx(
+        float(objective.loss(batch).total.detach()) / objective.count(batch), rel=1e-12
+    )
+    assert line["samples"] == window.digest
+    for after, before in zip(made.objective.parameters(), objective.parameters(), strict=True):
+        assert before.grad is not None
+        torch.testing.assert_close(after, before - 0.1 * before.grad, rtol=0.0, atol=1e-12)
+
+
+def constant() -> Any:  # the plugin's own class
+    return tiny.part("schedule", "constant", warmup_steps=0)
+
+
+@pytest.mark.parametrize("clip", [1e-3, 1e6, None])
+def test_a_gradient_is_clipped_to_its_norm_and_reported_as_it_was(
+    clip: float | None, tmp_path: Path
+) -> None:
+    config = config_of("clm", tmp_path, clip=clip, max_steps=1)
+    config = replace(config, optimizer=tiny.part("optimizer", "sgd", **SGD), schedule=constant())
+    made = tiny.assembled(config)
+    before = [p.detach().double().clone() for p in made.objective.parameters()]
+    (line,) = tiny.fit(config, made, tmp_path / "run")
+    moved = [a.detach() - b for a, b in zip(made.objective.parameters(), before, strict=True)]
+    moved_by = float(torch.nn.utils.get_total_norm(moved))
+    wanted = line["grad_norm"] if clip is None else min(clip, line["grad_norm"])
+    assert moved_by == pytest.approx(0.1 * wanted, rel=1e-4)
+
+
+class Poison(pl.Callback):
+    """Makes the gradient of one step NaN, from within the network."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+        self.before: list[torch.Tensor] = []
+        self.moments: list[torch.Tensor] = []
+        self.moments_after: list[torch.Tensor] = []
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.global_step == self.step - 1:
+            self.before = [p.detach().clone() for p in pl_module.parameters()]
+            self.moments = moments(trainer)
+            pl_module.network.embedding.weight.register_hook(nan_once())  # type: ignore[union-attr]
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        if trainer.global_step == self.step:
+            self.moments_after = moments(trainer)
+            assert_equal(self.before, [p.detach() for p in pl_module.parameters()])
+
+
+def moments(trainer: pl.Trainer) -> list[torch.Tensor]:
+    states = trainer.optimizers[0].state.values()
+    return [value.clone() for state in states for value in state.values()]
+
+
+def nan_once() -> Any:  # a hook of torch's
+    done: list[bool] = []
+
+    def hook(grad: torch.Tensor) -> torch.Tensor:
+        first = not done
+        done.append(True)
+        return grad * math.nan if first else grad
+
+    return hook
+
+
+def assert_equal(before: list[torch.Tensor], after: list[torch.Tensor]) -> None:
+    assert before
+    for a, b in zip(before, after, strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run_before_it_touches_the_weights(
+    tmp_path: Path,
+) -> None:
+    config = config_of("clm", tmp_path)
+    made, poison = tiny.assembled(config), Poison(3)
+    with pytest.raises(NonFiniteError, match=r"gradient of step 3 is nan.*(?s:.)*digest"):
+        tiny.fit(config, made, tmp_path / "run", [poison])
+    assert_equal(poison.before, [p.detach() for p in made.objective.parameters()])
+    assert [line["step"] for line in tiny.record_of(tmp_path / "run")] == [1, 2]
+
+
+@pytest.mark.parametrize("micro_batch", [8, 2])
+def test_a_skipped_gradient_touches_neither_weights_nor_moments_and_is_counted(
+    micro_batch: int, tmp_path: Path
+) -> None:
+    config = config_of("clm", tmp_path, non_finite=NonFinite.skip, micro_batch=micro_batch)
+    made, poison = tiny.assembled(config), Poison(3)
+    lines = tiny.fit(config, made, tmp_path / "run", [poison])
+    assert_equal(poison.moments, poison.moments_after)
+    assert [line["skipped"] for line in lines] == [0, 0, 1, 1, 1]
+    assert math.isnan(lines[2]["grad_norm"])
+    assert all(math.isfinite(line["loss"]) for line in lines)
+    resumed = tiny.assembled(config).objective
+    resumed.on_load_checkpoint(read_tree(path_of(tmp_path / "run" / "checkpoints", 5)))
+    assert resumed.skipped == 1
+
+
+def test_a_loss_carries_what_its_window_counts(tmp_path: Path) -> None:
+    """The tally of a window adds up its micro-batches, metrics included."""
+    config = config_of("mlm", tmp_path, micro_batch=2, max_steps=1)
+    made = tiny.assembled(config)
+    tiny.fit(config, made, tmp_path / "run")
+    tally = made.objective.tally
+    fresh = tiny.assembled(config)
+    batch = fresh.objective.collate(fresh.loader.source.next_window().examples)
+    assert tally.count == fresh.objective.count(batch)
+    assert tally.tokens == batch.targets.inputs.n_tokens
+    assert isinstance(fresh.objective.loss(batch), Loss)

@@ -1,0 +1,139 @@
+"""Laws of every objective on pairs: what surrounds a pair, and how it is laid out, says nothing."""
+
+from typing import Any
+
+import pairs
+import pytest
+import tiny
+import torch
+
+from etude.errors import DataError
+from etude.objective.batches import PreferenceExample
+from etude.objective.log_probs import sequence_log_prob
+from etude.objective.randomness import TRAIN, rng
+from etude.records import Preference
+
+OBJECTIVES = [name for name in tiny.PREFERENCES if name != "kto"]
+STACKS = ["decoder_only", "encoder_decoder"]
+
+
+def moved(name: str, architecture: str = "decoder_only", **config: Any) -> Any:
+    """An objective whose policy has left its reference."""
+    network = tiny.network(tiny.stack(architecture), vocab=tiny.BYTES.vocab)
+    made = tiny.objective(name, network, **config)
+    draw = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in made.network.parameters():
+            noise = torch.randn(parameter.shape, generator=draw, dtype=parameter.dtype)
+            parameter.add_(0.05 * noise)
+    return made
+
+
+@pytest.mark.parametrize("architecture", STACKS)
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_a_pair_pays_alone_what_it_pays_beside_longer_ones(name: str, architecture: str) -> None:
+    """So padding, on whichever side, and micro-batches change nothing."""
+    made = moved(name, architecture)
+    together = made.loss(made.collate(pairs.PAIRS))
+    alone = [made.loss(made.collate([pair])) for pair in pairs.PAIRS]
+    tiny.exactly(together.total, sum(one.total for one in alone))  # type: ignore[arg-type]
+    for key, value in together.metrics.items():
+        tiny.exactly(
+            value.double(), torch.stack([one.metrics[key] for one in alone]).sum().double()
+        )
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_what_stands_on_the_left_of_a_row_as_padding_changes_nothing(name: str) -> None:
+    from dataclasses import replace
+
+    from etude.network.inputs import Inputs, Targets
+
+    def padded(targets: Targets) -> Targets:
+        def left(x: torch.Tensor, value: Any) -> torch.Tensor:
+            return torch.nn.functional.pad(x, (3, 0), value=value)
+
+        documents = targets.inputs.documents
+        if documents is None:
+            documents = torch.ones_like(targets.inputs.tokens)
+        inputs = Inputs(left(targets.inputs.tokens, tiny.BYTES.vocab.pad), left(documents, 0))
+        return Targets(inputs, left(targets.ids, 0), left(targets.where, False))
+
+    made = moved(name)
+    batch = made.collate(pairs.PAIRS)
+    shifted = replace(batch, chosen=padded(batch.chosen), rejected=padded(batch.rejected))
+    tiny.exactly(made.loss(shifted).total, made.loss(batch).total)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_only_the_completions_tokens_count_however_long_the_prompt(name: str) -> None:
+    """Each metric by hand, of the log-probabilities of single tokens."""
+    made = moved(name)
+    prompts = [[2, *range(200, 200 + n)] for n in (0, 1, 6)]
+    for prompt in prompts:
+        pair = PreferenceExample(prompt, [202, 203, 3], [204, 3])
+        batch = made.collate([pair])
+        assert [int(side.where.sum()) for side in (batch.chosen, batch.rejected)] == [3, 2]
+        rows = (
+            network_says(made.network, prompt, pair.chosen),
+            network_says(made.network, prompt, pair.rejected),
+        )
+        loss = made.loss(batch)
+        tiny.exactly(loss.metrics["chosen_nll"], -rows[0] / 3)
+        assert bool(loss.metrics["policy_accuracy"]) == bool(rows[0] > rows[1])
+
+
+def network_says(network: Any, prompt: Any, completion: Any) -> torch.Tensor:
+    with torch.no_grad():
+        return sequence_log_prob(network, network.answer([(prompt, completion)]))[0]
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_the_gradient_parts_chosen_from_rejected(name: str) -> None:
+    made = moved(name, nll=0.0)
+    policy = torch.tensor([[-3.0], [-3.5]], dtype=torch.float64, requires_grad=True)
+    reference = None if made.reference is None else torch.tensor([[-3.0], [-3.0]]).double()
+    losses, metrics = made.judge(policy, reference, torch.tensor([[4], [4]]))
+    losses.sum().backward()
+    assert policy.grad is not None
+    assert policy.grad[0] < 0 < policy.grad[1]
+    assert metrics["accuracy"] == metrics["policy_accuracy"] == 1
+    assert metrics["margin"] == metrics["chosen_reward"] - metrics["rejected_reward"] > 0
+
+
+def test_accuracies_differ_where_the_reference_preferred_the_rejected_one() -> None:
+    made = tiny.objective("dpo")
+    told = torch.tensor([[-9.0], [-5.0]])
+    _, metrics = made.judge(torch.tensor([[-8.0], [-5.5]]), told, torch.tensor([[2], [2]]))
+    assert metrics["accuracy"] == 1
+    assert metrics["policy_accuracy"] == 0
+
+
+def test_identical_pairs_are_left_out_and_counted_also_where_only_their_ids_are() -> None:
+    made = tiny.objective("dpo")
+    long = "x" * 40  # the same once cut to 16 tokens
+    records = [Preference("a", "b", "c"), Preference("a", f"{long}b", f"{long}c")]
+    kept = made.recut(records)
+    assert [kept[i] for i in range(len(kept))] == records[:1]
+    assert made.notes == ["left out  1 of 2 samples: both completions are the same, as ids"]
+    with pytest.raises(DataError, match="No sample is left"):
+        made.recut(records[1:])
+
+
+@pytest.mark.parametrize("pair", [("", "b"), ("b", "")])
+def test_an_empty_completion_is_an_error_that_names_its_prompt(pair: tuple[str, str]) -> None:
+    made = tiny.objective("dpo")
+    with pytest.raises(DataError, match="prompt 'say why' holds no text"):
+        made.recut([Preference("a", "b", "c"), Preference("say why", *pair)])
+
+
+@pytest.mark.parametrize(("key", "value"), [("nll", -0.1), ("beta", 0.0)])
+def test_values_outside_their_range_are_refused(key: str, value: float) -> None:
+    with pytest.raises(ValueError, match=key):
+        tiny.part("objective", "hinge", **{key: value})
+
+
+def test_an_example_is_pure() -> None:
+    made = tiny.objective("ipo")
+    record = Preference("abc", "de", "f")
+    assert made.example(record, rng(0, TRAIN, 1)) == made.example(record, rng(5, TRAIN, 2))

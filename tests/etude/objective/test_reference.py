@@ -1,0 +1,92 @@
+"""A reference that answered before says what one says that is asked at every step."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+
+from etude.config.schema.experiment import ExperimentConfig
+from etude.files import cache
+from etude.objective.reference import Reference
+
+REFERRED = ["dpo", "rdpo", "ipo", "hinge", "kto"]
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("ETUDE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def kept(place: Path) -> set[str]:
+    return {p.name for p in (place / "reference").iterdir() if p.is_dir()}
+
+
+def run(config: ExperimentConfig, folder: Path) -> tuple[list[dict[str, Any]], Any]:
+    made = tiny.assembled(config)
+    return tiny.fit(config, made, folder), made.objective
+
+
+def config_of(name: str, folder: Path, **given: Any) -> ExperimentConfig:
+    return tiny.experiment(name, folder, trainer={"micro_batch": 4, "max_steps": 3}, **given)
+
+
+@pytest.mark.parametrize("name", REFERRED)
+def test_answers_worked_out_before_change_nothing(name: str, tmp_path: Path) -> None:
+    lines, fresh = run(config_of(name, tmp_path), tmp_path / "fresh")
+    again, made = run(config_of(name, tmp_path, precompute=True), tmp_path / "before")
+    for line, wanted in zip(again, lines, strict=True):
+        assert line["samples"] == wanted["samples"]
+        skipped = {"samples", "accuracy", "val/accuracy"}  # the sign of a rounded 0 at the start
+        numbers = {key: x for key, x in wanted.items() if key not in skipped}
+        assert {k: line[k] for k in numbers} == pytest.approx(numbers, rel=1e-9, abs=1e-12)
+    assert fresh.reference.network is not None
+    assert made.reference.network is None  # it takes no memory
+    assert {id(p) for p in made.parameters()} == {id(p) for p in made.network.parameters()}
+
+
+def test_answers_are_kept_by_weights_and_ids(
+    tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config_of("dpo", tmp_path, precompute=True)
+    first, _ = run(config, tmp_path / "a")
+    (name,) = kept(own_cache)
+    asked: list[int] = []
+    ask = Reference._ask
+    monkeypatch.setattr(
+        Reference, "_ask", lambda self, *given: (asked.append(1), ask(self, *given))[1]
+    )
+    assert run(config, tmp_path / "b")[0] == first
+    assert kept(own_cache) == {name}
+    assert not asked
+    run(replace(config, seed=1), tmp_path / "c")  # other weights
+    assert len(kept(own_cache)) == 2
+    shorter = replace(config, data=replace(config.data, seq_len=8))  # other ids of the same texts
+    run(shorter, tmp_path / "d")
+    assert len(kept(own_cache)) == 3
+    assert len(asked) == 2
+
+
+def test_a_row_is_known_by_where_its_prompt_ends() -> None:
+    made = tiny.objective("dpo", precompute=True).reference
+    assert made.recall([([1, 2], [3]), ([1], [2, 3])]) is None
+    from etude.objective.reference import _key
+
+    made.told = {_key(([1, 2], [3])): -1.0, _key(([1], [2, 3])): -2.0}
+    said = made.recall([([1, 2], [3]), ([1], [2, 3])])
+    assert said.tolist() == [[-1.0], [-2.0]]
+    assert cache.root().name == "cache"
+
+
+def test_it_stays_as_it_was_while_the_policy_moves() -> None:
+    made = tiny.objective("dpo")
+    targets = made.network.answer([([2, 200], [201, 3])])
+    before = made.reference(targets)
+    with torch.no_grad():
+        for parameter in made.network.parameters():
+            parameter.add_(0.1)
+    assert torch.equal(made.reference(targets), before)
+    assert not before.requires_grad

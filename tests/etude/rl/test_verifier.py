@@ -1,0 +1,77 @@
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pytest
+import tiny
+
+from etude.config.plugin_files import options
+from etude.config.registry import build, load, plugin
+from etude.config.schema.plugins import RewardConfig
+from etude.errors import ConfigError
+from etude.rl.verifier import Bench, Kind, Verifier, code_of, examine, refuse_failing
+
+FROM_THE_USER = {Kind.RIGHT, Kind.WRONG, Kind.ADVERSARIAL}
+"""Only who writes a pattern knows what it is to find."""
+OPINIONS = {"http", "model"}
+"""Rewards that nobody knows the right answers of."""
+
+
+@dataclass
+class LenientConfig(RewardConfig):
+    """Of a verifier that is easy to please."""
+
+
+@plugin(LenientConfig)
+class Lenient(Verifier[LenientConfig]):
+    """Pays whatever holds the reference, which is how one is gamed; NaN where there is none."""
+
+    def bench(self) -> list[Bench]:
+        return [
+            Bench("42", right=["42", "forty-two"], wrong=["43"], adversarial=["42 or 43"]),
+            Bench(None, right=[], wrong=["x"]),
+        ]
+
+    def __call__(
+        self, prompts: Sequence[str], completions: Sequence[str], references: Sequence[str | None]
+    ) -> list[float]:
+        pairs = zip(completions, references, strict=True)
+        return [math.nan if wanted is None else float(wanted in c) for c, wanted in pairs]
+
+
+@pytest.mark.parametrize("name", sorted({*options("reward")} - OPINIONS))
+def test_every_verifier_that_ships_judges_every_kind_of_answer_of_its_bench_rightly(
+    name: str,
+) -> None:
+    if extra := load(f"reward/{name}").declaration.extra:
+        pytest.importorskip(extra)
+    report = examine(build(tiny.part("reward", name)))
+    assert not report.misjudged
+    kinds = {one.kind for one in report.judged}
+    assert kinds == set(Kind) - {"regex": FROM_THE_USER, "overlong": {Kind.MALFORMED}}.get(
+        name, set()
+    )
+
+
+def test_a_verifier_that_misjudges_its_bench_is_refused_with_what_it_paid() -> None:
+    verifier = Lenient(LenientConfig())
+    report = examine(verifier)
+    assert [one.completion for one in report.misjudged] == ["forty-two", "42 or 43"]
+    assert report.false_positives == 1 / 3
+    assert report.false_negatives == 1 / 2
+    with pytest.raises(ConfigError, match=r"33% false positives(.|\n)*'42 or 43' where '42'"):
+        refuse_failing(verifier)
+
+
+def test_what_a_bench_knows_follows_the_config() -> None:
+    refuse_failing(build(tiny.part("reward", "numeric", tolerance=5.0)))
+    with pytest.raises(ConfigError, match="malformed answer ''"):
+        refuse_failing(build(tiny.part("reward", "regex", pattern="a*")))
+    with pytest.raises(ConfigError, match="wrong answer 'a b'"):
+        refuse_failing(build(tiny.part("reward", "regex", pattern="a", wrong=["a b"])))
+
+
+def test_code_is_the_last_fenced_block_or_everything() -> None:
+    assert code_of("x = 1") == "x = 1"
+    assert code_of("No:\n```python\nx\n```\nbut\n```\ny\n```\n.") == "y\n"
+    assert code_of("```py\nx") == "```py\nx"

@@ -1,0 +1,79 @@
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+
+from etude.config.schema.experiment import ExperimentConfig
+from etude.data.corpus import prepare
+from etude.errors import ConfigError
+from etude.objective.loader import Ranks
+from etude.training.assemble import DEFAULT_STEPS, assemble
+
+
+def planned(config: ExperimentConfig, **trainer: Any) -> Any:  # Plan, whose nulls are filled
+    return tiny.assembled(replace(config, trainer=replace(config.trainer, **trainer))).plan
+
+
+def test_lengths_become_steps_and_the_shortest_holds(tmp_path: Path) -> None:
+    config = tiny.experiment("clm", tmp_path, trainer={"max_steps": None})
+    corpus = prepare(config)
+    rows, tokens = len(corpus.train), corpus.card.train.tokens
+    assert tokens is not None
+    assert planned(config).steps == DEFAULT_STEPS
+    assert planned(config, max_epochs=2).steps == -(-2 * rows // 8)
+    assert planned(config, max_tokens=3 * tokens).steps == -(-3 * rows // 8)
+    assert planned(config, max_epochs=2, max_steps=3).steps == 3
+
+
+def test_an_epoch_of_an_on_policy_run_is_a_pass_over_the_prompts(tmp_path: Path) -> None:
+    reward = {"exact_answer": tiny.part("reward", "exact_answer")}
+    trainer = {"max_steps": None, "max_epochs": 1}
+    config = tiny.experiment("grpo", tmp_path, reward=reward, epochs=2, trainer=trainer)
+    n_prompts = len(prepare(config).train)
+    assert planned(config).steps == -(-n_prompts * 4 * 2 // 8)
+
+
+def test_what_is_left_open_is_worked_out(tmp_path: Path) -> None:
+    config = tiny.experiment("clm", tmp_path)
+    plan = planned(config, max_steps=95, micro_batch=None)
+    assert (plan.validate, plan.save, plan.micro_batch) == (10, 10, 8)
+    plan = planned(config, max_steps=95, micro_batch=2, val_every=3, save_every=4, val_samples=2)
+    assert (plan.validate, plan.save, plan.micro_batch, plan.n_val) == (3, 4, 2, 2)
+    assert planned(config, val_samples=10**6).n_val == len(prepare(config).val)
+
+
+def test_the_largest_micro_batch_divides_the_batch_and_fits(tmp_path: Path) -> None:
+    config = tiny.experiment("clm", tmp_path)
+    long = replace(config, data=replace(config.data, seq_len=3000))
+    assert planned(long, global_batch=9).micro_batch == 1  # 2 fit, and do not divide 9
+    assert planned(long, global_batch=8).micro_batch == 2
+
+
+def test_the_seed_decides_the_weights(tmp_path: Path) -> None:
+    config = tiny.experiment("clm", tmp_path)
+    same, again, other = (
+        tiny.assembled(replace(config, seed=seed)).objective.state_dict() for seed in (1, 1, 2)
+    )
+    assert all(torch.equal(same[name], again[name]) for name in same)
+    assert not torch.equal(same["network.embedding.weight"], other["network.embedding.weight"])
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"position": "rope", "n_heads": 16}, "architecture: rope needs an even head width"),
+        (
+            {"mixer": tiny.part("architecture/mixer", "attention", queries_per_kv=3)},
+            "architecture: queries_per_kv must divide n_heads",
+        ),
+    ],
+)
+def test_what_a_plugin_refuses_is_a_config_error(
+    parts: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    config = tiny.experiment("clm", tmp_path, architecture=tiny.stack(**parts))
+    with pytest.raises(ConfigError, match=message):
+        assemble(config, prepare(config), Ranks())

@@ -1,0 +1,78 @@
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+
+from etude.objective.loader import Ranks
+from etude.training.validation import Validation
+
+OBJECTIVES = ["clm", "mlm", "seq2seq", "fim", "dpo", "grpo"]
+REWARD = {"exact_answer": tiny.part("reward", "exact_answer")}
+
+
+def curve(name: str, folder: Path, **trainer: Any) -> list[dict[str, Any]]:
+    more = {"reward": REWARD} if name == "grpo" else {}
+    config = tiny.experiment(name, folder, dropout=0.1, trainer=trainer, **more)
+    made = tiny.assembled(config, tiny.remainder if name == "grpo" else None)
+    place = folder / "-".join(map(str, trainer.values()))
+    return tiny.fit(config, made, place)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_validating_changes_nothing_in_training(name: str, tmp_path: Path) -> None:
+    often, seldom = (curve(name, tmp_path, val_every=n) for n in (1, 5))
+    assert all("val/loss" in line for line in often)
+    assert ["val/loss" in line for line in seldom] == [False] * 4 + [True]
+    for line in (*often, *seldom):
+        for key in [key for key in line if key.startswith("val/") and line["step"] < 5]:
+            del line[key]
+    assert often == seldom
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_the_batch_changes_no_validation(name: str, tmp_path: Path) -> None:
+    more = {"reward": REWARD} if name == "grpo" else {}
+    config = tiny.experiment(name, tmp_path, trainer={"max_steps": 1}, **more)
+    made = tiny.assembled(config, tiny.remainder if name == "grpo" else None)
+    tiny.fit(config, made, tmp_path / "run")
+    objective, held_out = made.objective, made.validation
+    assert 1 < held_out.n_samples == len(held_out.samples)
+    wanted = held_out.measure(objective)
+    for batch in (1, 3, 100):
+        found = replace(held_out, batch=batch).measure(objective)
+        assert found == pytest.approx(wanted, rel=1e-12)
+
+
+def test_it_is_the_mean_over_all_held_out_samples_with_dropout_off(tmp_path: Path) -> None:
+    config = tiny.experiment("clm", tmp_path, dropout=0.5, trainer={"max_steps": 1})
+    made = tiny.assembled(config)
+    (line,) = tiny.fit(config, made, tmp_path / "run")
+    objective = made.objective
+    assert objective.training
+    assert objective.network.training
+    objective.eval()
+    batch = objective.collate([made.validation.samples[i] for i in range(made.plan.n_val)])
+    with torch.no_grad():
+        mean = float(objective.loss(batch).total) / objective.count(batch)
+    assert line["val/loss"] == pytest.approx(mean, rel=1e-12)
+
+
+def test_fewer_samples_are_the_first_ones_and_ranks_share_them(tmp_path: Path) -> None:
+    config = tiny.experiment("clm", tmp_path, trainer={"max_steps": 1, "val_samples": 3})
+    made = tiny.assembled(config)
+    assert made.plan.n_val == 3
+    tiny.fit(config, made, tmp_path / "run")
+    read: list[int] = []
+
+    class Recorded(list[Any]):
+        def __getitem__(self, index: Any) -> Any:
+            read.append(index)
+            return super().__getitem__(index)
+
+    samples = Recorded(made.validation.samples[i] for i in range(5))
+    for rank in range(2):
+        Validation(samples, 3, 2, 0, Ranks(rank, 2)).measure(made.objective)
+    assert sorted(read) == [0, 1, 2]

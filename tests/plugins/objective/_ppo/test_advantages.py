@@ -1,0 +1,133 @@
+import numpy as np
+import pytest
+import torch
+from tiny import exactly
+from torch import Tensor
+
+from etude.plugins.objective._ppo.advantages import (
+    Moments,
+    estimated_advantages,
+    moments,
+    of_unit_variance,
+    stacked,
+    whitened,
+)
+
+
+def numbers(*rows: list[float]) -> Tensor:
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+def alone(value: Tensor) -> Tensor:
+    """The sum over one rank."""
+    return value
+
+
+V = numbers([0.5, 0.4, 0.3, 0.2])
+ALL = torch.ones(1, 4, dtype=torch.bool)
+A = numbers([0.35405, 0.499, 0.62, 0.8])
+
+
+def test_golden_advantages_and_returns() -> None:
+    reward = numbers([-0.02, 0.01, -0.04, 1.0])
+    advantage, returns = estimated_advantages(reward, V, ALL, 1.0, 0.95)
+    exactly(advantage, A)
+    exactly(returns, numbers([0.85405, 0.899, 0.92, 1.0]))
+
+
+def test_golden_whitening_is_the_populations_and_bessels_is_a_constant_times_that() -> None:
+    found = whitened(A, ALL, alone)
+    population = numbers([-1.309346, -0.423358, 0.316239, 1.416465])
+    torch.testing.assert_close(found, population, rtol=0.0, atol=1e-6)
+    bessel = numbers([-1.133927, -0.366639, 0.273871, 1.226695])
+    torch.testing.assert_close(found * (3 / 4) ** 0.5, bessel, rtol=0.0, atol=1e-6)
+
+
+def random_rows() -> tuple[Tensor, Tensor, Tensor]:
+    """Rewards, values and a mask of rows of up to 9 tokens, holes among them."""
+    draw = torch.Generator().manual_seed(0)
+    reward, value = torch.randn(2, 64, 9, generator=draw, dtype=torch.float64)
+    return reward, value, torch.rand(64, 9, generator=draw) < 0.6
+
+
+def test_without_discount_the_advantage_is_all_that_is_to_come_less_the_value() -> None:
+    reward, value, mask = random_rows()
+    coming = torch.where(mask, reward, 0.0).flip(1).cumsum(1).flip(1)
+    advantage, returns = estimated_advantages(reward, value, mask, 1.0, 1.0)
+    exactly(advantage, torch.where(mask, coming - value, 0.0))
+    exactly(returns, torch.where(mask, coming, 0.0))
+
+
+def test_what_the_policy_did_not_write_is_passed_over_wherever_it_stands() -> None:
+    reward, value, mask = random_rows()
+    found = estimated_advantages(reward, value, mask, 0.9, 0.8)
+    for row in range(len(mask)):
+        own = mask[row]
+        after = advantage = 0.0
+        closed: list[float] = []
+        pairs = zip(reward[row, own].tolist(), value[row, own].tolist(), strict=True)
+        for r, v in reversed(list(pairs)):
+            advantage, after = r + 0.9 * after - v + 0.9 * 0.8 * advantage, v
+            closed.insert(0, advantage)
+        exactly(found[0][row, own], torch.tensor(closed, dtype=torch.float64))
+        exactly(found[1][row, own], found[0][row, own] + value[row, own])
+    assert not found[0][~mask].any()
+    assert not found[1][~mask].any()
+
+
+def test_whitened_values_have_mean_0_and_variance_1_and_are_0_elsewhere() -> None:
+    values, _, mask = random_rows()
+    found = whitened(5 * values + 3, mask, alone)
+    exactly(found[mask].mean(), torch.zeros(()).double())
+    assert float(found[mask].var(correction=0)) == pytest.approx(1, abs=1e-8)
+    assert not found[~mask].any()
+
+
+def test_of_unit_variance_keeps_the_mean() -> None:
+    values, _, mask = random_rows()
+    values = 5 * values + 3
+    found = of_unit_variance(values, mask, alone)
+    exactly(found[mask].mean(), values[mask].mean())
+    exactly(found[mask], whitened(values, mask, alone)[mask] + values[mask].mean())
+    assert not found[~mask].any()
+
+
+def test_equal_values_are_whitened_to_0() -> None:
+    values = torch.full((2, 3), 0.75, dtype=torch.float64)
+    assert not whitened(values, torch.ones(2, 3, dtype=torch.bool), alone).any()
+
+
+def test_moments_are_those_of_all_ranks() -> None:
+    """What two ranks tell each other gives both the moments of all values."""
+    values = torch.randn(50, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    halves = values[:20], values[20:]
+    mean = values.mean()
+
+    def over_ranks(mine: Tensor) -> Tensor:
+        other = halves[1]
+        if mine.ndim:
+            return mine + torch.stack([other.new_tensor(len(other)), other.sum()])
+        return mine + (other - mean).square().sum()
+
+    found = moments(halves[0], over_ranks)
+    assert found.n == 50
+    assert found.mean == pytest.approx(float(mean), abs=1e-12)
+    assert found.variance == pytest.approx(float(values.var(correction=0)), abs=1e-12)
+
+
+def test_joined_moments_are_those_of_all_numbers_and_none_add_nothing() -> None:
+    values = torch.randn(50, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    parts = [moments(part, alone) for part in values.split([1, 30, 19])]
+    found = Moments()
+    for part in parts:
+        found = found.joined(part)
+    whole = moments(values, alone)
+    assert (found.n, found.mean, found.variance) == pytest.approx(
+        (whole.n, whole.mean, whole.variance), abs=1e-12
+    )
+    assert whole.joined(Moments()) == whole
+    assert moments(values[:0], alone) == Moments() == Moments().joined(Moments())
+
+
+def test_rows_are_stacked_with_zeros_behind_them() -> None:
+    exactly(stacked([np.array([1.0, 2.0]), np.array([3.0])]), numbers([1.0, 2.0], [3.0, 0.0]))

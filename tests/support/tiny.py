@@ -1,0 +1,351 @@
+"""Tiny networks, data and runs, built from the dataclasses: what the laws are tried on."""
+
+import json
+from collections.abc import Sequence, Set
+from dataclasses import replace
+from functools import cache
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from defaults import default
+from torch import Tensor
+
+from etude.capability import SIGHT, Capability
+from etude.config.plugin_files import options
+from etude.config.registry import build, load
+from etude.config.schema.blocks import StackConfig
+from etude.config.schema.experiment import ExperimentConfig
+from etude.config.schema.trainer import NonFinite, TrainerConfig
+from etude.data.corpus import prepare
+from etude.data.tokenizer import Tokenizer
+from etude.data.vocab import Vocab
+from etude.files.run_folder import record_of
+from etude.network.decoding import Decoding, Greedy
+from etude.network.generation import Request, generate
+from etude.network.inputs import Inputs
+from etude.network.network import Network
+from etude.objective.loader import Ranks
+from etude.objective.objective import Tools
+from etude.training.assemble import Assembled, assemble, trainer_of
+from etude.training.run import quiet, start
+from etude.training.run_writer import Rhythm, RunWriter
+
+BYTES: Tokenizer = build(load("tokenizer/byte").config()).build(lambda: iter(()))
+SPECIAL = 19
+VOCAB = Vocab(37, 0, 1, 2, 3, 4, 5, 6, 7, 8, tuple(range(9, SPECIAL)))
+"""A vocabulary small enough to write out: ids below `SPECIAL` are reserved."""
+PARTS = {
+    "block": "prenorm",
+    "mixer": "attention",
+    "mlp": "gelu",
+    "norm": "layernorm",
+    "position": "learned",
+    "head": "linear",
+}
+PREFERENCES = ("dpo", "rdpo", "ipo", "hinge", "kto", "orpo", "simpo", "cpo")
+"""Objectives that are tried on preferences."""
+RUN_PREFERENCES = [
+    name if name in ("dpo", "kto") else pytest.param(name, marks=pytest.mark.slow)
+    for name in PREFERENCES
+]
+"""The same, where each takes runs: those that differ by their loss alone are for the slow tier."""
+ON_POLICY = ("grpo", "rloo", "reinforce", "online_dpo", "ppo")
+"""Objectives that learn from what they write."""
+REWARD = '''"""Scores a completion by its characters, so that few are alike."""
+
+from dataclasses import dataclass
+
+from etude import plugin
+from etude.config.schema.plugins import RewardConfig
+
+
+@dataclass
+class ToyRemainderConfig(RewardConfig):
+    """No knobs of its own."""
+
+
+@plugin(ToyRemainderConfig)
+def toy_remainder(config):
+    return lambda prompts, completions, references: [sum(map(ord, c)) % 7 / 6 for c in completions]
+'''
+
+
+def part(group: str, name: str, **values: Any) -> Any:  # the config class is the plugin's own
+    """The config of a plugin."""
+    return default(f"{group}/{name}", **values)
+
+
+def stack(architecture: str = "decoder_only", **given: Any) -> Any:  # the plugin's own class
+    """The config of a tiny stack; a part is given by name or as a config, other values as such."""
+    values: dict[str, Any] = {"dim": 16, "n_layers": 2, "n_heads": 4}
+    values["init"] = part("architecture/init", "scaled", std=0.3)
+    values |= {name: given.pop(name, default) for name, default in PARTS.items()} | given
+    for name in PARTS:
+        if isinstance(values[name], str):
+            values[name] = part(f"architecture/{name}", values[name])
+    return part("architecture", architecture, **values)
+
+
+def network(config: StackConfig | None = None, vocab: Vocab = VOCAB, seed: int = 0) -> Any:
+    """A network in float64 and eval mode; no weight keeps its first value, biases included."""
+    made: Network = build(config or stack(), vocab)
+    made.double().eval()
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in made.parameters():
+            noise = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
+            parameter.copy_(0.3 * noise + (0.5 if parameter.ndim == 1 else 0))
+    return made
+
+
+def combinations(capability: Capability) -> list[Any]:
+    """Every architecture that declares the capability, with choices of blocks: any two meet."""
+    found: list[Any] = []
+    names = {name: options(f"architecture/{name}") for name in PARTS}
+    for architecture in options("architecture"):
+        provides = load(f"architecture/{architecture}").declaration.provides
+        if capability in provides:
+            names["mixer"] = mixers({capability} | (SIGHT & provides))
+            rows = pairwise(list(names.values()))
+            found += [(architecture, dict(zip(names, row, strict=True))) for row in rows]
+    return found
+
+
+def mixers(needs: Set[Capability]) -> list[str]:
+    """The mixers that provide all of `needs`."""
+    found = options("architecture/mixer")
+    return [
+        name for name in found if needs <= load(f"architecture/mixer/{name}").declaration.provides
+    ]
+
+
+@cache
+def _pairwise(choices: tuple[tuple[str, ...], ...]) -> list[tuple[str, ...]]:
+    columns = range(len(choices))
+    left = {
+        (i, a, j, b) for i in columns for j in range(i) for a, b in product(choices[i], choices[j])
+    }
+    rows: list[tuple[str, ...]] = []
+    while left:
+        i, a, j, b = min(left)
+        row = {i: a, j: b}
+        for k in columns:
+            if k not in row:
+                row[k] = max(
+                    choices[k],
+                    key=lambda c: sum(
+                        ((k, c, m, d) if k > m else (m, d, k, c)) in left for m, d in row.items()
+                    ),
+                )
+        rows.append(tuple(row[k] for k in columns))
+        left -= {(i, row[i], j, row[j]) for i in columns for j in range(i)}
+    return rows
+
+
+def pairwise(choices: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
+    """Rows with one choice of each, few of them, in which every two choices meet (greedily)."""
+    return _pairwise(tuple(map(tuple, choices)))
+
+
+def named(combination: tuple[str, dict[str, str]]) -> str:
+    """How a combination is called in a test's name."""
+    architecture, chosen = combination
+    return "-".join((architecture, *chosen.values()))
+
+
+def tokens(*shape: int, seed: int = 0, vocab: Vocab = VOCAB) -> Tensor:
+    """Random ids of text."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(len(vocab.special), vocab.size, shape, generator=generator)
+
+
+def inputs(made: Network, ids: Tensor, source: Tensor | None = None) -> Inputs:
+    """Inputs of ids, with a source where the network reads one."""
+    reads = hasattr(made, "encoder")
+    if reads and source is None:
+        source = tokens(ids.shape[0], 5, seed=99)
+    return Inputs(ids, source=None if source is None or not reads else Inputs(source))
+
+
+def continued(
+    made: Network,
+    prompts: Sequence[Sequence[int]],
+    n: int,
+    decoding: Decoding | None = None,
+    whole: bool = False,
+) -> list[list[int]]:
+    """What a network writes after each prompt, n tokens at most; greedily, unless told."""
+    requests = [Request(p, np.random.default_rng(i), n) for i, p in enumerate(prompts)]
+    return [row.ids for row in generate(made, requests, decoding or Greedy(), whole=whole)]
+
+
+def tools(tokenizer: Tokenizer = BYTES, **values: Any) -> Tools:
+    """What an objective is given beside its config and network."""
+    given: dict[str, Any] = {
+        "architecture": stack(),
+        "seq_len": 16,
+        "seed": 0,
+        "confine": False,
+        "optimizer": lambda module: (torch.optim.SGD(module.parameters(), 0.1), lambda step: 1.0),
+        "non_finite": NonFinite.stop,
+        "decoding": Greedy(),
+    }
+    return Tools(tokenizer=tokenizer, **(given | values))
+
+
+def objective(name: str, made: Network | None = None, **values: Any) -> Any:  # the plugin's class
+    """An objective over a network of bytes; `tools` are the last keyword."""
+    given = values.pop("tools", None) or tools()
+    config = default(f"objective/{name}", **values)
+    return build(config, made or network(vocab=BYTES.vocab), given)
+
+
+def write_text(folder: Path, n: int = 60) -> Path:
+    """A file of short lines of different lengths, each a document."""
+    draw = np.random.default_rng(7)
+    lines = [
+        "".join(map(chr, draw.integers(97, 123, draw.integers(3, 24)))).strip() for _ in range(n)
+    ]
+    file = folder / "lines.txt"
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return file
+
+
+def write_preferences(folder: Path, n: int = 40) -> Path:
+    """A file of preferences of different lengths."""
+    draw = np.random.default_rng(8)
+
+    def word() -> str:
+        return "".join(map(chr, draw.integers(97, 123, draw.integers(1, 7))))
+
+    file = folder / "preferences.jsonl"
+    rows = [{"prompt": word(), "chosen": f"a{word()}", "rejected": f"b{word()}"} for _ in range(n)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return file
+
+
+def write_chats(folder: Path, n: int = 40) -> Path:
+    """A file of conversations of one or two turns, of different lengths."""
+    draw = np.random.default_rng(9)
+
+    def said(role: str) -> dict[str, str]:
+        return {
+            "role": role,
+            "content": "".join(map(chr, draw.integers(97, 123, draw.integers(1, 6)))),
+        }
+
+    file = folder / "chats.jsonl"
+    rows = [
+        {"messages": [said(role) for _ in range(1 + i % 2) for role in ("user", "assistant")]}
+        for i in range(n)
+    ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return file
+
+
+def experiment(name: str, folder: Path, **given: Any) -> ExperimentConfig:
+    """A run of a few seconds at most of any shipped objective, with dropout 0 and fp64.
+
+    `trainer` are values of the trainer, `architecture` a config; the rest goes to the objective.
+    """
+    encoders = {"mlm", "electra", "sop"}
+    families = {"seq2seq": "encoder_decoder"} | dict.fromkeys(encoders, "encoder_only")
+    architecture = given.pop("architecture", None) or stack(
+        families.get(name, "decoder_only"),
+        n_layers=1,
+        n_segments=2 if name == "sop" else 0,
+        dropout=given.pop("dropout", 0.0),
+    )
+    if name == "distill" and "run" not in given:
+        given["run"] = str(taught(folder))
+    seq_len = 16
+    reward: dict[str, Any] = {}
+    if name in ("reward", *PREFERENCES):
+        data = part("data", "jsonl_preferences", path=str(write_preferences(folder)))
+    elif name == "sft":
+        data, seq_len = part("data", "jsonl_chats", path=str(write_chats(folder))), 64
+    elif name in ON_POLICY:
+        data = part("data", "arithmetic", n_problems=40, digits=1)
+        given = {"group_size": 4, "max_new_tokens": 4, "generation_batch": 8} | given
+        reward = given.pop("reward", {})
+    else:
+        document = load("data/text").config.__dataclass_fields__["document"].default
+        data = part("data", "text", path=str(write_text(folder)), document=type(document).line)
+    data = replace(data, seq_len=seq_len, val_fraction=0.2)
+    trainer = {"max_steps": 5, "global_batch": 8, "precision": "64", "accelerator": "cpu"}
+    return ExperimentConfig(
+        objective=default(
+            f"objective/{name}", **{k: v for k, v in given.items() if k != "trainer"}
+        ),
+        architecture=architecture,
+        tokenizer=part("tokenizer", "byte"),
+        data=data,
+        optimizer=part("optimizer", "adamw", lr=1e-3),
+        schedule=part("schedule", "cosine"),
+        strategy=part("strategy", "single"),
+        decoding=part("decoding", "greedy"),
+        reward=reward,
+        trainer=TrainerConfig(**(trainer | given.get("trainer", {}))),
+    )
+
+
+def taught(folder: Path) -> Path:
+    """The run of a teacher in a folder, made when it is first asked for."""
+    run = folder / "teacher"
+    if not run.exists():
+        config = experiment("clm", folder, trainer={"max_steps": 2})
+        start(replace(config, seed=1, run=str(run)), "tiny", [])
+    return run
+
+
+def writer(folder: Path) -> Path:
+    """A run that has learned to write words of small letters, which end."""
+    config = experiment(
+        "clm",
+        folder,
+        architecture=stack(position="rope", n_layers=1),
+        trainer={"max_steps": 30, "precision": "32", "val_samples": 1},
+    )
+    config = replace(config, optimizer=part("optimizer", "adamw", lr=0.05))
+    start(replace(config, run=str(folder / "writer")), "tiny", [])
+    return folder / "writer"
+
+
+def assembled(config: ExperimentConfig, reward: Any = None) -> Assembled:
+    """What `etude train` would fit; `reward` stands in for that of the config."""
+    made = assemble(config, prepare(config), Ranks())
+    if reward is not None:
+        made.objective.tools = replace(made.objective.tools, reward=reward)
+    return made
+
+
+def exactly(found: Tensor, wanted: Tensor) -> None:
+    """Equal up to what float64 rounds."""
+    torch.testing.assert_close(found, wanted, rtol=0.0, atol=1e-10)
+
+
+def remainder(
+    prompts: Sequence[str], completions: Sequence[str], references: Sequence[str | None]
+) -> list[float]:
+    """A reward that random completions differ in."""
+    return [sum(map(ord, c)) % 7 / 6 for c in completions]
+
+
+def fit(
+    config: ExperimentConfig,
+    made: Assembled,
+    folder: Path,
+    callbacks: Sequence[Any] = (),
+) -> list[dict[str, Any]]:
+    """Trains in a folder; returns the lines of `steps.jsonl`."""
+    quiet()
+    folder.mkdir(parents=True, exist_ok=True)
+    plan, given = made.plan, config.trainer
+    rhythm = Rhythm(plan.steps, plan.validate, plan.save, given.keep, given.log_every)
+    writer = RunWriter(folder, rhythm, made.validation, config.seed, lambda line: None)
+    trainer_of(config, plan, folder, [writer, *callbacks]).fit(made.objective, made.loader)
+    return record_of(folder)

@@ -1,0 +1,88 @@
+"""Runs on two processes, through the real command: held against the same run on one."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from etude.files.run_folder import record_of
+
+SMALL = (
+    "tokenizer=byte", "architecture.dim=16", "architecture.n_layers=2", "architecture.dropout=0.1",
+    "data.seq_len=32", "trainer.global_batch=8", "trainer.val_samples=9", "trainer.max_steps=8",
+    "trainer.val_every=4", "trainer.save_every=2", "logger=[]",
+)  # fmt: skip
+
+
+def command(run: Path, *overrides: str) -> list[str]:
+    return [sys.executable, "-m", "etude", "train", *SMALL, f"run={run}", *overrides]
+
+
+def train(run: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(run, *overrides), capture_output=True, text=True, timeout=240, check=False
+    )
+
+
+def assert_same_curve(one: Path, two: Path) -> None:
+    """The same losses and held-out losses to fp32's rounding; the samples may be named apart."""
+    for mine, theirs in zip(record_of(one), record_of(two), strict=True):
+        for name in ("loss", "val/loss", "grad_norm", "tokens"):
+            assert abs(mine.get(name, 0) - theirs.get(name, 0)) <= 5e-6 * abs(mine.get(name, 0))
+
+
+def assert_equal(one: Path, two: Path) -> None:
+    """The same record and the same weights, bit for bit."""
+    assert record_of(one) == record_of(two)
+    weights, others = (load_file(run / "model" / "model.safetensors") for run in (one, two))
+    assert weights.keys() == others.keys()
+    assert all(torch.equal(weights[name], others[name]) for name in weights)
+
+
+def workers(run: Path) -> list[int]:
+    """The processes that work on a run."""
+    found = subprocess.run(
+        ["pgrep", "-f", f"etude.training.run {run}"], capture_output=True, text=True, check=False
+    )
+    return [int(line) for line in found.stdout.split()]
+
+
+def start_and_wait_for(step: int, run: Path, *overrides: str) -> subprocess.Popen[bytes]:
+    """Starts a run; returns when the record has reached the step."""
+    process = subprocess.Popen(
+        command(run, *overrides), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    record, deadline = run / "steps.jsonl", time.monotonic() + 120
+    while not record.exists() or record.read_bytes().count(b"\n") < step:
+        assert time.monotonic() < deadline, "the run does not get there"
+        assert process.poll() is None, "the run ended early"
+        time.sleep(0.01)
+    return process
+
+
+def assert_survives_kill(run: Path, whole: Path, *overrides: str) -> None:
+    """Every process killed with SIGKILL in the middle; the same command goes on, bit for bit."""
+    long = ("trainer.max_steps=40", "trainer.val_every=20")
+    assert train(whole, *overrides, *long).returncode == 0
+    process = start_and_wait_for(5, run, *overrides, *long)
+    process.kill()
+    for pid in workers(run):
+        os.kill(pid, signal.SIGKILL)
+    process.wait()
+    assert train(run, *overrides, *long).returncode == 0
+    assert_equal(run, whole)
+
+
+def assert_leaves_no_orphan(run: Path, *overrides: str) -> None:
+    """One rank dies; the command ends with an error, and every process with it."""
+    process = start_and_wait_for(2, run, *overrides, "trainer.max_steps=100000")
+    pids = workers(run)
+    assert len(pids) == 2
+    os.kill(max(pids), signal.SIGKILL)
+    assert process.wait(timeout=120) != 0
+    assert workers(run) == []
