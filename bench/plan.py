@@ -24,7 +24,8 @@ from etude.files.run_folder import STEPS
 from etude.planning.calibration import calibrate, seconds_of
 from etude.planning.forecast import forecast
 from etude.planning.trial import FILE
-from etude.training.run import corpus_of, quiet, validated
+from etude.training.experiment import validated
+from etude.training.run import corpus_of, quiet
 
 MIB = 2**20
 OBJECTIVES = {

@@ -28,7 +28,7 @@ from etude.network.inputs import Inputs
 from etude.objective.loader import MicroBatch, Ranks, WindowLoader
 from etude.training.assemble import assemble, trainer_of
 from etude.training.hardware import probe
-from etude.training.run_writer import Rhythm, RunWriter
+from etude.training.run_writer import Intervals, RunWriter
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def etude_loop(config: ExperimentConfig, corpus: Corpus, pause: Pause) -> None:
     )
     loader.pause = pause
     folder = Path(tempfile.mkdtemp())
-    rhythm = Rhythm(10**6, 10**9, 10**9, 2, 10)
+    rhythm = Intervals(10**6, 10**9, 10**9, 2, 10)
     writer = RunWriter(folder, rhythm, assembled.validation, 0, lambda _: None)
     trainer_of(config, assembled.plan, folder, [writer]).fit(assembled.objective, loader)
 

@@ -11,9 +11,10 @@ from typing import Generic, TypeVar
 
 import lightning.pytorch as pl
 
-from etude import ConfigError, require
+from etude import require
 from etude.config import Best, CallbackConfig
 from etude.files import JOBS, PRUNED, Curve, curve_of, write_whole
+from etude.training import refuse_unreported
 
 C = TypeVar("C", bound="PruningConfig")
 
@@ -50,8 +51,7 @@ class Pruning(pl.Callback, ABC, Generic[C]):
         step = trainer.global_step
         run = _folder(trainer)
         metric = self.config.metric
-        if metric not in trainer.callback_metrics:
-            raise ConfigError(f"{metric}, by which jobs are compared, is not measured.")
+        refuse_unreported("metric", metric, trainer.callback_metrics)
         own = curve_of(run, metric) | {step: float(trainer.callback_metrics[metric])}
         names = [file.stem for file in (run.parent / JOBS).glob("*.json")]
         rivals = [curve_of(run.parent / name, metric) for name in names if name != run.name]

@@ -8,8 +8,9 @@ from typing import Any
 
 import lightning.pytorch as pl
 
-from etude import ConfigError, plugin, require
+from etude import plugin, require
 from etude.config import Best, CallbackConfig
+from etude.training import refuse_unreported
 
 
 @dataclass
@@ -41,12 +42,8 @@ class EarlyStopping(pl.Callback):
         self._stop_if_due(trainer)  # a run killed behind its last step learns no more
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self.config.metric not in trainer.callback_metrics:
-            measured = [name for name in trainer.callback_metrics if name.startswith("val/")]
-            raise ConfigError(
-                f"callback.early_stopping.metric={self.config.metric} is not measured.\n"
-                f"  This objective measures: {', '.join(measured)}."
-            )
+        key = "callback.early_stopping.metric"
+        refuse_unreported(key, self.config.metric, trainer.callback_metrics)
         value = float(trainer.callback_metrics[self.config.metric])
         if self.config.best.improves(value, self.best, self.config.min_delta):
             self.best = value

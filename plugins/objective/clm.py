@@ -19,7 +19,7 @@ from etude import Capability, Text, plugin, require
 from etude.config import ObjectiveConfig
 from etude.data import TokenRow
 from etude.network import wide
-from etude.objective import Loss, Objective, TextBatch, next_token_batch
+from etude.objective import Loss, Objective, TextBatch, next_token_batch, perplexity
 
 
 @dataclass
@@ -66,7 +66,7 @@ class Clm(Objective[ClmConfig, TextBatch]):
         bits = means["nll"] / math.log(2)
         return {
             "loss": means["loss"],
-            "perplexity": math.exp(min(means["nll"], 700.0)),
+            "perplexity": perplexity(means["nll"]),
             "bits_per_byte": bits / means["bytes"],
         }
 

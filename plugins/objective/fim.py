@@ -12,7 +12,6 @@ better); tokens at the row's end make room for the markers. Deviation: cuts fall
 where the paper cuts between characters and encodes the parts anew.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -25,7 +24,7 @@ from etude import Capability, Text, plugin, require
 from etude.config import ObjectiveConfig
 from etude.data import TokenRow, Vocab
 from etude.network import Network, wide
-from etude.objective import Loss, Objective, TextBatch, Tools, next_token_batch
+from etude.objective import Loss, Objective, TextBatch, Tools, next_token_batch, perplexity
 
 N_MARKERS = 3
 SHORTEST = 8
@@ -123,7 +122,7 @@ class Fim(Objective[FimConfig, TextBatch]):
         return Loss(F.cross_entropy(logits, targets.ids[targets.where], reduction="sum"))
 
     def report(self, means: Mapping[str, float]) -> dict[str, float]:
-        return {**means, "perplexity": math.exp(min(means["loss"], 700.0))}
+        return {**means, "perplexity": perplexity(means["loss"])}
 
     def show(self, records: Sequence[TokenRow]) -> list[str]:
         vocab = self.tools.tokenizer.vocab

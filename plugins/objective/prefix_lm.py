@@ -20,7 +20,16 @@ from etude import Capability, Text, plugin, require
 from etude.config import ObjectiveConfig, provided
 from etude.data import TokenRow
 from etude.network import Network
-from etude.objective import Ids, Loss, Objective, TextBatch, Tools, texts, token_log_prob
+from etude.objective import (
+    Ids,
+    Loss,
+    Objective,
+    TextBatch,
+    Tools,
+    perplexity,
+    texts,
+    token_log_prob,
+)
 
 
 @dataclass
@@ -96,7 +105,7 @@ class PrefixLm(Objective[PrefixLmConfig, TextBatch]):
         n_bytes = means["bytes"]
         return {
             "loss": nll,
-            "perplexity": math.exp(min(nll, 700.0)),
+            "perplexity": perplexity(nll),
             "rest_bits_per_byte": nll / math.log(2) / n_bytes if n_bytes else math.nan,
         }
 

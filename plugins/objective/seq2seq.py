@@ -13,7 +13,6 @@ Label smoothing: Vaswani et al. 2017, https://arxiv.org/abs/1706.03762, section 
 the whole vocabulary; perplexity is of the plain surprise, nll.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 
@@ -38,6 +37,7 @@ from etude.objective import (
     TextBatch,
     Tools,
     nearness,
+    perplexity,
     rates,
     rng,
     score_answers,
@@ -187,7 +187,7 @@ class Seq2seq(Objective[Seq2seqConfig, Seq2seqBatch]):
     def report(self, means: Mapping[str, float]) -> dict[str, float]:
         return {
             **rates(means, self.config.measures),
-            "perplexity": math.exp(min(means["nll"], 700.0)),
+            "perplexity": perplexity(means["nll"]),
         }
 
     def show(self, records: Sequence[TokenRow | Pair]) -> list[str]:

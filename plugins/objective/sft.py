@@ -11,7 +11,6 @@ without a token to train on, or that the template refuses, is left out, and how 
 Held-out answers, written by the likeliest token, are measured for the last turn of a conversation.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -33,6 +32,7 @@ from etude.objective import (
     Tools,
     WindowSource,
     nearness,
+    perplexity,
     rates,
     score_answers,
 )
@@ -173,7 +173,7 @@ class Sft(Objective[SftConfig, SftBatch]):
     def report(self, means: Mapping[str, float]) -> dict[str, float]:
         return {
             **rates(means, self.config.measures),
-            "perplexity": math.exp(min(means["loss"], 700.0)),
+            "perplexity": perplexity(means["loss"]),
         }
 
     def show(self, records: Sequence[Chat | list[Part]]) -> list[str]:

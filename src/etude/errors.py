@@ -1,5 +1,8 @@
 """Every error étude raises on purpose, each with the exit code it ends the command with."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class EtudeError(Exception):
     """A user can act on this: what was asked, what is so, what would work."""
@@ -69,3 +72,9 @@ def page(error: EtudeError) -> str:
     """The message of an error, on one screen."""
     lines = str(error).splitlines()
     return "\n".join(lines if len(lines) <= PAGE else [*lines[: PAGE - 1], "  ..."])
+
+
+def did_you_mean(name: str, among: Iterable[str], prefix: str = "") -> str:
+    """A line that offers the nearest of `among` after `prefix`, or nothing."""
+    near = get_close_matches(name, [*among], n=1)
+    return f"\n  Did you mean {prefix}{near[0]}?" if near else ""

@@ -22,6 +22,7 @@ THROUGH_OTHERS = {
     "cli/verbs/reproduce.py": "etude/experiments/test_reproduction.py",
     "cli/pages/plan.py": "etude/cli/verbs/test_plan.py",
     "planning/trial.py": "etude/cli/verbs/test_plan.py",
+    "training/experiment.py": "etude/cli/test_main.py",
     "training/launch.py": "plugins/strategy/test_ddp.py",
     "training/progress.py": "test_promises.py",
     "training/trackers.py": "etude/training/test_run_writer.py",

@@ -32,7 +32,7 @@ from etude.objective.loader import Ranks
 from etude.objective.objective import Tools
 from etude.training.assemble import Assembled, assemble, trainer_of
 from etude.training.run import quiet, start
-from etude.training.run_writer import Rhythm, RunWriter
+from etude.training.run_writer import RunWriter
 
 BYTES: Tokenizer = build(load("tokenizer/byte").config()).build(lambda: iter(()))
 SPECIAL = 19
@@ -344,8 +344,7 @@ def fit(
     """Trains in a folder; returns the lines of `steps.jsonl`."""
     quiet()
     folder.mkdir(parents=True, exist_ok=True)
-    plan, given = made.plan, config.trainer
-    rhythm = Rhythm(plan.steps, plan.validate, plan.save, given.keep, given.log_every)
-    writer = RunWriter(folder, rhythm, made.validation, config.seed, lambda line: None)
+    plan = made.plan
+    writer = RunWriter(folder, plan.intervals, made.validation, config.seed, lambda line: None)
     trainer_of(config, plan, folder, [writer, *callbacks]).fit(made.objective, made.loader)
     return record_of(folder)

@@ -17,4 +17,5 @@ def neftune(
 def disturb(
     table: nn.Module, given: tuple[Tensor], states: Tensor, alpha: float, pad: int
 ) -> Tensor | None:
+    """The forward hook of an embedding table; without effect outside training."""
     return neftune(states, given[0], alpha, pad) if table.training else None

@@ -1,9 +1,8 @@
 """What a verb that composes no experiment is asked: `key=value`, and one value without a key."""
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 
-from etude.errors import ConfigError
+from etude.errors import ConfigError, did_you_mean
 
 
 def answered(verb: str, keys: Sequence[str], arguments: Sequence[str]) -> dict[str, str]:
@@ -19,8 +18,7 @@ def answered(verb: str, keys: Sequence[str], arguments: Sequence[str]) -> dict[s
             key = first
             value = argument
         if key not in keys:
-            near = get_close_matches(key, keys, n=1)
-            hint = f"\n  Did you mean {near[0]}?" if near else ""
+            hint = did_you_mean(key, keys)
             known = ", ".join(f"{name}=" for name in keys)
             raise ConfigError(f"etude {verb} knows no {argument}.{hint}\n  It takes: {known}.")
         if key in given:

@@ -4,11 +4,10 @@ import ast
 import importlib
 import sys
 import warnings
-from difflib import get_close_matches
 from importlib.metadata import version
 from pathlib import Path
 
-from etude.errors import ConfigError, EtudeError, page
+from etude.errors import ConfigError, EtudeError, did_you_mean, page
 
 VERBS = Path(__file__).resolve().parent / "verbs"
 USAGE = """\
@@ -54,10 +53,9 @@ def _dispatch(arguments: list[str]) -> int:
     if verb in ("-sc", "--shell-completion"):
         return importlib.import_module("etude.cli.completion").complete(arguments[1:], _verbs())
     if verb not in _verbs():
-        near = get_close_matches(verb, _verbs(), n=1)
         raise ConfigError(
             f"etude {verb} does not exist."
-            + (f"\n  Did you mean etude {near[0]}?" if near else "")
+            + did_you_mean(verb, _verbs(), "etude ")
             + f"\n  There are: {', '.join(_verbs())}."
         )
     if {"--help", "-h"} & set(arguments):

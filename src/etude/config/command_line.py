@@ -6,9 +6,8 @@ as syntax; flags move in front, because argparse wants them there.
 
 import re
 from dataclasses import dataclass
-from difflib import get_close_matches
 
-from etude.errors import ConfigError
+from etude.errors import ConfigError, did_you_mean
 
 NEVER_SWEPT = frozenset({"prompt", "system", "run", "pattern", "question", "opening"})
 FREE_TEXT = NEVER_SWEPT | {"init_from", "path", "out", "png", "url", "user"}
@@ -102,9 +101,8 @@ def _literal(text: str) -> str:
 def _flag(written: str) -> str:
     if written in FLAGS:
         return FLAGS[written]
-    near = get_close_matches(written, FLAGS, n=1)
     raise ConfigError(
         f"{written} is no flag."
-        + (f"\n  Did you mean {near[0]}?" if near else "")
+        + did_you_mean(written, FLAGS)
         + f"\n  There are: {', '.join(sorted(set(FLAGS.values())))}. All else is key=value."
     )

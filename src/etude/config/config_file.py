@@ -9,7 +9,6 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
-from difflib import get_close_matches
 from enum import Enum
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar, cast, get_args, get_type_hints
@@ -23,7 +22,7 @@ from etude.config.registry import load as load_plugin
 from etude.config.registry import plugin_of
 from etude.config.schema.experiment import ExperimentConfig
 from etude.config.schema.plugins import PluginConfig
-from etude.errors import CheckpointError, ConfigError
+from etude.errors import CheckpointError, ConfigError, did_you_mean
 from etude.files.atomic import write_whole
 from etude.files.run_folder import CONFIG
 
@@ -149,8 +148,7 @@ def _build(node: DictConfig, path: str) -> Any:  # the dataclass that the node i
     names = [item.name for item in fields(kind) if item.init]
     for key in node:
         if key not in names:
-            near = get_close_matches(str(key), names, n=1)
-            hint = f"\n  Did you mean {_join(path, near[0])}?" if near else ""
+            hint = did_you_mean(str(key), names, f"{path}." if path else "")
             raise ConfigError(f"{_join(path, key)} does not exist.{hint}")
     values = {name: _value(node, name, _join(path, name)) for name in names}
     try:

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
 from textwrap import fill
 
 from hydra.errors import MissingConfigException, OverrideParseException
@@ -13,7 +12,7 @@ from yaml import MarkedYAMLError
 from etude.config import plugin_files
 from etude.config.hydra_source import many_of_a_kind
 from etude.config.plugin_source import describe, presets
-from etude.errors import ConfigError
+from etude.errors import ConfigError, did_you_mean
 
 
 def explain(error: Exception, overrides: Sequence[str]) -> ConfigError:
@@ -39,12 +38,6 @@ def explain(error: Exception, overrides: Sequence[str]) -> ConfigError:
             mark = cause.problem_mark
             return ConfigError(f"{mark.name}:{mark.line + 1} is not YAML: {cause.problem}.")
     return ConfigError(_hydra_says(str(error) or repr(error), overrides))
-
-
-def closest(name: str, among: Sequence[str], prefix: str = "") -> str:
-    """A line that offers the nearest of `among` after `prefix`, or nothing."""
-    near = get_close_matches(name, among, n=1)
-    return f"\n  Did you mean {prefix}{near[0]}?" if near else ""
 
 
 def listing(lead: str, names: Sequence[str]) -> str:
@@ -98,7 +91,7 @@ def _none(overrides: Sequence[str]) -> str:
 def _no_option(path: str, options: Sequence[str] | None) -> str:
     group, _, name = path.rpartition("/")
     known = list(options or plugin_files.options(group))
-    hint = closest(name, known, f"{group}=")
+    hint = did_you_mean(name, known, f"{group}=")
     have = listing(f"The group {group} has", known) if known else ""
     return f"{group}={name} does not exist.{hint}{have}"
 
@@ -119,8 +112,8 @@ def _no_key(key: str, node: Container | None, overrides: Sequence[str]) -> str:
     hint = (
         (f"\n  Did you mean {same[0]}?" if len(same) == 1 else "")
         or _chooser(key, overrides)
-        or closest(name, here, f"{parent}." if parent else "")
-        or closest(key, [] if parent else plugin_files.groups())
+        or did_you_mean(name, here, f"{parent}." if parent else "")
+        or did_you_mean(key, [] if parent else plugin_files.groups())
     )
     have = listing(f"{parent or 'An experiment'} has", here) if here else ""
     return f"{key} does not exist.{hint}{have}"

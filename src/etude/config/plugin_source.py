@@ -201,9 +201,10 @@ def _lineage(name: str, file: Path) -> Iterator[tuple[ast.ClassDef, Path]]:
             yield node, file
         elif isinstance(node, ast.ImportFrom):
             for alias in node.names:
-                module = _imported(node, file) if name in (alias.asname, alias.name) else None
+                named = alias.name == "*" or name == (alias.asname or alias.name)
+                module = _imported(node, file) if named else None
                 if module is not None:
-                    yield from _lineage(alias.name, module)
+                    yield from _lineage(name if alias.name == "*" else alias.name, module)
 
 
 def _imported(node: ast.ImportFrom, file: Path) -> Path | None:

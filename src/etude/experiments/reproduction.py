@@ -108,7 +108,7 @@ def replay(folder: Path, out: Path, steps: int | None) -> None:
                 shutil.copy(folder / name, out)
         if alone:
             last = made.plan.steps if steps is None else min(steps, made.plan.steps)
-            fit(config, corpus, replace(made, plan=replace(made.plan, steps=last)), out)
+            fit(config, corpus, replace(made, plan=made.plan.until(last)), out)
         else:
             launch(out)
 

@@ -71,7 +71,7 @@ def _checked(verb: str, space: SearchSpace) -> Path:
     jobs = space.corners() if space.is_search else space.jobs()
     for job in jobs:
         composition.check_names(verb, job)
-    from etude.training.run import validated  # torch: once every name is known to be right
+    from etude.training.experiment import validated  # torch: once every name is known to be right
 
     own = telling(dict(enumerate(jobs)))
     names: set[str] = set()
@@ -94,7 +94,7 @@ def _checked(verb: str, space: SearchSpace) -> Path:
 
 def _refuse_other(verb: str, space: SearchSpace, folder: Path) -> None:
     """Refuses a search in a folder whose jobs share other settings: no number compares."""
-    from etude.training.run import validated
+    from etude.training.experiment import validated
 
     for one in outcomes(folder):
         place = folder / str(one.job)
@@ -144,7 +144,8 @@ def _job_in(folder: Path) -> Callable[[DictConfig], float | None]:
 
 def _run(folder: Path, number: int, composed: Composition, given: list[str]) -> float | None:
     """Runs a job and records how it ended; returns what ranks it, None if it failed."""
-    from etude.training.run import start, validated
+    from etude.training.experiment import validated
+    from etude.training.run import start
 
     place = folder / str(number)
     outcome = Outcome(number, [item for item in given if not item.startswith("run=")])

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable
 from itertools import takewhile
 from pathlib import Path
 from threading import get_native_id
@@ -26,6 +27,32 @@ def sha256(file: Path) -> str:
     """The digest of a file's bytes, however large it is."""
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
+    """Makes a folder whole or not at all: `fill` writes beside its place, and a rename ends it.
+
+    Every file is flushed to disk first. What was there goes only once the new one is in place.
+    """
+    beside = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(beside, ignore_errors=True)  # of a process that was killed
+    beside.mkdir(parents=True)
+    try:
+        fill(beside)
+        for path in (*sorted(beside.rglob("*")), beside):
+            _sync(path)
+        replace_folder(beside, folder)
+        _sync(folder.parent)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def replace_folder(beside: Path, folder: Path) -> None:

@@ -8,13 +8,12 @@ import fcntl
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 from etude.errors import DataError, DiskFullError
-from etude.files.atomic import sha256
+from etude.files.atomic import sha256, write_folder
 
 
 def root() -> Path:
@@ -50,7 +49,7 @@ def cached(name: str, write: Callable[[Path], None]) -> Path:
         with open(f"{place}.lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not place.is_dir():
-                _make(place, write)
+                write_folder(place, write)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFullError(
@@ -64,26 +63,3 @@ def cached(name: str, write: Callable[[Path], None]) -> Path:
             ) from error
         raise
     return place
-
-
-def _make(place: Path, write: Callable[[Path], None]) -> None:
-    partial = place.with_name(f"{place.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
-    partial.mkdir()
-    try:
-        write(partial)
-        for file in (*partial.rglob("*"), partial):
-            _flush(file)
-        partial.rename(place)
-        _flush(place.parent)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -8,7 +8,6 @@ only after a newer one was read back whole.
 import errno
 import hashlib
 import json
-import os
 import shutil
 import warnings
 from collections.abc import Callable, Generator, Mapping
@@ -20,7 +19,7 @@ import torch
 from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 
 from etude.errors import CheckpointError, DiskFullError
-from etude.files.atomic import replace_folder, sha256
+from etude.files.atomic import sha256, write_folder
 from etude.formats.state_tree import read_tree, write_tree
 
 MANIFEST = "manifest.json"
@@ -41,27 +40,21 @@ def disk_full_named(place: Path) -> Generator[None]:
         ) from error
 
 
-def write_folder(
+def write_sealed_folder(
     folder: Path, fill: Callable[[Path], None], facts: Mapping[str, Any] | None = None
 ) -> None:
-    """Makes `folder` whole or not at all: `fill` writes beside it, a manifest seals it."""
-    beside = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(beside, ignore_errors=True)  # of a process that was killed
+    """Makes `folder` whole or not at all; a manifest of every file `fill` writes seals it."""
+
+    def fill_and_seal(inside: Path) -> None:
+        fill(inside)
+        files = sorted(path for path in inside.rglob("*") if path.is_file())
+        entries = {str(path.relative_to(inside)): _entry(path) for path in files}
+        manifest: dict[str, Any] = {"files": entries, "facts": dict(facts or {})}
+        manifest["sha256"] = _seal(manifest)
+        (inside / MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
+
     with disk_full_named(folder):
-        beside.mkdir(parents=True)
-        try:
-            fill(beside)
-            files = sorted(path for path in beside.rglob("*") if path.is_file())
-            entries = {str(path.relative_to(beside)): _entry(path) for path in files}
-            manifest: dict[str, Any] = {"files": entries, "facts": dict(facts or {})}
-            manifest["sha256"] = _seal(manifest)
-            (beside / MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
-            for path in (*files, beside / MANIFEST, beside):
-                _sync(path)
-            replace_folder(beside, folder)
-            _sync(folder.parent)
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
+        write_folder(folder, fill_and_seal)
     fault = fault_of(folder)
     if fault is not None:
         raise CheckpointError(f"{folder} was written and does not read back: {fault}.")
@@ -136,7 +129,7 @@ class TreeCheckpointIO(CheckpointIO):
             "torch": torch.__version__,
             "threads": torch.get_num_threads(),
         }
-        write_folder(Path(path), lambda folder: write_tree(checkpoint, folder), facts)
+        write_sealed_folder(Path(path), lambda folder: write_tree(checkpoint, folder), facts)
 
     def load_checkpoint(
         self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
@@ -156,11 +149,3 @@ def _seal(manifest: Mapping[str, Any]) -> str:
 
 def _entry(path: Path) -> dict[str, Any]:
     return {"size": path.stat().st_size, "sha256": sha256(path)}
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -15,7 +15,7 @@ from etude.config.schema.plugins import (
 from etude.data.tokenizer import Tokenizer
 from etude.files.run_folder import MODEL
 from etude.formats import hugging_face, peft
-from etude.formats.checkpoint import write_folder
+from etude.formats.checkpoint import write_sealed_folder
 from etude.formats.model import LEARNED, Model, read_model
 from etude.formats.weight_map import BESIDE, to_theirs
 
@@ -48,7 +48,7 @@ def write_adapter(
         _save({**files, BESIDE: beside or {}}, inside)
 
     about = {"base": base.digest, "base_folder": str(base.folder.absolute())}
-    write_folder(folder, fill, {**(facts or {}), **about})
+    write_sealed_folder(folder, fill, {**(facts or {}), **about})
 
 
 def _save(files: Mapping[str, Mapping[str, Tensor]], folder: Path) -> None:
@@ -83,4 +83,4 @@ def write_model(
         _save({hugging_face.WEIGHTS: tensors, BESIDE: beside or {}}, inside)
         tokenizer.save(inside)
 
-    write_folder(folder, fill, facts)
+    write_sealed_folder(folder, fill, facts)

@@ -1,13 +1,24 @@
 """What is learned: losses as exact sums, and the batches that they are sums over."""
 
 from etude.objective.answer_metrics import Asked, Measure, nearness, rates, score_answers
-from etude.objective.batches import Ids, TextBatch, completion_ids, next_token_batch, texts
+from etude.objective.batches import (
+    Ids,
+    PreferenceBatch,
+    PreferenceExample,
+    TextBatch,
+    completion_ids,
+    next_token_batch,
+    preference_batch,
+    preference_example,
+    texts,
+)
 from etude.objective.corruption import Corruption
 from etude.objective.loader import MicroBatch, WindowLoader, WindowSource, chunks
 from etude.objective.log_probs import (
     due_logits,
     entropy_of,
     log_prob_of,
+    perplexity,
     preference_loss,
     row_means,
     sequence_log_prob,

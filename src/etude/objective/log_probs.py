@@ -1,5 +1,7 @@
 """The named mathematics that more than one objective stands on."""
 
+import math
+
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -52,6 +54,11 @@ def row_means(
 ) -> Float[Tensor, " batch"]:
     """Averages the values that stand at the true places of `where`, row by row; 0 of none."""
     return sum_rows(values, where) / where.sum(dim=1).clamp(min=1)
+
+
+def perplexity(nll: float) -> float:
+    """Exp of a mean negative log-likelihood, in nats; of a huge one, the largest finite value."""
+    return math.exp(min(nll, 700.0))
 
 
 def preference_loss(

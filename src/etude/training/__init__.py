@@ -9,4 +9,4 @@ from etude.training.optim import (
     with_warmup,
 )
 from etude.training.trackers import Tracker, tell, tell_table
-from etude.training.validation import Validation
+from etude.training.validation import Validation, refuse_unreported

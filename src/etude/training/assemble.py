@@ -26,6 +26,7 @@ from etude.objective.loader import Ranks, WindowLoader, WindowSource
 from etude.objective.objective import Objective, OptimizerOf, Tools
 from etude.rl.rewards import rewards_of
 from etude.training.optim import optimizer_parameters
+from etude.training.run_writer import Intervals
 from etude.training.validation import Validation
 
 DEFAULT_STEPS = 600
@@ -40,12 +41,19 @@ _PRECISION = {"32": "32-true", "64": "64-true", "16-mixed": "16-mixed"}
 class Plan:
     """Sizes and lengths that follow from a config and its data."""
 
-    steps: int
+    intervals: Intervals
     micro_batch: int
-    validate: int
-    save: int
     n_val: int
     ranks: Ranks
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of the whole run."""
+        return self.intervals.total
+
+    def until(self, step: int) -> "Plan":
+        """The same plan, ended at a step."""
+        return replace(self, intervals=replace(self.intervals, total=step))
 
 
 @dataclass(frozen=True)
@@ -150,10 +158,14 @@ def plan_of(config: ExperimentConfig, corpus: Corpus, source: WindowSource, rank
     room = max(1, MICRO_BATCH_TOKENS // config.data.seq_len)
     largest = max(d for d in range(1, per_rank + 1) if per_rank % d == 0 and d <= room)
     return Plan(
-        steps=steps,
+        intervals=Intervals(
+            total=steps,
+            validate=trainer.val_every or tenth,
+            save=trainer.save_every or tenth,
+            keep=trainer.keep,
+            log=trainer.log_every,
+        ),
         micro_batch=trainer.micro_batch or largest,
-        validate=trainer.val_every or tenth,
-        save=trainer.save_every or tenth,
         n_val=min(len(corpus.val), trainer.val_samples or len(corpus.val)),
         ranks=ranks,
     )

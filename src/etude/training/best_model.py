@@ -16,9 +16,9 @@ import lightning.pytorch as pl
 from torch import Tensor
 
 from etude.config.schema.trainer import Best
-from etude.errors import ConfigError
 from etude.files.atomic import replace_folder
 from etude.formats.checkpoint import MANIFEST, fault_of
+from etude.training.validation import refuse_unreported
 
 FOLDER = "best"
 Write = Callable[[Mapping[str, Tensor], Path, Mapping[str, Any]], None]
@@ -42,11 +42,7 @@ class BestModel:
 
         Raises ConfigError when nothing of that name was measured.
         """
-        if self.metric not in measured:
-            raise ConfigError(
-                f"trainer.keep_best={self.metric} is not measured.\n"
-                f"  This objective measures: {', '.join(measured)}."
-            )
+        refuse_unreported("trainer.keep_best", self.metric, measured)
         value = measured[self.metric]
         if not math.isfinite(value) or not self.best.improves(value, self.at.get("value")):
             return

@@ -30,7 +30,7 @@ from etude.training.assemble import Assembled, trainer_of
 from etude.training.best_model import BestModel, Write
 from etude.training.progress import ProgressBar
 from etude.training.resume import flat
-from etude.training.run_writer import Rhythm, RunWriter
+from etude.training.run_writer import RunWriter
 from etude.training.trackers import tell_config
 
 N_SHOWN = 3
@@ -45,14 +45,12 @@ def fit(config: ExperimentConfig, corpus: Corpus, assembled: Assembled, folder: 
     checkpoint = newest_intact(folder / CHECKPOINTS)
     if leads:
         _announce(checkpoint, objective.notes)
-    given = config.trainer
-    rhythm = Rhythm(plan.steps, plan.validate, plan.save, given.keep, given.log_every)
     began = time.perf_counter()
-    bar = ProgressBar(plan.steps, given.log_every)
+    bar = ProgressBar(plan.steps, plan.intervals.log)
     with bar if leads else nullcontext():
         watch = bar.update if leads else _unwatched
         best = _best(config, folder, write := _write(config, corpus, objective))
-        writer = RunWriter(folder, rhythm, assembled.validation, config.seed, watch, best)
+        writer = RunWriter(folder, plan.intervals, assembled.validation, config.seed, watch, best)
         trainer = trainer_of(config, plan, folder, [writer])
         tell_config(trainer, flat(config))
         trainer.fit(objective, assembled.loader, ckpt_path=checkpoint)

@@ -12,15 +12,12 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
 from etude.config import config_file
-from etude.config.compatibility import check
-from etude.config.composition import Composition
-from etude.config.config_file import typed
 from etude.config.registry import plugin_of
 from etude.config.schema.experiment import ExperimentConfig
 from etude.data.corpus import Corpus, prepare
@@ -42,7 +39,7 @@ from etude.training import hardware
 from etude.training.assemble import Assembled, assemble, refuse_unbuildable
 from etude.training.fit import fit
 from etude.training.launch import launch
-from etude.training.resume import inherited, merged
+from etude.training.resume import merged
 
 WRITTEN = "written by another process"
 
@@ -223,10 +220,3 @@ def quiet() -> None:
 
 if __name__ == "__main__":
     main()
-
-
-def validated(composed: Composition, overrides: Sequence[str]) -> ExperimentConfig:
-    """The typed experiment, its parent's parts taken over; refused if it does not fit together."""
-    config = inherited(typed(composed.config), overrides)
-    check(config, composed.choices.get("architecture") if config.init_from is None else None)
-    return config

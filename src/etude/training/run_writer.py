@@ -34,7 +34,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 @dataclass(frozen=True)
-class Rhythm:
+class Intervals:
     """How often what happens, in steps; the last step always validates and saves."""
 
     total: int
@@ -54,14 +54,14 @@ class RunWriter(pl.Callback):
     def __init__(
         self,
         folder: Path,
-        rhythm: Rhythm,
+        intervals: Intervals,
         validation: Validation,
         seed: int,
         watch: Callable[[Mapping[str, float]], None],
         best: BestModel | None = None,
     ) -> None:
         self.folder = folder
-        self.rhythm = rhythm
+        self.intervals = intervals
         self.validation = validation
         self.seed = seed
         self.watch = watch
@@ -99,17 +99,17 @@ class RunWriter(pl.Callback):
         if not batch.is_last:
             return
         step = trainer.global_step
-        rhythm = self.rhythm
+        intervals = self.intervals
         self.tokens += int(pl_module.over_ranks(torch.tensor(pl_module.tally.tokens)))
         line = self._line(step, pl_module)
-        if rhythm.is_due(rhythm.validate, step):
+        if intervals.is_due(intervals.validate, step):
             line |= self._validate(trainer, pl_module)
         self._write(line)
         self._track(trainer, line)
         stop = self._agreed_stop(pl_module)
-        if rhythm.is_due(rhythm.save, step) or trainer.should_stop or stop is not None:
+        if intervals.is_due(intervals.save, step) or trainer.should_stop or stop is not None:
             self.save(trainer)
-        if stop is not None and step < rhythm.total:
+        if stop is not None and step < intervals.total:
             stopped = InterruptedRunError if stop == signal.SIGINT else PreemptedError
             raise stopped(
                 f"Stopped by a signal after step {step}; the run was saved.\n"
@@ -144,7 +144,7 @@ class RunWriter(pl.Callback):
 
     def _track(self, trainer: pl.Trainer, line: Mapping[str, Any]) -> None:
         """Tells the trackers now and then."""
-        if line["step"] % self.rhythm.log and "val/loss" not in line:
+        if line["step"] % self.intervals.log and "val/loss" not in line:
             return
         tell(trainer, {k: v for k, v in line.items() if k != "samples"}, line["step"])
 
@@ -157,7 +157,7 @@ class RunWriter(pl.Callback):
             path = path_of(place, trainer.global_step)
             trainer.save_checkpoint(path)
             if trainer.is_global_zero:
-                retire(path, self.rhythm.keep)
+                retire(path, self.intervals.keep)
             if self.best is not None:
                 self.best.settle(trainer)
 

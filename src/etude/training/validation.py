@@ -1,13 +1,14 @@
 """Held-out samples, measured: exact sums over all ranks, and no trace left in the training run."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from etude.data.source import Samples
+from etude.errors import ConfigError, did_you_mean
 from etude.objective.loader import chunks
 from etude.objective.loss import Loss
 from etude.objective.objective import Objective, Tally
@@ -64,6 +65,16 @@ class Validation:
         most = math.ceil(math.ceil(self.n_samples / self.ranks.size) / self.batch)
         yield from ((part, True) for part in mine)
         yield from (((0,), False) for _ in range(most - len(mine)))
+
+
+def refuse_unreported(key: str, metric: str, reported: Iterable[str]) -> None:
+    """Raises ConfigError if a run does not report the metric that a key names."""
+    names = [name for name in reported if name.startswith("val/")]
+    if metric not in names:
+        raise ConfigError(
+            f"{key}={metric}: this run does not report {metric}."
+            f"{did_you_mean(metric, names)}\n  It reports: {', '.join(names)}."
+        )
 
 
 def nothing(loss: Loss) -> Loss:

@@ -47,7 +47,7 @@ class Worker(ModuleType):
 def worker(toys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
     """An empty working directory, the toys, and a worker that trains nothing."""
     stand_in = Worker()
-    monkeypatch.setitem(sys.modules, "etude.training.run", stand_in)
+    monkeypatch.setattr("etude.training.run.start", stand_in.start)
     for part in ("conf", "plugins"):
         (tmp_path / part).symlink_to(toys / part)
     monkeypatch.chdir(tmp_path)

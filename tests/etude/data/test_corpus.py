@@ -392,8 +392,8 @@ def test_what_failed_or_was_killed_half_way_is_made_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ETUDE_CACHE", str(tmp_path))
-    (tmp_path / "kind" / "one.partial").mkdir(parents=True)
-    (tmp_path / "kind" / "one.partial" / "junk").write_text("half")
+    (tmp_path / "kind" / ".one.tmp").mkdir(parents=True)
+    (tmp_path / "kind" / ".one.tmp" / "junk").write_text("half")
 
     def fail(folder: Path) -> None:
         raise DataError("nothing there")

@@ -58,8 +58,9 @@ def test_nothing_changed_is_nothing_to_do(chain: list[Stage]) -> None:
     assert [reasons(one, chain) for one in chain] == [[], []]
     stamp = json.loads(chain[1].stamp.read_text())
     assert {"objective/clm", "optimizer/adamw"} <= stamp["plugins"].keys()
-    assert {"worker", "objective", "window", "loss"} <= stamp["core"].keys()
-    assert not {"lineage", "cli", "refusal", "rewards_of"} & stamp["core"].keys()
+    core = set(stamp["core"])
+    assert {"training.run", "objective.objective", "objective.loader", "objective.loss"} <= core
+    assert not {"experiments.lineage", "cli.main", "config.hydra_errors"} & core
 
 
 def test_another_command_is_told_by_what_differs(chain: list[Stage]) -> None:
@@ -86,9 +87,9 @@ def test_code_counts_and_what_is_said_about_it_does_not(
 ) -> None:
     shutil.copytree(stages.CORE, tmp_path / "core", ignore=shutil.ignore_patterns("*.pyc"))
     monkeypatch.setattr(stages, "CORE", tmp_path / "core")
-    loss = tmp_path / "core/loss.py"
+    loss = tmp_path / "core/objective/loss.py"
     loss.write_text('"""Something else."""\n' + loss.read_text().replace("\n\n", "\n# said\n\n"))
-    (tmp_path / "core/lineage.py").write_text("changed = True\n")
+    (tmp_path / "core/experiments/lineage.py").write_text("changed = True\n")
     assert reasons(chain[0], chain) == []
     loss.write_text(loss.read_text() + "more = 1\n")
     assert reasons(chain[0], chain) == ["etude.objective.loss has other code"]

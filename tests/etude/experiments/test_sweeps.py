@@ -15,8 +15,8 @@ from etude.config import composition, config_file
 from etude.experiments.job import Outcome, State, outcomes
 from etude.experiments.leaderboard import leaderboard, markdown
 from etude.experiments.recipe import recipe
+from etude.training.experiment import validated
 from etude.training.resume import flat
-from etude.training.run import validated
 
 SMALL = (
     "data=text", "data.path=good.txt", "tokenizer=byte", "architecture.dim=16",

@@ -21,7 +21,7 @@ from etude.formats.checkpoint import (
     newest_intact,
     path_of,
     retire,
-    write_folder,
+    write_sealed_folder,
 )
 from etude.formats.state_tree import read_tree, write_tree
 
@@ -29,7 +29,9 @@ TREE = {"a": torch.arange(3.0), 1: "text"}
 
 
 def write(folder: Path, value: int = 0) -> Path:
-    write_folder(folder, lambda inside: write_tree(TREE | {"value": value}, inside), {"step": 3})
+    write_sealed_folder(
+        folder, lambda inside: write_tree(TREE | {"value": value}, inside), {"step": 3}
+    )
     return folder
 
 
@@ -196,7 +198,7 @@ def test_a_full_disk_is_named(number: int, tmp_path: Path) -> None:
 
     old = write(path_of(tmp_path, 1))
     with pytest.raises(DiskFullError, match=r"No space left while writing .*step-000000002"):
-        write_folder(path_of(tmp_path, 2), fill)
+        write_sealed_folder(path_of(tmp_path, 2), fill)
     assert held(tmp_path) == [old.name]
 
 

@@ -39,9 +39,14 @@ def test_an_epoch_of_an_on_policy_run_is_a_pass_over_the_prompts(tmp_path: Path)
 def test_what_is_left_open_is_worked_out(tmp_path: Path) -> None:
     config = tiny.experiment("clm", tmp_path)
     plan = planned(config, max_steps=95, micro_batch=None)
-    assert (plan.validate, plan.save, plan.micro_batch) == (10, 10, 8)
+    assert (plan.intervals.validate, plan.intervals.save, plan.micro_batch) == (10, 10, 8)
     plan = planned(config, max_steps=95, micro_batch=2, val_every=3, save_every=4, val_samples=2)
-    assert (plan.validate, plan.save, plan.micro_batch, plan.n_val) == (3, 4, 2, 2)
+    assert (plan.intervals.validate, plan.intervals.save, plan.micro_batch, plan.n_val) == (
+        3,
+        4,
+        2,
+        2,
+    )
     assert planned(config, val_samples=10**6).n_val == len(prepare(config).val)
 
 

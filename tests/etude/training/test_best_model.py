@@ -139,7 +139,9 @@ def test_best_is_not_kept_unless_asked_for(tmp_path: Path) -> None:
 
 
 def test_an_unknown_number_is_refused_with_those_there_are(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"keep_best=val/los is not measured.\n.*val/loss"):
+    with pytest.raises(
+        ConfigError, match=r"keep_best=val/los: this run does not report val/los.\n.*\n.*val/loss"
+    ):
         run(config_of(tmp_path, keep_best="val/los"), tmp_path / "run")
 
 

@@ -12,14 +12,14 @@ from etude.files.run_folder import STEPS
 from etude.formats.checkpoint import checkpoints
 from etude.training.assemble import trainer_of
 from etude.training.run import quiet
-from etude.training.run_writer import Rhythm, RunWriter, _reopen
+from etude.training.run_writer import Intervals, RunWriter, _reopen
 
 FIELDS = {"step", "loss", "grad_norm", "lr", "tokens", "skipped", "samples", "seconds"}
 
 
 def test_the_last_step_is_always_due() -> None:
-    rhythm = Rhythm(total=7, validate=3, save=2, keep=2, log=1)
-    assert [step for step in range(1, 8) if rhythm.is_due(rhythm.validate, step)] == [3, 6, 7]
+    intervals = Intervals(total=7, validate=3, save=2, keep=2, log=1)
+    assert [step for step in range(1, 8) if intervals.is_due(intervals.validate, step)] == [3, 6, 7]
 
 
 def test_every_step_has_its_line_and_every_line_its_fields(tmp_path: Path) -> None:
@@ -93,10 +93,12 @@ def test_trackers_are_told_every_few_steps_and_every_validation(tmp_path: Path) 
     trainer = {"log_every": 2, "val_every": 3, "max_steps": 7}
     config = tiny.experiment("clm", tmp_path, trainer=trainer)
     made, told, seen = tiny.assembled(config), Told(), list[float]()
-    rhythm = Rhythm(7, 3, 7, 1, 2)
+    intervals = Intervals(7, 3, 7, 1, 2)
     folder = tmp_path / "run"
     folder.mkdir()
-    writer = RunWriter(folder, rhythm, made.validation, 0, lambda line: seen.append(line["step"]))
+    writer = RunWriter(
+        folder, intervals, made.validation, 0, lambda line: seen.append(line["step"])
+    )
     fitter: pl.Trainer = trainer_of(config, made.plan, folder, [writer])
     fitter.loggers = [told]
     fitter.fit(made.objective, made.loader)
@@ -126,7 +128,7 @@ def test_a_tracker_that_fails_is_closed_and_left_out_and_the_others_hear_on(tmp_
     made, failing, told = tiny.assembled(config), Failing(), Told()
     folder = tmp_path / "run"
     folder.mkdir()
-    writer = RunWriter(folder, Rhythm(3, 3, 3, 1, 1), made.validation, 0, lambda line: None)
+    writer = RunWriter(folder, Intervals(3, 3, 3, 1, 1), made.validation, 0, lambda line: None)
     fitter: pl.Trainer = trainer_of(config, made.plan, folder, [writer])
     fitter.loggers = [failing, told]
     with pytest.warns(UserWarning, match="Failing failed, left out: the server is gone"):

@@ -79,5 +79,5 @@ def test_a_job_that_is_ahead_and_a_run_without_a_sweep_go_to_their_end(tmp_path:
 
 
 def test_an_unknown_metric_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="val/los, by which jobs are compared"):
+    with pytest.raises(ConfigError, match="does not report val/los"):
         run(config_of(tmp_path, metric="val/los"), tmp_path / "run")

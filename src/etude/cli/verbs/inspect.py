@@ -23,7 +23,7 @@ def main(arguments: list[str]) -> int:
     line = prepare(arguments)
     composed = composition.compose_one(VERB, line)
     if composed is not None:
-        from etude.training.run import validated
+        from etude.training.experiment import validated
 
         _show(validated(composed, line.overrides))
     return 0

@@ -1,9 +1,9 @@
 """Lists what can be chosen: every group, or the options of one (`etude list objective`)."""
 
-from etude.config.hydra_errors import closest, listing
+from etude.config.hydra_errors import listing
 from etude.config.plugin_files import configurations, groups, options
 from etude.config.plugin_source import describe, heading, presets
-from etude.errors import ConfigError
+from etude.errors import ConfigError, did_you_mean
 
 
 def main(arguments: list[str]) -> int:
@@ -11,7 +11,7 @@ def main(arguments: list[str]) -> int:
     known = _groups()
     for group in arguments:
         if group not in known:
-            hint = closest(group, known)
+            hint = did_you_mean(group, known)
             raise ConfigError(f"There is no group {group}.{hint}{listing('Groups', known)}")
     for group in arguments or known:
         print(group)

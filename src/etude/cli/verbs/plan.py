@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> int:
     line = prepare([item for item in arguments if not item.startswith(KEY)])
     composed = composition.compose_one(VERB, line)
     if composed is not None:
-        from etude.training.run import validated
+        from etude.training.experiment import validated
 
         _plan(validated(composed, line.overrides), n_steps)
     return 0

@@ -28,7 +28,8 @@ def main(arguments: list[str]) -> int:
     composed = composition.compose(VERB, line.overrides)
     if space := composed.choices.get("sweep"):
         raise ConfigError(f"sweep={space} is a search space, and one run is asked for.\n  Add -m.")
-    from etude.training.run import start, validated  # torch: once every name is known to be right
+    from etude.training.experiment import validated  # torch: once every name is known to be right
+    from etude.training.run import start
 
     config = validated(composed, line.overrides)
     print(start(config, composed.experiment, list(line.overrides)), flush=True)

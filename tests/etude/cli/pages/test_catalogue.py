@@ -5,7 +5,7 @@ from pathlib import Path
 from etude.cli.pages.catalogue import BEGIN, CATALOGUE, END, README, catalogue, table, with_table
 from etude.config.plugin_files import addresses
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 STALE = "stale: run `make docs`"
 
 

@@ -9,7 +9,7 @@ import tiny
 from etude.cli.main import main
 from etude.config.composition import compose
 from etude.planning import alternatives
-from etude.training.run import validated
+from etude.training.experiment import validated
 
 SMALL = [
     "tokenizer=byte",
