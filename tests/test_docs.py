@@ -1,19 +1,27 @@
-"""What the documents tell a reader to do works: every file as printed, every command as written."""
+"""What the documents tell a reader to do works: every file as printed, every command as written.
 
+What they say of the code is so: the list of modules, and the files and names of the reading paths.
+"""
+
+import ast
 import re
 import shlex
+from functools import cache
 from pathlib import Path
 
 import pytest
+import rooms
 import tiny
+from documents import FENCED, GUIDE, README, ROOT, blocks
+from rooms import PUBLIC, ROOMS
 
 import etude.plugins
 from etude.cli.main import main
+from etude.config.plugin_files import source_files
 from etude.config.plugin_source import describe
 from etude.config.registry import load
+from etude.experiments import stage
 
-ROOT = Path(__file__).resolve().parents[1]
-FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 NAMED = re.compile(r"`([\w./]+\.(?:py|csv))`")
 SHORT = (
     "trainer.max_steps=2", "trainer.global_batch=8", "trainer.val_samples=2",
@@ -21,14 +29,12 @@ SHORT = (
 )  # fmt: skip
 FEW = ("reward=length", "reward.length.target=9", "n_prompts=40", "max_new_tokens=8")
 SMALL = ("architecture.dim=16", "architecture.n_layers=1", "architecture.n_heads=2")
-GUIDE = ROOT / "docs/adding-a-plugin.md"
-README = ROOT / "README.md"
-
-
-def blocks(page: Path, language: str) -> list[str]:
-    """The fenced blocks of a page in one language."""
-    found = FENCED.finditer(page.read_text(encoding="utf-8"))
-    return [match[2] for match in found if match[1] == language]
+READING = ROOT / "docs/reading.md"
+STEP = re.compile(r"^\d+\. \[([\w/.]+)\]\(\.\./\1\): (.*)$", re.MULTILINE)
+N_FILES = (6, 7, 9, 10, 8, 7)
+"""Files of each reading path at most, in the order of the page."""
+ENTRY = ROOT / "src/etude/cli/verbs/train.py"
+"""What the command imports by the name of its verb."""
 
 
 def files(page: Path) -> dict[str, str]:
@@ -94,6 +100,8 @@ def test_the_guide_has_an_example_of_each_kind_that_people_add() -> None:
 def test_an_example_keeps_the_rules_of_those_that_ship(name: str) -> None:
     address = name.removesuffix(".py")
     described = describe(address)
+    text = described.file.read_text(encoding="utf-8")
+    assert {*re.findall(r"^from (etude[.\w]*) import", text, re.MULTILINE)} <= PUBLIC
     assert described.summary.endswith(".")
     assert all(knob.help or knob.group for knob in described.knobs)
     assert load(address).address == address
@@ -124,7 +132,7 @@ def test_the_example_of_the_readme_trains(place: Path) -> None:
 @pytest.mark.slow
 def test_the_tour_of_the_readme_works_from_its_first_line_to_its_last(place: Path) -> None:
     """In order, in one folder: later lines start from the runs of earlier ones."""
-    import hugging_face  # slow to load, and needed here only
+    import parity  # slow to load, and needed here only
     from transformers import LlamaConfig, LlamaForCausalLM
 
     book = "\n\n".join(f"Chapter {number}. " + f"It was {number}. " * 200 for number in range(12))
@@ -135,8 +143,70 @@ def test_the_tour_of_the_readme_works_from_its_first_line_to_its_last(place: Pat
         vocab_size=tiny.BYTES.vocab.size, hidden_size=16, intermediate_size=32,
         num_hidden_layers=1, num_attention_heads=2, bos_token_id=2, eos_token_id=3,
     )  # fmt: skip
-    hugging_face.saved(LlamaForCausalLM(config), place / "models/SmolLM2-135M")
+    parity.saved(LlamaForCausalLM(config), place / "models/SmolLM2-135M")
     rows = [f'{{"body": "{number} is a number"}}' for number in range(40)]
     (place / "corpus.jsonl").write_text("\n".join(rows), encoding="utf-8")
     for line in commands(README):
         assert main(shrunk(line)) == 0, line
+
+
+def test_the_list_of_modules_is_what_the_folders_hold() -> None:
+    page = rooms.PAGE.read_text(encoding="utf-8")
+    assert page == rooms.with_modules(page), "stale: run `make docs`"
+
+
+def test_the_table_of_rooms_has_each_room_in_its_order() -> None:
+    rows = re.findall(r"^\| `(\w+)` \|", rooms.PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert [row for row in rows if row in ROOMS] == list(ROOMS)
+
+
+def paths() -> dict[str, list[tuple[Path, str]]]:
+    """The reading paths by heading: each file, and what the page says to look for in it."""
+    _, *parts = READING.read_text(encoding="utf-8").split("\n## ")
+    return {
+        part.partition("\n")[0]: [(ROOT / step[1], step[2]) for step in STEP.finditer(part)]
+        for part in parts
+    }
+
+
+def reached(file: Path) -> set[Path]:
+    """The files that a file imports, directly or through others; a face counts as what it names."""
+    found = {file}
+    waiting = [file]
+    while waiting:
+        new = imported(waiting.pop()) - found
+        found |= new
+        waiting += new
+    return found
+
+
+@cache
+def imported(file: Path) -> frozenset[Path]:
+    return frozenset([*stage._imported(file), *source_files(file)])
+
+
+def test_the_reading_paths_stay_short_and_each_numbered_line_names_a_file() -> None:
+    numbered = re.findall(r"^\d+\. ", READING.read_text(encoding="utf-8"), re.MULTILINE)
+    lengths = list(map(len, paths().values()))
+    assert len(numbered) == sum(lengths)
+    assert all(n <= most for n, most in zip(lengths, N_FILES, strict=True))
+
+
+@pytest.mark.parametrize("path", paths().values(), ids=list(paths()))
+def test_a_reading_path_follows_the_imports_and_names_what_is_there(
+    path: list[tuple[Path, str]],
+) -> None:
+    known = {ENTRY}
+    for number, (file, said) in enumerate(path):
+        assert number == 0 or file in known, f"no file before {file.name} imports it"
+        known |= reached(file)
+        kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+        nodes = ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        missing = {*re.findall(r"`(.+?)`", said)} - {n.name for n in nodes if isinstance(n, kinds)}
+        assert not missing, f"{file.name} has no {', '.join(missing)}"
+
+
+def test_the_page_on_test_helpers_has_a_line_for_each_module() -> None:
+    support = ROOT / "tests/support"
+    listed = re.findall(r"^- `(\w+)`: ", (support / "README.md").read_text("utf-8"), re.MULTILINE)
+    assert sorted(listed) == sorted(file.stem for file in support.glob("*.py"))

@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 import yaml
 from defaults import default
+from documents import GUIDE, README, blocks
 from omegaconf import OmegaConf
+from rooms import FACES, ROOMS, core_files
 from tests_of import covering_tests
 
 from etude.config import registry
@@ -27,13 +29,6 @@ from etude.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[1]
 CORE, PLUGINS, CONF, TESTS = ROOT / "src/etude", ROOT / "plugins", ROOT / "conf", ROOT / "tests"
-ROOMS = (
-    "files", "config", "data", "network", "formats", "objective", "rl", "training",
-    "experiments", "planning", "laws", "cli",
-)  # fmt: skip
-"""The folders of `src/etude`, lowest first: a room imports those before it, never those behind."""
-FACES = ("files", "config", "data", "network", "formats", "objective", "rl", "training")
-"""Rooms that plugins use. Their `__init__.py` re-exports what a plugin may import."""
 LIBRARIES = {"": set[str](), "files": set[str](), "config": {"hydra", "omegaconf", "yaml"}}
 """What else these rooms (and the modules outside rooms) may import beside the standard library."""
 N_LINES = {"core": 300, "plugin": 200, "function": 40, "verb": 200}
@@ -65,12 +60,6 @@ ORDINARY = {
 """Names of plugins that are also words of the core's own: fields, keys and formats."""
 
 
-def core_files() -> list[Path]:
-    """Every module; what `etude new` copies is text, held to its rules by its own tests."""
-    scaffold = CORE / "cli/scaffold"
-    return sorted(file for file in CORE.rglob("*.py") if not file.is_relative_to(scaffold))
-
-
 def plugin_files() -> list[Path]:
     """Every plugin, without private modules."""
     return [file for file in plugin_modules() if not is_private(file)]
@@ -98,7 +87,12 @@ def tree(file: Path) -> ast.Module:
 
 def imports(file: Path) -> Iterator[str]:
     """The dotted name of everything a file imports absolutely, wherever in it."""
-    for node in ast.walk(tree(file)):
+    return imports_of(tree(file))
+
+
+def imports_of(module: ast.Module) -> Iterator[str]:
+    """The dotted name of everything a module imports absolutely, wherever in it."""
+    for node in ast.walk(module):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
@@ -267,9 +261,11 @@ def test_every_name_has_one_face() -> None:
 
 
 def test_every_name_of_a_face_is_used_by_a_plugin() -> None:
-    """By one that ships, or by a template of `etude new`."""
+    """By one that ships, by a template of `etude new`, or by an example of the documents."""
     scaffold = [*(CORE / "cli/scaffold").rglob("*.py")]
     used = {name for file in [*plugin_modules(), *scaffold] for name in imports(file)}
+    examples = [ast.parse(text) for page in (GUIDE, README) for text in blocks(page, "python")]
+    used |= {name for example in examples for name in imports_of(example)}
     for name in FACES:
         exported = tree(CORE / name / "__init__.py").body
         for node in exported:

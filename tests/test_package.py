@@ -9,6 +9,7 @@ import sysconfig
 import time
 import venv
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
@@ -93,6 +94,7 @@ def shipped(etude: Path, name: str, folder: Path, spoilt: str = "") -> None:
     build = ("wheel", "--no-deps", "--no-build-isolation", "--no-index", "--quiet")
     run(sys.executable, "-m", "pip", *build, "-w", folder, folder / name, cwd=folder)
     (wheel,) = folder.glob(f"{name}-*.whl")
+    assert f"{name}/objective/_{name}_loss.py" in ZipFile(wheel).namelist()  # its private module
     install = ("install", "--no-deps", "--no-index", "--quiet", wheel)
     added(etude.with_name("python"), *install, cwd=folder)
 

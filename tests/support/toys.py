@@ -1,4 +1,4 @@
-"""Toy plugins, a toy preset and a toy recipe: floor 1 is tested without the shipped ones."""
+"""Toy plugins, a toy preset and a toy recipe: `config` is tested without the shipped ones."""
 
 from pathlib import Path
 from textwrap import indent

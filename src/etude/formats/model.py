@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -182,8 +183,24 @@ def own(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def read_model(folder: str | Path) -> Model:
-    """Opens a run folder or a Hugging Face folder. Raises ConfigError when it is neither."""
+    """Opens a run folder or a Hugging Face folder. Raises ConfigError when it is neither.
+
+    A folder is read once a process, until a file in it changes.
+    """
     folder = Path(folder)
+    if peft.is_peft(folder):  # its base may change without it
+        return _open(folder)
+    files = sorted(path for path in (*folder.glob("*"), *folder.glob(f"{TOKENIZER}/*")))
+    stamps = [(path, (found := path.stat()).st_mtime_ns, found.st_size) for path in files]
+    return _open_once(folder, folder.absolute(), tuple(stamps))
+
+
+@lru_cache(maxsize=16)
+def _open_once(folder: Path, place: Path, stamps: tuple[tuple[Path, int, int], ...]) -> Model:
+    return _open(folder)
+
+
+def _open(folder: Path) -> Model:
     if (folder / CONFIG).is_file():
         config = config_file.load_config(folder)
         tokenizer = Tokenizer.load(folder / TOKENIZER)

@@ -3,7 +3,7 @@
     etude new objective apo             plugins/objective/apo.py and tests/test_objective_apo.py
     etude new architecture/mixer conv   any part of a network
     etude new architecture mine         a preset: conf/architecture/mine.yaml
-    etude new package my_plugins        a package for pip, with such a plugin in it
+    etude new package my_plugins        a package for pip, with a plugin and its private module
 
 Nothing is ever overwritten. `etude check objective=apo` tries the laws of its group on it.
 """
@@ -26,6 +26,8 @@ FIRST = "objective"
 """What makes a package for pip, and the group of the plugin in it."""
 STEM = "sketch"
 """What every template calls itself."""
+WRITTEN = (".md", ".py", ".toml", ".yaml")
+"""The files of templates; beside them an installed package has compiled ones."""
 
 
 def main(arguments: list[str]) -> int:
@@ -53,6 +55,7 @@ def templates() -> dict[str, Path]:
         file.relative_to(root).parent.as_posix(): file
         for root in (KIT / "plugins", KIT / "conf")
         for file in root.rglob(f"{STEM}.*")
+        if file.suffix in WRITTEN
     }
     return dict(sorted({**found, PACKAGE: KIT / PACKAGE}.items()))
 
@@ -67,13 +70,9 @@ def of_plugin(group: str, name: str) -> dict[Path, str]:
 
 def of_package(name: str) -> dict[Path, str]:
     """The text of each file of a new package, by its place below the working directory."""
-    root = Path(name)
-    plugin, test = of_plugin(FIRST, name).items()
-    return {
-        **{root / file.name: _text(file, name) for file in sorted((KIT / PACKAGE).iterdir())},
-        root / "src" / name / plugin[0].relative_to("plugins"): plugin[1],
-        root / test[0]: test[1],
-    }
+    root = KIT / PACKAGE
+    files = sorted(file for file in root.rglob("*.*") if file.suffix in WRITTEN)
+    return {Path(name, renamed(str(f.relative_to(root)), name)): _text(f, name) for f in files}
 
 
 def renamed(text: str, name: str) -> str:

@@ -1,14 +1,20 @@
 """`etude new`: every template is a plugin by the rules of those that ship, and green at once."""
 
+import compileall
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from rooms import PUBLIC
 
 import etude.plugins
 from etude.cli.main import main
+from etude.cli.verbs import new
 from etude.cli.verbs.new import PACKAGE, of_package, of_plugin, templates
+from etude.config.plugin_files import source_files
 from etude.config.plugin_source import describe
 from etude.config.registry import load
 
@@ -33,6 +39,7 @@ def test_a_template_becomes_a_plugin_by_the_rules_of_those_that_ship(group: str)
     text = file.read_text(encoding="utf-8")
     assert "sketch" not in text.lower()
     assert len(text.splitlines()) <= 100
+    assert {*re.findall(r"^from (etude[.\w]*) import", text, re.MULTILINE)} <= PUBLIC
     described = describe(f"{group}/{name}")
     assert described.summary.endswith(".")
     assert all(knob.help or knob.group for knob in described.knobs)
@@ -97,12 +104,35 @@ def assert_written(place: Path, group: str, name: str) -> None:
     assert set(files) == set(of_plugin(group, name))
 
 
-def test_a_package_has_the_plugin_its_test_and_the_entry_point() -> None:
+def test_a_package_has_the_plugin_its_private_module_its_test_and_the_entry_point() -> None:
     files = of_package("peach")
     assert sorted(map(str, files)) == [
         "peach/README.md",
         "peach/pyproject.toml",
+        "peach/src/peach/objective/_peach_loss.py",
         "peach/src/peach/objective/peach.py",
         "peach/tests/test_objective_peach.py",
     ]
     assert '"etude.plugins"]\npeach = "peach"' in files[Path("peach/pyproject.toml")]
+    assert not [file for file, text in files.items() if "sketch" in text.lower()]
+
+
+def test_the_plugin_of_a_package_loads_with_its_private_module_which_its_digest_covers(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["new", "package", "plum"]) == 0
+    monkeypatch.setenv(etude.plugins.VARIABLE, str(place / "plum/src/plum"))
+    monkeypatch.setattr(etude.plugins, "__path__", etude.plugins.folders())
+    loaded = load("objective/plum")
+    assert [file.name for file in source_files(loaded.file)] == ["plum.py", "_plum_loss.py"]
+
+
+def test_compiled_files_beside_the_templates_are_no_templates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = list(templates()), list(of_package("peach"))
+    kit = tmp_path / "kit"
+    shutil.copytree(new.KIT, kit)
+    assert compileall.compile_dir(kit, quiet=1)
+    monkeypatch.setattr(new, "KIT", kit)
+    assert (list(templates()), list(of_package("peach"))) == before

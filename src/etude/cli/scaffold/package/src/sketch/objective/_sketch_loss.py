@@ -1,0 +1,13 @@
+"""The focal loss of a pair, in a private module: plugins of this group can share it.
+
+Its name carries that of the plugin, because all packages share one namespace.
+"""
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+
+def sketch_loss(margin: Float[Tensor, " pair"], gamma: float) -> Float[Tensor, " pair"]:
+    """-(1 - p)^gamma log p, in nats, where p = sigmoid(margin)."""
+    return -((-margin).sigmoid() ** gamma) * F.logsigmoid(margin)
