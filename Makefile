@@ -30,6 +30,7 @@ check: $(BIN)/etude
 
 docs: $(BIN)/etude
 	$(BIN)/python -m etude.cli.pages.catalogue
+	$(BIN)/python tests/support/rooms.py
 
 bench: $(BIN)/etude
 	for shape in nano tiny base; do $(BIN)/python bench/training.py $$shape; done

@@ -18,7 +18,7 @@ DOCS = Path(__file__).resolve().parents[1] / "docs"
 DRAWN = {
     "reward/numeric": "answers right",
     "reward/regex": "answers that check themselves",
-    "length": "tokens an answer",
+    "response_length": "tokens an answer",
 }
 SMOOTHED = 5
 """Steps that are averaged."""

@@ -90,7 +90,7 @@ def answers(run: Path, prompts: Sequence[str], seed: int) -> list[str]:
         Request(question(model.tokenizer, prompt), np.random.default_rng((seed, i)), LONGEST)
         for i, prompt in enumerate(prompts)
     ]
-    written = generate(model.network().eval(), requests, Ancestral(), at_once=250)
+    written = generate(model.network().eval(), requests, Ancestral(), generation_batch=250)
     return [model.tokenizer.decode(row.ids).strip() for row in written]
 
 

@@ -25,7 +25,7 @@ from etude.config.config_file import typed
 from etude.config.schema.experiment import ExperimentConfig
 from etude.data.corpus import Corpus, prepare
 from etude.network.inputs import Inputs
-from etude.objective.loader import MicroBatch, Ranks, WindowLoader
+from etude.objective.loader import MicroBatch, Ranks, StepLoader
 from etude.training.assemble import assemble, trainer_of
 from etude.training.hardware import probe
 from etude.training.run_writer import Intervals, RunWriter
@@ -73,7 +73,7 @@ def experiment(shape: Shape) -> ExperimentConfig:
     return typed(compose("train", [f"{key}={value}" for key, value in values.items()]).config)
 
 
-class Turnstile(WindowLoader[Any]):
+class Turnstile(StepLoader[Any]):
     """étude's loader, which hands over before each step."""
 
     pause: Pause

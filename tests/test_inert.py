@@ -1,5 +1,10 @@
-"""No key is inert: another legal value of any leaf of a plugin changes what a few steps leave."""
+"""No key is inert: another legal value of any leaf of a plugin changes what a few steps leave.
 
+Where a key declares that it has effect only under a condition, it is tried where that holds, and
+refused where it does not.
+"""
+
+import ast
 import hashlib
 from collections.abc import Iterator
 from dataclasses import fields, replace
@@ -11,16 +16,23 @@ import pytest
 import tiny
 import torch
 from defaults import default
+from effects import conditional, config_classes, instance, with_effect, without_effect
+from omegaconf import OmegaConf
+from rooms import ROOT, core_files
 
+from etude.config.config_file import built
 from etude.config.plugin_files import groups, options
 from etude.config.registry import build
+from etude.config.schema.effect import as_typed, terms, unmet
 from etude.config.schema.parameter_group import ParameterGroup
 from etude.config.schema.plugins import PluginConfig
-from etude.objective.preferences import OfTokens
+from etude.errors import ConfigError
+from etude.objective.preferences import Reduction
 from etude.plugins.objective._sft.conversations import TrainOn
 from etude.plugins.objective.distill import Divergence
-from etude.plugins.objective.grpo import Overlong, Ratio, Scale, Surrogate
+from etude.plugins.objective.grpo import Average, Ratio, Scale, Surrogate, Truncated
 from etude.plugins.objective.reinforce import Baseline
+from etude.rl.rollout import OnPolicyConfig
 
 OTHER: dict[str, Any] = {
     "beta1": 0.5, "beta2": 0.5, "eps": 0.1, "final": 0.7, "warmup_steps": 3, "dropout": 0.5,
@@ -31,19 +43,19 @@ OTHER: dict[str, Any] = {
     "n_heads": 2, "n_layers": 2, "dim": 32, "adamw_lr": 0.05, "decay_power": 0.3,
     "min_scale": 0.5, "clip": 1.01, "decay_fraction": 0.9, "groups": [ParameterGroup("*", lr=0.5)],
     "head_dim": 8, "p": 0.9, "max_words": 1, "rotate_share": 0.5, "softcap": 0.5, "window": 3,
-    "global_every": 2, "local_theta": 5.0, "max_distance": 5, "embedding_dim": 8,
+    "global_layer_every": 2, "local_theta": 5.0, "max_distance": 5, "embedding_dim": 8,
     "n_segments": 2, "n_groups": 1, "attention_factor": 0.5, "n_shared": 1, "balance_loss": 0.5,
     "targets": ["*.0.*"], "frozen": ["*.0.*"], "trained": ["*.mixer.q.*"],
+    "reward_mean": 0.5, "min_new_tokens": 3, "delta": 4.0, "unfinished_score": -3.0,
+    "measures": [], "replay_share": 0.5, "spm_rate": 1.0, "epsilon": 0.1,
     "outputs": ["*.q"], "inputs": ["*.mixer.out"],
 }  # fmt: skip
 """Another legal value by name, where doubling a number would not do."""
 WITH: dict[str, dict[str, Any]] = {
     "trained": {"frozen": ["*.mixer.*"]},
-    "global_every": {"window": 3},
     "max_distance": {"n_buckets": 4},
     "n_groups": {"n_layers": 2},
     "architecture/mlp/moe.ratio": {"multiple_of": 1},
-    "qk_norm_eps": {"qk_norm": True},
     "schedule/wsd.shape": {"decay_fraction": 0.9},
     "schedule/wsd.final": {"decay_fraction": 0.9},
 }
@@ -106,8 +118,8 @@ def with_plugin(address: str, plugin: Any, folder: Path) -> Any:
     """A tiny experiment that uses a plugin."""
     group, _, name = address.rpartition("/")
     if group == "architecture":
-        wide = default("architecture/init/scaled", std=0.1)
-        sized = replace(plugin, init=wide)
+        to_fp32 = default("architecture/init/scaled", std=0.1)
+        sized = replace(plugin, init=to_fp32)
         return experiment(folder, BASE[name], architecture=sized)
     if group == "architecture/position/scaling":
         rope = default("architecture/position/rope", scaling=plugin)
@@ -138,11 +150,66 @@ def sized(address: str) -> Any:
     return default(address)
 
 
+CONDITIONS = [(kind, name) for kind in config_classes() for name in conditional(kind)]
+EACH_CONDITION = pytest.mark.parametrize(
+    ("kind", "name"), CONDITIONS, ids=lambda one: getattr(one, "__name__", one)
+)
+
+
+def test_every_declared_condition_is_tried() -> None:
+    """By the law below; a private class is tried as the plugins that derive from it."""
+    tried = {base.__name__ for kind, _ in CONDITIONS for base in kind.__mro__}
+    for file in (*core_files(), *(ROOT / "plugins").rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef) and "= only_with(" in ast.unparse(node):
+                assert node.name in tried, f"{file}: {node.name}"
+
+
+def test_a_redeclared_knob_keeps_its_condition() -> None:
+    for kind in config_classes():
+        for base in kind.__mro__[1:]:
+            if "__dataclass_fields__" in vars(base):
+                assert conditional(base).items() <= conditional(kind).items(), (kind, base)
+
+
+@EACH_CONDITION
+def test_a_condition_names_knobs_and_legal_values(kind: type, name: str) -> None:
+    config = instance(kind)
+    for term in terms(conditional(kind)[name]):
+        assert term.name != name
+        before = vars(config)[term.name]
+        if isinstance(before, Enum):
+            assert set(term.value.split("|")) <= set(type(before).__members__)
+        if term.sign == ">":
+            assert isinstance(before, int | float)
+            float(term.value)
+    assert unmet(with_effect(config, name), name) is None
+    assert all(unmet(one, name) is not None for one in without_effect(config, name))
+
+
+@EACH_CONDITION
+def test_a_knob_is_refused_where_it_has_no_effect_and_nowhere_else(kind: type, name: str) -> None:
+    def given(config: Any) -> Any:
+        return built(OmegaConf.structured(config), kind)
+
+    config = instance(kind)
+    value = other(name, vars(config)[name])
+    holds = replace(with_effect(config, name), **{name: value})
+    assert given(holds) == holds
+    for one in without_effect(config, name):
+        assert given(one) == one
+        with pytest.raises(ConfigError) as refusal:
+            given(replace(one, **{name: value}))
+        wanted = " or ".join(map(str, terms(str(unmet(one, name)))))
+        said = f"{name}={as_typed(value)} has no effect: it is used only with {wanted} (here"
+        assert said in str(refusal.value)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("address", "leaf"), cases(), ids=str)
 def test_another_value_of_a_key_changes_the_run(address: str, leaf: str, tmp_path: Path) -> None:
     needed = WITH.get(leaf, {}) | WITH.get(f"{address}.{leaf}", {})
-    plugin = replace(sized(address), **needed)
+    plugin = with_effect(replace(sized(address), **needed), leaf)
     changed = replace(plugin, **{leaf: other(leaf, getattr(plugin, leaf))})
     first = left(with_plugin(address, plugin, tmp_path), tmp_path / "a")
     assert left(with_plugin(address, changed, tmp_path), tmp_path / "b") != first
@@ -172,6 +239,22 @@ def test_every_key_of_a_decoding_changes_what_is_chosen(address: str, name: str)
 
 MOVED = {"epsilon", "epsilon_high", "delta", "ratio", "surrogate"}
 """Keys that matter once the policy has moved away from the one that wrote."""
+LETTERS = "0123456789abcdefghijklmnopqrstuvwxyz"
+SAMPLING = tuple(name for name in tiny.ON_POLICY if name != "grpo")
+UNTRIED = {
+    "precompute": "changes memory and time, and no number",
+    "generation_batch": "changes memory and time, and no number",
+    "distill.run": "its own test teaches first",
+    "grpo.max_draws": "its own test has prompts that teach nothing",
+    "kto.threshold": "its own test has scores",
+    "reinforce.epochs": "1 is its only legal value",
+    "reinforce.windows_per_rollout": "1 is its only legal value",
+    "seq2seq.max_new_tokens": "its own test has pairs",
+    "seq2seq.measures": "its own test has pairs",
+    "sft.replay": "its own test teaches first",
+    "sft.replay_share": "its own test teaches first",
+}
+"""Keys of objectives that are not tried below, with the reason; ppo's own are in its own test."""
 OBJECTIVES: list[tuple[str, str, Any]] = [
     ("clm", "z_loss", 0.5),
     ("mlm", "mask_ratio", 0.5),
@@ -198,8 +281,8 @@ OBJECTIVES: list[tuple[str, str, Any]] = [
     ("sft", "max_new_tokens", 0),
     ("dpo", "beta", 0.5),
     ("dpo", "label_smoothing", 0.3),
-    *((name, "nll", 0.5) for name in tiny.PREFERENCES if name != "kto"),
-    *((name, "log_prob", OfTokens.mean) for name in ("dpo", "rdpo", "ipo", "hinge")),
+    *((name, "nll_weight", 0.5) for name in tiny.PREFERENCES if name != "kto"),
+    *((name, "log_prob", Reduction.mean) for name in ("dpo", "rdpo", "ipo", "hinge")),
     *((name, "beta", 0.7) for name in ("rdpo", "ipo", "hinge", "kto", "simpo", "cpo")),
     ("rdpo", "flip_rate", 0.3),
     ("simpo", "gamma", 0.3),
@@ -209,6 +292,15 @@ OBJECTIVES: list[tuple[str, str, Any]] = [
     ("reward", "margin", 0.5),
     ("reward", "eta", 0.5),
     ("reward", "dropout", 0.5),
+    ("sft", "measures", []),
+    *((name, "dropout", 0.5) for name in SAMPLING),
+    *((name, "group_size", 2) for name in SAMPLING),
+    *((name, "max_new_tokens", 3) for name in SAMPLING),
+    *((name, "temperature", 2.0) for name in SAMPLING),
+    *((name, "stop", list(LETTERS)) for name in SAMPLING),
+    *((name, "windows_per_rollout", 2) for name in SAMPLING if name != "reinforce"),
+    *((name, "epochs", 2) for name in SAMPLING if name != "reinforce"),
+    ("grpo", "average", Average.token),
     ("grpo", "beta", 0.5),
     ("grpo", "epsilon", 0.01),
     ("grpo", "group_size", 2),
@@ -216,13 +308,13 @@ OBJECTIVES: list[tuple[str, str, Any]] = [
     ("grpo", "epochs", 2),
     ("grpo", "max_new_tokens", 3),
     ("grpo", "temperature", 2.0),
-    ("grpo", "stop", list("0123456789abcdefghijklmnopqrstuvwxyz")),
+    ("grpo", "stop", list(LETTERS)),
     ("grpo", "epsilon_high", 0.01),
     ("grpo", "delta", 1.0201),
     ("grpo", "ratio", Ratio.sequence),
     ("grpo", "surrogate", Surrogate.cispo),
     ("grpo", "scale", Scale.none),
-    ("grpo", "overlong", Overlong.mask),
+    ("grpo", "truncated", Truncated.mask),
     ("grpo", "dropout", 0.5),
     ("rloo", "beta", 0.5),
     ("rloo", "epsilon", 0.01),
@@ -230,6 +322,15 @@ OBJECTIVES: list[tuple[str, str, Any]] = [
     ("reinforce", "baseline", Baseline.none),
     ("online_dpo", "beta", 0.5),
 ]
+
+
+def test_every_key_of_an_objective_is_tried() -> None:
+    tried = {(name, leaf) for name, leaf, _ in OBJECTIVES}
+    shared = {item.name for item in fields(OnPolicyConfig)}
+    for name in options("objective"):
+        for leaf in leaves(default(f"objective/{name}")):
+            if not {leaf, f"{name}.{leaf}"} & UNTRIED.keys() and (name != "ppo" or leaf in shared):
+                assert (name, leaf) in tried
 
 
 @pytest.mark.slow
@@ -241,8 +342,10 @@ def test_another_value_of_an_objectives_key_changes_the_run(
     if name in tiny.ON_POLICY and leaf in MOVED:
         both |= {"epochs": 4, "temperature": 0.2}  # the first pass has a ratio of 1
     both |= {"epsilon": 0.02} if leaf == "delta" else {}
+    both |= {"stop": list(LETTERS)} if leaf == "average" else {}  # or all are equally long
     both |= {"mask_share": 0.0} if (name, leaf) == ("electra", "random_share") else {}
     first = tiny.experiment(name, tmp_path, **both)
+    first = replace(first, objective=with_effect(first.objective, leaf))
     second = replace(first, objective=replace(first.objective, **{leaf: value}))
     reward = tiny.remainder if name in tiny.ON_POLICY else None
     lines = [

@@ -168,12 +168,35 @@ MISFITS = [
     ("tokenizer=bpe tokenizer.vocab_size=999999999", "vocab_size must be at most 1,048,576"),
     ("tokenizer=pretrained", "tokenizer.path has no value, and no default."),
     ("architecture=gpt2 data.seq_len=2048", "data.seq_len=2048 is longer than"),
-    ("data.confine=true data.pack=false", "data.confine has no effect without pack"),
+    ("data.intra_document=true data.pack=false", "used only with data.pack (here"),
+    ("trainer.best=highest", "trainer.best=highest has no effect: it is used only with"),
+    (
+        "objective=ppo objective.controller=fixed objective.kl_target=3",
+        "objective.kl_target=3 has no effect: it is used only with objective.controller=adaptive "
+        "(here objective.controller=fixed).",
+    ),
+    (
+        "objective=ppo objective.beta=0 objective.kl_horizon=3",
+        "objective.kl_horizon=3 has no effect: it is used only with objective.beta>0",
+    ),
+    (
+        "objective=cispo objective.epsilon=.3",
+        "used only with objective.surrogate=clip or objective.epsilon_high=null "
+        "(here objective.surrogate=cispo, objective.epsilon_high=4).",
+    ),
+    ("objective=sft objective.replay_share=.5", "used only with objective.replay (here"),
+    ("objective=ppo objective.value_epsilon=inf", "must be a finite number, got inf."),
 ]
 NEED_A_TOKENIZER = [
-    ("objective=seq2seq architecture=t5 data.confine=true", "data.confine has no effect"),
-    ("objective=prefix_lm data.confine=true", "data.confine has no effect"),
-    ("objective=sop architecture=bert data.confine=true", "data.confine has no effect"),
+    (
+        "objective=seq2seq architecture=t5 data.intra_document=true",
+        "data.intra_document has no effect",
+    ),
+    ("objective=prefix_lm data.intra_document=true", "data.intra_document has no effect"),
+    (
+        "objective=sop architecture=bert data.intra_document=true",
+        "data.intra_document has no effect",
+    ),
     ("objective=sop architecture=bert strategy=fsdp", "such as strategy=ddp, trains it."),
     ("objective=electra architecture=bert strategy=fsdp", "has weights of its own beside"),
     ("objective=sop architecture=bert data.seq_len=4", "data.seq_len must be at least 5, got 4"),
@@ -331,7 +354,7 @@ class Mine(Objective):
         return record
 
     def collate(self, examples):
-        return next_token_batch(examples, self.tools.tokenizer.vocab.pad, confine=False)
+        return next_token_batch(examples, self.tools.tokenizer.vocab.pad, intra_document=False)
 
     def count(self, batch):
         return float(batch.targets.where.sum())

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from etude import plugin, require
 from etude.config import AdapterConfig
-from etude.formats import Fields, Joined, LinearForm, Part, refuse_others
+from etude.formats import Fields, Joined, LinearForm, PeftPart, refuse_others
 from etude.network import MergingLayer, Network, insert, linear_of, linears
 
 VECTOR = "ia3_l"
@@ -103,7 +103,7 @@ class Ia3Form(LinearForm):
             "fan_in_fan_out": transposed,
         }
 
-    def join(self, one: Joined, parts: Sequence[Part]) -> dict[str, Tensor] | None:
+    def join(self, one: Joined, parts: Sequence[PeftPart]) -> dict[str, Tensor] | None:
         if any("input_scale" in part.own for part in parts):
             alone = len(parts) == len(parts[0].own) == 1
             return {VECTOR: parts[0].own["input_scale"][None]} if alone else None
@@ -112,7 +112,7 @@ class Ia3Form(LinearForm):
         return {VECTOR: one.join(rows)[:, None]}
 
     def split(
-        self, one: Joined, parts: Sequence[Part], fields: Fields, found: Mapping[str, Tensor]
+        self, one: Joined, parts: Sequence[PeftPart], fields: Fields, found: Mapping[str, Tensor]
     ) -> list[dict[str, Tensor]]:
         vector = found[VECTOR]
         if len(vector) == 1:

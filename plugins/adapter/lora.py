@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from etude import plugin, require
 from etude.config import AdapterConfig
-from etude.formats import Fields, Joined, LinearForm, Part, refuse_others
+from etude.formats import Fields, Joined, LinearForm, PeftPart, refuse_others
 from etude.network import AdapterLayer, MergingLayer, Network, insert, linear_of, linears
 
 DOWN = "lora_A.weight"
@@ -140,7 +140,7 @@ class LoraForm(LinearForm):
             "fan_in_fan_out": transposed,
         }
 
-    def join(self, one: Joined, parts: Sequence[Part]) -> dict[str, Tensor]:
+    def join(self, one: Joined, parts: Sequence[PeftPart]) -> dict[str, Tensor]:
         n = len(parts)
         rank = self.lora.rank
         downs: list[Tensor] = []
@@ -157,7 +157,7 @@ class LoraForm(LinearForm):
         return found
 
     def split(
-        self, one: Joined, parts: Sequence[Part], fields: Fields, found: Mapping[str, Tensor]
+        self, one: Joined, parts: Sequence[PeftPart], fields: Fields, found: Mapping[str, Tensor]
     ) -> list[dict[str, Tensor]]:
         """Maps that PEFT joined share what leads in, unless it is as wide as ours together."""
         down = found[DOWN]

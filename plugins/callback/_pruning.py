@@ -41,7 +41,7 @@ class Pruning(pl.Callback, ABC, Generic[C]):
         self.config = config
 
     @abstractmethod
-    def is_behind(self, own: Curve, rivals: list[Curve]) -> bool:
+    def should_prune(self, own: Curve, rivals: list[Curve]) -> bool:
         """Whether a job with the curve `own`, up to the step just measured, is to be stopped."""
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -55,7 +55,7 @@ class Pruning(pl.Callback, ABC, Generic[C]):
         own = curve_of(run, metric) | {step: float(trainer.callback_metrics[metric])}
         names = [file.stem for file in (run.parent / JOBS).glob("*.json")]
         rivals = [curve_of(run.parent / name, metric) for name in names if name != run.name]
-        behind = step < trainer.max_steps and self.is_behind(own, rivals)
+        behind = step < trainer.max_steps and self.should_prune(own, rivals)
         if trainer.strategy.reduce_boolean_decision(behind, all=False):
             trainer.should_stop = True
             if trainer.is_global_zero:

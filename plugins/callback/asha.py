@@ -32,7 +32,7 @@ def reached(curve: Curve, rung: int) -> tuple[int, float] | None:
 class Asha(Pruning[AshaConfig]):
     """Compares a job once a rung."""
 
-    def is_behind(self, own: Curve, rivals: list[Curve]) -> bool:
+    def should_prune(self, own: Curve, rivals: list[Curve]) -> bool:
         now = max(own)
         rung = self.config.min_steps
         while rung <= now:

@@ -16,8 +16,8 @@ import lightning.pytorch as pl
 from etude import ConfigError, plugin, require
 from etude.config import CallbackConfig
 from etude.files import forget_after
-from etude.objective import Objective, WindowLoader
-from etude.rl import Attempt, RolloutSource
+from etude.objective import Objective, StepLoader
+from etude.rl import Completion, RolloutSource
 from etude.training import tell_table
 
 FILE = "completions.jsonl"
@@ -41,7 +41,7 @@ class Completions(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         loader = trainer.train_dataloader
-        if not (isinstance(loader, WindowLoader) and isinstance(loader.source, RolloutSource)):
+        if not (isinstance(loader, StepLoader) and isinstance(loader.source, RolloutSource)):
             raise ConfigError(
                 "callback=completions has no effect: this objective learns from no completions "
                 "of its own.\n  callback=samples shows what any network says."
@@ -52,7 +52,7 @@ class Completions(pl.Callback):
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, Objective)
         loader: Any = trainer.train_dataloader  # on_train_start has seen that it has a rollout
-        held = [sample for sample in loader.source.samples if isinstance(sample, Attempt)]
+        held = [sample for sample in loader.source.samples if isinstance(sample, Completion)]
         attempts = held[: self.config.n]
         if not (trainer.is_global_zero and attempts):
             return
@@ -63,7 +63,7 @@ class Completions(pl.Callback):
         tell_table(trainer, "completions", rows, trainer.global_step)
 
 
-def row(attempt: Attempt, decode: Callable[[Sequence[int]], str]) -> dict[str, Any]:
+def row(attempt: Completion, decode: Callable[[Sequence[int]], str]) -> dict[str, Any]:
     """A completion as people read it."""
     return {
         "prompt": decode(attempt.prompt),

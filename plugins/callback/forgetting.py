@@ -49,12 +49,12 @@ class Forgetting(pl.Callback):
         assert isinstance(pl_module, Objective)
         before = load_config(Path(self.config.run))
         corpus = prepare(before, pl_module.tools.tokenizer)
-        confine = isinstance(before.data, TextDataConfig) and before.data.confine
-        tools = replace(pl_module.tools, seq_len=before.data.seq_len, confine=confine)
+        intra_document = isinstance(before.data, TextDataConfig) and before.data.intra_document
+        tools = replace(pl_module.tools, seq_len=before.data.seq_len, intra_document=intra_document)
         with torch.random.fork_rng(devices=[]):
             self.task: Objective = build(before.objective, pl_module.network, tools)
         self.task.trainer = trainer
-        samples = self.task.recut(corpus.val)
+        samples = self.task.select_samples(corpus.val)
         n = min(self.config.n_samples, len(samples))
         ranks = Ranks(trainer.global_rank, trainer.world_size)
         self.validation = Validation(samples, n, self.config.micro_batch, before.seed, ranks)

@@ -30,7 +30,7 @@ class MedianConfig(PruningConfig):
 class Median(Pruning[MedianConfig]):
     """Compares a job at each validation."""
 
-    def is_behind(self, own: Curve, rivals: list[Curve]) -> bool:
+    def should_prune(self, own: Curve, rivals: list[Curve]) -> bool:
         now = max(own)
         come = [rival for rival in rivals if rival and max(rival) >= now]
         if now < self.config.min_steps or len(come) < self.config.min_jobs:

@@ -20,7 +20,7 @@ from etude.formats import (
     Layout,
     LayoutConfig,
     Stacked,
-    Tie,
+    WeightMapping,
     chosen,
     is_made_of,
     mappings,
@@ -132,14 +132,16 @@ class AlbertLayout(Layout):
             "hidden_dropout_prob": config.dropout,
         }
 
-    def ties(self, config: Stacked, fields: Fields) -> Iterator[Tie]:
+    def weight_map(self, config: Stacked, fields: Fields) -> Iterator[WeightMapping]:
         yield from mappings(TABLES, "weight")
         modules = dict(MODULES)
         for i in range(config.n_groups):
             layer = f"albert.encoder.albert_layer_groups.{i}.albert_layers.0"
             modules |= {f"{layer}.{k}": f"stack.blocks.{i}.{v}" for k, v in LAYER.items()}
         yield from mappings(modules, "weight", "bias")
-        yield Tie("predictions.bias", ("head.out.bias",), also=("predictions.decoder.bias",))
+        yield WeightMapping(
+            "predictions.bias", ("head.out.bias",), also=("predictions.decoder.bias",)
+        )
 
 
 def _same_groups(n_layers: int, n_groups: int) -> bool:

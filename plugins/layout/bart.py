@@ -16,7 +16,7 @@ from etude.formats import (
     Layout,
     LayoutConfig,
     Stacked,
-    Tie,
+    WeightMapping,
     chosen,
     is_made_of,
     plain_heads,
@@ -104,22 +104,24 @@ class BartLayout(Layout):
             "forced_eos_token_id": None,
         }
 
-    def ties(self, config: Stacked, fields: Fields) -> Iterator[Tie]:
+    def weight_map(self, config: Stacked, fields: Fields) -> Iterator[WeightMapping]:
         sides = ("encoder", "decoder")
         copies = [f"model.{side}.embed_tokens.weight" for side in sides]
-        yield Tie("model.shared.weight", ("embedding.weight",), also=(*copies, "lm_head.weight"))
+        yield WeightMapping(
+            "model.shared.weight", ("embedding.weight",), also=(*copies, "lm_head.weight")
+        )
         for side in sides:
             theirs = f"model.{side}"
             ours = f"{side}.position.table.weight"
-            yield Tie(f"{theirs}.embed_positions.weight", (ours,), offset=OFFSET)
+            yield WeightMapping(f"{theirs}.embed_positions.weight", (ours,), offset=OFFSET)
             for kind in ("weight", "bias"):
                 norm = f"{side}.embedding_norm.{kind}"
-                yield Tie(f"{theirs}.layernorm_embedding.{kind}", (norm,))
+                yield WeightMapping(f"{theirs}.layernorm_embedding.{kind}", (norm,))
                 for i in range(config.n_layers):
                     layer = f"{theirs}.layers.{i}"
                     block = f"{side}.blocks.{i}"
                     for name, our in self._modules(side):
-                        yield Tie(f"{layer}.{name}.{kind}", (f"{block}.{our}.{kind}",))
+                        yield WeightMapping(f"{layer}.{name}.{kind}", (f"{block}.{our}.{kind}",))
 
     def _modules(self, side: str) -> Iterator[tuple[str, str]]:
         """Their names of what a layer is made of, and ours."""

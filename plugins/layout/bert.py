@@ -21,7 +21,7 @@ from etude.formats import (
     Layout,
     LayoutConfig,
     Stacked,
-    Tie,
+    WeightMapping,
     chosen,
     is_made_of,
     mappings,
@@ -130,14 +130,14 @@ class BertLayout(Layout):
         rows = config.position.max_positions + _offset({**fields, "pad_token_id": vocab.pad})
         return {**fields, "max_position_embeddings": rows}
 
-    def ties(self, config: Stacked, fields: Fields) -> Iterator[Tie]:
+    def weight_map(self, config: Stacked, fields: Fields) -> Iterator[WeightMapping]:
         family = fields["model_type"]
         offset = _offset(fields)
         for theirs, ours in EMBEDDINGS.items():
             for kind in ("weight", "bias") if theirs == "LayerNorm" else ("weight",):
                 skip = offset if theirs == "position_embeddings" else 0
                 name = f"{family}.embeddings.{theirs}.{kind}"
-                yield Tie(name, (f"{ours}.{kind}",), offset=skip)
+                yield WeightMapping(name, (f"{ours}.{kind}",), offset=skip)
         yield from mappings(HEADS[family], "weight", "bias")
         for i in range(config.n_layers):
             layer = f"{family}.encoder.layer.{i}"
@@ -145,7 +145,7 @@ class BertLayout(Layout):
             modules = {f"{layer}.{k}": f"{block}.{v}" for k, v in LAYER.items()}
             yield from mappings(modules, "weight", "bias")
         place = BIAS[family]
-        yield Tie(f"{place}.bias", ("head.out.bias",), also=(f"{place}.decoder.bias",))
+        yield WeightMapping(f"{place}.bias", ("head.out.bias",), also=(f"{place}.decoder.bias",))
 
 
 def _is_roberta(fields: Fields) -> bool:

@@ -16,7 +16,7 @@ from etude.formats import (
     Layout,
     LayoutConfig,
     Stacked,
-    Tie,
+    WeightMapping,
     chosen,
     is_made_of,
     plain_heads,
@@ -89,20 +89,20 @@ class BloomLayout(Layout):
             "attention_dropout": 0.0,
         }
 
-    def ties(self, config: Stacked, fields: Fields) -> Iterator[Tie]:
-        yield Tie("transformer.word_embeddings.weight", ("embedding.weight",))
+    def weight_map(self, config: Stacked, fields: Fields) -> Iterator[WeightMapping]:
+        yield WeightMapping("transformer.word_embeddings.weight", ("embedding.weight",))
         for kind in ("weight", "bias"):
             before = f"transformer.word_embeddings_layernorm.{kind}"
-            yield Tie(before, (f"stack.embedding_norm.{kind}",))
+            yield WeightMapping(before, (f"stack.embedding_norm.{kind}",))
             for i in range(config.n_layers):
                 theirs = f"transformer.h.{i}"
                 ours = f"stack.blocks.{i}"
                 fused = tuple(f"{ours}.mixer.{name}.{kind}" for name in ("q", "k", "v"))
                 joined = f"{theirs}.self_attention.query_key_value.{kind}"
-                yield Tie(joined, fused, groups=config.n_heads)
+                yield WeightMapping(joined, fused, groups=config.n_heads)
                 for name, our in MODULES.items():
-                    yield Tie(f"{theirs}.{name}.{kind}", (f"{ours}.{our}.{kind}",))
-            yield Tie(f"transformer.ln_f.{kind}", (f"stack.norm.{kind}",))
+                    yield WeightMapping(f"{theirs}.{name}.{kind}", (f"{ours}.{our}.{kind}",))
+            yield WeightMapping(f"transformer.ln_f.{kind}", (f"stack.norm.{kind}",))
 
     def _heads(self, fields: Fields) -> int:
         """Their number, by either of its names."""

@@ -16,7 +16,7 @@ from etude.formats import (
     Layout,
     LayoutConfig,
     Stacked,
-    Tie,
+    WeightMapping,
     chosen,
     is_made_of,
     plain_heads,
@@ -85,20 +85,24 @@ class Gpt2Layout(Layout):
             "resid_pdrop": config.dropout,
         }
 
-    def ties(self, config: Stacked, fields: Fields) -> Iterator[Tie]:
-        yield Tie("transformer.wte.weight", ("embedding.weight",))
-        yield Tie("transformer.wpe.weight", ("stack.position.table.weight",))
+    def weight_map(self, config: Stacked, fields: Fields) -> Iterator[WeightMapping]:
+        yield WeightMapping("transformer.wte.weight", ("embedding.weight",))
+        yield WeightMapping("transformer.wpe.weight", ("stack.position.table.weight",))
         for i in range(config.n_layers):
             theirs = f"transformer.h.{i}"
             ours = f"stack.blocks.{i}"
             for kind in ("weight", "bias"):
                 matrix = kind == "weight"
                 qkv = tuple(f"{ours}.mixer.{name}.{kind}" for name in ("q", "k", "v"))
-                yield Tie(f"{theirs}.attn.c_attn.{kind}", qkv, matrix)
-                yield Tie(f"{theirs}.attn.c_proj.{kind}", (f"{ours}.mixer.out.{kind}",), matrix)
-                yield Tie(f"{theirs}.mlp.c_fc.{kind}", (f"{ours}.mlp.up.{kind}",), matrix)
-                yield Tie(f"{theirs}.mlp.c_proj.{kind}", (f"{ours}.mlp.down.{kind}",), matrix)
-                yield Tie(f"{theirs}.ln_1.{kind}", (f"{ours}.mixer_norm.{kind}",))
-                yield Tie(f"{theirs}.ln_2.{kind}", (f"{ours}.mlp_norm.{kind}",))
+                yield WeightMapping(f"{theirs}.attn.c_attn.{kind}", qkv, matrix)
+                yield WeightMapping(
+                    f"{theirs}.attn.c_proj.{kind}", (f"{ours}.mixer.out.{kind}",), matrix
+                )
+                yield WeightMapping(f"{theirs}.mlp.c_fc.{kind}", (f"{ours}.mlp.up.{kind}",), matrix)
+                yield WeightMapping(
+                    f"{theirs}.mlp.c_proj.{kind}", (f"{ours}.mlp.down.{kind}",), matrix
+                )
+                yield WeightMapping(f"{theirs}.ln_1.{kind}", (f"{ours}.mixer_norm.{kind}",))
+                yield WeightMapping(f"{theirs}.ln_2.{kind}", (f"{ours}.mlp_norm.{kind}",))
         for kind in ("weight", "bias"):
-            yield Tie(f"transformer.ln_f.{kind}", (f"stack.norm.{kind}",))
+            yield WeightMapping(f"transformer.ln_f.{kind}", (f"stack.norm.{kind}",))

@@ -18,7 +18,7 @@ from etude.formats import (
     Layout,
     LayoutConfig,
     Stacked,
-    Tie,
+    WeightMapping,
     chosen,
     is_made_of,
     meaning,
@@ -131,30 +131,36 @@ class LlamaLayout(Layout):
             "initializer_range": vars(config.init).get("std", 0.02),
         }
 
-    def ties(self, config: Stacked, fields: Fields) -> Iterator[Tie]:
+    def weight_map(self, config: Stacked, fields: Fields) -> Iterator[WeightMapping]:
         mixer = config.mixer
-        yield Tie("model.embed_tokens.weight", ("embedding.weight",))
+        yield WeightMapping("model.embed_tokens.weight", ("embedding.weight",))
         for i in range(config.n_layers):
             theirs = f"model.layers.{i}"
             ours = f"stack.blocks.{i}"
             for name in ("q", "k", "v"):
                 for kind in ("weight", "bias") if mixer.qkv_bias else ("weight",):
-                    yield Tie(
+                    yield WeightMapping(
                         f"{theirs}.self_attn.{name}_proj.{kind}", (f"{ours}.mixer.{name}.{kind}",)
                     )
             for kind in ("weight", "bias") if mixer.out_bias else ("weight",):
-                yield Tie(f"{theirs}.self_attn.o_proj.{kind}", (f"{ours}.mixer.out.{kind}",))
+                yield WeightMapping(
+                    f"{theirs}.self_attn.o_proj.{kind}", (f"{ours}.mixer.out.{kind}",)
+                )
             for name in ("q", "k") if mixer.qk_norm else ():
-                yield Tie(
+                yield WeightMapping(
                     f"{theirs}.self_attn.{name}_norm.weight", (f"{ours}.mixer.{name}_norm.weight",)
                 )
             for name in ("gate", "up", "down"):
-                yield Tie(f"{theirs}.mlp.{name}_proj.weight", (f"{ours}.mlp.{name}.weight",))
-            yield Tie(f"{theirs}.input_layernorm.weight", (f"{ours}.mixer_norm.weight",))
-            yield Tie(f"{theirs}.post_attention_layernorm.weight", (f"{ours}.mlp_norm.weight",))
-        yield Tie("model.norm.weight", ("stack.norm.weight",))
+                yield WeightMapping(
+                    f"{theirs}.mlp.{name}_proj.weight", (f"{ours}.mlp.{name}.weight",)
+                )
+            yield WeightMapping(f"{theirs}.input_layernorm.weight", (f"{ours}.mixer_norm.weight",))
+            yield WeightMapping(
+                f"{theirs}.post_attention_layernorm.weight", (f"{ours}.mlp_norm.weight",)
+            )
+        yield WeightMapping("model.norm.weight", ("stack.norm.weight",))
         if not config.tie:
-            yield Tie("lm_head.weight", ("head.out.weight",))
+            yield WeightMapping("lm_head.weight", ("head.out.weight",))
 
     def _scaling(self, fields: Fields, rope: Fields) -> Stacked:
         """How the positions reach further, as older and newer configs say it."""

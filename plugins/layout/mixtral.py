@@ -17,7 +17,7 @@ from etude.formats import (
     Layout,
     LayoutConfig,
     Stacked,
-    Tie,
+    WeightMapping,
     chosen,
     is_made_of,
     mappings,
@@ -120,8 +120,8 @@ class MixtralLayout(Layout):
             "initializer_range": vars(config.init).get("std", 0.02),
         }
 
-    def ties(self, config: Stacked, fields: Fields) -> Iterator[Tie]:
-        yield Tie("model.embed_tokens.weight", ("embedding.weight",))
+    def weight_map(self, config: Stacked, fields: Fields) -> Iterator[WeightMapping]:
+        yield WeightMapping("model.embed_tokens.weight", ("embedding.weight",))
         experts = {
             f"block_sparse_moe.experts.{e}.{name}": f"mlp.experts.{e}.{our}"
             for e in range(config.mlp.n_experts)
@@ -132,6 +132,6 @@ class MixtralLayout(Layout):
             block = f"stack.blocks.{i}"
             modules = {f"{layer}.{k}": f"{block}.{v}" for k, v in (MODULES | experts).items()}
             yield from mappings(modules, "weight")
-        yield Tie("model.norm.weight", ("stack.norm.weight",))
+        yield WeightMapping("model.norm.weight", ("stack.norm.weight",))
         if not config.tie:
-            yield Tie("lm_head.weight", ("head.out.weight",))
+            yield WeightMapping("lm_head.weight", ("head.out.weight",))

@@ -19,7 +19,7 @@ from etude.formats import (
     Layout,
     LayoutConfig,
     Stacked,
-    Tie,
+    WeightMapping,
     chosen,
     is_made_of,
     meaning,
@@ -98,7 +98,7 @@ class ModernbertLayout(Layout):
         position = config.position
         if not plain_heads(config) or mixer.window == 1:
             return None
-        every = 1 if mixer.window is None else mixer.global_every
+        every = 1 if mixer.window is None else mixer.global_layer_every
         return {
             "model_type": "modernbert",
             "architectures": ["ModernBertForMaskedLM"],
@@ -125,9 +125,9 @@ class ModernbertLayout(Layout):
             "sep_token_id": vocab.sep,
         }
 
-    def ties(self, config: Stacked, fields: Fields) -> Iterator[Tie]:
+    def weight_map(self, config: Stacked, fields: Fields) -> Iterator[WeightMapping]:
         embeddings = "model.embeddings"
-        yield Tie(f"{embeddings}.tok_embeddings.weight", ("embedding.weight",))
+        yield WeightMapping(f"{embeddings}.tok_embeddings.weight", ("embedding.weight",))
         yield from _norm(config, f"{embeddings}.norm", "stack.embedding_norm")
         for i in range(config.n_layers):
             layer = f"model.layers.{i}"
@@ -144,7 +144,7 @@ class ModernbertLayout(Layout):
         yield from _norm(config, "model.final_norm", "stack.norm")
         yield from _map("head.dense", "head", ("dense",), config.head.bias)
         yield from _norm(config, "head.norm", "head.norm")
-        yield Tie("decoder.bias", ("head.out.bias",))
+        yield WeightMapping("decoder.bias", ("head.out.bias",))
 
 
 def _mixer(fields: Fields) -> Any:  # the config of attention
@@ -156,18 +156,18 @@ def _mixer(fields: Fields) -> Any:  # the config of attention
         qkv_bias=biases,
         out_bias=biases,
         window=window,
-        global_every=None if window is None else every,
+        global_layer_every=None if window is None else every,
     )
 
 
-def _map(theirs: str, ours: str, names: tuple[str, ...], bias: bool) -> Iterator[Tie]:
+def _map(theirs: str, ours: str, names: tuple[str, ...], bias: bool) -> Iterator[WeightMapping]:
     for kind in ("weight", "bias") if bias else ("weight",):
-        yield Tie(f"{theirs}.{kind}", tuple(f"{ours}.{name}.{kind}" for name in names))
+        yield WeightMapping(f"{theirs}.{kind}", tuple(f"{ours}.{name}.{kind}" for name in names))
 
 
-def _norm(config: Stacked, theirs: str, ours: str) -> Iterator[Tie]:
+def _norm(config: Stacked, theirs: str, ours: str) -> Iterator[WeightMapping]:
     for kind in ("weight", "bias") if config.norm.bias else ("weight",):
-        yield Tie(f"{theirs}.{kind}", (f"{ours}.{kind}",))
+        yield WeightMapping(f"{theirs}.{kind}", (f"{ours}.{kind}",))
 
 
 def _kinds(n_layers: int, every: int | None) -> list[str]:

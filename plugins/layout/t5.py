@@ -19,7 +19,7 @@ from etude.formats import (
     Layout,
     LayoutConfig,
     Stacked,
-    Tie,
+    WeightMapping,
     chosen,
     is_made_of,
     refuse_others,
@@ -108,14 +108,14 @@ class T5Layout(Layout):
             "decoder_start_token_id": vocab.pad,
         }
 
-    def ties(self, config: Stacked, fields: Fields) -> Iterator[Tie]:
+    def weight_map(self, config: Stacked, fields: Fields) -> Iterator[WeightMapping]:
         copies = ["encoder.embed_tokens.weight", "decoder.embed_tokens.weight"]
         copies += ["lm_head.weight"] if config.tie else []
-        yield Tie("shared.weight", ("embedding.weight",), also=tuple(copies))
+        yield WeightMapping("shared.weight", ("embedding.weight",), also=tuple(copies))
         mlp = MLP[fields.get("feed_forward_proj", "relu")]
         for side, last in (("encoder", 1), ("decoder", 2)):
             bias = f"{side}.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
-            yield Tie(bias, (f"{side}.position.table.weight",))
+            yield WeightMapping(bias, (f"{side}.position.table.weight",))
             branches = [(0, "SelfAttention", "mixer", ATTENTION)]
             branches += [(1, "EncDecAttention", "cross", ATTENTION)] * (side == "decoder")
             branches += [(last, "DenseReluDense", "mlp", mlp)]
@@ -123,12 +123,14 @@ class T5Layout(Layout):
                 for place, theirs, ours, names in branches:
                     layer = f"{side}.block.{i}.layer.{place}"
                     block = f"{side}.blocks.{i}.{ours}"
-                    yield Tie(f"{layer}.layer_norm.weight", (f"{block}_norm.weight",))
+                    yield WeightMapping(f"{layer}.layer_norm.weight", (f"{block}_norm.weight",))
                     for name, our in names.items():
-                        yield Tie(f"{layer}.{theirs}.{name}.weight", (f"{block}.{our}.weight",))
-            yield Tie(f"{side}.final_layer_norm.weight", (f"{side}.norm.weight",))
+                        yield WeightMapping(
+                            f"{layer}.{theirs}.{name}.weight", (f"{block}.{our}.weight",)
+                        )
+            yield WeightMapping(f"{side}.final_layer_norm.weight", (f"{side}.norm.weight",))
         if not config.tie:  # saved by a transformers that tied them all the same, it lacks
-            yield Tie("lm_head.weight", ("head.out.weight",), also=("shared.weight",))
+            yield WeightMapping("lm_head.weight", ("head.out.weight",), also=("shared.weight",))
 
     def _mlp(self, fields: Fields) -> MlpConfig:
         ratio = fields["d_ff"] / fields["d_model"]

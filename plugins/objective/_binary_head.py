@@ -3,7 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from etude.network import wide
+from etude.network import to_fp32
 
 
 class BinaryHead(nn.Module):
@@ -18,4 +18,4 @@ class BinaryHead(nn.Module):
         nn.init.zeros_(self.out.bias)
 
     def forward(self, states: Float[Tensor, "... dim"]) -> Float[Tensor, "..."]:
-        return wide(self.out(self.activation(self.dense(states)))[..., 0])
+        return to_fp32(self.out(self.activation(self.dense(states)))[..., 0])

@@ -92,12 +92,12 @@ def masked_row(
     return MaskedRow(given, tokens, selected, record.documents[:seq_len], record.n_bytes)
 
 
-def masked_targets(rows: Sequence[MaskedRow], pad: int, *, confine: bool) -> Targets:
-    """The selected places of all rows are due; with `confine`, attention knows the documents."""
+def masked_targets(rows: Sequence[MaskedRow], pad: int, *, intra_document: bool) -> Targets:
+    """The selected places of all rows are due; with `intra_document`, attention knows the documents."""
     given = pad_right([row.given.tolist() for row in rows], pad)
     ids = pad_right([row.original.tolist() for row in rows], pad).tokens
     where = pad_right([row.selected.tolist() for row in rows], 0).tokens.bool()
     documents = given.documents
-    if confine:
+    if intra_document:
         documents = pad_right([row.documents.tolist() for row in rows], 0).tokens
     return Targets(Inputs(given.tokens, documents), ids, where)

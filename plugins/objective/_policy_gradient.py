@@ -26,7 +26,7 @@ def clip_counts(
     ratio = log_ratio.detach().exp()
     below = (ratio < 1 - low) & (advantage < 0)
     above = (ratio > 1 + high) & (advantage > 0)
-    return {"clipped_low": below.to(ratio), "clipped_high": above.to(ratio)}
+    return {"clip_fraction_low": below.to(ratio), "clip_fraction_high": above.to(ratio)}
 
 
 def k1(log_prob: Float[Tensor, "*n"], reference: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:

@@ -2,7 +2,7 @@
 
 Radford et al. 2018 (GPT), https://openai.com/index/language-unsupervised, equation 1.
 Documents are bos + text + eos. In a packed row the first token of a document is never a target,
-so no prediction crosses a boundary; `data.confine` keeps attention from crossing it too.
+so no prediction crosses a boundary; `data.intra_document` keeps attention from crossing it too.
 Z-loss: Chowdhery et al. 2022 (PaLM), https://arxiv.org/abs/2204.02311, section 5.
 """
 
@@ -18,7 +18,7 @@ from torch import Tensor
 from etude import Capability, Text, plugin, require
 from etude.config import ObjectiveConfig
 from etude.data import TokenRow
-from etude.network import wide
+from etude.network import to_fp32
 from etude.objective import Loss, Objective, TextBatch, next_token_batch, perplexity
 
 
@@ -50,7 +50,7 @@ class Clm(Objective[ClmConfig, TextBatch]):
 
     def collate(self, examples: Sequence[TokenRow]) -> TextBatch:
         return next_token_batch(
-            examples, self.tools.tokenizer.vocab.pad, confine=self.tools.confine
+            examples, self.tools.tokenizer.vocab.pad, intra_document=self.tools.intra_document
         )
 
     def count(self, batch: TextBatch) -> float:
@@ -58,7 +58,7 @@ class Clm(Objective[ClmConfig, TextBatch]):
 
     def loss(self, batch: TextBatch) -> Loss:
         targets = batch.targets
-        logits = wide(self.network(targets.inputs, targets.where))
+        logits = to_fp32(self.network(targets.inputs, targets.where))
         nll, total = clm_loss(logits, targets.ids[targets.where], self.config.z_loss)
         return Loss(total, {"nll": nll.detach(), "bytes": batch.n_bytes})
 

@@ -16,7 +16,7 @@ from etude.objective import PreferenceConfig, PreferenceObjective, preference_lo
 
 @dataclass
 class CpoConfig(PreferenceConfig):
-    nll: float = 1.0
+    nll_weight: float = 1.0
     """Weight of the chosen completion's own negative log-likelihood a token; 0.1 to 1."""
     beta: float = 0.1
     """Scales the log-probabilities: 0.1 to 0.5."""

@@ -35,8 +35,8 @@ from etude.config import (
     provided,
 )
 from etude.formats import Model, read_model
-from etude.network import Network, wide
-from etude.objective import Frozen, Loss, Objective, TextBatch, Tools
+from etude.network import Network, to_fp32
+from etude.objective import Frozen, Loss, Objective, ObjectiveContext, TextBatch
 
 
 class Divergence(Enum):
@@ -109,7 +109,7 @@ def divergence(
 class Distill(Objective[DistillConfig, TextBatch]):
     """(1 - alpha) task + alpha temperature^2 divergence, a sum over the task's own count."""
 
-    def __init__(self, config: DistillConfig, network: Network, tools: Tools) -> None:
+    def __init__(self, config: DistillConfig, network: Network, tools: ObjectiveContext) -> None:
         super().__init__(config, network, tools)
         self.task: Objective[Any, TextBatch] = build(config.task, network, tools)
         self.teacher = Frozen(_teacher(config, network, tools))
@@ -133,8 +133,8 @@ class Distill(Objective[DistillConfig, TextBatch]):
         task = self.task.loss(batch)
         targets = batch.targets
         alpha = self.config.alpha
-        said = wide(self._heard.pop())
-        known = wide(self.teacher(targets.inputs, targets.where))
+        said = to_fp32(self._heard.pop())
+        known = to_fp32(self.teacher(targets.inputs, targets.where))
         apart = divergence(known, said, self.config.temperature, self.config.divergence).sum()
         metrics = {**task.metrics, "task": task.total.detach(), "divergence": apart.detach()}
         total = (1 - alpha) * task.total + alpha * self.config.temperature**2 * apart
@@ -150,7 +150,7 @@ class Distill(Objective[DistillConfig, TextBatch]):
         return self.task.show(records)
 
 
-def _teacher(config: DistillConfig, student: Network, tools: Tools) -> Network:
+def _teacher(config: DistillConfig, student: Network, tools: ObjectiveContext) -> Network:
     """Builds the teacher, in the student's precision. Raises ConfigError for one that misfits."""
     model = read_model(config.run)
     _refuse_other_tokenizer(config, model, tools)
@@ -166,7 +166,7 @@ def _teacher(config: DistillConfig, student: Network, tools: Tools) -> Network:
     return teacher
 
 
-def _refuse_other_tokenizer(config: DistillConfig, model: Model, tools: Tools) -> None:
+def _refuse_other_tokenizer(config: DistillConfig, model: Model, tools: ObjectiveContext) -> None:
     if model.tokenizer.digest != tools.tokenizer.digest:
         raise ConfigError(
             f"objective.run={config.run} has another tokenizer than this run: "

@@ -3,7 +3,7 @@
 Rafailov et al. 2023, https://arxiv.org/abs/2305.18290, equation 7.
 Label smoothing: Mitchell 2023, https://ericmitchell.ai/cdpo.pdf; objective=rdpo undoes the flips
 instead. `log_prob=mean` is the length-normalised loss of Tülu 3, https://arxiv.org/abs/2411.15124,
-with beta 5; `nll` is that of https://arxiv.org/abs/2404.19733, a mean over each completion.
+with beta 5; `nll_weight` is that of https://arxiv.org/abs/2404.19733, a mean over each completion.
 """
 
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from etude import Capability, Preference, plugin, require
-from etude.objective import PreferenceObjective, ReferredConfig, preference_loss
+from etude.objective import PreferenceObjective, ReferenceConfig, preference_loss
 
 
 @dataclass
-class DpoConfig(ReferredConfig):
+class DpoConfig(ReferenceConfig):
     label_smoothing: float = 0.0
     """Assumed probability that a label is flipped, in [0, 0.5)."""
 

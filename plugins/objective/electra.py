@@ -24,8 +24,8 @@ from torch import Tensor, nn
 from etude import Capability, Text, option, plugin, require
 from etude.config import MaskingConfig, StackConfig, build
 from etude.data import TokenRow
-from etude.network import Ancestral, Inputs, Network, StackNetwork, Targets, rest_head, wide
-from etude.objective import SAMPLE, Loss, Objective, Tools, rng, row_means
+from etude.network import Ancestral, Inputs, Network, StackNetwork, Targets, rest_head, to_fp32
+from etude.objective import SAMPLE, Loss, Objective, ObjectiveContext, rng, row_means
 
 from ._binary_head import BinaryHead
 from ._masking import MaskedConfig, MaskedRow, Masking, masked_row, masked_targets
@@ -97,7 +97,7 @@ def sharing_table(config: StackConfig, network: StackNetwork) -> StackNetwork:
 class Electra(Objective[ElectraConfig, ElectraBatch]):
     """The network is the discriminator; the generator is left behind when the run ends."""
 
-    def __init__(self, config: ElectraConfig, network: Network, tools: Tools) -> None:
+    def __init__(self, config: ElectraConfig, network: Network, tools: ObjectiveContext) -> None:
         super().__init__(config, network, tools)
         architecture = tools.architecture
         assert isinstance(network, StackNetwork), "BOTH_SIDES is a stack's"
@@ -117,7 +117,7 @@ class Electra(Objective[ElectraConfig, ElectraBatch]):
     def collate(self, examples: Sequence[ElectraExample]) -> ElectraBatch:
         vocab = self.tools.tokenizer.vocab
         rows = [example.row for example in examples]
-        hidden = masked_targets(rows, vocab.pad, confine=self.tools.confine)
+        hidden = masked_targets(rows, vocab.pad, intra_document=self.tools.intra_document)
         draws = torch.from_numpy(np.concatenate([e.draws for e in examples]))
         text = torch.isin(hidden.ids, torch.tensor(sorted(vocab.special)), invert=True)
         return ElectraBatch(hidden, draws, text)
@@ -130,7 +130,7 @@ class Electra(Objective[ElectraConfig, ElectraBatch]):
         text = batch.text
         weights = text.sum(dim=1)
         ids = batch.hidden.ids[where]
-        logits = wide(self.generator(batch.hidden.inputs, where))
+        logits = to_fp32(self.generator(batch.hidden.inputs, where))
         nll = row_means(F.cross_entropy(logits, ids, reduction="none"), where) @ weights.to(logits)
         filled = self.fill(batch, logits.detach())
         replaced = (filled.tokens != batch.hidden.ids)[text]
@@ -167,7 +167,7 @@ class Electra(Objective[ElectraConfig, ElectraBatch]):
         """A filled text, in double brackets what is taken for replaced."""
         batch = self.collate([self.example(record, rng(self.tools.seed, SAMPLE, number))])
         batch = self.transfer_batch_to_device(batch, self.device, 0)
-        filled = self.fill(batch, wide(self.generator(batch.hidden.inputs, batch.hidden.where)))
+        filled = self.fill(batch, to_fp32(self.generator(batch.hidden.inputs, batch.hidden.where)))
         flagged = (self.detector(self.network.states(filled)) > 0) & batch.text
         pieces = self.tools.tokenizer.pieces(filled.tokens[0].tolist())
         marks = zip(pieces, flagged[0].tolist(), strict=True)

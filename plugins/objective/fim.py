@@ -20,11 +20,18 @@ import numpy as np
 import torch.nn.functional as F
 from jaxtyping import Int
 
-from etude import Capability, Text, plugin, require
+from etude import Capability, Text, only_with, plugin, require
 from etude.config import ObjectiveConfig
 from etude.data import TokenRow, Vocab
-from etude.network import Network, wide
-from etude.objective import Loss, Objective, TextBatch, Tools, next_token_batch, perplexity
+from etude.network import Network, to_fp32
+from etude.objective import (
+    Loss,
+    Objective,
+    ObjectiveContext,
+    TextBatch,
+    next_token_batch,
+    perplexity,
+)
 
 N_MARKERS = 3
 SHORTEST = 8
@@ -35,7 +42,7 @@ SHORTEST = 8
 class FimConfig(ObjectiveConfig):
     fim_rate: float = 0.5
     """Share of the documents that are rearranged, in [0, 1]."""
-    spm_rate: float = 0.5
+    spm_rate: float = only_with("fim_rate>0", 0.5)
     """Of those, the share with the suffix in front, in [0, 1]."""
 
     def __post_init__(self) -> None:
@@ -99,7 +106,7 @@ def rearranged_row(
 class Fim(Objective[FimConfig, TextBatch]):
     """Learns p(token | tokens before it) of documents some of which have their middle last."""
 
-    def __init__(self, config: FimConfig, network: Network, tools: Tools) -> None:
+    def __init__(self, config: FimConfig, network: Network, tools: ObjectiveContext) -> None:
         super().__init__(config, network, tools)
         room = f"data.seq_len must be at least {SHORTEST}, got {tools.seq_len}"
         require(tools.seq_len >= SHORTEST, f"{room}: markers alone take {N_MARKERS}")
@@ -110,7 +117,7 @@ class Fim(Objective[FimConfig, TextBatch]):
 
     def collate(self, examples: Sequence[TokenRow]) -> TextBatch:
         return next_token_batch(
-            examples, self.tools.tokenizer.vocab.pad, confine=self.tools.confine
+            examples, self.tools.tokenizer.vocab.pad, intra_document=self.tools.intra_document
         )
 
     def count(self, batch: TextBatch) -> float:
@@ -118,7 +125,7 @@ class Fim(Objective[FimConfig, TextBatch]):
 
     def loss(self, batch: TextBatch) -> Loss:
         targets = batch.targets
-        logits = wide(self.network(targets.inputs, targets.where))
+        logits = to_fp32(self.network(targets.inputs, targets.where))
         return Loss(F.cross_entropy(logits, targets.ids[targets.where], reduction="sum"))
 
     def report(self, means: Mapping[str, float]) -> dict[str, float]:

@@ -17,11 +17,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from etude import Capability, Prompt, plugin, require
+from etude import Capability, Prompt, only_with, plugin, require
 from etude.network import Network
 from etude.objective import (
     Loss,
-    Tools,
+    ObjectiveContext,
     entropy_of,
     gathered,
     reference_of,
@@ -30,11 +30,11 @@ from etude.objective import (
     token_log_prob,
 )
 from etude.rl import (
-    Attempt,
-    AttemptBatch,
+    Completion,
+    CompletionBatch,
     OnPolicyConfig,
     OnPolicyObjective,
-    attempt_batch,
+    completion_batch,
     metric_sums,
     rewards_of,
 )
@@ -72,7 +72,7 @@ class Surrogate(Enum):
     cispo = "cispo"
 
 
-class Overlong(Enum):
+class Truncated(Enum):
     """What becomes of completions that max_new_tokens cuts."""
 
     keep = "keep"
@@ -83,11 +83,11 @@ class Overlong(Enum):
 class GrpoConfig(OnPolicyConfig):
     beta: float = 0.04
     """Weight of the KL divergence from the start; 0 = no reference network."""
-    epsilon: float = 0.2
+    epsilon: float = only_with("surrogate=clip or epsilon_high=null", 0.2)
     """The probability ratio is clipped to at least 1 - epsilon: 0.2; of sequences, 3e-4."""
     epsilon_high: float | None = None
     """And to at most 1 + this: 0.2 to 0.28; of sequences, 4e-4; in cispo, 4; null = epsilon."""
-    delta: float | None = None
+    delta: float | None = only_with("surrogate=clip", None)
     """The largest ratio, where a token is bad and the clip does not bind: 4; null = any."""
     ratio: Ratio = Ratio.token
     """Ratios are token by token, or one a sequence: the geometric mean of its tokens'."""
@@ -98,9 +98,9 @@ class GrpoConfig(OnPolicyConfig):
     average: Average = Average.sequence
     """Over tokens of each completion, then completions; over all tokens of a window; or their sum,
     divided by a constant, max_new_tokens a completion."""
-    overlong: Overlong = Overlong.keep
+    truncated: Truncated = Truncated.keep
     """Whether completions that max_new_tokens cut are learned from, or masked."""
-    draws: int = 1
+    max_draws: int = 1
     """How often a rollout's number of prompts may be drawn until in all groups rewards differ;
     1 = prompts are taken as they come. DAPO's dynamic sampling: 10."""
 
@@ -110,10 +110,10 @@ class GrpoConfig(OnPolicyConfig):
         require(0 < self.epsilon < 1, f"epsilon must be in (0, 1), got {self.epsilon}")
         require(self.upper > 0, f"epsilon_high must be positive, got {self.upper}")
         require(self.group_size >= 2, f"group_size must be at least 2, got {self.group_size}")
-        require(self.draws >= 1, f"draws must be at least 1, got {self.draws}")
+        require(self.max_draws >= 1, f"max_draws must be at least 1, got {self.max_draws}")
         require(
-            self.delta is None or (self.delta > 1 + self.upper and self.lower < 1),
-            f"delta must be above 1 + epsilon_high, with surrogate=clip, got {self.delta}",
+            self.delta is None or self.delta > 1 + self.upper,
+            f"delta must be above 1 + epsilon_high={self.upper}, got {self.delta}",
         )
 
     @property
@@ -149,17 +149,19 @@ def gains(
     data="arithmetic",
     reward="exact_answer",
 )
-class Grpo(OnPolicyObjective[GrpoConfig, AttemptBatch]):
+class Grpo(OnPolicyObjective[GrpoConfig, CompletionBatch]):
     """Climbs the surrogate, less the divergence, on groups of completions."""
 
-    sample_type = Attempt
+    sample_type = Completion
 
-    def __init__(self, config: GrpoConfig, network: Network, tools: Tools) -> None:
+    def __init__(self, config: GrpoConfig, network: Network, tools: ObjectiveContext) -> None:
         super().__init__(config, network, tools)
         self.reference = reference_of(network) if config.beta > 0 else None
-        self.draws = config.draws
+        self.max_draws = config.max_draws
 
-    def rollout(self, prompts: Sequence[Prompt], keys: Sequence[tuple[int, ...]]) -> list[Attempt]:
+    def rollout(
+        self, prompts: Sequence[Prompt], keys: Sequence[tuple[int, ...]]
+    ) -> list[Completion]:
         tried = self.attempts(prompts, keys)
         rewards = rewards_of(tried, len(prompts))
         scale = self.config.scale
@@ -167,24 +169,24 @@ class Grpo(OnPolicyObjective[GrpoConfig, AttemptBatch]):
         deviation = None if scale is Scale.none else nan_std(pooled)
         advantages = group_advantages(rewards, deviation).flatten().tolist()
         found = [replace(a, advantage=b) for a, b in zip(tried, advantages, strict=True)]
-        if self.config.overlong is Overlong.mask:
+        if self.config.truncated is Truncated.mask:
             found = [a if a.is_finished else replace(a, advantage=math.nan) for a in found]
         return found
 
-    def teaches(self, group: Sequence[Attempt]) -> bool:
-        return not group[0].is_alike
+    def teaches(self, group: Sequence[Completion]) -> bool:
+        return not group[0].has_zero_variance
 
-    def collate(self, examples: Sequence[Attempt]) -> AttemptBatch:
-        return attempt_batch(examples, self.network)
+    def collate(self, examples: Sequence[Completion]) -> CompletionBatch:
+        return completion_batch(examples, self.network)
 
-    def count(self, batch: AttemptBatch) -> float:
+    def count(self, batch: CompletionBatch) -> float:
         n = batch.is_learned.sum()
         counts = {Average.sequence: n, Average.token: batch.lengths[batch.is_learned].sum()}
         return float(counts.get(self.config.average, n * self.config.max_new_tokens))
 
-    def loss(self, batch: AttemptBatch) -> Loss:
+    def loss(self, batch: CompletionBatch) -> Loss:
         config = self.config
-        logits, log_prob, log_ratio = self.reread(batch)
+        logits, log_prob, log_ratio = self.recompute_log_probs(batch)
         if config.ratio is Ratio.sequence:
             log_ratio = row_means(log_ratio, batch.targets.where).repeat_interleave(batch.lengths)
         advantage = batch.advantage.nan_to_num().repeat_interleave(batch.lengths)

@@ -11,11 +11,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from etude import Capability, Preference, plugin
-from etude.objective import PreferenceObjective, ReferredConfig
+from etude.objective import PreferenceObjective, ReferenceConfig
 
 
 @dataclass
-class HingeConfig(ReferredConfig):
+class HingeConfig(ReferenceConfig):
     pass
 
 

@@ -12,11 +12,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from etude import Capability, Preference, plugin
-from etude.objective import PreferenceObjective, ReferredConfig
+from etude.objective import PreferenceObjective, ReferenceConfig
 
 
 @dataclass
-class IpoConfig(ReferredConfig):
+class IpoConfig(ReferenceConfig):
     pass
 
 

@@ -23,8 +23,8 @@ from etude.objective import (
     IdPair,
     Loss,
     Objective,
+    ObjectiveContext,
     Reference,
-    Tools,
     completion_ids,
     continued,
     refuse_empty,
@@ -91,13 +91,13 @@ def kto_loss(
 class Kto(Objective[KtoConfig, KtoBatch]):
     """Moves each completion away from z, the mean change of completions that do not belong."""
 
-    def __init__(self, config: KtoConfig, network: Network, tools: Tools) -> None:
+    def __init__(self, config: KtoConfig, network: Network, tools: ObjectiveContext) -> None:
         super().__init__(config, network, tools)
         self.reference = Reference(network, tools, precompute=config.precompute)
         self._seen: list[Judgements] = []
 
-    def recut(self, samples: Samples) -> Samples:
-        judged = Judgements(self.without(samples, self._reason), self.config.threshold)
+    def select_samples(self, samples: Samples) -> Samples:
+        judged = Judgements(self.drop_samples(samples, self._reason), self.config.threshold)
         self._seen.append(judged)
         return judged
 
@@ -124,7 +124,7 @@ class Kto(Objective[KtoConfig, KtoBatch]):
     def count(self, batch: KtoBatch) -> float:
         return float(len(batch.desirable))
 
-    def survey(self, batch: KtoBatch) -> Float[Tensor, ""]:
+    def batch_statistic(self, batch: KtoBatch) -> Float[Tensor, ""]:
         return self._log_ratio(batch, 1).sum()
 
     def _log_ratio(self, batch: KtoBatch, side: int) -> Float[Tensor, " batch"]:
@@ -136,7 +136,7 @@ class Kto(Objective[KtoConfig, KtoBatch]):
     def loss(self, batch: KtoBatch) -> Loss:
         config = self.config
         desirable = batch.desirable
-        z = max(0.0, self.window_mean)
+        z = max(0.0, self.statistic_mean)
         log_ratio = self._log_ratio(batch, 0)
         losses = kto_loss(log_ratio, desirable, z, config.beta)
         good = config.desirable_weight * losses

@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from etude import Capability, Text, option, plugin
 from etude.config import MaskingConfig, build
 from etude.data import TokenRow
-from etude.network import Inputs, Network, wide
-from etude.objective import SAMPLE, Loss, Objective, TextBatch, Tools, rng
+from etude.network import Inputs, Network, to_fp32
+from etude.objective import SAMPLE, Loss, Objective, ObjectiveContext, TextBatch, rng
 
 from ._masking import MaskedConfig, MaskedRow, Masking, masked_row, masked_targets
 
@@ -33,7 +33,7 @@ class MlmConfig(MaskedConfig):
 class Mlm(Objective[MlmConfig, TextBatch]):
     """Learns p(hidden token | all the others); the loss is a mean over selected tokens."""
 
-    def __init__(self, config: MlmConfig, network: Network, tools: Tools) -> None:
+    def __init__(self, config: MlmConfig, network: Network, tools: ObjectiveContext) -> None:
         super().__init__(config, network, tools)
         self.select: Masking = build(config.masking, tools.tokenizer)
 
@@ -45,14 +45,16 @@ class Mlm(Objective[MlmConfig, TextBatch]):
     def collate(self, examples: Sequence[MaskedRow]) -> TextBatch:
         pad = self.tools.tokenizer.vocab.pad
         n_bytes = torch.tensor(sum(e.n_bytes for e in examples), dtype=torch.float64)
-        return TextBatch(masked_targets(examples, pad, confine=self.tools.confine), n_bytes)
+        return TextBatch(
+            masked_targets(examples, pad, intra_document=self.tools.intra_document), n_bytes
+        )
 
     def count(self, batch: TextBatch) -> float:
         return float(batch.targets.where.sum())
 
     def loss(self, batch: TextBatch) -> Loss:
         targets = batch.targets
-        logits = wide(self.network(targets.inputs, targets.where))
+        logits = to_fp32(self.network(targets.inputs, targets.where))
         ids = targets.ids[targets.where]
         right = (logits.argmax(-1) == ids).sum()
         return Loss(F.cross_entropy(logits, ids, reduction="sum"), {"accuracy": right})

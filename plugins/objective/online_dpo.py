@@ -18,7 +18,7 @@ from etude.network import Network, Targets
 from etude.objective import (
     Ids,
     Loss,
-    Tools,
+    ObjectiveContext,
     due_logits,
     entropy_of,
     log_prob_of,
@@ -81,7 +81,7 @@ class OnlineDpo(OnPolicyObjective[OnlineDpoConfig, MatchBatch]):
 
     sample_type = Match
 
-    def __init__(self, config: OnlineDpoConfig, network: Network, tools: Tools) -> None:
+    def __init__(self, config: OnlineDpoConfig, network: Network, tools: ObjectiveContext) -> None:
         super().__init__(config, network, tools)
         self.reference = reference_of(network)
 
@@ -134,8 +134,8 @@ class OnlineDpo(OnPolicyObjective[OnlineDpoConfig, MatchBatch]):
             "reward_squares": reward.square().sum(),
             "known": known.sum(),
             "attempts": known.numel() * torch.ones_like(reward[0, 0]),
-            "length": targets.where.sum(),
+            "response_length": targets.where.sum(),
             "truncated": batch.truncated.sum(),
-            "alike": 2 * (~won).sum(),
+            "zero_variance": 2 * (~won).sum(),
         }
         return Loss(preference_loss(margin).sum(), metrics)

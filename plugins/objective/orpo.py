@@ -12,12 +12,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from etude import Capability, Preference, plugin, require
-from etude.objective import OfTokens, PreferenceConfig, PreferenceObjective, preference_loss
+from etude.objective import PreferenceConfig, PreferenceObjective, Reduction, preference_loss
 
 
 @dataclass
 class OrpoConfig(PreferenceConfig):
-    nll: float = 1.0
+    nll_weight: float = 1.0
     """Weight of the chosen completion's own negative log-likelihood a token: what is fine-tuned."""
     odds_weight: float = 0.1
     """Weight of the penalty on the odds, lambda in the paper; 0.1 to 1."""
@@ -50,7 +50,7 @@ def log_odds(log_prob: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
 class Orpo(PreferenceObjective[OrpoConfig]):
     """Raises the odds of chosen over rejected completions while it learns the chosen ones."""
 
-    of_tokens = OfTokens.mean
+    of_tokens = Reduction.mean
 
     def reward(self, log_ratio: Float[Tensor, " pair"]) -> Float[Tensor, " pair"]:
         return log_odds(log_ratio)

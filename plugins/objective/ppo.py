@@ -21,11 +21,11 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from etude import Capability, Prompt, plugin, require
-from etude.network import Network, Targets, wide
-from etude.objective import Loss, Tools, entropy_of, log_prob_of, reference_of
+from etude.network import Network, Targets, to_fp32
+from etude.objective import Loss, ObjectiveContext, entropy_of, log_prob_of, reference_of
 from etude.rl import (
     OnPolicyObjective,
-    attempt_batch,
+    completion_batch,
     metric_means,
     metric_sums,
     random_state,
@@ -53,8 +53,8 @@ class PpoConfig(ShapingConfig):
     starts from the reward model where there is one, else from the policy."""
     value_weight: float = 0.1
     """Weight of the value loss; 0.1 to 1."""
-    value_epsilon: float = 0.2
-    """How far a value may move from what it was before its loss is flat; inf = any."""
+    value_epsilon: float | None = 0.2
+    """How far a value may move from the rollout's before its loss is flat; null = without bound."""
     value_warmup_steps: int = 0
     """First steps, in which the policy rests and values alone learn."""
     gamma: float = 1.0
@@ -65,8 +65,9 @@ class PpoConfig(ShapingConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         given = vars(self)
-        for name in ("value_weight", "value_epsilon"):
-            require(given[name] > 0, f"{name} must be positive, got {given[name]}")
+        require(self.value_weight > 0, f"value_weight must be positive, got {self.value_weight}")
+        bound = self.value_epsilon
+        require(bound is None or bound > 0, f"value_epsilon must be positive or null, got {bound}")
         for name in ("value_warmup_steps", "entropy_weight"):
             require(given[name] >= 0, f"{name} must be 0 or more, got {given[name]}")
         for name in ("gamma", "gae_lambda"):
@@ -87,7 +88,7 @@ class Ppo(OnPolicyObjective[PpoConfig, ExperienceBatch]):
 
     sample_type = Experience
 
-    def __init__(self, config: PpoConfig, network: Network, tools: Tools) -> None:
+    def __init__(self, config: PpoConfig, network: Network, tools: ObjectiveContext) -> None:
         super().__init__(config, network, tools)
         self.reference = reference_of(network) if config.beta > 0 else None
         self.value = value_of(config.value, network, tools)
@@ -124,7 +125,7 @@ class Ppo(OnPolicyObjective[PpoConfig, ExperienceBatch]):
         return self.network.states(targets.inputs)[targets.where]
 
     def collate(self, examples: Sequence[Experience]) -> ExperienceBatch:
-        batch = attempt_batch(examples, self.network)
+        batch = completion_batch(examples, self.network)
         learned = batch.is_learned.repeat_interleave(batch.lengths)
         targets = replace(batch.targets, where=batch.targets.where & batch.is_learned[:, None])
         return ExperienceBatch(
@@ -141,8 +142,8 @@ class Ppo(OnPolicyObjective[PpoConfig, ExperienceBatch]):
         targets = batch.targets
         random = random_state(self.device)
         states = self.states(targets)
-        logits = wide(self.network.logits(states)) / config.temperature
-        log_ratio = self.risen(log_prob_of(logits, targets), batch, random)
+        logits = to_fp32(self.network.logits(states)) / config.temperature
+        log_ratio = self.log_ratio(log_prob_of(logits, targets), batch, random)
         before, advantage, returns = batch.worth.unbind(dim=1)
         gain = clipped_objective(log_ratio, advantage, config.epsilon, config.epsilon)
         value = self.value(targets, states)
@@ -152,7 +153,7 @@ class Ppo(OnPolicyObjective[PpoConfig, ExperienceBatch]):
         tokens = {
             "policy_loss": -gain,
             "value_loss": missed,
-            "value_clipped": flat.to(value),
+            "value_clip_fraction": flat.to(value),
             "entropy": entropy,
             "ratio": log_ratio.exp(),
             "beta": batch.beta.repeat_interleave(batch.lengths),

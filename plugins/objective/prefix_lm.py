@@ -24,8 +24,8 @@ from etude.objective import (
     Ids,
     Loss,
     Objective,
+    ObjectiveContext,
     TextBatch,
-    Tools,
     perplexity,
     texts,
     token_log_prob,
@@ -63,9 +63,12 @@ def cut(text: Ids, rng: np.random.Generator) -> tuple[Ids, Ids]:
 class PrefixLm(Objective[PrefixLmConfig, TextBatch]):
     """Learns p(rest | prefix); the loss is a mean over the tokens of the rest."""
 
-    def __init__(self, config: PrefixLmConfig, network: Network, tools: Tools) -> None:
+    def __init__(self, config: PrefixLmConfig, network: Network, tools: ObjectiveContext) -> None:
         super().__init__(config, network, tools)
-        require(not tools.confine, "data.confine has no effect: each document is read alone")
+        require(
+            not tools.intra_document,
+            "data.intra_document has no effect: each document is read alone",
+        )
         self.reads_source = Capability.SOURCE_TARGET in provided(tools.architecture)
 
     def example(self, record: TokenRow, rng: np.random.Generator) -> PrefixExample:

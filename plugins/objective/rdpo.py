@@ -12,11 +12,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from etude import Capability, Preference, plugin, require
-from etude.objective import PreferenceObjective, ReferredConfig
+from etude.objective import PreferenceObjective, ReferenceConfig
 
 
 @dataclass
-class RdpoConfig(ReferredConfig):
+class RdpoConfig(ReferenceConfig):
     flip_rate: float = 0.1
     """Share of the labels that are flipped, in [0, 0.5); 0 is DPO."""
 

@@ -17,13 +17,13 @@ import torch
 
 from etude import Capability, Prompt, plugin, require
 from etude.network import Network
-from etude.objective import Loss, Tools, entropy_of, gathered, reference_of, sum_rows
+from etude.objective import Loss, ObjectiveContext, entropy_of, gathered, reference_of, sum_rows
 from etude.rl import (
-    Attempt,
-    AttemptBatch,
+    Completion,
+    CompletionBatch,
     OnPolicyConfig,
     OnPolicyObjective,
-    attempt_batch,
+    completion_batch,
     metric_sums,
     rewards_of,
 )
@@ -65,18 +65,20 @@ class ReinforceConfig(OnPolicyConfig):
     data="arithmetic",
     reward="exact_answer",
 )
-class Reinforce(OnPolicyObjective[ReinforceConfig, AttemptBatch]):
+class Reinforce(OnPolicyObjective[ReinforceConfig, CompletionBatch]):
     """A mean over completions of (reward - baseline) log p."""
 
-    sample_type = Attempt
+    sample_type = Completion
 
-    def __init__(self, config: ReinforceConfig, network: Network, tools: Tools) -> None:
+    def __init__(self, config: ReinforceConfig, network: Network, tools: ObjectiveContext) -> None:
         super().__init__(config, network, tools)
         self.reference = reference_of(network) if config.beta > 0 else None
         self.means: list[float] = []
         """The mean reward of every rollout so far."""
 
-    def rollout(self, prompts: Sequence[Prompt], keys: Sequence[tuple[int, ...]]) -> list[Attempt]:
+    def rollout(
+        self, prompts: Sequence[Prompt], keys: Sequence[tuple[int, ...]]
+    ) -> list[Completion]:
         tried = self.attempts(prompts, keys, self.reference)
         rewards = rewards_of(tried, len(prompts), self.config.beta)
         mean = float(torch.cat(gathered(rewards)).nanmean())
@@ -101,14 +103,14 @@ class Reinforce(OnPolicyObjective[ReinforceConfig, AttemptBatch]):
         super().on_load_checkpoint(checkpoint)
         self.means = checkpoint["means"]
 
-    def collate(self, examples: Sequence[Attempt]) -> AttemptBatch:
-        return attempt_batch(examples, self.network)
+    def collate(self, examples: Sequence[Completion]) -> CompletionBatch:
+        return completion_batch(examples, self.network)
 
-    def count(self, batch: AttemptBatch) -> float:
+    def count(self, batch: CompletionBatch) -> float:
         return float(batch.is_learned.sum())
 
-    def loss(self, batch: AttemptBatch) -> Loss:
-        logits, log_prob, log_ratio = self.reread(batch)
+    def loss(self, batch: CompletionBatch) -> Loss:
+        logits, log_prob, log_ratio = self.recompute_log_probs(batch)
         gain = batch.advantage.nan_to_num() * sum_rows(log_prob, batch.targets.where)
         tokens = {"ratio": log_ratio.exp(), "entropy": entropy_of(logits.detach())}
         metrics = metric_sums(batch, tokens) | {"kl": batch.kl.sum()}

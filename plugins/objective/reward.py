@@ -25,7 +25,7 @@ from etude import Capability, Feedback, Preference, Ranking, plugin, require
 from etude.config import ArchitectureConfig, ObjectiveConfig
 from etude.data import Samples, Tokenizer, texts_of
 from etude.network import Inputs, Network, rest_head
-from etude.objective import Ids, Loss, Objective, Tools, completion_ids, preference_loss
+from etude.objective import Ids, Loss, Objective, ObjectiveContext, completion_ids, preference_loss
 from etude.rl import HEAD, ScoreHead, measures, pair_sums, prompt_sums, rating_sums
 
 Judged = Preference | Ranking | Feedback
@@ -118,15 +118,17 @@ def encoded(record: Judged, tokenizer: Tokenizer) -> RewardExample:
 class RewardModel(Objective[RewardModelConfig, RewardBatch]):
     """The score, a linear map of one state in fp32, rises with preference, or meets a rating."""
 
-    keeps = (HEAD,)
+    exported_modules = (HEAD,)
 
-    def __init__(self, config: RewardModelConfig, network: Network, tools: Tools) -> None:
+    def __init__(
+        self, config: RewardModelConfig, network: Network, tools: ObjectiveContext
+    ) -> None:
         super().__init__(config, network, tools)
         self.head = ScoreHead(network.dim)
         rest_head(network)
 
-    def recut(self, samples: Samples) -> Samples:
-        return self.without(samples, self.fault)
+    def select_samples(self, samples: Samples) -> Samples:
+        return self.drop_samples(samples, self.fault)
 
     def fault(self, record: Judged) -> str | None:
         """Why a record is left out, if it is."""

@@ -16,13 +16,13 @@ from torch import Tensor
 
 from etude import Capability, Prompt, plugin, require
 from etude.network import Network
-from etude.objective import Loss, Tools, entropy_of, reference_of, sum_rows
+from etude.objective import Loss, ObjectiveContext, entropy_of, reference_of, sum_rows
 from etude.rl import (
-    Attempt,
-    AttemptBatch,
+    Completion,
+    CompletionBatch,
     OnPolicyConfig,
     OnPolicyObjective,
-    attempt_batch,
+    completion_batch,
     metric_sums,
     rewards_of,
 )
@@ -68,30 +68,32 @@ def leave_one_out(rewards: Float[Tensor, "prompt group"]) -> Float[Tensor, "prom
     data="arithmetic",
     reward="exact_answer",
 )
-class Rloo(OnPolicyObjective[RlooConfig, AttemptBatch]):
+class Rloo(OnPolicyObjective[RlooConfig, CompletionBatch]):
     """A mean over completions."""
 
-    sample_type = Attempt
+    sample_type = Completion
 
-    def __init__(self, config: RlooConfig, network: Network, tools: Tools) -> None:
+    def __init__(self, config: RlooConfig, network: Network, tools: ObjectiveContext) -> None:
         super().__init__(config, network, tools)
         self.reference = reference_of(network) if config.beta > 0 else None
 
-    def rollout(self, prompts: Sequence[Prompt], keys: Sequence[tuple[int, ...]]) -> list[Attempt]:
+    def rollout(
+        self, prompts: Sequence[Prompt], keys: Sequence[tuple[int, ...]]
+    ) -> list[Completion]:
         tried = self.attempts(prompts, keys, self.reference)
         advantages = leave_one_out(rewards_of(tried, len(prompts), self.config.beta)).flatten()
         return [replace(a, advantage=x) for a, x in zip(tried, advantages.tolist(), strict=True)]
 
-    def collate(self, examples: Sequence[Attempt]) -> AttemptBatch:
-        return attempt_batch(examples, self.network)
+    def collate(self, examples: Sequence[Completion]) -> CompletionBatch:
+        return completion_batch(examples, self.network)
 
-    def count(self, batch: AttemptBatch) -> float:
+    def count(self, batch: CompletionBatch) -> float:
         return float(batch.is_learned.sum())
 
-    def loss(self, batch: AttemptBatch) -> Loss:
+    def loss(self, batch: CompletionBatch) -> Loss:
         where = batch.targets.where
         epsilon = self.config.epsilon
-        logits, log_prob, log_ratio = self.reread(batch)
+        logits, log_prob, log_ratio = self.recompute_log_probs(batch)
         tokens = {"ratio": log_ratio.exp(), "entropy": entropy_of(logits.detach())}
         advantage = batch.advantage.nan_to_num()
         whole = sum_rows(log_ratio, where)

@@ -14,7 +14,7 @@ the whole vocabulary; perplexity is of the plain surprise, nll.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -22,10 +22,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from etude import Capability, ConfigError, Pair, Text, option, plugin, require
+from etude import Capability, ConfigError, Pair, Text, only_with, option, plugin, require
 from etude.config import CorruptionConfig, ObjectiveConfig, build, plugin_of
 from etude.data import Samples, TokenRow, TokenRows
-from etude.network import Network, wide
+from etude.network import Network, to_fp32
 from etude.objective import (
     SAMPLE,
     Asked,
@@ -34,8 +34,8 @@ from etude.objective import (
     Loss,
     Measure,
     Objective,
+    ObjectiveContext,
     TextBatch,
-    Tools,
     nearness,
     perplexity,
     rates,
@@ -51,7 +51,7 @@ class Seq2seqConfig(ObjectiveConfig):
     """Share of the probability asked for that all tokens divide evenly, in [0, 1); 0.1 in 2017."""
     max_new_tokens: int = 64
     """Longest text that is written, in tokens: to show and, of pairs, to be measured; 0 = none."""
-    measures: list[Measure] = field(default_factory=lambda: [Measure.exact_match])
+    measures: list[Measure] = only_with("max_new_tokens>0", [Measure.exact_match])
     """How near what is written for held-out sources comes to their targets; chrf and rouge_l need
     the extra `text`."""
 
@@ -103,15 +103,18 @@ def smoothed_loss(
 class Seq2seq(Objective[Seq2seqConfig, Seq2seqBatch]):
     """Learns p(target | source); the loss is a mean over target tokens."""
 
-    def __init__(self, config: Seq2seqConfig, network: Network, tools: Tools) -> None:
+    def __init__(self, config: Seq2seqConfig, network: Network, tools: ObjectiveContext) -> None:
         super().__init__(config, network, tools)
-        require(not tools.confine, "data.confine has no effect: a row is denoised as one text")
+        require(
+            not tools.intra_document,
+            "data.intra_document has no effect: a row is denoised as one text",
+        )
         self.corrupt: Corruption = build(config.corruption, tools.tokenizer)
         self.room = self.corrupt.raw_length(tools.seq_len)
         for measure in config.measures:
             nearness(measure)  # refuses in time
 
-    def recut(self, samples: Samples) -> Samples:
+    def select_samples(self, samples: Samples) -> Samples:
         """Packed text in rows that are damaged to the same length, so that none is padded."""
         if isinstance(samples, TokenRows):
             return samples.bare(self.room)
@@ -179,7 +182,7 @@ class Seq2seq(Objective[Seq2seqConfig, Seq2seqBatch]):
 
     def loss(self, batch: Seq2seqBatch) -> Loss:
         targets = batch.targets
-        logits = wide(self.network(targets.inputs, targets.where))
+        logits = to_fp32(self.network(targets.inputs, targets.where))
         ids = targets.ids[targets.where]
         nll, total = smoothed_loss(logits, ids, self.config.label_smoothing)
         return Loss(total, {"nll": nll.detach()})

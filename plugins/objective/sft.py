@@ -12,34 +12,34 @@ Held-out answers, written by the likeliest token, are measured for the last turn
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import torch.nn.functional as F
 from torch import nn
 
-from etude import Capability, Chat, plugin, require
+from etude import Capability, Chat, only_with, plugin, require
 from etude.config import ArchitectureConfig, ObjectiveConfig, provided
 from etude.data import Samples, TokenRow
-from etude.network import Inputs, Network, Targets, pad_right, wide
+from etude.network import Inputs, Network, Targets, pad_right, to_fp32
 from etude.objective import (
     Asked,
     Loss,
     Measure,
     Objective,
+    ObjectiveContext,
     Ranks,
-    Tools,
-    WindowSource,
+    StepSource,
     nearness,
     perplexity,
     rates,
     score_answers,
 )
 
-from ._sft.conversations import Cutter, Part, TrainOn, survey
+from ._sft.conversations import ConversationEncoder, TrainingSpan, TrainOn, survey
 from ._sft.neftune import disturb
-from ._sft.replay import Mixed, text_of
+from ._sft.replay import Mixture, text_of
 
 
 @dataclass
@@ -51,13 +51,13 @@ class SftConfig(ObjectiveConfig):
     replay: str | None = None
     """Folder of the run that pretrained the base: its text is learned on, so that less of it is
     forgotten; null = none."""
-    replay_share: float = 0.25
+    replay_share: float = only_with("replay", 0.25)
     """Share of that text among all samples, in (0, 1)."""
     neftune_alpha: float = 0.0
     """Size of the noise on the embeddings in training; 5 is usual, 0 is none."""
     max_new_tokens: int = 64
     """Longest answer that is written to be measured and to be shown, in tokens; 0 = none."""
-    measures: list[Measure] = field(default_factory=lambda: [Measure.exact_match])
+    measures: list[Measure] = only_with("max_new_tokens>0", [Measure.exact_match])
     """How near held-out answers come; chrf and rouge_l need the extra `text`."""
 
     def __post_init__(self) -> None:
@@ -88,10 +88,12 @@ class SftBatch:
 class Sft(Objective[SftConfig, SftBatch]):
     """Learns p(answer | conversation so far); the loss is a mean over the tokens trained on."""
 
-    def __init__(self, config: SftConfig, network: Network, tools: Tools) -> None:
+    def __init__(self, config: SftConfig, network: Network, tools: ObjectiveContext) -> None:
         super().__init__(config, network, tools)
         self.reads_source = Capability.SOURCE_TARGET in provided(tools.architecture)
-        self.cutter = Cutter(tools.tokenizer, config.train_on, tools.seq_len, self.reads_source)
+        self.cutter = ConversationEncoder(
+            tools.tokenizer, config.train_on, tools.seq_len, self.reads_source
+        )
         for measure in config.measures:
             nearness(measure)  # refuses in time
         if config.neftune_alpha:
@@ -101,37 +103,39 @@ class Sft(Objective[SftConfig, SftBatch]):
                 partial(disturb, alpha=config.neftune_alpha, pad=network.vocab.pad)
             )
 
-    def recut(self, samples: Samples) -> Samples:
+    def select_samples(self, samples: Samples) -> Samples:
         """The conversations that there is something to learn from, as rows; says what was lost."""
         rows, lost = survey(samples, self.cutter, self.config.pack)
         self.notes += [f"left out  {n:,} {w}, of {len(samples):,}" for w, n in lost.items()]
         return rows
 
-    def source(self, samples: Samples, window: int, seed: int, ranks: Ranks) -> WindowSource:
+    def source(self, samples: Samples, window: int, seed: int, ranks: Ranks) -> StepSource:
         config = self.config
         tools = self.tools
         if config.replay is not None:
             text = text_of("objective.replay", config.replay, tools.tokenizer, tools.seq_len)
-            samples = Mixed(samples, text, config.replay_share)
+            samples = Mixture(samples, text, config.replay_share)
         return super().source(samples, window, seed, ranks)
 
-    def parts(self, record: Chat | TokenRow | list[Part]) -> list[Part]:
+    def parts(self, record: Chat | TokenRow | list[TrainingSpan]) -> list[TrainingSpan]:
         """What is learned of a conversation, where that is not yet worked out, or of a text."""
         if isinstance(record, TokenRow):
-            return [Part(record.tokens, np.ones(len(record.tokens), bool))]
+            return [TrainingSpan(record.tokens, np.ones(len(record.tokens), bool))]
         return self.cutter.parts(record) if isinstance(record, Chat) else record
 
-    def example(self, record: Chat | TokenRow | list[Part], rng: np.random.Generator) -> list[Part]:
+    def example(
+        self, record: Chat | TokenRow | list[TrainingSpan], rng: np.random.Generator
+    ) -> list[TrainingSpan]:
         return self.parts(record)
 
-    def collate(self, examples: Sequence[list[Part]]) -> SftBatch:
+    def collate(self, examples: Sequence[list[TrainingSpan]]) -> SftBatch:
         if self.reads_source:
             parts = [part for example in examples for part in example]
             pairs = [(p.ids[~p.trained].tolist(), p.ids[p.trained].tolist()) for p in parts]
             return SftBatch(self.network.answer(pairs))
         return SftBatch(self._in_rows(examples))
 
-    def _in_rows(self, examples: Sequence[list[Part]]) -> Targets:
+    def _in_rows(self, examples: Sequence[list[TrainingSpan]]) -> Targets:
         """Conversations side by side in a row, each a document whose first token is not due."""
         pad = self.tools.tokenizer.vocab.pad
         ids = [np.concatenate([part.ids for part in row]).tolist() for row in examples]
@@ -146,7 +150,7 @@ class Sft(Objective[SftConfig, SftBatch]):
         return Targets(inputs, stacked.tokens[:, 1:], trained.tokens[:, 1:].bool())
 
     def held_out_batch(
-        self, records: Sequence[Chat | list[Part]], rngs: Sequence[np.random.Generator]
+        self, records: Sequence[Chat | list[TrainingSpan]], rngs: Sequence[np.random.Generator]
     ) -> SftBatch:
         examples = [self.example(*pair) for pair in zip(records, rngs, strict=True)]
         batch = self.collate(examples)
@@ -159,7 +163,7 @@ class Sft(Objective[SftConfig, SftBatch]):
 
     def loss(self, batch: SftBatch) -> Loss:
         targets = batch.targets
-        logits = wide(self.network(targets.inputs, targets.where))
+        logits = to_fp32(self.network(targets.inputs, targets.where))
         due = targets.ids[targets.where]
         right = (logits.argmax(dim=-1) == due).sum()
         return Loss(F.cross_entropy(logits, due, reduction="sum"), {"token_accuracy": right})
@@ -176,7 +180,7 @@ class Sft(Objective[SftConfig, SftBatch]):
             "perplexity": perplexity(means["loss"]),
         }
 
-    def show(self, records: Sequence[Chat | list[Part]]) -> list[str]:
+    def show(self, records: Sequence[Chat | list[TrainingSpan]]) -> list[str]:
         longest = min(self.config.max_new_tokens, self.tools.seq_len // 2)
         answers = [part.answer for record in records for part in self.parts(record)]
         asked = [pair[0] for pair in answers if pair is not None]

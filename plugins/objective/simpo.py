@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from etude import Capability, Preference, plugin, require
-from etude.objective import OfTokens, PreferenceConfig, PreferenceObjective, preference_loss
+from etude.objective import PreferenceConfig, PreferenceObjective, Reduction, preference_loss
 
 
 @dataclass
@@ -35,7 +35,7 @@ class SimpoConfig(PreferenceConfig):
 class Simpo(PreferenceObjective[SimpoConfig]):
     """Rewards the mean log-probability of a completion's tokens, beyond a margin."""
 
-    of_tokens = OfTokens.mean
+    of_tokens = Reduction.mean
 
     def reward(self, log_ratio: Float[Tensor, " pair"]) -> Float[Tensor, " pair"]:
         return self.config.beta * log_ratio

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from etude import Capability, Text, option, plugin, require
 from etude.config import ArchitectureConfig, MaskingConfig, StackConfig, build
 from etude.data import Tokenizer, TokenRow
-from etude.network import Network, Targets, pad_right, wide
-from etude.objective import SAMPLE, Loss, Objective, Tools, rng, row_means, texts
+from etude.network import Network, Targets, pad_right, to_fp32
+from etude.objective import SAMPLE, Loss, Objective, ObjectiveContext, rng, row_means, texts
 
 from ._binary_head import BinaryHead
 from ._masking import MaskedConfig, Masking, mask
@@ -88,10 +88,13 @@ def cut(
 class Sop(Objective[SopConfig, SopBatch]):
     """Learns p(hidden token | the others) and p(swapped | both segments)."""
 
-    def __init__(self, config: SopConfig, network: Network, tools: Tools) -> None:
+    def __init__(self, config: SopConfig, network: Network, tools: ObjectiveContext) -> None:
         super().__init__(config, network, tools)
         require(tools.seq_len >= 5, f"data.seq_len must be at least 5, got {tools.seq_len}")
-        require(not tools.confine, "data.confine has no effect: each document is read alone")
+        require(
+            not tools.intra_document,
+            "data.intra_document has no effect: each document is read alone",
+        )
         self.select: Masking = build(config.masking, tools.tokenizer)
         self.order = BinaryHead(network.dim, nn.Tanh())
 
@@ -132,7 +135,7 @@ class Sop(Objective[SopConfig, SopBatch]):
         where = batch.targets.where
         weights = batch.n_text
         states = self.network.states(batch.targets.inputs)
-        logits = wide(self.network.logits(states[where]))
+        logits = to_fp32(self.network.logits(states[where]))
         ids = batch.targets.ids[where]
         weights = weights.to(logits)
         right = (logits.argmax(-1) == ids).to(logits)

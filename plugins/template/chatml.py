@@ -27,4 +27,4 @@ class ChatmlConfig(TemplateConfig):
 @plugin(ChatmlConfig)
 def chatml(config: ChatmlConfig, tokenizer: Tokenizer) -> Tokenizer:
     """Gives a tokenizer the template and its two tokens."""
-    return tokenizer.speaking(TEMPLATE, LITERALS)
+    return tokenizer.with_template(TEMPLATE, LITERALS)

@@ -31,4 +31,4 @@ class GemmaConfig(TemplateConfig):
 @plugin(GemmaConfig)
 def gemma(config: GemmaConfig, tokenizer: Tokenizer) -> Tokenizer:
     """Gives a tokenizer the template and its two tokens."""
-    return tokenizer.speaking(TEMPLATE, LITERALS)
+    return tokenizer.with_template(TEMPLATE, LITERALS)

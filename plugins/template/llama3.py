@@ -35,4 +35,4 @@ class Llama3Config(TemplateConfig):
 @plugin(Llama3Config)
 def llama3(config: Llama3Config, tokenizer: Tokenizer) -> Tokenizer:
     """Gives a tokenizer the template and its three tokens."""
-    return tokenizer.speaking(TEMPLATE, LITERALS)
+    return tokenizer.with_template(TEMPLATE, LITERALS)

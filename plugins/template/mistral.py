@@ -35,4 +35,4 @@ class MistralConfig(TemplateConfig):
 @plugin(MistralConfig)
 def mistral(config: MistralConfig, tokenizer: Tokenizer) -> Tokenizer:
     """Gives a tokenizer the template and its two tokens."""
-    return tokenizer.speaking(TEMPLATE, LITERALS)
+    return tokenizer.with_template(TEMPLATE, LITERALS)

@@ -18,4 +18,4 @@ class PlainConfig(TemplateConfig):
 @plugin(PlainConfig)
 def plain(config: PlainConfig, tokenizer: Tokenizer) -> Tokenizer:
     """Gives a tokenizer the template, instead of its own if it has one."""
-    return tokenizer.speaking(DEFAULT, LITERALS)
+    return tokenizer.with_template(DEFAULT, LITERALS)

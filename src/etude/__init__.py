@@ -2,6 +2,7 @@
 
 from etude.capability import Capability
 from etude.config.registry import plugin
+from etude.config.schema.effect import only_with
 from etude.config.schema.plugins import option, require
 from etude.errors import ConfigError, DataError, ServerError
 from etude.records import (

@@ -22,7 +22,7 @@ N_CASES = 1000
 
 def golden(name: str, **config: Any) -> float:
     """The loss of the golden pair; nll is 0 unless it is given."""
-    given: dict[str, Any] = {"nll": 0.0} | config
+    given: dict[str, Any] = {"nll_weight": 0.0} | config
     made = tiny.objective(name, **given)
     reference = None if made.reference is None else torch.tensor(REFERENCE, dtype=torch.float64)
     losses, _ = made.judge(

@@ -175,7 +175,7 @@ def _assert_same_gradients(model: Model, ours: Network, theirs: Any) -> None:
     fields = hugging_face.read_fields(model.folder)
     family = hugging_face.layout_of(fields["model_type"])
     grads = {name: p.grad for name, p in ours.named_parameters() if p.grad is not None}
-    found = to_theirs(family.ties(model.architecture, fields), grads)
+    found = to_theirs(family.weight_map(model.architecture, fields), grads)
     grads = {name: p.grad for name, p in theirs.named_parameters()}
     wanted: dict[str, Any] = revert_weight_conversion(theirs, grads)  # by their names in a file
     assert set(found) == set(wanted)

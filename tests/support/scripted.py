@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from etude.network.inputs import Inputs, Targets
-from etude.rl.completions import AttemptBatch
+from etude.rl.completions import CompletionBatch
 
 N_CASES, LENGTH, N_TOKENS = 1000, 12, 5
 
@@ -29,10 +29,10 @@ class Play:
     def __init__(self, dtype: torch.dtype) -> None:
         draw = torch.Generator().manual_seed(0)
         shape = (N_CASES, LENGTH, N_TOKENS)
-        wide = torch.randn(shape, generator=draw, dtype=torch.float64)
+        to_fp32 = torch.randn(shape, generator=draw, dtype=torch.float64)
         shifts = 0.3 * torch.randn(2, *shape, generator=draw, dtype=torch.float64)
-        self.old, self.reference = ((wide + shift).to(dtype) for shift in shifts)
-        self.logits = wide.to(dtype).requires_grad_()
+        self.old, self.reference = ((to_fp32 + shift).to(dtype) for shift in shifts)
+        self.logits = to_fp32.to(dtype).requires_grad_()
         self.ids = torch.randint(N_TOKENS, shape[:2], generator=draw)
         lengths = torch.randint(1, LENGTH + 1, (N_CASES, 1), generator=draw)
         self.where = torch.arange(LENGTH) < lengths
@@ -57,16 +57,16 @@ class Play:
         """What is known of the tokens due, at every place."""
         return torch.zeros(self.where.shape, dtype=values.dtype).masked_scatter(self.where, values)
 
-    def batch(self) -> AttemptBatch:
+    def batch(self) -> CompletionBatch:
         """The completions as an on-policy objective is given them."""
         still = torch.zeros(N_CASES)
-        return AttemptBatch(
+        return CompletionBatch(
             targets=Targets(Inputs(self.ids), self.ids, self.where),
             log_prob=self.spread(self.old)[0][self.where],
             reward=still,
             advantage=self.advantage,
             is_finished=still > 0,
-            is_alike=still > 0,
+            has_zero_variance=still > 0,
             kl=still,
             parts={},
         )

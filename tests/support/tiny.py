@@ -29,7 +29,7 @@ from etude.network.generation import Request, generate
 from etude.network.inputs import Inputs
 from etude.network.network import Network
 from etude.objective.loader import Ranks
-from etude.objective.objective import Tools
+from etude.objective.objective import ObjectiveContext
 from etude.training.assemble import Assembled, assemble, trainer_of
 from etude.training.run import quiet, start
 from etude.training.run_writer import RunWriter
@@ -183,18 +183,18 @@ def continued(
     return [row.ids for row in generate(made, requests, decoding or Greedy(), whole=whole)]
 
 
-def tools(tokenizer: Tokenizer = BYTES, **values: Any) -> Tools:
+def tools(tokenizer: Tokenizer = BYTES, **values: Any) -> ObjectiveContext:
     """What an objective is given beside its config and network."""
     given: dict[str, Any] = {
         "architecture": stack(),
         "seq_len": 16,
         "seed": 0,
-        "confine": False,
+        "intra_document": False,
         "optimizer": lambda module: (torch.optim.SGD(module.parameters(), 0.1), lambda step: 1.0),
         "non_finite": NonFinite.stop,
         "decoding": Greedy(),
     }
-    return Tools(tokenizer=tokenizer, **(given | values))
+    return ObjectiveContext(tokenizer=tokenizer, **(given | values))
 
 
 def objective(name: str, made: Network | None = None, **values: Any) -> Any:  # the plugin's class

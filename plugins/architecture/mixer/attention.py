@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from etude import Capability, plugin, require
+from etude import Capability, only_with, plugin, require
 from etude.config import MixerConfig
 from etude.network import BranchOut, Context, Mixer, Parts, QueryIn, attend
 
@@ -29,13 +29,13 @@ class AttentionConfig(MixerConfig):
     """Whether logits are divided by sqrt(head_dim); in T5 they are not."""
     qk_norm: bool = False
     """Normalise each query and key over its head (RMSNorm), as in Qwen3."""
-    qk_norm_eps: float = 1e-6
+    qk_norm_eps: float = only_with("qk_norm", 1e-6)
     """Added to the mean square of a query or key."""
     softcap: float | None = None
     """Bound c of the logits, which become c tanh(logit / c); null = none (Gemma 2: 50)."""
     window: int | None = None
     """A query sees the keys less than this many places away; null = all (Mistral: 4096)."""
-    global_every: int | None = None
+    global_layer_every: int | None = only_with("window", None)
     """Of so many layers the first has no window, as in ModernBERT (3); null = all have it."""
 
     def __post_init__(self) -> None:
@@ -45,13 +45,9 @@ class AttentionConfig(MixerConfig):
             self.softcap is None or self.softcap > 0,
             f"softcap must be positive or null, got {self.softcap}",
         )
-        for name in ("queries_per_kv", "window", "global_every"):
+        for name in ("queries_per_kv", "window", "global_layer_every"):
             value = vars(self)[name]
             require(value is None or value >= 1, f"{name} must be at least 1, got {value}")
-        require(
-            self.global_every is None or self.window is not None,
-            "global_every has no effect without window: every layer is global then",
-        )
 
 
 @plugin(
@@ -99,7 +95,7 @@ class Attention(Mixer):
         return self.out(mixed.transpose(1, 2).flatten(2))  # batch seq heads*head_dim
 
     def _window(self, context: Context) -> int | None:
-        every = self.config.global_every
+        every = self.config.global_layer_every
         return None if every and context.layer % every == 0 else self.config.window
 
     def _keys_values(self, x: Tensor, context: Context) -> tuple[Tensor, Tensor]:

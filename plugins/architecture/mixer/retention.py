@@ -113,8 +113,8 @@ class Retention(Mixer):
         states = None if context.cache is None else context.cache.states
         state = None if states is None else states.get(context.layer)
         n_keys = k.shape[2] + (state is not None)
-        wide = torch.promote_types(q.dtype, torch.float32)
-        weights = context.once("fading", lambda: fading(context, self.n_heads, n_keys, wide))
+        to_fp32 = torch.promote_types(q.dtype, torch.float32)
+        weights = context.once("fading", lambda: fading(context, self.n_heads, n_keys, to_fp32))
         assert weights is not None
         if states is not None:
             states[context.layer] = held(k, v, weights, state)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from etude import plugin, require
 from etude.config import MlpConfig
-from etude.network import GatedFeedForward, Parts, SideLoss, hidden_size, wide
+from etude.network import AuxiliaryLoss, GatedFeedForward, Parts, hidden_size, to_fp32
 
 
 class Scoring(Enum):
@@ -82,7 +82,7 @@ def route(
 
 
 @plugin(MoeConfig)
-class Moe(SideLoss):
+class Moe(AuxiliaryLoss):
     """sum of weight x expert(x) over the chosen experts, plus every shared expert."""
 
     selection_bias: Tensor | None
@@ -108,7 +108,7 @@ class Moe(SideLoss):
 
     def forward(self, x: Float[Tensor, "batch seq dim"]) -> Float[Tensor, "batch seq dim"]:
         flat = x.flatten(0, 1)  # tokens dim
-        logits = wide(self.router(flat))
+        logits = to_fp32(self.router(flat))
         chosen, weights = route(logits, self.selection_bias, self.config)
         out = torch.zeros_like(flat)
         for expert in self.shared:
@@ -136,12 +136,12 @@ class Moe(SideLoss):
             said = said + self.config.balance_loss * len(share) * (share * probabilities).sum()
         self._said = said if self._said is None else self._said + said
 
-    def take(self) -> Float[Tensor, ""] | None:
+    def pop(self) -> Float[Tensor, ""] | None:
         said = self._said
         self._said = None
         return said if self.config.z_loss or self.config.balance_loss else None
 
-    def settle(self, over_ranks: Callable[[Tensor], Tensor]) -> dict[str, float]:
+    def end_step(self, over_ranks: Callable[[Tensor], Tensor]) -> dict[str, float]:
         """Moves the bias by the counts of the step; loads are 1 where all experts are even."""
         loads = over_ranks(self._loads).double()
         self._loads = torch.zeros_like(self._loads)

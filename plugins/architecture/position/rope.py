@@ -64,11 +64,11 @@ class Rope(Position):
 
     def _turn(self, x: Tensor, context: Context) -> Tensor:
         """Cosines and sines, [2 batch 1 seq head_dim/2], computed in at least fp32."""
-        wide = torch.promote_types(x.dtype, torch.float32)
+        to_fp32 = torch.promote_types(x.dtype, torch.float32)
         local = context.window is not None
         frequencies = self.local_frequencies if local else self.frequencies
-        places = context.positions[:, None, :, None].to(wide)
-        angles = places * torch.tensor(frequencies, device=x.device, dtype=wide)
+        places = context.positions[:, None, :, None].to(to_fp32)
+        angles = places * torch.tensor(frequencies, device=x.device, dtype=to_fp32)
         factor = self.local_factor if local else self.factor
         return (factor * torch.stack((angles.cos(), angles.sin()))).to(x.dtype)
 

@@ -7,13 +7,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from etude.rl import (
-    Attempt,
-    AttemptBatch,
+    Completion,
+    CompletionBatch,
 )
 
 
 @dataclass(kw_only=True)
-class Experience(Attempt):
+class Experience(Completion):
     """A completion, and what was expected and found at each of its tokens."""
 
     worth: Float[np.ndarray, "tokens 3"]
@@ -22,7 +22,7 @@ class Experience(Attempt):
 
 
 @dataclass(kw_only=True)
-class ExperienceBatch(AttemptBatch):
+class ExperienceBatch(CompletionBatch):
     """Completions; of every token that is learned from, what was expected and found."""
 
     worth: Float[Tensor, "n 3"]
@@ -30,7 +30,7 @@ class ExperienceBatch(AttemptBatch):
 
 
 def experience(
-    attempt: Attempt, worth: Float[np.ndarray, "seq 3"], score: float, kl: float, beta: float
+    attempt: Completion, worth: Float[np.ndarray, "seq 3"], score: float, kl: float, beta: float
 ) -> Experience:
     """What an attempt was worth, in the precision of its log-probabilities."""
     own = worth[: len(attempt.completion)].astype(attempt.log_prob.dtype)

@@ -16,8 +16,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from etude import require
-from etude.rl import Attempt, OnPolicyConfig
+from etude import only_with, require
+from etude.rl import Completion, OnPolicyConfig
 
 from .._policy_gradient import k1, k3
 from .advantages import Moments, OverRanks, moments, of_unit_variance
@@ -58,27 +58,27 @@ class ShapingConfig(OnPolicyConfig):
 
     beta: float = 0.05
     """Price of a nat of divergence from the start, at first; 0.01 to 0.2, 0 = no reference."""
-    divergence: Divergence = Divergence.k1
+    divergence: Divergence = only_with("beta>0", Divergence.k1)
     """Estimator of the divergence: k1 is log p / p_ref, k3 is never negative."""
-    controller: Controller = Controller.adaptive
+    controller: Controller = only_with("beta>0", Controller.adaptive)
     """Whether beta follows the divergence or stays."""
-    kl_target: float = 6.0
+    kl_target: float = only_with("controller=adaptive", 6.0)
     """Divergence of a completion, in nats, that an adaptive beta keeps to; 1 to 10."""
-    kl_horizon: float = 10_000.0
+    kl_horizon: float = only_with("controller=adaptive", 10_000.0)
     """Completions over which an adaptive beta moves by at most a fifth."""
     scaling: Scaling = Scaling.fixed
     """The score is (reward - mean) / deviation: of the numbers below, or of all rewards so far."""
-    reward_mean: float = 0.0
-    """Taken from the reward, with scaling=fixed."""
-    reward_std: float = 1.0
-    """Divides the reward, with scaling=fixed."""
+    reward_mean: float = only_with("scaling=fixed", 0.0)
+    """Subtracted from the reward."""
+    reward_std: float = only_with("scaling=fixed", 1.0)
+    """Divides the reward."""
     unfinished: Unfinished = Unfinished.keep
     """Whether the score of a completion that has not ended is kept, replaced, or lessened."""
-    unfinished_score: float = -1.0
-    """Its score, with unfinished=replace; below most others."""
-    unfinished_penalty: float = 1.0
-    """What its score loses, with unfinished=subtract."""
-    min_new_tokens: int = 0
+    unfinished_score: float = only_with("unfinished=replace", -1.0)
+    """Score of a completion that has not ended; below most others."""
+    unfinished_penalty: float = only_with("unfinished=subtract", 1.0)
+    """Subtracted from the score of a completion that has not ended."""
+    min_new_tokens: int = only_with("unfinished!=keep", 0)
     """A completion of fewer tokens has not ended, either."""
     whiten_rewards: bool = False
     """Whether the rewards of a rollout's tokens get variance 1; their mean stays."""
@@ -90,14 +90,6 @@ class ShapingConfig(OnPolicyConfig):
             require(given[name] > 0, f"{name} must be positive, got {given[name]}")
         for name in ("beta", "unfinished_penalty", "min_new_tokens"):
             require(given[name] >= 0, f"{name} must be 0 or more, got {given[name]}")
-        require(
-            self.scaling is Scaling.fixed or (self.reward_mean, self.reward_std) == (0.0, 1.0),
-            "reward_mean and reward_std have no effect with scaling=running",
-        )
-        require(
-            self.unfinished is not Unfinished.keep or self.min_new_tokens == 0,
-            "min_new_tokens has no effect with unfinished=keep",
-        )
 
 
 def token_rewards(
@@ -132,7 +124,9 @@ class Shaping:
         """How far each token went from the reference, in nats."""
         return {Divergence.k1: k1, Divergence.k3: k3}[self.config.divergence](log_prob, reference)
 
-    def scores(self, attempts: Sequence[Attempt], over_ranks: OverRanks) -> Float[Tensor, " batch"]:
+    def scores(
+        self, attempts: Sequence[Completion], over_ranks: OverRanks
+    ) -> Float[Tensor, " batch"]:
         """What answers are worth; NaN where there is no verdict. Their rewards count as seen."""
         config = self.config
         least = self.config.min_new_tokens

@@ -19,7 +19,7 @@ from etude import ConfigError
 from etude.config import longest
 from etude.formats import read_model
 from etude.network import Network, Targets, rest_head
-from etude.objective import Tools
+from etude.objective import ObjectiveContext
 from etude.rl import HEAD, ScoreHead, Scorer, read_reward
 
 
@@ -72,13 +72,17 @@ def value_losses(
     value: Float[Tensor, " n"],
     before: Float[Tensor, " n"],
     returns: Float[Tensor, " n"],
-    epsilon: float,
+    epsilon: float | None,
 ) -> tuple[Float[Tensor, " n"], Bool[Tensor, " n"]]:
     """max((V - R)^2, (V_clipped - R)^2) / 2, V being clipped around what it was; where it is flat.
+
+    An `epsilon` of None clips nothing.
 
     As in https://github.com/openai/lm-human-preferences, train_policy.py.
     """
     free = (value - returns).square()
+    if epsilon is None:
+        return free / 2, torch.zeros_like(free, dtype=torch.bool)
     bound = (before + (value - before).clamp(-epsilon, epsilon) - returns).square()
     return torch.maximum(free, bound) / 2, bound > free
 
@@ -107,7 +111,7 @@ def explained(found: Mapping[str, float]) -> dict[str, float]:
     return shown | {"explained_variance": 1 - rest / returns if returns else 0.0}
 
 
-def value_of(kind: ValueKind, policy: Network, tools: Tools) -> Value:
+def value_of(kind: ValueKind, policy: Network, tools: ObjectiveContext) -> Value:
     """Builds the value function of a policy. Raises ConfigError where a reward model cannot be one.
 
     What an adapter has frozen of the policy is not copied: both networks stand on the same weights.
@@ -124,11 +128,11 @@ def value_of(kind: ValueKind, policy: Network, tools: Tools) -> Value:
 
 def reward_model_of(runs: Sequence[str]) -> str | None:
     """The one reward model among runs; None where there is none, or no single one."""
-    found = [run for run in runs if read_model(run).beside(HEAD)]
+    found = [run for run in runs if read_model(run).extra_tensors(HEAD)]
     return found[0] if len(found) == 1 else None
 
 
-def from_reward(run: str, policy: Network, tools: Tools) -> ValueNetwork:
+def from_reward(run: str, policy: Network, tools: ObjectiveContext) -> ValueNetwork:
     """The reward model of a run as a value function: at first the score, as reward=model gives it.
 
     Raises ConfigError where it does not read what the policy writes.

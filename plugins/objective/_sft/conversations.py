@@ -22,7 +22,7 @@ class TrainOn(Enum):
 
 
 @dataclass(frozen=True)
-class Part:
+class TrainingSpan:
     """A conversation as ids, or what of it one answer needs, with the tokens to learn."""
 
     ids: Int[np.ndarray, " seq"]
@@ -40,7 +40,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Cutter:
+class ConversationEncoder:
     """Makes parts of conversations; `sources`: each answer becomes a part with what it answers."""
 
     tokenizer: Tokenizer
@@ -48,7 +48,7 @@ class Cutter:
     seq_len: int
     sources: bool
 
-    def parts(self, chat: Chat, told: Counter[str] | None = None) -> list[Part]:
+    def parts(self, chat: Chat, told: Counter[str] | None = None) -> list[TrainingSpan]:
         """The parts of a conversation that hold something to learn; counts what is lost.
 
         Raises TemplateError where the template refuses it, DataError where what it writes would
@@ -68,7 +68,7 @@ class Cutter:
 
     def _in_one(
         self, ids: np.ndarray, spans: Sequence[tuple[int, int]], told: Counter[str]
-    ) -> Part:
+    ) -> TrainingSpan:
         """The start of the conversation: one token more than a row has inputs."""
         room = self.seq_len + 1
         trained = np.full(len(ids), self.train_on is TrainOn.everything)
@@ -78,9 +78,11 @@ class Cutter:
             told["answers cut off"] += first >= room
             told["answers cut short"] += first < room < last
         whole = bool(spans) and spans[-1][1] <= room
-        return Part(ids[:room], trained[:room], spans[-1] if whole else None)
+        return TrainingSpan(ids[:room], trained[:room], spans[-1] if whole else None)
 
-    def _with_source(self, ids: np.ndarray, span: tuple[int, int], told: Counter[str]) -> Part:
+    def _with_source(
+        self, ids: np.ndarray, span: tuple[int, int], told: Counter[str]
+    ) -> TrainingSpan:
         """The first token and the end of what was said before, and the start of the answer."""
         first, last = span
         source = np.append(ids[:1], ids[1:first][-(self.seq_len - 1) :])
@@ -90,7 +92,7 @@ class Cutter:
         trained = np.arange(len(source) + len(answer)) >= len(source)
         whole = len(answer) == last - first
         span = (len(source), len(trained))
-        return Part(np.append(source, answer), trained, span if whole else None)
+        return TrainingSpan(np.append(source, answer), trained, span if whole else None)
 
     def _check(self, ids: np.ndarray, turns: np.ndarray) -> None:
         vocab = self.tokenizer.vocab
@@ -114,24 +116,24 @@ class Cutter:
 class Rows:
     """What a network reads row by row: the parts of one conversation, or of several."""
 
-    rows: Sequence[list[Part]]
+    rows: Sequence[list[TrainingSpan]]
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index: int) -> list[Part]:
+    def __getitem__(self, index: int) -> list[TrainingSpan]:
         return self.rows[index]
 
 
 def survey(
-    chats: Samples | Sequence[Chat], cutter: Cutter, pack: bool
+    chats: Samples | Sequence[Chat], cutter: ConversationEncoder, pack: bool
 ) -> tuple[Rows, Counter[str]]:
     """Every conversation that there is something to learn from, and how many of what were lost.
 
     Raises DataError where nothing is left.
     """
     told: Counter[str] = Counter()
-    rows: list[list[Part]] = []
+    rows: list[list[TrainingSpan]] = []
     for i in range(len(chats)):
         try:
             parts = cutter.parts(chats[i], told)

@@ -12,7 +12,7 @@ from etude.config import TextDataConfig, config_of_parent
 from etude.data import Samples, Tokenizer, prepare
 
 
-class Mixed:
+class Mixture:
     """Samples, and among all of them a share of others, taken evenly from first to last."""
 
     def __init__(self, samples: Samples, others: Samples, share: float) -> None:

@@ -23,6 +23,7 @@ def complete(arguments: Sequence[str], verbs: Sequence[str]) -> int:
             return 0
         verb, *rest = words
         os.environ["COMP_LINE"] = " ".join([command, *rest])
+    verb = verb.replace("-", "_")
     if (configurations()[0] / f"{verb}.yaml").is_file():
         with outlines():
             run_hydra(verb, line, _nothing)

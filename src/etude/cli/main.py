@@ -61,14 +61,19 @@ def _dispatch(arguments: list[str]) -> int:
     if {"--help", "-h"} & set(arguments):
         print(_doc(verb))
         return 0
-    return importlib.import_module(f"etude.cli.verbs.{verb}").main(arguments[1:])
+    return importlib.import_module(f"etude.cli.verbs.{_module(verb)}").main(arguments[1:])
 
 
 def _verbs() -> list[str]:
-    return sorted(file.stem for file in VERBS.glob("[a-z]*.py"))
+    return sorted(file.stem.replace("_", "-") for file in VERBS.glob("[a-z]*.py"))
+
+
+def _module(verb: str) -> str:
+    """The module, and the config, of a verb: `best-of` is in best_of.py."""
+    return verb.replace("-", "_")
 
 
 def _doc(verb: str) -> str:
     """The docstring of a verb's file, which is its help page; the verb is not imported."""
-    tree = ast.parse((VERBS / f"{verb}.py").read_text(encoding="utf-8"))
+    tree = ast.parse((VERBS / f"{_module(verb)}.py").read_text(encoding="utf-8"))
     return ast.get_docstring(tree) or ""

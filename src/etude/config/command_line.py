@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from etude.errors import ConfigError, did_you_mean
 
-NEVER_SWEPT = frozenset({"prompt", "system", "run", "pattern", "question", "opening"})
+NEVER_SWEPT = frozenset({"prompt", "system", "run", "pattern", "question", "opening_prompt"})
 FREE_TEXT = NEVER_SWEPT | {"init_from", "path", "out", "png", "url", "user"}
 """Last parts of the keys whose value is everything after the first `=`, whatever it holds."""
 

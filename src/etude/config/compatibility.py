@@ -192,11 +192,11 @@ def _check_adapter(config: ExperimentConfig) -> None:
             "  init_from=<run folder or Hugging Face folder> names it; without an adapter a new "
             "network is trained."
         )
-    confined = isinstance(config.data, TextDataConfig) and config.data.confine
+    confined = isinstance(config.data, TextDataConfig) and config.data.intra_document
     if places_before(config.adapter) and confined:
         raise CompositionError(
             f"adapter=[{names}] cannot stand before each document of a row.\n"
-            "  data.confine=false, or data.pack=false: then a row is one document."
+            "  data.intra_document=false, or data.pack=false: then a row is one document."
         )
 
 

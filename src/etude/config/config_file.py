@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from etude.config.plugin_files import find, source_digest
 from etude.config.registry import load as load_plugin
 from etude.config.registry import plugin_of
+from etude.config.schema.effect import refuse_without_effect
 from etude.config.schema.experiment import ExperimentConfig
 from etude.config.schema.plugins import PluginConfig
 from etude.errors import CheckpointError, ConfigError, did_you_mean
@@ -51,8 +52,15 @@ def built(cfg: DictConfig, kind: type[Root]) -> Root:
     """Builds the dataclasses that `cfg` describes, and runs their own checks.
 
     Raises ConfigError, with the full key, for a key that no dataclass has, a value that is missing,
-    of the wrong type or not finite, and for whatever a `__post_init__` refuses.
+    of the wrong type or not finite, for whatever a `__post_init__` refuses, and for a value that
+    has no effect.
     """
+    config = _rebuilt(cfg, kind)
+    refuse_without_effect(config)
+    return config
+
+
+def _rebuilt(cfg: DictConfig, kind: type[Root]) -> Root:
     config = _build(cfg, "")
     if not isinstance(config, kind):
         raise ConfigError(f"this is no {kind.__name__}: it is {OmegaConf.get_type(cfg)}.")
@@ -116,7 +124,7 @@ def load_config(folder: Path) -> ExperimentConfig:
         cfg.merge_with(_escaped(values))
     except OmegaConfBaseException as error:
         raise ConfigError(f"{file}: {error.full_key}: {_first_line(error)}.") from error
-    return typed(cfg)
+    return _rebuilt(cfg, ExperimentConfig)
 
 
 def config_of_parent(key: str, run: str) -> ExperimentConfig:

@@ -23,7 +23,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from etude.config import plugin_files, registry
 from etude.config.config_file import children
 from etude.config.plugin_source import Description, bottom, describe
-from etude.config.schema.curation import ConverseConfig, LabelConfig, SelectConfig
+from etude.config.schema.curation import BestOfConfig, DialogueConfig, LabelConfig
 from etude.config.schema.experiment import ExperimentConfig
 from etude.config.schema.generation import GenerationConfig
 from etude.config.schema.pipeline import PipelineConfig
@@ -33,8 +33,8 @@ ROOTS: dict[str, type] = {
     "schema": ExperimentConfig,
     "generation": GenerationConfig,
     "labelling": LabelConfig,
-    "selection": SelectConfig,
-    "conversing": ConverseConfig,
+    "selecting": BestOfConfig,
+    "conversing": DialogueConfig,
     "pipelining": PipelineConfig,
     "reporting": ReportConfig,
 }

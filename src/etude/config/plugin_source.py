@@ -32,10 +32,14 @@ class Knob:
     default: str | None
     """The expression of the default, or None where a value must be given."""
     help: str
+    home: Path
+    """The file that it stands in, where the names of its type and default have their meaning."""
     group: bool = False
     """Whether it holds the config of another plugin."""
     option: str | None = None
     """The option of that other group when none is chosen."""
+    only_with: str | None = None
+    """The condition under which it has effect; None = always."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ class Description:
 def describe(address: str) -> Description:
     """Reads the plugin at `address`. Raises ConfigError when no file there holds a plugin."""
     file = find(address)
-    tree = _tree(file)
+    tree = tree_of(file)
     call = _registration(tree)
     if call is None or not call.args or not isinstance(call.args[0], ast.Name):
         raise ConfigError(
@@ -75,7 +79,7 @@ def describe(address: str) -> Description:
         address,
         file,
         ast.get_docstring(tree) or "",
-        tuple(_knobs(call.args[0].id, file)),
+        tuple(knobs(call.args[0].id, file)),
         {word.arg: _declared(word, file) for word in call.keywords if word.arg},
     )
 
@@ -130,7 +134,8 @@ def _parsed(file: Path, modified: int) -> ast.Module:
         raise ConfigError(f"{where} is not Python: {error.args[0]}.") from error
 
 
-def _tree(file: Path) -> ast.Module:
+def tree_of(file: Path) -> ast.Module:
+    """The syntax tree of a file. Raises ConfigError, with the line, if it is not Python."""
     return _parsed(file, file.stat().st_mtime_ns)
 
 
@@ -158,9 +163,10 @@ def _declared(word: ast.keyword, file: Path) -> Declared:
         ) from error
 
 
-def _knobs(name: str, file: Path) -> Iterator[Knob]:
+def knobs(name: str, file: Path) -> Iterator[Knob]:
+    """The fields of the config class called `name`, as `file` knows it; inherited ones first."""
     found: dict[str, Knob] = {}
-    for kind, home in _lineage(name, file):
+    for kind, home in lineage(name, file):
         for node, after in zip(kind.body, [*kind.body[1:], None], strict=True):
             if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
                 continue
@@ -174,13 +180,17 @@ def _knobs(name: str, file: Path) -> Iterator[Knob]:
 def _knob(name: str, node: ast.AnnAssign, text: str, home: Path) -> Knob:
     kind = ast.unparse(node.annotation)
     default = ast.unparse(node.value) if node.value else None
-    group = any(base.name == "PluginConfig" for base, _ in _lineage(kind, home))
-    option = None
-    if isinstance(node.value, ast.Call) and ast.unparse(node.value.func).endswith("option"):
+    group = any(base.name == "PluginConfig" for base, _ in lineage(kind, home))
+    option = condition = None
+    if isinstance(node.value, ast.Call) and ast.unparse(node.value.func) == "only_with":
+        condition = str(ast.literal_eval(node.value.args[0]))
+        default = ast.unparse(node.value.args[1])
+    elif isinstance(node.value, ast.Call) and ast.unparse(node.value.func).endswith("option"):
         option = default = str(ast.literal_eval(node.value.args[0]))
     elif default and (made := re.fullmatch(r"field\(default_factory=(?:lambda: )?(.*)\)", default)):
         default = "[]" if made[1].startswith("list") else made[1]
-    return Knob(name, kind, None if default == "MISSING" else default, text, group, option)
+    shown = None if default == "MISSING" else default
+    return Knob(name, kind, shown, text, home, group, option, condition)
 
 
 def _docstring(node: ast.stmt | None) -> str:
@@ -189,25 +199,25 @@ def _docstring(node: ast.stmt | None) -> str:
     return ""
 
 
-def _lineage(name: str, file: Path) -> Iterator[tuple[ast.ClassDef, Path]]:
+def lineage(name: str, file: Path) -> Iterator[tuple[ast.ClassDef, Path]]:
     """The class called `name` after those it derives from; nothing if it is no class of étude's.
 
     Each with its file. Imports are followed through faces and into private modules.
     """
-    for node in _tree(file).body:
+    for node in tree_of(file).body:
         if isinstance(node, ast.ClassDef) and node.name == name:
             for base in node.bases:
-                yield from _lineage(ast.unparse(base).partition("[")[0], file)
+                yield from lineage(ast.unparse(base).partition("[")[0], file)
             yield node, file
         elif isinstance(node, ast.ImportFrom):
             for alias in node.names:
                 named = alias.name == "*" or name == (alias.asname or alias.name)
-                module = _imported(node, file) if named else None
+                module = imported(node, file) if named else None
                 if module is not None:
-                    yield from _lineage(name if alias.name == "*" else alias.name, module)
+                    yield from lineage(name if alias.name == "*" else alias.name, module)
 
 
-def _imported(node: ast.ImportFrom, file: Path) -> Path | None:
+def imported(node: ast.ImportFrom, file: Path) -> Path | None:
     """The file of the module that a file imports from, if it is of étude or a private module."""
     root, *inside = (node.module or "").split(".")
     if node.level:

@@ -178,7 +178,10 @@ def _as_text(tokenizer: Tokenizer, content: str) -> str:
 def _encoded(tokenizer: Tokenizer, text: str, *, begins: bool) -> Int[np.ndarray, " seq"]:
     parts = text.split(CUT)
     return np.concatenate(
-        [tokenizer.encode_meant(part, begins=begins and not i) for i, part in enumerate(parts)]
+        [
+            tokenizer.encode_with_special(part, begins=begins and not i)
+            for i, part in enumerate(parts)
+        ]
     )
 
 

@@ -25,7 +25,7 @@ from etude.errors import DataError
 from etude.files.cache import cached, code_digest, digest_of
 from etude.records import Chat, Record, Text, lift_of
 
-AFTER_READING = {"seq_len", "strict", "pack", "confine"}
+AFTER_READING = {"seq_len", "strict", "pack", "intra_document"}
 """Keys of the group `data` that do not change which records there are."""
 
 
@@ -122,7 +122,7 @@ def _speaking(tokenizer: Tokenizer, config: TemplateConfig | None) -> Tokenizer:
     return (
         tokenizer
         if tokenizer.template
-        else tokenizer.speaking(chat_template.DEFAULT, chat_template.LITERALS)
+        else tokenizer.with_template(chat_template.DEFAULT, chat_template.LITERALS)
     )
 
 

@@ -38,7 +38,7 @@ class Samples(Protocol):
 
 
 @dataclass(frozen=True)
-class First:
+class Take:
     """The first `n` of some samples."""
 
     samples: Samples
@@ -54,7 +54,7 @@ class First:
 
 
 @dataclass(frozen=True)
-class Chosen:
+class Subset:
     """Some of the samples, by their places."""
 
     samples: Samples

@@ -98,7 +98,7 @@ class Tokenizer:
         coded = [np.array([named[p]]) if p in named else self.encode(p) for p in parts if p]
         return np.concatenate([np.zeros(0, dtype=np.int64), *coded])
 
-    def encode_meant(self, text: str, *, begins: bool = True) -> Ids:
+    def encode_with_special(self, text: str, *, begins: bool = True) -> Ids:
         """The ids of a text that means every special token it spells, as transformers encodes it.
 
         Unless it `begins` a row, it is encoded as if it followed a special token.
@@ -114,7 +114,7 @@ class Tokenizer:
 
     @cached_property
     def spelled(self) -> re.Pattern[str]:
-        """Finds what `encode_meant` would take for a special token."""
+        """Finds what `encode_with_special` would take for a special token."""
         added = self._inner.get_added_tokens_decoder().values()
         literals = sorted((token.content for token in added), key=len, reverse=True)
         return re.compile("|".join(map(re.escape, literals)))
@@ -124,7 +124,7 @@ class Tokenizer:
         """What a chat template knows the special tokens by."""
         return {f"{role}_token": literal for role, literal in self._roles.items()}
 
-    def speaking(self, template: str, literals: Mapping[str, str]) -> "Tokenizer":
+    def with_template(self, template: str, literals: Mapping[str, str]) -> "Tokenizer":
         """Returns the same with a chat template, whose `literals` of roles become tokens.
 
         A literal that it lacks takes the place of what stood for the role. Raises ConfigError

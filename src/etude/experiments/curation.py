@@ -62,7 +62,7 @@ class Writer:
             ],
             self.decoding,
             whole=self.model.whole_prompt,
-            at_once=self.config.at_once,
+            generation_batch=self.config.generation_batch,
         )
 
     def text(self, written: Written) -> str:
@@ -87,7 +87,7 @@ def answered(config: SamplingConfig, n: int) -> Iterator[list[Answered]]:
     """Answers each prompt `n` times, so many prompts at once."""
     prompts = prompts_of(config)
     writer = Writer(config, config.run)
-    for part in chunks(list(enumerate(prompts)), max(1, config.at_once // n)):
+    for part in chunks(list(enumerate(prompts)), max(1, config.generation_batch // n)):
         keys = [(number, i) for number, _ in part for i in range(n)]
         ids = [prompt_ids(writer.model.tokenizer, p.prompt, writer.room) for _, p in part]
         written = chunks(writer.write([one for one in ids for _ in range(n)], keys), n)

@@ -1,7 +1,7 @@
 """What a run stands on: every run, model, data set and file, and whether each is what it was.
 
 A run remembers digests: `parents.json` those of the runs it stands on, `data_card.json` that of
-its data, and what `etude label`, `select` and `converse` write has an origin beside it. Here they
+its data, and what `etude label`, `best-of` and `dialogue` write has an origin beside it. Here they
 are held against what stands in those places today.
 """
 

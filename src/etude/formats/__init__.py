@@ -15,5 +15,5 @@ from etude.formats.hugging_face import (
     refuse_others,
 )
 from etude.formats.model import Model, read_model
-from etude.formats.peft import Joined, LinearForm, Part, PeftForm, Theirs
-from etude.formats.weight_map import Tie, mappings
+from etude.formats.peft import Joined, LinearForm, PeftForm, PeftPart, Theirs
+from etude.formats.weight_map import WeightMapping, mappings

@@ -19,7 +19,7 @@ from etude.config.schema.blocks import StackConfig
 from etude.config.schema.plugins import ArchitectureConfig, PluginConfig, TokenizerConfig
 from etude.data.vocab import Vocab
 from etude.errors import CheckpointError, ConfigError
-from etude.formats.weight_map import Tie
+from etude.formats.weight_map import WeightMapping
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -64,7 +64,7 @@ class Layout(ABC):
         """
 
     @abstractmethod
-    def ties(self, config: Stacked, fields: Fields) -> Iterable[Tie]:
+    def weight_map(self, config: Stacked, fields: Fields) -> Iterable[WeightMapping]:
         """Every tensor of a model of this family, whose config.json has these `fields`."""
 
 

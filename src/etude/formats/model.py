@@ -75,7 +75,7 @@ class Model:
         self.load_weights(network)
         return network
 
-    def beside(self, name: str) -> dict[str, Tensor]:
+    def extra_tensors(self, name: str) -> dict[str, Tensor]:
         """The tensors of a module kept beside the network, by its own names; empty if none was."""
         file = self.folder / (ADAPTER if self.adapter else MODEL) / BESIDE
         kept = load_file(file) if file.exists() else {}
@@ -239,5 +239,5 @@ def _weights_of(
     fields = hugging_face.read_fields(folder)
     tensors = read_tensors(folder)
     family = hugging_face.layout_of(fields["model_type"])
-    ties = family.ties(architecture, fields)
-    return to_ours(ties, family.dropped, tensors, network.state_dict())
+    weight_map = family.weight_map(architecture, fields)
+    return to_ours(weight_map, family.dropped, tensors, network.state_dict())

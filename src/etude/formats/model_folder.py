@@ -26,7 +26,7 @@ def write_adapter(
     names: Collection[str],
     folder: Path,
     facts: Mapping[str, Any] | None = None,
-    beside: Mapping[str, Tensor] | None = None,
+    extra_tensors: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Writes what the adapters of a model learned, sealed with the digest of the base they need.
 
@@ -45,7 +45,7 @@ def write_adapter(
             text = json.dumps(fields, indent=2) + "\n"
             (inside / peft.CONFIG).write_text(text, encoding="utf-8")
             files = {peft.WEIGHTS: theirs[1]}
-        _save({**files, BESIDE: beside or {}}, inside)
+        _save({**files, BESIDE: extra_tensors or {}}, inside)
 
     about = {"base": base.digest, "base_folder": str(base.folder.absolute())}
     write_sealed_folder(folder, fill, {**(facts or {}), **about})
@@ -65,12 +65,13 @@ def write_model(
     tokenizer: Tokenizer,
     folder: Path,
     facts: Mapping[str, Any] | None = None,
-    beside: Mapping[str, Tensor] | None = None,
+    extra_tensors: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Writes a model folder: weights, tokenizer and, where a family has such a model, config.json.
 
     `weights` is a network's state_dict. Then transformers' Auto classes load the folder, which is
-    whole or absent, and sealed with `facts`. What goes `beside` the weights has a file of its own.
+    whole or absent, and sealed with `facts`. `extra_tensors` have a file of
+    their own.
     """
     found = hugging_face.fitting(config, tokenizer.vocab)
 
@@ -78,9 +79,9 @@ def write_model(
         tensors = {name: tensor.contiguous() for name, tensor in weights.items()}
         if found is not None and isinstance(config, StackConfig):
             family, fields = found
-            tensors = to_theirs(family.ties(config, fields), weights)
+            tensors = to_theirs(family.weight_map(config, fields), weights)
             hugging_face.write_fields(inside, fields, tokenizer.vocab)
-        _save({hugging_face.WEIGHTS: tensors, BESIDE: beside or {}}, inside)
+        _save({hugging_face.WEIGHTS: tensors, BESIDE: extra_tensors or {}}, inside)
         tokenizer.save(inside)
 
     write_sealed_folder(folder, fill, facts)

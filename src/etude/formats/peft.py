@@ -21,7 +21,7 @@ from etude.config.schema.plugins import AdapterConfig, ArchitectureConfig
 from etude.data.vocab import Vocab
 from etude.errors import CheckpointError, ConfigError
 from etude.formats import hugging_face
-from etude.formats.hugging_face import Fields, Tie
+from etude.formats.hugging_face import Fields, WeightMapping
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -36,7 +36,7 @@ class Joined:
 
     name: str
     ours: tuple[str, ...]
-    tie: Tie
+    tie: WeightMapping
 
     def join(self, rows: Sequence[Tensor]) -> Tensor:
         """Joins what has one row an output."""
@@ -83,7 +83,7 @@ class PeftForm(ABC):
 
 
 @dataclass(frozen=True)
-class Part:
+class PeftPart:
     """A linear map of ours: its weight, and the tensors that an adapter keeps for it."""
 
     weight: Tensor
@@ -103,12 +103,12 @@ class LinearForm(PeftForm):
         """The fields of an adapter of these maps."""
 
     @abstractmethod
-    def join(self, one: Joined, parts: Sequence[Part]) -> dict[str, Tensor] | None:
+    def join(self, one: Joined, parts: Sequence[PeftPart]) -> dict[str, Tensor] | None:
         """Their tensors, by the ends of their names; None if PEFT has none that say the same."""
 
     @abstractmethod
     def split(
-        self, one: Joined, parts: Sequence[Part], fields: Fields, found: Mapping[str, Tensor]
+        self, one: Joined, parts: Sequence[PeftPart], fields: Fields, found: Mapping[str, Tensor]
     ) -> list[dict[str, Tensor]]:
         """Cuts them into ours, those of each part."""
 
@@ -145,10 +145,10 @@ class LinearForm(PeftForm):
             raise CheckpointError(f"No layer has a place for {', '.join(sorted(left)[:8])}.")
         return ours
 
-    def _parts(self, one: Joined, theirs: Theirs) -> list[Part]:
+    def _parts(self, one: Joined, theirs: Theirs) -> list[PeftPart]:
         state = theirs.state
         return [
-            Part(
+            PeftPart(
                 state[f"{our}.weight"],
                 {name: state[key] for name in self.names if (key := f"{our}.{name}") in state},
             )
@@ -257,7 +257,7 @@ def _theirs(
     family, fields = found
     linears: list[Joined] = []
     transposed = False
-    for tie in family.ties(architecture, fields):
+    for tie in family.weight_map(architecture, fields):
         if all(name.endswith(".weight") for name in (tie.theirs, *tie.ours)):
             ours = tuple(name.removesuffix(".weight") for name in tie.ours)
             straight = replace(tie, transposed=False)

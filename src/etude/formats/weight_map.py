@@ -20,12 +20,12 @@ OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm
 ZEROS = ("final_logits_bias",)
 """How the names of their tensors end that change nothing while they are zeros."""
 
-BESIDE = "beside.safetensors"
+BESIDE = "heads.safetensors"
 """What a run kept beside its network, by its objective's names: no weights of the model."""
 
 
 @dataclass(frozen=True)
-class Tie:
+class WeightMapping:
     """One of their tensors, and ours: several of ours are theirs cut along the output axis."""
 
     theirs: str
@@ -55,11 +55,11 @@ class Tie:
         return (joined.t() if self.transposed else joined).contiguous()
 
 
-def mappings(modules: Mapping[str, str], *kinds: str) -> Iterator[Tie]:
+def mappings(modules: Mapping[str, str], *kinds: str) -> Iterator[WeightMapping]:
     """Ties the tensors of these `kinds`, such as weight and bias, of modules: theirs to ours."""
     for theirs, ours in modules.items():
         for kind in kinds:
-            yield Tie(f"{theirs}.{kind}", (f"{ours}.{kind}",))
+            yield WeightMapping(f"{theirs}.{kind}", (f"{ours}.{kind}",))
 
 
 def read_tensors(folder: Path) -> dict[str, Tensor]:
@@ -79,7 +79,7 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
 
 
 def to_ours(
-    ties: Iterable[Tie],
+    weight_map: Iterable[WeightMapping],
     dropped: tuple[str, ...],
     theirs: Mapping[str, Tensor],
     ours: Mapping[str, Tensor],
@@ -93,7 +93,7 @@ def to_ours(
     """
     left = set(theirs)
     found: dict[str, Tensor] = {}
-    for tie in ties:
+    for tie in weight_map:
         names = (tie.theirs, *tie.also)
         names += tuple(name.partition(".")[2] for name in names)  # of a model saved without a head
         present = [name for name in names if name in theirs]
@@ -114,9 +114,9 @@ def to_ours(
     return {HEAD: found[TABLE], **found}  # one tensor, where the head is tied to the table
 
 
-def to_theirs(ties: Iterable[Tie], ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def to_theirs(weight_map: Iterable[WeightMapping], ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Renames and joins a state_dict to a family's names."""
-    return {tie.theirs: tie.to_theirs([ours[name] for name in tie.ours]) for tie in ties}
+    return {tie.theirs: tie.to_theirs([ours[name] for name in tie.ours]) for tie in weight_map}
 
 
 def _renamed(name: str) -> str:

@@ -15,7 +15,7 @@ from etude.config.schema.plugins import ArchitectureConfig
 from etude.data.vocab import Vocab
 from etude.laws.trial import Trial
 from etude.laws.verdict import Finding, broken, held, not_applicable
-from etude.network.auxiliary_loss import SideLoss
+from etude.network.auxiliary_loss import AuxiliaryLoss
 from etude.network.inputs import Inputs
 from etude.network.kv_cache import KvCache
 from etude.network.network import Network
@@ -50,8 +50,8 @@ def gradients_reach_every_weight(trial: Trial) -> Finding:
         with torch.enable_grad():
             logits = network(given(network, tokens(2, 7)))
             total = (logits * torch.linspace(-1, 1, logits.numel()).view_as(logits)).sum()
-            for side in (m for m in network.modules() if isinstance(m, SideLoss)):
-                said = side.take()
+            for side in (m for m in network.modules() if isinstance(m, AuxiliaryLoss)):
+                said = side.pop()
                 total = total if said is None else total + said
             total.backward()
         idle = [

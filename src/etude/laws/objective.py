@@ -9,7 +9,7 @@ import torch
 
 from etude.laws.trial import Trial, batch_of
 from etude.laws.verdict import Finding, broken, held, holds, not_applicable
-from etude.network.auxiliary_loss import SideLoss
+from etude.network.auxiliary_loss import AuxiliaryLoss
 
 N_SAMPLES = 8
 N_STEPS = 60
@@ -95,13 +95,13 @@ def overfits_a_batch(trial: Trial) -> Finding:
     batch = batch_of(made, range(N_SAMPLES))
     count = max(objective.count(batch), 1.0)
     adam = torch.optim.Adam([p for p in objective.parameters() if p.requires_grad], LR)
-    sides = [m for m in objective.modules() if isinstance(m, SideLoss)]
+    sides = [m for m in objective.modules() if isinstance(m, AuxiliaryLoss)]
     losses: list[float] = []
     for _ in range(N_STEPS):
         total = objective.loss(batch).total
         losses.append(float(total.detach()) / count)
         adam.zero_grad()
-        for said in (side.take() for side in sides):
+        for said in (side.pop() for side in sides):
             total = total if said is None else total + said
         (total / count).backward()
         adam.step()

@@ -10,14 +10,14 @@ from etude.network.adapter import (
     matching_names,
     places,
 )
-from etude.network.auxiliary_loss import SideLoss
+from etude.network.auxiliary_loss import AuxiliaryLoss
 from etude.network.context import Context, Position, Scaling, attend
 from etude.network.decoding import Ancestral, Decoding, Greedy, drawn, penalised
 from etude.network.inputs import Inputs, Targets, pad_right
 from etude.network.kv_cache import KvCache, Memory
 from etude.network.network import Network
 from etude.network.parts import Block, BlockParts, Head, HeadParts, Mixer, Parts
-from etude.network.precision import wide
+from etude.network.precision import to_fp32
 from etude.network.stack import (
     Approximate,
     BranchOut,

@@ -24,7 +24,7 @@ from etude.network.decoding import Decoding
 from etude.network.inputs import Inputs
 from etude.network.kv_cache import KvCache
 from etude.network.network import Network
-from etude.network.precision import wide
+from etude.network.precision import to_fp32
 
 
 @dataclass(frozen=True)
@@ -82,18 +82,18 @@ def generate(
     *,
     whole: bool = False,
     stop: StopStrings | None = None,
-    at_once: int | None = None,
+    generation_batch: int | None = None,
 ) -> list[Written]:
     """Returns what the network writes for each request.
 
     A request ends with a stop token of the network's vocabulary, with a stop string, or at its
-    limit. With `whole`, the tokens of a prompt see one another. `at_once` requests are written
-    together, all by default. The network should be in eval mode; what is returned lives on the
+    limit. With `whole`, the tokens of a prompt see one another. `generation_batch` requests are
+    written together, all by default. The network should be in eval mode; the result is on the
     CPU. Of a sharded network every rank must call this equally often, with as many requests as it
     has, if none.
     """
     written = [Written() for _ in requests]
-    size = at_once or max(1, len(requests))
+    size = generation_batch or max(1, len(requests))
     start = 0
     while _any_rank(network, start < len(requests)):
         part = requests[start : start + size]
@@ -162,7 +162,7 @@ class _Rows:
             last = torch.zeros_like(self.inputs.tokens, dtype=torch.bool)
             last[:, -1] = True
         logits = self.network(self.inputs, last, self.cache).flatten(0, -2)  # batch vocab
-        scores = decoding.scores(wide(logits), self.seen)
+        scores = decoding.scores(to_fp32(logits), self.seen)
         tokens = decoding.choose(scores, self.draws[:, self.steps])
         log_probs = scores.gather(1, tokens[:, None])[:, 0] - scores.logsumexp(dim=1)
         self.seen.scatter_(1, tokens[:, None], True)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from etude.config.registry import build
 from etude.config.schema.blocks import StackConfig
 from etude.data.vocab import Vocab
-from etude.network.auxiliary_loss import SideLoss
+from etude.network.auxiliary_loss import AuxiliaryLoss
 from etude.network.context import Context, Position
 from etude.network.inputs import Inputs
 from etude.network.kv_cache import KvCache, Memory
@@ -99,7 +99,7 @@ class Stack(nn.Module):
             _block(config, parts, layer, reads_source)
             for layer in range(config.n_groups or config.n_layers)
         )
-        self._sides = tuple(m for m in self.blocks.modules() if isinstance(m, SideLoss))
+        self._sides = tuple(m for m in self.blocks.modules() if isinstance(m, AuxiliaryLoss))
         last = any(block.final_norm for block in self.blocks)
         self.norm: nn.Module = build(config.norm, parts) if last else nn.Identity()
 

@@ -13,7 +13,7 @@ from etude.objective.batches import (
     texts,
 )
 from etude.objective.corruption import Corruption
-from etude.objective.loader import MicroBatch, WindowLoader, WindowSource, chunks
+from etude.objective.loader import MicroBatch, StepLoader, StepSource, chunks
 from etude.objective.log_probs import (
     due_logits,
     entropy_of,
@@ -26,12 +26,12 @@ from etude.objective.log_probs import (
     token_log_prob,
 )
 from etude.objective.loss import Loss
-from etude.objective.objective import Objective, Tools
+from etude.objective.objective import Objective, ObjectiveContext
 from etude.objective.preferences import (
-    OfTokens,
     PreferenceConfig,
     PreferenceObjective,
-    ReferredConfig,
+    Reduction,
+    ReferenceConfig,
     continued,
     refuse_empty,
 )

@@ -47,15 +47,15 @@ class PreferenceExample:
     rejected: Ids
 
 
-def next_token_batch(rows: Sequence[TokenRow], pad: int, *, confine: bool) -> TextBatch:
+def next_token_batch(rows: Sequence[TokenRow], pad: int, *, intra_document: bool) -> TextBatch:
     """Predicts each token from those before it; the first of a document is never asked for.
 
-    With `confine`, attention and positions know the documents of a packed row.
+    With `intra_document`, attention and positions know the documents of a packed row.
     """
     stacked = pad_right([row.tokens.tolist() for row in rows], pad)
     documents = pad_right([row.documents.tolist() for row in rows], 0).tokens
     where = (documents[:, 1:] == documents[:, :-1]) & (documents[:, 1:] > 0)
-    seen = documents if confine else stacked.documents
+    seen = documents if intra_document else stacked.documents
     if seen is not None:  # the last token of a row has nothing to predict
         seen = seen[:, :-1].masked_fill(documents[:, 1:] == 0, 0)
     inputs = Inputs(stacked.tokens[:, :-1], seen)

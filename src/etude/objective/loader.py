@@ -20,7 +20,7 @@ BatchT = TypeVar("BatchT")
 
 
 @dataclass
-class Window:
+class StepBatch:
     """One step's samples on this rank: what the objective made of them, and what they are."""
 
     examples: Sequence[Any]
@@ -33,12 +33,12 @@ class Window:
 
 
 @runtime_checkable
-class WindowSource(Protocol):
+class StepSource(Protocol):
     """Gives one window after another, and can be put where it was."""
 
     @property
-    def windows_per_epoch(self) -> float: ...
-    def next_window(self) -> Window: ...
+    def steps_per_epoch(self) -> float: ...
+    def next_step_batch(self) -> StepBatch: ...
     def state_dict(self) -> dict[str, Any]: ...
     def load_state_dict(self, states: Sequence[Mapping[str, Any]]) -> None:
         """Takes what `state_dict` gave on each rank, in order."""
@@ -64,11 +64,11 @@ class EpochSource:
         self.windows_read = 0
 
     @property
-    def windows_per_epoch(self) -> float:
+    def steps_per_epoch(self) -> float:
         """Windows in one pass over the samples."""
         return len(self.samples) / self.window
 
-    def next_window(self) -> Window:
+    def next_step_batch(self) -> StepBatch:
         start = self.windows_read * self.window
         self.windows_read += 1
         places = [
@@ -79,7 +79,7 @@ class EpochSource:
             self.example(self.samples[sample], rng(self.seed, TRAIN, epoch, sample))
             for epoch, sample in places
         ]
-        return Window(examples, [sample for _, sample in places])
+        return StepBatch(examples, [sample for _, sample in places])
 
     def state_dict(self) -> dict[str, Any]:
         return {"windows_read": self.windows_read}
@@ -97,7 +97,7 @@ class MicroBatch(Generic[BatchT]):
     """Which part, from 0."""
     of: int
     """How many parts the window was cut into."""
-    window_count: float
+    step_count: float
     """The objective's count over this rank's whole window."""
     digest: str
     window: Sequence[BatchT] = ()
@@ -109,12 +109,12 @@ class MicroBatch(Generic[BatchT]):
         return self.index == self.of - 1
 
 
-class WindowLoader(Generic[BatchT]):
+class StepLoader(Generic[BatchT]):
     """What Lightning iterates: endless, sized (so that it never prefetches), with state."""
 
     def __init__(
         self,
-        source: WindowSource,
+        source: StepSource,
         collate: Callable[[Sequence[Any]], BatchT],
         count: Callable[[BatchT], float],
         micro_batch: int,
@@ -131,7 +131,7 @@ class WindowLoader(Generic[BatchT]):
 
     def __iter__(self) -> Iterator[MicroBatch[BatchT]]:
         while True:
-            window = self.source.next_window()
+            window = self.source.next_step_batch()
             batches = [self.collate(part) for part in chunks(window.examples, self.micro_batch)]
             total = sum(map(self.count, batches))
             for index, batch in enumerate(batches):

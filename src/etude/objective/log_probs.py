@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from etude.network.inputs import Targets
-from etude.network.precision import wide
+from etude.network.precision import to_fp32
 
 
 def token_log_prob(
@@ -21,7 +21,7 @@ def due_logits(
     network: nn.Module, targets: Targets, temperature: float = 1.0
 ) -> Float[Tensor, "n vocab"]:
     """Returns the logits, over `temperature`, where `targets.where` is true, row by row."""
-    logits = wide(network(targets.inputs, targets.where))
+    logits = to_fp32(network(targets.inputs, targets.where))
     return logits if temperature == 1.0 else logits / temperature
 
 

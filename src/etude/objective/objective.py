@@ -25,15 +25,15 @@ from torch.optim import Optimizer
 from etude.config.registry import plugin_of
 from etude.config.schema.plugins import ArchitectureConfig, ObjectiveConfig
 from etude.config.schema.trainer import NonFinite
-from etude.data.source import Chosen, Samples
+from etude.data.source import Samples, Subset
 from etude.data.tokenizer import Tokenizer
 from etude.errors import DataError, NonFiniteError
-from etude.network.auxiliary_loss import SideLoss
+from etude.network.auxiliary_loss import AuxiliaryLoss
 from etude.network.decoding import Decoding
 from etude.network.generation import Request, StopStrings, generate
 from etude.network.network import Network, shard
 from etude.objective.batches import Ids, n_tokens
-from etude.objective.loader import EpochSource, MicroBatch, Ranks, WindowSource
+from etude.objective.loader import EpochSource, MicroBatch, Ranks, StepSource
 from etude.objective.loss import Loss
 from etude.objective.randomness import SAMPLE, TRAIN, rng
 from etude.objective.reward import Reward
@@ -46,7 +46,7 @@ OptimizerOf: TypeAlias = Callable[[nn.Module], tuple[Optimizer, Callable[[int], 
 
 
 @dataclass(frozen=True)
-class Tools:
+class ObjectiveContext:
     """What an objective may use beside its config and its network."""
 
     tokenizer: Tokenizer
@@ -54,7 +54,7 @@ class Tools:
     """What the network was built from."""
     seq_len: int
     seed: int
-    confine: bool
+    intra_document: bool
     """Whether attention stays within a document of a packed row."""
     optimizer: OptimizerOf
     """Gives the optimizer of a module's parameters, and step -> factor of the learning rate."""
@@ -68,7 +68,7 @@ class Tools:
 
 
 @dataclass
-class Tally:
+class BatchSums:
     """Detached sums over one window, or over one validation."""
 
     count: float = 0.0
@@ -94,18 +94,18 @@ class Tally:
 class Objective(pl.LightningModule, ABC, Generic[C, B]):
     """Base of the group `objective`: `example`, `collate`, `count` and `loss` are the contract."""
 
-    keeps: Collection[str] = ()
+    exported_modules: Collection[str] = ()
     """Modules of its own that whoever uses the trained network needs: `model/` holds them, too."""
 
-    def __init__(self, config: C, network: Network, tools: Tools) -> None:
+    def __init__(self, config: C, network: Network, tools: ObjectiveContext) -> None:
         super().__init__()
         self.config = config
         self.network = network
         self.tools = tools
-        self.tally = Tally()
+        self.tally = BatchSums()
         self.grad_norm = self.lr = float("nan")
         self.skipped = 0
-        self.window_mean = 0.0
+        self.statistic_mean = 0.0
         self.notes: list[str] = []
         """What the user should know of the samples: shown before training, kept in summary.json."""
 
@@ -125,24 +125,24 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
     def loss(self, batch: B) -> Loss:
         """Returns sums over the batch: the loss with its gradient, and metrics without."""
 
-    def survey(self, batch: B) -> Tensor:
-        """A sum over a batch, whose mean over the whole window `loss` is told as `window_mean`.
+    def batch_statistic(self, batch: B) -> Tensor:
+        """A sum over a batch, whose mean over the whole window `loss` is told as `statistic_mean`.
 
         Over all ranks. An objective whose loss must know one says what; the others are not asked.
         """
         return torch.zeros(())
 
     @property
-    def surveys(self) -> bool:
-        """Whether `loss` must know `window_mean`."""
-        return type(self).survey is not Objective.survey
+    def needs_batch_statistic(self) -> bool:
+        """Whether `loss` must know `statistic_mean`."""
+        return type(self).batch_statistic is not Objective.batch_statistic
 
-    def recut(self, samples: Samples) -> Samples:
+    def select_samples(self, samples: Samples) -> Samples:
         """The samples as this objective wants them cut: as they are, unless it says otherwise."""
         return samples
 
-    def without(self, samples: Samples, reason: Callable[[Any], str | None]) -> Samples:
-        """The samples that there is no reason against; for `recut`. `notes` counts the others.
+    def drop_samples(self, samples: Samples, reason: Callable[[Any], str | None]) -> Samples:
+        """Returns the samples without a reason to drop; `notes` counts the dropped ones by reason.
 
         Raises DataError when none is left.
         """
@@ -152,7 +152,7 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
         self.notes += said
         if against.total() == len(samples):
             raise DataError("No sample is left.\n  " + "\n  ".join(said))
-        return Chosen(samples, [i for i, why in enumerate(reasons) if why is None])
+        return Subset(samples, [i for i, why in enumerate(reasons) if why is None])
 
     def held_out_batch(self, records: Sequence[Any], rngs: Sequence[np.random.Generator]) -> Any:
         """What `evaluate` is given: a batch like those of training, unless it needs another."""
@@ -191,31 +191,31 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
     def training_step(self, micro: MicroBatch[B], _index: int) -> Tensor:
         """Scales the sum so that Lightning's own divisions leave loss / count of the window."""
         if micro.index == 0:
-            count = float(self.over_ranks(torch.tensor(micro.window_count, dtype=torch.float64)))
-            self.tally = Tally(count, digest=micro.digest)
+            count = float(self.over_ranks(torch.tensor(micro.step_count, dtype=torch.float64)))
+            self.tally = BatchSums(count, digest=micro.digest)
             if micro.window:
-                self.look_over((batch, True) for batch in micro.window)
+                self.measure_batches((batch, True) for batch in micro.window)
         loss = self.loss(micro.batch)
         self.tally.add(loss, n_tokens(micro.batch))
         total = loss.total
         for side in self._sides.values():
-            total = total if (said := side.take()) is None else total + said
+            total = total if (said := side.pop()) is None else total + said
         return total * (self.trainer.world_size * micro.of / max(self.tally.count, 1.0))
 
-    def look_over(self, batches: Iterable[tuple[B, bool]]) -> None:
-        """Sets `window_mean`, without gradients or dropout; a batch that is false is only run."""
+    def measure_batches(self, batches: Iterable[tuple[B, bool]]) -> None:
+        """Sets `statistic_mean`, without gradients or dropout; false batches do not count."""
         was_training = self.network.training
         self.network.eval()
         sums = torch.zeros(2, dtype=torch.float64)
         with torch.no_grad():
             for batch, counts in batches:
-                said = float(self.survey(batch)), self.count(batch)
+                said = float(self.batch_statistic(batch)), self.count(batch)
                 sums += counts * torch.tensor(said, dtype=torch.float64)
         self.network.train(was_training)
         total, count = self.over_ranks(sums).tolist()
-        self.window_mean = total / max(count, 1.0)
+        self.statistic_mean = total / max(count, 1.0)
 
-    def source(self, samples: Samples, window: int, seed: int, ranks: Ranks) -> WindowSource:
+    def source(self, samples: Samples, window: int, seed: int, ranks: Ranks) -> StepSource:
         """Where training windows come from: the samples, in shuffled order, epoch after epoch.
 
         Raises DataError when there is nothing to learn in any of them; the search ends at the
@@ -234,9 +234,9 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
         return EpochSource(samples, self.example, window, seed, ranks)
 
     @cached_property
-    def _sides(self) -> dict[str, SideLoss]:
+    def _sides(self) -> dict[str, AuxiliaryLoss]:
         """The layers that speak for themselves, by name; the network's without prefix."""
-        found = {n: m for n, m in self.named_modules() if isinstance(m, SideLoss)}
+        found = {n: m for n, m in self.named_modules() if isinstance(m, AuxiliaryLoss)}
         return {name.removeprefix("network."): module for name, module in found.items()}
 
     def over_ranks(self, value: Tensor) -> Tensor:
@@ -272,7 +272,7 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
         """Measures the gradient, clips it, and keeps one that is not finite from the weights."""
         del gradient_clip_algorithm
         for name, side in self._sides.items():
-            said = side.settle(self.over_ranks)
+            said = side.end_step(self.over_ranks)
             self.tally.sides |= {f"{name}/{key}": value for key, value in said.items()}
         self.lr = float(optimizer.param_groups[0]["lr"])
         parameters = [p for p in self.parameters() if p.grad is not None]

@@ -28,13 +28,13 @@ from etude.objective.batches import (
 )
 from etude.objective.log_probs import sequence_log_prob
 from etude.objective.loss import Loss
-from etude.objective.objective import Objective, Tools
+from etude.objective.objective import Objective, ObjectiveContext
 from etude.objective.randomness import TRAIN, rng
 from etude.objective.reference import IdPair, Reference
 from etude.records import Preference
 
 
-class OfTokens(Enum):
+class Reduction(Enum):
     """What becomes of the log-probabilities of a completion's tokens."""
 
     sum = "sum"
@@ -45,21 +45,21 @@ class OfTokens(Enum):
 class PreferenceConfig(ObjectiveConfig):
     """What every objective on pairs has."""
 
-    nll: float = 0.0
+    nll_weight: float = 0.0
     """Weight of the chosen completion's own negative log-likelihood a token, which keeps it likely;
     0 to 1."""
 
     def __post_init__(self) -> None:
-        require(self.nll >= 0, f"nll must be at least 0, got {self.nll}")
+        require(self.nll_weight >= 0, f"nll_weight must be at least 0, got {self.nll_weight}")
 
 
 @dataclass
-class ReferredConfig(PreferenceConfig):
+class ReferenceConfig(PreferenceConfig):
     """What those on pairs have that measure from a reference."""
 
     beta: float = 0.1
     """Pull towards the reference policy; larger stays closer. Usual range 0.01 to 0.5."""
-    log_prob: OfTokens = OfTokens.sum
+    log_prob: Reduction = Reduction.sum
     """How a completion's log-probability is taken from its tokens': sum, or mean, so that length
     does not count; with mean, beta is 2 to 10."""
     precompute: bool = False
@@ -77,12 +77,12 @@ P = TypeVar("P", bound=PreferenceConfig)
 class PreferenceObjective(Objective[P, PreferenceBatch]):
     """Base of objectives that learn from pairs. A window's loss is the mean over its pairs."""
 
-    of_tokens = OfTokens.sum
+    of_tokens = Reduction.sum
 
-    def __init__(self, config: P, network: Network, tools: Tools) -> None:
+    def __init__(self, config: P, network: Network, tools: ObjectiveContext) -> None:
         super().__init__(config, network, tools)
         self.reference: Reference | None = None
-        if isinstance(config, ReferredConfig):
+        if isinstance(config, ReferenceConfig):
             self.of_tokens = config.log_prob
             self.reference = Reference(network, tools, precompute=config.precompute)
         self._seen: list[Samples] = []
@@ -98,9 +98,9 @@ class PreferenceObjective(Objective[P, PreferenceBatch]):
     def losses(self, margin: Float[Tensor, " pair"]) -> Float[Tensor, " pair"]:
         """The loss of each pair, of the reward of chosen - that of rejected."""
 
-    def recut(self, samples: Samples) -> Samples:
+    def select_samples(self, samples: Samples) -> Samples:
         """The pairs without those that are the same twice, which teach nothing."""
-        samples = self.without(samples, self._reason)
+        samples = self.drop_samples(samples, self._reason)
         self._seen.append(samples)
         return samples
 
@@ -137,12 +137,12 @@ class PreferenceObjective(Objective[P, PreferenceBatch]):
     ) -> tuple[Float[Tensor, " pair"], dict[str, Num[Tensor, " pair"]]]:
         """The loss and the metrics of each pair, of log-probabilities summed over tokens."""
         ratios = policy if reference is None else policy - reference
-        if self.of_tokens is OfTokens.mean:
+        if self.of_tokens is Reduction.mean:
             ratios = ratios / lengths
         chosen, rejected = map(self.reward, ratios)
         margin = chosen - rejected
         nll = -policy[0] / lengths[0]
-        return self.losses(margin) + self.config.nll * nll, {
+        return self.losses(margin) + self.config.nll_weight * nll, {
             "accuracy": (margin > 0).long(),
             "policy_accuracy": (policy[0] > policy[1]).long(),
             "margin": margin,

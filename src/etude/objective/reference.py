@@ -23,7 +23,7 @@ from etude.objective import log_probs
 from etude.objective.batches import Ids
 from etude.objective.loader import chunks
 from etude.objective.log_probs import sequence_log_prob
-from etude.objective.objective import Objective, Tools
+from etude.objective.objective import Objective, ObjectiveContext
 from etude.objective.ranks import gathered
 
 IdPair = tuple[Ids, Ids]
@@ -38,7 +38,7 @@ class Reference(nn.Module):
     cache and lets the network go. They are named by its weights, its code and the ids.
     """
 
-    def __init__(self, policy: Network, tools: Tools, *, precompute: bool) -> None:
+    def __init__(self, policy: Network, tools: ObjectiveContext, *, precompute: bool) -> None:
         super().__init__()
         self.network: nn.Module | None = reference_of(policy)
         self.precompute = precompute
@@ -88,7 +88,7 @@ def _key(row: IdPair) -> bytes:
     return hashlib.sha256(np.concatenate(([len(prompt)], prompt, completion)).tobytes()).digest()
 
 
-def _digest(policy: Network, tools: Tools) -> str:
+def _digest(policy: Network, tools: ObjectiveContext) -> str:
     """Changes whenever the network's answers would: by its weights, its shape or its code."""
     weights = hashlib.sha256()
     for name, tensor in policy.state_dict().items():

@@ -21,7 +21,7 @@ from etude.records import Prompt
 from etude.rl.on_policy import OnPolicyObjective
 
 
-class Author:
+class RolloutPolicy:
     """Stands in for what an on-policy objective does with values: write, score and read."""
 
     def __init__(self, objective: OnPolicyObjective[Any, Any]) -> None:
@@ -51,7 +51,7 @@ class Author:
         room = tools.seq_len - longest
         before = [prompt_ids(tools.tokenizer, prompt.prompt, room) for prompt in prompts]
         last = tools.tokenizer.vocab.size - 1
-        with self.objective.acting():
+        with self.objective.eval_mode():
             generation(self.objective, before[: self.config.generation_batch], longest)
         return before, [Written([last] * longest, [0.0] * longest) for _ in prompts]
 
@@ -66,7 +66,7 @@ class Author:
     ) -> list[np.ndarray]:
         """Asks, as training does, and answers 0."""
         found: list[np.ndarray] = []
-        with self.objective.acting():
+        with self.objective.eval_mode():
             for part in chunks(pairs, self.config.generation_batch):
                 shape = ask(self.objective.network.answer(part)).shape[1:]
                 found += [np.zeros((len(ids), *shape), np.float32) for _, ids in part]

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from etude.objective.batches import n_tokens
 from etude.objective.loader import MicroBatch
 from etude.objective.objective import Objective
-from etude.planning.fake_rollout import Author, generation
+from etude.planning.fake_rollout import RolloutPolicy, generation
 from etude.planning.fake_tensors import tensors
 from etude.planning.memory_meter import Ledger
 from etude.rl.on_policy import OnPolicyObjective
@@ -54,7 +54,7 @@ def rehearse(made: Assembled, seq_len: int, *, writes: bool) -> Rehearsal:
     held = tensors(objective)
     writer = objective if isinstance(objective, OnPolicyObjective) else None
     if writer is not None:
-        Author(writer).take_over()
+        RolloutPolicy(writer).take_over()
     with Ledger(held) as ledger:
         weights = ledger.live
         windows = _windows(made, N_WINDOWS if writer is None else 1)

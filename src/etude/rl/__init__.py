@@ -1,9 +1,9 @@
 """Learning from what the policy writes, and what that is worth."""
 
 from etude.rl.completions import (
-    Attempt,
-    AttemptBatch,
-    attempt_batch,
+    Completion,
+    CompletionBatch,
+    completion_batch,
     metric_means,
     metric_sums,
     rewards_of,

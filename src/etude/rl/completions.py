@@ -19,7 +19,7 @@ from etude.objective.batches import Ids
 
 
 @dataclass
-class Attempt:
+class Completion:
     """One completion as the policy wrote it, and what it was worth."""
 
     prompt: Ids
@@ -29,7 +29,7 @@ class Attempt:
     reward: float
     is_finished: bool
     """Whether it ends with a stop; otherwise max_new_tokens cut it."""
-    is_alike: bool
+    has_zero_variance: bool
     """Whether all completions of its prompt have the same reward."""
     kl: float
     """log p - log p_ref of the whole, in nats, when it was written; 0 without a reference."""
@@ -40,7 +40,7 @@ class Attempt:
 
 
 @dataclass
-class AttemptBatch:
+class CompletionBatch:
     """Attempts, row by row; of each token, how likely it was."""
 
     targets: Targets
@@ -48,7 +48,7 @@ class AttemptBatch:
     reward: Float[Tensor, " batch"]
     advantage: Float[Tensor, " batch"]
     is_finished: Bool[Tensor, " batch"]
-    is_alike: Bool[Tensor, " batch"]
+    has_zero_variance: Bool[Tensor, " batch"]
     kl: Float[Tensor, " batch"]
     parts: dict[str, Float[Tensor, " batch"]] = field(default_factory=dict[str, Tensor])
 
@@ -63,24 +63,24 @@ class AttemptBatch:
         return self.targets.where.sum(dim=1)
 
 
-def attempt_batch(attempts: Sequence[Attempt], network: Network) -> AttemptBatch:
+def completion_batch(attempts: Sequence[Completion], network: Network) -> CompletionBatch:
     """Lays attempts out as the network wants them, in the precision of their log-probabilities."""
     log_prob = torch.from_numpy(np.concatenate([a.log_prob for a in attempts]))
     numbers = partial(torch.tensor, dtype=log_prob.dtype)
-    return AttemptBatch(
+    return CompletionBatch(
         targets=network.answer([(a.prompt, a.completion) for a in attempts]),
         log_prob=log_prob,
         reward=numbers([a.reward for a in attempts]),
         advantage=numbers([a.advantage for a in attempts]),
         is_finished=torch.tensor([a.is_finished for a in attempts]),
-        is_alike=torch.tensor([a.is_alike for a in attempts]),
+        has_zero_variance=torch.tensor([a.has_zero_variance for a in attempts]),
         kl=numbers([a.kl for a in attempts]),
         parts={name: numbers([a.parts[name] for a in attempts]) for name in attempts[0].parts},
     )
 
 
 def metric_sums(
-    batch: AttemptBatch, tokens: Mapping[str, Float[Tensor, " n"]]
+    batch: CompletionBatch, tokens: Mapping[str, Float[Tensor, " n"]]
 ) -> dict[str, Float[Tensor, ""]]:
     """Metric sums over completions and their tokens; `metric_means` normalises them."""
     known = ~batch.reward.isnan()
@@ -92,9 +92,9 @@ def metric_sums(
         "reward_squares": reward.square().sum(),
         "known": known.to(reward).sum(),
         "attempts": torch.ones_like(reward).sum(),
-        "length": batch.lengths.to(reward).sum(),
+        "response_length": batch.lengths.to(reward).sum(),
         "truncated": (~batch.is_finished).to(reward).sum(),
-        "alike": batch.is_alike.to(reward).sum(),
+        "zero_variance": batch.has_zero_variance.to(reward).sum(),
         "unlearned": (~batch.is_learned).to(reward).sum(),
     }
 
@@ -110,8 +110,8 @@ def part_sums(parts: Mapping[str, Float[Tensor, " batch"]]) -> dict[str, Float[T
 
 PART = "reward/"
 VERDICTS = "verdicts/"
-OF_ATTEMPTS = ("length", "truncated", "alike", "unlearned", "sequence_kl")
-OF_TOKENS = ("entropy", "kl", "ratio", "clipped_low", "clipped_high")
+OF_ATTEMPTS = ("response_length", "truncated", "zero_variance", "unlearned", "sequence_kl")
+OF_TOKENS = ("entropy", "kl", "ratio", "clip_fraction_low", "clip_fraction_high")
 
 
 def metric_means(means: Mapping[str, float]) -> dict[str, float]:
@@ -122,7 +122,9 @@ def metric_means(means: Mapping[str, float]) -> dict[str, float]:
     means = _part_means(means)
     if "attempts" not in means:
         return means
-    known, attempts, length = (max(means[k], 1e-300) for k in ("known", "attempts", "length"))
+    known, attempts, length = (
+        max(means[k], 1e-300) for k in ("known", "attempts", "response_length")
+    )
     per = dict.fromkeys(OF_ATTEMPTS, attempts) | dict.fromkeys(OF_TOKENS, length)
     per |= {"reward": known, "reward_squares": known}
     found = {name: value / per.get(name, 1.0) for name, value in means.items()}
@@ -141,14 +143,14 @@ def _part_means(means: Mapping[str, float]) -> dict[str, float]:
     return rest
 
 
-def alike(rewards: Float[Tensor, "rows n"]) -> Bool[Tensor, " rows"]:
+def zero_variance(rewards: Float[Tensor, "rows n"]) -> Bool[Tensor, " rows"]:
     """Whether all rewards of a row that are not NaN are the same: it teaches nothing then."""
     infinite = float("inf")
     return rewards.nan_to_num(-infinite).amax(1) <= rewards.nan_to_num(infinite).amin(1)
 
 
 def rewards_of(
-    attempts: Sequence[Attempt], n_prompts: int, beta: float = 0.0
+    attempts: Sequence[Completion], n_prompts: int, beta: float = 0.0
 ) -> Float[Tensor, "prompt group"]:
     """The rewards, less `beta` times the divergence, prompt by prompt, in float64."""
     rewards = torch.tensor([a.reward - beta * a.kl for a in attempts], dtype=torch.float64)

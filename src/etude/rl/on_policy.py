@@ -25,10 +25,10 @@ from etude.objective.batches import Ids, prompt_ids
 from etude.objective.loader import Ranks, chunks
 from etude.objective.log_probs import due_logits, log_prob_of, token_log_prob
 from etude.objective.loss import Loss
-from etude.objective.objective import B, Objective, Tools
+from etude.objective.objective import B, Objective, ObjectiveContext
 from etude.objective.randomness import VALIDATION, rng
 from etude.records import Prompt
-from etude.rl.completions import Attempt, AttemptBatch, alike, metric_means, part_sums
+from etude.rl.completions import Completion, CompletionBatch, metric_means, part_sums, zero_variance
 from etude.rl.rewards import WeightedRewards
 from etude.rl.rollout import OnPolicyConfig, RolloutSource
 
@@ -53,12 +53,12 @@ class OnPolicyObjective(Objective[P, B]):
 
     sample_type: type
     """The dataclass of arrays that `rollout` returns a list of; it is saved in checkpoints."""
-    draws: int = 1
+    max_draws: int = 1
     """How often prompts may be drawn for a rollout, until enough of them teach."""
     is_fresh: bool = False
     """Whether the policy is as it was when it wrote the samples in hand."""
 
-    def __init__(self, config: P, network: Network, tools: Tools) -> None:
+    def __init__(self, config: P, network: Network, tools: ObjectiveContext) -> None:
         super().__init__(config, network, tools)
         require(
             config.max_new_tokens < tools.seq_len,
@@ -79,7 +79,7 @@ class OnPolicyObjective(Objective[P, B]):
         return self.config.group_size
 
     def teaches(self, group: Sequence[Any]) -> bool:
-        """Whether the samples of a prompt are kept, where `draws` allows to draw others."""
+        """Whether the samples of a prompt are kept, where `max_draws` allows to draw others."""
         return True
 
     def example(self, record: Any, rng: np.random.Generator) -> Any:
@@ -129,7 +129,7 @@ class OnPolicyObjective(Objective[P, B]):
         tokenizer = self.tools.tokenizer
         room = self.tools.seq_len - config.max_new_tokens
         before = [prompt_ids(tokenizer, prompt.prompt, room) for prompt in prompts]
-        with self.acting():
+        with self.eval_mode():
             written = generate(
                 self.network,
                 [
@@ -138,7 +138,7 @@ class OnPolicyObjective(Objective[P, B]):
                 ],
                 decoding or Ancestral(config.temperature),
                 stop=self.stop,
-                at_once=config.generation_batch,
+                generation_batch=config.generation_batch,
             )
         return before, written
 
@@ -158,7 +158,7 @@ class OnPolicyObjective(Objective[P, B]):
         prompts: Sequence[Prompt],
         keys: Sequence[tuple[int, ...]],
         reference: nn.Module | None = None,
-    ) -> list[Attempt]:
+    ) -> list[Completion]:
         """What the policy writes for each prompt, with its divergence from a reference, if any."""
         before, written, rewards, parts = self.write(prompts, keys)
         ids = [row.ids for row in written]
@@ -167,10 +167,10 @@ class OnPolicyObjective(Objective[P, B]):
         log_probs = self.log_probs(pairs)
         first = log_probs if reference is None else self.log_probs(pairs, reference)
         kl = [float((new - old).sum()) for new, old in zip(log_probs, first, strict=True)]
-        same = alike(rewards).repeat_interleave(rewards.shape[1]).tolist()
+        same = zero_variance(rewards).repeat_interleave(rewards.shape[1]).tolist()
         columns = before, ids, log_probs, rewards.flatten().tolist(), ended, same, kl
         own = [{name: float(said[i]) for name, said in parts.items()} for i in range(len(written))]
-        return [Attempt(*row, parts=said) for *row, said in zip(*columns, own, strict=True)]
+        return [Completion(*row, parts=said) for *row, said in zip(*columns, own, strict=True)]
 
     def score(
         self, prompts: Sequence[Prompt], completions: Sequence[Sequence[int]]
@@ -205,24 +205,24 @@ class OnPolicyObjective(Objective[P, B]):
     ) -> list[np.ndarray]:
         """What `ask` says of the tokens of each completion of a prompt, in order."""
         found: list[np.ndarray] = []
-        with self.acting():
+        with self.eval_mode():
             for part in chunks(pairs, self.config.generation_batch):
                 targets = self.transfer_batch_to_device(self.network.answer(part), self.device, 0)
                 ends = np.cumsum([len(written) for _, written in part])[:-1]
                 found += np.split(ask(targets).cpu().numpy(), ends)
         return found
 
-    def reread(
-        self, batch: AttemptBatch
+    def recompute_log_probs(
+        self, batch: CompletionBatch
     ) -> tuple[Float[Tensor, "n vocab"], Float[Tensor, " n"], Float[Tensor, " n"]]:
-        """The logits of each token due, its log p, and by how much that rose (see `risen`)."""
+        """The logits of each token due, its log p, and by how much that rose (see `log_ratio`)."""
         before = random_state(self.device)
         logits = due_logits(self.network, batch.targets, self.config.temperature)
         log_prob = log_prob_of(logits, batch.targets)
-        return logits, log_prob, self.risen(log_prob, batch, before)
+        return logits, log_prob, self.log_ratio(log_prob, batch, before)
 
-    def risen(
-        self, log_prob: Float[Tensor, " n"], batch: AttemptBatch, before: Tensor
+    def log_ratio(
+        self, log_prob: Float[Tensor, " n"], batch: CompletionBatch, before: Tensor
     ) -> Float[Tensor, " n"]:
         """By how much log p of each token rose since it was written.
 
@@ -240,7 +240,7 @@ class OnPolicyObjective(Objective[P, B]):
         return log_ratio
 
     @contextmanager
-    def acting(self) -> Generator[None]:
+    def eval_mode(self) -> Generator[None]:
         """All of this as it acts: eval mode, no gradients, the precision of training."""
         was_training = self.training
         self.eval()

@@ -17,7 +17,7 @@ from etude.data.tokenizer import Tokenizer
 from etude.errors import ConfigError
 from etude.formats.model import read_model
 from etude.network.network import Network
-from etude.network.precision import wide
+from etude.network.precision import to_fp32
 from etude.objective.batches import Ids, completion_ids
 from etude.objective.loader import chunks
 
@@ -43,7 +43,7 @@ class ScoreHead(nn.Linear):
 
     def forward(self, input: Float[Tensor, "... dim"]) -> Float[Tensor, "..."]:
         """Element by element, which autocast leaves as it is."""
-        return (wide(input) * self.weight[0]).sum(-1) + self.bias[0]
+        return (to_fp32(input) * self.weight[0]).sum(-1) + self.bias[0]
 
 
 def prompt_sums(
@@ -147,7 +147,7 @@ class Scorer:
 def read_reward(folder: str | Path) -> Scorer:
     """Reads the reward model that a finished run left. Raises ConfigError when it left none."""
     model = read_model(folder)
-    tensors = model.beside(HEAD)
+    tensors = model.extra_tensors(HEAD)
     facts = model.facts
     if not tensors or MEAN not in facts:
         raise ConfigError(

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from etude.config.schema.plugins import ArchitectureConfig, ObjectiveConfig, require
 from etude.data.source import Samples
 from etude.errors import CheckpointError, ConfigError, DataError
-from etude.objective.loader import Ranks, Window, chunks
+from etude.objective.loader import Ranks, StepBatch, chunks
 from etude.objective.randomness import ROLLOUT, TRAIN, rng, sample_at
 from etude.objective.ranks import gathered
 from etude.records import Prompt
@@ -54,11 +54,11 @@ class OnPolicyConfig(ObjectiveConfig):
         return replace(architecture, dropout=self.dropout)
 
 
-class Author(Protocol):
+class RolloutPolicy(Protocol):
     """What a rollout source knows of an on-policy objective."""
 
     sample_type: type
-    draws: int
+    max_draws: int
     is_fresh: bool
 
     @property
@@ -77,7 +77,7 @@ class RolloutSource:
     """
 
     def __init__(
-        self, author: Author, prompts: Samples, window: int, seed: int, ranks: Ranks
+        self, author: RolloutPolicy, prompts: Samples, window: int, seed: int, ranks: Ranks
     ) -> None:
         self.author = author
         self.prompts = prompts
@@ -99,21 +99,21 @@ class RolloutSource:
         self.samples: list[Any] = []
 
     @property
-    def windows_per_epoch(self) -> float:
+    def steps_per_epoch(self) -> float:
         """Windows in one pass over the prompts, each rollout being used `epochs` times."""
         samples = len(self.prompts) * self.author.samples_per_prompt * self.author.config.epochs
         return samples / (self.window * self.ranks.size)
 
-    def next_window(self) -> Window:
+    def next_step_batch(self) -> StepBatch:
         self.author.is_fresh = self.used == len(self._plan())
         if self.author.is_fresh:
             self._collect()
         ids = self._plan()[self.used]
         self.used += 1
-        return Window([self.samples[i] for i in ids], [self.rollouts, *ids])
+        return StepBatch([self.samples[i] for i in ids], [self.rollouts, *ids])
 
     def _collect(self) -> None:
-        self.samples = self._draw() if self.author.draws == 1 else self._draw_until_all_teach()
+        self.samples = self._draw() if self.author.max_draws == 1 else self._draw_until_all_teach()
         self.rollouts += 1
         self.used = 0
 
@@ -133,7 +133,7 @@ class RolloutSource:
         Raises DataError when the draws are used up.
         """
         kept: list[Sequence[Any]] = []
-        for _ in range(self.author.draws):
+        for _ in range(self.author.max_draws):
             groups = chunks(self._draw(), self.author.samples_per_prompt)
             found = gathered([group for group in groups if self.author.teaches(group)])
             kept += [group for part in found for group in part]
@@ -142,11 +142,11 @@ class RolloutSource:
                 return [sample for group in mine for sample in group]
         wanted = self.n_prompts * self.ranks.size
         raise DataError(
-            f"Of {self.author.draws * wanted:,} prompts drawn for one rollout, {len(kept):,} have "
+            f"Of {self.author.max_draws * wanted:,} prompts drawn for one rollout, {len(kept):,} have "
             f"completions with different rewards; {wanted:,} are wanted.\n"
             "  The task is too hard or too easy for this policy, or the reward is always the same."
-            "\n  A larger objective.group_size, objective.temperature or objective.draws may find "
-            "more; objective.draws=1 takes prompts as they come."
+            "\n  A larger objective.group_size, objective.temperature or objective.max_draws may find "
+            "more; objective.max_draws=1 takes prompts as they come."
         )
 
     def _plan(self) -> list[list[int]]:

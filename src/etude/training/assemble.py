@@ -15,15 +15,15 @@ from etude.config.registry import build, plugin_of
 from etude.config.schema.experiment import ExperimentConfig
 from etude.config.schema.plugins import AdapterConfig, ArchitectureConfig, TextDataConfig
 from etude.data.corpus import Corpus
-from etude.data.source import First, Samples
+from etude.data.source import Samples, Take
 from etude.data.vocab import Vocab
 from etude.errors import ConfigError
 from etude.formats.checkpoint import TreeCheckpointIO
 from etude.formats.model import read_model
 from etude.network.adapter import adapt
 from etude.network.network import Network
-from etude.objective.loader import Ranks, WindowLoader, WindowSource
-from etude.objective.objective import Objective, OptimizerOf, Tools
+from etude.objective.loader import Ranks, StepLoader, StepSource
+from etude.objective.objective import Objective, ObjectiveContext, OptimizerOf
 from etude.rl.rewards import rewards_of
 from etude.training.optim import optimizer_parameters
 from etude.training.run_writer import Intervals
@@ -61,7 +61,7 @@ class Assembled:
     """Everything `fit` needs."""
 
     objective: Objective[Any, Any]
-    loader: WindowLoader[Any]
+    loader: StepLoader[Any]
     train: Samples
     plan: Plan
     validation: Validation
@@ -84,29 +84,33 @@ def assemble(config: ExperimentConfig, corpus: Corpus, ranks: Ranks) -> Assemble
         objective.double()
     _built("optimizer", config.optimizer, optimizer_parameters(objective))  # refuses in time
     with torch.device("cpu"):  # samples are real, even where a plan gives weights only shapes
-        train = objective.recut(corpus.train)
-        val = objective.recut(corpus.val)
+        train = objective.select_samples(corpus.train)
+        val = objective.select_samples(corpus.val)
         corpus = replace(corpus, train=train, val=val)
-        train = First(corpus.train, config.trainer.train_samples or len(corpus.train))
+        train = Take(corpus.train, config.trainer.train_samples or len(corpus.train))
         source = objective.source(train, config.trainer.global_batch, config.seed, ranks)
     plan = plan_of(config, corpus, source, ranks)
     if config.trainer.compile:
         network.compile()
-    loader = WindowLoader(
-        source, objective.collate, objective.count, plan.micro_batch, objective.surveys
+    loader = StepLoader(
+        source,
+        objective.collate,
+        objective.count,
+        plan.micro_batch,
+        objective.needs_batch_statistic,
     )
     validation = Validation(corpus.val, plan.n_val, plan.micro_batch, config.seed, ranks)
     return Assembled(objective, loader, train, plan, validation)
 
 
-def _tools(config: ExperimentConfig, corpus: Corpus, optimizer: OptimizerOf) -> Tools:
+def _tools(config: ExperimentConfig, corpus: Corpus, optimizer: OptimizerOf) -> ObjectiveContext:
     """What the objective may use beside its config and its network."""
-    return Tools(
+    return ObjectiveContext(
         tokenizer=corpus.tokenizer,
         architecture=config.architecture,
         seq_len=config.data.seq_len,
         seed=config.seed,
-        confine=isinstance(config.data, TextDataConfig) and config.data.confine,
+        intra_document=isinstance(config.data, TextDataConfig) and config.data.intra_document,
         optimizer=optimizer,
         non_finite=config.trainer.non_finite,
         decoding=build(config.decoding),
@@ -149,7 +153,7 @@ def refuse_unbuildable(
         adapt(_built("architecture", architecture, vocab), adapter)
 
 
-def plan_of(config: ExperimentConfig, corpus: Corpus, source: WindowSource, ranks: Ranks) -> Plan:
+def plan_of(config: ExperimentConfig, corpus: Corpus, source: StepSource, ranks: Ranks) -> Plan:
     """Works out every null of `trainer`."""
     trainer = config.trainer
     steps = _steps(config, corpus, source)
@@ -171,17 +175,17 @@ def plan_of(config: ExperimentConfig, corpus: Corpus, source: WindowSource, rank
     )
 
 
-def _steps(config: ExperimentConfig, corpus: Corpus, source: WindowSource) -> int:
+def _steps(config: ExperimentConfig, corpus: Corpus, source: StepSource) -> int:
     trainer = config.trainer
     lengths = [] if trainer.max_steps is None else [trainer.max_steps]
     if trainer.max_epochs is not None:
-        lengths.append(math.ceil(trainer.max_epochs * source.windows_per_epoch))
+        lengths.append(math.ceil(trainer.max_epochs * source.steps_per_epoch))
     if trainer.max_tokens is not None:
         n_tokens = corpus.card.train.tokens
         assert n_tokens is not None, "compatibility refuses other data"
         used = min(1.0, (trainer.train_samples or len(corpus.train)) / len(corpus.train))
         epochs = trainer.max_tokens / (n_tokens * used)
-        lengths.append(math.ceil(epochs * source.windows_per_epoch))
+        lengths.append(math.ceil(epochs * source.steps_per_epoch))
     return min(lengths, default=DEFAULT_STEPS)
 
 

@@ -118,15 +118,17 @@ def _write(config: ExperimentConfig, corpus: Corpus, objective: Objective[Any, A
     """
 
     def write(state: Mapping[str, Tensor], place: Path, facts: Mapping[str, Any]) -> None:
-        keeps = objective.keeps
-        beside = {name: held for name, held in state.items() if name.partition(".")[0] in keeps}
+        exported_modules = objective.exported_modules
+        extra_tensors = {
+            name: held for name, held in state.items() if name.partition(".")[0] in exported_modules
+        }
         weights = own(state)
         if config.adapter:
             chosen = config.architecture, corpus.tokenizer, config.tokenizer, config.objective
             model = Model(place, *chosen, config.adapter, config.init_from)
-            write_adapter(model, weights, learned(objective.network), place, facts, beside)
+            write_adapter(model, weights, learned(objective.network), place, facts, extra_tensors)
         else:
-            write_model(weights, config.architecture, corpus.tokenizer, place, facts, beside)
+            write_model(weights, config.architecture, corpus.tokenizer, place, facts, extra_tensors)
 
     return write
 

@@ -11,7 +11,7 @@ from etude.data.source import Samples
 from etude.errors import ConfigError, did_you_mean
 from etude.objective.loader import chunks
 from etude.objective.loss import Loss
-from etude.objective.objective import Objective, Tally
+from etude.objective.objective import BatchSums, Objective
 from etude.objective.randomness import VALIDATION, rng
 from etude.objective.ranks import Ranks
 
@@ -28,13 +28,13 @@ class Validation:
 
     def measure(self, objective: Objective[Any, Any]) -> dict[str, float]:
         """Returns `val/<name>` of everything the objective reports."""
-        tally = Tally()
+        tally = BatchSums()
         was_training = objective.training
         objective.eval()
         context = objective.trainer.precision_plugin.forward_context()
         with torch.no_grad(), context:
-            if objective.surveys:
-                objective.look_over(self._batches(objective))
+            if objective.needs_batch_statistic:
+                objective.measure_batches(self._batches(objective))
             for batch, counts in self._batches(objective):
                 loss, count = objective.evaluate(batch)
                 tally.add(loss if counts else nothing(loss), 0)

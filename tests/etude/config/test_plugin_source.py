@@ -85,3 +85,12 @@ def test_a_preset_tells_its_purpose_and_what_it_stands_on() -> None:
 def test_the_default_of_a_list_is_shown_as_the_list() -> None:
     knobs = {knob.name: knob.default for knob in describe("adapter/freeze").knobs}
     assert knobs == {"frozen": "['embedding*']", "trained": "[]"}
+
+
+def test_a_knob_with_a_condition_is_shown_with_its_default_and_the_condition() -> None:
+    knobs = {knob.name: knob for knob in describe("objective/ppo").knobs}
+    assert (knobs["kl_target"].default, knobs["kl_target"].only_with) == (
+        "6.0",
+        "controller=adaptive",
+    )
+    assert knobs["beta"].only_with is None

@@ -29,7 +29,7 @@ from etude.data.tokenizer import Tokenizer
 from etude.errors import ConfigError
 from etude.records import Message
 
-PLAIN = tiny.BYTES.speaking(chat_template.DEFAULT, chat_template.LITERALS)
+PLAIN = tiny.BYTES.with_template(chat_template.DEFAULT, chat_template.LITERALS)
 MARKED = """\
 {{ bos_token }}{% for message in messages %}<turn_start>{{ message['role'] }}
 {% if message['role'] == 'assistant' %}{% generation %}{{ message['content'] }}<turn_end>\
@@ -63,7 +63,7 @@ def test_answers_are_where_transformers_finds_the_generation_blocks(
 
     source = build(default(f"tokenizer/{kind}", **({} if kind == "byte" else {"vocab_size": 420})))
     tokenizer = source.build(lambda: iter(["user assistant Why so? Because it is."] * 3))
-    tokenizer = tokenizer.speaking(MARKED, {})
+    tokenizer = tokenizer.with_template(MARKED, {})
     tokenizer.save(tmp_path)
     messages = turns("Why so?", "Because it is.", "Is it?", "Why, it is.")
     theirs = AutoTokenizer.from_pretrained(tmp_path).apply_chat_template(
@@ -78,7 +78,7 @@ def test_answers_are_where_transformers_finds_the_generation_blocks(
 def test_blocks_and_prefixes_find_the_same_answers() -> None:
     """MARKED writes what the default template writes, but for an empty line behind each turn."""
     messages = turns("Why?", "So.", "And?", " \n")
-    marked = conversation(tiny.BYTES.speaking(MARKED, {}), messages)
+    marked = conversation(tiny.BYTES.with_template(MARKED, {}), messages)
     found = conversation(PLAIN, messages)
     for turn in (1, 2):
         assert np.array_equal(found.ids[found.turns == turn], marked.ids[marked.turns == turn])
@@ -115,14 +115,14 @@ def test_special_tokens_in_a_message_stay_text_and_the_markers_vanish() -> None:
 
 
 def test_without_a_token_that_ends_it_an_answer_is_all_that_is_said() -> None:
-    tokenizer = tiny.BYTES.speaking(GLM, chat_template.LITERALS)
+    tokenizer = tiny.BYTES.with_template(GLM, chat_template.LITERALS)
     found = conversation(tokenizer, turns("a", "b", "c", "d"))
     assert written(tokenizer, found.ids[found.turns == 1]) == "b"
 
 
 def test_a_template_that_rewrites_earlier_turns_is_refused() -> None:
     with pytest.raises(TemplateError, match="otherwise when more follows"):
-        conversation(tiny.BYTES.speaking(FORGETS, {}), turns("a", "b", "c", "d"))
+        conversation(tiny.BYTES.with_template(FORGETS, {}), turns("a", "b", "c", "d"))
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_of_several_templates_the_default_is_meant(tmp_path: Path) -> None:
 
 
 def test_a_family_s_own_turn_tokens_have_their_roles(tmp_path: Path) -> None:
-    tokenizer = tiny.BYTES.speaking(
+    tokenizer = tiny.BYTES.with_template(
         "", {"turn_start": "<start_of_turn>", "turn_end": "<end_of_turn>"}
     )
     tokenizer.save(tmp_path)
@@ -196,4 +196,4 @@ def test_a_token_of_two_roles_does_not_become_another(tmp_path: Path) -> None:
     file = tmp_path / "tokenizer_config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"eos_token": "<sep>"}))
     with pytest.raises(ConfigError, match="two roles"):
-        Tokenizer.load(tmp_path).speaking("", {"sep": "[/INST]"})
+        Tokenizer.load(tmp_path).with_template("", {"sep": "[/INST]"})

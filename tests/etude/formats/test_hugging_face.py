@@ -10,7 +10,7 @@ from transformers import GenerationConfig
 
 from etude.formats import hugging_face
 from etude.formats.hugging_face import fitting
-from etude.formats.weight_map import Tie
+from etude.formats.weight_map import WeightMapping
 
 ONES = ("a", "b", "c")
 
@@ -18,15 +18,15 @@ ONES = ("a", "b", "c")
 @pytest.mark.parametrize(
     ("tie", "sizes"),
     [
-        (Tie("theirs", ("a",)), [5]),
-        (Tie("theirs", ("a",), transposed=True), [5]),
-        (Tie("theirs", ONES), [4, 2, 2]),
-        (Tie("theirs", ONES, transposed=True), [4, 2, 2]),
-        (Tie("theirs", ONES, groups=2), [4, 2, 2]),
-        (Tie("theirs", ("a",), offset=2), [5]),
+        (WeightMapping("theirs", ("a",)), [5]),
+        (WeightMapping("theirs", ("a",), transposed=True), [5]),
+        (WeightMapping("theirs", ONES), [4, 2, 2]),
+        (WeightMapping("theirs", ONES, transposed=True), [4, 2, 2]),
+        (WeightMapping("theirs", ONES, groups=2), [4, 2, 2]),
+        (WeightMapping("theirs", ("a",), offset=2), [5]),
     ],
 )
-def test_what_is_joined_is_cut_again(tie: Tie, sizes: list[int]) -> None:
+def test_what_is_joined_is_cut_again(tie: WeightMapping, sizes: list[int]) -> None:
     ours = [torch.randn(n, 3) for n in sizes]
     theirs = tie.to_theirs(ours)
     assert theirs.shape[-1 if tie.transposed else 0] == sum(sizes) + tie.offset
@@ -36,12 +36,12 @@ def test_what_is_joined_is_cut_again(tie: Tie, sizes: list[int]) -> None:
 
 def test_groups_take_turns() -> None:
     q, k, v = (torch.arange(4) + 10 * i for i in range(3))
-    found = Tie("theirs", ONES, groups=2).to_theirs([q, k, v])
+    found = WeightMapping("theirs", ONES, groups=2).to_theirs([q, k, v])
     assert found.tolist() == [0, 1, 10, 11, 20, 21, 2, 3, 12, 13, 22, 23]
 
 
 def test_rows_before_ours_are_zeros() -> None:
-    assert Tie("theirs", ("a",), offset=2).to_theirs([torch.ones(1, 2)]).tolist() == [
+    assert WeightMapping("theirs", ("a",), offset=2).to_theirs([torch.ones(1, 2)]).tolist() == [
         [0, 0],
         [0, 0],
         [1, 1],
@@ -51,7 +51,7 @@ def test_rows_before_ours_are_zeros() -> None:
 @pytest.mark.parametrize(("rows", "wanted"), [(2, [0.0, 2.0]), (5, [0.0, 2.0, 4.0, 2.0, 2.0])])
 def test_a_table_gets_a_row_an_id_of_the_tokenizer(rows: int, wanted: list[float]) -> None:
     table: Tensor = torch.tensor([0.0, 2.0, 4.0])
-    (found,) = Tie("lm_head.bias", ("head.out.bias",)).to_ours(table, [rows])
+    (found,) = WeightMapping("lm_head.bias", ("head.out.bias",)).to_ours(table, [rows])
     assert found.tolist() == wanted
 
 

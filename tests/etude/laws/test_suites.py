@@ -347,13 +347,13 @@ def test_every_template_that_ships_keeps_the_laws_and_a_faulty_one_does_not(
     for name, made in shipped.items():
         assert all(law(made).verdict is HELD for law in suite("template")), name
     made = shipped["plain"]
-    unending = made.corpus.tokenizer.speaking(
+    unending = made.corpus.tokenizer.with_template(
         "{% for message in messages %}{{ message['content'] }};{% endfor %}", {}
     )
     faulty(monkeypatch, template_laws, unending)
     assert template_laws.every_answer_is_told_apart(made).verdict is BROKEN
     assert template_laws.every_answer_ends(made).said == "answers end with ';;'"
-    shuffled = made.corpus.tokenizer.speaking(
+    shuffled = made.corpus.tokenizer.with_template(
         "{% for m in messages %}{% generation %}{{ m['content'] }}{% endgeneration %}{% endfor %}"
         "{% if add_generation_prompt %}<turn_start>{% endif %}",
         {},

@@ -227,7 +227,7 @@ def test_vectors_before_a_text_must_find_room(base: ExperimentConfig) -> None:
     check(replace(short, adapter=adapters.chosen("prefix")))
     with pytest.raises(CompositionError, match="with 3 places for what adapters put before it"):
         check(replace(short, adapter=adapters.chosen("prompt_tuning")))
-    roomy = replace(base, init_from="a", data=replace(base.data, confine=True))
+    roomy = replace(base, init_from="a", data=replace(base.data, intra_document=True))
     with pytest.raises(CompositionError, match="before each document"):
         check(replace(roomy, adapter=adapters.chosen("prompt_tuning")))
 
@@ -256,6 +256,6 @@ def test_a_mixture_whose_router_is_frozen_does_not_move_its_balance() -> None:
     [moe, *_] = [m for m in made.modules() if type(m).__name__ == "Moe"]
     before = moe.selection_bias.clone()
     made(Inputs(tiny.tokens(2, 7))).sum().backward()
-    assert moe.take() is None
-    moe.settle(lambda loads: loads)
+    assert moe.pop() is None
+    moe.end_step(lambda loads: loads)
     assert torch.equal(moe.selection_bias, before)

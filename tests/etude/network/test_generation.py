@@ -180,10 +180,10 @@ def test_neighbours_and_chunks_change_no_sample(
     mixed = tiny.part("architecture/mixer", mixer, **values)
     made = adapters.network(stack, kind, mixer=mixed, position="rope")
     decoding = build(tiny.part("decoding", "sample", top_p=0.9, repetition_penalty=1.2))
-    wanted = generate(made, requests(PROMPTS), decoding, at_once=1)
+    wanted = generate(made, requests(PROMPTS), decoding, generation_batch=1)
     assert len({len(row.ids) for row in wanted}) > 1
-    for at_once in (2, 3, None):
-        found = generate(made, requests(PROMPTS), decoding, at_once=at_once)
+    for generation_batch in (2, 3, None):
+        found = generate(made, requests(PROMPTS), decoding, generation_batch=generation_batch)
         assert [row.ids for row in found] == [row.ids for row in wanted]
         for one, other in zip(found, wanted, strict=True):
             assert one.log_probs == pytest.approx(other.log_probs, abs=1e-10)
@@ -194,7 +194,7 @@ def test_neighbours_and_chunks_change_no_sample(
 def test_in_bf16_neighbours_change_no_likeliest_token(stack: str, kind: str | None) -> None:
     made = adapters.network(stack, kind).float()
     with torch.autocast("cpu", torch.bfloat16):
-        wanted = generate(made, requests(PROMPTS), Greedy(), at_once=1)
+        wanted = generate(made, requests(PROMPTS), Greedy(), generation_batch=1)
         found = generate(made, requests(PROMPTS), Greedy())
     assert [row.ids for row in found] == [row.ids for row in wanted]
     for one, other in zip(found, wanted, strict=True):

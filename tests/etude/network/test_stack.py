@@ -88,14 +88,14 @@ def test_the_embedded_tokens_may_be_normalised_before_they_are_widened() -> None
 
 
 def test_a_narrow_table_has_few_weights_and_a_tied_head_shares_it() -> None:
-    narrow, wide = (tiny.network(tiny.stack(embedding_dim=n, dim=64)) for n in (4, None))
+    narrow, to_fp32 = (tiny.network(tiny.stack(embedding_dim=n, dim=64)) for n in (4, None))
     shapes = {name: tuple(p.shape) for name, p in narrow.named_parameters()}
     assert shapes["embedding.weight"] == (tiny.VOCAB.size, 4)
     assert shapes["stack.widen.weight"] == (64, 4)
     assert shapes["head.narrow.weight"] == (4, 64)
     assert shapes["stack.position.table.weight"][1] == 4
     assert narrow.head.out.weight is narrow.embedding.weight
-    assert isinstance(wide.stack.widen, nn.Identity)
+    assert isinstance(to_fp32.stack.widen, nn.Identity)
     assert narrow(Inputs(tiny.tokens(1, 3))).shape == (1, 3, tiny.VOCAB.size)
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from etude.data.source import First
-from etude.objective.loader import EpochSource, Ranks, Window, WindowLoader, chunks
+from etude.data.source import Take
+from etude.objective.loader import EpochSource, Ranks, StepBatch, StepLoader, chunks
 from etude.objective.randomness import ROLLOUT, TRAIN, VALIDATION, rng, sample_at
 
 SIZE = 10
@@ -23,8 +23,8 @@ def source(
     return EpochSource(range(size), example, window, seed, ranks or Ranks())  # type: ignore[arg-type]
 
 
-def read(made: EpochSource, n: int) -> list[Window]:
-    return [made.next_window() for _ in range(n)]
+def read(made: EpochSource, n: int) -> list[StepBatch]:
+    return [made.next_step_batch() for _ in range(n)]
 
 
 @settings(max_examples=50, deadline=None)
@@ -34,7 +34,7 @@ def test_every_epoch_is_a_permutation_of_all_samples(seed: int, n: int, window: 
     ids = [i for one in read(made, -(-3 * n // window)) for i in one.ids]
     for epoch in range(3):
         assert sorted(ids[epoch * n : (epoch + 1) * n]) == list(range(n))
-    assert made.windows_per_epoch == n / window
+    assert made.steps_per_epoch == n / window
 
 
 def test_the_order_is_a_function_of_seed_and_position_alone() -> None:
@@ -88,8 +88,8 @@ def test_no_two_keys_share_a_stream() -> None:
     assert rng(0, TRAIN, 3).random() == rng(0, TRAIN, 3).random()
 
 
-def loader(micro_batch: int) -> WindowLoader[list[Any]]:
-    return WindowLoader(source(8), list, lambda batch: float(sum(i for i, _ in batch)), micro_batch)
+def loader(micro_batch: int) -> StepLoader[list[Any]]:
+    return StepLoader(source(8), list, lambda batch: float(sum(i for i, _ in batch)), micro_batch)
 
 
 @pytest.mark.parametrize("micro_batch", [8, 4, 3, 1])
@@ -99,7 +99,7 @@ def test_every_part_carries_the_count_of_its_window(micro_batch: int) -> None:
         total, seen = float(sum(window.ids)), []
         while True:
             part = next(parts)
-            assert (part.window_count, part.digest) == (total, window.digest)
+            assert (part.step_count, part.digest) == (total, window.digest)
             seen += part.batch
             if part.is_last:
                 break
@@ -112,9 +112,9 @@ def test_the_loader_is_sized_so_that_lightning_does_not_prefetch() -> None:
 
 
 def test_a_digest_names_the_samples_in_their_order() -> None:
-    names = [Window([], ids).digest for ids in ([1, 2], [2, 1], [1], [1, 2, 0])]
+    names = [StepBatch([], ids).digest for ids in ([1, 2], [2, 1], [1], [1, 2, 0])]
     assert len(set(names)) == 4
-    assert Window(["x"], [1, 2]).digest == names[0]
+    assert StepBatch(["x"], [1, 2]).digest == names[0]
 
 
 def test_cut_loses_nothing() -> None:
@@ -124,6 +124,6 @@ def test_cut_loses_nothing() -> None:
 
 
 def test_the_first_samples_are_all_there_is_of_a_limited_list() -> None:
-    few = First(range(10), 3)  # type: ignore[arg-type]
+    few = Take(range(10), 3)  # type: ignore[arg-type]
     assert (len(few), list(few)) == (3, [0, 1, 2])  # type: ignore[call-overload]
-    assert len(First(range(2), 3)) == 2  # type: ignore[arg-type]
+    assert len(Take(range(2), 3)) == 2  # type: ignore[arg-type]

@@ -3,7 +3,7 @@ import tiny
 import torch
 
 from etude.network.inputs import Inputs
-from etude.network.precision import wide
+from etude.network.precision import to_fp32
 from etude.objective.log_probs import sequence_log_prob, sum_rows, token_log_prob
 from etude.objective.reference import Frozen, reference_of
 from etude.training.optim import with_warmup
@@ -19,7 +19,7 @@ from etude.training.optim import with_warmup
     ],
 )
 def test_wide_is_never_narrower_than_single(given: torch.dtype, wanted: torch.dtype) -> None:
-    assert wide(torch.ones(2, dtype=given)).dtype == wanted
+    assert to_fp32(torch.ones(2, dtype=given)).dtype == wanted
 
 
 def test_rows_are_summed_apart_and_an_empty_one_is_zero() -> None:

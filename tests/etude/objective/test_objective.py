@@ -52,7 +52,7 @@ def sample(name: str, i: int, draw: torch.Generator) -> dict[str, Any]:
         return {"prompt": prompt, "completions": pair, "rewards": rewards, "truncated": i % 2}
     old = -5.9 + 0.1 * torch.randn(len(completion), generator=draw, dtype=torch.float64)
     found = {"prompt": prompt, "completion": completion, "log_prob": old.numpy(), "kl": 0.1 * i}
-    found |= {"reward": i / 16, "is_finished": i % 3 > 0, "is_alike": False}
+    found |= {"reward": i / 16, "is_finished": i % 3 > 0, "has_zero_variance": False}
     found |= {"advantage": math.nan if i == 3 else (-1.0) ** i}
     if name == "ppo":
         worth = torch.randn(len(completion), 3, generator=draw, dtype=torch.float64)
@@ -93,7 +93,7 @@ def test_one_step_is_the_gradient_of_the_mean_over_the_whole_window(tmp_path: Pa
     )
     made, fresh = tiny.assembled(config), tiny.assembled(config)
     objective = fresh.objective.double()
-    window = fresh.loader.source.next_window()
+    window = fresh.loader.source.next_step_batch()
     batch = objective.collate(window.examples)
     (objective.loss(batch).total / objective.count(batch)).backward()
     (line,) = tiny.fit(config, made, tmp_path / "run")
@@ -213,7 +213,7 @@ def test_a_loss_carries_what_its_window_counts(tmp_path: Path) -> None:
     tiny.fit(config, made, tmp_path / "run")
     tally = made.objective.tally
     fresh = tiny.assembled(config)
-    batch = fresh.objective.collate(fresh.loader.source.next_window().examples)
+    batch = fresh.objective.collate(fresh.loader.source.next_step_batch().examples)
     assert tally.count == fresh.objective.count(batch)
     assert tally.tokens == batch.targets.inputs.n_tokens
     assert isinstance(fresh.objective.loss(batch), Loss)

@@ -90,7 +90,7 @@ def network_says(network: Any, prompt: Any, completion: Any) -> torch.Tensor:
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_the_gradient_parts_chosen_from_rejected(name: str) -> None:
-    made = moved(name, nll=0.0)
+    made = moved(name, nll_weight=0.0)
     policy = torch.tensor([[-3.0], [-3.5]], dtype=torch.float64, requires_grad=True)
     reference = None if made.reference is None else torch.tensor([[-3.0], [-3.0]]).double()
     losses, metrics = made.judge(policy, reference, torch.tensor([[4], [4]]))
@@ -113,21 +113,21 @@ def test_identical_pairs_are_left_out_and_counted_also_where_only_their_ids_are(
     made = tiny.objective("dpo")
     long = "x" * 40  # the same once cut to 16 tokens
     records = [Preference("a", "b", "c"), Preference("a", f"{long}b", f"{long}c")]
-    kept = made.recut(records)
+    kept = made.select_samples(records)
     assert [kept[i] for i in range(len(kept))] == records[:1]
     assert made.notes == ["left out  1 of 2 samples: both completions are the same, as ids"]
     with pytest.raises(DataError, match="No sample is left"):
-        made.recut(records[1:])
+        made.select_samples(records[1:])
 
 
 @pytest.mark.parametrize("pair", [("", "b"), ("b", "")])
 def test_an_empty_completion_is_an_error_that_names_its_prompt(pair: tuple[str, str]) -> None:
     made = tiny.objective("dpo")
     with pytest.raises(DataError, match="prompt 'say why' holds no text"):
-        made.recut([Preference("a", "b", "c"), Preference("say why", *pair)])
+        made.select_samples([Preference("a", "b", "c"), Preference("say why", *pair)])
 
 
-@pytest.mark.parametrize(("key", "value"), [("nll", -0.1), ("beta", 0.0)])
+@pytest.mark.parametrize(("key", "value"), [("nll_weight", -0.1), ("beta", 0.0)])
 def test_values_outside_their_range_are_refused(key: str, value: float) -> None:
     with pytest.raises(ValueError, match=key):
         tiny.part("objective", "hinge", **{key: value})

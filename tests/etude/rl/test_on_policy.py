@@ -67,7 +67,7 @@ def test_each_sample_is_used_once_an_epoch_and_each_prompt_before_any_again(
     prompts: list[tuple[int, ...]] = []
     orders: set[tuple[int, ...]] = set()
     for _ in range(len(source.prompts) // source.n_prompts):
-        ids = [source.next_window().ids for _ in range(6)]
+        ids = [source.next_step_batch().ids for _ in range(6)]
         assert {row[0] for row in ids} == {source.rollouts}
         for epoch in range(3):
             used = [i for row in ids[2 * epoch : 2 * epoch + 2] for i in row[1:]]
@@ -96,7 +96,7 @@ def test_a_rollout_leaves_the_policy_training_and_without_gradients(tmp_path: Pa
     made, _ = fitted(tmp_path, dropout=0.3, trainer={"max_steps": 1})
     objective = made.objective
     objective.train()
-    with objective.acting():
+    with objective.eval_mode():
         assert not objective.network.training
         assert not torch.is_grad_enabled()
     assert objective.network.training

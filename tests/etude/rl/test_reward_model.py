@@ -93,7 +93,7 @@ def test_the_head_is_sealed_with_the_weights(tmp_path: Path) -> None:
     content = bytearray(place.read_bytes())
     content[-1] ^= 1
     place.write_bytes(bytes(content))
-    with pytest.raises(CheckpointError, match=r"damaged: beside\.safetensors has changed"):
+    with pytest.raises(CheckpointError, match=r"damaged: heads\.safetensors has changed"):
         read_reward(run)
 
 
@@ -116,5 +116,5 @@ def test_a_run_without_a_head_is_no_reward_model(tmp_path: Path) -> None:
 
 def test_a_head_is_found_by_its_name_alone(tmp_path: Path) -> None:
     model = read_model(trained(tmp_path))
-    assert set(model.beside(HEAD)) == set(ScoreHead(16).state_dict())
-    assert model.beside("hea") == {}
+    assert set(model.extra_tensors(HEAD)) == set(ScoreHead(16).state_dict())
+    assert model.extra_tensors("hea") == {}

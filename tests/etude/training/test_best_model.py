@@ -145,11 +145,9 @@ def test_an_unknown_number_is_refused_with_those_there_are(tmp_path: Path) -> No
         run(config_of(tmp_path, keep_best="val/los"), tmp_path / "run")
 
 
-def test_settings_without_effect_are_refused() -> None:
+def test_a_number_that_is_not_held_out_is_refused() -> None:
     with pytest.raises(ValueError, match="keep_best must be a held-out number"):
         TrainerConfig(keep_best="loss")
-    with pytest.raises(ValueError, match="best=highest has no effect without keep_best"):
-        TrainerConfig(best=Best.highest)
 
 
 def test_nan_is_never_the_best() -> None:

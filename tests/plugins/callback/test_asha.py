@@ -24,19 +24,19 @@ def asha(**given: Any) -> Any:
 
 def test_one_in_three_goes_on_from_a_rung() -> None:
     rivals = [{2: float(value)} for value in (1, 2, 3, 4, 5)]
-    assert not asha().is_behind({2: 1.5}, rivals)  # second of six: two go on
-    assert asha().is_behind({2: 2.5}, rivals)
-    assert asha(best=Best.highest).is_behind({2: 1.5}, rivals)
-    assert not asha(best=Best.highest).is_behind({2: 4.5}, rivals)
-    assert asha().is_behind({2: float("nan")}, rivals)
+    assert not asha().should_prune({2: 1.5}, rivals)  # second of six: two go on
+    assert asha().should_prune({2: 2.5}, rivals)
+    assert asha(best=Best.highest).should_prune({2: 1.5}, rivals)
+    assert not asha(best=Best.highest).should_prune({2: 4.5}, rivals)
+    assert asha().should_prune({2: float("nan")}, rivals)
 
 
 def test_the_first_to_come_goes_on_and_is_compared_again_at_the_next_rung() -> None:
-    assert not asha().is_behind({2: 9.0}, [{1: 0.0}])
+    assert not asha().should_prune({2: 9.0}, [{1: 0.0}])
     curve = {2: 9.0, 4: 8.0}
-    assert not asha().is_behind(curve, [{2: 1.0, 4: 1.0}])  # between rungs nobody is compared
-    assert asha().is_behind({**curve, 6: 7.0}, [{2: 1.0, 4: 1.0, 7: 6.0}])
-    assert not asha().is_behind({**curve, 6: 7.0}, [{2: 1.0, 4: 1.0}])
+    assert not asha().should_prune(curve, [{2: 1.0, 4: 1.0}])  # between rungs nobody is compared
+    assert asha().should_prune({**curve, 6: 7.0}, [{2: 1.0, 4: 1.0, 7: 6.0}])
+    assert not asha().should_prune({**curve, 6: 7.0}, [{2: 1.0, 4: 1.0}])
 
 
 def config_of(folder: Path, **given: Any) -> Any:

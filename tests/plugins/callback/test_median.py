@@ -27,20 +27,20 @@ def test_it_is_the_rule_of_the_paper_whichever_end_is_the_best(
 ) -> None:
     half = median(mean(one) for one in others)
     rivals = [curve(one) for one in others]
-    assert stopper().is_behind(curve(own), rivals) == (min(own) > half)
+    assert stopper().should_prune(curve(own), rivals) == (min(own) > half)
     highest = stopper(best=Best.highest)
-    assert highest.is_behind(curve(own), rivals) == (max(own) < half)
+    assert highest.should_prune(curve(own), rivals) == (max(own) < half)
 
 
 def test_nobody_is_stopped_early_or_by_few_or_by_those_who_have_not_come_as_far() -> None:
     far, near = curve([0.0, 0.0, 0.0]), curve([0.0])
     worse = curve([1.0, 1.0])
-    assert stopper().is_behind(worse, [far, far, far])
-    assert not stopper().is_behind(worse, [far, far])
-    assert not stopper().is_behind(worse, [far, far, near])
-    assert not stopper(min_steps=3).is_behind(worse, [far, far, far])
+    assert stopper().should_prune(worse, [far, far, far])
+    assert not stopper().should_prune(worse, [far, far])
+    assert not stopper().should_prune(worse, [far, far, near])
+    assert not stopper(min_steps=3).should_prune(worse, [far, far, far])
 
 
 def test_a_job_that_measured_nothing_but_nan_is_stopped() -> None:
     far = curve([0.0, 0.0])
-    assert stopper().is_behind(curve([float("nan")] * 2), [far, far, far])
+    assert stopper().should_prune(curve([float("nan")] * 2), [far, far, far])

@@ -38,7 +38,7 @@ def test_a_packed_row_is_laid_out_by_hand() -> None:
 
 
 def test_confined_it_tells_the_documents_apart() -> None:
-    made = tiny.objective("clm", tools=tiny.tools(confine=True))
+    made = tiny.objective("clm", tools=tiny.tools(intra_document=True))
     inputs = made.collate([PACKED, SHORT]).targets.inputs
     assert inputs.documents.tolist() == [[1, 1, 2, 2, 2, 2, 3], [1, 1, 1, 0, 0, 0, 0]]
     assert inputs.positions()[0].tolist() == [0, 1, 0, 1, 2, 3, 0]
@@ -67,7 +67,7 @@ def test_the_loss_is_the_sum_of_surprises_that_transformers_averages() -> None:
 
 
 def test_packed_and_confined_equals_each_document_alone_in_loss_and_gradient() -> None:
-    made = tiny.objective("clm", tools=tiny.tools(confine=True))
+    made = tiny.objective("clm", tools=tiny.tools(intra_document=True))
     documents = [row([BOS, A, B, EOS], [1] * 4), row([BOS, C, EOS], [1] * 3), row([BOS, D], [1, 1])]
     packed = row([BOS, A, B, EOS, BOS, C, EOS, BOS, D], [1] * 4 + [2] * 3 + [3] * 2)
     together = made.loss(made.collate([packed])).total

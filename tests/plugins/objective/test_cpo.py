@@ -15,7 +15,7 @@ def test_a_thousand_random_cases_agree_with_trl(dtype: torch.dtype) -> None:
     values = {"alpha": 0.0, "loss_type": "sigmoid", "beta": 0.3}
     trainer = SimpleNamespace(accelerator=pairs.Alone(), label_smoothing=0.0, **values)
     wanted, *_ = CPOTrainer.cpo_loss(trainer, *policy.sum(-1))  # type: ignore[arg-type]
-    losses, _ = pairs.judged("cpo", dtype, beta=0.3, nll=0.0)
+    losses, _ = pairs.judged("cpo", dtype, beta=0.3, nll_weight=0.0)
     torch.testing.assert_close(losses, wanted, **pairs.tolerance(dtype))
 
 
@@ -23,7 +23,7 @@ def test_a_thousand_random_cases_agree_with_the_formula() -> None:
     policy, _, lengths = pairs.cases(torch.float64)
     chosen, rejected = policy.sum(-1)
     wanted = (1 + (-0.1 * (chosen - rejected)).exp()).log() - 0.5 * chosen / lengths[0]
-    losses, _ = pairs.judged("cpo", torch.float64, beta=0.1, nll=0.5)
+    losses, _ = pairs.judged("cpo", torch.float64, beta=0.1, nll_weight=0.5)
     torch.testing.assert_close(losses, wanted, **pairs.tolerance(torch.float64))
 
 

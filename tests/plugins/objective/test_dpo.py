@@ -11,7 +11,7 @@ from torch import Tensor
 
 from etude.network.network import Network
 from etude.objective.log_probs import preference_loss, sequence_log_prob
-from etude.objective.preferences import OfTokens
+from etude.objective.preferences import Reduction
 from etude.objective.randomness import TRAIN, rng
 from etude.objective.reference import reference_of
 from etude.records import Preference
@@ -39,14 +39,14 @@ def test_a_thousand_random_cases_agree_with_the_formula() -> None:
         margin = 0.1 * (ratio[0] - ratio[1])
         wanted = (1 - smoothing) * (1 + (-margin).exp()).log()
         wanted += smoothing * (1 + margin.exp()).log() - nll * policy[0].sum(-1) / lengths[0]
-        losses, _ = pairs.judged("dpo", torch.float64, label_smoothing=smoothing, nll=nll)
+        losses, _ = pairs.judged("dpo", torch.float64, label_smoothing=smoothing, nll_weight=nll)
         torch.testing.assert_close(losses, wanted, **pairs.tolerance(torch.float64))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_thousand_random_cases_agree_with_trl(dtype: torch.dtype) -> None:
     pairs.assert_as_trl("dpo", "sigmoid", dtype, beta=0.1)
-    pairs.assert_as_trl("dpo", "sigmoid_norm", dtype, beta=5.0, log_prob=OfTokens.mean)
+    pairs.assert_as_trl("dpo", "sigmoid_norm", dtype, beta=5.0, log_prob=Reduction.mean)
 
 
 def test_an_untrained_policy_pays_log_2_a_pair() -> None:

@@ -184,7 +184,7 @@ def test_values_outside_their_range_are_refused(values: dict[str, float], messag
 
 def test_a_confined_row_is_each_document_alone() -> None:
     config = tiny.stack("encoder_only")
-    given = tiny.tools(architecture=config, confine=True)
+    given = tiny.tools(architecture=config, intra_document=True)
     made = build(default("objective/electra"), tiny.network(config, VOCAB), given)
     packed = TokenRow(row(12).tokens, np.repeat([1, 2], 6), 0.0)
     batch = made.collate([made.example(packed, rng(0, TRAIN))])

@@ -3,23 +3,23 @@ import pytest
 import tiny
 import torch
 
-from etude.objective.preferences import OfTokens
+from etude.objective.preferences import Reduction
 
 
 def test_golden_values() -> None:
     assert pairs.golden("ipo") == pytest.approx(9.0, abs=1e-12)
-    assert pairs.golden("ipo", log_prob=OfTokens.mean) == pytest.approx(22.800625, abs=1e-12)
+    assert pairs.golden("ipo", log_prob=Reduction.mean) == pytest.approx(22.800625, abs=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_thousand_random_cases_agree_with_trl_whose_ipo_is_of_means(dtype: torch.dtype) -> None:
-    pairs.assert_as_trl("ipo", "ipo", dtype, beta=0.3, log_prob=OfTokens.mean)
+    pairs.assert_as_trl("ipo", "ipo", dtype, beta=0.3, log_prob=Reduction.mean)
 
 
-@pytest.mark.parametrize("kind", list(OfTokens))
-def test_a_thousand_random_cases_agree_with_the_formula(kind: OfTokens) -> None:
+@pytest.mark.parametrize("kind", list(Reduction))
+def test_a_thousand_random_cases_agree_with_the_formula(kind: Reduction) -> None:
     policy, reference, lengths = pairs.cases(torch.float64)
-    ratio = (policy - reference).sum(-1) / (lengths if kind is OfTokens.mean else 1)
+    ratio = (policy - reference).sum(-1) / (lengths if kind is Reduction.mean else 1)
     wanted = (ratio[0] - ratio[1] - 1 / 0.6) ** 2
     losses, _ = pairs.judged("ipo", torch.float64, beta=0.3, log_prob=kind)
     torch.testing.assert_close(losses, wanted, **pairs.tolerance(torch.float64))

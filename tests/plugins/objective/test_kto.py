@@ -91,7 +91,7 @@ def test_a_thousand_random_cases_agree_with_the_formula() -> None:
 
 
 def batch_of(made: Any, records: list[Any]) -> Any:
-    samples = made.recut(records)
+    samples = made.select_samples(records)
     examples = [made.example(samples[i], rng(0, TRAIN)) for i in range(len(samples))]
     return made.collate(examples)
 
@@ -103,7 +103,7 @@ def test_an_untrained_policy_pays_half_of_each_weight_and_judges_nothing_right()
     assert float(loss.total.detach()) == pytest.approx(0.5 * (2 * 1.5 + 2 * 0.5), abs=1e-12)
     assert loss.metrics["accuracy"] == 0
     assert made.count(batch) == 4
-    assert made.survey(batch) == 0
+    assert made.batch_statistic(batch) == 0
 
 
 def test_completions_are_desirable_above_the_threshold_and_stand_beside_anothers() -> None:
@@ -132,7 +132,7 @@ def test_z_is_the_mean_over_the_whole_window_and_moves_the_loss(tmp_path: Path) 
     config = replace(config, optimizer=tiny.part("optimizer", "adamw", lr=0.02))
     made = tiny.assembled(config)
     objective, wanted = made.objective, []
-    take = type(objective).look_over
+    take = type(objective).measure_batches
 
     def and_measure(batches: Any) -> None:
         batches = list(batches)
@@ -144,7 +144,7 @@ def test_z_is_the_mean_over_the_whole_window_and_moves_the_loss(tmp_path: Path) 
                 ratios.append(said[0] - said[1])
         wanted.append(max(0.0, float(torch.cat(ratios).mean())))
 
-    objective.look_over = and_measure  # type: ignore[method-assign] -- it still looks
+    objective.measure_batches = and_measure  # type: ignore[method-assign] -- it still looks
     lines = tiny.fit(config, made, tmp_path / "run")
     trained = [line["kl"] for line in lines]
     held_out = [line["val/kl"] for line in lines if "val/kl" in line]
@@ -163,10 +163,10 @@ def pairs_of(network: Any, targets: Any) -> torch.Tensor:
 
 def test_identical_completions_are_left_out_and_empty_ones_refused() -> None:
     made = tiny.objective("kto")
-    assert len(made.recut([Preference("a", "b", "b"), Preference("a", "b", "c")])) == 2
+    assert len(made.select_samples([Preference("a", "b", "b"), Preference("a", "b", "c")])) == 2
     assert made.notes == ["left out  1 of 2 samples: both completions are the same, as ids"]
     with pytest.raises(DataError, match="prompt 'why' holds no text"):
-        made.recut([Feedback("why", "", 1.0)])
+        made.select_samples([Feedback("why", "", 1.0)])
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,7 @@ def test_rows_are_cut_to_seq_len_and_padded_on_the_right() -> None:
 
 
 def test_confined_it_tells_the_documents_apart() -> None:
-    made = tiny.objective("mlm", tools=tiny.tools(seq_len=8, confine=True))
+    made = tiny.objective("mlm", tools=tiny.tools(seq_len=8, intra_document=True))
     batch = made.collate([made.example(row(9, [1, 1, 1, 2, 2, 2, 2, 3, 3]), rng(0, TRAIN))])
     assert batch.targets.inputs.documents.tolist() == [[1, 1, 1, 2, 2, 2, 2, 3]]
 

@@ -62,7 +62,11 @@ def test_ties_and_missing_verdicts_are_in_no_sum() -> None:
     torch.testing.assert_close(*totals)
     told = made.report({k: float(v) for k, v in made.loss(batch).metrics.items()})
     assert told["reward"] == pytest.approx((1 + 0.5 + 0.5 + 0.5 + 0.25 + 0.5) / 7)
-    assert (told["alike"], told["truncated"], told["length"]) == (0.5, 3 / 8, 18 / 8)
+    assert (told["zero_variance"], told["truncated"], told["response_length"]) == (
+        0.5,
+        3 / 8,
+        18 / 8,
+    )
     tied = made.collate([MATCHES[1], MATCHES[3]])
     assert made.count(tied) == 0
     assert made.loss(tied).total == 0
@@ -82,7 +86,7 @@ def test_the_best_and_the_worst_of_a_group_meet(tmp_path: Path) -> None:
     written: list[Any] = []
     write = objective.write
     objective.write = lambda *given: written.append(write(*given)) or written[-1]
-    source.next_window()
+    source.next_step_batch()
     ((_, completions, rewards, _),) = written
     assert rewards.isnan().any()
     for i, match in enumerate(source.samples):

@@ -12,7 +12,7 @@ from etude.plugins.objective.orpo import log_odds
 
 def test_golden_values() -> None:
     assert pairs.golden("orpo", odds_weight=1.0) == pytest.approx(0.596149, abs=1e-6)
-    assert pairs.golden("orpo", nll=1.0) == pytest.approx(1.309615, abs=1e-6)
+    assert pairs.golden("orpo", nll_weight=1.0) == pytest.approx(1.309615, abs=1e-6)
     chosen, rejected = log_odds(torch.tensor([-10 / 8, -14 / 10], dtype=torch.float64))
     assert float(chosen - rejected) == pytest.approx(0.204425, abs=1e-6)
 

@@ -133,10 +133,10 @@ def scripted(**values: Any) -> Any:  # the plugin's class
     with torch.no_grad():
         for token, value in V.items():
             made.value.head.weight[0, token] = value
-    return acting(made)
+    return eval_mode(made)
 
 
-def acting(made: Any) -> Any:
+def eval_mode(made: Any) -> Any:
     """An objective with a trainer to act under."""
     made.trainer = pl.Trainer(
         accelerator="cpu", precision="64-true", logger=False, enable_checkpointing=False
@@ -154,9 +154,11 @@ def rolled(made: Any, seed: int = 0) -> list[Experience]:
     return made.rollout(given, [(seed, ROLLOUT, i) for i in range(len(given))])
 
 
-@pytest.mark.parametrize("at_once", [1, 5, 17])
-def test_a_rollout_is_the_table_by_hand_however_its_prompts_are_padded(at_once: int) -> None:
-    made = scripted(generation_batch=at_once, group_size=2)
+@pytest.mark.parametrize("generation_batch", [1, 5, 17])
+def test_a_rollout_is_the_table_by_hand_however_its_prompts_are_padded(
+    generation_batch: int,
+) -> None:
+    made = scripted(generation_batch=generation_batch, group_size=2)
     samples = rolled(made)
     assert {tuple(s.completion) for s in samples} == TABLE.keys()
     every = [x for s in samples for x in TABLE[tuple(s.completion)][2]]
@@ -276,20 +278,20 @@ def test_the_loss_by_hand() -> None:
 @pytest.mark.parametrize("kind", ValueKind)
 def test_padding_changes_no_rollout_of_a_network(family: str, kind: ValueKind) -> None:
     found: list[list[Experience]] = []
-    for at_once in (1, 17):
+    for generation_batch in (1, 17):
         config = tiny.stack(family, n_layers=1)
         made = tiny.objective(
             "ppo",
             tiny.network(config, vocab=VOCAB),
             tools=tiny.tools(seq_len=32, reward=tiny.remainder, architecture=config),
             max_new_tokens=4,
-            generation_batch=at_once,
+            generation_batch=generation_batch,
             value=kind,
         ).double()
         nn.init.normal_(made.value.head.weight, generator=torch.Generator().manual_seed(1))
         for parameter in made.network.parameters():
             parameter.data.add_(0.02)  # from where the reference stays
-        found.append(rolled(acting(made)))
+        found.append(rolled(eval_mode(made)))
     for one, other in zip(*found, strict=True):
         assert list(one.completion) == list(other.completion)
         assert one.worth == pytest.approx(other.worth, abs=1e-10)
@@ -307,7 +309,7 @@ def test_the_first_step_after_a_rollout_has_ratio_1_and_clips_nothing(tmp_path: 
     _, lines = fitted(
         tmp_path, epochs=2, windows_per_rollout=2, epsilon=0.001, trainer={"max_steps": 5}
     )
-    clipped = [line["clipped_low"] + line["clipped_high"] for line in lines]
+    clipped = [line["clip_fraction_low"] + line["clip_fraction_high"] for line in lines]
     assert [line["ratio"] == pytest.approx(1, abs=1e-12) for line in lines] == [
         step % 4 == 0 for step in range(5)
     ]

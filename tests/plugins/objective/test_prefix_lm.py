@@ -122,8 +122,12 @@ def test_bits_are_counted_over_the_bytes_of_the_rest() -> None:
 
 def test_confinement_which_would_change_nothing_is_refused() -> None:
     config = tiny.stack()
-    with pytest.raises(ValueError, match=r"data\.confine has no effect"):
-        build(default("objective/prefix_lm"), tiny.network(config, VOCAB), tiny.tools(confine=True))
+    with pytest.raises(ValueError, match=r"data\.intra_document has no effect"):
+        build(
+            default("objective/prefix_lm"),
+            tiny.network(config, VOCAB),
+            tiny.tools(intra_document=True),
+        )
 
 
 @pytest.mark.slow

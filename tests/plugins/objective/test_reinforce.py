@@ -21,7 +21,7 @@ def collected(folder: Path, reward: Any, **given: Any) -> tuple[Any, list[list[A
     source: Any = made.loader.source
     objective.means, found = [], []
     for _ in range(3):
-        source.next_window()
+        source.next_step_batch()
         found.append(source.samples)
     return objective, found
 

@@ -221,14 +221,14 @@ def test_what_is_too_long_or_twice_the_same_is_left_out_and_counted() -> None:
     made = tiny.objective("reward", tools=tiny.tools(seq_len=8))
     kept = Preference("abc", "abc", "a")  # bos, three, three, eos
     records = [kept, Preference("abc", "abcd", "a"), Preference("abc", "a", "abcd")]
-    left = made.recut([*records, Preference("a", "b", "b")])
+    left = made.select_samples([*records, Preference("a", "b", "b")])
     assert [left[i] for i in range(len(left))] == [kept]
     assert made.notes == [
         "left out  2 of 4 samples: longer than data.seq_len=8",
         "left out  1 of 4 samples: completions of equal tokens",
     ]
     with pytest.raises(DataError, match="No sample is left"):
-        made.recut(records[1:])
+        made.select_samples(records[1:])
 
 
 @pytest.mark.parametrize(("family", "n"), [("decoder_only", 8), ("encoder_only", 9)])

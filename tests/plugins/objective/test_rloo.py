@@ -85,7 +85,7 @@ def test_the_divergence_of_the_whole_completion_is_taken_off_its_reward(tmp_path
     lines = tiny.fit(config, made, tmp_path / "run")
     objective: Any = made.objective
     source: Any = made.loader.source
-    source.next_window()  # a rollout by the policy as it is now
+    source.next_step_batch()  # a rollout by the policy as it is now
     samples = source.samples
     rows = [(s.prompt, s.completion) for s in samples]
     new, old = objective.log_probs(rows), objective.log_probs(rows, objective.reference)

@@ -156,19 +156,19 @@ def test_a_pair_too_long_keeps_its_start_and_it_is_said() -> None:
     made = seq2seq()
     made.tools = tiny.tools(seq_len=4)
     pairs = [Pair("abcdef", "gh"), Pair("a", "b"), Pair("abc", "defg")]
-    assert made.recut(pairs) == pairs
+    assert made.select_samples(pairs) == pairs
     assert made.notes == ["cut short 1 of 3 sources", "cut short 1 of 3 targets"]
     example = made.example(pairs[0], rng(0, TRAIN))
     assert tiny.BYTES.decode(example.source) == "abcd"
 
 
 def test_damage_that_pairs_would_not_see_is_refused() -> None:
-    assert seq2seq().recut([Pair("a", "b")]) == [Pair("a", "b")]
+    assert seq2seq().select_samples([Pair("a", "b")]) == [Pair("a", "b")]
     heavier = default("objective/corruption/span", noise_density=0.5)
     network = tiny.network(tiny.stack("encoder_decoder"), VOCAB)
     for made in (seq2seq("bart"), tiny.objective("seq2seq", network, corruption=heavier)):
         with pytest.raises(ConfigError, match="has no effect: pairs are learned as they are"):
-            made.recut([Pair("a", "b")])
+            made.select_samples([Pair("a", "b")])
 
 
 @pytest.mark.slow

@@ -16,12 +16,12 @@ from etude.data import chat_template
 from etude.data.tokenizer import Tokenizer
 from etude.errors import CompositionError
 from etude.network.inputs import Inputs
-from etude.plugins.objective._sft.conversations import Part, TrainOn
+from etude.plugins.objective._sft.conversations import TrainingSpan, TrainOn
 from etude.plugins.objective._sft.neftune import neftune
 from etude.plugins.objective.sft import Sft
 from etude.records import Chat, Message
 
-PLAIN = tiny.BYTES.speaking(chat_template.DEFAULT, chat_template.LITERALS)
+PLAIN = tiny.BYTES.with_template(chat_template.DEFAULT, chat_template.LITERALS)
 TEXTS = [("a?", "bb", "c", "ddd"), ("what", "e"), ("f", "g" * 9, "hh", "i"), ("jj", "k")]
 CHATS = [
     Chat(tuple(Message(("user", "assistant")[i % 2], text) for i, text in enumerate(texts)))
@@ -68,7 +68,7 @@ def test_the_loss_is_the_surprise_of_the_answers_and_their_ends() -> None:
 def test_packing_and_padding_change_nothing(mixer: str, train_on: TrainOn) -> None:
     objective = sft(stack={"mixer": mixer}, train_on=train_on)
     parts = [part for one in CHATS for part in objective.example(one, DRAW)]
-    layouts: list[list[list[Part]]] = [
+    layouts: list[list[list[TrainingSpan]]] = [
         [[part] for part in parts],
         [parts],
         [[parts[3], parts[0]], [parts[2], parts[1]]],

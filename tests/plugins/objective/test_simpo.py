@@ -41,7 +41,7 @@ def test_it_holds_no_reference_and_rewards_likely_tokens() -> None:
     assert loss.metrics["chosen_reward"] == pytest.approx(-2 * float(loss.metrics["chosen_nll"]))
 
 
-@pytest.mark.parametrize(("key", "value"), [("beta", 0.0), ("gamma", -0.1), ("nll", -1.0)])
+@pytest.mark.parametrize(("key", "value"), [("beta", 0.0), ("gamma", -0.1), ("nll_weight", -1.0)])
 def test_values_outside_their_range_are_refused(key: str, value: float) -> None:
     with pytest.raises(ValueError, match=key):
         tiny.part("objective", "simpo", **{key: value})

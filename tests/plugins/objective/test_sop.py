@@ -149,7 +149,7 @@ def test_a_network_that_knows_no_segments_is_refused_with_the_way_out(tmp_path: 
 def test_what_would_change_nothing_or_leave_no_room_is_refused() -> None:
     network = tiny.network(SEGMENTED, VOCAB)
     cases: list[tuple[dict[str, Any], str]] = [
-        ({"confine": True}, "confine has no effect"),
+        ({"intra_document": True}, "intra_document has no effect"),
         ({"seq_len": 4}, "seq_len must be at least 5, got 4"),
     ]
     for values, message in cases:

@@ -48,8 +48,8 @@ def test_groups_that_teach_are_found_over_all_ranks(tmp_path: Path) -> None:
     """Which prompts are kept, what is learned of them and what is logged is that of one process."""
     grpo = (
         "objective=grpo", "objective.max_new_tokens=4", "objective.group_size=2",
-        "objective.scale=batch", "objective.draws=20", "trainer.precision=64", "optimizer.lr=0.001",
-        "reward=length", "reward.length.target=9", "trainer.max_steps=4",
+        "objective.scale=batch", "objective.max_draws=20", "trainer.precision=64",
+        "optimizer.lr=0.001", "reward=length", "reward.length.target=9", "trainer.max_steps=4",
     )  # fmt: skip
     for name, more in (("one", ()), ("two", DDP)):
         ended = two.train(tmp_path / name, *grpo, *more)
@@ -59,7 +59,7 @@ def test_groups_that_teach_are_found_over_all_ranks(tmp_path: Path) -> None:
     ):
         assert one.pop("samples") != other.pop("samples")  # they are numbered by rank
         assert one == pytest.approx(other, rel=1e-9, abs=1e-9)
-        assert one["alike"] == 0
+        assert one["zero_variance"] == 0
 
 
 def test_a_rank_that_dies_leaves_no_orphan(tmp_path: Path) -> None:

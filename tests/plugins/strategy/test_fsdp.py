@@ -35,9 +35,9 @@ def test_rollouts_whose_answers_end_at_different_times_are_those_of_one_process(
     for name, more in (("one", ()), ("two", FSDP)):
         ended = two.train(tmp_path / name, *grpo, *more)
         assert ended.returncode == 0, ended.stderr
-    lengths = [line["length"] for line in two.record_of(tmp_path / "one")]
+    lengths = [line["response_length"] for line in two.record_of(tmp_path / "one")]
     assert min(lengths) < 20
-    assert lengths == [line["length"] for line in two.record_of(tmp_path / "two")]
+    assert lengths == [line["response_length"] for line in two.record_of(tmp_path / "two")]
     for name in ("loss", "reward", "kl", "grad_norm", "val/reward"):
         mine, theirs = (
             [line.get(name, 0.0) for line in two.record_of(tmp_path / run)]

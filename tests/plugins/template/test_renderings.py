@@ -62,7 +62,7 @@ ANSWERS = {
 }
 
 
-def speaking(name: str, tokenizer: Tokenizer = tiny.BYTES) -> Tokenizer:
+def with_template(name: str, tokenizer: Tokenizer = tiny.BYTES) -> Tokenizer:
     return build(default(f"template/{name}"), tokenizer)
 
 
@@ -71,7 +71,7 @@ def as_dicts(messages: tuple[Message, ...]) -> list[dict[str, str]]:
 
 
 def text_of(name: str, messages: tuple[Message, ...], **given: Any) -> str:
-    template = speaking(name).template
+    template = with_template(name).template
     assert template is not None
     return render(template, as_dicts(messages), NAMED, **given)
 
@@ -108,7 +108,7 @@ def test_roles_must_take_turns(name: str) -> None:
 
 @pytest.mark.parametrize("name", WRITTEN)
 def test_an_answer_is_what_follows_the_header_and_its_end(name: str) -> None:
-    tokenizer = speaking(name)
+    tokenizer = with_template(name)
     found = conversation(tokenizer, TWO_TURNS)
     answers = [
         tokenizer.decode(found.ids[found.turns == turn], skip_special=False) for turn in (1, 2)
@@ -120,7 +120,7 @@ def test_an_answer_is_what_follows_the_header_and_its_end(name: str) -> None:
 
 @pytest.mark.parametrize("name", WRITTEN)
 def test_a_prompt_alone_is_the_start_of_the_conversation(name: str) -> None:
-    tokenizer = speaking(name)
+    tokenizer = with_template(name)
     found = conversation(tokenizer, TWO_TURNS)
     for n, turn in ((1, 1), (3, 2)):
         before = found.ids[: int((found.turns == turn).argmax())].tolist()
@@ -130,7 +130,7 @@ def test_a_prompt_alone_is_the_start_of_the_conversation(name: str) -> None:
 @pytest.mark.parametrize("name", WRITTEN)
 def test_the_literals_of_a_template_are_single_tokens(name: str) -> None:
     """Also of a tokenizer that had no such token, whose ids all keep their place."""
-    tokenizer = speaking(name)
+    tokenizer = with_template(name)
     assert tokenizer.vocab == tiny.BYTES.vocab
     special = set(conversation(tokenizer, TWO_TURNS).ids.tolist()) & tokenizer.vocab.special
     assert (
@@ -156,7 +156,7 @@ def test_transformers_renders_and_encodes_alike(name: str, kind: str, tmp_path: 
 
     corpus = ["Hi there Hello! Why? Because. user assistant model Be brief."] * 4
     source = build(default(f"tokenizer/{kind}", **({} if kind == "byte" else {"vocab_size": 500})))
-    tokenizer = speaking(name, source.build(lambda: iter(corpus)))
+    tokenizer = with_template(name, source.build(lambda: iter(corpus)))
     tokenizer.save(tmp_path)
     theirs = AutoTokenizer.from_pretrained(tmp_path)
     assert Tokenizer.load(tmp_path).template == tokenizer.template

@@ -8,7 +8,7 @@ import pytest
 from etude.config.registry import build
 from etude.plugins.tokenizer.unigram import UnigramConfig, canonical
 
-WORDS = ["low", "lower", "lowest", "new", "newer", "newest", "wide", "wider", "widest"]
+WORDS = ["low", "lower", "lowest", "new", "newer", "newest", "to_fp32", "wider", "widest"]
 
 
 def corpus() -> Iterator[str]:

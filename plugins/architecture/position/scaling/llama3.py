@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from etude import plugin, require
+from etude import only_with, plugin, require
 from etude.config import ScalingConfig
 from etude.network import Scaling
 
@@ -20,11 +20,11 @@ from etude.network import Scaling
 class Llama3Config(ScalingConfig):
     factor: float = 8.0
     """How many times further it is to reach, 1 or more."""
-    trained_positions: int = 8192
+    trained_positions: int = only_with("factor>1", 8192)
     """Longest sequence seen before scaling, in tokens."""
-    beta_fast: float = 4.0
+    beta_fast: float = only_with("factor>1", 4.0)
     """Pairs that turn more often within `trained_positions` are left alone."""
-    beta_slow: float = 1.0
+    beta_slow: float = only_with("factor>1", 1.0)
     """Pairs that turn less often are interpolated by the whole factor."""
 
     def __post_init__(self) -> None:

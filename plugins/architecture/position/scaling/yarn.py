@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from etude import plugin, require
+from etude import only_with, plugin, require
 from etude.config import ScalingConfig
 from etude.network import Scaling
 
@@ -21,11 +21,11 @@ from etude.network import Scaling
 class YarnConfig(ScalingConfig):
     factor: float = 2.0
     """How many times further it is to reach, 1 or more; usual range 2 to 32."""
-    trained_positions: int = 1024
+    trained_positions: int = only_with("factor>1", 1024)
     """Longest sequence seen before scaling, in tokens."""
-    beta_fast: float = 32.0
+    beta_fast: float = only_with("factor>1", 32.0)
     """Pairs that turn at least so often within `trained_positions` are left alone."""
-    beta_slow: float = 1.0
+    beta_slow: float = only_with("factor>1", 1.0)
     """Pairs that turn at most so often are interpolated by the whole factor."""
     attention_factor: float | None = None
     """What queries and keys are multiplied by; null = 0.1 ln(factor) + 1."""

@@ -101,6 +101,7 @@ def _knob(group: str, key: str, knob: Knob) -> list[str]:
     place = f"{group}/{knob.name}" if knob.group else f"{key}.{knob.name}"
     default = "" if knob.default is None else f"`{knob.default}`"
     said = knob.help or ("a plugin of that group" if knob.group else "")
+    said += f" Only with `{knob.only_with}`." if knob.only_with else ""
     return [f"`{place}`", f"`{knob.type}`", default, said]
 
 

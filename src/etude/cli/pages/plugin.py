@@ -159,5 +159,6 @@ def _knob(key: str, knob: Knob, values: Mapping[str, Any]) -> str:
     default = "" if knob.default is None else f" = {knob.default}"
     if knob.name in values:
         default = f" = {values[knob.name]}  (default {knob.default})"
+    default += f"  (only with {knob.only_with})" if knob.only_with else ""
     text = fill(knob.help, WIDTH, initial_indent="    ", subsequent_indent="    ")
     return f"{key}: {knob.type}{default}" + (f"\n{text}" if knob.help else "")

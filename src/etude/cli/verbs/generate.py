@@ -10,7 +10,7 @@ run folder or a Hugging Face folder.
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from etude.capability import Capability
 from etude.config import composition
@@ -32,12 +32,12 @@ N_CANDIDATES = 5
 def main(arguments: list[str]) -> int:
     """Runs the verb; returns the exit code."""
     line = prepare(arguments)
-    if line.inquiry:
-        composition.run_hydra(VERB, line, _never)
-        return 0
     if line.multirun:
         raise ConfigError("etude generate answers one prompt; -m is for etude train.")
-    config = built(composition.compose(VERB, line.overrides).config, GenerationConfig)
+    composed = composition.compose_one(VERB, line)
+    if composed is None:
+        return 0
+    config = built(composed.config, GenerationConfig)
     from etude.formats.model import read_model
 
     model = read_model(config.run)
@@ -49,10 +49,6 @@ def main(arguments: list[str]) -> int:
     else:
         raise ConfigError(f"{plugin_of(model.architecture).address} can neither write nor fill.")
     return 0
-
-
-def _never(config: Any) -> None:
-    raise AssertionError("Hydra was asked to show something, not to run")
 
 
 def _write(config: GenerationConfig, model: "Model", *, reads_source: bool) -> None:

@@ -70,8 +70,8 @@ def _write(config: LabelConfig) -> None:
     left_out: Counter[str] = Counter()
     rows = [
         row
-        for part in answered(config, config.n)
-        for row in _preferences(judge, part, config.sure, left_out)
+        for part in answered(config, config.n_samples)
+        for row in _preferences(judge, part, config.min_probability, left_out)
     ]
     write_rows(Path(config.out), rows, left_out)
 

@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> int:
     stages = stages_of(config, given, place)
     for stage in stages:  # a wrong name is found before the first of them runs
         verb, *overrides = stage.command
-        composition.check_names(verb, prepare(overrides).overrides)
+        composition.check_names(verb.replace("-", "_"), prepare(overrides).overrides)
     for number, stage in enumerate(stages, start=1):
         told = f"{number}/{len(stages)} {stage.name}"
         why = reasons(stage, stages)

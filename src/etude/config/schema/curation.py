@@ -28,7 +28,7 @@ class SamplingConfig:
     """Prompts that are answered, the first ones for training; null = all."""
     max_new_tokens: int = 64
     """Longest answer, in tokens."""
-    at_once: int = 64
+    generation_batch: int = 64
     """Answers written at the same time."""
     seed: int = 0
     """Decides what is sampled."""
@@ -37,7 +37,7 @@ class SamplingConfig:
         for name, value in (
             ("n_prompts", self.n_prompts),
             ("max_new_tokens", self.max_new_tokens),
-            ("at_once", self.at_once),
+            ("generation_batch", self.generation_batch),
         ):
             require(value is None or value >= 1, f"{name} must be at least 1, got {value}")
         require(
@@ -55,46 +55,52 @@ class LabelConfig(SamplingConfig):
 
     judge: JudgeConfig = MISSING
     reward: dict[str, RewardConfig] = field(default_factory=dict[str, RewardConfig])
-    n: int = 2
+    n_samples: int = 2
     """Answers to each prompt; every two of them are compared."""
-    sure: float = 0.5
+    min_probability: float = 0.5
     """A pair is kept if one answer is better with a probability above this, in [0.5, 1)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.n >= 2, f"n must be at least 2, got {self.n}")
-        require(0.5 <= self.sure < 1, f"sure must be in [0.5, 1), got {self.sure}")
+        require(self.n_samples >= 2, f"n_samples must be at least 2, got {self.n_samples}")
+        require(
+            0.5 <= self.min_probability < 1,
+            f"min_probability must be in [0.5, 1), got {self.min_probability}",
+        )
 
 
 @dataclass
-class SelectConfig(SamplingConfig):
-    """What `etude select` is asked."""
+class BestOfConfig(SamplingConfig):
+    """What `etude best-of` is asked."""
 
     reward: dict[str, RewardConfig] = field(default_factory=dict[str, RewardConfig])
-    n: int = 8
+    n_samples: int = 8
     """Answers to each prompt."""
-    best: int = 1
-    """Answers of each prompt that are kept, the best ones; n = every one that is good enough."""
-    at_least: float | None = None
+    keep_top: int = 1
+    """Answers of each prompt that are kept, the best ones; n_samples = every one that is good enough."""
+    min_reward: float | None = None
     """The lowest reward with which an answer is kept; null = any."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(1 <= self.best <= self.n, f"best must be 1 to n, got {self.best} of {self.n}")
+        require(
+            1 <= self.keep_top <= self.n_samples,
+            f"keep_top must be 1 to n_samples, got {self.keep_top} of {self.n_samples}",
+        )
 
 
 @dataclass
-class ConverseConfig(SamplingConfig):
-    """What `etude converse` is asked."""
+class DialogueConfig(SamplingConfig):
+    """What `etude dialogue` is asked."""
 
     user: str = MISSING
     """The model that plays the user: a run folder, or a Hugging Face folder."""
     turns: int = 2
     """Answers in each conversation."""
-    opening: str = "Begin a conversation with me, and ask me more whenever I have answered."
+    opening_prompt: str = "Begin a conversation with me, and ask me more whenever I have answered."
     """What the one who plays the user is told before the first prompt, which counts as its own."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.turns >= 1, f"turns must be at least 1, got {self.turns}")
-        require(self.opening.strip() != "", "opening says nothing")
+        require(self.opening_prompt.strip() != "", "opening_prompt says nothing")

@@ -14,7 +14,7 @@ class StageConfig:
     """One command of a pipeline."""
 
     verb: str = "train"
-    """What is called: train, label, select or generate."""
+    """What is called: train, label, best-of or generate."""
     overrides: list[str] = field(default_factory=list[str])
     """What it is given; {base} is the folder of the stage `base`, which stands before it."""
 

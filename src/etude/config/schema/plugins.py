@@ -9,6 +9,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
+from etude.config.schema.effect import only_with
 from etude.config.schema.parameter_group import ParameterGroup
 
 MAX_VOCAB_SIZE = 2**20
@@ -154,15 +155,8 @@ class TextDataConfig(DataConfig):
 
     pack: bool = True
     """Concatenate documents and cut rows of seq_len; false truncates and pads each document."""
-    confine: bool = False
+    intra_document: bool = only_with("pack", False)
     """Let tokens attend only within their own document; positions then restart in each."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(
-            self.pack or not self.confine,
-            "confine has no effect without pack: each row is one document then",
-        )
 
 
 @dataclass

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from etude.config.schema.plugins import (
-    require,
-)
+from etude.config.schema.effect import only_with
+from etude.config.schema.plugins import require
 
 PRECISIONS = ("32", "64", "bf16-mixed", "bf16-true", "16-mixed")
 
@@ -66,7 +65,7 @@ class TrainerConfig:
     """Checkpoints kept, newest first."""
     keep_best: str | None = None
     """Held-out number, such as val/loss, whose best weights are kept in best/; null = none are."""
-    best: Best = Best.lowest
+    best: Best = only_with("keep_best", Best.lowest)
     """Which value of keep_best is the best: the lowest (of losses), or the highest."""
     log_every: int = 10
     """Steps between updates of the progress bar and the trackers (steps.jsonl has every step)."""
@@ -92,10 +91,6 @@ class TrainerConfig:
         require(
             self.keep_best is None or self.keep_best.startswith("val/"),
             f"keep_best must be a held-out number such as val/loss, got {self.keep_best}",
-        )
-        require(
-            self.keep_best is not None or self.best is Best.lowest,
-            f"best={self.best.value} has no effect without keep_best",
         )
         per_device = self.global_batch // self.devices
         require(

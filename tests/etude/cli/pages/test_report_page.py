@@ -156,13 +156,20 @@ def test_columns_of_reinforcement_have_a_panel_where_a_run_writes_its_own_comple
     tmp_path: Path,
 ) -> None:
     folder = run(tmp_path / "a", n=0)
-    line = {"step": 1, "loss": 0.0, "reward": 0.4, "entropy": 2.0, "clipped_low": 0.1, "lr": 1.0}
+    line = {
+        "step": 1,
+        "loss": 0.0,
+        "reward": 0.4,
+        "entropy": 2.0,
+        "clip_fraction_low": 0.1,
+        "lr": 1.0,
+    }
     write_lines(folder / "steps.jsonl", [{**line, "val/reward": 0.5}])
     made = {panel["title"]: panel["metrics"] for panel in panels(find([str(folder)]).runs)}
     assert made == {
         "Held out": ["val/reward"],
         "Training": ["loss"],
-        "Reinforcement": ["reward", "entropy", "clipped_low"],
+        "Reinforcement": ["reward", "entropy", "clip_fraction_low"],
         "Optimisation": ["lr"],
     }
 

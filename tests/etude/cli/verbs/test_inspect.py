@@ -18,7 +18,7 @@ from etude.training.assemble import assemble
 SMALL = ["tokenizer=byte", "data.seq_len=40", "trainer.global_batch=8", "architecture.n_layers=1"]
 CHOICES = {
     "clm": ["architecture=gpt2"],
-    "mlm": ["architecture=bert", "data.confine=true"],
+    "mlm": ["architecture=bert", "data.intra_document=true"],
     "seq2seq": ["architecture=t5"],
     "sft": ["tokenizer=byte"],
     "dpo": ["architecture=llama"],

@@ -50,7 +50,7 @@ def test_what_a_gold_judge_prefers_is_data_for_preference_learning(
 
 def test_every_two_of_more_answers_are_compared(run: Path, tmp_path: Path) -> None:
     gold = ("judge=rule", "reward=length", "reward.length.target=4", "n_prompts=5")
-    rows = label(run, tmp_path / "a.jsonl", *gold, "n=4")
+    rows = label(run, tmp_path / "a.jsonl", *gold, "n_samples=4")
     answers = {row["prompt"]: set[str]() for row in rows}
     for row in rows:
         assert abs(len(row["chosen"]) - 4) < abs(len(row["rejected"]) - 4)
@@ -90,7 +90,7 @@ def test_the_likelier_answer_comes_first() -> None:
         (("judge=rule",), "goes by a reward, and none is chosen"),
         (("judge=run", "judge.run=x", "reward=numeric"), "looks at no reward"),
         (("reward=numeric", "data=docs_pairs"), "holds no prompts to answer"),
-        (("reward=numeric", "sure=1.5"), "sure must be in"),
+        (("reward=numeric", "min_probability=1.5"), "min_probability must be in"),
         (("reward=numeric", "max_new_tokens=96"), "max_new_tokens must be below data.seq_len"),
         (("reward=numeric", "judge=nobody"), "nobody"),
         (("-m", "seed=0,1"), "looks at one experiment"),

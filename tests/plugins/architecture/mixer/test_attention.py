@@ -140,17 +140,12 @@ def test_a_window_shows_the_keys_less_than_so_many_places_away(causal: bool, win
 
 
 def test_of_so_many_layers_the_first_has_no_window() -> None:
-    made, x = attention(window=2, global_every=3), torch.randn(1, 7, 16, dtype=torch.float64)
+    made, x = attention(window=2, global_layer_every=3), torch.randn(1, 7, 16, dtype=torch.float64)
     near, far = (dense(made, x, (apart() < n) & (apart() >= 0)) for n in (2, 7))
     given = context(7, causal=True)
     for layer in range(7):
         given.enter(layer)
         tiny.exactly(made(x, given), far if layer % 3 == 0 else near)
-
-
-def test_global_layers_without_a_window_are_refused() -> None:
-    with pytest.raises(ValueError, match="global_every has no effect without window"):
-        attention(global_every=2)
 
 
 @pytest.mark.parametrize("window", [None, 3])
@@ -165,7 +160,7 @@ def test_logits_may_be_left_as_they_are() -> None:
     tiny.exactly(made(x, context(7, causal=True)), dense(made, x, apart() >= 0, scale=1.0))
 
 
-@pytest.mark.parametrize("values", [{}, {"global_every": 2}, {"softcap": 1.0}], ids=str)
+@pytest.mark.parametrize("values", [{}, {"global_layer_every": 2}, {"softcap": 1.0}], ids=str)
 @pytest.mark.parametrize("position", ["rope", "alibi", "learned"])
 @pytest.mark.parametrize("cuts", [(9,), (4, 1, 1, 3)], ids=str)
 @torch.no_grad()

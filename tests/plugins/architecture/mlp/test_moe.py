@@ -83,10 +83,10 @@ def test_the_bias_moves_a_step_towards_even_loads_by_the_counts_of_real_tokens()
     x[0, :, 0] = torch.tensor([1.0, 1.0, 1.0, -1.0, 1.0, -1.0])
     made.real = torch.tensor([[True, True, True, True, False, False]])
     made.train()(x)
-    assert made.settle(alone) == {"max_load": 3 / (4 / 3), "min_load": 0.0}
+    assert made.end_step(alone) == {"max_load": 3 / (4 / 3), "min_load": 0.0}
     assert made.selection_bias.tolist() == [0.25, 0.25, -0.25]  # loads 1, 0, 3
     made.eval()(x)
-    assert made.settle(alone)["max_load"] == 0.0  # evaluation is not counted
+    assert made.end_step(alone)["max_load"] == 0.0  # evaluation is not counted
 
 
 def test_z_loss_and_balance_loss_are_their_formulae_over_real_tokens() -> None:
@@ -100,8 +100,8 @@ def test_z_loss_and_balance_loss_are_their_formulae_over_real_tokens() -> None:
     chosen = probabilities.topk(2).indices.flatten().tolist()
     share = [chosen.count(i) / len(chosen) for i in range(4)]
     switch = 4 * sum(share[i] * probabilities[:, i].sum() for i in range(4))
-    torch.testing.assert_close(made.take(), 0.5 * z + 0.25 * switch)
-    assert made.take() is None  # taken once
+    torch.testing.assert_close(made.pop(), 0.5 * z + 0.25 * switch)
+    assert made.pop() is None  # taken once
 
 
 def test_even_routing_pays_the_least_balance_loss() -> None:
@@ -110,7 +110,7 @@ def test_even_routing_pays_the_least_balance_loss() -> None:
     with torch.no_grad():
         made.router.weight.zero_()
     made(torch.randn(1, 6, DIM, dtype=torch.float64))
-    torch.testing.assert_close(made.take(), torch.tensor(0.5 * 6, dtype=torch.float64))
+    torch.testing.assert_close(made.pop(), torch.tensor(0.5 * 6, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("packed", [True, False])
@@ -143,7 +143,7 @@ def test_the_bias_evens_out_a_router_that_favours_an_expert() -> None:
     loads: list[float] = []
     for _ in range(100):
         made(x)
-        loads.append(made.settle(alone)["max_load"])
+        loads.append(made.end_step(alone)["max_load"])
     assert loads[0] > 2
     assert loads[-1] < 1.2
 

@@ -45,10 +45,10 @@ def test_layers_with_a_window_have_a_base_of_their_own() -> None:
     made, places = rope(theta=160.0, local_theta=10.0), torch.arange(5)[None]
     x = torch.randn(1, 2, 5, 8, dtype=torch.float64)
     seen = Context(made, places, places, causal=False)
-    wide, near = (made.rotate(x, seen.within(window)) for window in (None, 3))
-    assert torch.equal(wide, rope(theta=160.0).rotate(x, replace(seen, memos={})))
+    to_fp32, near = (made.rotate(x, seen.within(window)) for window in (None, 3))
+    assert torch.equal(to_fp32, rope(theta=160.0).rotate(x, replace(seen, memos={})))
     assert torch.equal(near, rope(theta=10.0).rotate(x, replace(seen, memos={})))
-    assert not torch.equal(wide, near)
+    assert not torch.equal(to_fp32, near)
 
 
 def test_place_0_turns_nothing_and_no_turn_changes_a_length() -> None:

@@ -10,10 +10,16 @@ from hypothesis import strategies as st
 
 from etude.data import chat_template
 from etude.errors import DataError
-from etude.plugins.objective._sft.conversations import Cutter, Part, TrainOn, packed, survey
+from etude.plugins.objective._sft.conversations import (
+    ConversationEncoder,
+    TrainingSpan,
+    TrainOn,
+    packed,
+    survey,
+)
 from etude.records import Chat, Message
 
-PLAIN = tiny.BYTES.speaking(chat_template.DEFAULT, chat_template.LITERALS)
+PLAIN = tiny.BYTES.with_template(chat_template.DEFAULT, chat_template.LITERALS)
 TWICE = Chat(
     (
         Message("user", "a"),
@@ -25,17 +31,19 @@ TWICE = Chat(
 WRITTEN = chat_template.conversation(PLAIN, TWICE.messages).ids
 
 
-def cutter(train_on: TrainOn = TrainOn.all, seq_len: int = 128, **given: Any) -> Cutter:
+def cutter(
+    train_on: TrainOn = TrainOn.all, seq_len: int = 128, **given: Any
+) -> ConversationEncoder:
     values: dict[str, Any] = {
         "tokenizer": PLAIN,
         "train_on": train_on,
         "seq_len": seq_len,
         "sources": False,
     }
-    return Cutter(**(values | given))
+    return ConversationEncoder(**(values | given))
 
 
-def learned(part: Part) -> str:
+def learned(part: TrainingSpan) -> str:
     return PLAIN.decode(part.ids[part.trained], skip_special=False)
 
 
@@ -105,9 +113,9 @@ def test_a_conversation_the_template_refuses_is_counted_with_its_reason() -> Non
     template = (
         "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}"
     )
-    speaking = PLAIN.speaking(template + chat_template.DEFAULT, {})
+    with_template = PLAIN.with_template(template + chat_template.DEFAULT, {})
     chats = [TWICE, Chat((Message("system", "s"), *TWICE.messages))]
-    rows, told = survey(chats, cutter(tokenizer=speaking), pack=False)
+    rows, told = survey(chats, cutter(tokenizer=with_template), pack=False)
     assert len(rows) == 1
     assert list(told.values()) == [1]
     assert "no system" in next(iter(told))
@@ -126,11 +134,11 @@ def test_an_answer_without_a_stop_is_refused_at_the_start() -> None:
     """GLM closes a turn with the next one's header, so that it would never learn to stop."""
     endless = chat_template.DEFAULT.replace("<turn_end>", "")
     with pytest.raises(DataError, match=r"(?s)ends an answer with .*never stop.*template="):
-        cutter(tokenizer=PLAIN.speaking(endless, {})).parts(TWICE)
+        cutter(tokenizer=PLAIN.with_template(endless, {})).parts(TWICE)
 
 
 def test_a_doubled_bos_is_refused_at_the_start() -> None:
-    doubled = PLAIN.speaking("{{ bos_token }}" + chat_template.DEFAULT, {})
+    doubled = PLAIN.with_template("{{ bos_token }}" + chat_template.DEFAULT, {})
     with pytest.raises(DataError, match="bos twice in a row"):
         cutter(tokenizer=doubled).parts(TWICE)
 

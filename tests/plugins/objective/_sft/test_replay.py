@@ -11,16 +11,16 @@ import tiny
 from etude.data.source import Samples
 from etude.data.token_rows import TokenRow
 from etude.errors import ConfigError
-from etude.plugins.objective._sft.replay import Mixed, text_of
+from etude.plugins.objective._sft.replay import Mixture, text_of
 
 
 def test_others_are_a_share_of_all_taken_evenly_from_first_to_last() -> None:
     samples, others, few = (cast(Samples, range(*ends)) for ends in ((30,), (100, 140), (100, 103)))
-    mixed = Mixed(samples, others, 0.25)
+    mixed = Mixture(samples, others, 0.25)
     assert len(mixed) == 40
     assert [mixed[i] for i in range(30)] == list(range(30))
     assert [mixed[i] for i in range(30, 40)] == list(range(100, 140, 4))
-    again = Mixed(samples, few, 0.25)
+    again = Mixture(samples, few, 0.25)
     assert [again[i] for i in range(30, 40)] == [100] * 4 + [101] * 3 + [102] * 3
 
 
@@ -29,7 +29,7 @@ def test_fine_tuning_sees_the_text_of_the_run_it_replays(tmp_path: Path) -> None
     given = replace(config.objective, replay=str(tiny.taught(tmp_path)), replay_share=0.5)
     made = tiny.assembled(replace(config, objective=given))
     source = made.loader.source
-    rows = [example for _ in range(10) for example in source.next_window().examples]
+    rows = [example for _ in range(10) for example in source.next_step_batch().examples]
     whole = [row for row in rows if all(part.trained.all() for part in row)]
     assert 25 < len(whole) < 55  # of 80
     targets = made.objective.collate(whole).targets

@@ -25,9 +25,9 @@ OF_THE_ROW = ("step", "tokens", "seconds")
 HELD_OUT = "val/"
 SPEED = "perf/"
 ON_POLICY = (
-    "reward", "reward_std", "kl", "sequence_kl", "beta", "entropy", "length", "truncated",
-    "clipped_low", "clipped_high", "ratio", "alike", "unlearned", "value_loss", "policy_loss",
-    "value_clipped", "explained_variance",
+    "reward", "reward_std", "kl", "sequence_kl", "beta", "entropy", "response_length", "truncated",
+    "clip_fraction_low", "clip_fraction_high", "ratio", "zero_variance", "unlearned", "value_loss", "policy_loss",
+    "value_clip_fraction", "explained_variance",
 )  # fmt: skip
 OPTIMISATION = ("grad_norm", "lr", "skipped")
 EXACT = ("lr", "skipped", "beta")

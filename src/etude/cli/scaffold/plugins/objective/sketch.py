@@ -40,7 +40,7 @@ class Sketch(Objective[SketchConfig, TextBatch]):
 
     def collate(self, examples: Sequence[TokenRow]) -> TextBatch:
         pad = self.tools.tokenizer.vocab.pad
-        return next_token_batch(examples, pad, confine=self.tools.confine)
+        return next_token_batch(examples, pad, intra_document=self.tools.intra_document)
 
     def count(self, batch: TextBatch) -> float:
         return float(batch.targets.where.sum())

@@ -29,4 +29,4 @@ class SketchConfig(TemplateConfig):
 @plugin(SketchConfig)
 def sketch(config: SketchConfig, tokenizer: Tokenizer) -> Tokenizer:
     """Gives a tokenizer the template."""
-    return tokenizer.speaking(TEMPLATE.replace("MARK", config.mark), LITERALS)
+    return tokenizer.with_template(TEMPLATE.replace("MARK", config.mark), LITERALS)

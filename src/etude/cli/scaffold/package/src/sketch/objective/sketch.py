@@ -10,13 +10,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from etude import Capability, Preference, plugin, require
-from etude.objective import PreferenceObjective, ReferredConfig
+from etude.objective import PreferenceObjective, ReferenceConfig
 
 from ._sketch_loss import sketch_loss
 
 
 @dataclass
-class SketchConfig(ReferredConfig):
+class SketchConfig(ReferenceConfig):
     gamma: float = 2.0
     """Exponent of the weight of hard pairs; 0 is DPO. Usual range: 0.5 to 5."""
 

@@ -1,4 +1,4 @@
-"""`etude converse`: two runs make conversations to learn from."""
+"""`etude dialogue`: two runs make conversations to learn from."""
 
 import json
 from dataclasses import replace
@@ -9,7 +9,7 @@ import pytest
 import tiny
 
 from etude.cli.main import main
-from etude.cli.verbs.converse import exchanged
+from etude.cli.verbs.dialogue import exchanged
 from etude.records import Message
 from etude.training.run import start
 
@@ -32,7 +32,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def converse(run: Path, out: Path, *given: str) -> list[list[dict[str, Any]]]:
-    asked = ("converse", f"run={run}", f"user={run}", f"out={out}", *DATA, "max_new_tokens=8")
+    asked = ("dialogue", f"run={run}", f"user={run}", f"out={out}", *DATA, "max_new_tokens=8")
     assert main([*asked, *given]) == 0
     lines = out.read_text(encoding="utf-8").splitlines()
     return [json.loads(line)["messages"] for line in lines]
@@ -42,7 +42,7 @@ def converse(run: Path, out: Path, *given: str) -> list[list[dict[str, Any]]]:
 def test_user_and_assistant_take_turns_from_a_prompt_of_the_data(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given = ("data.seq_len=300", "turns=2", "opening=Ask me: what, then?")
+    given = ("data.seq_len=300", "turns=2", "opening_prompt=Ask me: what, then?")
     talks = converse(run, tmp_path / "a", *given)
     for talk in talks:
         roles = [message["role"] for message in talk]
@@ -73,7 +73,7 @@ def test_who_was_not_taught_conversations_cannot_hold_one(
 ) -> None:
     writer = tiny.writer(tmp_path)
     asked = (f"run={run}", f"user={writer}", f"out={tmp_path / 'out'}", *DATA)
-    assert main(["converse", *asked]) == 2
+    assert main(["dialogue", *asked]) == 2
     assert f"user={writer} was not taught conversations" in capsys.readouterr().err
-    assert main(["converse", *asked, "turns=0"]) == 2
+    assert main(["dialogue", *asked, "turns=0"]) == 2
     assert "turns must be at least 1" in capsys.readouterr().err

@@ -1,9 +1,9 @@
 """Lets a run answer each prompt several times, and writes the answers that a reward likes best.
 
-    etude select run=outputs/sft data=arithmetic reward=numeric out=best.jsonl
-    etude select run=... data=... reward=numeric at_least=1 best=8 out=right.jsonl
+    etude best-of run=outputs/sft data=arithmetic reward=numeric out=best.jsonl
+    etude best-of run=... data=... reward=numeric min_reward=1 keep_top=8 out=right.jsonl
 
-Best of n, or with at_least rejection sampling (Dong et al. 2023, RAFT,
+Best of n, or with min_reward rejection sampling (Dong et al. 2023, RAFT,
 https://arxiv.org/abs/2304.06767): the file is data=jsonl_pairs, for objective=sft or seq2seq.
 Answers that max_new_tokens cut, and all but one of equal ones, are left out. Prompts held out for
 validation are never answered.
@@ -19,7 +19,7 @@ from etude.config.command_line import prepare
 from etude.config.compatibility import check_extras
 from etude.config.config_file import built
 from etude.config.plugin_files import options
-from etude.config.schema.curation import SelectConfig
+from etude.config.schema.curation import BestOfConfig
 from etude.errors import ConfigError
 from etude.experiments.provenance import write_origin
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # torch is loaded only once nothing can be refused any more
     from etude.experiments.curation import Answered
     from etude.objective.reward import Reward
 
-VERB = "select"
+VERB = "best_of"
 NONE = "prompts without an answer that is good enough"
 
 
@@ -35,19 +35,19 @@ def main(arguments: list[str]) -> int:
     """Runs the verb; returns the exit code."""
     composed = composition.compose_one(VERB, prepare(arguments))
     if composed is not None:
-        config = built(composed.config, SelectConfig)
+        config = built(composed.config, BestOfConfig)
         check_extras(config)
         if not config.reward:
             raise ConfigError(
-                "etude select goes by a reward, and none is chosen.\n"
+                "etude best-of goes by a reward, and none is chosen.\n"
                 f"  Rewards: {', '.join(options('reward'))}."
             )
         _write(config)
-        write_origin(VERB, config)
+        write_origin("best-of", config)
     return 0
 
 
-def _write(config: SelectConfig) -> None:
+def _write(config: BestOfConfig) -> None:
     from etude.experiments.curation import answered, write_rows
     from etude.rl.rewards import rewards_of
 
@@ -55,16 +55,16 @@ def _write(config: SelectConfig) -> None:
     assert reward is not None, "a reward was asked for above"
     left_out: Counter[str] = Counter()
     rows: list[dict[str, Any]] = []
-    for part in answered(config, config.n):
+    for part in answered(config, config.n_samples):
         for one in part:
-            found = list(best(reward, one, config.best, config.at_least))
+            found = list(best(reward, one, config.keep_top, config.min_reward))
             left_out[NONE] += not found
             rows += found
     write_rows(Path(config.out), rows, +left_out)
 
 
 def best(
-    reward: "Reward", answered: "Answered", n: int, at_least: float | None
+    reward: "Reward", answered: "Answered", n: int, min_reward: float | None
 ) -> Iterator[dict[str, Any]]:
     """Rows of data=jsonl_pairs: at most `n` different answers, the best first, as sampled else."""
     whole = dict.fromkeys(
@@ -73,7 +73,7 @@ def best(
     prompt = answered.prompt
     texts = list(whole)
     scores = reward([prompt.prompt] * len(texts), texts, [prompt.answer] * len(texts))
-    least = float("-inf") if at_least is None else at_least
+    least = float("-inf") if min_reward is None else min_reward
     fair = [(score, text) for score, text in zip(scores, texts, strict=True) if score >= least]
     for score, text in sorted(fair, key=lambda pair: -pair[0])[:n]:
         yield {"source": prompt.prompt, "target": text, "reward": score}

@@ -1,6 +1,6 @@
 """Lets two runs talk to each other, one as the user and one as the assistant.
 
-    etude converse run=outputs/sft user=outputs/asker data=jsonl_prompts data.path=... out=c.jsonl
+    etude dialogue run=outputs/sft user=outputs/asker data=jsonl_prompts data.path=... out=c.jsonl
 
 Ding et al. 2023 (UltraChat), https://arxiv.org/abs/2305.14233: conversations for objective=sft,
 with data=jsonl_chats. Each begins with a prompt of the data. The one who plays the user sees the
@@ -17,7 +17,7 @@ from etude.config import composition
 from etude.config.command_line import prepare
 from etude.config.compatibility import check_extras
 from etude.config.config_file import built
-from etude.config.schema.curation import ConverseConfig
+from etude.config.schema.curation import DialogueConfig
 from etude.errors import ConfigError
 from etude.experiments.provenance import write_origin
 from etude.records import Message
@@ -25,7 +25,7 @@ from etude.records import Message
 if TYPE_CHECKING:  # torch is loaded only once nothing can be refused any more
     from etude.experiments.curation import Writer
 
-VERB = "converse"
+VERB = "dialogue"
 SILENT = "conversations without an answer"
 EXCHANGED = {"user": "assistant", "assistant": "user"}
 
@@ -34,14 +34,14 @@ def main(arguments: list[str]) -> int:
     """Runs the verb; returns the exit code."""
     composed = composition.compose_one(VERB, prepare(arguments))
     if composed is not None:
-        config = built(composed.config, ConverseConfig)
+        config = built(composed.config, DialogueConfig)
         check_extras(config)
         _write(config)
         write_origin(VERB, config)
     return 0
 
 
-def _write(config: ConverseConfig) -> None:
+def _write(config: DialogueConfig) -> None:
     from etude.experiments.curation import Writer, prompts_of, write_rows
     from etude.objective.loader import chunks
 
@@ -56,11 +56,11 @@ def _write(config: ConverseConfig) -> None:
             )
     left_out: Counter[str] = Counter()
     rows: list[dict[str, list[dict[str, str]]]] = []
-    for part in chunks(prompts, config.at_once):
+    for part in chunks(prompts, config.generation_batch):
         talks = {number: [Message("user", prompt.prompt)] for number, prompt in part}
         for turn in range(config.turns):
             if turn:
-                _go_on(user, talks, turn, [Message("user", config.opening)])
+                _go_on(user, talks, turn, [Message("user", config.opening_prompt)])
             _go_on(assistant, talks, turn, [])
         for talk in talks.values():
             said = talk[: len(talk) // 2 * 2]

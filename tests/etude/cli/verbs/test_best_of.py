@@ -1,4 +1,4 @@
-"""`etude select`: the best of several answers, or all that are good enough."""
+"""`etude best-of`: the best of several answers, or all that are good enough."""
 
 import json
 import math
@@ -9,7 +9,7 @@ import pytest
 import tiny
 
 from etude.cli.main import main
-from etude.cli.verbs.select import best
+from etude.cli.verbs.best_of import best
 from etude.experiments.curation import Answered
 from etude.records import Prompt
 
@@ -41,16 +41,16 @@ def test_a_run_writes_its_best_answers_as_pairs_to_learn_from(
 ) -> None:
     run = tiny.writer(tmp_path)
     data = ("data=arithmetic", "data.digits=1", "data.n_problems=30", "data.seq_len=48")
-    asked = ("max_new_tokens=30", "n=4", "reward=length", "reward.length.target=8")
+    asked = ("max_new_tokens=30", "n_samples=4", "reward=length", "reward.length.target=8")
     out = tmp_path / "a.jsonl"
-    assert main(["select", f"run={run}", f"out={out}", *data, *asked]) == 0
+    assert main(["best-of", f"run={run}", f"out={out}", *data, *asked]) == 0
     rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
     assert all(row["reward"] == -min(1, abs(len(row["target"]) - 8) / 8) for row in rows)
     assert len({row["source"] for row in rows}) == len(rows) > 2
     given = ["objective=sft", "data=jsonl_pairs", f"data.path={out}", "tokenizer=byte"]
     assert main(["data", *given]) == 0
-    strict = ("at_least=1", f"run={run}", f"out={tmp_path / 'none'}")
-    assert main(["select", *strict, *data, *asked]) == 3
+    strict = ("min_reward=1", f"run={run}", f"out={tmp_path / 'none'}")
+    assert main(["best-of", *strict, *data, *asked]) == 3
     assert "Nothing is left" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
 
@@ -59,12 +59,12 @@ def test_a_run_writes_its_best_answers_as_pairs_to_learn_from(
     ("given", "reason"),
     [
         ((), "goes by a reward, and none is chosen"),
-        (("reward=numeric", "best=9"), "best must be 1 to n, got 9 of 8"),
-        (("reward=numeric", "at_once=0"), "at_once must be at least 1"),
+        (("reward=numeric", "keep_top=9"), "keep_top must be 1 to n_samples, got 9 of 8"),
+        (("reward=numeric", "generation_batch=0"), "generation_batch must be at least 1"),
     ],
 )
 def test_what_does_not_fit_is_refused(
     given: tuple[str, ...], reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["select", f"run={tmp_path}", f"out={tmp_path / 'out'}", *given]) == 2
+    assert main(["best-of", f"run={tmp_path}", f"out={tmp_path / 'out'}", *given]) == 2
     assert reason in capsys.readouterr().err

@@ -1,0 +1,122 @@
+"""When a knob has effect: declared once beside its default; shown, refused and tested from there.
+
+`kl_target: float = only_with("controller=adaptive", 6.0)`. A condition names other knobs of the
+same config, with values as they are typed on the command line. It is one of these, or several
+joined by ` or `:
+
+    replay               neither null nor false
+    scaling=fixed        this value; a|b is either of two
+    unfinished!=keep     any other value
+    beta>0               a number above this one
+
+A condition on a knob that has a condition itself includes that one.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
+from enum import Enum
+from typing import Any, cast
+
+from etude.errors import ConfigError
+
+ONLY_WITH = "only_with"
+
+
+def only_with(condition: str, default: Any) -> Any:  # Any, so that the field keeps its annotation
+    """The default of a knob that has effect only where `condition` holds.
+
+    Another value is refused where it does not hold. See this module's docstring for conditions.
+    """
+    metadata = {ONLY_WITH: condition}
+    if isinstance(default, list):
+        items = cast("list[Any]", default)
+        return field(default_factory=lambda: list(items), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Term:
+    """One of the alternatives of a condition, such as `controller=adaptive`."""
+
+    name: str
+    sign: str
+    value: str
+
+    def __str__(self) -> str:
+        return f"{self.name}{self.sign}{self.value}"
+
+    def holds(self, config: object) -> bool:
+        """Whether the values of a config fulfil it."""
+        actual = vars(config)[self.name]
+        match self.sign:
+            case "":
+                return actual is not None and actual is not False
+            case ">":
+                return actual is not None and actual > float(self.value)
+            case _:
+                return (as_typed(actual) in self.value.split("|")) is (self.sign == "=")
+
+
+def terms(condition: str) -> list[Term]:
+    """The alternatives of a condition. Raises ValueError where it is not written as one."""
+    found = [
+        re.fullmatch(r"(\w+)(?:(=|!=|>)([^\s=<>]+))?", item) for item in condition.split(" or ")
+    ]
+    if None in found:
+        raise ValueError(f"{condition!r} is not a condition: see etude.config.schema.effect")
+    return [Term(one[1], one[2] or "", one[3] or "") for one in found if one]
+
+
+def as_typed(value: object) -> str:
+    """A value as it is typed on the command line."""
+    if isinstance(value, list):
+        return f"[{','.join(map(as_typed, cast('list[object]', value)))}]"
+    if isinstance(value, Enum):
+        return value.name
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    return str(value).removesuffix(".0")
+
+
+def unmet(config: object, name: str) -> str | None:
+    """The condition that keeps a knob of a config from having effect; None = it has effect."""
+    condition = vars(type(config))["__dataclass_fields__"][name].metadata.get(ONLY_WITH)
+    if condition is None:
+        return None
+    behind = [unmet(config, term.name) for term in terms(condition) if term.holds(config)]
+    return None if None in behind else next(iter(behind), condition)
+
+
+def refuse_without_effect(config: Any, path: str = "") -> None:  # any dataclass of configs
+    """Raises ConfigError for a knob that differs from its default where it has no effect."""
+    for item in fields(config):
+        place = f"{path}{item.name}"
+        value = vars(config)[item.name]
+        for key, part in _parts(value, place):
+            refuse_without_effect(part, f"{key}.")
+        condition = unmet(config, item.name) if value != _default(item) else None
+        if condition is not None:
+            wanted = " or ".join(f"{path}{term}" for term in terms(condition))
+            names = dict.fromkeys(term.name for term in terms(condition))
+            here = ", ".join(f"{path}{name}={as_typed(vars(config)[name])}" for name in names)
+            raise ConfigError(
+                f"{place}={as_typed(value)} has no effect: "
+                f"it is used only with {wanted} (here {here})."
+            )
+
+
+def _parts(value: Any, path: str) -> Iterator[tuple[str, Any]]:  # any value of a config
+    """The configs that a value is or holds, with their paths."""
+    if isinstance(value, dict):
+        for key, item in cast("dict[str, Any]", value).items():
+            yield from _parts(item, f"{path}.{key}")
+    elif isinstance(value, list):
+        for index, item in enumerate(cast("list[Any]", value)):
+            yield from _parts(item, f"{path}[{index}]")
+    elif is_dataclass(value):
+        yield path, value
+
+
+def _default(item: Field[Any]) -> Any:  # of whatever type the field has
+    return item.default if item.default_factory is MISSING else item.default_factory()
