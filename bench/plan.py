@@ -24,7 +24,7 @@ from etude.files.run_folder import STEPS
 from etude.planning.calibration import calibrate, seconds_of
 from etude.planning.forecast import forecast
 from etude.planning.trial import FILE
-from etude.training.experiment import validated
+from etude.training.experiment import validate_experiment
 from etude.training.run import corpus_of, quiet
 
 MIB = 2**20
@@ -80,7 +80,7 @@ def row(name: str, overrides: Sequence[str], steps: int, folder: str) -> str:
     given += [base(overrides, folder)] if LORA in overrides else []
     line = prepare([*overrides, *given])
     composed = composition.compose("plan", line.overrides)
-    config = validated(composed, line.overrides)
+    config = validate_experiment(composed, line.overrides)
     corpus = corpus_of(config)
     plan = forecast(config, corpus)
     one = calibrate(config, plan, 4)

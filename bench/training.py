@@ -21,7 +21,7 @@ from torch import Tensor
 from turns import Pause, race
 
 from etude.config.composition import compose
-from etude.config.config_file import typed
+from etude.config.config_file import to_experiment
 from etude.config.schema.experiment import ExperimentConfig
 from etude.data.corpus import Corpus, prepare
 from etude.network.inputs import Inputs
@@ -70,7 +70,9 @@ def experiment(shape: Shape) -> ExperimentConfig:
         "trainer.val_every": 10**9,
         "trainer.save_every": 10**9,
     }
-    return typed(compose("train", [f"{key}={value}" for key, value in values.items()]).config)
+    return to_experiment(
+        compose("train", [f"{key}={value}" for key, value in values.items()]).config
+    )
 
 
 class Turnstile(StepLoader[Any]):

@@ -210,3 +210,14 @@ def test_the_page_on_test_helpers_has_a_line_for_each_module() -> None:
     support = ROOT / "tests/support"
     listed = re.findall(r"^- `(\w+)`: ", (support / "README.md").read_text("utf-8"), re.MULTILINE)
     assert sorted(listed) == sorted(file.stem for file in support.glob("*.py"))
+
+
+def test_every_name_of_the_glossary_exists_where_it_says() -> None:
+    page = (ROOT / "docs/glossary.md").read_text(encoding="utf-8")
+    entries = re.findall(r"\| `([\w./]+\.py)` `(\w+)` \|$", page, re.MULTILINE)
+    assert len(entries) == page.count("\n|") - 2
+    for place, name in entries:
+        tree = ast.parse((ROOT / place).read_text(encoding="utf-8"))
+        known = {getattr(node, "name", None) for node in tree.body}
+        known |= {ast.unparse(t) for n in tree.body if isinstance(n, ast.Assign) for t in n.targets}
+        assert name in known, f"{place} has no {name}"

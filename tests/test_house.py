@@ -21,7 +21,7 @@ from rooms import FACES, ROOMS, core_files
 from tests_of import covering_tests
 
 from etude.config import registry
-from etude.config.config_file import children, typed
+from etude.config.config_file import children, to_experiment
 from etude.config.plugin_files import find, groups, source_files
 from etude.config.plugin_source import describe
 from etude.config.schema.plugins import ArchitectureConfig, PluginConfig
@@ -314,6 +314,10 @@ def test_nothing_that_only_looks_loads_torch() -> None:
         "list",
         "show objective=dpo",
         "show architecture=llama",
+        "show trainer",
+        "show strategy",
+        "show objective.beta",
+        "label --help",
         "trian",
         "train objective=clmm",
     ]
@@ -486,4 +490,4 @@ def test_a_plugin_is_named_by_its_path_and_stands_in_a_group_of_the_schema() -> 
 
 def test_typed_refuses_what_is_no_experiment() -> None:
     with pytest.raises(ConfigError):
-        typed(OmegaConf.create({"a": 1}))
+        to_experiment(OmegaConf.create({"a": 1}))

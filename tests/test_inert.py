@@ -20,7 +20,7 @@ from effects import conditional, config_classes, instance, with_effect, without_
 from omegaconf import OmegaConf
 from rooms import ROOT, core_files
 
-from etude.config.config_file import built
+from etude.config.config_file import build_config
 from etude.config.plugin_files import groups, options
 from etude.config.registry import build
 from etude.config.schema.effect import as_typed, terms, unmet
@@ -190,7 +190,7 @@ def test_a_condition_names_knobs_and_legal_values(kind: type, name: str) -> None
 @EACH_CONDITION
 def test_a_knob_is_refused_where_it_has_no_effect_and_nowhere_else(kind: type, name: str) -> None:
     def given(config: Any) -> Any:
-        return built(OmegaConf.structured(config), kind)
+        return build_config(OmegaConf.structured(config), kind)
 
     config = instance(kind)
     value = other(name, vars(config)[name])

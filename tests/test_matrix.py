@@ -14,7 +14,7 @@ from defaults import default
 
 from etude.config.compatibility import check
 from etude.config.composition import compose
-from etude.config.config_file import typed
+from etude.config.config_file import to_experiment
 from etude.config.plugin_files import options
 from etude.config.plugin_source import presets
 from etude.config.registry import load
@@ -58,7 +58,7 @@ def architecture(name: str) -> Any:  # the config of a stack
     if name in options("architecture"):
         return default(f"architecture/{name}", **TINY)
     tiny = [f"architecture.{key}={value}" for key, value in TINY.items()]
-    return typed(compose("train", [f"architecture={name}", *tiny]).config).architecture
+    return to_experiment(compose("train", [f"architecture={name}", *tiny]).config).architecture
 
 
 @pytest.fixture(scope="session")

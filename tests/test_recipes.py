@@ -7,7 +7,7 @@ import tiny
 
 from etude.cli.main import main
 from etude.config.composition import compose
-from etude.config.config_file import typed
+from etude.config.config_file import to_experiment
 from etude.config.plugin_files import options
 from etude.config.plugin_source import heading, stands_on
 from etude.config.registry import plugin_of
@@ -38,13 +38,18 @@ def test_a_preset_composes_at_any_size_and_says_whose_it_is(file: Path) -> None:
     assert "19" in header(file) or "20" in header(file), "a year, with the authors"
     assert heading(file)
     sizes = ["architecture.dim=48", "architecture.n_layers=3", "architecture.n_heads=6"]
-    config = typed(compose("train", [f"architecture={file.stem}", *sizes]).config).architecture
+    config = to_experiment(
+        compose("train", [f"architecture={file.stem}", *sizes]).config
+    ).architecture
     assert (config.dim, config.n_layers, config.n_heads) == (48, 3, 6)
 
 
 @pytest.mark.parametrize("file", PRESETS, ids=lambda file: file.stem)
 def test_a_preset_ships_without_dropout(file: Path) -> None:
-    assert typed(compose("train", [f"architecture={file.stem}"]).config).architecture.dropout == 0
+    assert (
+        to_experiment(compose("train", [f"architecture={file.stem}"]).config).architecture.dropout
+        == 0
+    )
 
 
 @pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.stem)
@@ -84,7 +89,7 @@ def test_a_recipe_trains_two_shrunken_steps(
 
 
 def test_the_defaults_of_the_main_command_compose() -> None:
-    config = typed(compose("train", []).config)
+    config = to_experiment(compose("train", []).config)
     assert config.optimizer.lr == 1e-3
 
 
@@ -102,5 +107,5 @@ SLOTS = ("block", "mixer", "mlp", "norm", "position")
 def test_any_part_of_a_preset_can_be_swapped(preset: str, slot: str) -> None:
     for name in options(f"architecture/{slot}"):
         chosen = [f"architecture={preset}", f"architecture/{slot}={name}"]
-        config = typed(compose("train", [*chosen, "trainer.max_steps=1"]).config)
+        config = to_experiment(compose("train", [*chosen, "trainer.max_steps=1"]).config)
         assert plugin_of(getattr(config.architecture, slot)).address.endswith(f"/{name}")

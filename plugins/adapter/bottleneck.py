@@ -1,10 +1,10 @@
-"""Bottleneck adapters: behind a sublayer, a narrow MLP whose output is added to the sublayer's.
+"""Bottleneck adapters: a narrow MLP after a sublayer, added to the sublayer's output.
 
-Houlsby et al. 2019, https://arxiv.org/abs/1902.00751, figure 2: behind attention and MLP, and here
-behind the attention to a source too. Pfeiffer et al. 2020, https://arxiv.org/abs/2005.00247,
-section 3.1: behind the MLP alone.
-Deviations: the last map starts at 0, theirs near it, so that the start is exactly the base; both
-read the sublayer's output before it joins the residual stream, Pfeiffer's placement likewise.
+Houlsby et al. 2019, https://arxiv.org/abs/1902.00751, figure 2: after attention and MLP, and here
+also after cross-attention. Pfeiffer et al. 2020, https://arxiv.org/abs/2005.00247,
+section 3.1: after the MLP only.
+Deviations: the up projection starts at 0, not near 0, so that the network initially equals the
+base; both placements read the sublayer's output before it is added to the residual stream.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from etude.network import AdapterLayer, Block, Context, Network, insert, places
 
 
 class Placement(Enum):
-    """Behind which sublayers of a block an adapter stands."""
+    """Which sublayers of a block get an adapter."""
 
     houlsby = "houlsby"
     pfeiffer = "pfeiffer"
@@ -29,11 +29,11 @@ class Placement(Enum):
 @dataclass
 class BottleneckConfig(AdapterConfig):
     size: int = 16
-    """Width of the narrow layer, in features."""
+    """Width of the bottleneck, in features. Typical: 8-256."""
     placement: Placement = Placement.houlsby
-    """Behind attention and MLP as Houlsby, or behind the MLP alone as Pfeiffer."""
+    """houlsby = after attention and MLP, pfeiffer = after the MLP only."""
     dropout: float = 0.0
-    """Probability of zeroing each feature of the narrow layer, in [0, 1)."""
+    """Dropout probability in the bottleneck, in [0, 1)."""
 
     def __post_init__(self) -> None:
         require(self.size >= 1, f"size must be at least 1, got {self.size}")
@@ -42,7 +42,7 @@ class BottleneckConfig(AdapterConfig):
 
 @plugin(BottleneckConfig)
 def bottleneck(config: BottleneckConfig, network: Network) -> Network:
-    """Puts a narrow MLP behind every sublayer of the placement."""
+    """Adds a bottleneck after every sublayer of the placement."""
     kinds = ("mlp",) if config.placement is Placement.pfeiffer else ("mixer", "cross", "mlp")
     inside = [
         place.name

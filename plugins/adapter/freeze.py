@@ -1,8 +1,8 @@
-"""Freezing by pattern: which of the weights there are learn, and no new ones.
+"""Freezes or unfreezes existing weights by name pattern; adds no new ones.
 
-Lee et al. 2019, https://arxiv.org/abs/1911.03090 (the lower layers); biases alone: Ben Zaken et al.
+Lee et al. 2019, https://arxiv.org/abs/1911.03090 (the lower layers); biases only: Ben Zaken et al.
 2021 (BitFit), https://arxiv.org/abs/2106.10199, which is `frozen=["*"] trained=["*bias"]`.
-After another adapter it sets weights free that this one froze, such as the head or the norms.
+Listed after another adapter, it can unfreeze weights that one froze, such as the head or norms.
 """
 
 from dataclasses import dataclass, field
@@ -15,9 +15,9 @@ from etude.network import Network, matching_names
 @dataclass
 class FreezeConfig(AdapterConfig):
     frozen: list[str] = field(default_factory=lambda: ["embedding*"])
-    """Patterns of the names of weights that do not learn."""
+    """Name patterns of the weights to freeze."""
     trained: list[str] = field(default_factory=list[str])
-    """Patterns of those that learn all the same, whatever froze them."""
+    """Name patterns of the weights to train, even if frozen above or by an earlier adapter."""
 
     def __post_init__(self) -> None:
         require(bool(self.frozen or self.trained), "frozen and trained are both empty")
@@ -25,7 +25,7 @@ class FreezeConfig(AdapterConfig):
 
 @plugin(FreezeConfig, merges=True)
 def freeze(config: FreezeConfig, network: Network) -> Network:
-    """Marks the weights that learn."""
+    """Sets requires_grad of the matching weights."""
     parameters = dict(network.named_parameters())
     for learns, patterns in ((False, config.frozen), (True, config.trained)):
         for pattern in patterns:

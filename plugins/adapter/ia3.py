@@ -1,7 +1,7 @@
 """IA3: keys, values and the hidden features of MLPs are scaled by learned vectors.
 
 Liu et al. 2022, https://arxiv.org/abs/2205.05638, section 3.3. As in PEFT, a bias is scaled with
-its output. The vectors start at 1, so the start is exactly the base.
+its output. The vectors start at 1, so the network initially equals the base.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,15 +19,15 @@ from etude.network import MergingLayer, Network, insert, linear_of, linears
 
 VECTOR = "ia3_l"
 ONLY = {"modules_to_save": None}
-"""Fields of PEFT's that we have one value for."""
+"""PEFT fields for which only one value is supported."""
 
 
 @dataclass
 class Ia3Config(AdapterConfig):
     outputs: list[str] = field(default_factory=lambda: ["*.k", "*.v"])
-    """Patterns of the names of linear maps whose outputs are scaled."""
+    """Name patterns of the linear layers whose outputs are scaled."""
     inputs: list[str] = field(default_factory=lambda: ["*.mlp.down"])
-    """Patterns of those whose inputs are scaled; in a mixture of experts, *.mlp.experts.*.down."""
+    """Name patterns of those whose inputs are scaled; for MoE, ["*.mlp.experts.*.down"]."""
 
     def __post_init__(self) -> None:
         require(bool(self.outputs or self.inputs), "outputs and inputs are both empty")
@@ -38,7 +38,7 @@ class Ia3Config(AdapterConfig):
 
 @plugin(Ia3Config, merges=True)
 def ia3(config: Ia3Config, network: Network) -> Network:
-    """Puts a vector behind or before every target."""
+    """Adds a scaling vector to the output or input of every target."""
     for patterns, kind in ((config.outputs, ScaledOutput), (config.inputs, ScaledInput)):
         insert(network, patterns, linears(network), kind)
     return network
@@ -82,7 +82,7 @@ class ScaledInput(MergingLayer):
 
 
 class Ia3Form(LinearForm):
-    """Vectors stand in columns behind a linear map, in rows before it."""
+    """Output vectors are stored as columns, input vectors as rows."""
 
     peft_type = "IA3"
     names = ("output_scale", "input_scale")

@@ -1,11 +1,11 @@
-"""Low-rank adaptation: beside a frozen linear map, a product of two narrow ones is learned.
+"""Low-rank adaptation: adds a learned product of two narrow matrices to a frozen linear layer.
 
-Hu et al. 2021 (LoRA), https://arxiv.org/abs/2106.09685, section 4.1; scaling by the root of the
-rank: Kalajdzievski 2023 (rsLoRA), https://arxiv.org/abs/2312.03732; the length of each output's
-weights learned apart from their direction: Liu et al. 2024 (DoRA),
-https://arxiv.org/abs/2402.09353, equation 5, with the norm taken as a constant (section 4.3).
-As in PEFT, `down` starts as torch's linear maps do, `up` at 0; so the start is exactly the base.
-Deviation: linear maps alone are adapted, not tables, and no head that is the token table.
+Hu et al. 2021 (LoRA), https://arxiv.org/abs/2106.09685, section 4.1; scaling by
+1 / sqrt(rank): Kalajdzievski 2023 (rsLoRA), https://arxiv.org/abs/2312.03732; the norm of each
+output's weights learned separately from their direction: Liu et al. 2024 (DoRA),
+https://arxiv.org/abs/2402.09353, equation 5, with the norm treated as a constant (section 4.3).
+As in PEFT, `down` starts like torch's linear layers and `up` at 0, so the network initially equals
+the base. Deviation: only linear layers are adapted, not embedding tables or a tied head.
 """
 
 import math
@@ -27,23 +27,23 @@ DOWN = "lora_A.weight"
 UP = "lora_B.weight"
 LENGTHS = "lora_magnitude_vector"
 ONLY = {"bias": "none", "lora_bias": False, "modules_to_save": None, "layer_replication": None}
-"""Fields of PEFT's that we have one value for."""
+"""PEFT fields for which only one value is supported."""
 
 
 @dataclass
 class LoraConfig(AdapterConfig):
     rank: int = 8
-    """Width of the narrow maps, in features."""
+    """Rank of the update. Typical: 4-64."""
     alpha: float = 16.0
-    """Times 1 / rank, or 1 / sqrt(rank) with rslora, the factor of what is learned."""
+    """The update is scaled by alpha / rank, or alpha / sqrt(rank) with rslora. Typical: 8-32."""
     dropout: float = 0.0
-    """Probability of zeroing each input of the narrow maps, in [0, 1)."""
+    """Dropout probability on the input of the update, in [0, 1)."""
     targets: list[str] = field(default_factory=lambda: ["*.q", "*.v"])
-    """Patterns of the names of linear maps to adapt: ["*"] = all, ["*.mlp.*"] = those of MLPs."""
+    """Name patterns of the linear layers to adapt: ["*"] = all, ["*.mlp.*"] = those of MLPs."""
     rslora: bool = False
-    """Divide alpha by the root of the rank, so that high ranks learn as fast as low ones."""
+    """Scale by alpha / sqrt(rank), so that high ranks learn as fast as low ones."""
     dora: bool = False
-    """Learn the length of each output's weights apart from their direction."""
+    """Learn the norm of each output's weights separately from their direction (DoRA)."""
 
     def __post_init__(self) -> None:
         require(self.rank >= 1, f"rank must be at least 1, got {self.rank}")
@@ -53,7 +53,7 @@ class LoraConfig(AdapterConfig):
 
     @property
     def scale(self) -> float:
-        """The factor of what is learned."""
+        """The factor of the low-rank update."""
         return self.alpha / (math.sqrt(self.rank) if self.rslora else self.rank)
 
     def form(self) -> "LoraForm":
@@ -61,13 +61,13 @@ class LoraConfig(AdapterConfig):
 
 
 def norms(weight: Float[Tensor, "out in"]) -> Float[Tensor, " out"]:
-    """The length of each output's weights."""
+    """The L2 norm of each output's weights."""
     return torch.linalg.vector_norm(weight, dim=1)
 
 
 @plugin(LoraConfig, merges=True)
 def lora(config: LoraConfig, network: Network) -> Network:
-    """Puts a low-rank branch beside every target."""
+    """Adds a low-rank branch to every target."""
 
     def make(base: nn.Module) -> AdapterLayer:
         require(
@@ -80,7 +80,7 @@ def lora(config: LoraConfig, network: Network) -> Network:
 
 
 class LowRank(MergingLayer):
-    """base(x) + scale up(down(dropout(x))); with DoRA, each output at its own learned length."""
+    """base(x) + scale up(down(dropout(x))); DoRA learns the weight norm of each output."""
 
     def __init__(self, config: LoraConfig, base: nn.Module) -> None:
         super().__init__(base)
@@ -102,7 +102,7 @@ class LowRank(MergingLayer):
         return self.base(x) + (ratio - 1) * F.linear(dropped, weight) + ratio * branch
 
     def delta(self) -> Float[Tensor, "out in"]:
-        """What is learned of the weights, lengths apart."""
+        """The low-rank weight update, without DoRA's norms."""
         return self.scale * (self.up @ self.down)
 
     def merged(self) -> nn.Module:
@@ -115,7 +115,7 @@ class LowRank(MergingLayer):
 
 
 class LoraForm(LinearForm):
-    """Beside a joined map of theirs, ours are one of as many times the rank, block by block."""
+    """The updates of n layers that PEFT fuses become one, block-diagonal, of n times the rank."""
 
     peft_type = "LORA"
     names = ("down", "up", "magnitude")
@@ -159,7 +159,7 @@ class LoraForm(LinearForm):
     def split(
         self, one: Joined, parts: Sequence[PeftPart], fields: Fields, found: Mapping[str, Tensor]
     ) -> list[dict[str, Tensor]]:
-        """Maps that PEFT joined share what leads in, unless it is as wide as ours together."""
+        """Parts of a fused layer share its `down`, unless that has n times our rank."""
         down = found[DOWN]
         n = len(parts)
         rows = one.split(found[UP], [len(part.weight) for part in parts])

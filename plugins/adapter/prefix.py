@@ -1,9 +1,9 @@
-"""Prefix tuning: in every layer, learned keys and values that every token sees beside the others.
+"""Prefix tuning: learned keys and values in every layer, visible to every token.
 
 Li & Liang 2021, https://arxiv.org/abs/2101.00190, section 4.2.
-Deviations: keys and values are learned themselves, not through an MLP (their section 4.3), so a
-learning rate near 1e-2 suits; they have no position, so biases by distance and rotations leave them
-out; they are not looked at across a source unless `targets` says so. Values start at 0.
+Deviations: keys and values are learned directly, not through an MLP (their section 4.3), so use a
+learning rate near 1e-2; they have no position, so relative biases and rotations do not affect
+them; cross-attention has none unless `targets` includes it. Values start at 0.
 """
 
 from dataclasses import dataclass, field, replace
@@ -20,11 +20,11 @@ from etude.network import AdapterLayer, Context, Mixer, Network, innermost, inse
 @dataclass
 class PrefixConfig(AdapterConfig):
     length: int = 16
-    """Learned keys and values of each head."""
+    """Number of learned key-value pairs per head. Typical: 10-200."""
     std: float = 0.02
-    """Standard deviation of the keys at the start."""
+    """Standard deviation of the initial keys."""
     targets: list[str] = field(default_factory=lambda: ["*.mixer"])
-    """Patterns of the names of mixers; with "*.cross", also those that look at a source."""
+    """Name patterns of the mixers; add "*.cross" for cross-attention."""
 
     def __post_init__(self) -> None:
         require(self.length >= 1, f"length must be at least 1, got {self.length}")
@@ -34,7 +34,7 @@ class PrefixConfig(AdapterConfig):
 
 @plugin(PrefixConfig)
 def prefix(config: PrefixConfig, network: Network) -> Network:
-    """Gives every target keys and values of its own."""
+    """Adds learned keys and values to every target."""
     return insert(
         network,
         config.targets,
@@ -44,7 +44,7 @@ def prefix(config: PrefixConfig, network: Network) -> Network:
 
 
 class Prefix(AdapterLayer):
-    """The mixer, told of further keys and values."""
+    """A mixer with additional learned keys and values."""
 
     def __init__(self, config: PrefixConfig, base: nn.Module) -> None:
         super().__init__(base)

@@ -1,9 +1,9 @@
-"""Prompt tuning: learned vectors stand before the embedded text, and nothing else learns.
+"""Prompt tuning: learned vectors are prepended to the embedded text; nothing else is trained.
 
-Lester et al. 2021, https://arxiv.org/abs/2104.08691, section 2; they start as the vectors of
-random tokens (section 3.2). Where a source is read, they stand before the source.
-Deviations: the states of the learned vectors are left out of what a stack returns, so a decoder
-does not look at them across a source. Padding on the left stays on the left of them.
+Lester et al. 2021, https://arxiv.org/abs/2104.08691, section 2; they start as the embeddings of
+random tokens (section 3.2). In an encoder-decoder they precede the source.
+Deviations: the stack does not return the states of the learned vectors, so cross-attention does
+not see them. Left padding stays to the left of them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ TABLE = "prompt_embeddings"
 @dataclass
 class PromptTuningConfig(AdapterConfig):
     length: int = 16
-    """Learned vectors; each takes a position before the text."""
+    """Number of learned vectors; each takes one position before the text. Typical: 5-100."""
 
     def __post_init__(self) -> None:
         require(self.length >= 1, f"length must be at least 1, got {self.length}")
@@ -41,7 +41,7 @@ class PromptTuningConfig(AdapterConfig):
 
 @plugin(PromptTuningConfig)
 def prompt_tuning(config: PromptTuningConfig, network: Network) -> Network:
-    """Puts learned vectors before what the first stack reads."""
+    """Prepends learned vectors to the input of the first stack."""
     stacks = [place.name for place in places(network) if isinstance(place.innermost, Stack)]
     require(len(stacks) > 0, "the network has no stack of blocks to read learned vectors")
     tables = [m for m in network.children() if isinstance(m, nn.Embedding)]
@@ -53,9 +53,9 @@ def prompt_tuning(config: PromptTuningConfig, network: Network) -> Network:
 
 
 def order(before: Int[Tensor, " batch"], n: int, length: int) -> Int[Tensor, "batch all"]:
-    """The order in which n learned vectors and then a text are read: its first padding leads.
+    """Indices that move n prepended vectors to the right of each row's left padding.
 
-    `before` counts the padding that a row begins with; `all` is n + length.
+    `before` is the number of padding tokens at the start of each row; `all` is n + length.
     """
     place = torch.arange(n + length, device=before.device)[None]
     start = before[:, None]
@@ -65,7 +65,7 @@ def order(before: Int[Tensor, " batch"], n: int, length: int) -> Int[Tensor, "ba
 
 
 class Prompted(AdapterLayer):
-    """The stack, reading learned vectors first; returns the states of the text alone."""
+    """A stack with learned vectors before its input; returns the states of the text only."""
 
     def __init__(self, start: Float[Tensor, "n width"], base: nn.Module) -> None:
         super().__init__(base)
@@ -93,7 +93,7 @@ class Prompted(AdapterLayer):
         return states.take_along_dim(back[..., None], dim=1)
 
     def _longer(self, inputs: Inputs, read: Tensor) -> Inputs:
-        """The inputs with learned vectors in the first document and in the prefix."""
+        """The inputs with the learned vectors added to the first document and to the prefix."""
         n = len(self.vectors)
 
         def longer(part: Tensor | None, value: int) -> Tensor | None:
@@ -115,7 +115,7 @@ class Prompted(AdapterLayer):
 
 
 class PromptForm(PeftForm):
-    """One table of vectors, before what a decoder without a source reads."""
+    """One table of vectors, for decoder-only networks."""
 
     peft_type = "PROMPT_TUNING"
 

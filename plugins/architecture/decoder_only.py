@@ -26,7 +26,7 @@ from etude.network import Inputs, KvCache, Stack, StackNetwork
 
 @dataclass
 class DecoderOnlyConfig(StackConfig):
-    """GPT-2, LLaMA and their kin are choices of blocks."""
+    """The choice of parts gives GPT-2, LLaMA or similar models."""
 
     block: BlockConfig = option("prenorm")
     mixer: MixerConfig = option("attention")

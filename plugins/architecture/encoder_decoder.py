@@ -1,4 +1,4 @@
-"""Encoder-decoder transformer: a source is read whole, a target is written token by token.
+"""Encoder-decoder transformer: encodes a source, then generates a target token by token.
 
 Vaswani et al. 2017, https://arxiv.org/abs/1706.03762; Raffel et al. 2019 (T5),
 https://arxiv.org/abs/1910.10683.
@@ -29,7 +29,7 @@ from etude.network import Inputs, KvCache, Memory, Stack, StackNetwork, Targets,
 
 
 class Start(Enum):
-    """The token before the first of a target."""
+    """The first input token of the decoder."""
 
     pad = "pad"
     bos = "bos"
@@ -38,7 +38,7 @@ class Start(Enum):
 
 @dataclass
 class EncoderDecoderConfig(StackConfig):
-    """T5, BART and their kin are choices of blocks; both stacks have `n_layers`."""
+    """The choice of parts gives T5, BART or similar models; both stacks have `n_layers`."""
 
     block: BlockConfig = option("prenorm")
     mixer: MixerConfig = option("attention")
@@ -48,7 +48,7 @@ class EncoderDecoderConfig(StackConfig):
     head: HeadConfig = option("linear")
     init: InitConfig = option("scaled")
     start: Start = Start.pad
-    """What the decoder reads first: pad as in T5, eos as in BART, bos as in 2017."""
+    """First input token of the decoder: pad as in T5, eos as in BART, or bos."""
 
 
 @plugin(
@@ -61,7 +61,7 @@ class EncoderDecoderConfig(StackConfig):
     },
 )
 class EncoderDecoder(StackNetwork):
-    """One embedding for both sides; decoder blocks also look at the encoder's last states."""
+    """One embedding for both stacks; decoder blocks also attend to the encoder's output."""
 
     def __init__(self, config: EncoderDecoderConfig, vocab: Vocab) -> None:
         super().__init__(config, vocab)
@@ -86,7 +86,7 @@ class EncoderDecoder(StackNetwork):
         return self.decoder(self.embedding(inputs.tokens), inputs, cache, memory)
 
     def prompt(self, prompts: Sequence[Sequence[int]], *, whole: bool = False) -> Inputs:
-        """The prompt is the source, which is always seen whole; the target begins."""
+        """Uses the prompt as the source, always bidirectional; the target is the start token."""
         begin = torch.full((len(prompts), 1), self.start)
         return Inputs(begin, source=pad_right(prompts, self.vocab.pad))
 

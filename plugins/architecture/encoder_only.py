@@ -1,7 +1,7 @@
-"""Encoder-only transformer: every position sees the whole text.
+"""Encoder-only transformer: every position attends to the whole text.
 
 Devlin et al. 2018 (BERT), https://arxiv.org/abs/1810.04805.
-Deviation: no pooler; whoever needs one reads the first token's state.
+Deviation: there is no pooler; use the first token's hidden state instead.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ from etude.network import Inputs, KvCache, Stack, StackNetwork, pad_right
 
 @dataclass
 class EncoderOnlyConfig(StackConfig):
-    """BERT and its kin are choices of blocks."""
+    """The choice of parts gives BERT or similar models."""
 
     block: BlockConfig = option("prenorm")
     mixer: MixerConfig = option("attention")
@@ -41,7 +41,7 @@ class EncoderOnlyConfig(StackConfig):
 
 @plugin(EncoderOnlyConfig, provides={Capability.BOTH_SIDES, Capability.HIDDEN})
 class EncoderOnly(StackNetwork):
-    """embedding -> blocks that look both ways -> norm -> head."""
+    """embedding -> bidirectional blocks -> norm -> head."""
 
     def __init__(self, config: EncoderOnlyConfig, vocab: Vocab) -> None:
         super().__init__(config, vocab)
@@ -57,9 +57,9 @@ class EncoderOnly(StackNetwork):
     def read(
         self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]
     ) -> tuple[Inputs, Bool[Tensor, "batch seq"]]:
-        """Prompt, eos, completion, as two segments: [cls] A [sep] B [sep] of a BERT from outside.
+        """Prompt, eos, completion as two segments: [cls] A [sep] B [sep] for an imported BERT.
 
-        The state is the first token's.
+        The returned mask selects the first token.
         """
         rows = [([*prompt, self.vocab.eos], completion) for prompt, completion in pairs]
         inputs = pad_right([[*before, *after] for before, after in rows], self.vocab.pad)

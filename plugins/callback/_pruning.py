@@ -1,6 +1,7 @@
-"""Jobs of a sweep compared while they train, and those that are behind stopped.
+"""Compares the jobs of a sweep while they train, and stops those that are behind.
 
-What a job knows of its rivals is the lines that they write: any launcher on a shared disk will do.
+A job reads its rivals' metrics from the files that they write, so any launcher with a shared disk
+works.
 """
 
 import json
@@ -21,28 +22,28 @@ C = TypeVar("C", bound="PruningConfig")
 
 @dataclass
 class PruningConfig(CallbackConfig):
-    """By what jobs are compared, and from when on."""
+    """How jobs are compared, and from which step on."""
 
     metric: str = "val/loss"
-    """The held-out number by which jobs are compared, as it is called in steps.jsonl."""
+    """Validation metric by which jobs are compared, as named in steps.jsonl."""
     best: Best = Best.lowest
-    """Which value of it is the best: the lowest (of losses), or the highest."""
+    """Whether lower values (for losses) or higher values are better: lowest or highest."""
     min_steps: int = 60
-    """Steps before the first comparison, or rung; the first validation from there on counts."""
+    """Step of the first comparison, or rung; the first validation at or after it counts."""
 
     def __post_init__(self) -> None:
         require(self.min_steps >= 1, f"min_steps must be at least 1, got {self.min_steps}")
 
 
 class Pruning(pl.Callback, ABC, Generic[C]):
-    """Stops a job that is behind; a run that is no job of a sweep has no rivals and is never."""
+    """Stops a job that is behind; a run outside a sweep has no rivals and is never stopped."""
 
     def __init__(self, config: C) -> None:
         self.config = config
 
     @abstractmethod
     def should_prune(self, own: Curve, rivals: list[Curve]) -> bool:
-        """Whether a job with the curve `own`, up to the step just measured, is to be stopped."""
+        """Whether to stop the job with the curve `own`, measured up to the current step."""
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         trainer.should_stop = trainer.should_stop or (_folder(trainer) / PRUNED).exists()

@@ -1,8 +1,7 @@
-"""What the policy tried last, with what it was worth: the first completions of its rollout.
+"""Logs the first completions of the latest rollout, with their rewards.
 
-Written to `completions.jsonl` in the run folder, a line each validation, and kept as a table by
-trackers that have a place for text. Only on-policy objectives that learn from single completions
-have any.
+Written to `completions.jsonl` in the run folder, one line per validation, and logged as a table by
+trackers that support text. Only on-policy objectives that train on single completions have any.
 """
 
 import json
@@ -26,7 +25,7 @@ FILE = "completions.jsonl"
 @dataclass
 class CompletionsConfig(CallbackConfig):
     n: int = 8
-    """Completions shown each time: those of the first prompts of the rollout in hand."""
+    """Number of completions to log, from the first prompts of the current rollout."""
 
     def __post_init__(self) -> None:
         require(self.n >= 1, f"n must be at least 1, got {self.n}")
@@ -34,7 +33,7 @@ class CompletionsConfig(CallbackConfig):
 
 @plugin(CompletionsConfig)
 class Completions(pl.Callback):
-    """Looks at the rollout that was just learned from."""
+    """Logs the rollout that was just trained on."""
 
     def __init__(self, config: CompletionsConfig) -> None:
         self.config = config
@@ -51,7 +50,7 @@ class Completions(pl.Callback):
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, Objective)
-        loader: Any = trainer.train_dataloader  # on_train_start has seen that it has a rollout
+        loader: Any = trainer.train_dataloader  # on_train_start checked that it has a rollout
         held = [sample for sample in loader.source.samples if isinstance(sample, Completion)]
         attempts = held[: self.config.n]
         if not (trainer.is_global_zero and attempts):
@@ -64,7 +63,7 @@ class Completions(pl.Callback):
 
 
 def row(attempt: Completion, decode: Callable[[Sequence[int]], str]) -> dict[str, Any]:
-    """A completion as people read it."""
+    """A completion as readable text, with its reward."""
     return {
         "prompt": decode(attempt.prompt),
         "completion": decode(attempt.completion),

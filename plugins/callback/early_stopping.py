@@ -1,4 +1,4 @@
-"""Stops a run when a held-out number has not improved for a while.
+"""Stops a run when a validation metric has not improved for a while.
 
 Prechelt 1998, https://doi.org/10.1007/3-540-49430-8_3, with patience in validations.
 """
@@ -16,13 +16,13 @@ from etude.training import refuse_unreported
 @dataclass
 class EarlyStoppingConfig(CallbackConfig):
     metric: str = "val/loss"
-    """The held-out number watched, as it is called in steps.jsonl."""
+    """Validation metric to monitor, as named in steps.jsonl."""
     best: Best = Best.lowest
-    """Which value of it is the best: the lowest (of losses), or the highest."""
+    """Whether lower values (for losses) or higher values are better: lowest or highest."""
     patience: int = 3
-    """Validations without a better value before the run stops."""
+    """Validations without improvement before the run stops."""
     min_delta: float = 0.0
-    """How much better a value must be to count, in the unit of the metric."""
+    """Minimum improvement that counts, in units of the metric."""
 
     def __post_init__(self) -> None:
         require(self.patience >= 1, f"patience must be at least 1, got {self.patience}")
@@ -31,7 +31,7 @@ class EarlyStoppingConfig(CallbackConfig):
 
 @plugin(EarlyStoppingConfig)
 class EarlyStopping(pl.Callback):
-    """Counts validations since the best one; the step at which it stops is saved like any end."""
+    """Counts validations since the best one; the last step is saved as usual."""
 
     def __init__(self, config: EarlyStoppingConfig) -> None:
         self.config = config
@@ -39,7 +39,7 @@ class EarlyStopping(pl.Callback):
         self.since = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._stop_if_due(trainer)  # a run killed behind its last step learns no more
+        self._stop_if_due(trainer)  # a run killed after its last step must not train further
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         key = "callback.early_stopping.metric"

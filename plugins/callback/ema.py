@@ -1,7 +1,7 @@
-"""Exponential moving average of the weights: validated with, and the model of the run at its end.
+"""Exponential moving average of the weights, used for validation and as the final model.
 
-Polyak & Juditsky 1992, https://doi.org/10.1137/0330046; the decay rises as
-min(decay, (1 + step) / (10 + step)), as in TensorFlow's ExponentialMovingAverage.
+Polyak & Juditsky 1992, https://doi.org/10.1137/0330046; the decay rises as min(decay, (1 + step) /
+(10 + step)), as in TensorFlow's ExponentialMovingAverage.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from etude.objective import MicroBatch
 @dataclass
 class EmaConfig(CallbackConfig):
     decay: float = 0.999
-    """Share of the average kept at each step, in (0, 1)."""
+    """Fraction of the average kept at each step, in (0, 1). Typical: 0.99-0.9999."""
 
     def __post_init__(self) -> None:
         require(0 < self.decay < 1, f"decay must be in (0, 1), got {self.decay}")
@@ -29,7 +29,7 @@ class EmaConfig(CallbackConfig):
 
 @plugin(EmaConfig)
 class Ema(pl.Callback):
-    """Training goes on with the weights themselves; held-out numbers are the average's."""
+    """Training uses the raw weights; validation uses the average."""
 
     def __init__(self, config: EmaConfig) -> None:
         self.config = config
@@ -65,7 +65,7 @@ class Ema(pl.Callback):
         self._weights = {}
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._place(pl_module)  # a run that goes on behind its last step only ends
+        self._place(pl_module)  # a run resumed after its last step does not train
         put(self.average, pl_module)
 
     def state_dict(self) -> dict[str, Any]:
@@ -78,9 +78,9 @@ class Ema(pl.Callback):
         self.average = state_dict["average"]
 
     def _place(self, module: pl.LightningModule) -> None:
-        """Begins with the weights, or puts a loaded average where the weights are."""
+        """Starts from the weights, or moves a loaded average to their device."""
         for name, weight in trainable(module).items():
-            exact = torch.promote_types(weight.dtype, torch.float32)  # bf16 would not move
+            exact = torch.promote_types(weight.dtype, torch.float32)  # bf16 is too coarse
             kept = self.average.get(name, weight).detach().to(weight.device, exact, copy=True)
             if isinstance(weight, DTensor) and not isinstance(kept, DTensor):
                 kept = distribute_tensor(kept, weight.device_mesh, weight.placements)
@@ -88,7 +88,7 @@ class Ema(pl.Callback):
 
 
 def trainable(module: pl.LightningModule) -> dict[str, torch.nn.Parameter]:
-    """The weights that learn, by name; of a sharded network, the shards."""
+    """Trainable parameters by name; for a sharded network, their shards."""
     for part in module.modules():
         if isinstance(part, FSDPModule):
             part.reshard()
@@ -96,7 +96,7 @@ def trainable(module: pl.LightningModule) -> dict[str, torch.nn.Parameter]:
 
 
 def put(values: dict[str, Tensor], module: pl.LightningModule) -> None:
-    """Overwrites the weights that learn."""
+    """Overwrites the trainable parameters."""
     with torch.no_grad():
         for name, weight in trainable(module).items():
             weight.copy_(values[name])

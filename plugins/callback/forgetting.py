@@ -1,8 +1,8 @@
-"""What a run makes the network forget: an earlier run's held-out numbers, measured as it learns.
+"""Measures forgetting: evaluates an earlier run's validation metrics during training.
 
-McCloskey and Cohen 1989, https://doi.org/10.1016/S0079-7421(08)60536-8, named it; here it is the
-earlier run's own objective on its own held-out records, told as `val/before/<name>` with each
-validation. Its summary.json has the numbers from before.
+McCloskey and Cohen 1989, https://doi.org/10.1016/S0079-7421(08)60536-8, named the effect; here the
+earlier run's objective is evaluated on its own held-out records at each validation, and reported as
+`val/before/<name>`. That run's summary.json has the numbers from before this training.
 """
 
 from dataclasses import dataclass, replace
@@ -24,9 +24,9 @@ class ForgettingConfig(CallbackConfig):
     run: str = MISSING
     """Folder of the earlier run, such as the one that pretrained the base model."""
     n_samples: int = 64
-    """Held-out samples measured each time, always the same ones."""
+    """Held-out samples per measurement, always the same ones."""
     micro_batch: int = 16
-    """Samples measured at once."""
+    """Samples per forward pass."""
 
     def __post_init__(self) -> None:
         for name in ("n_samples", "micro_batch"):
@@ -40,7 +40,7 @@ class ForgettingConfig(CallbackConfig):
 
 @plugin(ForgettingConfig)
 class Forgetting(pl.Callback):
-    """Measures with the weights of the moment, and leaves no trace in the training run."""
+    """Evaluates the current weights; has no side effects on the training run."""
 
     def __init__(self, config: ForgettingConfig) -> None:
         self.config = config

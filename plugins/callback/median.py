@@ -1,8 +1,8 @@
-"""Stops a job of a sweep whose best is worse than what half of the others had on average.
+"""Median stopping: stops a sweep job whose best value is worse than its rivals' median.
 
 Golovin et al. 2017 (Vizier), https://doi.org/10.1145/3097983.3098043, section 3.2.2: the median,
-over the jobs that have come as far, of the mean of their values up to that step. Without a sweep
-there is nobody to be behind.
+over the jobs that have reached the same step, of the mean of their values up to that step. It has
+no effect outside a sweep.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from ._pruning import Pruning, PruningConfig
 @dataclass
 class MedianConfig(PruningConfig):
     min_jobs: int = 4
-    """Jobs that must have come as far before one is stopped."""
+    """Other jobs that must have reached the same step before one is stopped."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

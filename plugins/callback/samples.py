@@ -1,7 +1,7 @@
-"""What the network makes of a few held-out records, after each validation.
+"""Logs the network's output for a few held-out records, after each validation.
 
-Written to `samples.jsonl` in the run folder, one line a validation, and shown by trackers that
-have a place for text.
+Written to `samples.jsonl` in the run folder, one line per validation, and logged by trackers that
+support text.
 """
 
 import json
@@ -23,7 +23,7 @@ FILE = "samples.jsonl"
 @dataclass
 class SamplesConfig(CallbackConfig):
     n_records: int = 3
-    """Held-out records shown each time, always the same ones."""
+    """Number of held-out records to show, always the same ones."""
 
     def __post_init__(self) -> None:
         require(self.n_records >= 1, f"n_records must be at least 1, got {self.n_records}")
@@ -31,7 +31,7 @@ class SamplesConfig(CallbackConfig):
 
 @plugin(SamplesConfig)
 class Samples(pl.Callback):
-    """Shows with the weights that were just measured, and leaves no trace in the training run."""
+    """Uses the weights that were just validated; has no side effects on the training run."""
 
     def __init__(self, config: SamplesConfig) -> None:
         self.config = config

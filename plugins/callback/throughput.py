@@ -1,8 +1,8 @@
-"""How fast a run is, and what holds it up: tokens a second, waiting for data, share of the peak.
+"""Training speed: tokens per second, time spent waiting for data, model FLOPs utilisation.
 
 Model FLOPs utilisation: Chowdhery et al. 2022 (PaLM), https://arxiv.org/abs/2204.02311, appendix B,
 with two deviations: torch counts the FLOPs of the first micro-batch instead of a formula, and the
-peak is what a large matrix product reaches on this device, not a number from a data sheet.
+peak is the measured speed of a large matrix product on this device, not a number from a data sheet.
 """
 
 import json
@@ -26,18 +26,18 @@ FILE = "perf.jsonl"
 @dataclass
 class ThroughputConfig(CallbackConfig):
     every: int = 20
-    """Steps between measurements; the first step of a start, which warms up, is in none."""
+    """Steps between measurements; the first step after a start is warm-up and is not counted."""
 
     def __post_init__(self) -> None:
         require(self.every >= 1, f"every must be at least 1, got {self.every}")
 
 
 def peak_flops(trainer: pl.Trainer, module: pl.LightningModule) -> float:
-    """FLOP/s of a square matrix product in the precision of the run, the best of a few."""
+    """Peak FLOP/s: the fastest of a few square matrix products in the run's precision."""
     kind = next(p.dtype for p in module.parameters())
     device = module.device
-    size = 1024 if device.type == "cpu" else 8192  # enough to fill it
-    draw = torch.Generator(device).manual_seed(0)  # zeros and ones are multiplied faster
+    size = 1024 if device.type == "cpu" else 8192  # enough to saturate it
+    draw = torch.Generator(device).manual_seed(0)  # products of zeros and ones are faster
     a = torch.rand(size, size, generator=draw, device=device, dtype=kind)
     best = 0.0
     with torch.no_grad(), trainer.precision_plugin.forward_context():
@@ -49,17 +49,17 @@ def peak_flops(trainer: pl.Trainer, module: pl.LightningModule) -> float:
 
 
 def flops_of(trainer: pl.Trainer, objective: Objective[Any, Any], batch: Any) -> int:
-    """FLOPs of the loss of a batch and its gradient, counted in a pass that leaves no trace."""
+    """FLOPs of a batch's forward and backward pass, counted in a pass without side effects."""
     weights = [p for p in objective.parameters() if p.requires_grad]
     buffers = [(b, b.detach().clone()) for b in objective.buffers()]
     with (
         torch.random.fork_rng(),
-        torch.compiler.set_stance("force_eager"),  # the counter sees no compiled kernel
+        torch.compiler.set_stance("force_eager"),  # the counter cannot see compiled kernels
         trainer.precision_plugin.forward_context(),
         counter() as counted,
     ):
         total = objective.loss(batch).total
-        torch.autograd.grad(total, weights, allow_unused=True)  # .grad stays as it is
+        torch.autograd.grad(total, weights, allow_unused=True)  # leaves .grad unchanged
     for buffer, before in buffers:
         buffer.copy_(before)
     return counted.get_total_flops()
@@ -67,10 +67,10 @@ def flops_of(trainer: pl.Trainer, objective: Objective[Any, Any], batch: Any) ->
 
 @plugin(ThroughputConfig)
 class Throughput(pl.Callback):
-    """Writes `perf.jsonl` in the run folder and tells the trackers; it never touches the curve.
+    """Writes `perf.jsonl` in the run folder and logs to the trackers; training is not affected.
 
-    Times of validation and of checkpoints count, for they are part of a run. Rates are of all
-    ranks together; under a strategy that shards the network, `perf/mfu` is left out.
+    Times include validation and checkpoints, which are part of a run. Rates are totals over all
+    ranks; `perf/mfu` is omitted under a strategy that shards the network.
     """
 
     def __init__(self, config: ThroughputConfig) -> None:

@@ -1,6 +1,6 @@
-"""The text that every Python carries: its language reference, and the docstrings of its library.
+"""The text in every Python installation: the language reference and the library's docstrings.
 
-It differs a little between builds of Python; `fingerprint` says which one it is.
+It differs slightly between builds of Python; `fingerprint` identifies the build.
 """
 
 import ast
@@ -22,23 +22,23 @@ _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 @dataclass(frozen=True, order=True)
 class Docstring:
-    """What a module, class or function says of itself, cleaned of its indentation."""
+    """The docstring of a module, class or function, with its indentation removed."""
 
     text: str
     name: str
-    """Dotted, from its module on: `json.decoder.JSONDecoder.decode`."""
+    """Dotted name with the module: `json.decoder.JSONDecoder.decode`."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """A request to summarise the body of a docstring, and the line its author wrote."""
+    """A request to summarise the body of a docstring, and its author's summary line."""
 
     request: str
     line: str
 
 
 def topics() -> dict[str, str]:
-    """The chapters of the language reference that `help()` shows; none where they are missing."""
+    """The chapters of the language reference that `help()` shows; empty if not installed."""
     if importlib.util.find_spec("pydoc_data") is None:
         return {}
     from pydoc_data.topics import topics as chapters
@@ -47,7 +47,7 @@ def topics() -> dict[str, str]:
 
 
 def sources() -> Iterator[tuple[str, str]]:
-    """Module names and source texts of the standard library, sorted, but for its tests and IDE."""
+    """Module names and source texts of the standard library, sorted, without its tests and IDE."""
     root = Path(sysconfig.get_paths()["stdlib"])
     for file in sorted(root.rglob("*.py")):
         place = file.relative_to(root).with_suffix("")
@@ -55,18 +55,18 @@ def sources() -> Iterator[tuple[str, str]]:
             try:
                 with tokenize.open(file) as opened:
                     text = opened.read()
-            except (SyntaxError, UnicodeDecodeError):  # a fixture of the library's own
+            except (SyntaxError, UnicodeDecodeError):  # a test fixture of the library
                 continue
             yield ".".join(place.parts).removesuffix(".__init__"), text
 
 
 @cache
 def docstrings() -> tuple[Docstring, ...]:
-    """Every docstring of the standard library once, sorted; walking it takes seconds."""
+    """Every distinct docstring of the standard library, sorted; cached, as it takes seconds."""
     found: dict[str, str] = {}
     for module, text in sources():
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of invalid escapes in old files
+            warnings.simplefilter("ignore")  # about invalid escapes in old files
             try:
                 tree = ast.parse(text)
             except SyntaxError:
@@ -87,12 +87,12 @@ def summaries() -> list[Summary]:
 
 
 def by_hash(item: object) -> bytes:
-    """A key that sorts what it is given as if shuffled, always in the same way."""
+    """Sort key for a deterministic shuffle."""
     return hashlib.sha256(repr(item).encode()).digest()
 
 
 def fingerprint() -> str:
-    """A digest that changes with the build of Python, and so with its texts."""
+    """A digest that changes with the build of Python, and therefore with its texts."""
     build = (sys.version, sys.implementation.name, str(len(topics())))
     return hashlib.sha256("\n".join(build).encode()).hexdigest()
 

@@ -1,6 +1,6 @@
-"""Sums with one right answer: prompts such as `17 + 25 =` that a program can check.
+"""Arithmetic problems with one correct answer that a program can check: `17 + 25 =`.
 
-Each problem occurs once, so what is held out was never trained on.
+Each problem occurs once, so held-out problems are never trained on.
 """
 
 import operator
@@ -18,13 +18,13 @@ OPERATORS = {"+": operator.add, "-": operator.sub, "*": operator.mul}
 @dataclass
 class ArithmeticConfig(DataConfig):
     digits: int = 2
-    """Most digits of an operand, 1 to 12."""
+    """Maximum number of digits of an operand, 1 to 12."""
     operators: str = "+-"
-    """Which of + - * occur, each as often as the others."""
+    """Operators to use, out of + - *; all are equally frequent."""
     n_problems: int = 5000
-    """Number of different problems."""
+    """Number of distinct problems."""
     problem_seed: int = 0
-    """Decides which problems; another seed gives others."""
+    """Seed that selects the problems."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -42,13 +42,13 @@ class ArithmeticConfig(DataConfig):
 
     @property
     def n_possible(self) -> int:
-        """How many different problems there are."""
+        """Number of distinct problems that exist."""
         return len(self.operators) * 10 ** (2 * self.digits)
 
 
 @plugin(ArithmeticConfig, yields=Prompt)
 class Arithmetic(DataSource[ArithmeticConfig]):
-    """Problems are numbered, and a sample of the numbers is drawn."""
+    """Draws problems without replacement from the numbered set of all problems."""
 
     def records(self) -> Iterator[Prompt]:
         config = self.config

@@ -1,9 +1,8 @@
 """Characters and their names in Unicode: `é` is `LATIN SMALL LETTER E WITH ACUTE`.
 
-About 33,000 that need no download, of the database that every Python carries. The names of the
-Chinese characters and the Hangul syllables are left out: they only spell a number or a sound. Names
-have a grammar (script, case, letter, marks), so those of characters never seen can be worked out
-in part; how far, is what is learned here.
+About 33,000 pairs from Python's own Unicode database, without a download. The names of Chinese
+characters and Hangul syllables are left out: they only spell a number or a sound. Names have a
+grammar (script, case, letter, marks), so a model can partly infer the names of unseen characters.
 """
 
 import sys
@@ -17,11 +16,11 @@ from etude.config import DataConfig
 from etude.data import DataSource
 
 SPELLED = ("CJK ", "HANGUL SYLLABLE ", "TANGUT ", "NUSHU CHARACTER-", "KHITAN ")
-"""How the names begin that say no more than a number or a sound."""
+"""Prefixes of names that only spell a number or a sound."""
 
 
 class Direction(Enum):
-    """What becomes what."""
+    """Direction of the mapping."""
 
     to_name = "to_name"
     to_character = "to_character"
@@ -30,12 +29,12 @@ class Direction(Enum):
 @dataclass
 class CharacterNamesConfig(DataConfig):
     direction: Direction = Direction.to_name
-    """to_name asks for the name of a character, to_character for the character of a name."""
+    """to_name = from a character to its name, to_character = from a name to its character."""
 
 
 @plugin(CharacterNamesConfig, yields=Prompt)
 class CharacterNames(DataSource[CharacterNamesConfig]):
-    """In the order of their code points; the split is by their content."""
+    """Yields pairs in code-point order; the train/validation split is by content."""
 
     def records(self) -> Iterator[Prompt]:
         for character in map(chr, range(0x21, sys.maxunicode + 1)):

@@ -1,6 +1,6 @@
-"""Sums with dates: `2019-12-30 + 3 days =` is `2020-01-02`, in the calendar of today.
+"""Date arithmetic in the Gregorian calendar: `2019-12-30 + 3 days =` is `2020-01-02`.
 
-Each problem occurs once, so what is held out was never trained on.
+Each problem occurs once, so held-out problems are never trained on.
 """
 
 import random
@@ -16,15 +16,15 @@ from etude.data import DataSource
 @dataclass
 class DatesConfig(DataConfig):
     first_year: int = 1990
-    """Year of the earliest dates."""
+    """First year of the start dates."""
     last_year: int = 2029
-    """Year of the latest dates; an answer may lie beyond it."""
+    """Last year of the start dates; answers may lie outside the range."""
     max_days: int = 40
-    """Most days that are added or taken away; at least 1."""
+    """Maximum number of days added or subtracted; at least 1."""
     n_problems: int = 5000
-    """Number of different problems."""
+    """Number of distinct problems."""
     problem_seed: int = 0
-    """Decides which problems; another seed gives others."""
+    """Seed that selects the problems."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -41,18 +41,18 @@ class DatesConfig(DataConfig):
 
     @property
     def n_dates(self) -> int:
-        """How many dates there are to begin with."""
+        """Number of start dates."""
         return (date(self.last_year + 1, 1, 1) - date(self.first_year, 1, 1)).days
 
     @property
     def n_possible(self) -> int:
-        """How many different problems there are: a date, a number of days, there or back."""
+        """Number of distinct problems that exist: start date, number of days, sign."""
         return self.n_dates * self.max_days * 2
 
 
 @plugin(DatesConfig, yields=Prompt)
 class Dates(DataSource[DatesConfig]):
-    """Problems are numbered, and a sample of the numbers is drawn."""
+    """Draws problems without replacement from the numbered set of all problems."""
 
     def records(self) -> Iterator[Prompt]:
         config = self.config

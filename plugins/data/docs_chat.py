@@ -1,8 +1,8 @@
-"""Conversations on the standard library: what a name is for, and what that is in one line.
+"""Conversations about the standard library: explain a name, then summarise it in one line.
 
-About 6,000 that need no download: `Explain` asks for a docstring or for the first paragraph of a
-chapter of the language reference; where a docstring has a first line of its own, a second turn asks
-for it. The answers are their authors' own words, so a small model learns the form, not the facts.
+About 6,000, without a download. `Explain` requests a docstring or the first paragraph of a chapter
+of the language reference; if a docstring has a summary line, a second turn requests it. The answers
+are in their authors' own words, so a small model learns the form, not the facts.
 """
 
 import re
@@ -21,15 +21,15 @@ AGAIN = "In one line, please."
 @dataclass
 class DocsChatConfig(DataConfig):
     max_chars: int = 600
-    """Longest answer, in characters; docstrings beyond it are left out."""
+    """Maximum length of an answer, in characters; longer docstrings are left out."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.max_chars >= 40, f"max_chars must be at least 40, got {self.max_chars}")
 
 
-def explained(name: str, answer: str) -> Chat:
-    """A question about a name, its answer and, where the answer has a summary, that."""
+def explain(name: str, answer: str) -> Chat:
+    """A question about a name, its answer and, if the answer has a summary, a second turn."""
     said = [Message("user", f"Explain `{name}`."), Message("assistant", answer)]
     line, _, body = answer.partition("\n\n")
     if body and "\n" not in line:
@@ -39,7 +39,7 @@ def explained(name: str, answer: str) -> Chat:
 
 @plugin(DocsChatConfig, yields=Chat)
 class DocsChat(DataSource[DocsChatConfig]):
-    """Docstrings and chapters, in an order that is as good as random."""
+    """Yields docstrings and chapters in a deterministic random order."""
 
     def records(self) -> Iterator[Chat]:
         answers = [(docstring.name, docstring.text.strip()) for docstring in docstrings()]
@@ -48,7 +48,7 @@ class DocsChat(DataSource[DocsChatConfig]):
             answers += [(name, paragraphs[0].strip())] if paragraphs else []
         for name, answer in sorted(answers, key=by_hash):
             if 20 <= len(answer) <= self.config.max_chars:
-                yield explained(name, answer)
+                yield explain(name, answer)
 
     def fingerprint(self) -> str:
         return fingerprint()

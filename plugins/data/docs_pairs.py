@@ -1,7 +1,7 @@
-"""Requests to summarise a docstring of the standard library, each with its author's own line.
+"""Requests to summarise a docstring of the standard library, each with its author's own summary.
 
-About 2,000 pairs that need no download; see `docs_preferences` for the same requests with a
-wrong answer beside the right one.
+About 2,000 pairs, without a download; `docs_preferences` adds a rejected answer to the same
+requests.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ class DocsPairsConfig(DataConfig):
 
 @plugin(DocsPairsConfig, yields=Pair)
 class DocsPairs(DataSource[DocsPairsConfig]):
-    """The body of a docstring becomes its summary."""
+    """Maps the body of a docstring to its summary."""
 
     def records(self) -> Iterator[Pair]:
         for summary in summaries():

@@ -1,7 +1,7 @@
-"""Requests to summarise a docstring: its author's own line is better than another docstring's.
+"""Requests to summarise a docstring: chosen is its own summary, rejected another docstring's.
 
-About 2,000 preferences that need no download. A model can only tell the two apart by reading the
-request; length and manner give nothing away, for both lines come from one distribution.
+About 2,000 preferences, without a download. A model can only tell the two apart by reading the
+request; length and style carry no signal, as both lines have the same distribution.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ class DocsPreferencesConfig(DataConfig):
 
 @plugin(DocsPreferencesConfig, yields=Preference)
 class DocsPreferences(DataSource[DocsPreferencesConfig]):
-    """Rejects the line of the neighbour in an order that is as good as random."""
+    """Rejects the summary of the next docstring in a deterministic random order."""
 
     def records(self) -> Iterator[Preference]:
         requests = summaries()

@@ -1,4 +1,4 @@
-"""JSON lines with a text in each: one document a line."""
+"""JSON Lines with one document per line."""
 
 from dataclasses import dataclass
 
@@ -10,12 +10,12 @@ from etude.data import FileConfig, JsonlSource, JsonRow
 @dataclass
 class JsonlConfig(FileConfig, TextDataConfig):
     text_column: str = "text"
-    """Field that holds the document."""
+    """Field with the document."""
 
 
 @plugin(JsonlConfig, yields=Text)
 class Jsonl(JsonlSource[JsonlConfig]):
-    """Takes one column and leaves the others."""
+    """Reads one column and ignores the others."""
 
     def record(self, row: JsonRow) -> Text:
         return Text(row.text(self.config.text_column))

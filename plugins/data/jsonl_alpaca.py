@@ -1,7 +1,7 @@
-"""JSON lines in alpaca's form: an instruction, what it is about where there is that, an answer.
+"""JSON Lines in Alpaca format: an instruction, an optional input and an answer.
 
-https://github.com/tatsu-lab/stanford_alpaca. Deviation: the sentences of alpaca's own
-prompt are left out, for the template of the run says who speaks.
+https://github.com/tatsu-lab/stanford_alpaca. Deviation: Alpaca's own prompt text is
+left out, because the chat template of the run marks the speakers.
 """
 
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ from etude.data import FileConfig, JsonlSource, JsonRow
 @dataclass
 class JsonlAlpacaConfig(FileConfig):
     instruction_column: str = "instruction"
-    """Field that holds what is to be done."""
+    """Field with the instruction."""
     input_column: str = "input"
-    """Field that holds what it is to be done with; it may be empty, null or missing."""
+    """Field with the input of the instruction; it may be empty, null or missing."""
     output_column: str = "output"
-    """Field that holds the answer."""
+    """Field with the answer."""
 
 
 @plugin(JsonlAlpacaConfig, yields=Pair)
 class JsonlAlpaca(JsonlSource[JsonlAlpacaConfig]):
-    """The source is the instruction, an empty line and the input; without input, the first."""
+    """The source is the instruction, followed by a blank line and the input if there is one."""
 
     def record(self, row: JsonRow) -> Pair:
         instruction = row.text(self.config.instruction_column)

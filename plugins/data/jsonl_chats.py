@@ -1,6 +1,6 @@
-"""JSON lines with a conversation in each: `messages` of role and content, or sharegpt's form.
+"""JSON Lines with one conversation per line: `messages` of role and content, or ShareGPT format.
 
-For sharegpt: data.messages_column=conversations data.role_column=from data.content_column=value.
+For ShareGPT: data.messages_column=conversations data.role_column=from data.content_column=value.
 """
 
 from dataclasses import dataclass
@@ -21,16 +21,16 @@ ROLES = {
 @dataclass
 class JsonlChatsConfig(FileConfig):
     messages_column: str = "messages"
-    """Field that holds the list of messages."""
+    """Field with the list of messages."""
     role_column: str = "role"
-    """Field of a message that says who speaks: system, user (human) or assistant (gpt)."""
+    """Field of a message with its role: system, user (human) or assistant (gpt)."""
     content_column: str = "content"
-    """Field of a message that holds what is said."""
+    """Field of a message with its text."""
 
 
 @plugin(JsonlChatsConfig, yields=Chat)
 class JsonlChats(JsonlSource[JsonlChatsConfig]):
-    """Refuses unknown roles, and conversations in which the assistant says nothing."""
+    """Rejects unknown roles and conversations without an assistant message."""
 
     def record(self, row: JsonRow) -> Chat:
         items = row.items(self.config.messages_column)
@@ -40,7 +40,7 @@ class JsonlChats(JsonlSource[JsonlChatsConfig]):
         return Chat(messages)
 
     def message(self, number: int, item: Any) -> Message:
-        """One message; raises BadFieldError when it is none."""
+        """One message. Raises BadFieldError if it is malformed."""
         if not isinstance(item, dict):
             raise BadFieldError(f"message {number} must be an object")
         role = item.get(self.config.role_column)

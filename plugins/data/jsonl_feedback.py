@@ -1,4 +1,4 @@
-"""JSON lines with a prompt, a completion and its label (true or false) or score in each."""
+"""JSON Lines with a prompt, a completion and its label (true or false) or score per line."""
 
 from dataclasses import dataclass
 
@@ -9,16 +9,16 @@ from etude.data import FileConfig, JsonlSource, JsonRow
 @dataclass
 class JsonlFeedbackConfig(FileConfig):
     prompt_column: str = "prompt"
-    """Field that holds the prompt."""
+    """Field with the prompt."""
     completion_column: str = "completion"
-    """Field that holds the completion."""
+    """Field with the completion."""
     score_column: str = "label"
-    """Field that holds the label or the score."""
+    """Field with the label or the score."""
 
 
 @plugin(JsonlFeedbackConfig, yields=Feedback)
 class JsonlFeedback(JsonlSource[JsonlFeedbackConfig]):
-    """True is a score of 1 and false is 0."""
+    """Converts true to a score of 1 and false to 0."""
 
     def record(self, row: JsonRow) -> Feedback:
         return Feedback(

@@ -1,4 +1,4 @@
-"""JSON lines with a text and its label in each, or with words and a label for each word."""
+"""JSON Lines with a text and its label, or a list of words and one label per word."""
 
 from dataclasses import dataclass
 
@@ -9,14 +9,14 @@ from etude.data import BadFieldError, FileConfig, JsonlSource, JsonRow
 @dataclass
 class JsonlLabelsConfig(FileConfig):
     text_column: str = "text"
-    """Field that holds the text, or the list of its words."""
+    """Field with the text, or the list of its words."""
     label_column: str = "label"
-    """Field that holds the label, or the list of labels."""
+    """Field with the label, or the list of labels."""
 
 
 @plugin(JsonlLabelsConfig, yields=Labelled)
 class JsonlLabels(JsonlSource[JsonlLabelsConfig]):
-    """A list of words asks for a list of as many labels."""
+    """A list of words requires a list of as many labels."""
 
     def record(self, row: JsonRow) -> Labelled:
         text = self.config.text_column

@@ -1,4 +1,4 @@
-"""JSON lines with a source and a target in each: translation, summary, instruction and answer."""
+"""JSON Lines with a source and a target per line: translation, summary, instruction and answer."""
 
 from dataclasses import dataclass
 
@@ -9,14 +9,14 @@ from etude.data import FileConfig, JsonlSource, JsonRow
 @dataclass
 class JsonlPairsConfig(FileConfig):
     source_column: str = "source"
-    """Field that holds what is given."""
+    """Field with the source text."""
     target_column: str = "target"
-    """Field that holds what it should become."""
+    """Field with the target text."""
 
 
 @plugin(JsonlPairsConfig, yields=Pair)
 class JsonlPairs(JsonlSource[JsonlPairsConfig]):
-    """Both texts as they are; no template is applied here."""
+    """Yields both texts unchanged; no template is applied here."""
 
     def record(self, row: JsonRow) -> Pair:
         source = row.text(self.config.source_column)

@@ -1,4 +1,4 @@
-"""JSON lines with a prompt, a chosen and a rejected completion in each."""
+"""JSON Lines with a prompt, a chosen and a rejected completion per line."""
 
 from dataclasses import dataclass
 
@@ -9,20 +9,20 @@ from etude.data import BadFieldError, FileConfig, JsonlSource, JsonRow
 @dataclass
 class JsonlPreferencesConfig(FileConfig):
     prompt_column: str = "prompt"
-    """Field that holds the prompt."""
+    """Field with the prompt."""
     chosen_column: str = "chosen"
-    """Field that holds the better completion."""
+    """Field with the better completion."""
     rejected_column: str = "rejected"
-    """Field that holds the worse completion."""
+    """Field with the worse completion."""
     margin_column: str | None = None
-    """Field that says by how much it is worse, in units of a reward; null = there is none."""
+    """Field with the margin of chosen over rejected, in reward units; null = margin 0."""
     probability_column: str | None = None
-    """Field that says how sure that is, from 0.5 to 1; null = there is none, all are sure."""
+    """Field with the probability that chosen is better, 0.5 to 1; null = probability 1."""
 
 
 @plugin(JsonlPreferencesConfig, yields=Preference)
 class JsonlPreferences(JsonlSource[JsonlPreferencesConfig]):
-    """Refuses rows whose completions are equal: they prefer nothing."""
+    """Rejects rows whose two completions are equal."""
 
     def record(self, row: JsonRow) -> Preference:
         config = self.config

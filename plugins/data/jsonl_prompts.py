@@ -1,4 +1,4 @@
-"""JSON lines with a prompt in each, and its reference answer where one exists."""
+"""JSON Lines with a prompt and, optionally, a reference answer per line."""
 
 from dataclasses import dataclass
 
@@ -9,14 +9,14 @@ from etude.data import FileConfig, JsonlSource, JsonRow
 @dataclass
 class JsonlPromptsConfig(FileConfig):
     prompt_column: str = "prompt"
-    """Field that holds the prompt."""
+    """Field with the prompt."""
     answer_column: str = "answer"
-    """Field that holds the reference answer."""
+    """Field with the reference answer."""
 
 
 @plugin(JsonlPromptsConfig, yields=Prompt)
 class JsonlPrompts(JsonlSource[JsonlPromptsConfig]):
-    """A row may lack the answer, or hold null."""
+    """The answer may be missing or null."""
 
     def record(self, row: JsonRow) -> Prompt:
         prompt = row.text(self.config.prompt_column)

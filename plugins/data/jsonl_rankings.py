@@ -1,4 +1,4 @@
-"""JSON lines with a prompt and its completions, best first, in each."""
+"""JSON Lines with a prompt and its completions, best first, per line."""
 
 from dataclasses import dataclass
 
@@ -9,14 +9,14 @@ from etude.data import BadFieldError, FileConfig, JsonlSource, JsonRow
 @dataclass
 class JsonlRankingsConfig(FileConfig):
     prompt_column: str = "prompt"
-    """Field that holds the prompt."""
+    """Field with the prompt."""
     completions_column: str = "completions"
-    """Field that holds the list of completions, best first."""
+    """Field with the list of completions, best first."""
 
 
 @plugin(JsonlRankingsConfig, yields=Ranking)
 class JsonlRankings(JsonlSource[JsonlRankingsConfig]):
-    """Refuses rows with fewer than two completions, or with two that are equal."""
+    """Rejects rows with fewer than two completions or with duplicates."""
 
     def record(self, row: JsonRow) -> Ranking:
         completions = row.texts(self.config.completions_column)

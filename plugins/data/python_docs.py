@@ -1,8 +1,8 @@
-"""The documentation that every Python carries: a corpus of plain English with no download.
+"""The documentation in every Python installation: a plain-English corpus without a download.
 
-About 2 MB: the language reference behind `help()` (pydoc_data; left out where it is missing) and
-the docstrings of the standard library, each once. Documents follow one another in the order of
-their hashes, so that neighbours in a packed row have nothing to do with one another.
+About 2 MB: the language reference shown by `help()` (pydoc_data; left out if missing) and the
+docstrings of the standard library, each once. Documents are ordered by their hashes, so that
+neighbours in a packed row are unrelated.
 """
 
 from collections.abc import Iterator
@@ -18,12 +18,12 @@ from ._stdlib_text import by_hash, docstrings, fingerprint, sources, topics
 @dataclass
 class PythonDocsConfig(TextDataConfig):
     source: bool = False
-    """Also the source code of the standard library, a document a file, about 11 MB."""
+    """Also include the source code of the standard library, one document per file, about 11 MB."""
 
 
 @plugin(PythonDocsConfig, yields=Text)
 class PythonDocs(DataSource[PythonDocsConfig]):
-    """Each chapter and each docstring is a document."""
+    """Each chapter and each docstring is one document."""
 
     def records(self) -> Iterator[Text]:
         texts = {docstring.text for docstring in docstrings()} | set(topics().values())

@@ -1,7 +1,7 @@
-"""Problems that reasoning-gym makes: algebra, logic, games, graphs, and how each is checked.
+"""Generated problems from reasoning-gym: algebra, logic, games, graphs, each with a verifier.
 
-Stojanovski et al. 2025, https://arxiv.org/abs/2505.24760. reward=reasoning_gym of the same task,
-number and seed scores the answers, also where a problem has several right ones.
+Stojanovski et al. 2025, https://arxiv.org/abs/2505.24760. Score the answers with
+reward=reasoning_gym and the same task, number and seed; it accepts every correct answer.
 """
 
 from collections.abc import Iterator
@@ -16,11 +16,11 @@ from etude.data import DataSource
 @dataclass
 class ReasoningGymConfig(DataConfig):
     task: str = "chain_sum"
-    """The name of the task in reasoning-gym."""
+    """Name of the reasoning-gym task."""
     n_problems: int = 1000
-    """Number of problems; some may be equal."""
+    """Number of problems; duplicates are possible."""
     problem_seed: int = 0
-    """Decides which problems; another seed gives others."""
+    """Seed that selects the problems."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -29,7 +29,7 @@ class ReasoningGymConfig(DataConfig):
 
 @plugin(ReasoningGymConfig, yields=Prompt, extra="reasoning_gym")
 class ReasoningGym(DataSource[ReasoningGymConfig]):
-    """The question as it is, with the answer that its maker had in mind."""
+    """Yields each question unchanged, with the generator's reference answer."""
 
     def records(self) -> Iterator[Prompt]:
         from reasoning_gym import create_dataset  # pyright: ignore -- an extra; takes a second
@@ -38,7 +38,7 @@ class ReasoningGym(DataSource[ReasoningGymConfig]):
         try:
             problems = create_dataset(config.task, size=config.n_problems, seed=config.problem_seed)
         except (ValueError, AssertionError) as error:
-            raise DataError(f"data.task={config.task} is no task: {error}.") from error
+            raise DataError(f"data.task={config.task} is not a task: {error}.") from error
         for problem in problems:
             yield Prompt(problem["question"], problem["answer"])
 

@@ -1,6 +1,6 @@
-"""Lists to put in order: `Sort: 41 7 203 =`, answered by `7 41 203`.
+"""Lists of numbers to sort: `Sort: 41 7 203 =`, answered by `7 41 203`.
 
-Each list occurs once, so what is held out was never trained on.
+Each list occurs once, so held-out lists are never trained on.
 """
 
 import random
@@ -15,15 +15,15 @@ from etude.data import DataSource
 @dataclass
 class SortingConfig(DataConfig):
     min_length: int = 3
-    """Fewest numbers in a list."""
+    """Minimum length of a list."""
     max_length: int = 6
-    """Most numbers in a list."""
+    """Maximum length of a list."""
     largest: int = 99
     """Largest number; the smallest is 0."""
     n_problems: int = 5000
-    """Number of different lists."""
+    """Number of distinct lists."""
     problem_seed: int = 0
-    """Decides which lists; another seed gives others."""
+    """Seed that selects the lists."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -42,7 +42,7 @@ class SortingConfig(DataConfig):
 
 @plugin(SortingConfig, yields=Prompt)
 class Sorting(DataSource[SortingConfig]):
-    """Numbers may occur twice; every length is as likely."""
+    """Numbers may repeat within a list; all lengths are equally likely."""
 
     def records(self) -> Iterator[Prompt]:
         config = self.config

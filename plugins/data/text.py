@@ -1,6 +1,6 @@
-"""Plain text files: .txt, .md and the like, in UTF-8, any script, also gzipped.
+"""Plain text files such as .txt and .md, in UTF-8 and any script, optionally gzipped.
 
-A long file is cut into documents, so that a part of it can be held out.
+Long files are split into documents, so that a part of a file can be held out.
 """
 
 from collections.abc import Iterator
@@ -17,11 +17,11 @@ SUFFIXES = (".txt", ".text", ".md", ".markdown", ".rst", ".tex", ".py")
 @dataclass
 class TextConfig(FileConfig, TextDataConfig):
     document: Document = Document.blocks
-    """What is one document: blocks (paragraphs, about 2 KB together), line or file."""
+    """Unit of a document: blocks (consecutive paragraphs, about 2 KB), line or file."""
 
 
 def good_lines(file: Path, bad: list[BadRow]) -> Iterator[str]:
-    """The lines of a file that can be read; the others go to `bad`."""
+    """The readable lines of a file; unreadable ones are appended to `bad`."""
     for line in lines(file):
         if isinstance(line, BadRow):
             bad.append(line)
@@ -31,7 +31,7 @@ def good_lines(file: Path, bad: list[BadRow]) -> Iterator[str]:
 
 @plugin(TextConfig, yields=Text)
 class TextFiles(DataSource[TextConfig]):
-    """The documents of each file, in order; lines that cannot be read are left out and named."""
+    """Yields the documents of each file in order, then reports its unreadable lines."""
 
     def records(self) -> Iterator[Text | BadRow]:
         for file in files(self.config.path, SUFFIXES):

@@ -1,13 +1,13 @@
-"""Sums of two numbers, some answered outright, some worked out, some worked out and checked.
+"""Sums of two numbers, answered directly, worked out, or worked out and checked.
 
     347 + 285 =   632
     347 + 285 =   7+5=12, 4+8+1=13, 3+2+1=6, so 632
     347 + 285 =   7+5=12, 4+8+1=13, 3+2+1=6, so 632. check 632-285=347, so 632
 
-Columns from the right, the carry last; as the scratchpads of Nye et al. 2021,
+Columns run from the right, with the carry last, like the scratchpads of Nye et al. 2021,
 https://arxiv.org/abs/2112.00114. The last number is the sum, which is what `reward=numeric` reads.
-A model fine-tuned on all three ways can be watched while practice chooses among them: whether its
-answers get longer, and how many check themselves.
+After fine-tuning on all three forms, one can observe which of them RL favours: whether answers get
+longer, and how many include a check.
 """
 
 import random
@@ -24,13 +24,13 @@ class WorkedSumsConfig(DataConfig):
     digits: int = 3
     """Digits of both numbers, 1 to 12."""
     worked: float = 0.4
-    """Share of the answers that are worked out column by column."""
+    """Fraction of the answers that are worked out column by column."""
     checked: float = 0.2
-    """Share of the answers that are worked out, and then checked by subtraction."""
+    """Fraction of the answers that are worked out and then checked by subtraction."""
     n_problems: int = 9000
-    """Number of different problems."""
+    """Number of distinct problems."""
     problem_seed: int = 0
-    """Decides which problems, and which are worked out; another seed gives others."""
+    """Seed that selects the problems and the form of each answer."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -49,13 +49,13 @@ class WorkedSumsConfig(DataConfig):
 
     @property
     def n_possible(self) -> int:
-        """How many different problems there are."""
+        """Number of distinct problems that exist."""
         return (9 * 10 ** (self.digits - 1)) ** 2
 
 
 @plugin(WorkedSumsConfig, yields=Prompt)
 class WorkedSums(DataSource[WorkedSumsConfig]):
-    """Problems are numbered, and a sample of the numbers is drawn."""
+    """Draws problems without replacement from the numbered set of all problems."""
 
     def records(self) -> Iterator[Prompt]:
         config = self.config

@@ -1,4 +1,4 @@
-"""Greedy decoding: always the likeliest token."""
+"""Greedy decoding: always picks the most likely token."""
 
 from dataclasses import dataclass
 
@@ -14,5 +14,5 @@ class GreedyConfig(DecodingConfig):
 
 @plugin(GreedyConfig)
 def greedy(config: GreedyConfig) -> Greedy:
-    """The argmax of the logits, those of tokens already there lowered by the penalty."""
+    """The argmax of the logits, after the repetition penalty on tokens already present."""
     return Greedy(config.repetition_penalty)

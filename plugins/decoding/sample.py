@@ -1,9 +1,9 @@
-"""Ancestral sampling: a token drawn from the tempered distribution, or from its likeliest part.
+"""Ancestral sampling from the tempered distribution, optionally truncated.
 
 Top-k: Fan et al. 2018, https://arxiv.org/abs/1805.04833. Top-p: Holtzman et al. 2019,
-https://arxiv.org/abs/1904.09751; the token that crosses p is kept, as in the reference code.
-Min-p: Nguyen et al. 2024, https://arxiv.org/abs/2407.01082. They act in the order of
-transformers: penalty of repetition, temperature, top-k, top-p, min-p, each on what is left.
+https://arxiv.org/abs/1904.09751; the token that crosses p is kept, as in the reference code. Min-p:
+Nguyen et al. 2024, https://arxiv.org/abs/2407.01082. The order is that of transformers: repetition
+penalty, temperature, top-k, top-p, min-p, each applied to what is left.
 """
 
 from dataclasses import dataclass
@@ -14,19 +14,19 @@ from torch import Tensor
 
 from etude import plugin, require
 from etude.config import DecodingConfig
-from etude.network import Decoding, drawn, penalised
+from etude.network import Decoding, repetition_penalised, sample_token
 
 
 @dataclass
 class SampleConfig(DecodingConfig):
     temperature: float = 0.8
-    """Divides the logits; below 1 sharpens, above 1 flattens."""
+    """Divides the logits; below 1 sharpens, above 1 flattens. Typical: 0.7-1."""
     top_k: int | None = None
-    """Draw from this many likeliest tokens; null = from all."""
+    """Sample from this many most likely tokens; null = all."""
     top_p: float = 1.0
-    """Draw from the fewest likeliest tokens that hold this probability, in (0, 1]."""
+    """Sample from the fewest most likely tokens with this total probability, in (0, 1]; 1 = all."""
     min_p: float = 0.0
-    """Draw from tokens at least this share as likely as the likeliest, in [0, 1]."""
+    """Sample from tokens with at least this fraction of the top probability, in [0, 1]; 0 = all."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -40,20 +40,20 @@ class SampleConfig(DecodingConfig):
 
 
 def likeliest(scores: Float[Tensor, "batch vocab"], k: int) -> Float[Tensor, "batch vocab"]:
-    """The k highest scores of each row, and what ties with the last of them; the rest is -inf."""
+    """Keeps the k highest scores of each row, and ties with the last of them; the rest is -inf."""
     least = scores.topk(min(k, scores.shape[-1])).values[:, -1:]
     return scores.masked_fill(scores < least, -torch.inf)
 
 
 def nucleus(scores: Float[Tensor, "batch vocab"], p: float) -> Float[Tensor, "batch vocab"]:
-    """The highest scores of each row until they hold the probability p; the rest is -inf."""
+    """Keeps the highest scores of each row up to a total probability of p; the rest is -inf."""
     ordered, order = scores.softmax(dim=-1).sort(descending=True)
     outside = ordered.cumsum(dim=-1) - ordered >= p
     return scores.masked_fill(outside.scatter(-1, order, outside), -torch.inf)
 
 
 def near_likeliest(scores: Float[Tensor, "batch vocab"], p: float) -> Float[Tensor, "batch vocab"]:
-    """The scores of tokens with p times the probability of the likeliest; the rest is -inf."""
+    """Keeps tokens with at least p times the highest probability; the rest is -inf."""
     shares = scores.softmax(dim=-1)
     return scores.masked_fill(shares < p * shares.amax(dim=-1, keepdim=True), -torch.inf)
 
@@ -69,7 +69,7 @@ class Sample(Decoding):
         self, logits: Float[Tensor, "batch vocab"], seen: Bool[Tensor, "batch vocab"]
     ) -> Float[Tensor, "batch vocab"]:
         config = self.config
-        scores = penalised(logits, seen, config.repetition_penalty) / config.temperature
+        scores = repetition_penalised(logits, seen, config.repetition_penalty) / config.temperature
         if config.top_k is not None:
             scores = likeliest(scores, config.top_k)
         if config.top_p < 1:
@@ -81,4 +81,4 @@ class Sample(Decoding):
     def choose(
         self, scores: Float[Tensor, "batch vocab"], draw: Float[Tensor, " batch"]
     ) -> Int[Tensor, " batch"]:
-        return drawn(scores, draw)
+        return sample_token(scores, draw)

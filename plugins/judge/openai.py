@@ -1,9 +1,9 @@
-"""A model behind an OpenAI-compatible endpoint, such as a hosted one, vLLM, llama.cpp or Ollama.
+"""A judge behind an OpenAI-compatible endpoint: a hosted model, vLLM, llama.cpp or Ollama.
 
 Zheng et al. 2023 (LLM as a judge), https://arxiv.org/abs/2306.05685: pairwise comparison at
-temperature 0, in both orders. Its replies are kept on disk, so that asking again costs nothing. A
-reply that names neither answer, or both, is no verdict, and neither is what the budget leaves
-unasked.
+temperature 0, in both orders. Replies are cached on disk, so that a repeated question costs
+nothing. A comparison has no verdict if the reply names neither answer or both, or if the budget is
+spent.
 """
 
 import math
@@ -30,31 +30,31 @@ from etude.rl import (
 
 LETTER = re.compile(r"(?<![A-Za-z0-9])[ABC](?![A-Za-z0-9'])")
 VERDICTS = {"A": 1.0, "B": 0.0, "C": 0.5}
-"""What a letter says of the first answer; C is a tie, where the question offers it."""
+"""Score of the first answer for each letter; C is a tie, if the question offers it."""
 
 
 @dataclass
 class OpenaiJudgeConfig(JudgeConfig):
     url: str = MISSING
-    """Where the API begins, such as http://localhost:8000/v1."""
+    """Base URL of the API, such as http://localhost:8000/v1."""
     model: str = MISSING
-    """The name of the model there."""
+    """Name of the model on the server."""
     key_variable: str | None = None
-    """Environment variable that holds the key, such as OPENAI_API_KEY; null = none is sent."""
+    """Environment variable with the API key, such as OPENAI_API_KEY; null = no key is sent."""
     question: str = QUESTION
-    """What is asked, with {prompt}, {first} and {second}; the reply is A, B, or C for a tie."""
+    """Prompt template with {prompt}, {first} and {second}; the reply is A, B, or C for a tie."""
     reply_tokens: int = 16
-    """Longest reply, in tokens; one that reasons first needs hundreds."""
+    """Maximum reply length in tokens; a model that reasons first needs hundreds."""
     max_calls: int = 10_000
-    """Calls that one command may make; each comparison takes two."""
+    """Maximum calls per command; each comparison takes two."""
     max_tokens: int = 10_000_000
-    """Tokens, as the server counts them, after which no further call is made."""
+    """Token budget, as counted by the server; once it is spent, no further call is made."""
     parallel: int = 4
-    """Calls at the same time; max_tokens may be passed by what these take."""
+    """Concurrent calls; max_tokens may be exceeded by the tokens of these."""
     timeout_s: float = 120.0
     """Seconds to wait for a reply."""
     retries: int = 3
-    """Times that a question is asked again after a failure that may pass."""
+    """Retries after a transient failure."""
 
     def __post_init__(self) -> None:
         check_server(self.url, self.timeout_s, self.retries)
@@ -69,14 +69,14 @@ class OpenaiJudgeConfig(JudgeConfig):
 
 
 def verdict(reply: str) -> float:
-    """What a reply says of the first answer; NaN unless it names exactly one letter."""
+    """Score of the first answer in a reply; NaN unless it names exactly one letter."""
     letters = set(LETTER.findall(reply))
     return VERDICTS[letters.pop()] if len(letters) == 1 else math.nan
 
 
 @plugin(OpenaiJudgeConfig)
 class OpenaiJudge:
-    """1, 0, 0.5 where the orders disagree or tie, 0.75 or 0.25 where one of them ties."""
+    """1, 0, 0.5 if the orders disagree or both tie, 0.75 or 0.25 if one of them ties."""
 
     def __init__(self, config: OpenaiJudgeConfig) -> None:
         self.config = config
@@ -120,7 +120,7 @@ class OpenaiJudge:
             return within
 
     def _reply(self, answer: Any) -> str:
-        """The text of an answer; Any, for it is whatever a server sends."""
+        """The text of a response; Any, because a server may send anything."""
         try:
             tokens = (answer.get("usage") or {}).get("total_tokens") or 0
             with self.lock:

@@ -1,6 +1,6 @@
-"""The better answer is the one with the higher reward, by the rewards chosen beside it.
+"""The better answer is the one with the higher reward, as scored by `reward`.
 
-A gold judge for experiments with a known truth: `etude label judge=rule reward=numeric ...`.
+A gold judge for experiments with known ground truth: `etude label judge=rule reward=numeric ...`.
 """
 
 import math
@@ -16,7 +16,7 @@ from etude.rl import Comparison
 @dataclass
 class RuleJudgeConfig(JudgeConfig):
     margin: float = 0.0
-    """The largest difference of rewards that is still a tie."""
+    """Largest difference in reward that counts as a tie."""
 
     def __post_init__(self) -> None:
         require(self.margin >= 0, f"margin must be 0 or more, got {self.margin}")
@@ -28,7 +28,7 @@ class RuleJudgeConfig(JudgeConfig):
 
 @plugin(RuleJudgeConfig)
 class RuleJudge:
-    """1, 0 or, for a tie, 0.5; no verdict where a reward has none."""
+    """1, 0, or 0.5 for a tie; no verdict if a reward has none."""
 
     def __init__(self, config: RuleJudgeConfig, reward: Reward) -> None:
         self.config = config

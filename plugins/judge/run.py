@@ -1,8 +1,8 @@
-"""A run of étude as the judge: how likely it is to go on with A rather than with B.
+"""A run of étude as the judge: how likely it is to answer A rather than B.
 
-Lee et al. 2023 (RLAIF), https://arxiv.org/abs/2309.00267, section 2.1: the label is soft,
-p = p(A) / (p(A) + p(B)) of the letters behind the question, not a sampled letter; the mean over
-both orders. It runs on the CPU. A question that is longer than the network can read has no verdict.
+Lee et al. 2023 (RLAIF), https://arxiv.org/abs/2309.00267, section 2.1: the label is soft, p = p(A)
+/ (p(A) + p(B)) of the letters after the question, not a sampled letter; the mean over both orders.
+It runs on the CPU. A question longer than the network's context has no verdict.
 """
 
 import math
@@ -13,7 +13,7 @@ import torch
 from omegaconf import MISSING
 
 from etude import Capability, ConfigError, plugin, require
-from etude.config import JudgeConfig, longest, provided
+from etude.config import JudgeConfig, capabilities_of, longest
 from etude.data import exchange
 from etude.formats import read_model
 from etude.objective import Ids, chunks, sequence_log_prob
@@ -23,11 +23,11 @@ from etude.rl import QUESTION, Comparison, check_question, in_both_orders
 @dataclass
 class RunJudgeConfig(JudgeConfig):
     run: str = MISSING
-    """The model that judges: a run folder, or a Hugging Face folder."""
+    """The model that judges: a run folder or a Hugging Face folder."""
     question: str = QUESTION
-    """What is asked, with {prompt}, {first} and {second}; it goes on with A or B."""
+    """Prompt template with {prompt}, {first} and {second}; its continuation is A or B."""
     batch: int = 16
-    """Questions that are read at once."""
+    """Questions per forward pass."""
 
     def __post_init__(self) -> None:
         check_question(self.question)
@@ -41,7 +41,7 @@ class RunJudge:
     def __init__(self, config: RunJudgeConfig) -> None:
         self.config = config
         model = read_model(config.run)
-        if Capability.GENERATE not in provided(model.architecture):
+        if Capability.GENERATE not in capabilities_of(model.architecture):
             raise ConfigError(
                 f"judge.run={config.run} cannot write, so it cannot answer with A or B.\n"
                 "  A decoder can, and an encoder-decoder."
@@ -65,7 +65,7 @@ class RunJudge:
         return found
 
     def _pair(self, question: str, letter: str) -> tuple[Ids, Ids]:
-        """The ids of a question and of a letter that answers it, without what ends an answer."""
+        """Ids of a question and of an answer letter, without the tokens that end an answer."""
         before, after = exchange(self.tokenizer, question, letter)
         return before, [i for i in after if i not in self.tokenizer.vocab.special]
 

@@ -1,9 +1,9 @@
-"""ALBERT.
+"""ALBERT checkpoints in Hugging Face format.
 
 Lan et al. 2019, https://arxiv.org/abs/1909.11942. The names are those of transformers'
-`models/albert`: a narrow token table brought to the width of the network by a linear map, and
-groups of layers that share their weights.
-Dropout is not read, it is a choice of training; poolers and sentence-pair heads are left out.
+`models/albert`: a narrow token table projected to the width of the network, and groups of layers
+that share their weights.
+Dropout is not read, as it is a training choice; poolers and sentence-pair heads are left out.
 """
 
 from collections.abc import Iterator
@@ -21,11 +21,11 @@ from etude.formats import (
     LayoutConfig,
     Stacked,
     WeightMapping,
-    chosen,
     is_made_of,
     mappings,
     meaning,
     plain_heads,
+    plugin_config,
     refuse_others,
 )
 
@@ -60,7 +60,7 @@ class AlbertLayoutConfig(LayoutConfig):
 
 @plugin(AlbertLayoutConfig)
 class AlbertLayout(Layout):
-    """encoder_only as BERT's, with a narrow token table and layers that share weights."""
+    """encoder_only like BERT, with a narrow token table and layers that share weights."""
 
     model_types = ("albert",)
     dropped = (
@@ -79,7 +79,7 @@ class AlbertLayout(Layout):
             )
         dim = fields["hidden_size"]
         gelu = meaning(fields, "hidden_act", GELUS)
-        return chosen(
+        return plugin_config(
             "architecture/encoder_only",
             dim=dim,
             n_layers=n_layers,
@@ -88,17 +88,21 @@ class AlbertLayout(Layout):
             embedding_dim=fields["embedding_size"],
             norm_embedding=True,
             n_segments=fields.get("type_vocab_size", 2),
-            block=chosen("architecture/block/postnorm"),
-            mixer=chosen("architecture/mixer/attention", qkv_bias=True, out_bias=True),
-            mlp=chosen(
+            block=plugin_config("architecture/block/postnorm"),
+            mixer=plugin_config("architecture/mixer/attention", qkv_bias=True, out_bias=True),
+            mlp=plugin_config(
                 "architecture/mlp/gelu", ratio=fields["intermediate_size"] / dim, approximate=gelu
             ),
-            norm=chosen("architecture/norm/layernorm", eps=fields.get("layer_norm_eps", 1e-12)),
-            position=chosen(
+            norm=plugin_config(
+                "architecture/norm/layernorm", eps=fields.get("layer_norm_eps", 1e-12)
+            ),
+            position=plugin_config(
                 "architecture/position/learned", max_positions=fields["max_position_embeddings"]
             ),
-            head=chosen("architecture/head/transform", approximate=gelu),
-            init=chosen("architecture/init/normal", std=fields.get("initializer_range", 0.02)),
+            head=plugin_config("architecture/head/transform", approximate=gelu),
+            init=plugin_config(
+                "architecture/init/normal", std=fields.get("initializer_range", 0.02)
+            ),
         )
 
     def write(self, config: Stacked, vocab: Vocab) -> dict[str, Any] | None:
@@ -145,6 +149,6 @@ class AlbertLayout(Layout):
 
 
 def _same_groups(n_layers: int, n_groups: int) -> bool:
-    """Whether no layer falls into another group by the rounding of transformers' floats."""
+    """Whether transformers, which rounds floats, puts every layer in the same group as we do."""
     floats = [int(i / (n_layers / n_groups)) for i in range(n_layers)]
     return floats == [i * n_groups // n_layers for i in range(n_layers)]

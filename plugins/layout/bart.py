@@ -1,4 +1,4 @@
-"""BART, whose tables of positions begin with two rows that nothing reads.
+"""BART checkpoints in Hugging Face format; position tables start with two unused rows.
 
 Lewis et al. 2019, https://arxiv.org/abs/1910.13461. The names are those of transformers'
 `models/bart`.
@@ -17,9 +17,9 @@ from etude.formats import (
     LayoutConfig,
     Stacked,
     WeightMapping,
-    chosen,
     is_made_of,
     plain_heads,
+    plugin_config,
     refuse_others,
 )
 
@@ -33,10 +33,10 @@ ONLY = {
     "extra_pos_embeddings": 2,
 }
 OFFSET = 2
-"""Rows before those of the positions."""
+"""Unused rows at the start of the position table."""
 MIXERS = {"self_attn": "mixer", "encoder_attn": "cross"}
 ATTENTION = {"q_proj": "q", "k_proj": "k", "v_proj": "v", "out_proj": "out"}
-"""Their names, and ours."""
+"""Module names: transformers' and ours."""
 
 
 @dataclass
@@ -58,7 +58,7 @@ class BartLayout(Layout):
         start = {"decoder_start_token_id": fields.get("eos_token_id", 2)}
         refuse_others(fields, {**ONLY, **same, **start})
         dim = fields["d_model"]
-        return chosen(
+        return plugin_config(
             "architecture/encoder_decoder",
             dim=dim,
             n_layers=fields["encoder_layers"],
@@ -66,11 +66,11 @@ class BartLayout(Layout):
             start="eos",
             norm_embedding=True,
             scale_embedding=bool(fields.get("scale_embedding", False)),
-            block=chosen("architecture/block/postnorm"),
-            mixer=chosen("architecture/mixer/attention", qkv_bias=True, out_bias=True),
-            mlp=chosen("architecture/mlp/gelu", ratio=fields["encoder_ffn_dim"] / dim),
-            norm=chosen("architecture/norm/layernorm"),
-            position=chosen(
+            block=plugin_config("architecture/block/postnorm"),
+            mixer=plugin_config("architecture/mixer/attention", qkv_bias=True, out_bias=True),
+            mlp=plugin_config("architecture/mlp/gelu", ratio=fields["encoder_ffn_dim"] / dim),
+            norm=plugin_config("architecture/norm/layernorm"),
+            position=plugin_config(
                 "architecture/position/learned", max_positions=fields["max_position_embeddings"]
             ),
         )
@@ -124,7 +124,7 @@ class BartLayout(Layout):
                         yield WeightMapping(f"{layer}.{name}.{kind}", (f"{block}.{our}.{kind}",))
 
     def _modules(self, side: str) -> Iterator[tuple[str, str]]:
-        """Their names of what a layer is made of, and ours."""
+        """Yields module names within a layer: transformers' and ours."""
         for theirs, ours in list(MIXERS.items())[: 1 if side == "encoder" else 2]:
             for name, our in ATTENTION.items():
                 yield f"{theirs}.{name}", f"{ours}.{our}"

@@ -1,10 +1,10 @@
-"""BERT and RoBERTa.
+"""BERT and RoBERTa checkpoints in Hugging Face format.
 
 Devlin et al. 2018, https://arxiv.org/abs/1810.04805; Liu et al. 2019,
 https://arxiv.org/abs/1907.11692. The names are those of transformers' `models/bert` and
-`models/roberta`; RoBERTa tells no segments apart, its head computes GELU exactly, and its table
-of positions begins with rows up to the id of the padding.
-Dropout is not read, it is a choice of training; poolers and sentence-pair heads are left out.
+`models/roberta`; RoBERTa does not distinguish segments, its head uses exact GELU, and its
+position table starts with unused rows up to the padding id.
+Dropout is not read, as it is a training choice; poolers and sentence-pair heads are left out.
 """
 
 from collections.abc import Iterator
@@ -22,11 +22,11 @@ from etude.formats import (
     LayoutConfig,
     Stacked,
     WeightMapping,
-    chosen,
     is_made_of,
     mappings,
     meaning,
     plain_heads,
+    plugin_config,
     refuse_others,
 )
 
@@ -60,7 +60,7 @@ HEADS = {
     "roberta": {"lm_head.dense": "head.dense", "lm_head.layer_norm": "head.norm"},
 }
 BIAS = {"bert": "cls.predictions", "roberta": "lm_head"}
-"""Where the biases of the scores are."""
+"""Module with the bias of the logits."""
 
 
 @dataclass
@@ -83,24 +83,28 @@ class BertLayout(Layout):
         dim = fields["hidden_size"]
         gelu = meaning(fields, "hidden_act", GELUS)
         positions = fields["max_position_embeddings"] - _offset(fields)
-        return chosen(
+        return plugin_config(
             "architecture/encoder_only",
             dim=dim,
             n_layers=fields["num_hidden_layers"],
             n_heads=fields["num_attention_heads"],
             norm_embedding=True,
             n_segments=fields.get("type_vocab_size", 2),
-            block=chosen("architecture/block/postnorm"),
-            mixer=chosen("architecture/mixer/attention", qkv_bias=True, out_bias=True),
-            mlp=chosen(
+            block=plugin_config("architecture/block/postnorm"),
+            mixer=plugin_config("architecture/mixer/attention", qkv_bias=True, out_bias=True),
+            mlp=plugin_config(
                 "architecture/mlp/gelu", ratio=fields["intermediate_size"] / dim, approximate=gelu
             ),
-            norm=chosen("architecture/norm/layernorm", eps=fields.get("layer_norm_eps", 1e-12)),
-            position=chosen("architecture/position/learned", max_positions=positions),
-            head=chosen(
+            norm=plugin_config(
+                "architecture/norm/layernorm", eps=fields.get("layer_norm_eps", 1e-12)
+            ),
+            position=plugin_config("architecture/position/learned", max_positions=positions),
+            head=plugin_config(
                 "architecture/head/transform", approximate="none" if _is_roberta(fields) else gelu
             ),
-            init=chosen("architecture/init/normal", std=fields.get("initializer_range", 0.02)),
+            init=plugin_config(
+                "architecture/init/normal", std=fields.get("initializer_range", 0.02)
+            ),
         )
 
     def write(self, config: Stacked, vocab: Vocab) -> dict[str, Any] | None:
@@ -153,5 +157,5 @@ def _is_roberta(fields: Fields) -> bool:
 
 
 def _offset(fields: Fields) -> int:
-    """Rows before those of the positions."""
+    """Unused rows at the start of the position table."""
     return fields.get("pad_token_id", 1) + 1 if _is_roberta(fields) else 0

@@ -1,4 +1,4 @@
-"""BLOOM, whose queries, keys and values stand in one tensor, in turns of a head.
+"""BLOOM checkpoints in Hugging Face format; q, k and v are fused, interleaved by head.
 
 BigScience 2022, https://arxiv.org/abs/2211.05100. The names are those of transformers'
 `models/bloom`.
@@ -17,9 +17,9 @@ from etude.formats import (
     LayoutConfig,
     Stacked,
     WeightMapping,
-    chosen,
     is_made_of,
     plain_heads,
+    plugin_config,
     refuse_others,
 )
 
@@ -29,7 +29,7 @@ ONLY = {
     "n_inner": None,
 }
 RATIO = 4
-"""Width of the hidden layer over the width of the network; no field says it."""
+"""Hidden width as a multiple of dim; the format has no field for it."""
 MODULES = {
     "input_layernorm": "mixer_norm",
     "self_attention.dense": "mixer.out",
@@ -37,7 +37,7 @@ MODULES = {
     "mlp.dense_h_to_4h": "mlp.up",
     "mlp.dense_4h_to_h": "mlp.down",
 }
-"""Their names of what a layer is made of, and ours."""
+"""Module names within a layer: transformers' and ours."""
 
 
 @dataclass
@@ -54,17 +54,17 @@ class BloomLayout(Layout):
 
     def read(self, fields: Fields) -> StackConfig:
         refuse_others(fields, ONLY)
-        return chosen(
+        return plugin_config(
             "architecture/decoder_only",
             dim=fields["hidden_size"] if "hidden_size" in fields else fields["n_embed"],
             n_layers=fields["n_layer"],
             n_heads=self._heads(fields),
             norm_embedding=True,
-            block=chosen("architecture/block/prenorm"),
-            mixer=chosen("architecture/mixer/attention", qkv_bias=True, out_bias=True),
-            mlp=chosen("architecture/mlp/gelu", ratio=float(RATIO), approximate="tanh"),
-            norm=chosen("architecture/norm/layernorm", eps=fields["layer_norm_epsilon"]),
-            position=chosen("architecture/position/alibi"),
+            block=plugin_config("architecture/block/prenorm"),
+            mixer=plugin_config("architecture/mixer/attention", qkv_bias=True, out_bias=True),
+            mlp=plugin_config("architecture/mlp/gelu", ratio=float(RATIO), approximate="tanh"),
+            norm=plugin_config("architecture/norm/layernorm", eps=fields["layer_norm_epsilon"]),
+            position=plugin_config("architecture/position/alibi"),
         )
 
     def write(self, config: Stacked, vocab: Vocab) -> dict[str, Any] | None:
@@ -105,5 +105,5 @@ class BloomLayout(Layout):
             yield WeightMapping(f"transformer.ln_f.{kind}", (f"stack.norm.{kind}",))
 
     def _heads(self, fields: Fields) -> int:
-        """Their number, by either of its names."""
+        """Number of attention heads, under either field name."""
         return fields["n_head"] if "n_head" in fields else fields["num_attention_heads"]

@@ -1,7 +1,7 @@
-"""GPT-2.
+"""GPT-2 checkpoints in Hugging Face format.
 
 Radford et al. 2019, https://openai.com/index/better-language-models. The names are those of
-transformers' `models/gpt2`: linear maps are stored [in, out], queries, keys and values in one.
+transformers' `models/gpt2`: linear weights are [in, out]; queries, keys and values are fused.
 """
 
 from collections.abc import Iterator
@@ -17,9 +17,9 @@ from etude.formats import (
     LayoutConfig,
     Stacked,
     WeightMapping,
-    chosen,
     is_made_of,
     plain_heads,
+    plugin_config,
     refuse_others,
 )
 
@@ -49,17 +49,19 @@ class Gpt2Layout(Layout):
         refuse_others(fields, ONLY)
         dim = fields["n_embd"]
         ratio = (fields.get("n_inner") or 4 * dim) / dim
-        return chosen(
+        return plugin_config(
             "architecture/decoder_only",
             dim=dim,
             n_layers=fields["n_layer"],
             n_heads=fields["n_head"],
             tie=True,
-            block=chosen("architecture/block/prenorm"),
-            mixer=chosen("architecture/mixer/attention", qkv_bias=True, out_bias=True),
-            mlp=chosen("architecture/mlp/gelu", ratio=ratio, approximate="tanh"),
-            norm=chosen("architecture/norm/layernorm", eps=fields["layer_norm_epsilon"]),
-            position=chosen("architecture/position/learned", max_positions=fields["n_positions"]),
+            block=plugin_config("architecture/block/prenorm"),
+            mixer=plugin_config("architecture/mixer/attention", qkv_bias=True, out_bias=True),
+            mlp=plugin_config("architecture/mlp/gelu", ratio=ratio, approximate="tanh"),
+            norm=plugin_config("architecture/norm/layernorm", eps=fields["layer_norm_epsilon"]),
+            position=plugin_config(
+                "architecture/position/learned", max_positions=fields["n_positions"]
+            ),
         )
 
     def write(self, config: Stacked, vocab: Vocab) -> dict[str, Any] | None:

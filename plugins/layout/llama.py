@@ -19,9 +19,9 @@ from etude.formats import (
     LayoutConfig,
     Stacked,
     WeightMapping,
-    chosen,
     is_made_of,
     meaning,
+    plugin_config,
     refuse_others,
 )
 
@@ -50,10 +50,10 @@ SCALINGS: dict[str, dict[str, str]] = {
         "beta_slow": "low_freq_factor",
     },
 }
-"""The ways of reaching further that they have too, and what they call our knobs."""
+"""RoPE scalings that transformers also has, with its names for our knobs."""
 ROPE_TYPES = {"default" if name == "none" else name: name for name in SCALINGS}
 DEFAULT_MAX_POSITIONS = 4096
-"""Written where the positions know no limit: Hugging Face's fields want a number."""
+"""Written if positions are unlimited: the Hugging Face config requires a number."""
 
 
 @dataclass
@@ -77,14 +77,14 @@ class LlamaLayout(Layout):
         dim = fields["hidden_size"]
         head_dim = fields.get("head_dim")
         eps = fields.get("rms_norm_eps", 1e-6)
-        return chosen(
+        return plugin_config(
             "architecture/decoder_only",
             dim=dim,
             n_layers=fields["num_hidden_layers"],
             n_heads=heads,
             tie=bool(fields.get("tie_word_embeddings", False)),
-            block=chosen("architecture/block/prenorm"),
-            mixer=chosen(
+            block=plugin_config("architecture/block/prenorm"),
+            mixer=plugin_config(
                 "architecture/mixer/attention",
                 queries_per_kv=heads // fields.get("num_key_value_heads", heads),
                 qkv_bias=everywhere or family == "qwen2",
@@ -93,11 +93,11 @@ class LlamaLayout(Layout):
                 qk_norm=family == "qwen3",
                 qk_norm_eps=eps if family == "qwen3" else 1e-6,
             ),
-            mlp=chosen(
+            mlp=plugin_config(
                 "architecture/mlp/swiglu", ratio=fields["intermediate_size"] / dim, multiple_of=1
             ),
-            norm=chosen("architecture/norm/rmsnorm", eps=eps),
-            position=chosen(
+            norm=plugin_config("architecture/norm/rmsnorm", eps=eps),
+            position=plugin_config(
                 "architecture/position/rope",
                 theta=float(rope.get("rope_theta", fields.get("rope_theta", 10_000.0))),
                 max_positions=fields.get("max_position_embeddings"),
@@ -163,24 +163,24 @@ class LlamaLayout(Layout):
             yield WeightMapping("lm_head.weight", ("head.out.weight",))
 
     def _scaling(self, fields: Fields, rope: Fields) -> Stacked:
-        """How the positions reach further, as older and newer configs say it."""
+        """The RoPE scaling, read from the fields of older or newer configs."""
         kind = rope.get("rope_type", rope.get("type", "default"))
         said = {"model_type": fields["model_type"], "rope_type": kind}
         name = meaning(said, "rope_type", ROPE_TYPES)
         longest = {TRAINED["trained_positions"]: fields.get("max_position_embeddings")}
         given = {ours: {**longest, **rope}.get(theirs) for ours, theirs in SCALINGS[name].items()}
         known = {ours: value for ours, value in given.items() if value is not None}
-        return chosen(f"architecture/position/scaling/{name}", **known)
+        return plugin_config(f"architecture/position/scaling/{name}", **known)
 
     def _rope_scaling(self, scaling: Stacked) -> dict[str, Any] | None:
-        """The field as transformers 4 and 5 read it; None where nothing is scaled."""
+        """The `rope_scaling` field for transformers 4 and 5; None without scaling."""
         name = plugin_of(scaling).address.rpartition("/")[2]
         given = {theirs: vars(scaling)[ours] for ours, theirs in SCALINGS.get(name, {}).items()}
         known = {theirs: value for theirs, value in given.items() if value is not None}
         return {"rope_type": name, **known} if known else None
 
     def _family(self, config: Stacked) -> str:
-        """The family whose attention this would be: normalised, with biases on qkv alone, other."""
+        """The family by attention: qwen3 = QK norm, qwen2 = biases on q, k, v only, else llama."""
         mixer = config.mixer
         if mixer.qk_norm:
             return "qwen3"

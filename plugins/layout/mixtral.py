@@ -1,8 +1,8 @@
-"""Mixtral, a LLaMA whose MLPs are mixtures of experts.
+"""Mixtral checkpoints in Hugging Face format: LLaMA with mixture-of-experts MLPs.
 
 Jiang et al. 2024, https://arxiv.org/abs/2401.04088. The names are those of the published files,
-which transformers' `models/mixtral` converts to and from its own. What balances the experts is
-a matter of training and is not kept, but for a bias of selection, which no such model has.
+which transformers' `models/mixtral` converts to and from its own. Balancing losses are a
+training choice and are not saved; a selection bias cannot be expressed in this format.
 """
 
 from collections.abc import Iterator
@@ -18,9 +18,9 @@ from etude.formats import (
     LayoutConfig,
     Stacked,
     WeightMapping,
-    chosen,
     is_made_of,
     mappings,
+    plugin_config,
     refuse_others,
 )
 
@@ -33,7 +33,7 @@ ONLY = {
 }
 DEFAULT_THETA = 1e6
 DEFAULT_MAX_POSITIONS = 4096
-"""Written where the positions know no limit: Hugging Face's fields want a number."""
+"""Written if positions are unlimited: the Hugging Face config requires a number."""
 MODULES = {
     "input_layernorm": "mixer_norm",
     "self_attn.q_proj": "mixer.q",
@@ -43,7 +43,7 @@ MODULES = {
     "post_attention_layernorm": "mlp_norm",
     "block_sparse_moe.gate": "mlp.router",
 }
-"""Their names of what a layer is made of, and ours."""
+"""Module names within a layer: transformers' and ours."""
 EXPERT = {"w1": "gate", "w3": "up", "w2": "down"}
 
 
@@ -65,20 +65,20 @@ class MixtralLayout(Layout):
         dim = fields["hidden_size"]
         heads = fields["num_attention_heads"]
         head_dim = fields.get("head_dim")
-        return chosen(
+        return plugin_config(
             "architecture/decoder_only",
             dim=dim,
             n_layers=fields["num_hidden_layers"],
             n_heads=heads,
             tie=bool(fields.get("tie_word_embeddings", False)),
-            block=chosen("architecture/block/prenorm"),
-            mixer=chosen(
+            block=plugin_config("architecture/block/prenorm"),
+            mixer=plugin_config(
                 "architecture/mixer/attention",
                 queries_per_kv=heads // fields.get("num_key_value_heads", heads),
                 head_dim=None if head_dim in (None, dim // heads) else head_dim,
                 window=fields.get("sliding_window"),
             ),
-            mlp=chosen(
+            mlp=plugin_config(
                 "architecture/mlp/moe",
                 n_experts=fields["num_local_experts"],
                 top_k=fields["num_experts_per_tok"],
@@ -86,8 +86,8 @@ class MixtralLayout(Layout):
                 multiple_of=1,
                 bias_rate=0.0,
             ),
-            norm=chosen("architecture/norm/rmsnorm", eps=fields.get("rms_norm_eps", 1e-5)),
-            position=chosen(
+            norm=plugin_config("architecture/norm/rmsnorm", eps=fields.get("rms_norm_eps", 1e-5)),
+            position=plugin_config(
                 "architecture/position/rope",
                 theta=float(rope.get("rope_theta", fields.get("rope_theta", DEFAULT_THETA))),
                 max_positions=fields.get("max_position_embeddings"),

@@ -1,8 +1,8 @@
-"""ModernBERT.
+"""ModernBERT checkpoints in Hugging Face format.
 
 Warner et al. 2024, https://arxiv.org/abs/2412.13663. The names are those of transformers'
-`models/modernbert`; layers with a window take turns with ones that see everything, and a window
-of `local_attention` tokens reaches half as many to either side. Dropout is not read.
+`models/modernbert`; layers with a window alternate with global layers, and a window of
+`local_attention` tokens extends by half of that to each side. Dropout is not read.
 """
 
 from collections.abc import Iterator
@@ -20,10 +20,10 @@ from etude.formats import (
     LayoutConfig,
     Stacked,
     WeightMapping,
-    chosen,
     is_made_of,
     meaning,
     plain_heads,
+    plugin_config,
     refuse_others,
 )
 
@@ -35,9 +35,9 @@ PARTS = {
 WIDE = "full_attention"
 NEAR = "sliding_attention"
 DEFAULT_MAX_POSITIONS = 8192
-"""Written where the positions know no limit: Hugging Face's fields want a number."""
+"""Written if positions are unlimited: the Hugging Face config requires a number."""
 DEFAULT_WINDOW = 128
-"""Written where no layer has a window: Hugging Face's fields want a number."""
+"""Written if no layer has a window: the Hugging Face config requires a number."""
 
 
 @dataclass
@@ -57,38 +57,40 @@ class ModernbertLayout(Layout):
         dim = fields["hidden_size"]
         theta = _theta(fields, WIDE)
         near = _theta(fields, NEAR)
-        return chosen(
+        return plugin_config(
             "architecture/encoder_only",
             dim=dim,
             n_layers=fields["num_hidden_layers"],
             n_heads=fields["num_attention_heads"],
             norm_embedding=True,
-            block=chosen("architecture/block/prenorm", skip_first=True),
+            block=plugin_config("architecture/block/prenorm", skip_first=True),
             mixer=_mixer(fields),
-            mlp=chosen(
+            mlp=plugin_config(
                 "architecture/mlp/geglu",
                 ratio=fields["intermediate_size"] / dim,
                 multiple_of=1,
                 bias=bool(fields.get("mlp_bias", False)),
                 approximate=meaning(fields, "hidden_activation", GELUS),
             ),
-            norm=chosen(
+            norm=plugin_config(
                 "architecture/norm/layernorm",
                 eps=fields.get("norm_eps", 1e-5),
                 bias=bool(fields.get("norm_bias", False)),
             ),
-            position=chosen(
+            position=plugin_config(
                 "architecture/position/rope",
                 theta=theta,
                 local_theta=None if near == theta else near,
                 max_positions=fields.get("max_position_embeddings"),
             ),
-            head=chosen(
+            head=plugin_config(
                 "architecture/head/transform",
                 bias=bool(fields.get("classifier_bias", False)),
                 approximate=meaning(fields, "classifier_activation", GELUS),
             ),
-            init=chosen("architecture/init/scaled", std=fields.get("initializer_range", 0.02)),
+            init=plugin_config(
+                "architecture/init/scaled", std=fields.get("initializer_range", 0.02)
+            ),
         )
 
     def write(self, config: Stacked, vocab: Vocab) -> dict[str, Any] | None:
@@ -151,7 +153,7 @@ def _mixer(fields: Fields) -> Any:  # the config of attention
     every = _global_every(fields)
     biases = bool(fields.get("attention_bias", False))
     window = None if every == 1 else fields.get("local_attention", DEFAULT_WINDOW) // 2 + 1
-    return chosen(
+    return plugin_config(
         "architecture/mixer/attention",
         qkv_bias=biases,
         out_bias=biases,
@@ -171,12 +173,12 @@ def _norm(config: Stacked, theirs: str, ours: str) -> Iterator[WeightMapping]:
 
 
 def _kinds(n_layers: int, every: int | None) -> list[str]:
-    """What each layer sees; none sees everything if `every` is None."""
+    """The attention type of each layer; none is global if `every` is None."""
     return [WIDE if every and i % every == 0 else NEAR for i in range(n_layers)]
 
 
 def _global_every(fields: Fields) -> int | None:
-    """Of how many layers the first sees everything: 1 = all do, None = none does."""
+    """Every how many layers one is global, from the first: 1 = all are, None = none is."""
     n_layers = fields["num_hidden_layers"]
     given = fields.get("global_attn_every_n_layers", 3)
     kinds = fields.get("layer_types") or _kinds(n_layers, given)
@@ -187,7 +189,7 @@ def _global_every(fields: Fields) -> int | None:
 
 
 def _theta(fields: Fields, kind: str) -> float:
-    """The base of the wavelengths of a kind of layers."""
+    """The RoPE base of a type of layer."""
     said = (fields.get("rope_parameters") or {}).get(kind) or {}
     refuse_others({"model_type": "modernbert", **said}, {"rope_type": "default"})
     old, default = {WIDE: ("global_rope_theta", 160_000), NEAR: ("local_rope_theta", 10_000)}[kind]

@@ -1,10 +1,10 @@
-"""T5 and T5 v1.1, with Flan-T5.
+"""T5, T5 v1.1 and Flan-T5 checkpoints in Hugging Face format.
 
 Raffel et al. 2019, https://arxiv.org/abs/1910.10683; v1.1: Shazeer 2020,
 https://arxiv.org/abs/2002.05202, as google-research/text-to-text-transfer-transformer describes
-it. The names are those of transformers' `models/t5`. There, a head that shares the token table
-reads states divided by the root of dim, and one of its own (v1.1) does not; version 5 of
-transformers writes that as `scale_decoder_outputs`, with `tie_word_embeddings` always true.
+it. The names are those of transformers' `models/t5`. There, a tied head reads hidden states
+divided by sqrt(dim), and an untied head (v1.1) does not; transformers 5 writes that as
+`scale_decoder_outputs`, with `tie_word_embeddings` always true.
 """
 
 from collections.abc import Iterator
@@ -20,19 +20,19 @@ from etude.formats import (
     LayoutConfig,
     Stacked,
     WeightMapping,
-    chosen,
     is_made_of,
+    plugin_config,
     refuse_others,
 )
 
 MLPS = {"relu": "relu", "geglu": "gated-gelu"}
-"""Our names of the MLPs, and theirs."""
+"""MLP names: ours and transformers'."""
 ATTENTION = {"q": "q", "k": "k", "v": "v", "o": "out"}
 MLP = {
     "relu": {"wi": "up", "wo": "down"},
     "gated-gelu": {"wi_0": "gate", "wi_1": "up", "wo": "down"},
 }
-"""Their names of the maps, and ours."""
+"""Names of linear layers: transformers' and ours."""
 
 
 @dataclass
@@ -42,7 +42,7 @@ class T5LayoutConfig(LayoutConfig):
 
 @plugin(T5LayoutConfig)
 class T5Layout(Layout):
-    """encoder_decoder with prenorm, unscaled attention, relu or geglu, rmsnorm and relative."""
+    """encoder_decoder with prenorm, unscaled attention, relu or geglu, rmsnorm, relative."""
 
     model_types = ("t5",)
     dropped = ("EncDecAttention.relative_attention_bias.weight",)
@@ -57,26 +57,28 @@ class T5Layout(Layout):
         dim = given["d_model"]
         heads = given["num_heads"]
         shared = given.get("tie_word_embeddings", True) and given.get("scale_decoder_outputs", True)
-        return chosen(
+        return plugin_config(
             "architecture/encoder_decoder",
             dim=dim,
             n_layers=given["num_layers"],
             n_heads=heads,
             tie=shared,
-            block=chosen("architecture/block/prenorm"),
-            mixer=chosen(
+            block=plugin_config("architecture/block/prenorm"),
+            mixer=plugin_config(
                 "architecture/mixer/attention",
                 scaled=False,
                 head_dim=None if given["d_kv"] * heads == dim else given["d_kv"],
             ),
             mlp=self._mlp(given),
-            norm=chosen("architecture/norm/rmsnorm", eps=given.get("layer_norm_epsilon", 1e-6)),
-            position=chosen(
+            norm=plugin_config(
+                "architecture/norm/rmsnorm", eps=given.get("layer_norm_epsilon", 1e-6)
+            ),
+            position=plugin_config(
                 "architecture/position/relative",
                 n_buckets=given.get("relative_attention_num_buckets", 32),
                 max_distance=given.get("relative_attention_max_distance", 128),
             ),
-            head=chosen("architecture/head/linear", scaled=shared),
+            head=plugin_config("architecture/head/linear", scaled=shared),
         )
 
     def write(self, config: Stacked, vocab: Vocab) -> dict[str, Any] | None:
@@ -129,12 +131,14 @@ class T5Layout(Layout):
                             f"{layer}.{theirs}.{name}.weight", (f"{block}.{our}.weight",)
                         )
             yield WeightMapping(f"{side}.final_layer_norm.weight", (f"{side}.norm.weight",))
-        if not config.tie:  # saved by a transformers that tied them all the same, it lacks
+        if not config.tie:  # missing if transformers tied them anyway when saving
             yield WeightMapping("lm_head.weight", ("head.out.weight",), also=("shared.weight",))
 
     def _mlp(self, fields: Fields) -> MlpConfig:
         ratio = fields["d_ff"] / fields["d_model"]
         if fields.get("feed_forward_proj", "relu") == "relu":
-            return chosen("architecture/mlp/relu", ratio=ratio, bias=False)
+            return plugin_config("architecture/mlp/relu", ratio=ratio, bias=False)
         refuse_others(fields, {"feed_forward_proj": "gated-gelu", "dense_act_fn": "gelu_new"})
-        return chosen("architecture/mlp/geglu", ratio=ratio, multiple_of=1, approximate="tanh")
+        return plugin_config(
+            "architecture/mlp/geglu", ratio=ratio, multiple_of=1, approximate="tanh"
+        )

@@ -1,7 +1,7 @@
-"""Tables for spreadsheets and data frames: `metrics.csv` in the run folder, one row a step.
+"""CSV tables for spreadsheets and data frames: `metrics.csv` in the run folder, one row per step.
 
-A column appears when its number is first logged. What the network says stands in tables beside it,
-such as `samples.csv`. A resumed run drops what a lost attempt wrote.
+A column is added when its metric is first logged. Generated text goes to tables of its own, such as
+`samples.csv`. A resumed run drops the rows of an interrupted attempt.
 """
 
 import csv as table
@@ -20,12 +20,12 @@ from etude.training import Tracker
 @dataclass
 class CsvConfig(LoggerConfig):
     file: str = "metrics.csv"
-    """Name of the table of numbers in the run folder."""
+    """File name of the metrics table, in the run folder."""
 
 
 @plugin(CsvConfig)
 class Csv(Tracker):
-    """Rewrites the table when it goes on or gets a column; appends otherwise."""
+    """Rewrites the table on resume or for a new column; appends otherwise."""
 
     def __init__(self, config: CsvConfig, folder: Path) -> None:
         super().__init__(folder)
@@ -56,11 +56,11 @@ class Csv(Tracker):
         write_whole(file, _text([*said[0]], [*before, *said], header=True))
 
     def close(self, succeeded: bool) -> None:
-        """Every row is on disk already."""
+        """Does nothing: every row is already on disk."""
 
 
 def _rows(file: Path) -> list[dict[str, Any]]:
-    """The rows of a table, without empty cells; what a kill cut short goes."""
+    """The rows of a table, without empty cells; drops a line that a kill truncated."""
     if not file.exists():
         return []
     with file.open(encoding="utf-8", newline="") as opened:

@@ -1,7 +1,7 @@
 """MLflow: a SQLite store in the run folder, or the server that $MLFLOW_TRACKING_URI names.
 
 https://mlflow.org/docs/latest; needs the extra `mlflow`. `mlflow ui --backend-store-uri
-sqlite:///<run>/mlflow.db` shows the run. A resumed run goes on in the same one.
+sqlite:///<run>/mlflow.db` shows the run. A resumed run continues in the same MLflow run.
 """
 
 import logging
@@ -18,17 +18,17 @@ from etude.training import Tracker
 
 ID = "mlflow_run_id"
 LONGEST = 6000
-"""Letters of a value of the config that MLflow takes."""
+"""Maximum characters of a config value in MLflow."""
 AT_ONCE = 100
-"""Values of the config that MLflow takes in one call."""
+"""Maximum config values per MLflow call."""
 
 
 @dataclass
 class MlflowConfig(LoggerConfig):
     experiment: str = "etude"
-    """Experiment the runs are filed under."""
+    """Name of the MLflow experiment."""
     uri: str | None = None
-    """Where the store is; null = $MLFLOW_TRACKING_URI, else mlflow.db in the run folder."""
+    """URI of the store; null = $MLFLOW_TRACKING_URI, else mlflow.db in the run folder."""
 
     def __post_init__(self) -> None:
         require(self.experiment != "", "experiment must have a name")
@@ -37,7 +37,7 @@ class MlflowConfig(LoggerConfig):
 
 @plugin(MlflowConfig, extra="mlflow")
 class Mlflow(Tracker):
-    """Opens its run when first told something."""
+    """Opens its run when something is first logged."""
 
     def __init__(self, config: MlflowConfig, folder: Path) -> None:
         super().__init__(folder)
@@ -49,7 +49,7 @@ class Mlflow(Tracker):
         from mlflow.entities import Param
 
         client = self._opened()
-        there = client.get_run(self._id).data.params  # MLflow lets none of them change
+        there = client.get_run(self._id).data.params  # MLflow lets no parameter change
         given = [
             Param(_key(k), str(v)[:LONGEST]) for k, v in params.items() if _key(k) not in there
         ]
@@ -81,7 +81,7 @@ class Mlflow(Tracker):
             os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when it is imported
             from mlflow.tracking import MlflowClient
 
-            for name in ("mlflow", "alembic"):  # they tell of every table they make
+            for name in ("mlflow", "alembic"):  # they log every table they create
                 logging.getLogger(name).setLevel(logging.WARNING)
             place = self.config.uri or os.environ.get("MLFLOW_TRACKING_URI")
             client = MlflowClient(place or f"sqlite:///{self.folder.absolute() / 'mlflow.db'}")
@@ -90,7 +90,7 @@ class Mlflow(Tracker):
         return self._client
 
     def _run_of(self, client: Any, artifacts: Path | None) -> str:
-        """The id of the run that goes on, or of a new one."""
+        """Id of the run to continue, or of a new one."""
         kept = self.folder / ID
         if kept.exists():
             known: str = kept.read_text(encoding="utf-8").strip()
@@ -110,5 +110,5 @@ class Mlflow(Tracker):
 
 
 def _key(name: str) -> str:
-    """A name that MLflow takes."""
+    """The name, with characters that MLflow rejects replaced by underscores."""
     return "".join(c if c.isalnum() or c in "_-. /" else "_" for c in name)

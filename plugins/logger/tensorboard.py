@@ -21,7 +21,7 @@ class TensorboardConfig(LoggerConfig):
 
 @plugin(TensorboardConfig, extra="tensorboard")
 class Tensorboard(Tracker):
-    """Opens its file at the first number, so that it can hide what a lost attempt wrote."""
+    """Opens its file at the first metric, so that it can purge steps of an interrupted attempt."""
 
     def __init__(self, config: TensorboardConfig, folder: Path) -> None:
         super().__init__(folder)

@@ -1,9 +1,9 @@
-"""Weights & Biases: online with credentials, offline without, and never in the way of a run.
+"""Weights & Biases: online with credentials, offline otherwise; it never blocks a run.
 
-https://docs.wandb.ai. A server that does not answer in time makes the run an offline one: it stands
-in the run folder, and `wandb sync` sends it later. The id is made of the folder, so that a resumed
-run goes on in the same place. What it stands on are artifacts that it uses, named by the digests of
-their weights, so that runs which stand on the same weights meet there.
+https://docs.wandb.ai. If the server does not answer in time, the run continues offline in the run
+folder, and `wandb sync` uploads it later. The id is derived from the folder, so a resumed run
+continues in the same W&B run. Parent runs are recorded as used artifacts, named by the digests of
+their weights, so that runs with the same parent are linked.
 """
 
 import hashlib
@@ -30,21 +30,21 @@ from etude.training import Tracker
 Mode = Literal["online", "offline", "disabled"]
 GRACE_S = 1.0
 FINISH_S = 60.0
-"""Longest upload at the end; what is left stands in the run folder."""
+"""Maximum upload time at the end, in seconds; the rest stays in the run folder."""
 
 
 @dataclass
 class WandbConfig(LoggerConfig):
     project: str = "etude"
-    """Project the runs are filed under."""
+    """Name of the W&B project."""
     group: str | None = None
-    """Name that ties runs together; null = the folder the run stands in, such as a sweep's."""
+    """Group of related runs; null = name of the parent folder, such as a sweep's."""
     timeout_s: int = 10
-    """Longest time, in seconds, by which the server can delay the first step."""
+    """Maximum delay of the first step by the server, in seconds; at least 5."""
     checkpoints: bool = False
-    """Upload the newest checkpoint when the run ends, as an artifact."""
+    """Upload the newest checkpoint as an artifact when the run ends."""
     data: bool = False
-    """Upload the data card, and the files of data.path, as an artifact."""
+    """Upload the data card and the files of data.path as an artifact."""
 
     def __post_init__(self) -> None:
         require(self.timeout_s >= 5, f"timeout_s must be at least 5, got {self.timeout_s}")
@@ -52,7 +52,7 @@ class WandbConfig(LoggerConfig):
 
 @plugin(WandbConfig)
 class Wandb(Tracker):
-    """Opens its run when first told something; a resumed run goes on where it was."""
+    """Opens its run when something is first logged; a resumed run continues where it was."""
 
     def __init__(self, config: WandbConfig, folder: Path) -> None:
         super().__init__(folder)
@@ -63,12 +63,12 @@ class Wandb(Tracker):
 
     @property
     def version(self) -> str:
-        """The id of the run: the same for the same folder."""
+        """Id of the run: the same for the same folder."""
         return hashlib.sha256(str(self.folder.absolute()).encode()).hexdigest()[:12]
 
     @property
     def group(self) -> str:
-        """What the run is filed under, beside its project."""
+        """The W&B group of the run."""
         return self.config.group or self.folder.absolute().parent.name
 
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
@@ -76,7 +76,7 @@ class Wandb(Tracker):
         run = self._opened()
         run.config.update(params, allow_val_change=True)
         for artifact in self._parents():
-            # `use_artifact` refuses to be used offline, and waits for the server online
+            # `use_artifact` raises offline, and waits for the server online
             run._log_artifact(  # pyright: ignore[reportPrivateUsage]
                 artifact, is_user_created=True, use_after_commit=True
             )
@@ -103,12 +103,12 @@ class Wandb(Tracker):
                     artifact.add_dir(str(newest), name=newest.name)
                     run.log_artifact(artifact)
                 run.finish(exit_code=0 if succeeded else 1)
-            except Exception:  # or the next job of a sweep would go on in this run
+            except Exception:  # otherwise the next job of a sweep would continue this run
                 start_afresh()
                 raise
 
     def _parents(self) -> Iterator[service.Artifact]:
-        """The runs that this one stands on, by the digests it remembers."""
+        """Artifacts of this run's parents, by the recorded digests."""
         file = self.folder / PARENTS
         digests = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
         for key, digest in digests.items():
@@ -121,7 +121,7 @@ class Wandb(Tracker):
             yield artifact
 
     def _data(self) -> service.Artifact:
-        """The card of the data, and its files where there are any."""
+        """An artifact of the data card, and of the data files if there are any."""
         card = self.folder / CARD
         about = json.loads(card.read_text(encoding="utf-8"))
         artifact = service.Artifact(f"data-{about['digest'][:12]}", "dataset", metadata=about)
@@ -140,7 +140,7 @@ class Wandb(Tracker):
         return self.run
 
     def _open(self, mode: Mode) -> service.Run:
-        """Starts the run; where the server or the helper process fails, once more, offline."""
+        """Starts the run; if the server or the helper process fails, starts it again offline."""
         try:
             return self._start(mode)
         except (service.Error, OSError) as error:
@@ -150,7 +150,7 @@ class Wandb(Tracker):
             return self._start("offline")
 
     def _start(self, mode: Mode) -> service.Run:
-        patience = self.config.timeout_s - 3 * GRACE_S  # going on offline takes time as well
+        patience = self.config.timeout_s - 3 * GRACE_S  # the offline fallback takes time as well
         return service.init(
             project=self.config.project,
             name=self.name,
@@ -158,7 +158,7 @@ class Wandb(Tracker):
             group=self.group,
             dir=self.folder,
             mode=mode,
-            resume="allow" if mode == "online" else None,  # offline, the id alone says it
+            resume="allow" if mode == "online" else None,  # offline, the id alone is enough
             reinit="finish_previous",
             settings=service.Settings(
                 silent=True,
@@ -171,7 +171,7 @@ class Wandb(Tracker):
 
 
 def start_afresh() -> None:
-    """Leaves W&B's helper process: one that is stuck holds on to the id, a dead one to the run."""
+    """Drops W&B's helper process: a stuck one keeps the id in use, a dead one the run."""
 
     def end() -> None:
         with suppress(Exception):  # it may be dead
@@ -179,11 +179,11 @@ def start_afresh() -> None:
 
     ending = Thread(target=end, daemon=True)
     ending.start()
-    ending.join(GRACE_S)  # a stuck one ends in its own time
+    ending.join(GRACE_S)  # do not wait for a stuck one
 
 
 def mode() -> Mode:
-    """What $WANDB_MODE says; else online, if there are credentials for the server."""
+    """$WANDB_MODE if it is offline or disabled; else online, if there are credentials."""
     if (asked := os.environ.get("WANDB_MODE")) in ("offline", "disabled"):
         return asked
     if os.environ.get("WANDB_API_KEY"):

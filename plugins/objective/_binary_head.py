@@ -1,4 +1,4 @@
-"""A head that says yes or no of each state: what ELECTRA and sentence order share."""
+"""A binary classification head over hidden states, shared by ELECTRA and sentence order."""
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -7,7 +7,7 @@ from etude.network import to_fp32
 
 
 class BinaryHead(nn.Module):
-    """out(activation(dense(states))): one logit a state, which is 0 before anything is learned."""
+    """out(activation(dense(states))): one logit per state, initially 0."""
 
     def __init__(self, dim: int, activation: nn.Module) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Which tokens are to be predicted, and what is shown in their place: BERT's way of hiding.
+"""Selects the tokens to predict and replaces them in the input, as in BERT.
 
 Devlin et al. 2018 (BERT), https://arxiv.org/abs/1810.04805, section 3.1.
 """
@@ -18,19 +18,19 @@ from etude.network import Inputs, Targets, pad_right
 Masking: TypeAlias = Callable[
     [Int[np.ndarray, " seq"], int, np.random.Generator], Int[np.ndarray, " seq"]
 ]
-"""(tokens, budget, rng) -> by place, the number of the fate it shares, 0 where not selected."""
+"""(tokens, budget, rng) -> per position, id of the group masked together; 0 = not selected."""
 
 
 @dataclass
 class MaskedConfig(ObjectiveConfig):
-    """What every objective has that hides tokens; `masking` is its own field."""
+    """Base config of the masking objectives; each declares its own `masking` field."""
 
     mask_ratio: float = 0.15
-    """Share of the text's tokens to predict, in (0, 1). BERT 0.15, ModernBERT 0.3."""
+    """Fraction of text tokens to predict, in (0, 1); 0.15 in BERT, 0.3 in ModernBERT."""
     mask_share: float = 0.8
-    """Of those, the share replaced by the mask token."""
+    """Fraction of the selected tokens replaced by the mask token, in [0, 1]."""
     random_share: float = 0.1
-    """Of those, the share replaced by a random token; the rest stay as they are."""
+    """Fraction of the selected tokens replaced by a random token; the rest stay unchanged."""
 
     def __post_init__(self) -> None:
         require(0 < self.mask_ratio < 1, f"mask_ratio must be in (0, 1), got {self.mask_ratio}")
@@ -50,7 +50,7 @@ def mask(
     config: MaskedConfig,
     rng: np.random.Generator,
 ) -> tuple[Int[np.ndarray, " seq"], Bool[np.ndarray, " seq"]]:
-    """Returns the damaged tokens, and which places are to be predicted.
+    """Returns the tokens with masks, and the positions to predict.
 
     The budget is max(1, round(ratio x text tokens)); special tokens are neither selected nor drawn.
     """
@@ -69,7 +69,7 @@ def mask(
 
 @dataclass
 class MaskedRow:
-    """A row as the network sees it, as it was, which places were selected, and its documents."""
+    """The row as input, the original row, the selected positions, and the document ids."""
 
     given: Int[np.ndarray, " seq"]
     original: Int[np.ndarray, " seq"]
@@ -86,14 +86,14 @@ def masked_row(
     config: MaskedConfig,
     rng: np.random.Generator,
 ) -> MaskedRow:
-    """Hides tokens of a row of text, of which at most `seq_len` are read."""
+    """Masks tokens of a row of text, truncated to `seq_len` tokens."""
     tokens = record.tokens[:seq_len]  # rows carry one more, for next-token targets
     given, selected = mask(tokens, tokenizer, select, config, rng)
     return MaskedRow(given, tokens, selected, record.documents[:seq_len], record.n_bytes)
 
 
 def masked_targets(rows: Sequence[MaskedRow], pad: int, *, intra_document: bool) -> Targets:
-    """The selected places of all rows are due; with `intra_document`, attention knows the documents."""
+    """Targets at the selected positions; `intra_document` confines attention to documents."""
     given = pad_right([row.given.tolist() for row in rows], pad)
     ids = pad_right([row.original.tolist() for row in rows], pad).tokens
     where = pad_right([row.selected.tolist() for row in rows], 0).tokens.bool()

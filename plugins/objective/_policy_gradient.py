@@ -1,8 +1,8 @@
-"""The named mathematics of policy gradients: a clipped objective, and estimators of divergence.
+"""Policy-gradient building blocks: the clipped objective, KL estimators, group advantages.
 
-Schulman et al. 2017 (PPO), https://arxiv.org/abs/1707.06347, equation 7, with a bound of its own on
-either side (Yu et al. 2025, DAPO, https://arxiv.org/abs/2503.14476, section 3.1). The estimators of
-divergence are those of http://joschu.net/blog/kl-approx.html.
+Schulman et al. 2017 (PPO), https://arxiv.org/abs/1707.06347, equation 7, with separate lower and
+upper bounds (Yu et al. 2025, DAPO, https://arxiv.org/abs/2503.14476, section 3.1). KL estimators:
+http://joschu.net/blog/kl-approx.html.
 """
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 def clipped_objective(
     log_ratio: Float[Tensor, " n"], advantage: Float[Tensor, " n"], low: float, high: float
 ) -> Float[Tensor, " n"]:
-    """min(rho A, clip(rho, 1 - low, 1 + high) A) of each token, rho = exp(log_ratio)."""
+    """min(rho A, clip(rho, 1 - low, 1 + high) A) for each token, with rho = exp(log_ratio)."""
     ratio = log_ratio.exp()
     clipped = ratio.clamp(1 - low, 1 + high)
     return torch.minimum(ratio * advantage, clipped * advantage)
@@ -22,7 +22,7 @@ def clipped_objective(
 def clip_counts(
     log_ratio: Float[Tensor, " n"], advantage: Float[Tensor, " n"], low: float, high: float
 ) -> dict[str, Float[Tensor, " n"]]:
-    """1 where the clipped objective is flat: below for bad tokens, above for good ones."""
+    """1 where clipping zeroes the gradient: below for negative advantages, above for positive."""
     ratio = log_ratio.detach().exp()
     below = (ratio < 1 - low) & (advantage < 0)
     above = (ratio > 1 + high) & (advantage > 0)
@@ -30,18 +30,18 @@ def clip_counts(
 
 
 def k1(log_prob: Float[Tensor, "*n"], reference: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
-    """The plain estimator of KL(policy || reference): log p - log p_ref, of either sign."""
+    """The k1 estimator of KL(policy || reference): log p - log p_ref, of either sign."""
     return log_prob - reference
 
 
 def k3(log_prob: Float[Tensor, "*n"], reference: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
-    """The estimator that is never below 0: r - 1 - log r, r = p_ref / p."""
+    """The k3 estimator, never negative: r - 1 - log r with r = p_ref / p."""
     shift = reference - log_prob
     return shift.exp() - shift - 1
 
 
 def nan_std(values: Float[Tensor, "rows n"]) -> Float[Tensor, "rows 1"]:
-    """Bessel-corrected standard deviation of what is not NaN in each row; 0 of one or none."""
+    """Bessel-corrected standard deviation of each row, without NaN; 0 for one value or none."""
     squares = (values - values.nanmean(dim=1, keepdim=True)).square().nansum(dim=1, keepdim=True)
     known = (~values.isnan()).sum(dim=1, keepdim=True)
     return (squares / (known - 1).clamp(min=1)).sqrt()
@@ -50,6 +50,6 @@ def nan_std(values: Float[Tensor, "rows n"]) -> Float[Tensor, "rows 1"]:
 def group_advantages(
     rewards: Float[Tensor, "prompt group"], deviation: Float[Tensor, "#prompt 1"] | None
 ) -> Float[Tensor, "prompt group"]:
-    """(reward - mean of its group) / (deviation + 1e-4); NaN where there is no reward."""
+    """(reward - group mean) / (deviation + 1e-4); NaN where the reward is missing."""
     centred = rewards - rewards.nanmean(dim=1, keepdim=True)
     return centred if deviation is None else centred / (deviation + 1e-4)

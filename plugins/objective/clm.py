@@ -25,7 +25,7 @@ from etude.objective import Loss, Objective, TextBatch, next_token_batch, perple
 @dataclass
 class ClmConfig(ObjectiveConfig):
     z_loss: float = 0.0
-    """Weight of the squared log of the softmax's denominator; PaLM used 1e-4."""
+    """Weight of the squared log-partition function of the softmax; 0 disables it. PaLM: 1e-4."""
 
     def __post_init__(self) -> None:
         require(self.z_loss >= 0, f"z_loss must be 0 or more, got {self.z_loss}")
@@ -34,7 +34,7 @@ class ClmConfig(ObjectiveConfig):
 def clm_loss(
     logits: Float[Tensor, "n vocab"], ids: Int[Tensor, " n"], z_loss: float
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """Returns the summed cross-entropy in nats, alone and with the z-loss."""
+    """Returns the summed cross-entropy in nats, without and with the z-loss."""
     nll = F.cross_entropy(logits, ids, reduction="sum")
     if z_loss == 0:
         return nll, nll

@@ -1,8 +1,8 @@
-"""Contrastive preference optimisation: DPO without its reference, beside imitation of the chosen.
+"""Contrastive preference optimisation: DPO without a reference, plus NLL on the chosen side.
 
-Xu et al. 2024, https://arxiv.org/abs/2401.08417, equations 3 to 5. The imitation term is a mean
-over the tokens of each chosen completion, where the paper has their sum and the authors' program a
-mean over all tokens of a batch, which depends on how the batch is cut.
+Xu et al. 2024, https://arxiv.org/abs/2401.08417, equations 3 to 5. The NLL term is a mean over the
+tokens of each chosen completion, where the paper sums them and the authors' code averages over all
+tokens of a batch, which depends on how the batch is split.
 """
 
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ from etude.objective import PreferenceConfig, PreferenceObjective, preference_lo
 @dataclass
 class CpoConfig(PreferenceConfig):
     nll_weight: float = 1.0
-    """Weight of the chosen completion's own negative log-likelihood a token; 0.1 to 1."""
+    """Weight of the chosen completion's mean NLL per token. Typical: 0.1-1."""
     beta: float = 0.1
-    """Scales the log-probabilities: 0.1 to 0.5."""
+    """Scales the log-probabilities. Typical: 0.1-0.5."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -34,7 +34,7 @@ class CpoConfig(PreferenceConfig):
     data="docs_preferences",
 )
 class Cpo(PreferenceObjective[CpoConfig]):
-    """Rewards the log-probability of a completion, and keeps that of the chosen one up."""
+    """The reward is a completion's log-probability; NLL keeps the chosen one likely."""
 
     def reward(self, log_ratio: Float[Tensor, " pair"]) -> Float[Tensor, " pair"]:
         return self.config.beta * log_ratio

@@ -1,13 +1,13 @@
-"""Knowledge distillation: learn what a teacher learned, and what it takes each token for.
+"""Knowledge distillation: trains on the task's targets and on a teacher's distributions.
 
-Hinton et al. 2015, https://arxiv.org/abs/1503.02531, section 2: both distributions are softened by
-a temperature, and the teacher's part is multiplied by its square, so that its gradients keep their
-size. The other direction: Gu et al. 2023 (MiniLLM), https://arxiv.org/abs/2306.08543, here on the
-text of the data and not on what the student writes.
-The task is the teacher's own, read from its run with all its settings: its samples, its targets
-and its report, as long as it predicts tokens of text. The teacher is frozen, without dropout, and
-computes in the student's precision. Its folder must stay as it is until the run has ended, and
-`etude generate` reads there how prompts are to be shown.
+Hinton et al. 2015, https://arxiv.org/abs/1503.02531, section 2: a temperature softens both
+distributions, and the teacher's term is multiplied by its square, so that the scale of its
+gradients does not change. Reverse KL: Gu et al. 2023 (MiniLLM), https://arxiv.org/abs/2306.08543,
+here on the text of the data and not on samples of the student.
+The task is the teacher's own, read from its run with all its settings: its samples, targets and
+report. It must predict tokens of text. The teacher is frozen, runs without dropout and computes in
+the student's precision. Keep its folder unchanged until the run has ended; `etude generate` also
+reads the prompt format from it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,10 +29,10 @@ from etude.config import (
     ExperimentConfig,
     ObjectiveConfig,
     build,
+    capabilities_of,
     config_of_parent,
     longest,
     plugin_of,
-    provided,
 )
 from etude.formats import Model, read_model
 from etude.network import Network, to_fp32
@@ -40,7 +40,7 @@ from etude.objective import Frozen, Loss, Objective, ObjectiveContext, TextBatch
 
 
 class Divergence(Enum):
-    """Whose expectation is taken."""
+    """Direction of the KL divergence."""
 
     forward = "forward"
     reverse = "reverse"
@@ -49,14 +49,14 @@ class Divergence(Enum):
 @dataclass
 class DistillConfig(ObjectiveConfig):
     run: str = MISSING
-    """The teacher: the folder of a run, which says what is to be learned as well."""
+    """Folder of the teacher's run, which also defines the task."""
     temperature: float = 2.0
-    """Divides both networks' logits before they are compared; 1 to 4."""
+    """Divides the logits of both networks before the comparison. Typical: 1-4."""
     alpha: float = 0.5
-    """Share of the teacher's loss, in (0, 1]; the rest is the task's own."""
+    """Weight of the distillation loss, in (0, 1]; the task loss has weight 1 - alpha."""
     divergence: Divergence = Divergence.forward
-    """forward = KL(teacher || student), to cover all that the teacher says; reverse = KL(student ||
-    teacher), to keep to what it says most."""
+    """forward = KL(teacher || student), covers all modes of the teacher; reverse = KL(student ||
+    teacher), concentrates on its main modes."""
 
     def __post_init__(self) -> None:
         require(self.temperature > 0, f"temperature must be positive, got {self.temperature}")
@@ -68,7 +68,7 @@ class DistillConfig(ObjectiveConfig):
 
     @property
     def task(self) -> ObjectiveConfig:
-        """What the teacher learned, or its own teacher. Raises ConfigError if it has no targets."""
+        """The task of the teacher, or of its teacher. Raises ConfigError without text targets."""
         task = self._taught().objective.task
         chosen = plugin_of(task)
         kind: Any = chosen.build  # an objective's is a class
@@ -82,7 +82,7 @@ class DistillConfig(ObjectiveConfig):
 
     def check(self, architecture: ArchitectureConfig) -> None:
         teacher = self._taught().architecture
-        alike = {Capability.SOURCE_TARGET in provided(a) for a in (teacher, architecture)}
+        alike = {Capability.SOURCE_TARGET in capabilities_of(a) for a in (teacher, architecture)}
         require(
             len(alike) == 1,
             f"its teacher, objective.run={self.run}, is of {plugin_of(teacher).address}.\n"
@@ -99,7 +99,7 @@ def divergence(
     temperature: float,
     kind: Divergence,
 ) -> Float[Tensor, " n"]:
-    """Kullback-Leibler divergence, in nats, between softened distributions, from their logits."""
+    """KL divergence in nats between softened distributions, from their logits."""
     known, said = ((x / temperature).log_softmax(-1) for x in (teacher, student))
     pair = (said, known) if kind is Divergence.forward else (known, said)
     return F.kl_div(*pair, reduction="none", log_target=True).sum(-1)
@@ -107,7 +107,7 @@ def divergence(
 
 @plugin(DistillConfig, reads={Text}, lr=1e-3, data="python_docs")
 class Distill(Objective[DistillConfig, TextBatch]):
-    """(1 - alpha) task + alpha temperature^2 divergence, a sum over the task's own count."""
+    """(1 - alpha) task + alpha temperature^2 divergence, as sums; the task defines the count."""
 
     def __init__(self, config: DistillConfig, network: Network, tools: ObjectiveContext) -> None:
         super().__init__(config, network, tools)
@@ -117,7 +117,7 @@ class Distill(Objective[DistillConfig, TextBatch]):
         network.register_forward_hook(self._hear)
 
     def _hear(self, network: nn.Module, given: Any, logits: Tensor) -> None:
-        """Keeps the logits of the task's forward pass, so that there is need of one only."""
+        """Keeps the logits of the task's forward pass, so that one forward pass is enough."""
         self._heard = [logits]
 
     def example(self, record: Any, rng: np.random.Generator) -> Any:
@@ -151,7 +151,7 @@ class Distill(Objective[DistillConfig, TextBatch]):
 
 
 def _teacher(config: DistillConfig, student: Network, tools: ObjectiveContext) -> Network:
-    """Builds the teacher, in the student's precision. Raises ConfigError for one that misfits."""
+    """Builds the teacher, in the student's precision. Raises ConfigError if it does not fit."""
     model = read_model(config.run)
     _refuse_other_tokenizer(config, model, tools)
     room = longest(model.architecture)

@@ -1,7 +1,7 @@
 """Direct preference optimisation: learn from preference pairs, with no reward model.
 
 Rafailov et al. 2023, https://arxiv.org/abs/2305.18290, equation 7.
-Label smoothing: Mitchell 2023, https://ericmitchell.ai/cdpo.pdf; objective=rdpo undoes the flips
+Label smoothing: Mitchell 2023, https://ericmitchell.ai/cdpo.pdf; objective=rdpo corrects the flips
 instead. `log_prob=mean` is the length-normalised loss of Tülu 3, https://arxiv.org/abs/2411.15124,
 with beta 5; `nll_weight` is that of https://arxiv.org/abs/2404.19733, a mean over each completion.
 """
@@ -18,7 +18,7 @@ from etude.objective import PreferenceObjective, ReferenceConfig, preference_los
 @dataclass
 class DpoConfig(ReferenceConfig):
     label_smoothing: float = 0.0
-    """Assumed probability that a label is flipped, in [0, 0.5)."""
+    """Assumed probability that a label is flipped, in [0, 0.5); 0 is plain DPO."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -36,7 +36,7 @@ class DpoConfig(ReferenceConfig):
     data="docs_preferences",
 )
 class Dpo(PreferenceObjective[DpoConfig]):
-    """Raises chosen over rejected completions, relative to a frozen copy of the start."""
+    """Raises chosen over rejected completions, relative to a frozen copy of the initial policy."""
 
     def reward(self, log_ratio: Float[Tensor, " pair"]) -> Float[Tensor, " pair"]:
         return self.config.beta * log_ratio

@@ -1,15 +1,15 @@
-"""Replaced-token detection: a small generator fills masks, the network tells what it replaced.
+"""Replaced-token detection: a small generator fills masks, the network detects replacements.
 
-Clark et al. 2020 (ELECTRA), https://arxiv.org/abs/2003.10555, section 2: the generator learns by
-maximum likelihood; nothing of the discriminator's loss reaches it but through the token table they
-share. A token that the generator restores counts as original. As in their code, the binary loss is
-a mean over all tokens, and 50 of it is added to the mean over the hidden ones.
-Exactness: the loss is a sum over text tokens, and the generator's loss of a row is a mean over its
-own hidden tokens, weighted by its text tokens. That is the mean over all hidden tokens, but for
-the rounding of each row's budget.
-Deviations: the token table is shared, positions and segments are not; special tokens are not asked
-about; the last map of the discriminator's head starts at 0, which gives ln 2 at first.
-The network's own head scores no tokens here, so what it does not share with the table is frozen.
+Clark et al. 2020 (ELECTRA), https://arxiv.org/abs/2003.10555, section 2: the generator is trained
+by maximum likelihood; the discriminator's loss reaches it only through the shared token table. A
+token that the generator restores counts as original. As in their code, the binary loss is a mean
+over all tokens, and 50 times it is added to the mean over the masked ones.
+Normalisation: the loss is a sum over text tokens, and the generator's loss of a row is a mean over
+its masked tokens, weighted by its text tokens. That equals the mean over all masked tokens, except
+for the rounding of each row's budget.
+Deviations: the token table is shared, positions and segments are not; special tokens are not
+classified; the last layer of the discriminator's head starts at 0, so its loss starts at ln 2.
+The network's own head is unused here, so its weights are frozen unless shared with the table.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,20 +31,20 @@ from ._binary_head import BinaryHead
 from ._masking import MaskedConfig, MaskedRow, Masking, masked_row, masked_targets
 
 DRAWS = 2**24
-"""Draws are whole numbers below this: exact in fp32, and never rounded on their way to a device."""
+"""Draws are integers below this: exact in fp32, so a transfer to a device never rounds them."""
 
 
 @dataclass
 class ElectraConfig(MaskedConfig):
     masking: MaskingConfig = option("token")
     mask_share: float = 1.0
-    """Of the tokens to predict, the share replaced by the mask token (their code: 0.85)."""
+    """Fraction of the selected tokens replaced by the mask token, in [0, 1] (their code: 0.85)."""
     random_share: float = 0.0
-    """Of the tokens to predict, the share replaced by a random token."""
+    """Fraction of the selected tokens replaced by a random token, in [0, 1]."""
     generator_ratio: float = 0.25
-    """Heads, and with them width, of the generator to the network's, in (0, 1]; 0.25 to 0.5."""
+    """Generator heads (and width) relative to the network's, in (0, 1]. Typical: 0.25-0.5."""
     discriminator_weight: float = 50.0
-    """Weight of the binary loss beside the generator's."""
+    """Weight of the discriminator's loss relative to the generator's."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -56,7 +56,7 @@ class ElectraConfig(MaskedConfig):
 
 @dataclass
 class ElectraExample:
-    """A row some of whose tokens are hidden, and a draw for each of them."""
+    """A row with masked tokens, and a random draw for each of them."""
 
     row: MaskedRow
     draws: Int[np.ndarray, " n"]
@@ -64,7 +64,7 @@ class ElectraExample:
 
 @dataclass
 class ElectraBatch:
-    """What the generator must fill, the draws that it fills it with, and what is text."""
+    """The generator's targets, the draws that sample from it, and which tokens are text."""
 
     hidden: Targets
     draws: Int[Tensor, " n"]
@@ -72,14 +72,14 @@ class ElectraBatch:
 
 
 def generator_config(config: StackConfig, ratio: float) -> StackConfig:
-    """The same stack with fewer heads of the same width, and a token table as wide as before."""
+    """The same stack with fewer heads of the same size, and a token table as wide as before."""
     n_heads = max(1, round(ratio * config.n_heads))
     dim = config.dim // config.n_heads * n_heads
     return replace(config, n_heads=n_heads, dim=dim, embedding_dim=config.table_dim)
 
 
 def sharing_table(config: StackConfig, network: StackNetwork) -> StackNetwork:
-    """Builds a network around the token table of another."""
+    """Builds a network that shares the token table of another."""
     made: StackNetwork = build(config, network.vocab)
     made.embedding = network.embedding
     if config.tie:
@@ -95,7 +95,7 @@ def sharing_table(config: StackConfig, network: StackNetwork) -> StackNetwork:
     data="python_docs",
 )
 class Electra(Objective[ElectraConfig, ElectraBatch]):
-    """The network is the discriminator; the generator is left behind when the run ends."""
+    """The network is the discriminator; the generator is discarded when the run ends."""
 
     def __init__(self, config: ElectraConfig, network: Network, tools: ObjectiveContext) -> None:
         super().__init__(config, network, tools)
@@ -151,7 +151,7 @@ class Electra(Objective[ElectraConfig, ElectraBatch]):
         return Loss(nll + self.config.discriminator_weight * binary, metrics)
 
     def fill(self, batch: ElectraBatch, logits: Tensor) -> Inputs:
-        """The text with tokens that the generator draws in the hidden places."""
+        """The text with tokens sampled from the generator at the masked positions."""
         tokens = batch.hidden.ids.clone()
         tokens[batch.hidden.where] = Ancestral().choose(logits, batch.draws.float() / DRAWS)
         return replace(batch.hidden.inputs, tokens=tokens)
@@ -164,7 +164,7 @@ class Electra(Objective[ElectraConfig, ElectraBatch]):
         return [self._judged(record, i) for i, record in enumerate(records)]
 
     def _judged(self, record: TokenRow, number: int) -> str:
-        """A filled text, in double brackets what is taken for replaced."""
+        """A filled text, with the tokens classified as replaced in double brackets."""
         batch = self.collate([self.example(record, rng(self.tools.seed, SAMPLE, number))])
         batch = self.transfer_batch_to_device(batch, self.device, 0)
         filled = self.fill(batch, to_fp32(self.generator(batch.hidden.inputs, batch.hidden.where)))

@@ -1,4 +1,4 @@
-"""Fill in the middle: documents are rearranged so that a causal network learns to write a gap.
+"""Fill in the middle: rearranges documents so that a causal network learns to fill a gap.
 
 Bavarian et al. 2022, https://arxiv.org/abs/2207.14255, section 3. A document, cut at two random
 places, is written as prefix, suffix, middle (PSM) or suffix, prefix, middle (SPM, their variant 2):
@@ -6,10 +6,10 @@ places, is written as prefix, suffix, middle (PSM) or suffix, prefix, middle (SP
     PSM  bos <prefix> prefix <suffix> suffix <middle> middle eos
     SPM  bos <prefix> <suffix> suffix <middle> prefix middle eos
 
-The markers are the first three sentinels, in that order; the loss is of every token, as in the
-paper. What a row holds of a document is rearranged (context-level, which they found to be the
-better); tokens at the row's end make room for the markers. Deviation: cuts fall between tokens,
-where the paper cuts between characters and encodes the parts anew.
+The markers are the first three sentinels, in that order; the loss is on every token, as in the
+paper. Rearrangement acts on the part of a document that is in the row (context-level, which they
+found to be better); tokens at the row's end make room for the markers. Deviation: cuts fall between
+tokens, where the paper cuts between characters and re-encodes the parts.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,15 +35,15 @@ from etude.objective import (
 
 N_MARKERS = 3
 SHORTEST = 8
-"""Tokens in the shortest row: bos, markers, eos, and one of each part."""
+"""Length of the shortest row in tokens: bos, markers, eos, and one token per part."""
 
 
 @dataclass
 class FimConfig(ObjectiveConfig):
     fim_rate: float = 0.5
-    """Share of the documents that are rearranged, in [0, 1]."""
+    """Fraction of the documents to rearrange, in [0, 1]."""
     spm_rate: float = only_with("fim_rate>0", 0.5)
-    """Of those, the share with the suffix in front, in [0, 1]."""
+    """Fraction of those with the suffix first (SPM), in [0, 1]; the rest is PSM."""
 
     def __post_init__(self) -> None:
         for name in ("fim_rate", "spm_rate"):
@@ -52,26 +52,26 @@ class FimConfig(ObjectiveConfig):
 
 
 class Order(Enum):
-    """What stands in front of the middle."""
+    """Order of the parts before the middle."""
 
     PSM = "prefix, suffix"
     SPM = "suffix, prefix"
 
 
 def text_of(document: Int[np.ndarray, " n"], vocab: Vocab) -> slice:
-    """Where the text of a document, or of a part of it, is: between bos and eos, if they are there.
+    """Slice of the text of a document, or of a part of it: without bos and eos, if present.
 
-    They may be one and the same, as in GPT-2.
+    bos and eos may be the same token, as in GPT-2.
     """
     first = int(document[:1].tolist() == [vocab.bos])
     last = len(document) > first and document[-1] == vocab.eos
     return slice(first, len(document) - int(last))
 
 
-def rearranged(
+def rearrange(
     document: Int[np.ndarray, " n"], cuts: Int[np.ndarray, "2"], order: Order, vocab: Vocab
 ) -> Int[np.ndarray, " n+3"]:
-    """Returns a document whose middle, the text between the two cuts, has moved to its end."""
+    """Returns a document with its middle, the text between the two cuts, moved to the end."""
     text = text_of(document, vocab)
     pre, suf, mid = ([sentinel] for sentinel in vocab.sentinels[:N_MARKERS])
     prefix, middle, suffix = np.split(document[text], cuts)
@@ -84,7 +84,7 @@ def rearranged(
 def rearranged_row(
     row: TokenRow, room: int, config: FimConfig, vocab: Vocab, rng: np.random.Generator
 ) -> TokenRow:
-    """Returns a row of at most `room` tokens some of whose documents are rearranged."""
+    """Returns a row of at most `room` tokens in which some documents are rearranged."""
     parts: list[Int[np.ndarray, " n"]] = []
     for number in np.unique(row.documents):
         document = row.tokens[row.documents == number]
@@ -95,7 +95,7 @@ def rearranged_row(
         if n_text > 0 and rng.random() < config.fim_rate:
             order = Order.SPM if rng.random() < config.spm_rate else Order.PSM
             cuts = np.sort(rng.integers(0, n_text + 1, 2))
-            parts.append(rearranged(inside, cuts, order, vocab))
+            parts.append(rearrange(inside, cuts, order, vocab))
         else:
             parts.append(document[:left])
     homes = np.repeat(np.arange(1, len(parts) + 1), [len(part) for part in parts])
@@ -104,7 +104,7 @@ def rearranged_row(
 
 @plugin(FimConfig, reads={Text}, needs={Capability.NEXT_TOKEN}, lr=1e-3, data="python_docs")
 class Fim(Objective[FimConfig, TextBatch]):
-    """Learns p(token | tokens before it) of documents some of which have their middle last."""
+    """Learns p(token | previous tokens), with the middle last in some documents."""
 
     def __init__(self, config: FimConfig, network: Network, tools: ObjectiveContext) -> None:
         super().__init__(config, network, tools)

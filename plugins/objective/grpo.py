@@ -1,11 +1,11 @@
-"""Group relative policy optimisation: sample several answers, reinforce those above their group.
+"""Group relative policy optimisation: reinforces completions that score above their group.
 
 Shao et al. 2024 (DeepSeekMath), https://arxiv.org/abs/2402.03300, section 4.1.1, equation 3. Later
-papers are presets: dr_grpo, dapo, gspo, cispo (here bounded above alone). `delta` is that of
+papers are presets: dr_grpo, dapo, gspo, cispo (here only bounded above). `delta` is from
 INTELLECT-2, https://arxiv.org/abs/2505.07291, section 3.4.
-Where implementations differ: deviations are Bessel-corrected and 1e-4 is added (TRL). The k3
-estimate of the divergence is differentiated through, and averaged as the rest is. Completions that
-are masked or have no verdict are left out of the count, too; TRL counts them as zeros.
+Where implementations differ: standard deviations are Bessel-corrected and 1e-4 is added (TRL).
+Gradients flow through the k3 KL estimate, which is averaged like the rest. Completions that are
+masked or have no verdict are not counted; TRL counts them as zeros.
 """
 
 import math
@@ -22,8 +22,8 @@ from etude.network import Network
 from etude.objective import (
     Loss,
     ObjectiveContext,
+    all_gather,
     entropy_of,
-    gathered,
     reference_of,
     row_means,
     sum_rows,
@@ -43,7 +43,7 @@ from ._policy_gradient import clip_counts, clipped_objective, group_advantages, 
 
 
 class Scale(Enum):
-    """Whose standard deviation advantages are divided by."""
+    """Which standard deviation divides the advantages."""
 
     group = "group"
     batch = "batch"
@@ -51,7 +51,7 @@ class Scale(Enum):
 
 
 class Average(Enum):
-    """What the sum over the tokens of a window is divided by."""
+    """What normalises the sum over the tokens of a global batch."""
 
     sequence = "sequence"
     token = "token"
@@ -59,21 +59,21 @@ class Average(Enum):
 
 
 class Ratio(Enum):
-    """What a probability ratio is of."""
+    """Whether probability ratios are per token or per sequence."""
 
     token = "token"
     sequence = "sequence"
 
 
 class Surrogate(Enum):
-    """What is climbed in place of the reward."""
+    """The surrogate objective to maximise."""
 
     clip = "clip"
     cispo = "cispo"
 
 
 class Truncated(Enum):
-    """What becomes of completions that max_new_tokens cuts."""
+    """How completions truncated by max_new_tokens are treated."""
 
     keep = "keep"
     mask = "mask"
@@ -82,27 +82,27 @@ class Truncated(Enum):
 @dataclass
 class GrpoConfig(OnPolicyConfig):
     beta: float = 0.04
-    """Weight of the KL divergence from the start; 0 = no reference network."""
+    """KL penalty coefficient; 0 disables the reference network. Typical: 0.001-0.1."""
     epsilon: float = only_with("surrogate=clip or epsilon_high=null", 0.2)
-    """The probability ratio is clipped to at least 1 - epsilon: 0.2; of sequences, 3e-4."""
+    """Clips probability ratios below 1 - epsilon. Typical: 0.2; per sequence, 3e-4."""
     epsilon_high: float | None = None
-    """And to at most 1 + this: 0.2 to 0.28; of sequences, 4e-4; in cispo, 4; null = epsilon."""
+    """Clips them above 1 + epsilon_high; null = epsilon. Typical: 0.2-0.28; gspo 4e-4; cispo 4."""
     delta: float | None = only_with("surrogate=clip", None)
-    """The largest ratio, where a token is bad and the clip does not bind: 4; null = any."""
+    """Upper bound of the ratio if the advantage is negative; null = unbounded. Typical: 4."""
     ratio: Ratio = Ratio.token
-    """Ratios are token by token, or one a sequence: the geometric mean of its tokens'."""
+    """token = one ratio per token; sequence = the geometric mean over a completion's tokens."""
     surrogate: Surrogate = Surrogate.clip
-    """clip stops at the bounds; cispo weighs log p by the ratio, up to its upper bound."""
+    """clip = PPO's clipped ratio; cispo = log p weighted by the detached ratio, bounded above."""
     scale: Scale = Scale.group
-    """Advantages are over the deviation of rewards in their group, in the whole draw, or none."""
+    """Divide advantages by the std of rewards in their group, in the batch, or not (none)."""
     average: Average = Average.sequence
-    """Over tokens of each completion, then completions; over all tokens of a window; or their sum,
-    divided by a constant, max_new_tokens a completion."""
+    """sequence = mean over each completion, then over completions; token = mean over all tokens
+    of the global batch; constant = their sum over max_new_tokens per completion."""
     truncated: Truncated = Truncated.keep
-    """Whether completions that max_new_tokens cut are learned from, or masked."""
+    """keep trains on completions truncated by max_new_tokens; mask excludes them."""
     max_draws: int = 1
-    """How often a rollout's number of prompts may be drawn until in all groups rewards differ;
-    1 = prompts are taken as they come. DAPO's dynamic sampling: 10."""
+    """Maximum rounds of sampling prompts per rollout until rewards differ in every group; 1
+    takes prompts as they come. DAPO's dynamic sampling: 10."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -111,19 +111,17 @@ class GrpoConfig(OnPolicyConfig):
         require(self.upper > 0, f"epsilon_high must be positive, got {self.upper}")
         require(self.group_size >= 2, f"group_size must be at least 2, got {self.group_size}")
         require(self.max_draws >= 1, f"max_draws must be at least 1, got {self.max_draws}")
-        require(
-            self.delta is None or self.delta > 1 + self.upper,
-            f"delta must be above 1 + epsilon_high={self.upper}, got {self.delta}",
-        )
+        above = self.delta is None or self.delta > 1 + self.upper
+        require(above, f"delta must be above 1 + epsilon_high={self.upper}, got {self.delta}")
 
     @property
     def lower(self) -> float:
-        """How far below 1 a ratio may be; 1 = cispo's, any."""
+        """How far the ratio may fall below 1; 1 = unbounded (cispo)."""
         return self.epsilon if self.surrogate is Surrogate.clip else 1.0
 
     @property
     def upper(self) -> float:
-        """How far above 1."""
+        """How far the ratio may rise above 1."""
         return self.epsilon if self.epsilon_high is None else self.epsilon_high
 
 
@@ -133,7 +131,7 @@ def gains(
     advantage: Float[Tensor, " n"],
     config: GrpoConfig,
 ) -> Float[Tensor, " n"]:
-    """What is climbed at each token, the divergence aside."""
+    """Surrogate objective of each token, without the KL penalty."""
     if config.surrogate is Surrogate.cispo:
         return log_ratio.detach().exp().clamp(max=1 + config.upper) * advantage * log_prob
     if config.delta is not None:
@@ -150,7 +148,7 @@ def gains(
     reward="exact_answer",
 )
 class Grpo(OnPolicyObjective[GrpoConfig, CompletionBatch]):
-    """Climbs the surrogate, less the divergence, on groups of completions."""
+    """Maximises the surrogate minus the KL penalty on groups of completions."""
 
     sample_type = Completion
 
@@ -165,7 +163,7 @@ class Grpo(OnPolicyObjective[GrpoConfig, CompletionBatch]):
         tried = self.attempts(prompts, keys)
         rewards = rewards_of(tried, len(prompts))
         scale = self.config.scale
-        pooled = torch.cat(gathered(rewards)).view(1, -1) if scale is Scale.batch else rewards
+        pooled = torch.cat(all_gather(rewards)).view(1, -1) if scale is Scale.batch else rewards
         deviation = None if scale is Scale.none else nan_std(pooled)
         advantages = group_advantages(rewards, deviation).flatten().tolist()
         found = [replace(a, advantage=b) for a, b in zip(tried, advantages, strict=True)]

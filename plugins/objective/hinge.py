@@ -1,8 +1,8 @@
-"""Hinge loss on preferences: push a pair apart until its margin is 1, and then let it be.
+"""Hinge loss on preferences: pushes a pair apart until its margin reaches 1.
 
 Zhao et al. 2023 (SLiC-HF), https://arxiv.org/abs/2305.10425, equation 2, in the form of Liu et al.
 2023 (RSO), https://arxiv.org/abs/2309.06657, equation 10: the margin is DPO's, relative to a
-reference, and the loss keeps no regularizer of its own.
+reference policy, and there is no separate regulariser.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class HingeConfig(ReferenceConfig):
 
 
 def hinge_loss(margin: Float[Tensor, " pair"]) -> Float[Tensor, " pair"]:
-    """How much each margin lacks to 1."""
+    """max(0, 1 - margin) for each pair."""
     return (1 - margin).relu()
 
 
@@ -32,7 +32,7 @@ def hinge_loss(margin: Float[Tensor, " pair"]) -> Float[Tensor, " pair"]:
     data="docs_preferences",
 )
 class Hinge(PreferenceObjective[HingeConfig]):
-    """Leaves pairs alone that are far enough apart."""
+    """The loss is 0 for pairs whose margin is at least 1."""
 
     def reward(self, log_ratio: Float[Tensor, " pair"]) -> Float[Tensor, " pair"]:
         return self.config.beta * log_ratio

@@ -1,9 +1,9 @@
-"""Identity preference optimisation: draw the preference margin to a target, not to infinity.
+"""Identity preference optimisation: regresses the preference margin to a finite target.
 
-Azar et al. 2023, https://arxiv.org/abs/2310.12036, equation 17, whose tau is beta here, as it is in
-DPO. `log_prob=sum` is the paper's and what the authors of DPO compute; TRL and others compute
-`log_prob=mean`, which IPO's authors say their results stand on. The margin's target is 1 / (2 beta)
-in nats either way, so the two need different betas.
+Azar et al. 2023, https://arxiv.org/abs/2310.12036, equation 17, whose tau is called beta here, as
+in DPO. `log_prob=sum` is the paper's form, which the authors of DPO also compute; TRL and others
+compute `log_prob=mean`, which IPO's authors say their results use. The margin's target is 1 / (2
+beta) in nats either way, so the two need different betas.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class IpoConfig(ReferenceConfig):
 
 
 def ipo_loss(log_odds: Float[Tensor, " pair"], beta: float) -> Float[Tensor, " pair"]:
-    """Squared distance, in nats, of each change of log-odds from its target."""
+    """Squared difference of the log-odds from their target 1 / (2 beta), in nats."""
     return (log_odds - 1 / (2 * beta)) ** 2
 
 
@@ -33,7 +33,7 @@ def ipo_loss(log_odds: Float[Tensor, " pair"], beta: float) -> Float[Tensor, " p
     data="docs_preferences",
 )
 class Ipo(PreferenceObjective[IpoConfig]):
-    """Regresses log-odds of chosen over rejected, relative to a frozen copy of the start."""
+    """Regresses the log-odds of chosen over rejected, relative to a copy of the initial policy."""
 
     def reward(self, log_ratio: Float[Tensor, " pair"]) -> Float[Tensor, " pair"]:
         return self.config.beta * log_ratio

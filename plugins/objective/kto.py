@@ -1,9 +1,9 @@
-"""Kahneman-Tversky optimisation: learn from single completions, each desirable or not.
+"""Kahneman-Tversky optimisation: learns from single completions, each desirable or not.
 
-Ethayarajh et al. 2024, https://arxiv.org/abs/2402.01306, equations 7 and 8. The point of reference
-z is one number a window, over all micro-batches and devices, so how it is cut changes nothing; the
-paper has one a micro-batch. As in TRL it is measured on each prompt with a completion of the record
-behind it, here the next with another prompt. Of a preference, one completion is desirable.
+Ethayarajh et al. 2024, https://arxiv.org/abs/2402.01306, equations 7 and 8. The reference point z
+is one number per global batch, over all micro-batches and devices, so its split has no effect; the
+paper has one per micro-batch. As in TRL, z is measured on each prompt with the completion of a
+later record, here the next one with another prompt. One side of a preference is desirable.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,9 +26,9 @@ from etude.objective import (
     ObjectiveContext,
     Reference,
     completion_ids,
-    continued,
     refuse_empty,
     sequence_log_prob,
+    show_continuations,
 )
 
 from ._kto.judgements import Judged, Judgements, split
@@ -37,16 +37,16 @@ from ._kto.judgements import Judged, Judgements, split
 @dataclass
 class KtoConfig(ObjectiveConfig):
     beta: float = 0.1
-    """Pull towards the reference policy; larger stays closer. Usual range 0.01 to 0.5."""
+    """Strength of the pull to the reference policy; larger stays closer. Typical: 0.01-0.5."""
     desirable_weight: float = 1.0
-    """Weight of desirable completions: times their number, 1 to 1.5 times the undesirable ones'."""
+    """Weight of desirable completions; times their count, 1-1.5 times the undesirable ones'."""
     undesirable_weight: float = 1.0
     """Weight of undesirable completions."""
     threshold: float = 0.5
-    """Completions are desirable whose score is above this; true is 1 and false is 0."""
+    """Completions with a score above this are desirable; true is 1 and false is 0."""
     precompute: bool = False
-    """Whether the reference answers once, before the first step, and then takes no memory; what it
-    said is kept in the cache, by its weights and the ids."""
+    """Precompute reference log-probabilities before the first step, to free the reference's
+    memory. They are cached by its weights and the ids."""
 
     def __post_init__(self) -> None:
         require(self.beta > 0, f"beta must be positive, got {self.beta}")
@@ -56,7 +56,7 @@ class KtoConfig(ObjectiveConfig):
 
 @dataclass(frozen=True)
 class KtoExample:
-    """The same as ids; each completion leaves its own room for the prompt."""
+    """The ids of a `Judged`; the room for the prompt depends on the completion."""
 
     own: IdPair
     other: IdPair
@@ -65,7 +65,7 @@ class KtoExample:
 
 @dataclass
 class KtoBatch:
-    """Completions, and others in their place, row by row."""
+    """Completions, and mismatched completions of the same prompts, row by row."""
 
     own: Targets
     other: Targets
@@ -76,7 +76,7 @@ class KtoBatch:
 def kto_loss(
     log_ratio: Float[Tensor, " batch"], desirable: Bool[Tensor, " batch"], z: float, beta: float
 ) -> Float[Tensor, " batch"]:
-    """1 - value of each completion: sigmoid(beta (log_ratio - z)), or of the opposite."""
+    """1 - value of each completion: sigmoid(beta (log_ratio - z)), or its complement."""
     gain = beta * (log_ratio - z)
     return torch.sigmoid(torch.where(desirable, -gain, gain))  # 1 - sigmoid(x) = sigmoid(-x)
 
@@ -89,7 +89,7 @@ def kto_loss(
     data="docs_preferences",
 )
 class Kto(Objective[KtoConfig, KtoBatch]):
-    """Moves each completion away from z, the mean change of completions that do not belong."""
+    """Moves each completion away from z, the mean log-ratio of mismatched completions."""
 
     def __init__(self, config: KtoConfig, network: Network, tools: ObjectiveContext) -> None:
         super().__init__(config, network, tools)
@@ -159,11 +159,11 @@ class Kto(Objective[KtoConfig, KtoBatch]):
         return {**means, "desirable_reward": good, "undesirable_reward": bad, "margin": good - bad}
 
     def on_fit_start(self) -> None:
-        """Lets the reference say all that it will be asked, if it is to."""
+        """Precomputes reference log-probabilities if `precompute` is set."""
         if self.config.precompute:
             unused = np.random.default_rng(0)
             examples = [self.example(s[i], unused) for s in self._seen for i in range(len(s))]
             self.reference.work_out(self, [row for e in examples for row in (e.own, e.other)])
 
     def show(self, records: Sequence[Any]) -> list[str]:
-        return continued(self, records)
+        return show_continuations(self, records)

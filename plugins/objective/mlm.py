@@ -1,10 +1,10 @@
-"""Masked language modelling: hide some tokens, predict them from both sides.
+"""Masked language modelling: masks some tokens and predicts them from both sides.
 
-Devlin et al. 2018 (BERT), https://arxiv.org/abs/1810.04805, section 3.1; masks drawn anew each
-time a text is seen: Liu et al. 2019 (RoBERTa), https://arxiv.org/abs/1907.11692.
-Which tokens are selected is a choice of its own: `objective/masking`.
-Choices where sources differ: the budget is max(1, round(ratio x text tokens)), a fixed count as
-in BERT, with no cap, where Hugging Face draws a coin for each token; special tokens do not count,
+Devlin et al. 2018 (BERT), https://arxiv.org/abs/1810.04805, section 3.1; new masks each time a text
+is seen: Liu et al. 2019 (RoBERTa), https://arxiv.org/abs/1907.11692.
+`objective/masking` chooses how tokens are selected.
+Where implementations differ: the budget is max(1, round(ratio x text tokens)), a fixed count as in
+BERT, without its cap, where Hugging Face flips a coin for each token; special tokens do not count,
 and are neither selected nor drawn.
 """
 
@@ -31,7 +31,7 @@ class MlmConfig(MaskedConfig):
 
 @plugin(MlmConfig, reads={Text}, needs={Capability.BOTH_SIDES}, lr=1e-3, data="python_docs")
 class Mlm(Objective[MlmConfig, TextBatch]):
-    """Learns p(hidden token | all the others); the loss is a mean over selected tokens."""
+    """Learns p(masked token | all the others); the loss is a mean over the selected tokens."""
 
     def __init__(self, config: MlmConfig, network: Network, tools: ObjectiveContext) -> None:
         super().__init__(config, network, tools)

@@ -1,9 +1,9 @@
-"""Online DPO: the policy writes both completions of a pair, and the reward says which is better.
+"""Online DPO: the policy samples both completions of a pair, and the reward ranks them.
 
-Guo et al. 2024, https://arxiv.org/abs/2402.04792, algorithm 1: two completions a prompt, here the
-best and the worst of `group_size`; the loss is DPO's (Rafailov et al. 2023, equation 7). Ties teach
-nothing, and are left out of the loss and its count, as are prompts with less than two verdicts.
-Log-probabilities are at the temperature of sampling, as in TRL.
+Guo et al. 2024, https://arxiv.org/abs/2402.04792, algorithm 1: two completions per prompt, here the
+best and the worst of `group_size`; the loss is DPO's (Rafailov et al. 2023, equation 7). Ties are
+excluded from the loss and its count, as are prompts with fewer than two verdicts. Log-probabilities
+are at the sampling temperature, as in TRL.
 """
 
 from collections.abc import Sequence
@@ -33,9 +33,9 @@ from etude.rl import OnPolicyConfig, OnPolicyObjective
 @dataclass
 class OnlineDpoConfig(OnPolicyConfig):
     group_size: int = 2
-    """Completions sampled for each prompt, of which the best and the worst make a pair."""
+    """Completions sampled per prompt; the best and the worst form a pair."""
     beta: float = 0.1
-    """Pull towards the reference policy; larger stays closer. Usual range 0.01 to 0.5."""
+    """Strength of the pull to the reference policy; larger stays closer. Typical: 0.01-0.5."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -51,12 +51,12 @@ class Match:
     completions: list[Ids]
     rewards: list[float]
     truncated: int
-    """How many of both max_new_tokens cut."""
+    """How many of the two were truncated by max_new_tokens."""
 
 
 @dataclass
 class MatchBatch:
-    """The better completion of every prompt, then the worse of every prompt, row by row."""
+    """The better completions of all prompts, then the worse ones, row by row."""
 
     targets: Targets
     reward: Float[Tensor, "side pair"]
@@ -64,7 +64,7 @@ class MatchBatch:
 
     @property
     def is_won(self) -> Bool[Tensor, " pair"]:
-        """Whether one is better; it is not where there is no verdict."""
+        """Whether the first one is better; false for ties and missing verdicts."""
         return self.reward[0] > self.reward[1]
 
 
@@ -77,7 +77,7 @@ class MatchBatch:
     reward="exact_answer",
 )
 class OnlineDpo(OnPolicyObjective[OnlineDpoConfig, MatchBatch]):
-    """A mean over pairs; a sample is a pair."""
+    """DPO on pairs sampled from the policy; the loss is a mean over pairs."""
 
     sample_type = Match
 

@@ -1,6 +1,6 @@
 """ORPO: fine-tuning on the chosen completion, with a penalty on the odds of the rejected one.
 
-Hong et al. 2024, https://arxiv.org/abs/2403.07691, equations 5 to 7. Needs no reference and no
+Hong et al. 2024, https://arxiv.org/abs/2403.07691, equations 5 to 7. It needs no reference and no
 fine-tuning before. A completion's probability is the geometric mean of its tokens'.
 """
 
@@ -18,9 +18,9 @@ from etude.objective import PreferenceConfig, PreferenceObjective, Reduction, pr
 @dataclass
 class OrpoConfig(PreferenceConfig):
     nll_weight: float = 1.0
-    """Weight of the chosen completion's own negative log-likelihood a token: what is fine-tuned."""
+    """Weight of the chosen completion's mean NLL per token, the fine-tuning term."""
     odds_weight: float = 0.1
-    """Weight of the penalty on the odds, lambda in the paper; 0.1 to 1."""
+    """Weight of the odds-ratio penalty, lambda in the paper. Typical: 0.1-1."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -28,11 +28,11 @@ class OrpoConfig(PreferenceConfig):
 
 
 def log_odds(log_prob: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-    """log(p / (1 - p)) of log p, exact both near p = 0 and near p = 1.
+    """log(p / (1 - p)) from log p, accurate both near p = 0 and near p = 1.
 
     Mächler 2012, https://cran.r-project.org/web/packages/Rmpfr/vignettes/log1mexp-note.pdf.
     """
-    near_0 = log_prob.clamp(max=-math.log(2))  # each branch is kept from what it cannot do
+    near_0 = log_prob.clamp(max=-math.log(2))  # keeps each branch in its valid range
     near_1 = log_prob.clamp(min=-math.log(2), max=-torch.finfo(log_prob.dtype).tiny)
     rest = torch.where(
         log_prob < -math.log(2), torch.log1p(-near_0.exp()), (-torch.expm1(near_1)).log()
@@ -48,7 +48,7 @@ def log_odds(log_prob: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
     data="docs_preferences",
 )
 class Orpo(PreferenceObjective[OrpoConfig]):
-    """Raises the odds of chosen over rejected completions while it learns the chosen ones."""
+    """Raises the odds of chosen over rejected completions while fine-tuning on the chosen ones."""
 
     of_tokens = Reduction.mean
 

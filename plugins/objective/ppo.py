@@ -1,13 +1,13 @@
-"""Proximal policy optimisation: reinforce what turned out better than a value function expected.
+"""Proximal policy optimisation: reinforces tokens that beat the value function's estimate.
 
 Schulman et al. 2017, https://arxiv.org/abs/1707.06347, equation 9; its c1 and c2 are value_weight
-and entropy_weight. For language: Ziegler et al. 2019, https://arxiv.org/abs/1909.08593, section 2
-(the rewards of tokens: see _ppo/reward_shaping.py).
+and entropy_weight. For language models: Ziegler et al. 2019, https://arxiv.org/abs/1909.08593,
+section 2 (token rewards: see _ppo/reward_shaping.py).
 Where implementations differ: advantages are whitened over the tokens of the whole rollout and all
-ranks, by the population's variance; returns are made of them before. Behind the last token the
-value is 0, even where max_new_tokens cut. Both losses are means over the tokens of a mini-batch,
-which is what a step reads. Completions without a verdict are left out of the count. beta is moved
-once a rollout, by the divergence of that rollout, and holds for the next.
+ranks, with the population variance; returns are computed before whitening. The value after the last
+token is 0, even if max_new_tokens truncated the completion. Both losses are means over the tokens
+of a mini-batch, which is one step. Completions without a verdict are not counted. beta is updated
+once per rollout from its divergence, and applies from the next rollout on.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ from etude.rl import (
 )
 
 from ._policy_gradient import clip_counts, clipped_objective
-from ._ppo.advantages import estimated_advantages, stacked, whitened
+from ._ppo.advantages import estimated_advantages, pad_rows, whiten
 from ._ppo.experience import Experience, ExperienceBatch, experience
 from ._ppo.reward_shaping import Shaping, ShapingConfig
 from ._ppo.value_function import ValueKind, explained, spreads, value_losses, value_of
@@ -47,20 +47,20 @@ class PpoConfig(ShapingConfig):
     epsilon: float = 0.2
     """The probability ratio is clipped to [1 - epsilon, 1 + epsilon]."""
     entropy_weight: float = 0.0
-    """Weight of the policy's entropy, in nats a token, which is raised; 0 to 0.01."""
+    """Weight of the entropy bonus, in nats per token. Typical: 0-0.01."""
     value: ValueKind = ValueKind.head
-    """head reads values off the policy's states; network reads those of a network of its own, which
-    starts from the reward model where there is one, else from the policy."""
+    """head = computed from the policy's states; network = a separate network, which starts from
+    the reward model if there is one, otherwise from the policy."""
     value_weight: float = 0.1
-    """Weight of the value loss; 0.1 to 1."""
+    """Weight of the value loss. Typical: 0.1-1."""
     value_epsilon: float | None = 0.2
-    """How far a value may move from the rollout's before its loss is flat; null = without bound."""
+    """Clips the change of a value relative to the rollout's; null = no clipping."""
     value_warmup_steps: int = 0
-    """First steps, in which the policy rests and values alone learn."""
+    """Initial steps that train only the value function, with the policy frozen."""
     gamma: float = 1.0
-    """Discount of what comes a token later, in [0, 1]."""
+    """Discount factor per token, in [0, 1]."""
     gae_lambda: float = 0.95
-    """Decay of later surprises in an advantage, in [0, 1]: 0 trusts values, 1 trusts rewards."""
+    """GAE lambda, in [0, 1]: 0 relies on the value function, 1 on the rewards."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -84,7 +84,7 @@ class PpoConfig(ShapingConfig):
     reward="exact_answer",
 )
 class Ppo(OnPolicyObjective[PpoConfig, ExperienceBatch]):
-    """Policy and value learn together, from the same mini-batches."""
+    """Trains policy and value function jointly on the same mini-batches."""
 
     sample_type = Experience
 
@@ -104,11 +104,11 @@ class Ppo(OnPolicyObjective[PpoConfig, ExperienceBatch]):
         tried = self.attempts(prompts, keys)
         beta = shaping.beta
         pairs = [(a.prompt, a.completion) for a in tried]
-        value = stacked(self.of_tokens(pairs, lambda due: self.value(due, self.states(due))))
+        value = pad_rows(self.of_tokens(pairs, lambda due: self.value(due, self.states(due))))
         divergence = torch.zeros_like(value)
         if self.reference is not None:
-            was = stacked([a.log_prob for a in tried])
-            divergence = shaping.divergences(was, stacked(self.log_probs(pairs, self.reference)))
+            was = pad_rows([a.log_prob for a in tried])
+            divergence = shaping.divergences(was, pad_rows(self.log_probs(pairs, self.reference)))
         score = shaping.scores(tried, over_ranks)
         lengths = torch.tensor([len(a.completion) for a in tried]).where(~score.isnan(), 0)
         mask = torch.arange(value.shape[1]) < lengths[:, None]
@@ -116,12 +116,12 @@ class Ppo(OnPolicyObjective[PpoConfig, ExperienceBatch]):
         found = estimated_advantages(reward, value, mask, config.gamma, config.gae_lambda)
         kl = divergence.sum(dim=1)
         shaping.adapt(kl, over_ranks)
-        worth = torch.stack([value, whitened(found[0], mask, over_ranks), found[1]], dim=-1).numpy()
+        worth = torch.stack([value, whiten(found[0], mask, over_ranks), found[1]], dim=-1).numpy()
         rows = zip(tried, worth, score.tolist(), kl.tolist(), strict=True)
         return [experience(*row, beta) for row in rows]
 
     def states(self, targets: Targets) -> Float[Tensor, "n dim"]:
-        """The policy's states before the tokens due."""
+        """The policy's hidden states before the target tokens."""
         return self.network.states(targets.inputs)[targets.where]
 
     def collate(self, examples: Sequence[Experience]) -> ExperienceBatch:
@@ -166,7 +166,7 @@ class Ppo(OnPolicyObjective[PpoConfig, ExperienceBatch]):
         return explained(metric_means(means))
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Lets the policy rest while values warm up: without a gradient nothing decays either."""
+        """Freezes the policy in value warm-up: without a gradient, nothing decays either."""
         if self.trainer.global_step < self.config.value_warmup_steps:
             for parameter in self.network.parameters():
                 parameter.grad = None

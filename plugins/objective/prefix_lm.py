@@ -1,12 +1,12 @@
-"""Prefix language modelling: read the start of a text whole, write the rest of it.
+"""Prefix language modelling: reads the start of a text as a whole and predicts the rest.
 
 Raffel et al. 2019 (T5), https://arxiv.org/abs/1910.10683, sections 3.2.1 and 3.3.1; Dong et al.
 2019 (UniLM), https://arxiv.org/abs/1905.03197, section 2.3. A network with an encoder reads the
-prefix as its source; in any other the tokens of the prefix see one another.
-Each text is cut at a point drawn uniformly, anew each time it is seen; the prefix may be empty,
-the rest has at least one token. Each document of a packed row is a text of its own. eos is asked
-for where a document ends, and not where its row does, where T5 ends every target with it.
-Bits are counted over the bytes of the rest alone: not to be held against those of whole texts.
+prefix as its source; in any other, the tokens of the prefix attend to one another.
+Each text is cut at a uniformly random point, redrawn each time it is seen; the prefix may be empty,
+the rest has at least one token. Each document of a packed row is a separate text. eos is a target
+where a document ends, but not where only its row does; T5 ends every target with it.
+Bits are counted over the bytes of the rest only, so they are not comparable to whole texts.
 """
 
 import math
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from etude import Capability, Text, plugin, require
-from etude.config import ObjectiveConfig, provided
+from etude.config import ObjectiveConfig, capabilities_of
 from etude.data import TokenRow
 from etude.network import Network
 from etude.objective import (
@@ -39,15 +39,15 @@ class PrefixLmConfig(ObjectiveConfig):
 
 @dataclass(frozen=True)
 class PrefixExample:
-    """The texts of a row, each as a prefix and what comes after it."""
+    """The texts of a row, each split into a prefix and the rest."""
 
     pairs: list[tuple[Ids, Ids]]
     n_bytes: float
-    """UTF-8 bytes of all that is to be predicted."""
+    """UTF-8 bytes of all the text to predict."""
 
 
-def cut(text: Ids, rng: np.random.Generator) -> tuple[Ids, Ids]:
-    """Cuts a text in two, with at least one token in the second part, where it has any."""
+def cut_in_two(text: Ids, rng: np.random.Generator) -> tuple[Ids, Ids]:
+    """Cuts a text in two; the second part has at least one token if the text has any."""
     place = int(rng.integers(max(1, len(text))))
     return text[:place], text[place:]
 
@@ -69,7 +69,7 @@ class PrefixLm(Objective[PrefixLmConfig, TextBatch]):
             not tools.intra_document,
             "data.intra_document has no effect: each document is read alone",
         )
-        self.reads_source = Capability.SOURCE_TARGET in provided(tools.architecture)
+        self.reads_source = Capability.SOURCE_TARGET in capabilities_of(tools.architecture)
 
     def example(self, record: TokenRow, rng: np.random.Generator) -> PrefixExample:
         vocab = self.tools.tokenizer.vocab
@@ -77,14 +77,14 @@ class PrefixLm(Objective[PrefixLmConfig, TextBatch]):
         pairs: list[tuple[Ids, Ids]] = []
         for text, ended in texts(record, vocab):
             if len(text) > 0:
-                before, after = cut(text[: self.tools.seq_len].tolist(), rng)
+                before, after = cut_in_two(text[: self.tools.seq_len].tolist(), rng)
                 n_bytes += sum(len(self.tools.tokenizer.token_bytes[i]) for i in after)
                 whole = ended and len(text) < self.tools.seq_len
                 pairs.append((self.prompt(before), [*after, vocab.eos] if whole else after))
         return PrefixExample(pairs, float(n_bytes))
 
     def prompt(self, text: Ids) -> Ids:
-        """A prefix as the network reads it, which is how `etude generate` gives it a prompt."""
+        """A prefix as network input, in the format that `etude generate` uses for a prompt."""
         vocab = self.tools.tokenizer.vocab
         return [*text, vocab.eos] if self.reads_source else [vocab.bos, *text]
 

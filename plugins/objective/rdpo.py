@@ -1,8 +1,7 @@
-"""Robust DPO: the loss that is right on average although some labels are flipped.
+"""Robust DPO: an unbiased estimate of DPO's loss when some labels are flipped.
 
 Chowdhury et al. 2024, https://arxiv.org/abs/2403.00409, equation 11. Unlike the label smoothing of
-objective=dpo it has no minimum: where a pair is clear it pays to be surer still, and the loss falls
-below 0.
+objective=dpo it has no minimum: it keeps falling, below 0, as the margin of a clear pair grows.
 """
 
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from etude.objective import PreferenceObjective, ReferenceConfig
 @dataclass
 class RdpoConfig(ReferenceConfig):
     flip_rate: float = 0.1
-    """Share of the labels that are flipped, in [0, 0.5); 0 is DPO."""
+    """Fraction of the labels that are flipped, in [0, 0.5); 0 is DPO."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -26,7 +25,7 @@ class RdpoConfig(ReferenceConfig):
 
 
 def rdpo_loss(margin: Float[Tensor, " pair"], flip_rate: float) -> Float[Tensor, " pair"]:
-    """What is expected, over flips that a label has seen, to be DPO's loss of the true label."""
+    """Its expectation over random flips of the label is DPO's loss of the true label."""
     right = -F.logsigmoid(margin)
     flipped = -F.logsigmoid(-margin)
     return ((1 - flip_rate) * right - flip_rate * flipped) / (1 - 2 * flip_rate)
@@ -40,7 +39,7 @@ def rdpo_loss(margin: Float[Tensor, " pair"], flip_rate: float) -> Float[Tensor,
     data="docs_preferences",
 )
 class Rdpo(PreferenceObjective[RdpoConfig]):
-    """DPO, with the flips taken out of its loss."""
+    """DPO with its loss corrected for flipped labels."""
 
     def reward(self, log_ratio: Float[Tensor, " pair"]) -> Float[Tensor, " pair"]:
         return self.config.beta * log_ratio

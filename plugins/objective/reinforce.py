@@ -1,10 +1,10 @@
-"""REINFORCE: completions that earned more than was to be expected become likelier.
+"""REINFORCE: raises the probability of completions whose reward exceeds a baseline.
 
-Williams 1992, https://doi.org/10.1007/BF00992696, with a baseline; the running one and the whole
-completion as one action are those of Ahmadian et al. 2024, https://arxiv.org/abs/2402.14740,
-section 2.1 and appendix. beta times the divergence from the start (the k1 estimate, when it was
-written) is taken off each reward. Deviation: both baselines include the rollout that they are
-taken from, so that the first has one, too. A completion without a verdict is left out.
+Williams 1992, https://doi.org/10.1007/BF00992696, with a baseline; the running baseline and the
+whole completion as one action are from Ahmadian et al. 2024, https://arxiv.org/abs/2402.14740,
+section 2.1 and appendix. beta times the divergence from the initial policy (the k1 estimate at
+sampling time) is subtracted from each reward. Deviation: both baselines include the current
+rollout, so that the first one has a baseline too. Completions without a verdict are excluded.
 """
 
 import math
@@ -17,7 +17,7 @@ import torch
 
 from etude import Capability, Prompt, plugin, require
 from etude.network import Network
-from etude.objective import Loss, ObjectiveContext, entropy_of, gathered, reference_of, sum_rows
+from etude.objective import Loss, ObjectiveContext, all_gather, entropy_of, reference_of, sum_rows
 from etude.rl import (
     Completion,
     CompletionBatch,
@@ -42,10 +42,10 @@ class ReinforceConfig(OnPolicyConfig):
     group_size: int = 1
     """Completions sampled for each prompt."""
     beta: float = 0.05
-    """Weight of the divergence from the start in the reward; 0 = no reference network. 0.03 to
-    0.1."""
+    """KL penalty coefficient, subtracted from the reward; 0 disables the reference network.
+    Typical: 0.03-0.1."""
     baseline: Baseline = Baseline.running
-    """The mean reward of all rollouts so far, that of the rollout in hand, or 0."""
+    """running = mean reward of all rollouts so far; batch = mean of this rollout; none = 0."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -66,7 +66,7 @@ class ReinforceConfig(OnPolicyConfig):
     reward="exact_answer",
 )
 class Reinforce(OnPolicyObjective[ReinforceConfig, CompletionBatch]):
-    """A mean over completions of (reward - baseline) log p."""
+    """Maximises the mean over completions of (reward - baseline) log p."""
 
     sample_type = Completion
 
@@ -81,7 +81,7 @@ class Reinforce(OnPolicyObjective[ReinforceConfig, CompletionBatch]):
     ) -> list[Completion]:
         tried = self.attempts(prompts, keys, self.reference)
         rewards = rewards_of(tried, len(prompts), self.config.beta)
-        mean = float(torch.cat(gathered(rewards)).nanmean())
+        mean = float(torch.cat(all_gather(rewards)).nanmean())
         if not math.isnan(mean):
             self.means.append(mean)
         return [

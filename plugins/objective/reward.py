@@ -1,12 +1,12 @@
-"""Reward models: a number that says how good a completion is, learned from what people prefer.
+"""Reward models: a score for the quality of a completion, learned from preferences.
 
 Bradley-Terry: Stiennon et al. 2020, https://arxiv.org/abs/2009.01325, equation 1; all pairs of a
 ranking, averaged, are one element: Ouyang et al. 2022, https://arxiv.org/abs/2203.02155. Margin:
 Touvron et al. 2023, https://arxiv.org/abs/2307.09288, equation 2. Centering: Eisenstein et al.
 2023, https://arxiv.org/abs/2312.09244, as (r_better + r_worse)^2 of each pair. A probability below
 1 is a soft label: Lee et al. 2023, https://arxiv.org/abs/2309.00267. Ratings: squared error.
-Deviations: the map starts at 0, so that a pair costs ln 2; it has a bias, which ratings need.
-What is too long for data.seq_len is left out and counted, not cut (TRL).
+Deviations: the head starts at 0, so the loss of a pair starts at ln 2; it has a bias for ratings.
+Records longer than data.seq_len are dropped and counted, not truncated (TRL).
 """
 
 import math
@@ -35,11 +35,11 @@ numbers = partial(torch.tensor, dtype=torch.float64)
 @dataclass
 class RewardModelConfig(ObjectiveConfig):
     margin: float = 0.0
-    """By how much the better score must win, added to the margin of each preference; 0 to 1."""
+    """Minimum score difference, added to the margin of each preference. Typical: 0-1."""
     eta: float = 0.0
-    """Weight of the squared sum of both scores, which keeps them around 0; 0.01 where wanted."""
+    """Weight of the squared sum of both scores, which centres them; 0 = off. Typical: 0.01."""
     dropout: float = 0.0
-    """The network's dropout while it learns this, whatever it was built with, in [0, 1)."""
+    """Dropout during this run, in [0, 1); overrides the architecture's."""
 
     def __post_init__(self) -> None:
         require(self.margin >= 0, f"margin must be 0 or more, got {self.margin}")
@@ -52,7 +52,7 @@ class RewardModelConfig(ObjectiveConfig):
 
 @dataclass
 class RewardExample:
-    """A prompt and its completions, best first, each with eos; or one, with its rating."""
+    """A prompt and its completions, best first, each with eos; or one completion and its rating."""
 
     prompt: Ids
     completions: Sequence[Ids]
@@ -63,7 +63,7 @@ class RewardExample:
 
 @dataclass
 class Pairs:
-    """Rows of a batch that are compared; the weights of a prompt's pairs sum to 1."""
+    """Rows of a batch to compare; the weights of a prompt's pairs sum to 1."""
 
     better: Int[Tensor, " pair"]
     worse: Int[Tensor, " pair"]
@@ -74,7 +74,7 @@ class Pairs:
 
 @dataclass
 class RewardBatch:
-    """Completions, a row each: the state that is scored, the prompt, and what is known of it."""
+    """Completions, one per row: scored position, prompt index, length, and labels."""
 
     inputs: Inputs
     where: Bool[Tensor, "batch seq"]
@@ -85,7 +85,7 @@ class RewardBatch:
 
 
 def pairs_of(examples: Sequence[RewardExample]) -> Pairs:
-    """All pairs of the completions of each prompt, which stand best first, row after row."""
+    """All pairs of the completions of each prompt, which are ordered best first, row by row."""
     found: list[tuple[int, int, float, float, float]] = []
     end = 0
     for e in examples:
@@ -96,8 +96,8 @@ def pairs_of(examples: Sequence[RewardExample]) -> Pairs:
     return Pairs(torch.tensor(better), torch.tensor(worse), *map(numbers, known))
 
 
-def encoded(record: Judged, tokenizer: Tokenizer) -> RewardExample:
-    """The whole of a record as ids."""
+def encode_record(record: Judged, tokenizer: Tokenizer) -> RewardExample:
+    """Encodes a whole record as ids."""
     prompt, *completions = texts_of(record)
     sides = [completion_ids(tokenizer, prompt, text, sys.maxsize) for text in completions]
     made = RewardExample(sides[0][0], [after for _, after in sides])
@@ -116,7 +116,7 @@ def encoded(record: Judged, tokenizer: Tokenizer) -> RewardExample:
     data="docs_preferences",
 )
 class RewardModel(Objective[RewardModelConfig, RewardBatch]):
-    """The score, a linear map of one state in fp32, rises with preference, or meets a rating."""
+    """Trains a linear head on one state, in fp32, to rank completions or to predict ratings."""
 
     exported_modules = (HEAD,)
 
@@ -131,8 +131,8 @@ class RewardModel(Objective[RewardModelConfig, RewardBatch]):
         return self.drop_samples(samples, self.fault)
 
     def fault(self, record: Judged) -> str | None:
-        """Why a record is left out, if it is."""
-        made = encoded(record, self.tools.tokenizer)
+        """Why a record is dropped; None if it is kept."""
+        made = encode_record(record, self.tools.tokenizer)
         if len({tuple(c) for c in made.completions}) < len(made.completions):
             return "completions of equal tokens"
         inputs, _ = self.network.read([(made.prompt, max(made.completions, key=len))])
@@ -141,7 +141,7 @@ class RewardModel(Objective[RewardModelConfig, RewardBatch]):
         return None if fits else f"longer than data.seq_len={self.tools.seq_len}"
 
     def example(self, record: Judged, rng: np.random.Generator) -> RewardExample:
-        return encoded(record, self.tools.tokenizer)
+        return encode_record(record, self.tools.tokenizer)
 
     def collate(self, examples: Sequence[RewardExample]) -> RewardBatch:
         rows = [(i, e, c) for i, e in enumerate(examples) for c in e.completions]
@@ -163,7 +163,7 @@ class RewardModel(Objective[RewardModelConfig, RewardBatch]):
         return self.judged(self.scores(batch), batch)
 
     def judged(self, scores: Float[Tensor, " batch"], batch: RewardBatch) -> Loss:
-        """What scores cost."""
+        """Loss and metrics of the scores."""
         metrics = prompt_sums(scores.detach(), batch.prompt)
         if batch.pairs is None:
             assert batch.rating is not None
@@ -183,7 +183,7 @@ class RewardModel(Objective[RewardModelConfig, RewardBatch]):
         return measures(means)
 
     def show(self, records: Sequence[Judged]) -> list[str]:
-        batch = self.collate([encoded(record, self.tools.tokenizer) for record in records])
+        batch = self.collate([encode_record(record, self.tools.tokenizer) for record in records])
         scores = iter(self.scores(self.transfer_batch_to_device(batch, self.device, 0)).tolist())
         return [
             "\n".join([prompt, *(f"  [{next(scores):+.3f}] {text}" for text in completions)])

@@ -1,11 +1,11 @@
-"""REINFORCE leave-one-out: the other completions of a prompt say how good one of them is.
+"""REINFORCE leave-one-out: the other completions of a prompt are the baseline of each one.
 
 Kool et al. 2019, https://openreview.net/forum?id=r1lgTGL5DE; for language models Ahmadian et al.
 2024, https://arxiv.org/abs/2402.14740, section 2.2. A completion is one action: its probability is
-that of all its tokens, and beta times its divergence from the start (the k1 estimate, when it was
-written) is taken off its reward. Deviation: as in TRL the ratio to what it was when written is
-clipped as in PPO; `epsilon=null` is the paper's plain gradient. A completion without a verdict, or
-whose siblings have none, is left out.
+that of all its tokens, and beta times its divergence from the initial policy (the k1 estimate at
+sampling time) is subtracted from its reward. Deviation: as in TRL, the ratio to the sampling policy
+is clipped as in PPO; `epsilon=null` is the paper's plain gradient. Completions without a verdict,
+or whose siblings have none, are excluded.
 """
 
 from collections.abc import Sequence
@@ -33,11 +33,11 @@ from ._policy_gradient import clip_counts, clipped_objective
 @dataclass
 class RlooConfig(OnPolicyConfig):
     beta: float = 0.05
-    """Weight of the divergence from the start in the reward; 0 = no reference network. 0.03 to
-    0.1."""
+    """KL penalty coefficient, subtracted from the reward; 0 disables the reference network.
+    Typical: 0.03-0.1."""
     epsilon: float | None = 0.2
-    """The ratio of a completion's probabilities is clipped to [1 - epsilon, 1 + epsilon]; null = no
-    ratio, for a rollout that is used in one step."""
+    """Clips a completion's probability ratio to [1 - epsilon, 1 + epsilon]; null = no ratio,
+    only for rollouts used in a single step."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -55,7 +55,7 @@ class RlooConfig(OnPolicyConfig):
 
 
 def leave_one_out(rewards: Float[Tensor, "prompt group"]) -> Float[Tensor, "prompt group"]:
-    """Each reward less the mean of its group's others; NaN where either is not known."""
+    """Each reward minus the mean of the others in its group; NaN where either is unknown."""
     others = (~rewards.isnan()).sum(dim=1, keepdim=True) - 1
     return rewards - (rewards.nansum(dim=1, keepdim=True) - rewards) / others
 
@@ -69,7 +69,7 @@ def leave_one_out(rewards: Float[Tensor, "prompt group"]) -> Float[Tensor, "prom
     reward="exact_answer",
 )
 class Rloo(OnPolicyObjective[RlooConfig, CompletionBatch]):
-    """A mean over completions."""
+    """REINFORCE with a leave-one-out baseline; the loss is a mean over completions."""
 
     sample_type = Completion
 

@@ -1,16 +1,14 @@
-"""Sequence-to-sequence: read a damaged text and write what restores it; of pairs, the target.
+"""Sequence-to-sequence: restores a corrupted text, or predicts the target of a pair.
 
 Raffel et al. 2019 (T5), https://arxiv.org/abs/1910.10683; Lewis et al. 2019 (BART),
-https://arxiv.org/abs/1910.13461. How the text is damaged is a choice of its own:
-`objective/corruption`. Special tokens are never noise: packed documents follow one another without
-them, as in T5, in rows whose damaged form has data.seq_len tokens (span corruption: the source,
-the others: the target). Source and target end with eos. Teacher forcing: the decoder reads the
-true target.
-A pair of source and target is read as it is, and not damaged: translation, summarisation. Both are
-cut at data.seq_len, their starts kept, and how many were is said. What the likeliest tokens write
-for held-out sources is measured against their targets.
+https://arxiv.org/abs/1910.13461. `objective/corruption` chooses how text is corrupted. Special
+tokens are never noise: packed documents follow one another without them, as in T5, in rows whose
+corrupted form has data.seq_len tokens (span corruption: the source; others: the target). Source and
+target end with eos. Teacher forcing: the decoder reads the true target.
+Pairs of source and target are used uncorrupted: translation, summarisation. Both are truncated at
+data.seq_len, and truncations are counted. Greedy outputs for held-out sources are scored.
 Label smoothing: Vaswani et al. 2017, https://arxiv.org/abs/1706.03762, section 5.4, uniform over
-the whole vocabulary; perplexity is of the plain surprise, nll.
+the whole vocabulary; perplexity is computed from the unsmoothed nll.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,12 +46,11 @@ from etude.objective import (
 class Seq2seqConfig(ObjectiveConfig):
     corruption: CorruptionConfig = option("span")
     label_smoothing: float = 0.0
-    """Share of the probability asked for that all tokens divide evenly, in [0, 1); 0.1 in 2017."""
+    """Probability mass spread evenly over all tokens, in [0, 1); 0.1 in Vaswani et al. 2017."""
     max_new_tokens: int = 64
-    """Longest text that is written, in tokens: to show and, of pairs, to be measured; 0 = none."""
+    """Maximum generated tokens, for samples and for metrics on pairs; 0 disables generation."""
     measures: list[Measure] = only_with("max_new_tokens>0", [Measure.exact_match])
-    """How near what is written for held-out sources comes to their targets; chrf and rouge_l need
-    the extra `text`."""
+    """Metrics of text generated from held-out sources; chrf and rouge_l need the extra `text`."""
 
     def __post_init__(self) -> None:
         require(
@@ -67,7 +64,7 @@ class Seq2seqConfig(ObjectiveConfig):
 
 @dataclass(frozen=True)
 class DenoisingExample:
-    """A text, damaged or as it is, and what the decoder must write."""
+    """A source, corrupted or as it is, and the target of the decoder."""
 
     source: Ids
     target: Ids
@@ -77,7 +74,7 @@ class DenoisingExample:
 
 @dataclass
 class Seq2seqBatch(TextBatch):
-    """Targets to predict; of held-out pairs, also what is asked."""
+    """Targets to predict; for held-out pairs, also the sources to generate from."""
 
     asked: Asked | None = None
 
@@ -85,7 +82,7 @@ class Seq2seqBatch(TextBatch):
 def smoothed_loss(
     logits: Float[Tensor, "n vocab"], ids: Int[Tensor, " n"], smoothing: float
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """Returns the summed cross-entropy in nats, plain and against smoothed labels."""
+    """Returns the summed cross-entropy in nats, against plain and against smoothed labels."""
     nll = F.cross_entropy(logits, ids, reduction="sum")
     if smoothing == 0:
         return nll, nll
@@ -105,17 +102,14 @@ class Seq2seq(Objective[Seq2seqConfig, Seq2seqBatch]):
 
     def __init__(self, config: Seq2seqConfig, network: Network, tools: ObjectiveContext) -> None:
         super().__init__(config, network, tools)
-        require(
-            not tools.intra_document,
-            "data.intra_document has no effect: a row is denoised as one text",
-        )
+        require(not tools.intra_document, "data.intra_document has no effect: a row is one text")
         self.corrupt: Corruption = build(config.corruption, tools.tokenizer)
         self.room = self.corrupt.raw_length(tools.seq_len)
         for measure in config.measures:
-            nearness(measure)  # refuses in time
+            nearness(measure)  # fails early if it is unavailable
 
     def select_samples(self, samples: Samples) -> Samples:
-        """Packed text in rows that are damaged to the same length, so that none is padded."""
+        """Resizes rows of text so that corrupted rows need no padding; counts truncated pairs."""
         if isinstance(samples, TokenRows):
             return samples.bare(self.room)
         self._refuse_damage()
@@ -139,7 +133,7 @@ class Seq2seq(Objective[Seq2seqConfig, Seq2seqBatch]):
             )
 
     def _pair(self, pair: Pair) -> DenoisingExample:
-        """Both sides whole."""
+        """Encodes both sides without truncation."""
         eos = self.tools.tokenizer.vocab.eos
         source, target = self.tools.tokenizer.encode_batch([pair.source, pair.target])
         size = float(len(pair.target.encode()))

@@ -1,14 +1,14 @@
-"""Supervised fine-tuning: learn to answer, from conversations in which the answers are right.
+"""Supervised fine-tuning: learns to answer from conversations with good answers.
 
-Ouyang et al. 2022, https://arxiv.org/abs/2203.02155, section 3.5. A conversation is written by the
-run's `template`; the loss is on the turns of the assistant: what follows the header, up to and with
-the token that ends the turn. Where a network reads a source, each answer is a target of its own,
-and its source is the conversation so far. Noise: Jain et al. 2023 (NEFTune),
+Ouyang et al. 2022, https://arxiv.org/abs/2203.02155, section 3.5. The run's `template` formats a
+conversation; the loss is on the assistant's turns: what follows the header, up to and including the
+token that ends the turn. If a network reads a source, each answer is a separate target, and its
+source is the conversation so far. Noise: Jain et al. 2023 (NEFTune),
 https://arxiv.org/abs/2310.05914, equation 1; the length is that of a row without its padding.
 
-A conversation too long keeps its start (as a source: its first token and its end). One left
-without a token to train on, or that the template refuses, is left out, and how many were is said.
-Held-out answers, written by the likeliest token, are measured for the last turn of a conversation.
+A conversation that is too long keeps its start (as a source: its first token and its end). Those
+without a token to train on, or rejected by the template, are dropped and counted. Greedy answers to
+the last turn of held-out conversations are scored.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from etude import Capability, Chat, only_with, plugin, require
-from etude.config import ArchitectureConfig, ObjectiveConfig, provided
+from etude.config import ArchitectureConfig, ObjectiveConfig, capabilities_of
 from etude.data import Samples, TokenRow
 from etude.network import Inputs, Network, Targets, pad_right, to_fp32
 from etude.objective import (
@@ -45,20 +45,20 @@ from ._sft.replay import Mixture, text_of
 @dataclass
 class SftConfig(ObjectiveConfig):
     train_on: TrainOn = TrainOn.all
-    """The assistant's turns: all, or the last; or everything that is said, whoever says it."""
+    """all = all turns of the assistant; last = its last turn; everything = every token."""
     pack: bool = False
-    """Fill rows with several conversations, none of which sees another; false pads each."""
+    """Pack conversations into rows, with attention confined to each one; false pads each."""
     replay: str | None = None
-    """Folder of the run that pretrained the base: its text is learned on, so that less of it is
-    forgotten; null = none."""
+    """Folder of the run that pretrained the base model; its text is mixed in to reduce
+    forgetting; null = none."""
     replay_share: float = only_with("replay", 0.25)
-    """Share of that text among all samples, in (0, 1)."""
+    """Fraction of replayed text among all samples, in (0, 1)."""
     neftune_alpha: float = 0.0
-    """Size of the noise on the embeddings in training; 5 is usual, 0 is none."""
+    """NEFTune noise scale on the embeddings in training; 0 disables it. Typical: 5."""
     max_new_tokens: int = 64
-    """Longest answer that is written to be measured and to be shown, in tokens; 0 = none."""
+    """Maximum tokens of an answer generated for metrics and samples; 0 disables generation."""
     measures: list[Measure] = only_with("max_new_tokens>0", [Measure.exact_match])
-    """How near held-out answers come; chrf and rouge_l need the extra `text`."""
+    """Metrics of generated held-out answers; chrf and rouge_l need the extra `text`."""
 
     def __post_init__(self) -> None:
         for name in ("neftune_alpha", "max_new_tokens"):
@@ -68,7 +68,7 @@ class SftConfig(ObjectiveConfig):
         require(0 < share < 1, f"replay_share must lie strictly between 0 and 1, got {share}")
 
     def check(self, architecture: ArchitectureConfig) -> None:
-        if Capability.SOURCE_TARGET in provided(architecture):
+        if Capability.SOURCE_TARGET in capabilities_of(architecture):
             one = "each answer is a target of its own there"
             everything = self.train_on is TrainOn.everything
             require(not everything, f"objective.train_on=everything has no meaning: {one}")
@@ -78,7 +78,7 @@ class SftConfig(ObjectiveConfig):
 
 @dataclass
 class SftBatch:
-    """Tokens to predict; when held out, also what is asked."""
+    """Tokens to predict; for held-out data, also the prompts to answer."""
 
     targets: Targets
     asked: Asked | None = None
@@ -90,12 +90,12 @@ class Sft(Objective[SftConfig, SftBatch]):
 
     def __init__(self, config: SftConfig, network: Network, tools: ObjectiveContext) -> None:
         super().__init__(config, network, tools)
-        self.reads_source = Capability.SOURCE_TARGET in provided(tools.architecture)
+        self.reads_source = Capability.SOURCE_TARGET in capabilities_of(tools.architecture)
         self.cutter = ConversationEncoder(
             tools.tokenizer, config.train_on, tools.seq_len, self.reads_source
         )
         for measure in config.measures:
-            nearness(measure)  # refuses in time
+            nearness(measure)  # fails early if it is unavailable
         if config.neftune_alpha:
             tables = (m for m in network.modules() if isinstance(m, nn.Embedding))
             table = next(m for m in tables if m.num_embeddings == network.vocab.size)
@@ -104,7 +104,7 @@ class Sft(Objective[SftConfig, SftBatch]):
             )
 
     def select_samples(self, samples: Samples) -> Samples:
-        """The conversations that there is something to learn from, as rows; says what was lost."""
+        """The conversations with tokens to train on, as rows; notes what was dropped."""
         rows, lost = survey(samples, self.cutter, self.config.pack)
         self.notes += [f"left out  {n:,} {w}, of {len(samples):,}" for w, n in lost.items()]
         return rows
@@ -118,7 +118,7 @@ class Sft(Objective[SftConfig, SftBatch]):
         return super().source(samples, window, seed, ranks)
 
     def parts(self, record: Chat | TokenRow | list[TrainingSpan]) -> list[TrainingSpan]:
-        """What is learned of a conversation, where that is not yet worked out, or of a text."""
+        """The spans of a record, encoded if necessary; a text is one fully trained span."""
         if isinstance(record, TokenRow):
             return [TrainingSpan(record.tokens, np.ones(len(record.tokens), bool))]
         return self.cutter.parts(record) if isinstance(record, Chat) else record
@@ -136,7 +136,7 @@ class Sft(Objective[SftConfig, SftBatch]):
         return SftBatch(self._in_rows(examples))
 
     def _in_rows(self, examples: Sequence[list[TrainingSpan]]) -> Targets:
-        """Conversations side by side in a row, each a document whose first token is not due."""
+        """Conversations packed in a row, each a document whose first token is not a target."""
         pad = self.tools.tokenizer.vocab.pad
         ids = [np.concatenate([part.ids for part in row]).tolist() for row in examples]
         learned = [np.concatenate([part.trained for part in row]).tolist() for row in examples]

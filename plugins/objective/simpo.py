@@ -1,4 +1,4 @@
-"""SimPO: the likelier a completion is, a token, the better; no reference is needed.
+"""SimPO: the reward is the mean log-probability per token; it needs no reference policy.
 
 Meng et al. 2024, https://arxiv.org/abs/2405.14734, equation 6.
 """
@@ -15,9 +15,9 @@ from etude.objective import PreferenceConfig, PreferenceObjective, Reduction, pr
 @dataclass
 class SimpoConfig(PreferenceConfig):
     beta: float = 2.0
-    """Scales the log-probabilities, which are means over tokens: 2 to 10."""
+    """Scales the mean log-probability per token. Typical: 2-10."""
     gamma: float = 1.0
-    """By how much chosen rewards are to exceed rejected ones: 0.3 to 1.6 times beta."""
+    """Target margin between chosen and rejected rewards. Typical: 0.3-1.6 times beta."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -33,7 +33,7 @@ class SimpoConfig(PreferenceConfig):
     data="docs_preferences",
 )
 class Simpo(PreferenceObjective[SimpoConfig]):
-    """Rewards the mean log-probability of a completion's tokens, beyond a margin."""
+    """The reward is the scaled mean log-probability; the loss has a target margin."""
 
     of_tokens = Reduction.mean
 

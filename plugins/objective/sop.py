@@ -1,14 +1,14 @@
-"""Sentence-order prediction: fill masks, and tell whether two pieces of a text were swapped.
+"""Sentence-order prediction: fills masks, and predicts whether two segments were swapped.
 
 Lan et al. 2019 (ALBERT), https://arxiv.org/abs/1909.11942, section 3.1: [cls] A [sep] B [sep], two
-consecutive segments of one text, swapped half of the time; the order is read off the state of
-[cls] by a dense layer, tanh and a linear map. The two losses are added, as in BERT.
-Each document of a packed row is a text of its own. It is cut behind a sentence, drawn uniformly
-among those inside it, or where there is none, anywhere.
-Exactness: the loss is a sum over text tokens. A text's loss is the mean over its hidden tokens plus
-that of its order, weighted by its tokens, so that a scrap of text weighs no more than it holds.
-Deviations: no n-gram masks (`objective/masking` has spans of words); no short sequences on
-purpose; the last map of the head starts at 0, which gives ln 2 at first.
+consecutive segments of one text, swapped half of the time; a dense layer, tanh and a linear map
+predict the order from the state of [cls]. The two losses are added, as in BERT.
+Each document of a packed row is a separate text. It is cut after a uniformly random sentence except
+the last, or anywhere if it has only one.
+Normalisation: the loss is a sum over text tokens. A text's loss is the mean over its masked tokens
+plus that of its order, weighted by its tokens, so short texts do not dominate.
+Deviations: no n-gram masks (`objective/masking` has spans of words); no short sequences on purpose;
+the last layer of the head starts at 0, so its loss starts at ln 2.
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ from ._masking import MaskedConfig, Masking, mask
 class SopConfig(MaskedConfig):
     masking: MaskingConfig = option("token")
     order_weight: float = 1.0
-    """Weight of the loss of the order beside that of the hidden tokens."""
+    """Weight of the sentence-order loss relative to the loss of masked tokens."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -51,7 +51,7 @@ class SopConfig(MaskedConfig):
 
 @dataclass
 class SopExample:
-    """A pair of segments as the network sees it and as it was, special tokens included."""
+    """A pair of segments with masks and without, special tokens included."""
 
     given: Int[np.ndarray, " seq"]
     original: Int[np.ndarray, " seq"]
@@ -62,17 +62,17 @@ class SopExample:
 
 @dataclass
 class SopBatch:
-    """Hidden tokens to fill, whether the segments of each row were swapped, and its text tokens."""
+    """Masked tokens to predict, whether each row's segments were swapped, and its text tokens."""
 
     targets: Targets
     swapped: Bool[Tensor, " batch"]
     n_text: Float[Tensor, " batch"]
 
 
-def cut(
+def cut_in_two(
     text: Int[np.ndarray, " n"], tokenizer: Tokenizer, rng: np.random.Generator
 ) -> tuple[Int[np.ndarray, " a"], Int[np.ndarray, " b"]]:
-    """Cuts a text of at least two tokens in two, behind a sentence where it has several."""
+    """Cuts a text of at least two tokens in two, after a sentence if it has several."""
     ends = tokenizer.sentence_ends(text)[:-1]
     place = rng.choice(ends) if len(ends) else rng.integers(1, len(text))
     return text[:place], text[place:]
@@ -86,7 +86,7 @@ def cut(
     data="python_docs",
 )
 class Sop(Objective[SopConfig, SopBatch]):
-    """Learns p(hidden token | the others) and p(swapped | both segments)."""
+    """Learns p(masked token | the others) and p(swapped | both segments)."""
 
     def __init__(self, config: SopConfig, network: Network, tools: ObjectiveContext) -> None:
         super().__init__(config, network, tools)
@@ -103,9 +103,9 @@ class Sop(Objective[SopConfig, SopBatch]):
         return [self.pair(text[: self.tools.seq_len - 3], rng) for text in found]
 
     def pair(self, text: Int[np.ndarray, " n"], rng: np.random.Generator) -> SopExample:
-        """Cuts, perhaps swaps, and hides."""
+        """Cuts a text, swaps its segments half of the time, and masks tokens."""
         vocab = self.tools.tokenizer.vocab
-        first, second = cut(text, self.tools.tokenizer, rng)
+        first, second = cut_in_two(text, self.tools.tokenizer, rng)
         swapped = bool(rng.random() < 0.5)
         if swapped:
             first, second = second, first
@@ -155,7 +155,7 @@ class Sop(Objective[SopConfig, SopBatch]):
         return [self._judged(record, i) for i, record in enumerate(records)]
 
     def _judged(self, record: TokenRow, number: int) -> str:
-        """The first pair of a row, and whether it was, and seems, swapped."""
+        """The first pair of a row, whether it was swapped, and the prediction."""
         pairs = self.example(record, rng(self.tools.seed, SAMPLE, number))[:1]
         batch = self.transfer_batch_to_device(self.collate([pairs]), self.device, 0)
         seems = bool(self.order(self.network.states(batch.targets.inputs)[:, 0])[0] > 0)

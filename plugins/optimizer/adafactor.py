@@ -1,9 +1,9 @@
-"""Adafactor: running squares of gradients as one row and one column a matrix.
+"""Adafactor: factored second moments, one row and one column per matrix.
 
 Shazeer & Stern 2018, https://arxiv.org/abs/1804.04235, algorithm 4; torch's, without momentum.
-As there, the learning rate is a share of the root mean square of each tensor, and at most
-1 / sqrt(step): T5 takes 0.01, and an objective's own rate, which is meant for AdamW, is slow.
-Weight decay is apart from the gradient; biases, norms and embeddings are not decayed.
+As there, the learning rate is relative to the root mean square of each tensor and at most
+1 / sqrt(step): T5 uses 0.01; an objective's default rate, meant for AdamW, learns slowly.
+Weight decay is decoupled from the gradient; biases, norms and embeddings are not decayed.
 """
 
 from collections.abc import Sequence
@@ -19,13 +19,13 @@ from etude.training import OptimizerParameter, decay_groups
 @dataclass
 class AdafactorConfig(OptimizerConfig):
     weight_decay: float = 0.0
-    """Share of each matrix taken away a step, times the learning rate."""
+    """Decoupled weight decay: each step shrinks matrices by lr * weight_decay. Typical: 0-0.1."""
     decay_power: float = 0.8
-    """At step t the running squares keep 1 - t^-decay_power of themselves; in (0, 1]."""
+    """The second moments decay by 1 - t^-decay_power at step t; in (0, 1]."""
     clip: float = 1.0
-    """Largest root mean square of an update, before the learning rate; 1 or more."""
+    """Maximum root mean square of an update before the learning rate is applied; 1 or more."""
     min_scale: float = 1e-3
-    """Least root mean square that a tensor is taken to have, so that zeros can move."""
+    """Lower bound on a tensor's root mean square when scaling, so that zeros can move."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -38,7 +38,7 @@ class AdafactorConfig(OptimizerConfig):
 def adafactor(
     config: AdafactorConfig, parameters: Sequence[OptimizerParameter]
 ) -> torch.optim.Adafactor:
-    """Torch's Adafactor; of what no entry of `groups` names, matrices alone decay."""
+    """Torch's Adafactor; weight decay applies to matrices only, unless `groups` says otherwise."""
     return torch.optim.Adafactor(
         decay_groups(config, parameters),
         lr=config.lr,

@@ -1,4 +1,4 @@
-"""AdamW: Adam with weight decay apart from the gradient.
+"""AdamW: Adam with decoupled weight decay.
 
 Loshchilov & Hutter 2017, https://arxiv.org/abs/1711.05101, algorithm 2. Biases, norms and
 embeddings are not decayed.
@@ -17,13 +17,13 @@ from etude.training import OptimizerParameter, decay_groups
 @dataclass
 class AdamwConfig(OptimizerConfig):
     weight_decay: float = 0.1
-    """Share of each matrix taken away a step, times the learning rate."""
+    """Decoupled weight decay: each step shrinks matrices by lr * weight_decay. Typical: 0-0.1."""
     beta1: float = 0.9
     """Decay of the running mean of gradients, in [0, 1)."""
     beta2: float = 0.95
-    """Decay of the running mean of squared gradients, in [0, 1). GPT-3 0.95, BERT 0.999."""
+    """Decay of the running mean of squared gradients, in [0, 1). GPT-3: 0.95, BERT: 0.999."""
     eps: float = 1e-8
-    """Added to the root of the mean square."""
+    """Added to the root of the mean squared gradient."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -34,7 +34,7 @@ class AdamwConfig(OptimizerConfig):
 
 @plugin(AdamwConfig)
 def adamw(config: AdamwConfig, parameters: Sequence[OptimizerParameter]) -> torch.optim.AdamW:
-    """Torch's fused AdamW; of what no entry of `groups` names, matrices alone decay."""
+    """Torch's fused AdamW; weight decay applies only to matrices unless `groups` says otherwise."""
     return torch.optim.AdamW(
         decay_groups(config, parameters),
         lr=config.lr,

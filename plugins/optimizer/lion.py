@@ -1,8 +1,8 @@
-"""Lion: the sign of an interpolated momentum; half of Adam's state.
+"""Lion: steps by the sign of an interpolated momentum, with half of Adam's state.
 
-Chen et al. 2023, https://arxiv.org/abs/2302.06675, program 1. Every element moves by the whole
-learning rate, so it takes one 3 to 10 times smaller than AdamW's, and a weight decay as much larger
-(section 5). Biases, norms and embeddings are not decayed.
+Chen et al. 2023, https://arxiv.org/abs/2302.06675, program 1. Every element moves by the full
+learning rate, so use one 3 to 10 times smaller than AdamW's, and a weight decay larger by the same
+factor (section 5). Biases, norms and embeddings are not decayed.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,9 +20,9 @@ from etude.training import OptimizerParameter, decay_groups
 @dataclass
 class LionConfig(OptimizerConfig):
     weight_decay: float = 0.3
-    """Share of each matrix taken away a step, times the learning rate. 3 to 10 times AdamW's."""
+    """Decoupled weight decay of matrices, times the learning rate; 3 to 10 times AdamW's."""
     beta1: float = 0.9
-    """Share of the momentum in the direction of a step, in [0, 1)."""
+    """Weight of the momentum in the step direction, in [0, 1)."""
     beta2: float = 0.99
     """Decay of the momentum, in [0, 1)."""
 
@@ -35,7 +35,7 @@ class LionConfig(OptimizerConfig):
 def lion_step(
     parameter: Tensor, momentum: Tensor, lr: float, decay: float, betas: tuple[float, float]
 ) -> None:
-    """Moves a parameter by its `.grad`, then the momentum; both in place."""
+    """Updates a parameter from its `.grad`, then the momentum; both in place."""
     assert parameter.grad is not None
     beta1, beta2 = betas
     direction = momentum.lerp(parameter.grad, 1 - beta1).sign_()
@@ -44,11 +44,11 @@ def lion_step(
 
 
 class LionOptimizer(torch.optim.Optimizer):
-    """Lion in torch.optim's form."""
+    """Lion as a torch.optim optimizer."""
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # as torch.optim.Optimizer
-        """Takes one step; returns what `closure` does, which computes the gradients anew."""
+        """Takes one step; returns the loss from `closure`, which recomputes the gradients."""
         loss = None if closure is None else torch.enable_grad()(closure)()
         for group in self.param_groups:
             for parameter in group["params"]:
@@ -66,6 +66,6 @@ class LionOptimizer(torch.optim.Optimizer):
 
 @plugin(LionConfig)
 def lion(config: LionConfig, parameters: Sequence[OptimizerParameter]) -> LionOptimizer:
-    """Lion; of what no entry of `groups` names, matrices alone decay."""
+    """Lion; weight decay applies to matrices only, unless `groups` says otherwise."""
     groups = decay_groups(config, parameters)
     return LionOptimizer(groups, {"betas": (config.beta1, config.beta2)})

@@ -1,13 +1,13 @@
-"""Muon: momentum made orthogonal, for the matrices inside blocks; AdamW for everything else.
+"""Muon: orthogonalised momentum for the matrices inside blocks, AdamW for everything else.
 
 Jordan 2024, https://kellerjordan.github.io/posts/muon; torch's Muon and AdamW. Each update of an
-[a, b] matrix is scaled by 0.2 sqrt(max(a, b)), so that it is as large as AdamW's and the same
+[a, b] matrix is scaled by 0.2 sqrt(max(a, b)), so that its size matches AdamW's and the same
 learning rate fits both: Liu et al. 2025 (Moonlight), https://arxiv.org/abs/2502.16982, section 2.2.
-Embeddings, heads, norms, biases and whatever is not two-dimensional (the experts of a mixture, the
-kernel of a convolution) are AdamW's. Biases, norms and embeddings are not decayed.
+AdamW updates embeddings, heads, norms, biases and everything that is not two-dimensional (stacked
+experts, convolution kernels). Biases, norms and embeddings are not decayed.
 
-On the default run, after 150 steps at the objective's own rate: 2.338 bits a byte in 112 s, where
-AdamW has 2.409 in 107 s.
+On the default run, after 150 steps at the objective's default rate: 2.338 bits per byte in 112 s;
+AdamW reaches 2.409 in 107 s.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -25,19 +25,19 @@ from etude.training import OptimizerParameter, ParameterKind, decay_groups
 @dataclass
 class MuonConfig(OptimizerConfig):
     weight_decay: float = 0.1
-    """Share of each matrix taken away a step, times the learning rate."""
+    """Decoupled weight decay: each step shrinks matrices by lr * weight_decay. Typical: 0-0.1."""
     momentum: float = 0.95
-    """Decay of the running mean of gradients that is made orthogonal, in [0, 1); Nesterov's."""
+    """Decay of the Nesterov momentum that is orthogonalised, in [0, 1)."""
     ns_steps: int = 5
-    """Newton-Schulz iterations that make it so, 1 to 99; each costs three products."""
+    """Newton-Schulz iterations per update, 1 to 99; each costs three matrix products."""
     adamw_lr: float | None = None
-    """Peak learning rate of what AdamW moves; null = lr."""
+    """Peak learning rate of the parameters that AdamW updates; null = lr."""
     beta1: float = 0.9
     """AdamW's decay of the running mean of gradients, in [0, 1)."""
     beta2: float = 0.95
     """AdamW's decay of the running mean of squared gradients, in [0, 1)."""
     eps: float = 1e-8
-    """Added to the root of AdamW's mean square."""
+    """AdamW's epsilon, added to the root of the mean squared gradient."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -51,7 +51,7 @@ class MuonConfig(OptimizerConfig):
 
 
 class Both(Optimizer):
-    """Several optimizers of different parameters as one: their groups in a row, one state."""
+    """Combines optimizers of different parameters: concatenated groups, shared state."""
 
     def __init__(self, parts: Sequence[Optimizer]) -> None:
         self.parts = parts
@@ -59,9 +59,9 @@ class Both(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # as torch.optim.Optimizer
-        """Takes one step; returns what `closure` does, which computes the gradients anew."""
+        """Takes one step; returns the loss from `closure`, which recomputes the gradients."""
         loss = None if closure is None else torch.enable_grad()(closure)()
-        groups = iter(self.param_groups)  # loading a state makes new ones
+        groups = iter(self.param_groups)  # load_state_dict replaces them
         for part in self.parts:
             part.param_groups = [next(groups) for _ in part.param_groups]
             part.state = self.state
@@ -71,7 +71,7 @@ class Both(Optimizer):
 
 @plugin(MuonConfig)
 def muon(config: MuonConfig, parameters: Sequence[OptimizerParameter]) -> Both:
-    """Torch's Muon and fused AdamW, stepped as one."""
+    """Torch's Muon and fused AdamW, combined into one optimizer."""
     matrices = {id(p.tensor) for p in parameters if is_hidden(p)}
     if not matrices:
         raise ConfigError(
@@ -98,14 +98,14 @@ def muon(config: MuonConfig, parameters: Sequence[OptimizerParameter]) -> Both:
 
 
 def is_hidden(parameter: OptimizerParameter) -> bool:
-    """Whether a parameter is a matrix between hidden states."""
+    """Whether a parameter is a two-dimensional matrix between hidden states."""
     return parameter.kind is ParameterKind.MATRIX and parameter.tensor.ndim == 2
 
 
 def share(
     groups: Sequence[dict[str, Any]], wanted: Callable[[torch.Tensor], bool]
 ) -> Iterator[dict[str, Any]]:
-    """The groups with only the tensors that are wanted; none is empty."""
+    """The groups reduced to the wanted tensors; empty groups are dropped."""
     for group in groups:
         tensors = [tensor for tensor in group["params"] if wanted(tensor)]
         if tensors:

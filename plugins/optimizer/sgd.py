@@ -19,7 +19,7 @@ class SgdConfig(OptimizerConfig):
     weight_decay: float = 0.0
     """L2 penalty on matrices, added to their gradient."""
     momentum: float = 0.9
-    """Share of the last step that is taken again, in [0, 1)."""
+    """Momentum coefficient, in [0, 1)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -28,6 +28,6 @@ class SgdConfig(OptimizerConfig):
 
 @plugin(SgdConfig)
 def sgd(config: SgdConfig, parameters: Sequence[OptimizerParameter]) -> torch.optim.SGD:
-    """Torch's SGD; of what no entry of `groups` names, matrices alone decay."""
+    """Torch's SGD; weight decay applies to matrices only, unless `groups` says otherwise."""
     groups = decay_groups(config, parameters)
     return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum)

@@ -1,8 +1,8 @@
-"""1 for a completion that is the reference answer, 0 for any other.
+"""1 for a completion that equals the reference answer, 0 for any other.
 
-White space around both is ignored. With `after`, as for R1 (DeepSeek-AI 2025,
-https://arxiv.org/abs/2501.12948, section 2.2.2), only what stands behind the reasoning is the
-answer. A prompt without a reference is an error of the data.
+Surrounding white space is ignored. With `after`, as for R1 (DeepSeek-AI 2025,
+https://arxiv.org/abs/2501.12948, section 2.2.2), only the text after the reasoning is the answer. A
+prompt without a reference is a data error.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from etude.rl import AnswerVerifier, Bench
 @dataclass
 class ExactAnswerConfig(RewardConfig):
     after: str | None = None
-    """The answer is what stands behind the last of this, such as </think>; null = all of it."""
+    """The answer is the text after the last of this string, such as </think>; null = all text."""
 
     def __post_init__(self) -> None:
         require(self.after != "", "after is empty, so nothing would stand behind it")
@@ -29,7 +29,7 @@ class ExactAnswer(AnswerVerifier[ExactAnswerConfig]):
         return float(self._answer(completion) == reference.strip())
 
     def _answer(self, completion: str) -> str | None:
-        """None where the completion never comes to its answer."""
+        """The answer; None if the completion never reaches it."""
         if self.config.after is None:
             return completion.strip()
         _, found, behind = completion.rpartition(self.config.after)

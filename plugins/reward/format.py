@@ -1,7 +1,7 @@
-"""1 for a completion that first thinks, between two tags, and then answers; 0 for any other.
+"""1 for a completion that first reasons between two tags and then answers; 0 for any other.
 
 The format reward of DeepSeek-R1 (DeepSeek-AI 2025, https://arxiv.org/abs/2501.12948, section
-2.2.2): <think>...</think>, once, with something in it, at the start; then an answer. Deviation: the
+2.2.2): <think>...</think>, exactly once, not empty, at the start; then an answer. Deviation: the
 answer has no tags of its own.
 """
 
@@ -16,9 +16,9 @@ from etude.rl import Bench, Verifier
 @dataclass
 class FormatConfig(RewardConfig):
     start: str = "<think>"
-    """What reasoning begins with."""
+    """Tag that opens the reasoning."""
     end: str = "</think>"
-    """What reasoning ends with, and the answer stands behind."""
+    """Tag that closes the reasoning; the answer follows it."""
 
     def __post_init__(self) -> None:
         for name in ("start", "end"):
@@ -31,7 +31,7 @@ class FormatConfig(RewardConfig):
 
 
 def is_thought_first(completion: str, start: str, end: str) -> bool:
-    """Whether reasoning stands first, once and not empty, with an answer behind it."""
+    """Whether reasoning comes first, exactly once and not empty, followed by an answer."""
     opened, _, rest = completion.strip().partition(start)
     thought, _, answer = rest.partition(end)
     once = completion.count(start) == completion.count(end) == 1
@@ -40,7 +40,7 @@ def is_thought_first(completion: str, start: str, end: str) -> bool:
 
 @plugin(FormatConfig)
 class Format(Verifier[FormatConfig]):
-    """Whether what is thought or answered is right is for other rewards to say."""
+    """Checks only the format; other rewards check the content."""
 
     def __call__(
         self, prompts: Sequence[str], completions: Sequence[str], references: Sequence[str | None]

@@ -1,8 +1,8 @@
-"""The scores of a server: any program that answers a POST, in any language, on any machine.
+"""Scores from a server: any program that answers a POST request, in any language.
 
-It is sent {"prompts": [...], "completions": [...], "references": [...]} and answers
-{"scores": [...]}: a number for each completion, or null where it has no verdict. References are
-null where a prompt has none.
+The request is {"prompts": [...], "completions": [...], "references": [...]}; the response is
+{"scores": [...]}: a number for each completion, or null for no verdict. The reference of a prompt
+without one is null.
 """
 
 import math
@@ -20,15 +20,15 @@ from etude.rl import Server, check_server
 @dataclass
 class HttpRewardConfig(RewardConfig):
     url: str = MISSING
-    """Where to ask, such as http://localhost:8000/score."""
+    """URL of the scoring endpoint, such as http://localhost:8000/score."""
     timeout_s: float = 60.0
-    """Seconds to wait for an answer."""
+    """Seconds to wait for a response."""
     retries: int = 3
-    """Times that a question is asked again after a failure that may pass."""
+    """Retries after a transient failure."""
     batch: int = 64
-    """Completions sent at once."""
+    """Completions per request."""
     key_variable: str | None = None
-    """Environment variable that holds a key, sent as a bearer token; null = none is sent."""
+    """Environment variable with the key, sent as a bearer token; null = no key is sent."""
 
     def __post_init__(self) -> None:
         check_server(self.url, self.timeout_s, self.retries)
@@ -37,7 +37,7 @@ class HttpRewardConfig(RewardConfig):
 
 @plugin(HttpRewardConfig)
 class HttpReward:
-    """An answer in another form is an error, never a score."""
+    """Raises ServerError for a malformed response; it never becomes a score."""
 
     def __init__(self, config: HttpRewardConfig) -> None:
         self.config = config
@@ -58,7 +58,7 @@ class HttpReward:
         return scores
 
     def _scores(self, answer: Any, n: int) -> list[float]:
-        """What the answer says; Any, for it is whatever a server sends."""
+        """The scores in a response; Any, because a server may send anything."""
         scores = answer.get("scores") if isinstance(answer, dict) else None
         if not isinstance(scores, list) or len(scores) != n or not all(map(is_score, scores)):
             raise ServerError(

@@ -1,8 +1,8 @@
-"""0 for a completion of the target length, down to -1 the further it is away.
+"""0 for a completion of the target length, falling to -1 with the distance from it.
 
 Aggarwal and Welleck 2025 (L1), https://arxiv.org/abs/2503.04697, equation 1: the penalty is
-proportional to |target - length|. Deviations: as a share of the target, at most 1; lengths are
-counted in characters, since a reward sees texts, not tokens.
+proportional to |target - length|. Deviations: it is a fraction of the target, at most 1; lengths
+are counted in characters, since a reward sees texts, not tokens.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from etude.rl import Bench, Verifier
 @dataclass
 class LengthConfig(RewardConfig):
     target: int = MISSING
-    """Characters that a completion should have."""
+    """Target length of a completion, in characters."""
 
     def __post_init__(self) -> None:
         require(self.target >= 1, f"target must be at least 1, got {self.target}")
@@ -26,7 +26,7 @@ class LengthConfig(RewardConfig):
 
 @plugin(LengthConfig)
 class Length(Verifier[LengthConfig]):
-    """-min(1, |length - target| / target); white space around a completion does not count."""
+    """-min(1, |length - target| / target); white space around a completion is ignored."""
 
     def __call__(
         self, prompts: Sequence[str], completions: Sequence[str], references: Sequence[str | None]

@@ -1,8 +1,8 @@
-r"""1 for a completion whose final answer equals the reference as mathematics, 0 for any other.
+r"""1 for a completion whose answer is mathematically equal to the reference, 0 for any other.
 
-Done by math-verify (https://github.com/huggingface/Math-Verify): the last \boxed{}, formula or
-number of the completion is read, and compared with sympy, so that 1/2, 0.5 and \frac{1}{2} are
-one. A reference that cannot be read gives no verdict; a completion that takes too long is wrong.
+Uses math-verify (https://github.com/huggingface/Math-Verify): the last \boxed{}, formula or number
+of the completion is parsed and compared with sympy, so that 1/2, 0.5 and \frac{1}{2} are equal. A
+reference that cannot be parsed gives no verdict; a completion that takes too long is wrong.
 """
 
 import logging
@@ -17,7 +17,7 @@ from etude.rl import AnswerVerifier, Bench
 @dataclass
 class MathConfig(RewardConfig):
     timeout_s: int = 5
-    """Seconds until an answer that is still being read or compared is wrong."""
+    """Time limit for parsing or comparing an answer, in seconds; beyond it, the answer is wrong."""
 
     def __post_init__(self) -> None:
         require(self.timeout_s >= 1, f"timeout_s must be at least 1, got {self.timeout_s}")
@@ -25,11 +25,11 @@ class MathConfig(RewardConfig):
 
 @plugin(MathConfig, extra="math_verify")
 class Math(AnswerVerifier[MathConfig]):
-    """Needs the main thread, whose alarm math-verify uses."""
+    """Must run in the main thread, because math-verify uses its alarm signal."""
 
     def __init__(self, config: MathConfig) -> None:
         super().__init__(config)
-        logging.getLogger("math_verify").setLevel(logging.CRITICAL)  # what cannot be read is wrong
+        logging.getLogger("math_verify").setLevel(logging.CRITICAL)  # unparseable answers are wrong
 
     def score(self, completion: str, reference: str) -> float:
         from math_verify import parse, verify  # sympy takes a second to load

@@ -18,11 +18,11 @@ from etude.rl import read_reward
 @dataclass
 class ModelRewardConfig(RewardConfig):
     run: str = MISSING
-    """The folder of the run that learned the scores."""
+    """Folder of the reward model's run."""
     normalise: bool = True
-    """Whether the mean held-out score becomes 0, and their standard deviation 1."""
+    """Normalise scores to mean 0 and standard deviation 1 on held-out completions."""
     batch: int = 16
-    """Completions scored at once."""
+    """Completions per forward pass."""
 
     def __post_init__(self) -> None:
         require(self.batch >= 1, f"batch must be at least 1, got {self.batch}")
@@ -34,7 +34,7 @@ class ModelRewardConfig(RewardConfig):
 
 @plugin(ModelRewardConfig)
 class ModelReward:
-    """(score - mean) / std; references are not looked at."""
+    """(score - mean) / std; references are ignored."""
 
     def __init__(self, config: ModelRewardConfig) -> None:
         self.config = config

@@ -1,9 +1,8 @@
-"""1 for a completion whose last number is the reference, 0 for any other.
+"""1 for a completion whose last number equals the reference, 0 for any other.
 
-The rule of Cobbe et al. 2021 (GSM8K), https://arxiv.org/abs/2110.14168, by which answers are found
-in free text; deviation: the last number counts wherever it stands, not one behind `####`. Numbers
-are compared as decimals, so that long ones are not rounded. A reference that is no number gives no
-verdict.
+The rule of Cobbe et al. 2021 (GSM8K), https://arxiv.org/abs/2110.14168, for extracting answers from
+free text; deviation: the last number counts anywhere, not only after `####`. Numbers are compared
+as decimals, so long ones are not rounded. A reference that is not a number gives no verdict.
 """
 
 import math
@@ -21,20 +20,20 @@ NUMBER = re.compile(
     r"(?!\w|\.[0-9])",
     re.ASCII,
 )
-"""A sign is part of a number unless it stands between two: 10-3 ends in 3."""
+"""A sign is part of a number unless it stands between two numbers: 10-3 ends in 3."""
 
 
 @dataclass
 class NumericConfig(RewardConfig):
     tolerance: float = 0.0
-    """Largest difference from the reference that is still right, as a number; 0 = none."""
+    """Largest absolute difference from the reference that counts as right; 0 = exact."""
 
     def __post_init__(self) -> None:
         require(self.tolerance >= 0, f"tolerance must be 0 or more, got {self.tolerance}")
 
 
 def last_number(text: str) -> Decimal | None:
-    """The last number that a text holds; thousands may be set apart by commas."""
+    """The last number in a text; commas may separate thousands."""
     found = NUMBER.findall(text.replace("\N{MINUS SIGN}", "-"))
     return Decimal(found[-1].replace(",", "")) if found else None
 
@@ -54,7 +53,7 @@ class Numeric(AnswerVerifier[NumericConfig]):
         return float(near or found == wanted)
 
     def bench(self) -> list[Bench]:
-        """The wrong ones lie further away than the tolerance."""
+        """The wrong answers differ by more than the tolerance."""
         far = 1234567890124 + math.ceil(self.config.tolerance)
         return [
             Bench(

@@ -17,9 +17,9 @@ from etude.rl import Bench, Verifier
 @dataclass
 class OverlongConfig(RewardConfig):
     limit: int = MISSING
-    """Characters from which on the whole punishment holds: about what max_new_tokens gives."""
+    """Length in characters from which the penalty is -1: about what max_new_tokens allows."""
     margin: int = MISSING
-    """Characters below the limit at which it begins; a fifth of the limit in DAPO."""
+    """Characters below the limit at which the penalty starts; a fifth of the limit in DAPO."""
 
     def __post_init__(self) -> None:
         require(
@@ -35,7 +35,7 @@ def soft_overlong(length: int, limit: int, margin: int) -> float:
 
 @plugin(OverlongConfig)
 class Overlong(Verifier[OverlongConfig]):
-    """Every character counts, white space too."""
+    """Counts every character, including white space."""
 
     def __call__(
         self, prompts: Sequence[str], completions: Sequence[str], references: Sequence[str | None]

@@ -1,7 +1,7 @@
-"""1 for a completion whose code is Python, 0 for any other.
+"""1 for a completion whose code is valid Python, 0 for any other.
 
-The code is the last fenced block, or the whole completion where none is fenced. It is parsed,
-never run. A word or a number alone is Python, too, but no program, and is not paid.
+The code is the last fenced block, or the whole completion if there is none. It is parsed, never
+run. A single word or number is valid Python but not a program, and scores 0.
 """
 
 import ast
@@ -20,10 +20,10 @@ class PythonParsesConfig(RewardConfig):
 
 
 def is_program(code: str) -> bool:
-    """Whether Python reads it, and it says more than a word, a constant or nothing."""
+    """Whether the code parses and is more than a word, a constant or nothing."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a strange escape is Python all the same
+            warnings.simplefilter("ignore")  # an invalid escape is still Python
             statements = ast.parse(code).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
@@ -39,7 +39,7 @@ def _is_idle(statement: ast.stmt) -> bool:
 
 @plugin(PythonParsesConfig)
 class PythonParses(Verifier[PythonParsesConfig]):
-    """ast.parse of the code."""
+    """Checks the code with ast.parse."""
 
     def __call__(
         self, prompts: Sequence[str], completions: Sequence[str], references: Sequence[str | None]

@@ -1,19 +1,17 @@
 """1 for a completion whose code passes the reference's tests, 0 for any other.
 
-The code is the last fenced block, or the whole completion; the reference is Python that raises
-where the code is wrong, such as asserts (Chen et al. 2021, https://arxiv.org/abs/2107.03374).
+The code is the last fenced block, or the whole completion; the reference is Python that raises if
+the code is wrong, such as asserts (Chen et al. 2021, https://arxiv.org/abs/2107.03374).
 
-Each program runs in a process of its own: isolated Python without site packages, an empty
-environment and an empty temporary folder; limits on memory, CPU time, file size and processes; a
-time limit, after which its process group is killed; a network namespace of its own, where the
-system allows one. Sockets, other processes, ctypes, signals, and writing outside its folder are
-refused by an audit hook. It passes only if it comes to the end of the tests: leaving early is no
-pass.
+Each program runs in its own process: isolated Python without site packages, an empty environment
+and an empty temporary folder; limits on memory, CPU time, file size and processes; a time limit,
+after which its process group is killed; its own network namespace, where the system allows one. An
+audit hook refuses sockets, other processes, ctypes, signals, and writing outside its folder. It
+passes only if it reaches the end of the tests: exiting early is a failure.
 
-This stops accidents and the usual tricks, not code that attacks on purpose: files can be read, an
-audit hook is no security boundary (PEP 578), root may raise its limits, and code that shares the
-tests' process can look for their secret, or return objects that equal everything. With such code,
-train in a container.
+This stops accidents and the usual tricks, not deliberate attacks: files can be read, an audit hook
+is not a security boundary (PEP 578), root may raise its limits, and code in the tests' process can
+look for their secret, or return objects that equal everything. For such code, train in a container.
 """
 
 import json
@@ -71,11 +69,11 @@ run(**given)
 @dataclass
 class PythonTestsConfig(RewardConfig):
     timeout_s: float = 5.0
-    """Seconds until a program that still runs has failed."""
+    """Time limit of a program, in seconds; it fails if it is still running."""
     memory_mb: int = 512
-    """Memory that a program may ask for, in MiB."""
+    """Memory limit of a program, in MiB."""
     parallel: int = 4
-    """Programs that run at the same time."""
+    """Programs that run concurrently."""
 
     def __post_init__(self) -> None:
         require(self.timeout_s >= 0.5, f"timeout_s must be at least 0.5, got {self.timeout_s}")
@@ -84,7 +82,7 @@ class PythonTestsConfig(RewardConfig):
 
 
 def passes(code: str, tests: str, timeout_s: float, memory_mb: int) -> bool:
-    """Whether the code, and then the tests, run to their end in a process of their own."""
+    """Whether the code and then the tests run to completion in a process of their own."""
     secret = secrets.token_hex(16)
     given = {
         "code": code,
@@ -131,7 +129,7 @@ class PythonTests(Verifier[PythonTestsConfig]):
         return float(passes(code_of(completion), tests, *limits))
 
     def bench(self) -> list[Bench]:
-        """A program that never ends is left out of it, for it takes `timeout_s`."""
+        """Programs that never end are not included, because each takes `timeout_s`."""
         return [
             Bench(
                 "assert double(3) == 6\nassert double(0) == 0",

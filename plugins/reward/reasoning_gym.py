@@ -1,8 +1,8 @@
-"""The score that reasoning-gym gives an answer to one of its problems, from 0 to 1.
+"""The score, from 0 to 1, that reasoning-gym gives an answer to one of its problems.
 
-Stojanovski et al. 2025, https://arxiv.org/abs/2505.24760. Some scorers pay a part for an answer
-that is nearly right or well formed. One that fails, or says what is no number from 0 to 1, pays
-nothing. A prompt that is none of the problems has no verdict.
+Stojanovski et al. 2025, https://arxiv.org/abs/2505.24760. Some scorers give partial credit to an
+answer that is nearly right or well formed. If a scorer fails or returns no number from 0 to 1, the
+reward is 0. A prompt that is not one of the problems has no verdict.
 """
 
 import math
@@ -17,13 +17,13 @@ from etude.rl import Bench, Verifier
 @dataclass
 class ReasoningGymRewardConfig(RewardConfig):
     task: str = "chain_sum"
-    """The task, as in data.task."""
+    """Name of the task; must equal data.task."""
     n_problems: int = 1000
-    """Number of problems, as in data.n_problems."""
+    """Number of problems; must equal data.n_problems."""
     problem_seed: int = 0
-    """Which problems, as in data.problem_seed."""
+    """Seed of the problems; must equal data.problem_seed."""
     after: str | None = None
-    """The answer is what stands behind the last of this, such as </think>; null = all of it."""
+    """The answer is the text after the last of this string, such as </think>; null = all text."""
 
     def __post_init__(self) -> None:
         require(self.n_problems >= 2, f"n_problems must be at least 2, got {self.n_problems}")
@@ -32,7 +32,7 @@ class ReasoningGymRewardConfig(RewardConfig):
 
 @plugin(ReasoningGymRewardConfig, extra="reasoning_gym")
 class ReasoningGymReward(Verifier[ReasoningGymRewardConfig]):
-    """Remembers every problem, for its scorer needs more than the answer."""
+    """Keeps every problem, because its scorer needs more than the answer."""
 
     def __init__(self, config: ReasoningGymRewardConfig) -> None:
         from reasoning_gym import create_dataset  # pyright: ignore -- an extra; takes a second
@@ -59,12 +59,12 @@ class ReasoningGymReward(Verifier[ReasoningGymRewardConfig]):
             completion = completion if found else ""
         try:
             score = float(self.task.score_answer(completion.strip(), self.problems[prompt]))
-        except Exception:  # scorers are many hands' work, and a policy writes anything
+        except Exception:  # scorers vary in quality, and a policy writes anything
             return 0.0
         return score if 0 <= score <= 1 else 0.0
 
     def bench(self) -> list[Bench]:
-        """Each of some problems with its own answer, and with that of another one."""
+        """Some problems, each with its own answer and with those of the others."""
         before = self.config.after or ""
         some = [p for p in list(self.problems.values())[:8] if p["answer"] is not None]
         answers = dict.fromkeys(problem["answer"] for problem in some)

@@ -1,8 +1,8 @@
-"""0 for a completion that repeats nothing, down to -1 for one that repeats the same words.
+"""0 for a completion without repetition, down to -1 for one that repeats the same words.
 
 The n-gram penalty of Yeo et al. 2025, https://arxiv.org/abs/2502.03373, appendix B, in its simple
-form: -(1 - different n-grams / n-grams). Words are runs of letters and digits; a character of a
-script without spaces is a word of its own, and so is every other sign.
+form: -(1 - distinct n-grams / n-grams). Words are runs of letters and digits; a character of a
+script without spaces is a word of its own, and so is every other symbol.
 """
 
 import re
@@ -21,14 +21,14 @@ WORD = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+|[^\w\s]")
 @dataclass
 class RepetitionConfig(RewardConfig):
     n: int = 3
-    """Words in a row that count as repeated when they occur again, 1 to 40."""
+    """N-gram length in words, 1 to 40."""
 
     def __post_init__(self) -> None:
         require(self.n >= 1, f"n must be at least 1, got {self.n}")
 
 
-def repeated(text: str, n: int) -> float:
-    """The share of the n-grams of a text that have occurred before; 0 where there is none."""
+def repeated_share(text: str, n: int) -> float:
+    """Fraction of a text's n-grams that have occurred before; 0 if there are none."""
     words = WORD.findall(text.lower())
     grams = [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
     return 1 - len(set(grams)) / len(grams) if grams else 0.0
@@ -36,12 +36,12 @@ def repeated(text: str, n: int) -> float:
 
 @plugin(RepetitionConfig)
 class Repetition(Verifier[RepetitionConfig]):
-    """-(share of n-grams that have occurred before)."""
+    """-(fraction of n-grams that have occurred before)."""
 
     def __call__(
         self, prompts: Sequence[str], completions: Sequence[str], references: Sequence[str | None]
     ) -> list[float]:
-        return [-repeated(completion, self.config.n) for completion in completions]
+        return [-repeated_share(completion, self.config.n) for completion in completions]
 
     def bench(self) -> list[Bench]:
         n = self.config.n

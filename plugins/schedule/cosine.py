@@ -15,7 +15,7 @@ from etude.training import with_warmup
 @dataclass
 class CosineConfig(ScheduleConfig):
     final: float = 0.1
-    """Factor at the end, in [0, 1]."""
+    """Learning rate at the end as a fraction of the peak, in [0, 1]."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

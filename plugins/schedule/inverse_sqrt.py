@@ -1,7 +1,7 @@
-"""The learning rate falls with the inverse square root of the step; it knows of no end.
+"""The learning rate falls with the inverse square root of the step, with no fixed end.
 
 Vaswani et al. 2017, https://arxiv.org/abs/1706.03762, equation 3, divided by its peak at the end of
-the warm-up: the width of the network is left to `optimizer.lr`.
+the warm-up: `optimizer.lr` covers the dependence on network width.
 """
 
 import math
@@ -15,12 +15,12 @@ from etude.training import rise_of
 
 @dataclass
 class InverseSqrtConfig(ScheduleConfig):
-    """No knobs of its own: the longer the warm-up, the slower the fall."""
+    """No knobs of its own: a longer warm-up makes the decay slower."""
 
 
 @plugin(InverseSqrtConfig)
 def inverse_sqrt(config: InverseSqrtConfig, total_steps: int) -> Callable[[int], float]:
-    """Factor min(n / w, sqrt(w / n)) at the n-th step, of which w warm up."""
+    """Factor min(n / w, sqrt(w / n)) at step n, with w warm-up steps."""
     rise = max(1, rise_of(config.warmup_steps, total_steps))
 
     def factor(step: int) -> float:

@@ -1,4 +1,4 @@
-"""The learning rate falls in a straight line after the warm-up."""
+"""The learning rate falls linearly after the warm-up."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from etude.training import with_warmup
 @dataclass
 class LinearConfig(ScheduleConfig):
     final: float = 0.0
-    """Factor at the end, in [0, 1]."""
+    """Learning rate at the end as a fraction of the peak, in [0, 1]."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

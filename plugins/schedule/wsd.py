@@ -1,8 +1,8 @@
-"""Warm-up, stable, decay: the learning rate stays at its peak and falls at the very end.
+"""Warm-up, stable, decay: the learning rate stays at its peak and decays at the end.
 
-Hu et al. 2024 (MiniCPM), https://arxiv.org/abs/2404.06395, section 4; the shape 1 - sqrt and the
-fifth of the run: Haegele et al. 2024, https://arxiv.org/abs/2405.18392, section 3. Deviation:
-the share is of the steps after the warm-up, so that the two cannot meet.
+Hu et al. 2024 (MiniCPM), https://arxiv.org/abs/2404.06395, section 4; the 1 - sqrt shape and the
+decay over a fifth of the run: Haegele et al. 2024, https://arxiv.org/abs/2405.18392, section 3.
+Deviation: the fraction is of the steps after the warm-up, so that the two cannot overlap.
 """
 
 import math
@@ -16,7 +16,7 @@ from etude.training import with_warmup
 
 
 class Shape(Enum):
-    """How the decay falls, by its own progress x from 0 to 1."""
+    """Shape of the decay as a function of its progress x from 0 to 1."""
 
     linear = "1 - x"
     one_minus_sqrt = "1 - sqrt(x)"
@@ -25,11 +25,11 @@ class Shape(Enum):
 @dataclass
 class WsdConfig(ScheduleConfig):
     decay_fraction: float = 0.2
-    """Share of the steps after the warm-up that decay, in (0, 1]. Usual range 0.1 to 0.2."""
+    """Fraction of the steps after the warm-up that decay, in (0, 1]. Typical: 0.1-0.2."""
     shape: Shape = Shape.one_minus_sqrt
-    """How it falls: linear, or one_minus_sqrt, which falls fast and then slowly."""
+    """Shape of the decay: linear, or one_minus_sqrt, which falls fast and then slowly."""
     final: float = 0.0
-    """Factor at the end, in [0, 1]."""
+    """Learning rate at the end as a fraction of the peak, in [0, 1]."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

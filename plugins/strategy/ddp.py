@@ -1,4 +1,4 @@
-"""Distributed data parallel: every device holds the whole network and reads its share of a window.
+"""Distributed data parallel: each device has the whole network and a share of the global batch.
 
 Li et al. 2020, https://arxiv.org/abs/2006.15704; torch's DistributedDataParallel through Lightning.
 """
@@ -14,10 +14,10 @@ from etude.config import StrategyConfig
 @dataclass
 class DdpConfig(StrategyConfig):
     find_unused: bool = False
-    """Look for parameters without a gradient each step; needed when some sit out, costs time."""
+    """Search for parameters without a gradient each step; needed if some are unused, but slower."""
 
 
 @plugin(DdpConfig)
 def ddp(config: DdpConfig) -> DDPStrategy:
-    """One process a device; gradients are averaged, which the step undoes to keep sums."""
+    """One process per device; DDP averages gradients, and the step undoes this to keep sums."""
     return DDPStrategy(find_unused_parameters=config.find_unused)

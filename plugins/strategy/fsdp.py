@@ -1,9 +1,9 @@
-"""Fully sharded data parallel: weights, gradients and optimizer state are spread over the devices.
+"""Fully sharded data parallel: shards weights, gradients and optimizer state across devices.
 
 Rajbhandari et al. 2019 (ZeRO), https://arxiv.org/abs/1910.02054, stage 3; Zhao et al. 2023,
 https://arxiv.org/abs/2304.11277; torch's FSDP2 through Lightning. Deviation from Lightning's
-ModelParallelStrategy, which goes around CheckpointIO and pickles: checkpoints are whole,
-sealed trees as everywhere. Moments are numbered in the model's order, not the groups'.
+ModelParallelStrategy, which bypasses CheckpointIO and pickles: checkpoints are whole, sealed trees
+as everywhere. Optimizer moments are numbered in the model's order, not the groups'.
 """
 
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ class FsdpConfig(StrategyConfig):
 
 @plugin(FsdpConfig, shards=True, precisions={"32", "bf16-mixed", "bf16-true"})
 class Fsdp(ModelParallelStrategy):
-    """All devices form one data-parallel group; each block is gathered when it is needed."""
+    """All devices form one data-parallel group; each block is gathered when needed."""
 
     def __init__(self, config: FsdpConfig) -> None:
         super().__init__(
@@ -64,7 +64,7 @@ class Fsdp(ModelParallelStrategy):
 
 
 def by_name(state: Mapping[str, Any], model: nn.Module) -> dict[str, Any]:
-    """Optimizer state keyed by parameters' names instead of their numbers."""
+    """Optimizer state keyed by parameter names instead of indices."""
     return FullyShardedDataParallel.rekey_optim_state_dict(
         dict(state), OptimStateKeyType.PARAM_NAME, model
     )

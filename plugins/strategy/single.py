@@ -1,4 +1,4 @@
-"""One device, in the process that was started."""
+"""A single device, in the current process."""
 
 from dataclasses import dataclass
 
@@ -13,5 +13,5 @@ class SingleConfig(StrategyConfig):
 
 @plugin(SingleConfig, max_devices=1)
 def single(config: SingleConfig) -> str:
-    """Lightning's own choice for one device."""
+    """Lightning's default strategy for one device."""
     return "auto"

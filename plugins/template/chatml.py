@@ -1,4 +1,4 @@
-"""ChatML: every message between <|im_start|> and <|im_end|>, as Qwen and many others.
+"""ChatML: every message between <|im_start|> and <|im_end|>, as in Qwen and many others.
 
 Template of https://huggingface.co/docs/transformers/chat_templating; there is no bos.
 """
@@ -16,7 +16,7 @@ TEMPLATE = """\
 {% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
 {% endif %}"""
 LITERALS = {"turn_start": "<|im_start|>", "turn_end": "<|im_end|>"}
-"""Roles of tokens, with what the template writes for them."""
+"""Token roles and the strings that the template writes for them."""
 
 
 @dataclass
@@ -26,5 +26,5 @@ class ChatmlConfig(TemplateConfig):
 
 @plugin(ChatmlConfig)
 def chatml(config: ChatmlConfig, tokenizer: Tokenizer) -> Tokenizer:
-    """Gives a tokenizer the template and its two tokens."""
+    """Returns the tokenizer with this template and its two tokens."""
     return tokenizer.with_template(TEMPLATE, LITERALS)

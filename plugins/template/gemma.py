@@ -20,7 +20,7 @@ TEMPLATE = """\
 {% endfor %}{% if add_generation_prompt %}<start_of_turn>model
 {% endif %}"""
 LITERALS = {"turn_start": "<start_of_turn>", "turn_end": "<end_of_turn>"}
-"""Roles of tokens, with what the template writes for them."""
+"""Token roles and the strings that the template writes for them."""
 
 
 @dataclass
@@ -30,5 +30,5 @@ class GemmaConfig(TemplateConfig):
 
 @plugin(GemmaConfig)
 def gemma(config: GemmaConfig, tokenizer: Tokenizer) -> Tokenizer:
-    """Gives a tokenizer the template and its two tokens."""
+    """Returns the tokenizer with this template and its two tokens."""
     return tokenizer.with_template(TEMPLATE, LITERALS)

@@ -1,8 +1,8 @@
 """LLaMA 3: a header with the role, an empty line, the message, <|eot_id|>.
 
 Grattafiori et al. 2024, https://arxiv.org/abs/2407.21783; the template of Llama-3-8B-Instruct,
-without the tools and the date of later ones. Where a tokenizer has no token for the end of a
-header, sep becomes it.
+without the tools and the date of later versions. If a tokenizer has no end-of-header token, sep
+takes that role.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ LITERALS = {
     "turn_end": "<|eot_id|>",
     "sep": "<|end_header_id|>",
 }
-"""Roles of tokens, with what the template writes for them."""
+"""Token roles and the strings that the template writes for them."""
 
 
 @dataclass
@@ -34,5 +34,5 @@ class Llama3Config(TemplateConfig):
 
 @plugin(Llama3Config)
 def llama3(config: Llama3Config, tokenizer: Tokenizer) -> Tokenizer:
-    """Gives a tokenizer the template and its three tokens."""
+    """Returns the tokenizer with this template and its three tokens."""
     return tokenizer.with_template(TEMPLATE, LITERALS)

@@ -1,9 +1,9 @@
-"""Mistral: instructions between [INST] and [/INST], answers end with eos; there is no header.
+"""Mistral: instructions between [INST] and [/INST], answers end with eos; there is not a header.
 
 The form of tokenizer V3 (Mistral-7B-Instruct-v0.3), as in
-https://github.com/mistralai/cookbook, concept-deep-dive/tokenization/templates.md. Deviation: what
-the system says stands before the first instruction, as in V1, not the last, so that what was said
-does not change when more is. Where a tokenizer has no token for [/INST], sep becomes it.
+https://github.com/mistralai/cookbook, concept-deep-dive/tokenization/templates.md. Deviation: the
+system message precedes the first instruction, as in V1, not the last, so that a new turn does not
+change earlier ones. If a tokenizer has no token for [/INST], sep takes that role.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ TEMPLATE = """\
 [INST] {{ (system.text if loop.first else '') + message['content'] }}[/INST]\
 {% else %} {{ message['content'] | trim }}{{ eos_token }}{% endif %}{% endfor %}"""
 LITERALS = {"turn_start": "[INST]", "sep": "[/INST]"}
-"""Roles of tokens, with what the template writes for them."""
+"""Token roles and the strings that the template writes for them."""
 
 
 @dataclass
@@ -34,5 +34,5 @@ class MistralConfig(TemplateConfig):
 
 @plugin(MistralConfig)
 def mistral(config: MistralConfig, tokenizer: Tokenizer) -> Tokenizer:
-    """Gives a tokenizer the template and its two tokens."""
+    """Returns the tokenizer with this template and its two tokens."""
     return tokenizer.with_template(TEMPLATE, LITERALS)

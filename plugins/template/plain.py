@@ -1,6 +1,6 @@
-"""Plain: the role on a line of its own, then the message, between the reserved turn tokens.
+"""Plain: the role on its own line, then the message, between the reserved turn tokens.
 
-Our own, in the manner of ChatML, with bos before the first turn.
+étude's own format, similar to ChatML, with bos before the first turn.
 """
 
 from dataclasses import dataclass
@@ -17,5 +17,5 @@ class PlainConfig(TemplateConfig):
 
 @plugin(PlainConfig)
 def plain(config: PlainConfig, tokenizer: Tokenizer) -> Tokenizer:
-    """Gives a tokenizer the template, instead of its own if it has one."""
+    """Returns the tokenizer with this template, which replaces its own, if any."""
     return tokenizer.with_template(DEFAULT, LITERALS)

@@ -1,9 +1,9 @@
-"""Byte-level byte-pair encoding: merge the most frequent pair of symbols, starting from bytes.
+"""Byte-level byte-pair encoding: merges the most frequent pair of symbols, starting from bytes.
 
-Sennrich et al. 2016, https://arxiv.org/abs/1508.07909; over bytes, with GPT-2's cut into words:
+Sennrich et al. 2016, https://arxiv.org/abs/1508.07909; over bytes, with GPT-2's split into words:
 Radford et al. 2019, https://cdn.openai.com/better-language-models/language-models.pdf, section 2.2.
-Digits stand alone, as in LLaMA: Touvron et al. 2023, https://arxiv.org/abs/2302.13971, section 2.1;
-a number then has one spelling, which is what sums are learned from. Lossless.
+Single digits, as in LLaMA: Touvron et al. 2023, https://arxiv.org/abs/2302.13971, section 2.1;
+a number then always has the same tokens, which arithmetic depends on. Lossless.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,9 +20,9 @@ from etude.data import BYTE_ALPHABET, SMALLEST_OF_BYTES, SPECIAL_TOKENS, Tokeniz
 @dataclass
 class BpeConfig(TrainedTokenizerConfig):
     min_frequency: int = 2
-    """How often a pair must occur to be merged; a small corpus may use up its pairs early."""
+    """Minimum count of a pair to be merged; a small corpus may run out before vocab_size."""
     split_digits: bool = True
-    """Whether each digit is a token of its own; GPT-2 merges them like letters."""
+    """Whether each digit is a separate token; GPT-2 merges digits like letters."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -38,7 +38,7 @@ class BpeConfig(TrainedTokenizerConfig):
 
 @plugin(BpeConfig)
 class Bpe(TokenizerSource[BpeConfig]):
-    """Merges are learned within words, of bytes written as GPT-2 writes them."""
+    """Learns merges within words, over bytes in GPT-2's printable form."""
 
     def build(self, corpus: Callable[[], Iterator[str]]) -> Tokenizer:
         inner = tokenizers.Tokenizer(models.BPE())

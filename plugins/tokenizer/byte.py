@@ -1,4 +1,4 @@
-"""Bytes: no training, no merges, and no text it cannot represent.
+"""Byte tokenizer: it needs no training or merges and can represent every text.
 
 Xue et al. 2021 (ByT5), https://arxiv.org/abs/2105.13626. The id of a byte is its value plus the
 number of special tokens.
@@ -22,7 +22,7 @@ class ByteConfig(TokenizerConfig):
 
 @plugin(ByteConfig)
 class Byte(TokenizerSource[ByteConfig]):
-    """Byte-pair encoding with no pairs."""
+    """Byte-pair encoding without merges."""
 
     def build(self, corpus: Callable[[], Iterator[str]]) -> Tokenizer:
         vocabulary = {token: i for i, token in enumerate((*SPECIAL_TOKENS, *BYTE_CHARACTERS))}

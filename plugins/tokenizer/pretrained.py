@@ -1,6 +1,6 @@
-"""A tokenizer that exists: a tokenizer.json, or the Hugging Face folder that holds one.
+"""An existing tokenizer: a tokenizer.json, or a Hugging Face folder that contains one.
 
-Its roles are read from the files beside it; those it lacks are appended after its last id.
+The roles of special tokens are read from the files next to it; missing ones get new ids at the end.
 """
 
 import hashlib
@@ -18,12 +18,12 @@ from etude.data import Tokenizer, TokenizerSource
 @dataclass
 class PretrainedConfig(TokenizerConfig):
     path: str = MISSING
-    """The tokenizer.json, or a folder with one."""
+    """Path of the tokenizer.json, or of a folder that contains one."""
 
 
 @plugin(PretrainedConfig, loads=True)
 class Pretrained(TokenizerSource[PretrainedConfig]):
-    """Encodes as it did where it came from, but for special tokens spelled out in a text."""
+    """Encodes like the original, except for special tokens spelled out in a text."""
 
     def build(self, corpus: Callable[[], Iterator[str]]) -> Tokenizer:
         return Tokenizer.load(self.config.path)

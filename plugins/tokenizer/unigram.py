@@ -1,10 +1,10 @@
-"""Unigram: of all ways to cut a word into pieces, the most probable one.
+"""Unigram: splits each word into its most probable sequence of pieces.
 
-Kudo 2018, https://arxiv.org/abs/1804.10959. Deviations: the pieces are of bytes, within GPT-2's
-words (Radford et al. 2019), where SentencePiece takes characters, marks spaces and falls back to
-bytes; so it is lossless, and a script unseen in training costs more tokens, never an unknown. The
-scores are rounded, and bytes unseen in training share the lowest: the trainer sums in an order
-that changes from run to run.
+Kudo 2018, https://arxiv.org/abs/1804.10959. Deviations: pieces consist of bytes within
+GPT-2's words (Radford et al. 2019), where SentencePiece uses characters, marks spaces and falls
+back to bytes. It is therefore lossless: unseen scripts cost more tokens but are never unknown.
+Scores are rounded, and bytes unseen in training share the lowest score, because the trainer's
+summation order changes from run to run.
 """
 
 import json
@@ -18,13 +18,13 @@ from etude import plugin, require
 from etude.config import TrainedTokenizerConfig
 from etude.data import BYTE_ALPHABET, SMALLEST_OF_BYTES, SPECIAL_TOKENS, Tokenizer, TokenizerSource
 
-UNSEEN = 1e-4 * len(BYTE_ALPHABET)  # the trainer spreads unseen bytes over so much above the lowest
+UNSEEN = 1e-4 * len(BYTE_ALPHABET)  # the trainer scores unseen bytes up to this above the lowest
 
 
 @dataclass
 class UnigramConfig(TrainedTokenizerConfig):
     max_piece_bytes: int = 16
-    """Longest piece, in bytes; a Chinese character is three."""
+    """Maximum length of a piece, in bytes; a Chinese character takes three."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -40,9 +40,9 @@ class UnigramConfig(TrainedTokenizerConfig):
 
 
 def canonical(scores: dict[str, float], size: int) -> list[tuple[str, float]]:
-    """Every byte and the best longer pieces, `size` in all, the most probable first.
+    """Every byte and the best longer pieces, `size` in all, most probable first.
 
-    Their log-probabilities do not depend on the order of the trainer's sums.
+    Their log-probabilities do not depend on the trainer's summation order.
     """
     lowest = round(min(scores.values()), 6)
     seen = {
@@ -55,7 +55,7 @@ def canonical(scores: dict[str, float], size: int) -> list[tuple[str, float]]:
 
 @plugin(UnigramConfig)
 class Unigram(TokenizerSource[UnigramConfig]):
-    """Pieces are pruned from a large set by expectation maximisation."""
+    """Prunes a large set of pieces by expectation maximisation."""
 
     def build(self, corpus: Callable[[], Iterator[str]]) -> Tokenizer:
         special = [(token, 0.0) for token in SPECIAL_TOKENS]
@@ -69,7 +69,7 @@ class Unigram(TokenizerSource[UnigramConfig]):
         return Tokenizer(inner)
 
     def trained(self, texts: Iterator[str]) -> dict[str, float]:
-        """The log-probability of each piece, as the trainer gives it; no special tokens."""
+        """The trainer's log-probability of each piece, without special tokens."""
         inner = tokenizers.Tokenizer(models.Unigram())
         inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         trainer = trainers.UnigramTrainer(

@@ -1,9 +1,9 @@
-"""WordPiece: words into the longest known pieces from the left, inner ones marked with ##.
+"""WordPiece: splits words from the left into the longest known pieces; ## marks inner ones.
 
 Schuster & Nakajima 2012; as used in BERT, Devlin et al. 2018, https://arxiv.org/abs/1810.04805.
 Deviations: pieces are learned by merging the most frequent pair, as in `tokenizers`, and case is
-kept unless asked. Not lossless: white space becomes one space, and a word with a character that
-the vocabulary lacks becomes unknown. Chinese characters are words of their own.
+kept by default. Not lossless: white space becomes one space, and a word with a character outside
+the vocabulary becomes unknown. Each Chinese character is a word.
 """
 
 from collections import Counter
@@ -17,7 +17,7 @@ from etude import plugin, require
 from etude.config import TrainedTokenizerConfig
 from etude.data import SPECIAL_TOKENS, Tokenizer, TokenizerSource
 
-SMALLEST = len(SPECIAL_TOKENS) + 2 * 95  # every printable ASCII character, first and inner
+SMALLEST = len(SPECIAL_TOKENS) + 2 * 95  # printable ASCII, word-initial and inner
 INNER = "##"
 
 
@@ -36,7 +36,7 @@ class WordpieceConfig(TrainedTokenizerConfig):
 
 
 def alphabet(words: Counter[str], room: int) -> list[str]:
-    """The most frequent characters, first ones plain and inner ones marked; at most `room`."""
+    """The most frequent characters, at most `room`; word-initial ones plain, inner ones marked."""
     counts: Counter[str] = Counter()
     for word, count in words.items():
         counts[word[0]] += count
@@ -46,8 +46,8 @@ def alphabet(words: Counter[str], room: int) -> list[str]:
     return sorted(ranked[:room])
 
 
-def covered(words: Iterable[str], known: set[str]) -> Iterator[str]:
-    """The words that consist of known characters alone."""
+def covered_words(words: Iterable[str], known: set[str]) -> Iterator[str]:
+    """The words that consist only of known characters."""
     for word in words:
         if word[0] in known and all(INNER + character in known for character in word[1:]):
             yield word
@@ -55,7 +55,7 @@ def covered(words: Iterable[str], known: set[str]) -> Iterator[str]:
 
 @plugin(WordpieceConfig)
 class Wordpiece(TokenizerSource[WordpieceConfig]):
-    """The alphabet is fixed, in order, before the trainer starts, whose own order is random."""
+    """Fixes the order of the alphabet before training, since the trainer's own is random."""
 
     def build(self, corpus: Callable[[], Iterator[str]]) -> Tokenizer:
         fold = self.config.lowercase
@@ -73,7 +73,7 @@ class Wordpiece(TokenizerSource[WordpieceConfig]):
         )
         inner = tokenizers.Tokenizer(models.WordPiece(unk_token="<unk>"))
         inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-        inner.train_from_iterator(covered(words.elements(), set(characters)), trainer=trainer)
+        inner.train_from_iterator(covered_words(words.elements(), set(characters)), trainer=trainer)
         vocabulary = inner.get_vocab(with_added_tokens=False)
         inner = tokenizers.Tokenizer(models.WordPiece(vocabulary, unk_token="<unk>"))
         inner.normalizer = normalizer

@@ -1,10 +1,10 @@
-"""What a network can do. Each capability is a law that a test runs on everyone who declares it."""
+"""What a network can do. A test checks each capability on every plugin that declares it."""
 
 from enum import Enum
 
 
 class Capability(Enum):
-    """A promise an architecture makes; the value says it in words."""
+    """A property that an architecture guarantees; the value describes it in error messages."""
 
     NEXT_TOKEN = "tokens after t cannot move the logits at t"
     BOTH_SIDES = "every position sees every token"
@@ -15,4 +15,4 @@ class Capability(Enum):
 
 
 SIGHT = frozenset({Capability.NEXT_TOKEN, Capability.BOTH_SIDES, Capability.SOURCE_TARGET})
-"""What may be seen: an architecture declares one of them, and its mixer must have it too."""
+"""What a position can attend to: an architecture declares one of these, and so must its mixer."""

@@ -1,23 +1,23 @@
-"""Every error étude raises on purpose, each with the exit code it ends the command with."""
+"""The errors that étude raises on purpose, each with the exit code of the command."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 
 class EtudeError(Exception):
-    """A user can act on this: what was asked, what is so, what would work."""
+    """An error the user can act on. The message: what was asked, what is so, what would work."""
 
     exit_code = 1
 
 
 class ConfigError(EtudeError):
-    """A key, a value or a choice that cannot be accepted."""
+    """A key, value or option is invalid."""
 
     exit_code = 2
 
 
 class CompositionError(ConfigError):
-    """Choices that are each legal and do not fit together."""
+    """Options that are valid on their own but incompatible with each other."""
 
 
 class MissingExtraError(ConfigError):
@@ -25,56 +25,56 @@ class MissingExtraError(ConfigError):
 
 
 class DataError(EtudeError):
-    """Data that cannot be read, or holds nothing to learn from."""
+    """The data cannot be read or contains nothing to train on."""
 
     exit_code = 3
 
 
 class CheckpointError(EtudeError):
-    """No checkpoint, model folder or tokenizer that can be trusted."""
+    """A checkpoint, model folder or tokenizer is missing or damaged."""
 
     exit_code = 4
 
 
 class ServerError(EtudeError):
-    """A server that a reward or a judge asks gave no answer that can be used."""
+    """The server of a reward or judge returned no usable response."""
 
 
 class NonFiniteError(EtudeError):
-    """A loss or gradient became NaN or infinite; the weights were not touched."""
+    """A loss or gradient became NaN or infinite; the weights were not updated."""
 
     exit_code = 5
 
 
 class DiskFullError(EtudeError):
-    """The device that holds the run folder has no space left."""
+    """The disk of the run folder has no space left."""
 
     exit_code = 6
 
 
 class PreemptedError(EtudeError):
-    """A signal asked the run to stop; it saved a checkpoint first. Start it again."""
+    """A signal stopped the run after it saved a checkpoint. The same command resumes it."""
 
     exit_code = 75
 
 
 class InterruptedRunError(EtudeError):
-    """A person pressed Ctrl-C; what could be saved was."""
+    """The user pressed Ctrl-C; the run saved what it could."""
 
     exit_code = 130
 
 
 PAGE = 25
-"""Lines of the longest message."""
+"""Maximum length of a message, in lines."""
 
 
 def page(error: EtudeError) -> str:
-    """The message of an error, on one screen."""
+    """The message of an error, cut to fit on one screen."""
     lines = str(error).splitlines()
     return "\n".join(lines if len(lines) <= PAGE else [*lines[: PAGE - 1], "  ..."])
 
 
 def did_you_mean(name: str, among: Iterable[str], prefix: str = "") -> str:
-    """A line that offers the nearest of `among` after `prefix`, or nothing."""
+    """A line that suggests the closest match of `among`, after `prefix`; empty if none is close."""
     near = get_close_matches(name, [*among], n=1)
     return f"\n  Did you mean {prefix}{near[0]}?" if near else ""

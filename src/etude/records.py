@@ -1,7 +1,7 @@
-"""What one row of data can be, before any tokenizer has seen it.
+"""The kinds of record that a row of data can be, before tokenisation.
 
-A data plugin yields one kind, an objective reads a set of kinds, and the lossless lifts
-between kinds are listed here, once.
+A data plugin yields one kind and an objective reads a set of kinds. The lossless conversions
+between kinds are listed here.
 """
 
 from collections.abc import Callable, Mapping, Set
@@ -20,7 +20,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Pair:
-    """A source and the target it should become."""
+    """A source text and its target."""
 
     source: str
     target: str
@@ -49,9 +49,9 @@ class Preference:
     chosen: str
     rejected: str
     margin: float = 0.0
-    """By how much better, in units of a reward."""
+    """Reward difference between `chosen` and `rejected`, in units of the reward."""
     probability: float = 1.0
-    """How sure it is that the better one is better, from 0.5 on."""
+    """Probability that `chosen` is better than `rejected`, in [0.5, 1]."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Feedback:
-    """A completion and how good it was: 1.0 and 0.0 for yes and no, or any score."""
+    """A completion and its score: 1.0 for good and 0.0 for bad, or any number."""
 
     prompt: str
     completion: str
@@ -73,7 +73,7 @@ class Feedback:
 
 @dataclass(frozen=True)
 class Prompt:
-    """A question, with its reference answer where one exists."""
+    """A question, with its reference answer if it has one."""
 
     prompt: str
     answer: str | None = None
@@ -81,7 +81,7 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Labelled:
-    """A text, or the words of one, with its label or the label of each word."""
+    """A text with a label, or a list of words with a label for each."""
 
     text: str | tuple[str, ...]
     label: str | tuple[str, ...]
@@ -92,7 +92,7 @@ Record = Text | Pair | Chat | Preference | Ranking | Feedback | Prompt | Labelle
 
 @dataclass(frozen=True)
 class BadRow:
-    """A row that could not become a record: where it stands (`file:line`) and why."""
+    """A row that is not a valid record: its location (`file:line`) and the reason."""
 
     place: str
     reason: str
@@ -129,9 +129,9 @@ LIFTS: Final[Mapping[tuple[type, type], Callable[..., Record]]] = {
 
 
 def lift_of(kind: type, reads: Set[type]) -> Callable[..., Record] | None:
-    """What makes of a record of this kind one that is read; None where it is read as it is.
+    """The function that converts a record of this kind to one of `reads`; None if it is in `reads`.
 
-    None also where there is no way: `compatibility` refuses to train on such data.
+    Also None if no conversion exists; `compatibility` rejects such data.
     """
     ways = () if kind in reads else LIFTS.items()
     return next((lift for (given, to), lift in ways if given is kind and to in reads), None)

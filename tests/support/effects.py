@@ -114,4 +114,5 @@ def _another(before: Any, text: str) -> Any:
     """A value of the type of the knob that a condition does not spell."""
     if isinstance(before, bool):
         return text != "true"
-    return next(member for member in type(before) if member.name not in text.split("|"))
+    members = type(before).__members__.items()
+    return next(member for name, member in members if name not in text.split("|"))

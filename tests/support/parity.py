@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.core_model_loading import revert_weight_conversion
 
 from etude.config.composition import compose
-from etude.config.config_file import typed
+from etude.config.config_file import to_experiment
 from etude.config.schema.blocks import StackConfig
 from etude.files.run_folder import MODEL
 from etude.formats import hugging_face
@@ -58,7 +58,7 @@ def preset(name: str) -> StackConfig:
 
 @cache
 def _composed(name: str) -> StackConfig:
-    config = typed(compose("train", [f"architecture={name}"]).config).architecture
+    config = to_experiment(compose("train", [f"architecture={name}"]).config).architecture
     assert isinstance(config, StackConfig)
     return config
 

@@ -22,7 +22,7 @@ from transformers import (
 from etude.formats import peft as peft_format
 from etude.formats.model import Model, read_model
 from etude.formats.model_folder import write_adapter
-from etude.network.adapter import adapt, learned, load_learned
+from etude.network.adapter import adapt, adapter_tensors, load_adapter_tensors
 from etude.network.inputs import Inputs
 
 VOCAB = tiny.BYTES.vocab
@@ -76,7 +76,7 @@ def unmerged(model: Model) -> Any:
     made = base.network()
     adapt(made, model.adapter)
     chosen = model.architecture, VOCAB, model.adapter
-    load_learned(made, peft_format.learned_in(model.folder, *chosen, made.state_dict()))
+    load_adapter_tensors(made, peft_format.learned_in(model.folder, *chosen, made.state_dict()))
     return made.eval()
 
 
@@ -154,7 +154,7 @@ def assert_round_trip(family: str, folder: Path, adapter: dict[str, Any]) -> Non
     with torch.no_grad():
         wanted = ours.eval()(Inputs(ids()))
     model = replace(base, adapter=adapter, base=str(folder / "base"))
-    write_adapter(model, ours.state_dict(), learned(ours), folder / "ours")
+    write_adapter(model, ours.state_dict(), adapter_tensors(ours), folder / "ours")
     host = AutoModelForCausalLM.from_pretrained(folder / "base")
     theirs = peft.PeftModel.from_pretrained(host, str(folder / "ours")).eval()
     theirs.save_pretrained(str(folder / "theirs"), save_embedding_layers=False)

@@ -1,8 +1,8 @@
-"""Parallel residual block: mixing and MLP read the same normalised input.
+"""Parallel residual block: mixer and MLP read the same normalised input.
 
 Wang & Komatsuzaki 2021 (GPT-J), https://github.com/kingoflolz/mesh-transformer-jax; Chowdhery et
-al. 2022 (PaLM), https://arxiv.org/abs/2204.02311, section 2. A decoder that reads a source adds
-what it sees there to the same sum.
+al. 2022 (PaLM), https://arxiv.org/abs/2204.02311, section 2. Cross-attention, if any, is added
+to the same sum.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class ParallelConfig(BlockConfig):
 
 @plugin(ParallelConfig)
 class Parallel(Block):
-    """x + mixer(norm(x)) + mlp(norm(x)): one norm, and branches that need not wait."""
+    """x + mixer(norm(x)) + mlp(norm(x)): one norm, and branches that can run in parallel."""
 
     def __init__(self, config: ParallelConfig, parts: BlockParts) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""Post-norm residual block: the stream is normalised after each branch is added.
+"""Post-norm residual block: the residual stream is normalised after each branch is added.
 
-Vaswani et al. 2017, https://arxiv.org/abs/1706.03762, section 3.1; BERT and BART are built so.
-It wants a warm-up: gradients near the output are large at the start (Xiong et al. 2020).
+Vaswani et al. 2017, https://arxiv.org/abs/1706.03762, section 3.1; used in BERT and BART.
+It needs warm-up: gradients near the output are large at the start (Xiong et al. 2020).
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class PostnormConfig(BlockConfig):
 
 @plugin(PostnormConfig)
 class Postnorm(Block):
-    """norm(x + mixer(x)), then the source if there is one, then norm(x + mlp(x))."""
+    """norm(x + mixer(x)), then cross-attention, if any, then norm(x + mlp(x))."""
 
     final_norm = False
 

@@ -1,6 +1,6 @@
-"""Pre-norm residual block: each branch reads a normalised stream, the stream itself stays free.
+"""Pre-norm residual block: each branch normalises its input, not the residual stream itself.
 
-Xiong et al. 2020, https://arxiv.org/abs/2002.04745; GPT-2, LLaMA and T5 are built so.
+Xiong et al. 2020, https://arxiv.org/abs/2002.04745; used in GPT-2, LLaMA and T5.
 """
 
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ from etude.network import Block, BlockParts, Context
 @dataclass
 class PrenormConfig(BlockConfig):
     skip_first: bool = False
-    """Whether the first norm of the first layer is left out, as in ModernBERT."""
+    """Omit the first norm of the first layer, as in ModernBERT."""
 
 
 @plugin(PrenormConfig)
 class Prenorm(Block):
-    """x + mixer(norm(x)), then the source if there is one, then x + mlp(norm(x))."""
+    """x + mixer(norm(x)), then cross-attention, if any, then x + mlp(norm(x))."""
 
     def __init__(self, config: PrenormConfig, parts: BlockParts) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
 """Sandwich-norm residual block: each branch is normalised before and after.
 
-Ding et al. 2021 (CogView), https://arxiv.org/abs/2105.13290, section 2.4; Gemma 2 is built so
+Ding et al. 2021 (CogView), https://arxiv.org/abs/2105.13290, section 2.4; Gemma 2 uses it
 (https://arxiv.org/abs/2408.00118), and Kim et al. 2025, https://arxiv.org/abs/2502.02732, study it
 as Peri-LN, which also normalises the embeddings: `architecture.norm_embedding=true`.
 """
@@ -23,7 +23,7 @@ class SandwichConfig(BlockConfig):
 
 @plugin(SandwichConfig)
 class Sandwich(Block):
-    """x + out_norm(mixer(in_norm(x))), then the source if there is one, then the MLP alike."""
+    """x + out_norm(mixer(in_norm(x))); likewise for cross-attention, if any, and the MLP."""
 
     def __init__(self, config: SandwichConfig, parts: BlockParts) -> None:
         super().__init__()

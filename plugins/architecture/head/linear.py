@@ -1,7 +1,7 @@
-"""A linear head: one map from hidden states to scores.
+"""A linear head: projects hidden states to logits.
 
-Softened logits: Gemma team 2024, https://arxiv.org/abs/2408.00118, section 2. States divided by
-the root of their width: T5 with a tied head, https://arxiv.org/abs/1910.10683, as in
+Soft-capping: Gemma team 2024, https://arxiv.org/abs/2408.00118, section 2. Hidden states divided
+by sqrt(dim): T5 with a tied head, https://arxiv.org/abs/1910.10683, as in
 `mesh_tensorflow/transformer/transformer.py`.
 """
 
@@ -19,11 +19,11 @@ from etude.network import Head, HeadParts
 @dataclass
 class LinearConfig(HeadConfig):
     bias: bool = False
-    """Whether every token has a bias."""
+    """Whether the output layer has a bias per vocabulary entry."""
     scaled: bool = False
-    """Whether states are divided by the root of dim first, as in T5 with a tied head."""
+    """Whether hidden states are first divided by sqrt(dim), as in T5 with a tied head."""
     softcap: float | None = None
-    """Bound c of the logits, which become c tanh(logit / c); null = none (Gemma 2: 30)."""
+    """Soft cap c on the logits, applied as c tanh(logit / c); null = no cap. Gemma 2: 30."""
 
     def __post_init__(self) -> None:
         require(
@@ -34,7 +34,7 @@ class LinearConfig(HeadConfig):
 
 @plugin(LinearConfig)
 class Linear(Head):
-    """out(states); where the token table is narrower, a map to its width comes before."""
+    """out(states), after a projection to embedding_dim if that differs from dim."""
 
     def __init__(self, config: LinearConfig, parts: HeadParts) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""BERT's head: a dense layer, GELU and a norm before the scores, which have biases.
+"""BERT's masked-LM head: a dense layer, GELU and a norm, then logits with biases.
 
 Devlin et al. 2018, https://arxiv.org/abs/1810.04805, as in `modeling.py` (get_masked_lm_output);
-RoBERTa, ALBERT and ModernBERT have the same.
+RoBERTa, ALBERT and ModernBERT use the same.
 """
 
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ from etude.network import Approximate, Head, HeadParts
 @dataclass
 class TransformConfig(HeadConfig):
     bias: bool = True
-    """Whether the dense layer has a bias (ModernBERT: no)."""
+    """Whether the dense layer has a bias. ModernBERT: false."""
     approximate: Approximate = Approximate.none
-    """How GELU is computed: exactly, or by tanh as in ALBERT."""
+    """none = exact GELU; tanh = its tanh approximation, as in ALBERT."""
 
 
 @plugin(TransformConfig)
 class Transform(Head):
-    """out(norm(gelu(dense(states)))); the dense layer goes to the width of the token table."""
+    """out(norm(gelu(dense(states)))); the dense layer projects to embedding_dim."""
 
     def __init__(self, config: TransformConfig, parts: HeadParts) -> None:
         super().__init__()

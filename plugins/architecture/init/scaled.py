@@ -1,4 +1,4 @@
-"""Normal weights, smaller at the end of every residual branch the deeper the stack.
+"""Normal initialisation, scaled down with depth in the last layer of each residual branch.
 
 Radford et al. 2019 (GPT-2), https://openai.com/index/better-language-models, section 2.3.
 """
@@ -16,7 +16,7 @@ from etude.network import BranchOut, draw_normal
 @dataclass
 class ScaledConfig(InitConfig):
     std: float = 0.02
-    """Standard deviation; the last map of a branch has it divided by sqrt(2 n_layers)."""
+    """Standard deviation; divided by sqrt(2 n_layers) in the last layer of a residual branch."""
 
     def __post_init__(self) -> None:
         require(self.std > 0, f"std must be positive, got {self.std}")
@@ -24,7 +24,7 @@ class ScaledConfig(InitConfig):
 
 @plugin(ScaledConfig)
 def scaled(config: ScaledConfig, network: nn.Module, n_layers: int) -> None:
-    """Fills matrices and tables from N(0, std), branch ends from N(0, std / sqrt(2 n_layers))."""
+    """Draws weights from N(0, std), ends of branches from N(0, std / sqrt(2 n_layers))."""
     draw_normal(
         network,
         lambda module: config.std / math.sqrt(2 * n_layers if isinstance(module, BranchOut) else 1),

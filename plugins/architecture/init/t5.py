@@ -1,10 +1,10 @@
-"""T5's weights: every map keeps the size of its input, and queries make up for unscaled logits.
+"""T5's initialisation: layers preserve variance, and query weights absorb the logit scale.
 
-Raffel et al. 2019, https://arxiv.org/abs/1910.10683, as in `mesh_tensorflow`: N(0, 1 / inputs)
-for every matrix, over the width of a head as well for queries, N(0, 1) for the token table,
-N(0, 1 / dim) for the relative biases and any other table.
-A head of its own (T5 v1.1) is a matrix as any; transformers draws it from N(0, 1), and then an
-untrained model pays far more than the log of its vocabulary a token.
+Raffel et al. 2019, https://arxiv.org/abs/1910.10683, as in `mesh_tensorflow`: variance
+1 / n_in for matrices, 1 / (n_in head_dim) for queries, 1 for the token table and 1 / dim for
+relative biases and any other table.
+An untied head (T5 v1.1) is initialised like any matrix; transformers draws it from N(0, 1), which
+starts the loss far above log(n_vocab) per token.
 """
 
 import math
@@ -20,7 +20,7 @@ from etude.network import QueryIn, StackNetwork, draw_normal
 @dataclass
 class T5Config(InitConfig):
     factor: float = 1.0
-    """Factor of every standard deviation."""
+    """Multiplies every standard deviation."""
 
     def __post_init__(self) -> None:
         require(self.factor > 0, f"factor must be positive, got {self.factor}")
@@ -28,7 +28,7 @@ class T5Config(InitConfig):
 
 @plugin(T5Config)
 def t5(config: T5Config, network: StackNetwork, n_layers: int) -> None:
-    """Fills every weight; biases are 0."""
+    """Initialises every weight and sets biases to 0."""
 
     def std(module: nn.Linear | nn.Embedding) -> float:
         if module is network.embedding:

@@ -1,9 +1,9 @@
-"""Scaled dot-product attention with several heads, which may share keys and values.
+"""Multi-head scaled dot-product attention, optionally with grouped queries or a window.
 
 Vaswani et al. 2017, https://arxiv.org/abs/1706.03762, section 3.2.2; grouped-query attention:
 Ainslie et al. 2023, https://arxiv.org/abs/2305.13245; normalised queries and keys: Dehghani et al.
 2023, https://arxiv.org/abs/2302.05442, with RMSNorm as in Qwen3; windows: Beltagy et al. 2020,
-https://arxiv.org/abs/2004.05150, in turn with global layers as in ModernBERT; capped logits:
+https://arxiv.org/abs/2004.05150, alternating with global layers as in ModernBERT; soft-capping:
 Gemma team 2024, https://arxiv.org/abs/2408.00118, section 2.
 """
 
@@ -20,23 +20,23 @@ from etude.network import BranchOut, Context, Mixer, Parts, QueryIn, attend
 @dataclass
 class AttentionConfig(MixerConfig):
     queries_per_kv: int = 1
-    """Query heads that share one key and value head: 1 = multi-head, n_heads = multi-query."""
+    """Query heads per key-value head: 1 = multi-head, n_heads = multi-query attention."""
     qkv_bias: bool = False
-    """Whether queries, keys and values have biases, as in GPT-2, BERT and Qwen2."""
+    """Whether the query, key and value projections have biases, as in GPT-2, BERT and Qwen2."""
     out_bias: bool = False
-    """Whether the output has a bias, as in GPT-2 and BERT."""
+    """Whether the output projection has a bias, as in GPT-2 and BERT."""
     scaled: bool = True
-    """Whether logits are divided by sqrt(head_dim); in T5 they are not."""
+    """Whether logits are divided by sqrt(head_dim); false in T5."""
     qk_norm: bool = False
-    """Normalise each query and key over its head (RMSNorm), as in Qwen3."""
+    """Apply RMSNorm to queries and keys within each head, as in Qwen3."""
     qk_norm_eps: float = only_with("qk_norm", 1e-6)
-    """Added to the mean square of a query or key."""
+    """Epsilon of qk_norm, added to the mean square."""
     softcap: float | None = None
-    """Bound c of the logits, which become c tanh(logit / c); null = none (Gemma 2: 50)."""
+    """Soft cap c on the logits, applied as c tanh(logit / c); null = no cap. Gemma 2: 50."""
     window: int | None = None
-    """A query sees the keys less than this many places away; null = all (Mistral: 4096)."""
+    """Attention window: keys less than this many tokens away; null = all. Mistral: 4096."""
     global_layer_every: int | None = only_with("window", None)
-    """Of so many layers the first has no window, as in ModernBERT (3); null = all have it."""
+    """Every n-th layer, from the first, has no window; null = all have it. ModernBERT: 3."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -62,7 +62,7 @@ class AttentionConfig(MixerConfig):
     },
 )
 class Attention(Mixer):
-    """out(softmax(q k' / sqrt(head_dim)) v), over what the context lets be seen."""
+    """out(softmax(q k' / sqrt(head_dim)) v), over the keys that are visible in the context."""
 
     def __init__(self, config: AttentionConfig, parts: Parts) -> None:
         super().__init__()

@@ -1,10 +1,10 @@
-"""Retention: linear attention whose weights fade with distance, at another rate in each head.
+"""Retention: linear attention with exponential decay over distance, at one rate per head.
 
-Sun et al. 2023 (RetNet), https://arxiv.org/abs/2307.08621, equations 5 to 8: in training every
-pair of tokens at once, in decoding one state a layer, whatever the length of the text. Its
-rotation of queries and keys is `architecture/position=rope`.
-Deviations: the sums are not normalised before the group norm, which would undo it up to its eps.
-Distance is counted in places of a document; tokens of others and padding weigh nothing.
+Sun et al. 2023 (RetNet), https://arxiv.org/abs/2307.08621, equations 5 to 8: training
+computes all token pairs in parallel, decoding keeps one state of constant size per layer. The
+paper's rotation of queries and keys is `architecture/position=rope`.
+Deviations: the sums are not normalised before the group norm, which would cancel it up to its
+eps. Distance is counted within a document; padding and other documents have weight 0.
 """
 
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ from etude.network import BranchOut, Context, Mixer, Parts
 @dataclass
 class RetentionConfig(MixerConfig):
     value_ratio: int = 2
-    """Width of a value over that of a key; with 2, `mlp.ratio=2` balances a layer's weights."""
+    """Width of values divided by that of keys; with 2, mlp.ratio=2 keeps the parameter count."""
     eps: float = 1e-5
-    """Added to the variance of what a head retains, before it is normalised."""
+    """Epsilon of the group norm, added to the variance."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -33,13 +33,13 @@ class RetentionConfig(MixerConfig):
 
 
 def log_rates(n_heads: int, like: Tensor) -> Float[Tensor, " heads"]:
-    """The logarithm of 1 - 2^(-5 - i), which each head's weights are multiplied by a place."""
+    """Log of the decay per position of each head i, 1 - 2^(-5 - i)."""
     heads = torch.arange(n_heads, device=like.device, dtype=like.dtype)
     return torch.log1p(-(2 ** (-5 - heads)))
 
 
 def fading(context: Context, n_heads: int, n_keys: int, dtype: torch.dtype) -> Tensor:
-    """The weights of the last `n_keys` keys: [#batch heads queries keys], of this dtype."""
+    """Decay weights of the last `n_keys` keys: [#batch heads queries keys], in `dtype`."""
     places = context.positions[:, None, :, None]
     reached = context.key_positions[:, None, None]
     apart = (places - reached[..., -n_keys:]).clamp(min=0).to(dtype)
@@ -55,9 +55,9 @@ def gathered(
     weights: Float[Tensor, "#batch heads seq keys"],
     state: Float[Tensor, "batch heads key_dim value_dim"] | None,
 ) -> Float[Tensor, "batch heads seq value_dim"]:
-    """What each query finds: (q k' * weights) v, in this pass and in the state before it.
+    """Output of each query, (q k' * weights) v, over this pass and the state before it.
 
-    With a state, the first of the keys that `weights` speaks of is the last token it holds.
+    With a state, the first key of `weights` is the last token that the state includes.
     """
     found = (q @ k.mT * weights[..., -k.shape[2] :]).to(v.dtype) @ v
     if state is None:
@@ -71,7 +71,7 @@ def held(
     weights: Float[Tensor, "#batch heads seq keys"],
     state: Float[Tensor, "batch heads key_dim value_dim"] | None,
 ) -> Float[Tensor, "batch heads key_dim value_dim"]:
-    """The state after this pass: k' v, weighted as its last token sees them; of weights' dtype."""
+    """The state after this pass: k' v, weighted as its last token sees them; in weights' dtype."""
     last = weights[..., -1, :, None]  # batch heads keys 1
     new = (k * last[:, :, -k.shape[2] :]).mT @ v.to(last.dtype)
     return new if state is None else new + last[:, :, :1] * state
@@ -79,7 +79,7 @@ def held(
 
 @plugin(RetentionConfig, provides={Capability.NEXT_TOKEN, Capability.GENERATE, Capability.HIDDEN})
 class Retention(Mixer):
-    """out(swish(gate(x)) * group_norm((q k' * fading) v)), each head a group."""
+    """out(swish(gate(x)) * group_norm((q k' * fading) v)), with one group per head."""
 
     def __init__(self, config: RetentionConfig, parts: Parts) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
-"""GEGLU: one linear map gates another through a GELU.
+"""GEGLU: one linear layer gates another through a GELU.
 
-Shazeer 2020, https://arxiv.org/abs/2002.05202; T5 v1.1 and ModernBERT are built so.
+Shazeer 2020, https://arxiv.org/abs/2002.05202; used in T5 v1.1 and ModernBERT.
 """
 
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ from etude.network import Approximate, GatedFeedForward, Parts, hidden_size
 @dataclass
 class GegluConfig(MlpConfig):
     ratio: float = 8 / 3
-    """Width of the hidden layer over the width of the network."""
+    """Hidden width as a multiple of dim."""
     multiple_of: int = 16
     """The hidden width is rounded up to a multiple of this."""
     bias: bool = False
-    """Whether the three maps have biases."""
+    """Whether the three linear layers have biases."""
     approximate: Approximate = Approximate.none
-    """none is exact; tanh is the approximation of T5 v1.1."""
+    """none = exact GELU; tanh = its tanh approximation, as in T5 v1.1."""
 
     def __post_init__(self) -> None:
         require(self.ratio > 0, f"ratio must be positive, got {self.ratio}")

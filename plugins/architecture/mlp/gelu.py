@@ -1,6 +1,6 @@
-"""Two linear maps with a GELU between.
+"""Two linear layers with a GELU in between.
 
-Hendrycks & Gimpel 2016, https://arxiv.org/abs/1606.08415. GPT-2 uses the tanh form, BERT the exact.
+Hendrycks & Gimpel 2016, https://arxiv.org/abs/1606.08415. GPT-2 uses tanh, BERT the exact form.
 """
 
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from etude.network import Approximate, FeedForward, Parts, hidden_size
 @dataclass
 class GeluConfig(MlpConfig):
     ratio: float = 4.0
-    """Width of the hidden layer over the width of the network."""
+    """Hidden width as a multiple of dim."""
     bias: bool = True
-    """Whether the two maps have biases."""
+    """Whether the two linear layers have biases."""
     approximate: Approximate = Approximate.none
-    """none is exact; tanh is the approximation GPT-2 was trained with."""
+    """none = exact GELU; tanh = its tanh approximation, as in GPT-2."""
 
     def __post_init__(self) -> None:
         require(self.ratio > 0, f"ratio must be positive, got {self.ratio}")

@@ -1,13 +1,13 @@
-"""A mixture of experts: each token is sent to a few of many gated MLPs; none is dropped.
+"""Mixture of experts: each token is routed to a few of many gated MLPs; no token is dropped.
 
 Shazeer et al. 2017, https://arxiv.org/abs/1701.06538, top-k of softmax as in Mixtral (Jiang et al.
 2024, https://arxiv.org/abs/2401.04088, section 2.1); shared experts: Dai et al. 2024
-(DeepSeekMoE), https://arxiv.org/abs/2401.06066; balance by a bias that moves once a step, from the
-counts of the whole window on all ranks: Wang et al. 2024, https://arxiv.org/abs/2408.15664,
+(DeepSeekMoE), https://arxiv.org/abs/2401.06066; balancing by a bias, updated once per step from
+expert counts of the global batch, all ranks: Wang et al. 2024, https://arxiv.org/abs/2408.15664,
 algorithm 1; router z-loss: Zoph et al. 2022 (ST-MoE), https://arxiv.org/abs/2202.08906, equation
 5; balancing loss: Fedus et al. 2021 (Switch), https://arxiv.org/abs/2101.03961, equation 4.
-Both losses are sums over tokens, divided by what the objective counts, like its own. The
-balancing loss is a batch statistic, the only one: how a window is cut changes it.
+Both losses are summed over tokens and normalised like the objective's own loss. The balancing
+loss is the only batch statistic: it depends on how the global batch is split into micro-batches.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ from etude.network import AuxiliaryLoss, GatedFeedForward, Parts, hidden_size, t
 
 
 class Scoring(Enum):
-    """How a router's logits become the weights of experts."""
+    """How router logits become expert weights."""
 
     softmax = "softmax"
     sigmoid = "sigmoid"
@@ -34,25 +34,25 @@ class Scoring(Enum):
 @dataclass
 class MoeConfig(MlpConfig):
     n_experts: int = 8
-    """Experts among which each token is sent."""
+    """Number of routed experts."""
     top_k: int = 2
-    """Experts a token is sent to."""
+    """Number of routed experts per token."""
     n_shared: int = 0
-    """Further experts, which see every token."""
+    """Number of shared experts, which process every token."""
     ratio: float = 4 / 3
-    """Width of an expert's hidden layer over the width of the network."""
+    """Hidden width of each expert as a multiple of dim."""
     multiple_of: int = 16
     """The hidden width is rounded up to a multiple of this."""
     scoring: Scoring = Scoring.softmax
-    """Scores of experts: softmax as in Mixtral, sigmoid as in DeepSeek-V3."""
+    """Router scores: softmax as in Mixtral, sigmoid as in DeepSeek-V3."""
     normalise: bool = True
-    """Whether the weights of the chosen experts sum to 1."""
+    """Whether the weights of the selected experts are normalised to sum to 1."""
     bias_rate: float = 1e-3
-    """Step of the bias that sends more tokens to experts with few; 0 = none."""
+    """Step size of the selection bias, which favours underused experts; 0 = no bias."""
     z_loss: float = 0.0
-    """Weight of the squared log of the router's denominator, a token (ST-MoE: 1e-3)."""
+    """Coefficient of the router z-loss, logsumexp(logits)^2 per token; 0 = off. ST-MoE: 1e-3."""
     balance_loss: float = 0.0
-    """Weight of the Switch loss, a batch statistic (Mixtral: 1e-3)."""
+    """Coefficient of the Switch balancing loss, a batch statistic; 0 = off. Mixtral: 1e-3."""
 
     def __post_init__(self) -> None:
         require(
@@ -74,7 +74,7 @@ def route(
     bias: Float[Tensor, " experts"] | None,
     config: MoeConfig,
 ) -> tuple[Int[Tensor, "tokens k"], Float[Tensor, "tokens k"]]:
-    """Returns the experts of each token and their weights; the bias chooses, but weighs nothing."""
+    """Returns each token's experts and their weights; the bias affects only the selection."""
     scores = logits.softmax(-1) if config.scoring is Scoring.softmax else logits.sigmoid()
     chosen = (scores if bias is None else scores + bias).topk(config.top_k).indices
     weights = scores.gather(-1, chosen)
@@ -83,7 +83,7 @@ def route(
 
 @plugin(MoeConfig)
 class Moe(AuxiliaryLoss):
-    """sum of weight x expert(x) over the chosen experts, plus every shared expert."""
+    """Sum of weight x expert(x) over the selected experts, plus every shared expert."""
 
     selection_bias: Tensor | None
 
@@ -123,7 +123,7 @@ class Moe(AuxiliaryLoss):
         return out.view_as(x)
 
     def _observe(self, logits: Tensor, chosen: Tensor) -> None:
-        """Counts the experts' real tokens, and adds up the losses over them."""
+        """Accumulates expert counts and losses over the tokens that are not padding."""
         if self.real is not None:
             logits = logits[self.real.flatten()]
             chosen = chosen[self.real.flatten()]
@@ -142,7 +142,7 @@ class Moe(AuxiliaryLoss):
         return said if self.config.z_loss or self.config.balance_loss else None
 
     def end_step(self, over_ranks: Callable[[Tensor], Tensor]) -> dict[str, float]:
-        """Moves the bias by the counts of the step; loads are 1 where all experts are even."""
+        """Updates the bias from the step's counts; returns loads relative to the mean load."""
         loads = over_ranks(self._loads).double()
         self._loads = torch.zeros_like(self._loads)
         if self.selection_bias is not None:

@@ -1,4 +1,4 @@
-"""Two linear maps with a ReLU between.
+"""Two linear layers with a ReLU in between.
 
 Vaswani et al. 2017, https://arxiv.org/abs/1706.03762, section 3.3.
 """
@@ -15,9 +15,9 @@ from etude.network import FeedForward, Parts, hidden_size
 @dataclass
 class ReluConfig(MlpConfig):
     ratio: float = 4.0
-    """Width of the hidden layer over the width of the network."""
+    """Hidden width as a multiple of dim."""
     bias: bool = True
-    """Whether the two maps have biases."""
+    """Whether the two linear layers have biases."""
 
     def __post_init__(self) -> None:
         require(self.ratio > 0, f"ratio must be positive, got {self.ratio}")

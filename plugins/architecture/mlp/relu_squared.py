@@ -17,9 +17,9 @@ from etude.network import FeedForward, Parts, hidden_size
 @dataclass
 class ReluSquaredConfig(MlpConfig):
     ratio: float = 4.0
-    """Width of the hidden layer over the width of the network."""
+    """Hidden width as a multiple of dim."""
     bias: bool = False
-    """Whether the two maps have biases."""
+    """Whether the two linear layers have biases."""
 
     def __post_init__(self) -> None:
         require(self.ratio > 0, f"ratio must be positive, got {self.ratio}")

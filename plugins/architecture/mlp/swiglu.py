@@ -1,7 +1,8 @@
-"""SwiGLU: one linear map gates another through a SiLU.
+"""SwiGLU: one linear layer gates another through a SiLU.
 
-Shazeer 2020, https://arxiv.org/abs/2002.05202; the width of 8/3 keeps the parameters of a ratio
-of 4, rounded up as LLaMA does (Touvron et al. 2023, https://arxiv.org/abs/2302.13971).
+Shazeer 2020, https://arxiv.org/abs/2002.05202; a ratio of 8/3 has the parameter count
+of an ungated MLP with ratio 4; rounded up as in LLaMA (Touvron et al. 2023,
+https://arxiv.org/abs/2302.13971).
 """
 
 from dataclasses import dataclass
@@ -16,11 +17,11 @@ from etude.network import GatedFeedForward, Parts, hidden_size
 @dataclass
 class SwigluConfig(MlpConfig):
     ratio: float = 8 / 3
-    """Width of the hidden layer over the width of the network."""
+    """Hidden width as a multiple of dim."""
     multiple_of: int = 16
     """The hidden width is rounded up to a multiple of this (LLaMA: 256)."""
     bias: bool = False
-    """Whether the three maps have biases."""
+    """Whether the three linear layers have biases."""
 
     def __post_init__(self) -> None:
         require(self.ratio > 0, f"ratio must be positive, got {self.ratio}")

@@ -15,9 +15,9 @@ from etude.network import Parts
 @dataclass
 class LayernormConfig(NormConfig):
     eps: float = 1e-5
-    """Added to the variance (BERT: 1e-12)."""
+    """Epsilon, added to the variance. BERT: 1e-12."""
     bias: bool = True
-    """Whether there is a shift."""
+    """Whether to add a learned shift."""
 
     def __post_init__(self) -> None:
         require(self.eps > 0, f"eps must be positive, got {self.eps}")

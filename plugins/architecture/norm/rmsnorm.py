@@ -1,4 +1,4 @@
-"""RMSNorm: divides by the root mean square, and scales; no mean is taken away.
+"""RMSNorm: divides by the root mean square, then scales; the mean is not subtracted.
 
 Zhang & Sennrich 2019, https://arxiv.org/abs/1910.07467, equation 4.
 """
@@ -15,7 +15,7 @@ from etude.network import Parts
 @dataclass
 class RmsnormConfig(NormConfig):
     eps: float = 1e-6
-    """Added to the mean square."""
+    """Epsilon, added to the mean square."""
 
     def __post_init__(self) -> None:
         require(self.eps > 0, f"eps must be positive, got {self.eps}")

@@ -1,7 +1,7 @@
-"""ALiBi: logits fall in a straight line with the distance of a key, faster in some heads.
+"""ALiBi: attention logits fall linearly with distance, at a different slope in each head.
 
-Press et al. 2021, https://arxiv.org/abs/2108.12409, section 3; slopes for a number of heads that
-is no power of two as in its `get_slopes`. Where both sides are seen, the distance is absolute.
+Press et al. 2021, https://arxiv.org/abs/2108.12409, section 3; a number of heads that is not a
+power of two follows its `get_slopes`. Bidirectional attention uses the absolute distance.
 """
 
 import math
@@ -22,7 +22,7 @@ class AlibiConfig(PositionConfig):
 
 
 def slopes(n_heads: int) -> list[float]:
-    """The slope of each head: 2^(-8 i / n), i from 1; others from the next power of two between."""
+    """Slopes 2^(-8 i / n), i from 1, n a power of two; other heads take odd i of 2^(-8 i / 2n)."""
     n = 2 ** math.floor(math.log2(n_heads))
     between = [2 ** (-4 * i / n) for i in range(1, 2 * n, 2)]
     return ([2 ** (-8 * i / n) for i in range(1, n + 1)] + between)[:n_heads]
@@ -30,7 +30,7 @@ def slopes(n_heads: int) -> list[float]:
 
 @plugin(AlibiConfig)
 class Alibi(Position):
-    """Adds -slope * |query place - key place|."""
+    """Adds -slope * |query position - key position| to the logits."""
 
     def __init__(self, config: AlibiConfig, parts: Parts) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Learned absolute positions: one vector a place, added to the embeddings.
+"""Learned absolute positions: one vector per position, added to the embeddings.
 
 Gehring et al. 2017, https://arxiv.org/abs/1705.03122; GPT-2 and BERT use them.
 """
@@ -16,7 +16,7 @@ from etude.network import Parts, Position
 @dataclass
 class LearnedConfig(PositionConfig):
     max_positions: int | None = 1024
-    """Rows of the table: the longest sequence, in tokens."""
+    """Longest sequence, in tokens; the table has this many rows."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,6 +1,6 @@
-"""No positions: a causal network can tell order from what each token is allowed to see.
+"""No positional encoding: a causal network can infer order from its attention mask.
 
-Kazemnejad et al. 2023, https://arxiv.org/abs/2305.19466. Without a causal mask order is lost.
+Kazemnejad et al. 2023, https://arxiv.org/abs/2305.19466. Without a causal mask, order is lost.
 """
 
 from dataclasses import dataclass
@@ -17,5 +17,5 @@ class NoneConfig(PositionConfig):
 
 @plugin(NoneConfig)
 def none(config: NoneConfig, parts: Parts) -> Position:
-    """A Position that says nothing."""
+    """A Position that adds nothing."""
     return Position()

@@ -1,9 +1,9 @@
-"""T5's relative positions: each head has a learned bias for a bucket of distances.
+"""T5's relative positions: each head learns one bias per bucket of distances.
 
 Raffel et al. 2019, https://arxiv.org/abs/1910.10683, section 2.1, with the buckets of
-`mesh_tensorflow`: half of them exact, the rest logarithmic up to a longest distance, beyond which
-all are alike; where both sides are seen, half of the buckets are for each. One table for all
-layers of a stack; none for what a decoder sees of its source.
+`mesh_tensorflow`: half of them exact, the rest logarithmic up to `max_distance`, beyond which all
+distances share a bucket; bidirectional attention gives each side half of the buckets. All layers
+of a stack share one table; cross-attention has none.
 """
 
 import math
@@ -21,9 +21,9 @@ from etude.network import Context, Parts, Position
 @dataclass
 class RelativeConfig(PositionConfig):
     n_buckets: int = 32
-    """Rows of the table; even."""
+    """Number of buckets, a multiple of 4."""
     max_distance: int = 128
-    """Distance, in tokens, from which on all keys share a bucket."""
+    """Distance, in tokens, beyond which all keys share a bucket."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -41,7 +41,7 @@ class RelativeConfig(PositionConfig):
 def bucket(
     ahead: Int[Tensor, "..."], n_buckets: int, max_distance: int, *, causal: bool
 ) -> Int[Tensor, "..."]:
-    """The bucket of each key that is `ahead` places after its query."""
+    """The bucket of each key that is `ahead` positions after its query."""
     side = torch.zeros_like(ahead)
     if not causal:
         n_buckets //= 2
@@ -55,7 +55,7 @@ def bucket(
 
 @plugin(RelativeConfig)
 class Relative(Position):
-    """Adds table[bucket(key place - query place)], one number a head."""
+    """Adds table[bucket(key position - query position)] to the logits, one number per head."""
 
     def __init__(self, config: RelativeConfig, parts: Parts) -> None:
         super().__init__()

@@ -1,10 +1,10 @@
-"""Rotary positions: queries and keys are turned by an angle that grows with their place.
+"""Rotary positions: queries and keys are rotated by an angle proportional to their position.
 
 Su et al. 2021, https://arxiv.org/abs/2104.09864, equation 34.
-A base of its own in layers with a window: Warner et al. 2024 (ModernBERT),
-https://arxiv.org/abs/2412.13663, section 2.1.2. How to reach further than what was trained is a
-choice of its own: `architecture/position/scaling`.
-Deviation, as in LLaMA's Hugging Face form: the two halves of a head form the pairs, not neighbours.
+A separate base for layers with a window: Warner et al. 2024 (ModernBERT),
+https://arxiv.org/abs/2412.13663, section 2.1.2. Context extension is a separate choice:
+`architecture/position/scaling`.
+Deviation, as in transformers: feature i is paired with i + head_dim / 2, not with its neighbour.
 """
 
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ from etude.network import Context, Parts, Position, Scaling
 class RopeConfig(PositionConfig):
     scaling: ScalingConfig = option("none")
     theta: float = 10_000.0
-    """Base of the wavelengths; larger reaches further (LLaMA 3: 500,000)."""
+    """Base of the wavelengths; larger suits longer contexts. LLaMA 3: 500000."""
     local_theta: float | None = None
-    """The base, never scaled, in layers with a window; null = as others (ModernBERT: 10,000)."""
+    """Base for layers with a window, never scaled; null = as other layers. ModernBERT: 10000."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -37,7 +37,7 @@ class RopeConfig(PositionConfig):
 
 @plugin(RopeConfig)
 class Rope(Position):
-    """q.k depends on places only through their difference."""
+    """Rotates q and k, so that q.k depends on positions only through their difference."""
 
     def __init__(self, config: RopeConfig, parts: Parts) -> None:
         super().__init__()
@@ -74,5 +74,5 @@ class Rope(Position):
 
 
 def _listed(scaling: Scaling, theta: float, head_dim: int) -> list[float]:
-    """Numbers, not a tensor: a network may be built on a device without memory, or narrowed."""
+    """Frequencies as floats: a tensor would not survive the meta device or a cast to bf16."""
     return scaling.frequencies(theta, head_dim).tolist()

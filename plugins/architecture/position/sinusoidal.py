@@ -2,7 +2,7 @@
 
 Vaswani et al. 2017, https://arxiv.org/abs/1706.03762, section 3.5.
 Deviation: embeddings are not multiplied by sqrt(dim); the wave is scaled to the embeddings' size
-instead, so that it does not drown them at the start.
+instead, so that it does not dominate them at the start.
 """
 
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ from etude.network import Parts, Position
 @dataclass
 class SinusoidalConfig(PositionConfig):
     theta: float = 10_000.0
-    """Longest wavelength over 2 pi, in tokens."""
+    """Longest wavelength divided by 2 pi, in tokens."""
     scale: float = 0.02
-    """Height of the waves; the initial embeddings have a standard deviation of 0.02."""
+    """Amplitude of the waves; the initial embeddings have a standard deviation of 0.02."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

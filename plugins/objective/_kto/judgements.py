@@ -1,4 +1,4 @@
-"""What KTO learns from: completions judged one by one, each beside one of another prompt."""
+"""KTO's samples: completions judged one by one, each with one written for another prompt."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from etude.data import Samples
 
 @dataclass(frozen=True)
 class Judged:
-    """A completion, and one of another prompt."""
+    """A judged completion, and a mismatched one that was written for another prompt."""
 
     prompt: str
     completion: str
@@ -18,7 +18,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class Judgements:
-    """Samples: every completion of records, each with one of the next record's, round about."""
+    """Samples: each completion, with one of the next record (cyclically) with another prompt."""
 
     records: Samples
     threshold: float

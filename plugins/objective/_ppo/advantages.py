@@ -1,9 +1,9 @@
-"""Advantages: by how much each token of an answer turned out better than expected.
+"""Generalised advantage estimation: how much better each token turned out than expected.
 
-Schulman et al. 2015, https://arxiv.org/abs/1506.02438, equation 16. Variances are of a population,
-as in the code of Ziegler et al. 2019; TRL's are n / (n - 1) times as large.
-A row is an answer; `mask` is true at the tokens that the policy wrote, wherever they stand. What is
-between or behind them is passed over, without a discount, and is worth 0.
+Schulman et al. 2015, https://arxiv.org/abs/1506.02438, equation 16. Variances are population
+variances, as in the code of Ziegler et al. 2019; TRL's are n / (n - 1) times as large.
+Each row is a completion; `mask` is true at the tokens that the policy wrote, at any position.
+Positions between or after them are skipped without a discount, and get 0.
 """
 
 import math
@@ -20,8 +20,8 @@ OverRanks = Callable[[Tensor], Tensor]
 """Sums a tensor over the data-parallel processes."""
 
 
-def stacked(rows: Sequence[np.ndarray]) -> Float[Tensor, "batch seq *more"]:
-    """Rows `[tokens, *more]` of different lengths in float64, padded with 0."""
+def pad_rows(rows: Sequence[np.ndarray]) -> Float[Tensor, "batch seq *more"]:
+    """Pads rows `[tokens, *more]` of different lengths with 0 and stacks them in float64."""
     return pad_sequence([torch.from_numpy(row).double() for row in rows], batch_first=True)
 
 
@@ -32,10 +32,10 @@ def estimated_advantages(
     gamma: float,
     decay: float,
 ) -> tuple[Float[Tensor, "batch seq"], Float[Tensor, "batch seq"]]:
-    """Generalised advantages, `decay` being lambda, and returns = advantage + value.
+    """Generalised advantages with lambda = `decay`, and returns = advantage + value.
 
     delta_t = reward_t + gamma value_t+1 - value_t, and A_t = delta_t + gamma decay A_t+1; the value
-    behind the last token is 0.
+    after the last token is 0.
     """
     after = torch.zeros_like(reward[:, 0])
     advantage = torch.zeros_like(reward[:, 0])
@@ -64,7 +64,7 @@ class Moments:
         return (values - self.mean) / math.sqrt(self.variance + 1e-8)
 
     def joined(self, other: "Moments") -> "Moments":
-        """The moments of the numbers of both: Chan et al. 1983."""
+        """The moments of both sets of numbers combined: Chan et al. 1983."""
         if other.n == 0:
             return self
         n = self.n + other.n
@@ -75,7 +75,7 @@ class Moments:
 
 
 def moments(values: Float[Tensor, " n"], over_ranks: OverRanks) -> Moments:
-    """The moments of the values of all ranks: every rank gets the same."""
+    """The moments of the values across all ranks; every rank gets the same result."""
     values = values.double()
     n, total = over_ranks(torch.stack([values.new_tensor(len(values)), values.sum()])).tolist()
     mean = total / max(n, 1.0)
@@ -83,10 +83,10 @@ def moments(values: Float[Tensor, " n"], over_ranks: OverRanks) -> Moments:
     return Moments(n, mean, squares / max(n, 1.0))
 
 
-def whitened(
+def whiten(
     values: Float[Tensor, "batch seq"], mask: Bool[Tensor, "batch seq"], over_ranks: OverRanks
 ) -> Float[Tensor, "batch seq"]:
-    """Mean 0 and variance 1 over the tokens of all ranks."""
+    """Standardises values to mean 0 and variance 1 over the tokens of all ranks."""
     known = moments(values[mask], over_ranks)
     return torch.where(mask, known.standardised(values), 0.0)
 
@@ -94,6 +94,6 @@ def whitened(
 def of_unit_variance(
     values: Float[Tensor, "batch seq"], mask: Bool[Tensor, "batch seq"], over_ranks: OverRanks
 ) -> Float[Tensor, "batch seq"]:
-    """Variance 1 over the tokens of all ranks, and the mean they had."""
+    """Scales values to variance 1 over the tokens of all ranks, and keeps their mean."""
     known = moments(values[mask], over_ranks)
     return torch.where(mask, known.standardised(values) + known.mean, 0.0)

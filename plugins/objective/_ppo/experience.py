@@ -1,4 +1,4 @@
-"""What PPO learns from: completions, and what was expected and found at each of their tokens."""
+"""PPO's samples: completions with the value, advantage and return of each token."""
 
 from dataclasses import dataclass, replace
 
@@ -14,7 +14,7 @@ from etude.rl import (
 
 @dataclass(kw_only=True)
 class Experience(Completion):
-    """A completion, and what was expected and found at each of its tokens."""
+    """A completion with the value, advantage and return of each token, and its beta."""
 
     worth: Float[np.ndarray, "tokens 3"]
     """Value, advantage and return of each token."""
@@ -23,7 +23,7 @@ class Experience(Completion):
 
 @dataclass(kw_only=True)
 class ExperienceBatch(CompletionBatch):
-    """Completions; of every token that is learned from, what was expected and found."""
+    """A batch of completions, with value, advantage and return of each trained token."""
 
     worth: Float[Tensor, "n 3"]
     beta: Float[Tensor, " batch"]
@@ -32,7 +32,7 @@ class ExperienceBatch(CompletionBatch):
 def experience(
     attempt: Completion, worth: Float[np.ndarray, "seq 3"], score: float, kl: float, beta: float
 ) -> Experience:
-    """What an attempt was worth, in the precision of its log-probabilities."""
+    """Builds an Experience from a completion, in the precision of its log-probabilities."""
     own = worth[: len(attempt.completion)].astype(attempt.log_prob.dtype)
     mean = np.nan if np.isnan(score) else float(own[:, 1].mean())
     return Experience(**vars(replace(attempt, advantage=mean, kl=kl)), worth=own, beta=beta)

@@ -1,10 +1,10 @@
-"""Reward shaping: from the reward of an answer to those of its tokens.
+"""Reward shaping: turns the reward of a completion into rewards of its tokens.
 
-Ziegler et al. 2019, https://arxiv.org/abs/1909.08593, sections 2.1 and 2.2: every token costs beta
-times its divergence from where the policy began, and the score comes with the last. As in their
-code, an adaptive beta moves by at most a fifth in `kl_horizon` answers, where the paper moves it by
-at most a fiftieth a step. What becomes of an answer without an end: their code replaces its score;
-TRL subtracts from it; torchtune replaces that of short ones, too.
+Ziegler et al. 2019, https://arxiv.org/abs/1909.08593, sections 2.1 and 2.2: each token costs beta
+times its divergence from the reference policy, and the score is added at the last token. As in
+their code, an adaptive beta changes by at most a fifth per `kl_horizon` completions, where the
+paper limits it to a fiftieth per step. For unfinished completions, their code replaces the score,
+TRL subtracts from it, and torchtune also replaces that of short ones.
 """
 
 from collections.abc import Sequence
@@ -24,28 +24,28 @@ from .advantages import Moments, OverRanks, moments, of_unit_variance
 
 
 class Divergence(Enum):
-    """An estimator of a token's divergence."""
+    """Estimator of each token's KL divergence from the reference."""
 
     k1 = "k1"
     k3 = "k3"
 
 
 class Controller(Enum):
-    """What becomes of beta."""
+    """How beta changes during training."""
 
     adaptive = "adaptive"
     fixed = "fixed"
 
 
 class Scaling(Enum):
-    """Whose mean and deviation a reward is measured by."""
+    """Which mean and standard deviation normalise a reward."""
 
     fixed = "fixed"
     running = "running"
 
 
 class Unfinished(Enum):
-    """What becomes of the score of an answer that has not ended, or too soon."""
+    """How the score of an unfinished or too short completion is treated."""
 
     keep = "keep"
     replace = "replace"
@@ -54,34 +54,34 @@ class Unfinished(Enum):
 
 @dataclass
 class ShapingConfig(OnPolicyConfig):
-    """What objectives have that give each token a reward."""
+    """Base config of objectives that give each token a reward."""
 
     beta: float = 0.05
-    """Price of a nat of divergence from the start, at first; 0.01 to 0.2, 0 = no reference."""
+    """Initial KL penalty coefficient; 0 disables the reference network. Typical: 0.01-0.2."""
     divergence: Divergence = only_with("beta>0", Divergence.k1)
-    """Estimator of the divergence: k1 is log p / p_ref, k3 is never negative."""
+    """KL estimator: k1 is log p / p_ref, k3 is never negative."""
     controller: Controller = only_with("beta>0", Controller.adaptive)
-    """Whether beta follows the divergence or stays."""
+    """adaptive steers beta towards kl_target; fixed keeps it constant."""
     kl_target: float = only_with("controller=adaptive", 6.0)
-    """Divergence of a completion, in nats, that an adaptive beta keeps to; 1 to 10."""
+    """Target divergence per completion, in nats, for an adaptive beta. Typical: 1-10."""
     kl_horizon: float = only_with("controller=adaptive", 10_000.0)
-    """Completions over which an adaptive beta moves by at most a fifth."""
+    """Number of completions over which an adaptive beta changes by at most a fifth."""
     scaling: Scaling = Scaling.fixed
-    """The score is (reward - mean) / deviation: of the numbers below, or of all rewards so far."""
+    """Normalises scores: fixed by reward_mean and reward_std, running by all rewards so far."""
     reward_mean: float = only_with("scaling=fixed", 0.0)
-    """Subtracted from the reward."""
+    """Mean subtracted from the reward."""
     reward_std: float = only_with("scaling=fixed", 1.0)
-    """Divides the reward."""
+    """Standard deviation that divides the reward; positive."""
     unfinished: Unfinished = Unfinished.keep
-    """Whether the score of a completion that has not ended is kept, replaced, or lessened."""
+    """For unfinished completions: keep the score, replace it, or subtract a penalty from it."""
     unfinished_score: float = only_with("unfinished=replace", -1.0)
-    """Score of a completion that has not ended; below most others."""
+    """Score of an unfinished completion; should be below most other scores."""
     unfinished_penalty: float = only_with("unfinished=subtract", 1.0)
-    """Subtracted from the score of a completion that has not ended."""
+    """Penalty subtracted from the score of an unfinished completion."""
     min_new_tokens: int = only_with("unfinished!=keep", 0)
-    """A completion of fewer tokens has not ended, either."""
+    """Completions with fewer tokens than this also count as unfinished."""
     whiten_rewards: bool = False
-    """Whether the rewards of a rollout's tokens get variance 1; their mean stays."""
+    """Scale the token rewards of a rollout to variance 1; their mean does not change."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -98,20 +98,20 @@ def token_rewards(
     beta: float,
     mask: Bool[Tensor, "batch seq"],
 ) -> Float[Tensor, "batch seq"]:
-    """-beta * divergence at each token, and the score at the last: score - beta KL in all."""
+    """-beta * divergence per token, plus the score at the last one: score - beta KL in total."""
     written = mask.cumsum(dim=1)
     last = mask & (written == written[:, -1:])
     return torch.where(mask, -beta * divergence, 0.0) + torch.where(last, score[:, None], 0.0)
 
 
-def adapted(beta: float, kl: float, n: float, target: float, horizon: float) -> float:
-    """The next beta, after n answers whose mean divergence was `kl` nats."""
+def next_kl_coefficient(beta: float, kl: float, n: float, target: float, horizon: float) -> float:
+    """The updated beta after n completions with a mean divergence of `kl` nats."""
     error = min(max(kl / target - 1, -0.2), 0.2)
     return beta * (1 + error * n / horizon)
 
 
 class Shaping:
-    """The price of divergence and the rewards so far: the same on every rank, saved with a run."""
+    """The current beta and the reward moments: the same on every rank, saved in checkpoints."""
 
     def __init__(self, config: ShapingConfig) -> None:
         self.config = config
@@ -121,13 +121,13 @@ class Shaping:
     def divergences(
         self, log_prob: Float[Tensor, "batch seq"], reference: Float[Tensor, "batch seq"]
     ) -> Float[Tensor, "batch seq"]:
-        """How far each token went from the reference, in nats."""
+        """Divergence of each token from the reference, in nats."""
         return {Divergence.k1: k1, Divergence.k3: k3}[self.config.divergence](log_prob, reference)
 
     def scores(
         self, attempts: Sequence[Completion], over_ranks: OverRanks
     ) -> Float[Tensor, " batch"]:
-        """What answers are worth; NaN where there is no verdict. Their rewards count as seen."""
+        """Scores of completions, NaN without a verdict; updates the running reward moments."""
         config = self.config
         least = self.config.min_new_tokens
         reward = torch.tensor([a.reward for a in attempts], dtype=torch.float64)
@@ -156,17 +156,17 @@ class Shaping:
         mask: Bool[Tensor, "batch seq"],
         over_ranks: OverRanks,
     ) -> Float[Tensor, "batch seq"]:
-        """What each token of a rollout earns."""
+        """Reward of each token of a rollout."""
         reward = token_rewards(divergence, score, self.beta, mask)
         return of_unit_variance(reward, mask, over_ranks) if self.config.whiten_rewards else reward
 
     def adapt(self, kl: Float[Tensor, " batch"], over_ranks: OverRanks) -> None:
-        """Moves beta, of the divergences of a rollout's answers: it is the next rollout's then."""
+        """Updates beta from the divergences of a rollout; the next rollout uses it."""
         if self.config.controller is Controller.adaptive:
             known = moments(kl, over_ranks)
             target = self.config.kl_target
             horizon = self.config.kl_horizon
-            self.beta = adapted(self.beta, known.mean, known.n, target, horizon)
+            self.beta = next_kl_coefficient(self.beta, known.mean, known.n, target, horizon)
 
     def state_dict(self) -> dict[str, Any]:
         return {"beta": self.beta, "seen": asdict(self.seen)}

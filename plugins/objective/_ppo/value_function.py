@@ -1,8 +1,8 @@
-"""Value functions: the return that is expected from a place in a text on, read off its state.
+"""Value functions: the expected return from each token on, computed from hidden states.
 
-A head on the policy's own states costs next to nothing, and what it learns moves the policy too. A
-network of its own starts from a reward model where there is one, with the head that was learned
-there (Stiennon et al. 2020, https://arxiv.org/abs/2009.01325, appendix G.1), else from the policy.
+A head on the policy's own states costs almost nothing, but its gradients also move the policy. A
+separate network starts from a reward model and its trained head if there is one (Stiennon et al.
+2020, https://arxiv.org/abs/2009.01325, appendix G.1), otherwise from the policy.
 """
 
 import copy
@@ -24,17 +24,17 @@ from etude.rl import HEAD, ScoreHead, Scorer, read_reward
 
 
 class ValueKind(Enum):
-    """Where values are read."""
+    """Whether values come from the policy's states or from a separate network."""
 
     head = "head"
     network = "network"
 
 
 class Value(nn.Module, ABC):
-    """The value before each token due, in at least fp32."""
+    """The value before each target token, in at least fp32."""
 
     note: str
-    """What a user should know of its start."""
+    """How the values are initialised, for the user."""
 
     @abstractmethod
     def forward(self, targets: Targets, states: Float[Tensor, "n dim"]) -> Float[Tensor, " n"]:
@@ -42,7 +42,7 @@ class Value(nn.Module, ABC):
 
 
 class ValueHead(Value):
-    """A linear map of the policy's states; 0 before anything is learned."""
+    """A linear map of the policy's states; initially 0."""
 
     note = "values are read off the policy's own states, and begin at 0"
 
@@ -55,7 +55,7 @@ class ValueHead(Value):
 
 
 class ValueNetwork(Value):
-    """A network that reads what the policy reads, and a linear map of its states."""
+    """A separate network that reads the policy's inputs, with a linear head on its states."""
 
     def __init__(self, network: Network, head: ScoreHead, note: str) -> None:
         super().__init__()
@@ -74,10 +74,9 @@ def value_losses(
     returns: Float[Tensor, " n"],
     epsilon: float | None,
 ) -> tuple[Float[Tensor, " n"], Bool[Tensor, " n"]]:
-    """max((V - R)^2, (V_clipped - R)^2) / 2, V being clipped around what it was; where it is flat.
+    """max((V - R)^2, (V_clipped - R)^2) / 2, and where clipping makes it flat.
 
-    An `epsilon` of None clips nothing.
-
+    V_clipped stays within `epsilon` of the rollout's value; None disables clipping.
     As in https://github.com/openai/lm-human-preferences, train_policy.py.
     """
     free = (value - returns).square()
@@ -90,7 +89,7 @@ def value_losses(
 def spreads(
     returns: Float[Tensor, " n"], value: Float[Tensor, " n"]
 ) -> dict[str, Float[Tensor, " n"]]:
-    """What the variances are made of that `explained` compares."""
+    """Per-token terms from which `explained_variance` is computed."""
     rest = returns - value
     return {
         "_return": returns,
@@ -101,7 +100,7 @@ def spreads(
 
 
 def explained(found: Mapping[str, float]) -> dict[str, float]:
-    """Puts 1 - variance of what values miss / variance of returns in the place of `spreads`."""
+    """Replaces the terms of `spreads` by 1 - var(returns - values) / var(returns)."""
     if "_return" not in found:
         return dict(found)
     returns, rest = (
@@ -112,9 +111,9 @@ def explained(found: Mapping[str, float]) -> dict[str, float]:
 
 
 def value_of(kind: ValueKind, policy: Network, tools: ObjectiveContext) -> Value:
-    """Builds the value function of a policy. Raises ConfigError where a reward model cannot be one.
+    """Builds the value function of a policy. Raises ConfigError for an unsuitable reward model.
 
-    What an adapter has frozen of the policy is not copied: both networks stand on the same weights.
+    Weights that an adapter has frozen are shared with the policy, not copied.
     """
     if kind is ValueKind.head:
         return ValueHead(policy.dim)
@@ -127,21 +126,21 @@ def value_of(kind: ValueKind, policy: Network, tools: ObjectiveContext) -> Value
 
 
 def reward_model_of(runs: Sequence[str]) -> str | None:
-    """The one reward model among runs; None where there is none, or no single one."""
+    """The only reward model among the runs; None if there is none or more than one."""
     found = [run for run in runs if read_model(run).extra_tensors(HEAD)]
     return found[0] if len(found) == 1 else None
 
 
 def from_reward(run: str, policy: Network, tools: ObjectiveContext) -> ValueNetwork:
-    """The reward model of a run as a value function: at first the score, as reward=model gives it.
+    """The reward model of a run as a value function; its values start as reward=model's scores.
 
-    Raises ConfigError where it does not read what the policy writes.
+    Raises ConfigError if the reward model cannot read the policy's completions.
     """
     scorer = read_reward(run)
     model = read_model(run)
     room = longest(model.architecture)
     faults = {
-        "it is no network of the policy's family": type(scorer.network) is not type(policy),
+        "it is not a network of the policy's family": type(scorer.network) is not type(policy),
         "its tokenizer is another": scorer.tokenizer.digest != tools.tokenizer.digest,
         f"it has {room} positions for data.seq_len={tools.seq_len}": (room or 1e9) < tools.seq_len,
     }
@@ -153,11 +152,11 @@ def from_reward(run: str, policy: Network, tools: ObjectiveContext) -> ValueNetw
         )
     still = replace(model, architecture=replace(model.architecture, dropout=0.0))
     note = f"values begin as the scores of {run}"
-    return ValueNetwork(still.network(), normalised(scorer), note)
+    return ValueNetwork(still.network(), normalised_head(scorer), note)
 
 
-def normalised(scorer: Scorer) -> ScoreHead:
-    """The head of a reward model, its mean held-out score 0 and their standard deviation 1."""
+def normalised_head(scorer: Scorer) -> ScoreHead:
+    """The head of a reward model, rescaled so that held-out scores have mean 0 and std 1."""
     head = copy.deepcopy(scorer.head)
     std = max(scorer.std, 1e-8)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Conversations to learn from: which of their tokens count, what is left out, and why."""
+"""Encodes conversations: which tokens are trained on, what is dropped, and why."""
 
 from bisect import bisect_left, insort
 from collections import Counter
@@ -14,7 +14,7 @@ from etude.data import Samples, TemplateError, Tokenizer, conversation
 
 
 class TrainOn(Enum):
-    """What of a conversation is learned."""
+    """Which tokens of a conversation are trained on."""
 
     all = "all"
     last = "last"
@@ -23,16 +23,16 @@ class TrainOn(Enum):
 
 @dataclass(frozen=True)
 class TrainingSpan:
-    """A conversation as ids, or what of it one answer needs, with the tokens to learn."""
+    """Ids of a conversation, or of one answer with its context, and a mask of trained tokens."""
 
     ids: Int[np.ndarray, " seq"]
     trained: Bool[np.ndarray, " seq"]
     asks: tuple[int, int] | None = None
-    """From where to where its last answer goes, if that is whole."""
+    """Start and end of its last answer, if that is complete."""
 
     @property
     def answer(self) -> tuple[list[int], list[int]] | None:
-        """(prompt, last answer), if that is whole."""
+        """(prompt, last answer) as ids, if the answer is complete."""
         if self.asks is None:
             return None
         first, last = self.asks
@@ -41,7 +41,7 @@ class TrainingSpan:
 
 @dataclass(frozen=True)
 class ConversationEncoder:
-    """Makes parts of conversations; `sources`: each answer becomes a part with what it answers."""
+    """Encodes conversations; with `sources`, each answer becomes a span with its context."""
 
     tokenizer: Tokenizer
     train_on: TrainOn
@@ -49,10 +49,10 @@ class ConversationEncoder:
     sources: bool
 
     def parts(self, chat: Chat, told: Counter[str] | None = None) -> list[TrainingSpan]:
-        """The parts of a conversation that hold something to learn; counts what is lost.
+        """The spans of a conversation with tokens to train on; counts what is truncated.
 
-        Raises TemplateError where the template refuses it, DataError where what it writes would
-        teach something wrong: two bos in a row, an answer without a token that ends it.
+        Raises TemplateError if the template rejects the conversation, DataError if its output would
+        teach something wrong: two bos in a row, or an answer without an end token.
         """
         told = Counter() if told is None else told
         found = conversation(self.tokenizer, chat.messages)
@@ -72,7 +72,7 @@ class ConversationEncoder:
         """The start of the conversation: one token more than a row has inputs."""
         room = self.seq_len + 1
         trained = np.full(len(ids), self.train_on is TrainOn.everything)
-        trained[0] = False  # nothing comes before it
+        trained[0] = False  # no token precedes it
         for first, last in spans:
             trained[first:last] = True
             told["answers cut off"] += first >= room
@@ -83,7 +83,7 @@ class ConversationEncoder:
     def _with_source(
         self, ids: np.ndarray, span: tuple[int, int], told: Counter[str]
     ) -> TrainingSpan:
-        """The first token and the end of what was said before, and the start of the answer."""
+        """The first token and the end of the context, then the start of the answer."""
         first, last = span
         source = np.append(ids[:1], ids[1:first][-(self.seq_len - 1) :])
         answer = ids[first:last][: self.seq_len]
@@ -114,7 +114,7 @@ class ConversationEncoder:
 
 @dataclass(frozen=True)
 class Rows:
-    """What a network reads row by row: the parts of one conversation, or of several."""
+    """Input rows; each has the spans of one conversation or of several."""
 
     rows: Sequence[list[TrainingSpan]]
 
@@ -128,9 +128,9 @@ class Rows:
 def survey(
     chats: Samples | Sequence[Chat], cutter: ConversationEncoder, pack: bool
 ) -> tuple[Rows, Counter[str]]:
-    """Every conversation that there is something to learn from, and how many of what were lost.
+    """All conversations with tokens to train on, and counts of what was lost.
 
-    Raises DataError where nothing is left.
+    Raises DataError if none is left.
     """
     told: Counter[str] = Counter()
     rows: list[list[TrainingSpan]] = []
@@ -151,13 +151,13 @@ def survey(
         )
     if pack:
         parts = [part for row in rows for part in row]
-        filled = packed([len(part.ids) for part in parts], cutter.seq_len + 1)
+        filled = pack_rows([len(part.ids) for part in parts], cutter.seq_len + 1)
         rows = [[parts[i] for i in row] for row in filled]
     return Rows(rows), told
 
 
-def packed(lengths: Sequence[int], room: int) -> list[list[int]]:
-    """Rows of the indices of lengths that add up to at most `room`: best fit, the longest first."""
+def pack_rows(lengths: Sequence[int], room: int) -> list[list[int]]:
+    """Indices of lengths, packed in rows of at most `room`: best fit, longest first."""
     rows: list[list[int]] = []
     left: list[tuple[int, int]] = []  # (room left, row), sorted
     for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):

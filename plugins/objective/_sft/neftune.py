@@ -8,7 +8,7 @@ from torch import Tensor, nn
 def neftune(
     states: Float[Tensor, "batch seq dim"], ids: Int[Tensor, "batch seq"], alpha: float, pad: int
 ) -> Float[Tensor, "batch seq dim"]:
-    """Adds noise, uniform in [-1, 1], times alpha / sqrt(length of the row * dim)."""
+    """Adds uniform noise in [-1, 1], scaled by alpha / sqrt(row length * dim)."""
     lengths = (ids != pad).sum(dim=1).clamp(min=1)[:, None, None]
     noise = 2 * torch.rand_like(states) - 1
     return states + alpha / (lengths * states.shape[-1]).sqrt() * noise
@@ -17,5 +17,5 @@ def neftune(
 def disturb(
     table: nn.Module, given: tuple[Tensor], states: Tensor, alpha: float, pad: int
 ) -> Tensor | None:
-    """The forward hook of an embedding table; without effect outside training."""
+    """Forward hook of the embedding table; it has no effect outside training."""
     return neftune(states, given[0], alpha, pad) if table.training else None

@@ -1,7 +1,7 @@
-"""Text that an earlier run learned from, among the samples of a later one: it forgets less.
+"""Replay: mixes text of an earlier run into the samples of a later one, to reduce forgetting.
 
-Rebuffi et al. 2017 (iCaRL), https://arxiv.org/abs/1611.07725; of language models: Scialom et al.
-2022, https://arxiv.org/abs/2205.12393. The rows are those of the earlier run's training side.
+Rebuffi et al. 2017 (iCaRL), https://arxiv.org/abs/1611.07725; for language models: Scialom et al.
+2022, https://arxiv.org/abs/2205.12393. The rows come from the earlier run's training split.
 """
 
 from dataclasses import replace
@@ -13,7 +13,7 @@ from etude.data import Samples, Tokenizer, prepare
 
 
 class Mixture:
-    """Samples, and among all of them a share of others, taken evenly from first to last."""
+    """Samples plus a share of others, which are picked at even intervals."""
 
     def __init__(self, samples: Samples, others: Samples, share: float) -> None:
         self.samples = samples
@@ -31,9 +31,9 @@ class Mixture:
 
 
 def text_of(key: str, run: str, tokenizer: Tokenizer, seq_len: int) -> Samples:
-    """Returns rows of the text that a run learned from; `key` names it in what is refused.
+    """Rows of the text that a run was trained on; `key` is the name of the knob in errors.
 
-    Raises ConfigError where it is no run, or learned from no text.
+    Raises ConfigError if it is not a run, or was not trained on raw text.
     """
     config = config_of_parent(key, run)
     if not isinstance(config.data, TextDataConfig):

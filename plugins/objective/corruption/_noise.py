@@ -1,9 +1,9 @@
-"""What denoising objectives do to a text: order changed, spans of words hidden.
+"""Noise for denoising objectives: permuted sentences and masked spans of words.
 
 Lewis et al. 2019 (BART), https://arxiv.org/abs/1910.13461, section 2.2, with the choices of
-fairseq's `denoising_dataset.py`. Deviation: where there a span that runs into another swallows
-it, so that less than the budget is hidden, spans here lie side by side, every arrangement of them
-and of the words left as likely, and exactly the budget is hidden.
+fairseq's `denoising_dataset.py`. Deviation: in fairseq, a span that runs into another swallows it,
+so less than the budget is masked. Here spans do not overlap, all arrangements of spans and other
+words are equally likely, and exactly the budget is masked.
 """
 
 import math
@@ -19,14 +19,14 @@ from etude.data import Tokenizer
 
 @dataclass
 class InfillConfig(CorruptionConfig):
-    """Base of the corruptions that hide spans of words behind one mask each."""
+    """Base config of the corruptions that replace each span of words with one mask."""
 
     mask_ratio: float = 0.3
-    """Share of the words that is hidden, rounded up, in (0, 1)."""
+    """Fraction of the words to mask, rounded up, in (0, 1)."""
     mean_span: float = 3.0
-    """Mean length of a span in words, of a Poisson distribution, at least 1."""
+    """Mean span length in words, Poisson distributed; at least 1."""
     random_share: float = 0.1
-    """Share of the masks that are a random token instead, in [0, 1]."""
+    """Fraction of the masks that are a random token instead, in [0, 1]."""
 
     def __post_init__(self) -> None:
         require(0 < self.mask_ratio < 1, f"mask_ratio must be in (0, 1), got {self.mask_ratio}")
@@ -39,8 +39,8 @@ class InfillConfig(CorruptionConfig):
 def span_lengths(budget: int, mean: float, rng: np.random.Generator) -> Int[np.ndarray, " spans"]:
     """Returns Poisson lengths that add up to the budget, the last one trimmed.
 
-    A length of 0 hides nothing: its mask is inserted. Lengths of 0 fall away where there would be
-    more spans than words hidden.
+    A length of 0 masks no words: it inserts a mask. Lengths of 0 are dropped while there are more
+    spans than masked words.
     """
     lengths = rng.poisson(mean, budget)
     while lengths.sum() < budget:
@@ -58,7 +58,7 @@ def infill(
     config: InfillConfig,
     rng: np.random.Generator,
 ) -> Int[np.ndarray, " shown"]:
-    """Returns a text of which each hidden span of words is one mask, never longer than before."""
+    """Returns the text with each masked span of words replaced by one token; it is never longer."""
     words = tokenizer.words(tokens)
     if len(words) == 0:
         return tokens
@@ -87,5 +87,5 @@ def permute(
 
 
 def rotate(tokens: Int[np.ndarray, " n"], rng: np.random.Generator) -> Int[np.ndarray, " n"]:
-    """Returns a text that starts at a token chosen at random and goes on from its end to there."""
+    """Returns the text rotated to start at a random token."""
     return np.roll(tokens, -rng.integers(len(tokens))) if len(tokens) else tokens

@@ -1,8 +1,8 @@
-"""BART's final recipe: all sentences in random order, then spans of words hidden.
+"""BART's final recipe: permutes all sentences, then masks spans of words.
 
-Lewis et al. 2019, https://arxiv.org/abs/1910.13461, sections 2.2 and 4: 30 % of the words in spans
-of a mean of 3. In fairseq's order: permute, infill with its insertions, rotate; random tokens in
-place of a tenth of the masks as in its recipes. See `_noise.py` for what deviates.
+Lewis et al. 2019, https://arxiv.org/abs/1910.13461, sections 2.2 and 4: 30 % of the words, in spans
+of mean length 3. The order is fairseq's: permute, infill with insertions, rotate; a tenth of the
+masks are random tokens, as in its recipes. Deviations: see `_noise.py`.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from ._noise import InfillConfig, infill, permute, rotate
 @dataclass
 class BartConfig(InfillConfig):
     rotate_share: float = 0.0
-    """Share of the texts that start at a random token and go round, in [0, 1]; 0 in the recipe."""
+    """Fraction of the texts rotated to start at a random token, in [0, 1]; 0 in the recipe."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -31,7 +31,7 @@ class BartConfig(InfillConfig):
 
 @plugin(BartConfig)
 class Bart(Corruption):
-    """tokens -> (shuffled text with masks, tokens)."""
+    """tokens -> (permuted text with masks, tokens)."""
 
     def __init__(self, config: BartConfig, tokenizer: Tokenizer) -> None:
         self.config = config

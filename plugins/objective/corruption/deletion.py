@@ -1,6 +1,7 @@
-"""Token deletion: single tokens are left out, and where is not told; the text is the target.
+"""Token deletion: removes single tokens without a trace; the target is the whole text.
 
-Lewis et al. 2019 (BART), https://arxiv.org/abs/1910.13461, section 2.2. Deviation: a fixed count.
+Lewis et al. 2019 (BART), https://arxiv.org/abs/1910.13461, section 2.2. Deviation: the number of
+deleted tokens is fixed.
 """
 
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from etude.objective import Corruption
 @dataclass
 class DeletionConfig(CorruptionConfig):
     delete_ratio: float = 0.15
-    """Share of the tokens that is left out, in (0, 1); one at least, unless it is the only one."""
+    """Fraction of the tokens to delete, in (0, 1); at least one, but never the only one."""
 
     def __post_init__(self) -> None:
         require(
@@ -27,7 +28,7 @@ class DeletionConfig(CorruptionConfig):
 
 @plugin(DeletionConfig)
 class Deletion(Corruption):
-    """tokens -> (tokens without some, tokens)."""
+    """tokens -> (remaining tokens, tokens)."""
 
     def __init__(self, config: DeletionConfig, tokenizer: Tokenizer) -> None:
         self.ratio = config.delete_ratio

@@ -1,7 +1,7 @@
-"""Text infilling: spans of words give way to one mask each, the whole text is the target.
+"""Text infilling: replaces each span of words with one mask; the target is the whole text.
 
 Lewis et al. 2019 (BART), https://arxiv.org/abs/1910.13461, section 2.2. Lengths are Poisson and
-counted in words; a length of 0 inserts a mask. See `_noise.py` for what deviates.
+counted in words; a length of 0 inserts a mask. Deviations: see `_noise.py`.
 """
 
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ from ._noise import InfillConfig, infill
 
 @dataclass
 class InfillingConfig(InfillConfig):
-    """The knobs that BART's final recipe shares."""
+    """The same knobs as BART's final recipe, without rotation."""
 
 
 @plugin(InfillingConfig)
 class Infilling(Corruption):
-    """tokens -> (text with masks, text): how many tokens a mask hides is not told."""
+    """tokens -> (text with masks, text); a mask does not reveal how many tokens it hides."""
 
     def __init__(self, config: InfillingConfig, tokenizer: Tokenizer) -> None:
         self.config = config

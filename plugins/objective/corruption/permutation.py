@@ -1,7 +1,8 @@
-"""Sentence permutation: the sentences of a text in random order, the text is the target.
+"""Sentence permutation: shuffles the sentences of a text; the target is the original text.
 
-Lewis et al. 2019 (BART), https://arxiv.org/abs/1910.13461, section 2.2. Deviation: sentences end as
-`Tokenizer.sentence_ends` says, where fairseq knows the full stop of GPT-2's vocabulary alone.
+Lewis et al. 2019 (BART), https://arxiv.org/abs/1910.13461, section 2.2. Deviation:
+`Tokenizer.sentence_ends` finds the ends of sentences, where fairseq only knows the full stop of
+GPT-2's vocabulary.
 """
 
 from dataclasses import dataclass
@@ -19,12 +20,12 @@ from ._noise import permute
 
 @dataclass
 class PermutationConfig(CorruptionConfig):
-    """No knobs: every order of the sentences is as likely."""
+    """No knobs: all orders of the sentences are equally likely."""
 
 
 @plugin(PermutationConfig)
 class Permutation(Corruption):
-    """tokens -> (the same sentences in another order, tokens)."""
+    """tokens -> (the same sentences in random order, tokens)."""
 
     def __init__(self, config: PermutationConfig, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer

@@ -1,4 +1,4 @@
-"""Document rotation: the text starts at a random token and goes round, the text is the target.
+"""Document rotation: rotates a text to start at a random token; the target is the original.
 
 Lewis et al. 2019 (BART), https://arxiv.org/abs/1910.13461, section 2.2.
 """
@@ -18,12 +18,12 @@ from ._noise import rotate
 
 @dataclass
 class RotationConfig(CorruptionConfig):
-    """No knobs: every token is as likely to be the first."""
+    """No knobs: every token is equally likely to come first."""
 
 
 @plugin(RotationConfig)
 class Rotation(Corruption):
-    """tokens -> (tokens from a random place round to it, tokens)."""
+    """tokens -> (tokens rotated to a random start, tokens)."""
 
     def __init__(self, config: RotationConfig, tokenizer: Tokenizer) -> None:
         pass

@@ -1,10 +1,10 @@
-"""T5 span corruption: spans give way to sentinels, the target spells out what stood there.
+"""T5 span corruption: replaces spans with sentinels; the target lists the removed spans.
 
 Raffel et al. 2019 (T5), https://arxiv.org/abs/1910.10683, section 3.3, with the segmentation of
-random_spans_noise_mask in `t5/data/preprocessors.py`: spans alternate, a kept one first, so the
-first token is never noise and the last always is, and no final sentinel follows.
-Deviations: sentinels are reserved ids in ascending order; the number of spans is also held
-below the number of kept tokens, which the original does not guard.
+random_spans_noise_mask in `t5/data/preprocessors.py`: kept and removed spans alternate, a kept one
+first, so the first token is never noise, the last always is, and no final sentinel follows.
+Deviations: sentinels are reserved ids in ascending order; the number of spans is also limited to
+the number of kept tokens, which the original does not guard.
 """
 
 from dataclasses import dataclass
@@ -21,9 +21,9 @@ from etude.objective import Corruption
 @dataclass
 class SpanConfig(CorruptionConfig):
     noise_density: float = 0.15
-    """Share of the tokens that is cut out, in (0, 1)."""
+    """Fraction of the tokens to remove, in (0, 1)."""
     mean_span: float = 3.0
-    """Mean length of a span cut out, in tokens."""
+    """Mean length of a removed span, in tokens; at least 1."""
 
     def __post_init__(self) -> None:
         require(
@@ -33,36 +33,36 @@ class SpanConfig(CorruptionConfig):
 
 
 def amounts(n: int, noise_density: float, mean_span: float) -> tuple[int, int]:
-    """Returns how many of n >= 2 tokens are noise, and in how many spans."""
+    """Returns the number of noise tokens among n >= 2 tokens, and the number of spans."""
     n_noise = min(max(round(n * noise_density), 1), n - 1)
     return n_noise, min(max(1, round(n_noise / mean_span)), n_noise, n - n_noise)
 
 
 def damaged_lengths(n: int, noise_density: float, mean_span: float) -> tuple[int, int]:
-    """Returns the lengths of input and target of n >= 2 tokens, both with eos."""
+    """Returns the lengths of input and target for n >= 2 tokens, both with eos."""
     n_noise, n_spans = amounts(n, noise_density, mean_span)
     return n - n_noise + n_spans + 1, n_noise + n_spans + 1
 
 
 def segments(total: int, parts: int, rng: np.random.Generator) -> Int[np.ndarray, " parts"]:
-    """Returns the lengths of a uniformly random cut of `total` into non-empty parts."""
+    """Returns the lengths of a uniformly random split of `total` into non-empty parts."""
     cuts = np.sort(rng.permutation(total - 1)[: parts - 1]) + 1
     return np.diff(np.concatenate(([0], cuts, [total])))
 
 
 @plugin(SpanConfig)
 class Span(Corruption):
-    """tokens -> (input, target), both without eos; together they hold every token once."""
+    """tokens -> (input, target), both without eos; every token is in exactly one of them."""
 
     def __init__(self, config: SpanConfig, tokenizer: Tokenizer) -> None:
         self.config = config
         self.sentinels = tokenizer.vocab.sentinels
 
     def raw_length(self, seq_len: int) -> int:
-        """The most tokens of text that make an input of `seq_len`, as T5 cuts its rows."""
+        """The largest number of text tokens whose input fits in `seq_len`, as T5 sizes its rows."""
         density = self.config.noise_density
         mean = self.config.mean_span
-        n = max(2, seq_len - 1)  # eos is added, and a span is no longer than what it stands for
+        n = max(2, seq_len - 1)  # input has eos, and each sentinel replaces at least one token
         while damaged_lengths(n + 1, density, mean)[0] <= seq_len:
             n += 1
         return n

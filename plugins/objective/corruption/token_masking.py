@@ -1,7 +1,7 @@
-"""Token masking for denoising: single tokens give way to the mask, the whole text is the target.
+"""Token masking for denoising: masks single tokens; the target is the whole text.
 
 Lewis et al. 2019 (BART), https://arxiv.org/abs/1910.13461, section 2.2, after Devlin et al. 2018.
-Deviation: a fixed count, and every token selected is masked.
+Deviation: the number of masked tokens is fixed, and every selected token is masked.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from etude.objective import Corruption
 @dataclass
 class TokenMaskingConfig(CorruptionConfig):
     mask_ratio: float = 0.15
-    """Share of the tokens that is masked, in (0, 1); one at least."""
+    """Fraction of the tokens to mask, in (0, 1); at least one token."""
 
     def __post_init__(self) -> None:
         require(0 < self.mask_ratio < 1, f"mask_ratio must be in (0, 1), got {self.mask_ratio}")
@@ -26,7 +26,7 @@ class TokenMaskingConfig(CorruptionConfig):
 
 @plugin(TokenMaskingConfig)
 class TokenMasking(Corruption):
-    """tokens -> (tokens, some of them the mask; tokens)."""
+    """tokens -> (tokens with some replaced by the mask, tokens)."""
 
     def __init__(self, config: TokenMaskingConfig, tokenizer: Tokenizer) -> None:
         self.ratio = config.mask_ratio

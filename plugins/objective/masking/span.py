@@ -1,11 +1,11 @@
-"""Span masking: runs of whole words, each run with one fate.
+"""Span masking: selects runs of whole words, each masked as one group.
 
-Joshi et al. 2019 (SpanBERT), https://arxiv.org/abs/1907.10529, section 3.1: lengths in words from
-a geometric distribution cut off at `max_words`, mean 3.8; a start is drawn again where a word
-is taken already. The objective of span boundaries is not part of it.
-Deviations: a word is never cut where the budget ends: one that would exceed it ends the span, or is
-passed over at its start; a span also ends before a word already taken and at a special token;
-starts are uniform over words, where theirs are over tokens.
+Joshi et al. 2019 (SpanBERT), https://arxiv.org/abs/1907.10529, section 3.1: lengths in words from a
+geometric distribution truncated at `max_words`, mean 3.8; a start is drawn again if its word is
+already selected. The span boundary objective is not included.
+Deviations: words are never cut at the end of the budget: one that would exceed it ends the span, or
+is skipped as a start; a span also ends before a selected word and at a special token; starts are
+uniform over words, where theirs are uniform over tokens.
 """
 
 from dataclasses import dataclass
@@ -21,9 +21,9 @@ from etude.data import Tokenizer
 @dataclass
 class SpanConfig(MaskingConfig):
     p: float = 0.2
-    """Chance that a span ends after each word, in (0, 1); smaller gives longer spans."""
+    """Probability that a span ends after each word, in (0, 1); smaller values give longer spans."""
     max_words: int = 10
-    """Longest span, in words."""
+    """Maximum span length, in words."""
 
     def __post_init__(self) -> None:
         require(0 < self.p < 1, f"p must be in (0, 1), got {self.p}")
@@ -31,14 +31,14 @@ class SpanConfig(MaskingConfig):
 
 
 def length_shares(p: float, max_words: int) -> Float[np.ndarray, " max_words"]:
-    """The probability of each length from 1: geometric, cut off and normalised."""
+    """Probabilities of the lengths from 1 on: geometric, truncated and normalised."""
     shares = p * (1 - p) ** np.arange(max_words)
     return shares / shares.sum()
 
 
 @plugin(SpanConfig)
 class Span:
-    """(tokens, budget) -> the number of the fate that each token shares, 0 where not selected."""
+    """(tokens, budget) -> per token, id of the group masked together; 0 = not selected."""
 
     def __init__(self, config: SpanConfig, tokenizer: Tokenizer) -> None:
         self.shares = length_shares(config.p, config.max_words)

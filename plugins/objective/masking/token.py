@@ -1,4 +1,4 @@
-"""Token masking: single tokens, drawn without replacement, each with a fate of its own.
+"""Token masking: selects single tokens without replacement, each masked on its own.
 
 Devlin et al. 2018 (BERT), https://arxiv.org/abs/1810.04805, section 3.1.
 """
@@ -15,12 +15,12 @@ from etude.data import Tokenizer
 
 @dataclass
 class TokenConfig(MaskingConfig):
-    """No knobs: every token of text is as likely as any other."""
+    """No knobs: all text tokens are equally likely."""
 
 
 @plugin(TokenConfig)
 class Token:
-    """(tokens, budget) -> the number of the fate that each token shares, 0 where not selected."""
+    """(tokens, budget) -> per token, id of the group masked together; 0 = not selected."""
 
     def __init__(self, config: TokenConfig, tokenizer: Tokenizer) -> None:
         self.special = sorted(tokenizer.vocab.special)

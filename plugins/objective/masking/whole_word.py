@@ -1,11 +1,12 @@
-"""Whole-word masking: if a part of a word is to be predicted, all of it is.
+"""Whole-word masking: if any part of a word is to be predicted, the whole word is.
 
 Devlin et al. 2019, https://github.com/google-research/bert (README, "Whole Word Masking"); for
 Chinese: Cui et al. 2019, https://arxiv.org/abs/1906.08101. Words are drawn in random order until
-the budget is spent; one that would exceed it is passed over, so a short text may have none.
-Deviations: words are those of `Tokenizer.words`, set apart by spaces whatever the tokenizer, so
-that a byte-level one keeps a full stop with the word before it; a Chinese character is a word,
-where Cui et al. ask a segmenter.
+the budget is spent; one that would exceed it is skipped, so nothing may be selected in a short
+text.
+Deviations: words are those of `Tokenizer.words`, separated by spaces whatever the tokenizer, so a
+byte-level one keeps a full stop with the word before it; a Chinese character is a word, where Cui
+et al. use a segmenter.
 """
 
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from etude.data import Tokenizer
 
 
 class Fate(Enum):
-    """What it is decided for whether the mask, a random token or the token itself is shown."""
+    """The unit for which mask, random token or no change is decided."""
 
     token = "token"
     word = "word"
@@ -29,12 +30,12 @@ class Fate(Enum):
 @dataclass
 class WholeWordConfig(MaskingConfig):
     fate: Fate = Fate.token
-    """What shares one fate (mask, random, kept): each token alone (BERT), or a word (fairseq)."""
+    """Decide between mask, random and unchanged per token (BERT) or per word (fairseq)."""
 
 
 @plugin(WholeWordConfig)
 class WholeWord:
-    """(tokens, budget) -> the number of the fate that each token shares, 0 where not selected."""
+    """(tokens, budget) -> per token, id of the group masked together; 0 = not selected."""
 
     def __init__(self, config: WholeWordConfig, tokenizer: Tokenizer) -> None:
         self.config = config
@@ -44,7 +45,7 @@ class WholeWord:
         self, tokens: Int[np.ndarray, " seq"], budget: int, rng: np.random.Generator
     ) -> Int[np.ndarray, " seq"]:
         words = self.tokenizer.words(tokens)
-        chosen = taken(np.bincount(words)[1:], budget, rng)
+        chosen = take_words(np.bincount(words)[1:], budget, rng)
         if self.config.fate is Fate.word:
             return chosen[words]
         fates = np.zeros(len(tokens), np.int64)
@@ -53,13 +54,12 @@ class WholeWord:
         return fates
 
 
-def taken(
+def take_words(
     sizes: Int[np.ndarray, " words"], budget: int, rng: np.random.Generator
 ) -> Int[np.ndarray, " words+1"]:
-    """Takes words in random order while they fit into the budget, in tokens.
+    """Selects words in random order while they fit in the budget, in tokens.
 
-    Returns a number of its own for each word taken, 0 for the others; entry 0 is for what is no
-    word.
+    Returns a distinct id for each selected word, 0 for the others; entry 0 stands for non-words.
     """
     chosen = np.zeros(len(sizes) + 1, np.int64)
     room = np.int64(budget)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from etude.errors import ConfigError, did_you_mean
 
 
-def answered(verb: str, keys: Sequence[str], arguments: Sequence[str]) -> dict[str, str]:
+def parse(verb: str, keys: Sequence[str], arguments: Sequence[str]) -> dict[str, str]:
     """The values that are given, by key; one alone is that of the first key, which must be there.
 
     Raises ConfigError for a key that the verb does not know, or one that is given twice.

@@ -17,8 +17,8 @@ USAGE = """\
 
 {verbs}
 
-  etude VERB --help     what a verb does
-  etude list            every plugin;  etude show objective=dpo  one of them
+  etude VERB --help     what a verb does, and every key it takes
+  etude list            every plugin;  etude show dpo  one of them, with its keys
   etude train --cfg job [key=value ...]   the config these choices make
   etude train -m seed=0,1,2               a sweep
   eval "$(etude -sc install=bash)"        tab completion (bash, zsh, fish)
@@ -59,7 +59,7 @@ def _dispatch(arguments: list[str]) -> int:
             + f"\n  There are: {', '.join(_verbs())}."
         )
     if {"--help", "-h"} & set(arguments):
-        print(_doc(verb))
+        print(_help(verb))
         return 0
     return importlib.import_module(f"etude.cli.verbs.{_module(verb)}").main(arguments[1:])
 
@@ -71,6 +71,14 @@ def _verbs() -> list[str]:
 def _module(verb: str) -> str:
     """The module, and the config, of a verb: `best-of` is in best_of.py."""
     return verb.replace("-", "_")
+
+
+def _help(verb: str) -> str:
+    """The docstring of a verb, then every key and group that its config takes, if it has one."""
+    pages = importlib.import_module("etude.cli.pages.keys")  # Hydra: only where it is needed
+    if verb not in pages.verbs():
+        return _doc(verb)
+    return f"{_doc(verb)}\n\n{pages.help_lines(verb)}"
 
 
 def _doc(verb: str) -> str:

@@ -1,6 +1,6 @@
-"""Configs of plugins, and what is known of a plugin without building it."""
+"""Configs of plugins, and what they declare without being built."""
 
-from etude.config.compatibility import longest, provided
+from etude.config.compatibility import capabilities_of, longest
 from etude.config.config_file import config_of_parent, load_config
 from etude.config.registry import build, plugin_of
 from etude.config.schema.blocks import (

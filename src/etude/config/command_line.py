@@ -1,7 +1,7 @@
-"""Makes of what a shell hands over what Hydra's grammar can read.
+"""Converts shell arguments to Hydra's override grammar.
 
-Free text (a prompt, a path) is quoted, because Hydra would read its commas, spaces and brackets
-as syntax; flags move in front, because argparse wants them there.
+Free text (a prompt, a path) is quoted, because Hydra would parse its commas, spaces and brackets
+as syntax. Flags are moved to the front, where argparse expects them.
 """
 
 import re
@@ -11,13 +11,13 @@ from etude.errors import ConfigError, did_you_mean
 
 NEVER_SWEPT = frozenset({"prompt", "system", "run", "pattern", "question", "opening_prompt"})
 FREE_TEXT = NEVER_SWEPT | {"init_from", "path", "out", "png", "url", "user"}
-"""Last parts of the keys whose value is everything after the first `=`, whatever it holds."""
+"""Last parts of the keys whose value is taken literally: everything after the first `=`."""
 
 VALUES: dict[str, tuple[str, ...]] = {
     "--cfg": ("job", "hydra", "all"),
     "--info": ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
 }
-"""Hydra's flags that take a value, with the values."""
+"""Hydra's flags that take a value, with the valid values; the first is the default."""
 FLAGS = {
     "-m": "--multirun", "--multirun": "--multirun", "-c": "--cfg", "--cfg": "--cfg",
     "-i": "--info", "--info": "--info", "--resolve": "--resolve",
@@ -40,17 +40,17 @@ class CommandLine:
 
     @property
     def help(self) -> bool:
-        """Whether the page of the verb is asked for, and nothing else."""
+        """Whether only the help page of the verb is requested."""
         return "--help" in self.flags
 
     @property
     def inquiry(self) -> bool:
-        """Whether Hydra is to show something (`--cfg`, `--info`, completions), not to run."""
+        """Whether Hydra should print something (`--cfg`, `--info`, completions) instead of run."""
         return bool({"--cfg", "--info", "--shell-completion"} & set(self.flags))
 
 
 def prepare(arguments: list[str]) -> CommandLine:
-    """Sorts and quotes the arguments of a verb. Raises ConfigError for a flag nobody knows."""
+    """Sorts and quotes the arguments of a verb. Raises ConfigError for an unknown flag."""
     flags: list[str] = []
     overrides: list[str] = []
     rest = iter(arguments)
@@ -69,10 +69,10 @@ def prepare(arguments: list[str]) -> CommandLine:
                 given = VALUES[flag][0]
             flags.append(given)
     swept = "--multirun" in flags
-    return CommandLine(tuple(flags), tuple(quoted(item, swept) for item in overrides))
+    return CommandLine(tuple(flags), tuple(quote(item, swept) for item in overrides))
 
 
-def quoted(override: str, swept: bool) -> str:
+def quote(override: str, swept: bool) -> str:
     """Returns an override in Hydra's grammar; the value of a free-text key is taken literally.
 
     With `swept`, a comma separates values, but never in a prompt or in the name of a run.
@@ -89,7 +89,7 @@ def quoted(override: str, swept: bool) -> str:
 
 
 def _literal(text: str) -> str:
-    """`text` as a quoted string: quotes, interpolations and the backslashes before them escaped."""
+    """`text` as a quoted string; escapes quotes, interpolations and the backslashes before them."""
     text = re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", text)
     return (
         "'"
@@ -102,7 +102,7 @@ def _flag(written: str) -> str:
     if written in FLAGS:
         return FLAGS[written]
     raise ConfigError(
-        f"{written} is no flag."
+        f"{written} is not a flag."
         + did_you_mean(written, FLAGS)
         + f"\n  There are: {', '.join(sorted(set(FLAGS.values())))}. All else is key=value."
     )

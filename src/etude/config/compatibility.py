@@ -1,4 +1,4 @@
-"""Whether the choices of an experiment fit together: decided before anything is built."""
+"""Checks that the parts of an experiment are compatible, before anything is built."""
 
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from etude.capability import SIGHT, Capability
 from etude.config.config_file import children, nodes
 from etude.config.plugin_files import options
-from etude.config.plugin_source import described, presets, stands_on
+from etude.config.plugin_source import descriptions, presets, stands_on
 from etude.config.registry import plugin_of
 from etude.config.schema.blocks import PositionConfig, StackConfig
 from etude.config.schema.experiment import ExperimentConfig
@@ -23,7 +23,7 @@ from etude.records import LIFTS
 def check(config: ExperimentConfig, architecture: str | None = None) -> None:
     """Raises CompositionError if the parts cannot train together.
 
-    `architecture` is the option that was chosen, such as a preset, when it is known.
+    `architecture` is the name of the chosen option, such as a preset, if known.
     """
     check_extras(config)
     _check_records(config)
@@ -39,7 +39,7 @@ def check(config: ExperimentConfig, architecture: str | None = None) -> None:
 
 
 def check_extras(config: object) -> None:
-    """Raises MissingExtraError if a plugin of a verb's config needs what is not installed."""
+    """Raises MissingExtraError if a plugin in `config` needs an extra that is not installed."""
     for path, node in nodes(config):
         extra = plugin_of(node).declaration.extra
         if extra is not None and find_spec(extra) is None:
@@ -68,18 +68,18 @@ def _check_records(config: ExperimentConfig) -> None:
 
 
 def readable(reads: frozenset[str]) -> frozenset[str]:
-    """The kinds of record, by name, that are or can be lifted to one that is read."""
+    """The names of the kinds of record in `reads`, or convertible to one of them."""
     return reads | {source.__name__ for source, target in LIFTS if target.__name__ in reads}
 
 
 def data_for(reads: frozenset[str]) -> list[str]:
-    """The options of the group `data` that an objective with these `reads` can learn from."""
+    """The options of the group `data` that an objective with these `reads` can train on."""
     kinds = readable(reads)
-    return [name for name, one in described("data").items() if kinds & one.names("yields")]
+    return [name for name, one in descriptions("data").items() if kinds & one.names("yields")]
 
 
-def provided(architecture: ArchitectureConfig) -> frozenset[Capability]:
-    """What a network can do: what its class and its mixer both can."""
+def capabilities_of(architecture: ArchitectureConfig) -> frozenset[Capability]:
+    """The capabilities of a network: those that both its architecture and its mixer provide."""
     found = plugin_of(architecture).declaration.provides
     if isinstance(architecture, StackConfig):
         found &= plugin_of(architecture.mixer).declaration.provides
@@ -87,9 +87,9 @@ def provided(architecture: ArchitectureConfig) -> frozenset[Capability]:
 
 
 def check_mixer(architecture: ArchitectureConfig, name: str) -> None:
-    """A mixer must be able to see what its architecture sees, whatever is learned."""
+    """Raises CompositionError if the mixer lacks the attention pattern of its architecture."""
     needs = plugin_of(architecture).declaration.provides & SIGHT
-    if isinstance(architecture, StackConfig) and not needs <= provided(architecture):
+    if isinstance(architecture, StackConfig) and not needs <= capabilities_of(architecture):
         raise CompositionError(
             f"architecture={name} cannot have architecture/mixer={_name(architecture.mixer)}.\n"
             f"  {_said(needs)}\n  {_having('architecture/mixer', needs)}"
@@ -98,7 +98,7 @@ def check_mixer(architecture: ArchitectureConfig, name: str) -> None:
 
 def _check_needs(config: ExperimentConfig, architecture: str) -> None:
     needs = plugin_of(config.objective.task).declaration.needs
-    lacking = needs - provided(config.architecture)
+    lacking = needs - capabilities_of(config.architecture)
     name = _name(config.objective)
     if not lacking:
         try:
@@ -126,14 +126,14 @@ def _said(needs: frozenset[Capability]) -> str:
 
 def _having(group: str, needs: frozenset[Capability]) -> str:
     names = {need.name for need in needs}
-    found = [n for n, one in described(group).items() if names <= one.names("provides")]
+    found = [n for n, one in descriptions(group).items() if names <= one.names("provides")]
     return f"Options of {group} that provide it: {', '.join(found) or 'none'}."
 
 
 def families_for(needs: frozenset[str]) -> list[str]:
-    """The architectures with all of `needs`, each with the presets that stand on it."""
+    """The architectures that provide all of `needs`, each with the presets based on it."""
     found: list[str] = []
-    for stack, one in described("architecture").items():
+    for stack, one in descriptions("architecture").items():
         if needs <= one.names("provides"):
             famous = famous_as(stack)
             found.append(f"{stack} ({', '.join(famous)})" if famous else stack)
@@ -141,7 +141,7 @@ def families_for(needs: frozenset[str]) -> list[str]:
 
 
 def famous_as(stack: str) -> list[str]:
-    """The presets that stand on an architecture."""
+    """The presets based on an architecture."""
     return [name for name, file in presets("architecture").items() if stands_on(file) == stack]
 
 
@@ -163,8 +163,8 @@ def _check_reward(config: ExperimentConfig) -> None:
 
 
 def takers() -> list[str]:
-    """The objectives that learn from a reward."""
-    return [n for n, one in described("objective").items() if one.declared.get("reward")]
+    """The objectives that use a reward."""
+    return [n for n, one in descriptions("objective").items() if one.declared.get("reward")]
 
 
 def _check_length(config: ExperimentConfig) -> None:
@@ -180,7 +180,7 @@ def _check_length(config: ExperimentConfig) -> None:
 
 
 def places_before(adapter: Mapping[str, AdapterConfig]) -> int:
-    """Positions that adapters take before those of a text."""
+    """Number of positions that the adapters insert before the text."""
     return sum(config.n_places for config in adapter.values())
 
 
@@ -212,7 +212,7 @@ def _check_steps(config: ExperimentConfig) -> None:
 def _check_devices(config: ExperimentConfig) -> None:
     most = plugin_of(config.strategy).declaration.max_devices
     if most is not None and config.trainer.devices > most:
-        ways = described("strategy").items()
+        ways = descriptions("strategy").items()
         wider = [name for name, one in ways if one.declared.get("max_devices") is None]
         raise CompositionError(
             f"strategy={_name(config.strategy)} has room for {most} device, and "
@@ -233,7 +233,7 @@ def _check_precision(config: ExperimentConfig) -> None:
 
 
 def longest(config: ArchitectureConfig) -> int | None:
-    """The most positions that the network can tell apart, or None for no limit."""
+    """The maximum number of positions of the network; None = no limit."""
     limits = [
         part.max_positions
         for name in children(type(config))

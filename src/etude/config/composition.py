@@ -1,13 +1,14 @@
-"""Composes configs with Hydra: the names first, from syntax trees, and only then the plugins.
+"""Composes configs with Hydra: checks names from syntax trees first, then imports the plugins.
 
-A wrong name is refused before anything is imported; nothing here writes to disk.
+A wrong name is an error before anything is imported. Nothing here writes to disk.
 """
 
 import os
 import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import hydra
@@ -18,30 +19,36 @@ from yaml import YAMLError
 
 from etude.config.command_line import CommandLine
 from etude.config.hydra_errors import explain
-from etude.config.hydra_source import outlines, register
-from etude.config.plugin_files import configurations
+from etude.config.hydra_source import (
+    FOR,
+    declared_default,
+    many_of_a_kind,
+    outlines,
+    register,
+)
+from etude.config.plugin_files import configurations, roots
 from etude.errors import ConfigError
 
 VERSION = "1.3"
-"""Of Hydra's behaviour, whatever is installed."""
+"""Hydra's `version_base`: the behaviour to use, whichever version is installed."""
 
 
 @dataclass(frozen=True)
 class Composition:
-    """What Hydra made of the overrides, and the option chosen in each group."""
+    """The composed config, and the option chosen in each group."""
 
     config: DictConfig
     choices: Mapping[str, str]
 
     @property
     def experiment(self) -> str:
-        """The name of the recipe that was chosen."""
+        """The name of the chosen experiment, or `default`."""
         return self.choices.get("experiment") or "default"
 
 
 def compose(verb: str, overrides: Sequence[str]) -> Composition:
-    """Composes `conf/<verb>.yaml` with `overrides`. Raises ConfigError with the page to show."""
-    with refusing(overrides):
+    """Composes `conf/<verb>.yaml` with `overrides`. Raises ConfigError if they are invalid."""
+    with refusing(overrides, verb):
         outline = check_names(verb, overrides)
         composed = _compose(verb, overrides)
         _refuse_loose(composed.config, outline.config, "")
@@ -49,17 +56,17 @@ def compose(verb: str, overrides: Sequence[str]) -> Composition:
 
 
 def check_names(verb: str, overrides: Sequence[str]) -> Composition:
-    """Refuses options and keys that do not exist, without importing a plugin.
+    """Raises ConfigError for options and keys that do not exist, without importing a plugin.
 
-    Returns the values as they were written, before any type has been at them.
+    Returns the values as written, before type conversion.
     """
     names = [override.lstrip("+") for override in overrides]
-    with refusing(overrides), outlines():
+    with refusing(overrides, verb), outlines():
         return _compose(verb, names)
 
 
 def compose_one(verb: str, line: CommandLine) -> Composition | None:
-    """Composes for a verb that looks at one experiment; None if the config itself is asked for."""
+    """Composes for a verb that takes one experiment; None if Hydra printed the config instead."""
     if inquire(verb, line):
         return None
     if line.multirun:
@@ -69,7 +76,7 @@ def compose_one(verb: str, line: CommandLine) -> Composition | None:
 
 
 def inquire(verb: str, line: CommandLine) -> bool:
-    """Lets Hydra answer if the line asks about the config (`--cfg`, `--info`); says if it did."""
+    """Runs Hydra's `--cfg`, `--info` or completions if requested; returns whether it did."""
     if line.inquiry:
         check_names(verb, line.overrides)
         run_hydra(verb, line, _never)
@@ -81,7 +88,7 @@ def _never(config: DictConfig) -> None:
 
 
 def sweeper(verb: str, overrides: Sequence[str]) -> DictConfig:
-    """What Hydra is told about the sweep: its sweeper, with all settings."""
+    """The composed config of Hydra's sweeper."""
     with refusing(overrides), outlines():
         return _hydras(verb, overrides).hydra.sweeper
 
@@ -89,14 +96,14 @@ def sweeper(verb: str, overrides: Sequence[str]) -> DictConfig:
 def run_hydra(verb: str, line: CommandLine, task: Callable[[DictConfig], float | None]) -> None:
     """Runs `hydra.main` on the command line: sweeps, `--cfg`, `--info` and completions."""
     register()
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints errors itself and exits
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # otherwise Hydra prints errors itself and exits
     main = hydra.main(version_base=VERSION, config_path=str(configurations()[0]), config_name=verb)
-    with refusing(line.overrides), _argv([*line.flags, *line.overrides]):
+    with refusing(line.overrides, verb), _argv([*line.flags, *line.overrides]):
         main(task)()
 
 
 def refuse_inert(line: CommandLine) -> None:
-    """Refuses those settings of Hydra itself that nothing here obeys."""
+    """Raises ConfigError for settings of Hydra itself that have no effect in étude."""
     ours = ("hydra.run.", "hydra.sweep.", "hydra.output_subdir", "hydra.mode")
     inert = ours
     reason = "run=<folder> says where to write, and -m asks for a sweep"
@@ -109,12 +116,42 @@ def refuse_inert(line: CommandLine) -> None:
 
 
 @contextmanager
-def refusing(overrides: Sequence[str]) -> Generator[None]:
-    """Turns what Hydra and OmegaConf raise into a ConfigError that says what would work."""
+def refusing(overrides: Sequence[str], verb: str = "train") -> Generator[None]:
+    """Converts errors of Hydra and OmegaConf to a ConfigError that suggests what would work."""
     try:
         yield
     except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
-        raise explain(error, overrides) from error
+        raise explain(error, overrides, partial(_holder, verb, overrides)) from error
+
+
+def _holder(verb: str, overrides: Sequence[str], path: str) -> str:
+    """The owner of the keys at `path`, such as `objective=clm (the default)`, or the verb."""
+    group = path.replace(".", "/")
+    above, _, name = group.rpartition("/")
+    if above in many_of_a_kind():
+        return f"{above}={name}"
+    chosen = _chosen(verb, [one for one in overrides if _is_choice(one)], group)
+    if not chosen:
+        return path or f"etude {verb.replace('_', '-')}"
+    is_default = chosen == _chosen(verb, [], group)
+    given = [one for one in overrides if one.lstrip("+").startswith(f"{group}=")]
+    return f"{group}={chosen}{' (the default)' if is_default and not given else ''}"
+
+
+def _is_choice(override: str) -> bool:
+    key = override.lstrip("+~").partition("=")[0]
+    return any((folder / key).is_dir() for folder in (*configurations(), *roots()))
+
+
+def _chosen(verb: str, choices: Sequence[str], group: str) -> str | None:
+    """The option chosen in a group, explicitly or by default; None if there is none."""
+    with suppress(HydraException, OmegaConfBaseException, ConfigError), outlines():
+        found = _compose(verb, [one.lstrip("+") for one in choices]).choices
+        option = found.get(group) or ""
+        if option.startswith(FOR):
+            return str(declared_default(group, found["objective"]))
+        return option or None
+    return None
 
 
 def _compose(verb: str, overrides: Sequence[str]) -> Composition:
@@ -126,14 +163,14 @@ def _compose(verb: str, overrides: Sequence[str]) -> Composition:
 
 
 def _hydras(verb: str, overrides: Sequence[str]) -> DictConfig:
-    """What Hydra composes, its own settings among it."""
+    """The composed config, including Hydra's own settings."""
     register()
     with hydra.initialize_config_dir(str(configurations()[0]), verb, VERSION):
         return hydra.compose(verb, list(overrides), return_hydra_config=True)
 
 
 def _refuse_loose(typed: DictConfig, written: DictConfig, path: str) -> None:
-    """Refuses 3, yes or on for a bool: OmegaConf would take each of them for true."""
+    """Raises ConfigError for 3, yes or on as a bool; OmegaConf would convert each to true."""
     for key in typed:
         if OmegaConf.is_missing(typed, key) or key not in written:
             continue
@@ -148,7 +185,7 @@ def _refuse_loose(typed: DictConfig, written: DictConfig, path: str) -> None:
 
 @contextmanager
 def _argv(arguments: list[str]) -> Generator[None]:
-    """Hydra reads its command line from sys.argv and nowhere else."""
+    """Sets sys.argv, because Hydra reads its command line only from there."""
     before = sys.argv
     sys.argv = [Path(before[0]).name, *arguments]
     try:

@@ -1,7 +1,7 @@
-"""An experiment's config: from what Hydra composed to typed dataclasses, to a file and back.
+"""Converts Hydra's composed config to typed dataclasses, and saves and loads `config.yaml`.
 
-The file `config.yaml` names each plugin by address, with the digest of its source, and then every
-value, so that a run can be rebuilt without Hydra and years after the defaults have changed.
+The file contains the address and source digest of each plugin and then every value, so a run can
+be rebuilt without Hydra, even after the defaults have changed.
 """
 
 import math
@@ -33,7 +33,7 @@ Table: TypeAlias = dict[str, Any]  # of values of any type
 
 
 def children(config_type: type) -> dict[str, type[PluginConfig]]:
-    """The fields of a config class that hold a plugin's config, by name; dicts by their values."""
+    """Maps each field that contains plugin configs to its config class; dicts to their values'."""
     hints: dict[str, Any] = get_type_hints(config_type)
     found: dict[str, type[PluginConfig]] = {}
     for item in fields(config_type):
@@ -43,17 +43,16 @@ def children(config_type: type) -> dict[str, type[PluginConfig]]:
     return found
 
 
-def typed(cfg: DictConfig) -> ExperimentConfig:
-    """Builds the experiment that `cfg` describes; see `built`."""
-    return built(cfg, ExperimentConfig)
+def to_experiment(cfg: DictConfig) -> ExperimentConfig:
+    """Builds the experiment that `cfg` describes; see `build_config`."""
+    return build_config(cfg, ExperimentConfig)
 
 
-def built(cfg: DictConfig, kind: type[Root]) -> Root:
+def build_config(cfg: DictConfig, kind: type[Root]) -> Root:
     """Builds the dataclasses that `cfg` describes, and runs their own checks.
 
-    Raises ConfigError, with the full key, for a key that no dataclass has, a value that is missing,
-    of the wrong type or not finite, for whatever a `__post_init__` refuses, and for a value that
-    has no effect.
+    Raises ConfigError, with the full key, for an unknown key, for a value that is missing, of the
+    wrong type, not finite or rejected by a `__post_init__`, and for a value that has no effect.
     """
     config = _rebuilt(cfg, kind)
     refuse_without_effect(config)
@@ -68,12 +67,12 @@ def _rebuilt(cfg: DictConfig, kind: type[Root]) -> Root:
 
 
 def nodes(config: object) -> Iterator[tuple[str, PluginConfig]]:
-    """Every plugin's config with its path, such as `architecture.mlp`; parents come first."""
+    """Yields every plugin config with its path, such as `architecture.mlp`; parents come first."""
     yield from _nodes(config, "")
 
 
 def node_of(config: ExperimentConfig, group: str) -> Any:
-    """What a config holds of a group such as `architecture/mlp`: a plugin's config, or several."""
+    """The value of a group such as `architecture/mlp` in a config: one plugin config, or a dict."""
     node: Any = config
     for name in group.split("/"):
         node = vars(node)[name]
@@ -81,13 +80,13 @@ def node_of(config: ExperimentConfig, group: str) -> Any:
 
 
 def save_config(config: ExperimentConfig, folder: Path) -> Path:
-    """Writes `config.yaml` into `folder`, which exists; returns the file."""
+    """Writes `config.yaml` into an existing folder and returns its path."""
     plugins = {
         path: {"address": (chosen := plugin_of(node)).address, "sha256": source_digest(chosen.file)}
         for path, node in nodes(config)
     }
     values = _plain(config)
-    readable = not re.search(r"\\x85|\\u202[89]", str(values))  # YAML would fold these line ends
+    readable = not re.search(r"\\x85|\\u202[89]", str(values))  # YAML would fold these line breaks
     text = yaml.safe_dump(
         {"plugins": plugins, "values": values}, allow_unicode=readable, sort_keys=False
     )
@@ -99,8 +98,8 @@ def save_config(config: ExperimentConfig, folder: Path) -> Path:
 def load_config(folder: Path) -> ExperimentConfig:
     """Rebuilds the config that `save_config` wrote into `folder`, equal to the one saved.
 
-    Warns of a plugin whose file has changed since. Raises CheckpointError when there is no such
-    file or it is damaged, ConfigError when a plugin is gone or refuses its values.
+    Warns about a plugin whose file has changed since. Raises CheckpointError if the file is missing
+    or damaged, ConfigError if a plugin no longer exists or rejects its values.
     """
     file = folder / CONFIG
     try:
@@ -108,7 +107,7 @@ def load_config(folder: Path) -> ExperimentConfig:
         plugins = stored["plugins"]
         values = stored["values"]
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise CheckpointError(f"{folder} is no run folder: it has no {CONFIG}.") from error
+        raise CheckpointError(f"{folder} is not a run folder: it has no {CONFIG}.") from error
     except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise CheckpointError(f"{file} is damaged: {error}") from error
     cfg = OmegaConf.structured(ExperimentConfig)
@@ -128,7 +127,7 @@ def load_config(folder: Path) -> ExperimentConfig:
 
 
 def config_of_parent(key: str, run: str) -> ExperimentConfig:
-    """The config of a run that another's config names. Raises ConfigError where it is none."""
+    """The config of the run that the knob `key` names. Raises ConfigError if it is not a run."""
     try:
         return load_config(Path(run))
     except CheckpointError as error:
@@ -139,7 +138,7 @@ def config_of_parent(key: str, run: str) -> ExperimentConfig:
 
 
 def _schema(path: str, entry: Mapping[str, str], file: Path) -> tuple[DictConfig, bool]:
-    """The typed defaults of the plugin that a saved node names, and whether it is unchanged."""
+    """The typed defaults of a saved node's plugin, and whether its source is unchanged."""
     address = entry["address"]
     digest = entry["sha256"]
     try:
@@ -208,7 +207,7 @@ def _nodes(config: Any, path: str) -> Iterator[tuple[str, PluginConfig]]:  # any
             yield from _nodes(value, _join(path, key))
 
 
-def _plain(value: Any) -> Any:  # what YAML can hold
+def _plain(value: Any) -> Any:  # types that YAML supports
     if is_dataclass(value) and not isinstance(value, type):
         return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
     if isinstance(value, dict):
@@ -220,7 +219,7 @@ def _plain(value: Any) -> Any:  # what YAML can hold
     return str(value) if isinstance(value, Path) else value
 
 
-def _escaped(value: Any) -> Any:  # a saved value is a value, never an interpolation
+def _escaped(value: Any) -> Any:  # a saved value is never an interpolation
     if isinstance(value, dict):
         return {key: _escaped(item) for key, item in cast("Table", value).items()}
     if isinstance(value, list):

@@ -1,7 +1,7 @@
-"""Turns what Hydra and OmegaConf raise into a page: what was asked, what is so, what would work."""
+"""Converts errors of Hydra and OmegaConf to étude's messages, with what would work instead."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from textwrap import fill
 
 from hydra.errors import MissingConfigException, OverrideParseException
@@ -15,8 +15,13 @@ from etude.config.plugin_source import describe, presets
 from etude.errors import ConfigError, did_you_mean
 
 
-def explain(error: Exception, overrides: Sequence[str]) -> ConfigError:
-    """Returns the error to show for what composing `overrides` raised."""
+def explain(
+    error: Exception, overrides: Sequence[str], holder: Callable[[str], str]
+) -> ConfigError:
+    """Returns the ConfigError to show for an error raised while composing `overrides`.
+
+    `holder` names what has the keys at a path, such as `objective=clm (the default)`.
+    """
     causes = list(_causes(error))
     for cause in causes:
         if isinstance(cause, ConfigError):
@@ -31,7 +36,7 @@ def explain(error: Exception, overrides: Sequence[str]) -> ConfigError:
         if isinstance(cause, OverrideParseException):
             return ConfigError(_unreadable(cause))
         if isinstance(cause, ConfigKeyError | ConfigAttributeError) and cause.full_key:
-            return ConfigError(_no_key(cause.full_key, cause.parent_node, overrides) + place)
+            return ConfigError(_no_key(cause, overrides, holder) + place)
         if isinstance(cause, OmegaConfBaseException) and cause.full_key:
             return ConfigError(_bad_value(cause) + place)
         if isinstance(cause, MarkedYAMLError) and cause.problem_mark:
@@ -54,7 +59,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _place(causes: Sequence[BaseException]) -> str:
-    """The YAML file at fault, if it was one: Hydra only says so in words."""
+    """A line with the YAML file at fault, if any; Hydra names it only in its message."""
     for cause in causes:
         found = re.match(r"In '([\w/.-]+/[\w.-]+)'", str(cause))
         for folder in plugin_files.configurations() if found else ():
@@ -65,7 +70,7 @@ def _place(causes: Sequence[BaseException]) -> str:
 
 
 def _several(overrides: Sequence[str]) -> str:
-    """The page for a list given to a group of which an experiment takes one; Hydra has none."""
+    """The message for a list given to a single-choice group; Hydra has no error for it."""
     for override in overrides:
         group, _, value = override.partition("=")
         if (
@@ -79,7 +84,7 @@ def _several(overrides: Sequence[str]) -> str:
 
 
 def _none(overrides: Sequence[str]) -> str:
-    """The page for a group taken away of which every experiment has one."""
+    """The message for `~group` on a group that every experiment needs."""
     for override in overrides:
         group = override.removeprefix("~").partition("=")[0]
         if override.startswith("~") and group in set(plugin_files.groups()) - many_of_a_kind():
@@ -96,16 +101,25 @@ def _no_option(path: str, options: Sequence[str] | None) -> str:
     return f"{group}={name} does not exist.{hint}{have}"
 
 
-def _no_key(key: str, node: Container | None, overrides: Sequence[str]) -> str:
-    """The page for a key that the composed config does not have; `node` is where it was sought."""
+def _no_key(
+    error: ConfigKeyError | ConfigAttributeError,
+    overrides: Sequence[str],
+    holder: Callable[[str], str],
+) -> str:
+    """The message for a key that does not exist, with the keys that exist in its place."""
+    key = str(error.full_key)
+    node = error.parent_node
     parent, _, name = key.rpartition(".")
     group = parent.replace(".", "/")
     here = [str(item) for item in node or () if item != "hydra"]
     if name in plugin_files.options(group) and name not in here:
         return f"{key} is not there: {group}={name} is not chosen.\n  Choose it: {group}=[{name}]"
-    owned = _owners(name, group)
-    if owned:
-        return f"{key} does not exist here.{owned}"
+    verb = "has" if parent else "takes"
+    have = listing(f"{holder(parent)} {verb}", here) if here else ""
+    if not here and (known := plugin_files.options(group)):
+        have = listing(f"No {group} is chosen. The group has", known)
+    if owned := _owners(name, group):
+        return f"{key} does not exist.{have}{owned}"
     root = _root(node)
     everywhere = list(_keys(root, "")) if isinstance(root, DictConfig) else []
     same = [path for path in everywhere if path.rpartition(".")[2] == name]
@@ -115,12 +129,11 @@ def _no_key(key: str, node: Container | None, overrides: Sequence[str]) -> str:
         or did_you_mean(name, here, f"{parent}." if parent else "")
         or did_you_mean(key, [] if parent else plugin_files.groups())
     )
-    have = listing(f"{parent or 'An experiment'} has", here) if here else ""
     return f"{key} does not exist.{hint}{have}"
 
 
 def _chooser(key: str, overrides: Sequence[str]) -> str:
-    """Offers the group that has the option which `key` was given as its value."""
+    """Suggests the group that has the value of `key` as an option."""
     value = next((item.partition("=")[2] for item in overrides if item.startswith(f"{key}=")), "")
     groups = [
         group
@@ -131,7 +144,7 @@ def _chooser(key: str, overrides: Sequence[str]) -> str:
 
 
 def _owners(name: str, group: str) -> str:
-    """The plugins of the group that have the key, or nothing."""
+    """A line with the plugins of the group that have the key; empty if none."""
     owners = [
         f"{group}={option}"
         for option in plugin_files.options(group)
@@ -141,7 +154,7 @@ def _owners(name: str, group: str) -> str:
 
 
 def _names(address: str) -> set[str]:
-    """The keys of a plugin; none when its file cannot be read, which is not the matter at hand."""
+    """The keys of a plugin; empty if its file cannot be read, which is reported elsewhere."""
     try:
         return {knob.name for knob in describe(address).knobs}
     except ConfigError:
@@ -149,7 +162,7 @@ def _names(address: str) -> set[str]:
 
 
 def _root(node: Container | None) -> Container | None:
-    """OmegaConf has no public way up from a node."""
+    """The root of a node; OmegaConf has no public method for it."""
     return None if node is None else node._get_root()  # pyright: ignore[reportPrivateUsage]
 
 
@@ -189,7 +202,7 @@ def _unreadable(error: OverrideParseException) -> str:
 
 
 def _hydra_says(message: str, overrides: Sequence[str]) -> str:
-    """The page for what Hydra tells only in words; its own words where nothing better is known."""
+    """The message for errors without a type of their own; Hydra's text if none is known better."""
     ambiguous = re.search(r"(?:Ambiguous value for argument|Sweep parameters) '(.*)'", message)
     if ambiguous:
         key, _, values = ambiguous[1].partition("=")

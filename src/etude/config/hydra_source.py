@@ -1,9 +1,9 @@
-"""Lets Hydra see plugins as config groups: files are listed unimported, the chosen one imported.
+"""Exposes plugins to Hydra as config groups; only the chosen plugins are imported.
 
-Besides its plugins, a group has virtual options that no listing shows: `for_<objective>` holds
-what that objective declares for the group (the data or reward to use, the learning rate), be it
-chosen by name or by a preset, and `_<name>` the bare fields of a plugin whose config chooses
-further plugins.
+Besides its plugins, a group has virtual options that no listing shows. `for_<objective>` contains
+what that objective, chosen by name or by a preset, declares for the group: the default data,
+reward or learning rate. `_<name>` contains the own fields of a plugin whose config chooses further
+plugins.
 """
 
 from collections.abc import Generator
@@ -22,7 +22,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from etude.config import plugin_files, registry
 from etude.config.config_file import children
-from etude.config.plugin_source import Description, bottom, describe
+from etude.config.plugin_source import Declared, Description, bottom, describe
 from etude.config.schema.curation import BestOfConfig, DialogueConfig, LabelConfig
 from etude.config.schema.experiment import ExperimentConfig
 from etude.config.schema.generation import GenerationConfig
@@ -38,14 +38,14 @@ ROOTS: dict[str, type] = {
     "pipelining": PipelineConfig,
     "reporting": ReportConfig,
 }
-"""What the defaults list of a verb's YAML starts with."""
+"""The root schemas, by the first entry of the defaults list in a verb's YAML file."""
 FOR = "for_"
 _outlines: ContextVar[bool] = ContextVar("_outlines", default=False)
 
 
 @contextmanager
 def outlines() -> Generator[None]:
-    """Composes from the syntax trees of plugins: names are checked, types not, nothing imported."""
+    """Composes from the syntax trees of plugins: checks names but not types, imports nothing."""
     token = _outlines.set(True)
     try:
         yield
@@ -54,7 +54,7 @@ def outlines() -> Generator[None]:
 
 
 def many_of_a_kind() -> frozenset[str]:
-    """The groups of which an experiment takes several: the root's fields that are dicts."""
+    """The groups of which an experiment takes several plugins: the dict fields of the root."""
     single = {item.name for item in fields(ExperimentConfig) if item.default is not NO_DEFAULT}
     return frozenset(children(ExperimentConfig)) - single
 
@@ -64,19 +64,19 @@ class PluginSource(ConfigSource):
 
     @staticmethod
     def scheme() -> str:
-        """What the path of this source begins with."""
+        """The URL scheme of this source."""
         return "plugin"
 
     def available(self) -> bool:
-        """Always: there may be no plugin, and that is not an error of Hydra's."""
+        """Always true: a missing plugin is étude's error to report, not Hydra's."""
         return True
 
     def is_group(self, config_path: str) -> bool:
-        """Whether some plugin folder has that group."""
+        """Whether any plugin folder has that group."""
         return any((root / config_path).is_dir() for root in plugin_files.roots())
 
     def is_config(self, config_path: str) -> bool:
-        """Whether that is the root's schema, a plugin or a virtual option."""
+        """Whether the path is a root schema, a plugin or a virtual option."""
         group, _, name = config_path.removesuffix(".yaml").rpartition("/")
         if not group:
             return name in ROOTS
@@ -89,7 +89,7 @@ class PluginSource(ConfigSource):
         )
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
-        """The options and nested groups of a group; never the virtual ones."""
+        """The options and nested groups of a group, without the virtual options."""
         inside = config_path.strip("/")
         found: set[str] = set()
         if results_filter in (None, ObjectType.CONFIG):
@@ -105,7 +105,7 @@ class PluginSource(ConfigSource):
         return sorted(found)
 
     def load_config(self, config_path: str) -> ConfigResult:
-        """Serves one config; this is where a chosen plugin is imported."""
+        """Loads one config; this imports a chosen plugin."""
         group, _, name = config_path.removesuffix(".yaml").rpartition("/")
         package = None
         if not group:
@@ -138,7 +138,7 @@ class PluginSource(ConfigSource):
 
 
 class PluginSearchPath(SearchPathPlugin):
-    """Puts the plugins on Hydra's search path, after the YAML files."""
+    """Adds the plugins to Hydra's search path, after the YAML files."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         """Appends `./conf` and the plugins."""
@@ -149,18 +149,22 @@ class PluginSearchPath(SearchPathPlugin):
 
 
 def register() -> None:
-    """Makes Hydra know the scheme `plugin://`; does no harm when repeated."""
+    """Registers the scheme `plugin://` with Hydra; idempotent."""
     for part in (PluginSource, PluginSearchPath):
         Plugins.instance().register(part)
 
 
+def declared_default(keyword: str, objective: str) -> Declared:
+    """What an objective, or the plugin below its preset, declares for `data`, `reward` or `lr`."""
+    return describe(f"objective/{bottom('objective', objective)}").declared.get(keyword)
+
+
 def _declared(group: str, objective: str) -> DictConfig:
-    """What an objective declares for a group: an option of it, or the learning rate."""
-    declared = describe(f"objective/{bottom('objective', objective)}").declared
+    """An objective's default for a group: an option, or the learning rate for `optimizer`."""
     if group == "optimizer":
-        lr = declared.get("lr")
+        lr = declared_default("lr", objective)
         return OmegaConf.create({} if lr is None else {"optimizer": {"lr": lr}})
-    option = declared.get(group)
+    option = declared_default(group, objective)
     return OmegaConf.create({} if option is None else {"defaults": [option]})
 
 

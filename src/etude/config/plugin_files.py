@@ -1,4 +1,4 @@
-"""Where plugin files are: folders, addresses and private modules. Nothing is imported.
+"""Finds plugin files: folders, addresses and private modules. Nothing is imported.
 
 The address of a plugin is its path: `objective/dpo` is `plugins/objective/dpo.py`.
 """
@@ -16,12 +16,12 @@ ROOT = "etude.plugins"
 
 
 def roots() -> list[Path]:
-    """The folders that plugins are looked for in."""
+    """The folders that are searched for plugins."""
     return [Path(folder) for folder in importlib.import_module(ROOT).__path__]
 
 
 def _files() -> Iterator[tuple[str, Path]]:
-    """Every plugin file with its address; refuses what would hide others from Python."""
+    """Yields each plugin file with its address. Raises ConfigError for an `__init__.py`."""
     for root in roots():
         for file in sorted(root.rglob("*.py")):
             place = file.relative_to(root)
@@ -44,22 +44,22 @@ def _hiding(file: Path, group: str) -> ConfigError:
 
 
 def addresses() -> list[str]:
-    """The address of every plugin there is, sorted."""
+    """The addresses of all plugins, sorted."""
     return sorted({address for address, _ in _files()})
 
 
 def groups() -> list[str]:
-    """Every group that holds a plugin, nested ones (`architecture/mlp`) included, sorted."""
+    """All groups with a plugin, including nested ones such as `architecture/mlp`, sorted."""
     return sorted({address.rpartition("/")[0] for address in addresses()})
 
 
 def options(group: str) -> list[str]:
-    """The names of a group's plugins, sorted; those of its nested groups are not among them."""
+    """The names of a group's plugins, sorted, without those of its nested groups."""
     return [name for place, _, name in (a.rpartition("/") for a in addresses()) if place == group]
 
 
 def find(address: str) -> Path:
-    """The file of a plugin. Raises ConfigError when there is none, or more than one."""
+    """The file of a plugin. Raises ConfigError if there is none or more than one."""
     group, _, name = address.rpartition("/")
     places = [Path(group), *Path(group).parents][:-1]
     for place in (root / folder for root in roots() for folder in places):
@@ -80,7 +80,7 @@ def find(address: str) -> Path:
 
 
 def configurations() -> list[Path]:
-    """The folders of YAML: the shipped `conf/`, and `./conf` of the working directory."""
+    """The folders of YAML configs: the shipped `conf/`, and `./conf` in the working directory."""
     package = Path(__file__).resolve().parents[1]
     checkout = package.parents[1]
     shipped = checkout if (checkout / "pyproject.toml").is_file() else package
@@ -88,10 +88,10 @@ def configurations() -> list[Path]:
 
 
 def source_files(plugin: Path) -> list[Path]:
-    """A plugin's file and the private modules that it imports, directly or through one another.
+    """A plugin's file and the private modules that it imports, directly or indirectly.
 
-    Private modules begin with an underscore, or stand in a folder that does. Plugins import them
-    relatively (`from ._ppo.advantages import ...`), so each is beside its plugin.
+    The name of a private module or of its folder begins with an underscore. Plugins use relative
+    imports (`from ._ppo.advantages import ...`), so private modules are next to their plugin.
     """
     found = [plugin]
     for file in found:
@@ -100,7 +100,7 @@ def source_files(plugin: Path) -> list[Path]:
 
 
 def source_digest(plugin: Path) -> str:
-    """SHA-256 of a plugin's file; with private modules, of the digests of all its files."""
+    """SHA-256 of a plugin's file, or of the digests of all its files if it has private modules."""
     digests = [sha256(file) for file in source_files(plugin)]
     if len(digests) == 1:
         return digests[0]
@@ -108,7 +108,7 @@ def source_digest(plugin: Path) -> str:
 
 
 def refuse_ambiguous_modules(plugin: Path) -> None:
-    """Raises ConfigError if Python would import another file in place of a private module."""
+    """Raises ConfigError if a private module exists in several plugin folders."""
     here = next(root for root in roots() if plugin.is_relative_to(root))
     for module in source_files(plugin)[1:]:
         places = [root / module.relative_to(here) for root in roots()]

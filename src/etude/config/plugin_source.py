@@ -1,7 +1,7 @@
-"""What a plugin says of itself, read from the syntax tree of its file: nothing is imported.
+"""Reads plugin descriptions from the syntax trees of their files, without importing them.
 
-So listings, help pages and the first check of a command line need neither torch nor whatever
-else a plugin imports, and a broken plugin can still be named.
+So listings, help pages and the first check of a command line need neither torch nor the other
+imports of a plugin, and a broken plugin can still be listed.
 """
 
 import ast
@@ -25,34 +25,34 @@ Declared: TypeAlias = str | float | frozenset[str] | None
 
 @dataclass(frozen=True)
 class Knob:
-    """One field of a plugin's config, as its file writes it."""
+    """One field of a plugin's config, as written in its file."""
 
     name: str
     type: str
     default: str | None
-    """The expression of the default, or None where a value must be given."""
+    """The source of the default expression; None if a value is required."""
     help: str
     home: Path
-    """The file that it stands in, where the names of its type and default have their meaning."""
+    """The file that defines it; the names in its type and default are resolved there."""
     group: bool = False
-    """Whether it holds the config of another plugin."""
+    """Whether its value is the config of another plugin."""
     option: str | None = None
-    """The option of that other group when none is chosen."""
+    """The default option of that plugin's group."""
     only_with: str | None = None
-    """The condition under which it has effect; None = always."""
+    """The condition under which it has an effect; None = always."""
 
 
 @dataclass(frozen=True)
 class Description:
-    """A plugin file, read but not run."""
+    """The description of a plugin, from its source file."""
 
     address: str
     file: Path
     doc: str
-    """The docstring of the module: what it is, and the source."""
+    """The docstring of the module."""
     knobs: tuple[Knob, ...]
     declared: Mapping[str, Declared]
-    """The keywords of `@plugin`; sets hold the bare names of their members."""
+    """The keywords of `@plugin`; sets contain the unqualified names of their members."""
 
     @property
     def summary(self) -> str:
@@ -60,13 +60,13 @@ class Description:
         return self.doc.partition("\n")[0]
 
     def names(self, keyword: str) -> frozenset[str]:
-        """What `reads`, `yields`, `needs` or `provides` holds, by name; empty if not declared."""
+        """The names in `reads`, `yields`, `needs` or `provides`; empty if not declared."""
         found = self.declared.get(keyword)
         return found if isinstance(found, frozenset) else frozenset({str(found)} if found else ())
 
 
 def describe(address: str) -> Description:
-    """Reads the plugin at `address`. Raises ConfigError when no file there holds a plugin."""
+    """Reads the plugin at `address`. Raises ConfigError if no file there contains a plugin."""
     file = find(address)
     tree = tree_of(file)
     call = _registration(tree)
@@ -84,8 +84,8 @@ def describe(address: str) -> Description:
     )
 
 
-def described(group: str) -> dict[str, Description]:
-    """Each plugin of a group but those that cannot be read, which `etude list` names."""
+def descriptions(group: str) -> dict[str, Description]:
+    """The plugins of a group, except unreadable ones, which `etude list` reports."""
     found: dict[str, Description] = {}
     for name in options(group):
         with suppress(ConfigError):
@@ -94,7 +94,7 @@ def described(group: str) -> dict[str, Description]:
 
 
 def presets(group: str) -> dict[str, Path]:
-    """The YAML files `conf/<group>/*.yaml`, by the name that chooses them."""
+    """The YAML files `conf/<group>/*.yaml`, by option name."""
     return {
         file.stem: file
         for folder in reversed(configurations())
@@ -103,21 +103,21 @@ def presets(group: str) -> dict[str, Path]:
 
 
 def stands_on(preset: Path) -> str | None:
-    """The option of its own group that a preset starts from, if there is one."""
+    """The option of the same group that a preset is based on; None if there is none."""
     content: dict[str, Any] | None = yaml.safe_load(preset.read_text(encoding="utf-8"))
     defaults: list[Any] = (content or {}).get("defaults", [])
     return next((item for item in defaults if isinstance(item, str) and item != "_self_"), None)
 
 
 def bottom(group: str, name: str) -> str:
-    """The plugin, by name, that an option of a group is or that a preset comes down to."""
+    """The name of the plugin that an option is, or that a preset is ultimately based on."""
     file = presets(group).get(name)
     below = file and stands_on(file)
     return bottom(group, below) if below else name
 
 
 def heading(preset: Path) -> str:
-    """The first line of the comment a YAML file opens with."""
+    """The first line of the header comment of a YAML file."""
     for line in preset.read_text(encoding="utf-8").splitlines():
         if line.startswith("#") and "@package" not in line:
             return line.lstrip("# ")
@@ -164,7 +164,7 @@ def _declared(word: ast.keyword, file: Path) -> Declared:
 
 
 def knobs(name: str, file: Path) -> Iterator[Knob]:
-    """The fields of the config class called `name`, as `file` knows it; inherited ones first."""
+    """The fields of the config class `name`, resolved in `file`; inherited ones first."""
     found: dict[str, Knob] = {}
     for kind, home in lineage(name, file):
         for node, after in zip(kind.body, [*kind.body[1:], None], strict=True):
@@ -200,9 +200,10 @@ def _docstring(node: ast.stmt | None) -> str:
 
 
 def lineage(name: str, file: Path) -> Iterator[tuple[ast.ClassDef, Path]]:
-    """The class called `name` after those it derives from; nothing if it is no class of étude's.
+    """Yields the base classes of `name` and then the class itself, each with its file.
 
-    Each with its file. Imports are followed through faces and into private modules.
+    Yields nothing for a class outside étude. Follows imports through re-exports and into private
+    modules.
     """
     for node in tree_of(file).body:
         if isinstance(node, ast.ClassDef) and node.name == name:
@@ -218,7 +219,7 @@ def lineage(name: str, file: Path) -> Iterator[tuple[ast.ClassDef, Path]]:
 
 
 def imported(node: ast.ImportFrom, file: Path) -> Path | None:
-    """The file of the module that a file imports from, if it is of étude or a private module."""
+    """The file of an imported module if it belongs to étude or is a private module."""
     root, *inside = (node.module or "").split(".")
     if node.level:
         place = file.parents[node.level - 1].joinpath(*filter(None, [root, *inside]))

@@ -1,4 +1,4 @@
-"""Loads plugins by address, and knows what each declares."""
+"""Registers plugins with their declarations, and loads them by address."""
 
 import importlib
 import sys
@@ -17,43 +17,43 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True, kw_only=True)
 class Declaration:
-    """What a plugin says of itself, beside its config: the keywords of `@plugin`."""
+    """What a plugin declares in the keywords of `@plugin`, in addition to its config."""
 
     reads: frozenset[type] = frozenset()
-    """Objectives: kinds of record it can learn from."""
+    """Objectives: the kinds of record it trains on."""
     yields: type | None = None
-    """Data: the kind of record it gives."""
+    """Data: the kind of record it yields."""
     needs: frozenset[Capability] = frozenset()
-    """Objectives: what the network must be able to do."""
+    """Objectives: the capabilities it requires of the network."""
     provides: frozenset[Capability] = frozenset()
-    """Architectures and mixers: what the network can do; a network can do what both can."""
+    """Architectures and mixers: capabilities; a network has those that both provide."""
     lr: float | None = None
-    """Objectives: the peak learning rate when none is given."""
+    """Objectives: the default peak learning rate."""
     data: str | None = None
-    """Objectives: the option of the group `data` when none is given."""
+    """Objectives: the default option of the group `data`."""
     reward: str | None = None
-    """Objectives: the option of the group `reward` when none is given."""
+    """Objectives: the default option of the group `reward`."""
     max_devices: int | None = None
-    """Strategies: the most devices it can share the work among; None = any number."""
+    """Strategies: the maximum number of devices; None = no limit."""
     shards: bool = False
-    """Strategies: weights are spread over the devices, which only those of the network can be."""
+    """Strategies: shards weights over devices; only the network's weights can be sharded."""
     precisions: frozenset[str] | None = None
-    """Strategies: what it can compute in, as trainer.precision calls it; None = all."""
+    """Strategies: the supported values of trainer.precision; None = all."""
     extra: str | None = None
-    """The extra of the package that it needs, which has the name of the library it brings."""
+    """The extra of étude that it needs, named after the library that the extra installs."""
     loads: bool = False
-    """Tokenizers: takes what stands in the folder `path`; one plugin does."""
+    """Tokenizers: loads the tokenizer in the folder `path`; exactly one plugin does."""
     whole_prompt: bool = False
-    """Objectives: the tokens of a prompt see one another, in training and when it is answered."""
+    """Objectives: attention over the prompt is bidirectional, in training and in generation."""
     merges: bool = False
-    """Adapters: what is learned can become part of the network's weights."""
+    """Adapters: can be merged into the network's weights."""
     batch_statistic: bool = False
-    """Objectives: the loss of a sample depends on the others of its micro-batch."""
+    """Objectives: the loss of a sample depends on the other samples of its micro-batch."""
 
 
 @dataclass(frozen=True)
 class Plugin:
-    """A loaded plugin: `build(config, ...)` makes the thing, as its group's contract says."""
+    """A loaded plugin; `build(config, ...)` returns what its group's contract defines."""
 
     address: str
     config: type[PluginConfig]
@@ -67,7 +67,7 @@ class Plugin:
 
 
 def plugin(config: type[PluginConfig], **declared: Any) -> Callable[[F], F]:
-    """Marks a class or factory that takes its config first as the plugin of its file."""
+    """Registers a class or factory that takes its config first as the plugin of its file."""
     for name in ("reads", "needs", "provides", "precisions"):
         if name in declared:
             declared[name] = frozenset(declared[name])
@@ -87,25 +87,25 @@ def plugin(config: type[PluginConfig], **declared: Any) -> Callable[[F], F]:
 
 
 def plugin_of(config: PluginConfig | type[PluginConfig]) -> Plugin:
-    """Returns the plugin that a config (or its class) chooses."""
+    """Returns the plugin of a config or config class."""
     kind = config if isinstance(config, type) else type(config)
     return kind.__dict__["__plugin__"]
 
 
 def build(config: PluginConfig, *given: Any) -> Any:  # each group's contract types its result
-    """Builds what `config` chooses; `given` are the further arguments of its group's contract."""
+    """Builds the plugin of `config`; `given` are the other arguments of its group's contract."""
     return plugin_of(config).build(config, *given)
 
 
 def load(address: str) -> Plugin:
-    """Imports the plugin at `address`. Raises ConfigError, naming file and reason, if it fails."""
+    """Imports the plugin at `address`. Raises ConfigError, with file and reason, if it fails."""
     file = find(address)
     try:
         refuse_ambiguous_modules(file)
         module = importlib.import_module(f"{ROOT}.{address.replace('/', '.')}")
     except EtudeError:
         raise
-    except Exception as error:  # whatever a user's file raises is the answer to the user
+    except Exception as error:  # a user's file may raise anything; show it
         raise ConfigError(
             f"{address} cannot be imported from {file}:\n  {type(error).__name__}: {error}"
         ) from error

@@ -1,4 +1,4 @@
-"""From a file to samples, and from text to ids."""
+"""Reads data files into samples and tokenises text."""
 
 from etude.data.byte_alphabet import BYTE_ALPHABET, BYTE_CHARACTERS
 from etude.data.chat_template import DEFAULT, LITERALS, TemplateError, conversation, exchange

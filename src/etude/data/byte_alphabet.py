@@ -1,4 +1,4 @@
-"""The characters that stand for bytes in a byte-level tokenizer, as in GPT-2."""
+"""The characters that represent bytes in a byte-level tokenizer, as in GPT-2."""
 
 from typing import Final
 
@@ -11,9 +11,9 @@ _HIDDEN: Final = [byte for byte in range(256) if byte not in _VISIBLE]
 BYTE_CHARACTERS: Final = tuple(
     chr(byte if byte in _VISIBLE else 256 + _HIDDEN.index(byte)) for byte in range(256)
 )
-"""The character that stands for each byte, by value, where a tokenizer works on bytes as GPT-2's.
+"""The character that represents each byte value in a byte-level tokenizer such as GPT-2's.
 
-A byte that is a visible Latin-1 character stands for itself; the others are numbered from 256.
+A byte that is a visible Latin-1 character represents itself; the others are numbered from 256.
 """
 
 

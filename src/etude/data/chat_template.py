@@ -1,13 +1,13 @@
-"""Conversations as ids: rendered by a chat template, with the turns of the assistant told apart.
+"""Renders conversations with a chat template and encodes them, marking the assistant's turns.
 
 The template is Jinja, in transformers' dialect (https://huggingface.co/docs/transformers,
 `chat_templating`): sandboxed, `{% generation %}` included, and held to a time limit. Deviations:
-there is no `strftime_now`, for a run must not depend on the day it is made; and what a message
-spells is text, special tokens too.
+there is no `strftime_now`, because a run must not depend on its date; and message content is
+plain text, even where it spells a special token.
 
-A turn is what a `generation` block holds. Without one, it is what comes behind the prompt that the
-template gives for the turns before it, up to the special token that ends it, white space left out.
-Text is cut where a turn begins and ends, so that a prompt alone has the ids it has in training.
+A turn is the content of a `generation` block. Without such a block, it is the text after the
+rendered prompt of the preceding turns, up to its closing special token, without trailing white
+space. Text is split where a turn begins and ends, so a prompt has the same ids as in training.
 """
 
 import json
@@ -38,37 +38,37 @@ DEFAULT = """\
 {{ message['content'] }}<turn_end>
 {% endfor %}{% if add_generation_prompt %}<turn_start>assistant
 {% endif %}"""
-"""What is used where neither the user nor the tokenizer has a template of its own."""
+"""The template used when neither the user nor the tokenizer provides one."""
 LITERALS = {"turn_start": "<turn_start>", "turn_end": "<turn_end>"}
-"""The tokens that DEFAULT writes itself."""
+"""The special tokens that DEFAULT contains literally."""
 TIMEOUT_S = 2.0
 OPEN = "\ufdd0"
 CLOSE = "\ufdd1"
 CUT = "\ufdd2"
-"""Noncharacters, which Unicode keeps out of all text: where a turn begins and ends, and where a
-text that spells a special token is cut in two."""
+"""Unicode noncharacters, which never occur in text. They mark where a turn begins and ends, and
+where the spelling of a special token inside a message is split in two."""
 _MARKS = dict.fromkeys(map(ord, OPEN + CLOSE + CUT))
 
 
 class TemplateError(DataError):
-    """A conversation that a template cannot write, and why."""
+    """A chat template cannot render a conversation; the message contains the reason."""
 
 
 @dataclass(frozen=True)
 class Conversation:
-    """A conversation as ids; `turns` numbers those of the assistant's answers from 1, else 0."""
+    """A tokenised conversation; `turns` is the number of the assistant turn, from 1, or 0."""
 
     ids: Int[np.ndarray, " seq"]
     turns: Int[np.ndarray, " seq"]
 
     @property
     def n_turns(self) -> int:
-        """How many answers it holds."""
+        """Number of assistant turns."""
         return int(self.turns.max(initial=0))
 
 
 def conversation(tokenizer: Tokenizer, messages: Sequence[Message]) -> Conversation:
-    """Encodes a whole conversation. Raises TemplateError where the template refuses it."""
+    """Encodes a whole conversation. Raises TemplateError if the template rejects it."""
     ids: list[np.ndarray] = []
     turns: list[np.ndarray] = []
     number = 0
@@ -81,16 +81,16 @@ def conversation(tokenizer: Tokenizer, messages: Sequence[Message]) -> Conversat
 
 
 def prompt(tokenizer: Tokenizer, messages: Sequence[Message]) -> list[int]:
-    """The ids behind which the assistant's next turn is written."""
+    """The prompt ids that the assistant's next turn continues."""
     opened = _pieces(tokenizer, messages, before_answer=True)
     coded = [_encoded(tokenizer, text, begins=not i) for i, (_, text) in enumerate(opened)]
     return np.concatenate(coded).tolist()
 
 
 def exchange(tokenizer: Tokenizer, question: str, answer: str) -> tuple[list[int], list[int]]:
-    """The ids of a question and of its answer: a conversation of two turns, if it has a template.
+    """The ids of a question and of its answer, encoded as a conversation of two turns.
 
-    Without a template, bos + question and answer + eos.
+    If the tokenizer has no template: bos + question, and answer + eos.
     """
     vocab = tokenizer.vocab
     if tokenizer.template is None:
@@ -103,7 +103,7 @@ def exchange(tokenizer: Tokenizer, question: str, answer: str) -> tuple[list[int
 
 
 def question(tokenizer: Tokenizer, text: str) -> list[int]:
-    """The ids of a question that is to be answered, as `exchange` writes it."""
+    """The prompt ids of a question, in the format of `exchange`."""
     if tokenizer.template is None:
         return [tokenizer.vocab.bos, *tokenizer.encode(text).tolist()]
     return prompt(tokenizer, (Message("user", text),))
@@ -116,7 +116,7 @@ def render(
     *,
     before_answer: bool = False,
 ) -> str:
-    """The text of a conversation. Raises TemplateError for whatever the template does not write."""
+    """Renders a conversation as text. Raises TemplateError if the template fails or times out."""
     try:
         compiled = _compiled(template)
         with _deadline(TIMEOUT_S):
@@ -129,14 +129,14 @@ def render(
             )
     except TimeoutError as error:
         raise TemplateError(f"The chat template ran for {TIMEOUT_S:g} s.") from error
-    except Exception as error:  # a template may do anything, and its author is not the user
+    except Exception as error:  # a template may raise anything, and its author is not the user
         raise TemplateError(f"The chat template does not write this: {error}") from error
 
 
 def _pieces(
     tokenizer: Tokenizer, messages: Sequence[Message], *, before_answer: bool = False
 ) -> Iterator[tuple[bool, str]]:
-    """(is it an answer, text) of the parts of a conversation, in order; none is empty."""
+    """Yields (is_answer, text) for each non-empty part of a conversation, in order."""
     template = tokenizer.template
     assert template is not None, "there is a template wherever conversations are learned"
     said = [{"role": m.role, "content": _as_text(tokenizer, m.content)} for m in messages]
@@ -165,13 +165,13 @@ def _pieces(
 
 
 def _last_special(tokenizer: Tokenizer, text: str, start: int) -> int:
-    """Where an answer ends: behind its last special token, if nothing but white space follows."""
+    """The end of an answer: after its last special token if only white space follows it."""
     ends = [match.end() for match in tokenizer.spelled.finditer(text, start)]
     return ends[-1] if ends and not text[ends[-1] :].strip() else len(text)
 
 
 def _as_text(tokenizer: Tokenizer, content: str) -> str:
-    """What a message spells, with every special token in it cut in two."""
+    """The content of a message, with the spelling of every special token in it split in two."""
     return tokenizer.spelled.sub(lambda m: m[0][0] + CUT + m[0][1:], content.translate(_MARKS))
 
 
@@ -186,7 +186,7 @@ def _encoded(tokenizer: Tokenizer, text: str, *, begins: bool) -> Int[np.ndarray
 
 
 class _Generation(Extension):
-    """`{% generation %}`: marks what it holds."""
+    """The block `{% generation %}`, which marks its content as an assistant turn."""
 
     tags = {"generation"}
 
@@ -208,7 +208,7 @@ def _compiled(template: str) -> jinja2.Template:
     return environment.from_string(template, globals={"raise_exception": _refuse})
 
 
-def _json(value: Any, indent: int | None = None) -> str:  # whatever a template holds
+def _json(value: Any, indent: int | None = None) -> str:  # any value that a template passes
     return json.dumps(value, ensure_ascii=False, indent=indent)
 
 
@@ -218,10 +218,10 @@ def _refuse(message: str) -> None:
 
 @contextmanager
 def _deadline(seconds: float) -> Generator[None]:
-    """Ends Python code that runs for too long, wherever it is: a template may loop without end."""
+    """Raises TimeoutError in Python code that runs too long; a template may loop forever."""
     end = time.monotonic() + seconds
 
-    def check(frame: FrameType, event: str, argument: Any) -> Any:  # as `sys.settrace` wants it
+    def check(frame: FrameType, event: str, argument: Any) -> Any:  # the type of `sys.settrace`
         if time.monotonic() > end:
             raise TimeoutError
         return check

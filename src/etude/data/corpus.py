@@ -1,6 +1,6 @@
-"""From a data config to samples: records read, split, tokenised and kept, each step done once.
+"""Prepares the samples of a data config: reads, splits and tokenises records, and caches each step.
 
-What is kept is named by a digest of everything that shaped it: source, config, tokenizer, code.
+The cache key is a digest of everything that affects the result: source, config, tokenizer, code.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,16 +22,16 @@ from etude.data.source import DataSource, Samples
 from etude.data.token_rows import TokenRows, write_tokens
 from etude.data.tokenizer import Tokenizer, TokenizerSource
 from etude.errors import DataError
-from etude.files.cache import cached, code_digest, digest_of
+from etude.files.cache import cached_folder, code_digest, digest_of
 from etude.records import Chat, Record, Text, lift_of
 
 AFTER_READING = {"seq_len", "strict", "pack", "intra_document"}
-"""Keys of the group `data` that do not change which records there are."""
+"""Knobs of the group `data` that do not affect which records are read."""
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """What a run learns from."""
+    """The tokenizer, samples and records of a run."""
 
     tokenizer: Tokenizer
     train: Samples
@@ -41,13 +41,13 @@ class Corpus:
     val_records: RecordFile
 
     def val_text(self) -> Iterator[str]:
-        """The held-out texts, as they were before any tokenizer."""
+        """The held-out texts, before tokenisation."""
         return _texts(self.val_records)
 
 
 @dataclass(frozen=True)
 class Records:
-    """The records of a source after reading, on disk."""
+    """The records of a source, stored on disk."""
 
     folder: Path
     kind: type[Record]
@@ -56,10 +56,10 @@ class Records:
 
 
 def prepare(config: ExperimentConfig, tokenizer: Tokenizer | None = None) -> Corpus:
-    """Returns the samples that `config` asks for, ids from `tokenizer` where one is given.
+    """Returns the data of an experiment, tokenised with `tokenizer` or the configured one.
 
-    Raises DataError when the source cannot be read or leaves a side of the split empty; with
-    `data.strict`, also when any row is bad.
+    Raises DataError if the source cannot be read or one side of the split is empty; with
+    `data.strict`, also if any row is bad.
     """
     records = read(config.data)
     bad = read_bad_rows(records.folder)
@@ -90,9 +90,9 @@ def prepare(config: ExperimentConfig, tokenizer: Tokenizer | None = None) -> Cor
 
 
 def data_digest(config: DataConfig, tokenizer: Tokenizer) -> str:
-    """Equal digests mean equal samples; the source is looked at, and no record is read.
+    """A digest of the samples; equal digests mean equal samples. Reads no records.
 
-    Raises DataError when the source is gone.
+    Raises DataError if the source does not exist.
     """
     return _digest(_name_of(config, build(config)), config, tokenizer)
 
@@ -103,7 +103,7 @@ def _digest(name: str, config: DataConfig, tokenizer: Tokenizer) -> str:
 
 @dataclass(frozen=True)
 class _Lifted:
-    """Records as the kind that an objective reads."""
+    """Samples converted on access to the kind of record that the objective reads."""
 
     samples: Samples
     lift: Callable[..., Record]
@@ -116,7 +116,7 @@ class _Lifted:
 
 
 def _speaking(tokenizer: Tokenizer, config: TemplateConfig | None) -> Tokenizer:
-    """The tokenizer with the template chosen; else with its own, or étude's."""
+    """The tokenizer with the configured chat template, else its own, else étude's default."""
     if config is not None:
         return build(config, tokenizer)
     return (
@@ -127,7 +127,7 @@ def _speaking(tokenizer: Tokenizer, config: TemplateConfig | None) -> Tokenizer:
 
 
 def read(config: DataConfig) -> Records:
-    """Reads the records of a source, once. Raises DataError when there is none."""
+    """Reads the records of a source, or finds them in the cache. Raises DataError if none exist."""
     chosen = plugin_of(config)
     kind = chosen.declaration.yields
     if kind is None:
@@ -137,13 +137,13 @@ def read(config: DataConfig) -> Records:
     def write(folder: Path) -> None:
         write_records(source.records(), folder, config.val_fraction)
 
-    folder = cached(f"records/{_name_of(config, source)}", write)
+    folder = cached_folder(f"records/{_name_of(config, source)}", write)
     train, val = (RecordFile(folder, kind, held_out) for held_out in (False, True))
     return Records(folder, kind, train, val)
 
 
 def _name_of(config: DataConfig, source: DataSource[DataConfig]) -> str:
-    """Changes whenever the records of a source could."""
+    """A digest that changes whenever the records of a source may change."""
     chosen = plugin_of(config)
     shaping = {key: value for key, value in asdict(config).items() if key not in AFTER_READING}
     code = code_digest(*source_files(chosen.file), documents, readers, record_file)
@@ -160,7 +160,7 @@ def _tokenizer(config: TokenizerConfig, records: Records) -> Tokenizer:
     def write(folder: Path) -> None:
         source.build(lambda: _texts(records.train)).save(folder)
 
-    return Tokenizer.load(cached(f"tokenizers/{name}", write))
+    return Tokenizer.load(cached_folder(f"tokenizers/{name}", write))
 
 
 def _samples(part: str, config: DataConfig, records: Records, tokenizer: Tokenizer) -> Samples:
@@ -172,7 +172,7 @@ def _samples(part: str, config: DataConfig, records: Records, tokenizer: Tokeniz
     def write(folder: Path) -> None:
         write_tokens(_texts(held), tokenizer, folder)
 
-    return TokenRows(cached(f"tokens/{name}", write), config)
+    return TokenRows(cached_folder(f"tokens/{name}", write), config)
 
 
 def _texts(records: RecordFile) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What was learned from, on one card: counts, bad rows, and how well the tokenizer fits."""
+"""The data card of a run: record counts, bad rows, and how well the tokenizer fits the text."""
 
 import json
 import lzma
@@ -19,7 +19,7 @@ XZ_BYTES = 8_000_000
 
 @dataclass(frozen=True)
 class SplitCard:
-    """The size of one side of the split; tokens and bytes of raw text only."""
+    """The size of one side of the split; `tokens` and `bytes` are set for raw text only."""
 
     records: int
     rows: int
@@ -29,19 +29,19 @@ class SplitCard:
 
 @dataclass(frozen=True)
 class TokenizerCard:
-    """How a tokenizer does on the first held-out texts."""
+    """Statistics of a tokenizer on the first held-out texts."""
 
     vocab_size: int
     bytes_per_token: float
     round_trip: float
-    """Share of the texts that come back exactly."""
+    """Fraction of texts that decode(encode(text)) reproduces exactly."""
     unknown: float
-    """Share of the tokens that stand for something the vocabulary lacks."""
+    """Fraction of tokens that are `unk`."""
 
 
 @dataclass(frozen=True)
 class Card:
-    """Everything known of the data of a run."""
+    """Summary of the data of a run."""
 
     source: str
     kind: str
@@ -50,11 +50,11 @@ class Card:
     tokenizer: TokenizerCard
     n_bad: int
     bad_rows: tuple[str, ...]
-    """The first of them, as `file:line: reason`."""
+    """The first bad rows, as `file:line: reason`."""
     digest: str
     """Equal digests mean equal samples."""
     xz_bits_per_byte: float | None = None
-    """Of the held-out text, compressed alone by `xz -9e`: a yardstick for val/bits_per_byte."""
+    """Bits per byte of the held-out text under `xz -9e`: a baseline for val/bits_per_byte."""
 
     def save(self, folder: Path) -> None:
         """Writes data_card.json."""
@@ -62,7 +62,7 @@ class Card:
         (folder / CARD).write_text(text + "\n", encoding="utf-8")
 
     def __str__(self) -> str:
-        """A few plain lines for a terminal."""
+        """A few lines of plain text for the terminal."""
         fit = self.tokenizer
         lines = [
             f"data      {self.source}: {self.kind}, digest {self.digest[:12]}",
@@ -81,7 +81,7 @@ class Card:
 
 
 def tokenizer_card(tokenizer: Tokenizer, texts: Iterable[str]) -> TokenizerCard:
-    """Measures a tokenizer on the first of the texts."""
+    """Measures a tokenizer on the first REPORTED_TEXTS texts."""
     sample = list(islice(texts, REPORTED_TEXTS))
     encoded = tokenizer.encode_batch(sample)
     ids = np.concatenate([np.zeros(0, dtype=np.int64), *encoded])
@@ -96,7 +96,7 @@ def tokenizer_card(tokenizer: Tokenizer, texts: Iterable[str]) -> TokenizerCard:
 
 
 def xz_bits_per_byte(texts: Iterable[str]) -> float:
-    """Compresses the first texts, at most XZ_BYTES of them, as `xz -9e` does."""
+    """Compressed size of the first XZ_BYTES of the texts under `xz -9e`, in bits per byte."""
     compressor = lzma.LZMACompressor(preset=9 | lzma.PRESET_EXTREME)
     before = after = 0
     for text in texts:

@@ -1,6 +1,6 @@
-"""How a long text becomes documents, without losing a character of it.
+"""Splits a long text into documents without losing a character.
 
-Works on a stream of lines, so a file of any size needs little memory; text may be in any script.
+It works on a stream of lines, so a file of any size needs little memory. Any script is supported.
 """
 
 import re
@@ -11,11 +11,11 @@ from typing import Final
 TARGET_BYTES: Final = 2048
 _SENTENCE: Final = re.compile(
     r".{0,480}?(?:[.!?]\s{1,8}|[。！？…][”’」』）]?)|.{1,480}", re.DOTALL
-)  # 480 characters are never more than the target in bytes
+)  # 480 characters never exceed the target in bytes
 
 
 class Document(Enum):
-    """What a document of a text file is."""
+    """How a text file is split into documents."""
 
     blocks = "neighbouring paragraphs (set apart by blank lines), about 2 KB together"
     line = "each line that is not blank, without its line break"
@@ -23,10 +23,10 @@ class Document(Enum):
 
 
 def split_documents(lines: Iterable[str], into: Document) -> Iterator[str]:
-    """Yields the documents of a text given as lines with their line breaks.
+    """Yields the documents of a text; `lines` include their line breaks.
 
-    Blocks joined give the text back. A paragraph too long is cut at its lines, and a line too
-    long at the ends of its sentences.
+    With `blocks`, the concatenated documents equal the text. A paragraph that is too long is split
+    at its lines, and a line that is too long at the ends of its sentences.
     """
     if into is Document.line:
         yield from (line.removesuffix("\n") for line in lines if line.strip())
@@ -37,7 +37,7 @@ def split_documents(lines: Iterable[str], into: Document) -> Iterator[str]:
 
 
 def _paragraphs(lines: Iterable[str]) -> Iterator[str]:
-    """Paragraphs with the blank lines after them; the parts of one that is too long."""
+    """Paragraphs with the blank lines that follow them; one that is too long is split."""
     paragraph = ""
     after_blank = False
     for line in lines:
@@ -54,7 +54,7 @@ def _paragraphs(lines: Iterable[str]) -> Iterator[str]:
 
 
 def _merged(parts: Iterable[str]) -> Iterator[str]:
-    """Neighbours joined for as long as they stay within the target."""
+    """Merges adjacent parts as long as the result does not exceed the target size."""
     joined = ""
     for part in parts:
         if joined and _size(joined) + _size(part) > TARGET_BYTES:

@@ -1,6 +1,6 @@
-"""Files of text and of JSON lines, read so that whatever is wrong is named by file and line.
+"""Reads text and JSON-lines files and reports every problem by file and line.
 
-A bad row never stops the reading: it becomes a BadRow, and the good ones are kept.
+A bad row does not stop the reading: it becomes a BadRow, and the good rows are kept.
 """
 
 import glob
@@ -31,10 +31,10 @@ _TEXT_CONTROLS: Final = frozenset("\t\n\v\f\r\x1b")
 
 @dataclass
 class FileConfig(DataConfig):
-    """Base of the data plugins that read files."""
+    """Base config of the data plugins that read files."""
 
     path: str = MISSING
-    """A file, a folder (read whole, sorted), or a pattern such as `texts/**/*.txt`; .gz too."""
+    """A file, a folder (all its files, sorted) or a pattern such as `texts/**/*.txt`; also .gz."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -45,18 +45,18 @@ FileC = TypeVar("FileC", bound=FileConfig)
 
 
 class BadFieldError(ValueError):
-    """A field of a row is not what it must be; the message says how."""
+    """A field of a row is missing or has the wrong type; the message names the problem."""
 
 
 @dataclass(frozen=True)
 class JsonRow:
-    """A JSON object and where it stands."""
+    """A JSON object and its location (`file:line`)."""
 
     place: str
     fields: dict[str, Any]
 
     def value(self, column: str) -> Any:
-        """Whatever a column holds, but null."""
+        """The value of a column. Raises BadFieldError if it is missing or null."""
         if self.fields.get(column) is None:
             there = ", ".join(self.fields) or "none"
             raise BadFieldError(f"no field {column!r} (fields there: {there})")
@@ -67,21 +67,21 @@ class JsonRow:
         return checked_text(self.value(column), f"field {column!r}")
 
     def texts(self, column: str) -> tuple[str, ...]:
-        """The texts in a column that holds a list of at least one."""
+        """The texts in a column that contains a non-empty list."""
         return tuple(
             checked_text(item, f"item {number} of field {column!r}")
             for number, item in enumerate(self.items(column), start=1)
         )
 
     def items(self, column: str) -> list[Any]:
-        """The list in a column, of at least one item."""
+        """The non-empty list in a column."""
         value = self.value(column)
         if not isinstance(value, list) or not value:
             raise BadFieldError(f"field {column!r} must be a list with items, not {_kind(value)}")
         return cast(list[Any], value)
 
     def number(self, column: str) -> float:
-        """The number in a column; true is 1 and false is 0."""
+        """The finite number in a column; true is 1 and false is 0."""
         value = self.value(column)
         if not isinstance(value, bool | int | float) or not math.isfinite(value):
             raise BadFieldError(f"field {column!r} must be a number, not {_kind(value)}")
@@ -89,14 +89,14 @@ class JsonRow:
 
 
 class JsonlSource(DataSource[FileC]):
-    """Base of the plugins that make a record of each line of a JSON-lines file."""
+    """Base of the plugins that convert each line of a JSON-lines file to a record."""
 
     @abstractmethod
     def record(self, row: JsonRow) -> Record:
-        """Returns the record; raises BadFieldError for a row that holds none."""
+        """Returns the record of a row. Raises BadFieldError if the row is not a valid record."""
 
     def records(self) -> Iterator[Record | BadRow]:
-        """A record, or a BadRow, for each line that is not blank."""
+        """Yields a record or a BadRow for each line that is not blank."""
         for file in files(self.config.path, JSONL):
             for line in lines(file):
                 if isinstance(line, BadRow):
@@ -105,7 +105,7 @@ class JsonlSource(DataSource[FileC]):
                     yield self._parsed(line[0], line[1].rstrip())
 
     def fingerprint(self) -> str:
-        """A digest of the files."""
+        """A digest of the names and contents of the files."""
         return fingerprint(files(self.config.path, JSONL))
 
     def _parsed(self, place: str, line: str) -> Record | BadRow:
@@ -118,12 +118,12 @@ class JsonlSource(DataSource[FileC]):
             return BadRow(place, str(error))
         except json.JSONDecodeError as error:
             return BadRow(place, f"broken JSON: {error.msg} at character {error.pos + 1}")
-        except (ValueError, RecursionError) as error:  # a number too long, a nesting too deep
+        except (ValueError, RecursionError) as error:  # a number too long, nesting too deep
             return BadRow(place, f"JSON that cannot be read: {error}")
 
 
 def checked_text(value: object, name: str) -> str:
-    """Returns `value` if a network can learn from it; `name` says what it is called."""
+    """Returns `value` if it is valid, non-empty text. Raises BadFieldError, with `name`, if not."""
     if not isinstance(value, str):
         raise BadFieldError(f"{name} must be text, not {_kind(value)}")
     if not value.strip():
@@ -136,9 +136,9 @@ def checked_text(value: object, name: str) -> str:
 
 
 def files(path: str, suffixes: tuple[str, ...]) -> list[Path]:
-    """The files that `path` names, sorted; in a folder, those with a suffix (and .gz of them).
+    """The files that match `path`, sorted; in a folder, those with a suffix, or a suffix and .gz.
 
-    Raises DataError when there is none.
+    Raises DataError if no file matches.
     """
     place = Path(path).expanduser()
     if place.is_file():
@@ -156,7 +156,7 @@ def files(path: str, suffixes: tuple[str, ...]) -> list[Path]:
 
 
 def lines(file: Path) -> Iterator[tuple[str, str] | BadRow]:
-    """The place (`file:line`) and text of each line, its line break as one newline."""
+    """Yields the location (`file:line`) and text of each line; CRLF becomes a newline."""
     try:
         with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as opened:
             yield from _lines(opened, file)
@@ -165,7 +165,7 @@ def lines(file: Path) -> Iterator[tuple[str, str] | BadRow]:
 
 
 def fingerprint(found: list[Path]) -> str:
-    """A digest of the names and bytes of files."""
+    """A digest of the names and contents of files."""
     total = hashlib.sha256()
     for file in found:
         total.update(f"{file}\0{sha256(file)}\n".encode())
@@ -177,7 +177,7 @@ def _lines(opened: BinaryIO | gzip.GzipFile, file: Path) -> Iterator[tuple[str, 
     if fault := _not_text(probe):
         yield BadRow(str(file), fault)
         return
-    opened.seek(3 if probe.startswith(b"\xef\xbb\xbf") else 0)  # a byte order mark is no text
+    opened.seek(3 if probe.startswith(b"\xef\xbb\xbf") else 0)  # skip the byte order mark
     number = 0
     while line := opened.readline(MAX_LINE_BYTES):
         number += 1
@@ -196,7 +196,7 @@ def _lines(opened: BinaryIO | gzip.GzipFile, file: Path) -> Iterator[tuple[str, 
 
 
 def _not_text(probe: bytes) -> str:
-    """Why the start of a file shows that it is no text; empty if it may be."""
+    """The reason why the first bytes of a file are not text; empty if they may be."""
     if not probe:
         return "the file is empty"
     if probe.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -212,7 +212,7 @@ def _not_text(probe: bytes) -> str:
 
 
 def _kind(value: Any) -> str:
-    """What a JSON value is, in words."""
+    """The type of a JSON value, as named in error messages."""
     names = {str: "text", bool: "true or false", int: "a number", float: "a number"}
     names |= {list: "a list", dict: "an object", type(None): "null"}
     return "an empty list" if value == [] else names[type(value)]

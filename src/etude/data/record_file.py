@@ -1,8 +1,8 @@
-"""Records of one kind in a file: any of them can be read without reading the others.
+"""Stores the records of one kind in a file with random access.
 
-The split is part of it: a record is held out by a hash of its content, so that equal records
-are on the same side and the order of the source does not matter. What is preferred is held out
-by a hash of its prompt: a prompt's other pairs would tell of it.
+The file includes the split. A record is held out by a hash of its content, so equal records are
+on the same side and the order of the source does not matter. Preference data is held out by a
+hash of the prompt, because other pairs of the same prompt would leak into training.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ R = TypeVar("R", bound=Record)
 
 
 class RecordFile:
-    """The records of one split; `etude.data.source.Samples` of that kind."""
+    """The records of one side of the split; an `etude.data.source.Samples`."""
 
     def __init__(self, folder: Path, kind: type[Record], held_out: bool) -> None:
         self._made_of = (folder, kind, held_out)
@@ -54,7 +54,7 @@ class RecordFile:
             return _decoded(opened.read(int(self._ends[number]) - start), self._kind)
 
     def __iter__(self) -> Iterator[Record]:
-        """All in order, in one reading of the file."""
+        """Yields all records in order, in one pass over the file."""
         wanted = np.zeros(len(self._ends), dtype=bool)
         wanted[self._numbers] = True
         with self._file.open("rb") as opened:
@@ -63,12 +63,12 @@ class RecordFile:
                     yield _decoded(line, self._kind)
 
     def __reduce__(self) -> tuple[Callable[..., "RecordFile"], tuple[Any, ...]]:
-        """Loader workers get the file's place, not its content."""
+        """Pickles the path of the file, not its content, for data loader workers."""
         return RecordFile, self._made_of
 
 
 def write_records(rows: Iterable[Record | BadRow], folder: Path, val_fraction: float) -> None:
-    """Writes the records, their split, and the bad rows apart; raises DataError if none is good."""
+    """Writes records, split and bad rows to separate files. Raises DataError if no row is good."""
     scores = array("d")
     ends = array("q")
     n_bad = 0
@@ -91,16 +91,16 @@ def write_records(rows: Iterable[Record | BadRow], folder: Path, val_fraction: f
 
 
 def read_bad_rows(folder: Path) -> list[BadRow]:
-    """The rows that `write_records` set apart, in the order of the source."""
+    """The bad rows that `write_records` stored, in the order of the source."""
     with (folder / "bad.jsonl").open("rb") as opened:
         return [BadRow(**json.loads(line)) for line in opened]
 
 
 def held_out(scores: np.ndarray, val_fraction: float) -> np.ndarray:
-    """Which records are held out: those that score below the fraction.
+    """A mask of the records that are held out: those with a score below the fraction.
 
-    Where that leaves a side empty (few records), the lowest score alone is held out, or the
-    highest alone is not. Raises DataError when all records are equal.
+    If this leaves one side empty (few records), only the lowest score is held out, or all but the
+    highest. Raises DataError if all records are equal.
     """
     if scores.min() == scores.max():
         raise DataError(
@@ -115,7 +115,7 @@ def held_out(scores: np.ndarray, val_fraction: float) -> np.ndarray:
 
 
 def texts_of(record: Record) -> tuple[str, ...]:
-    """The texts in a record that a network will see, in order."""
+    """The texts of a record that the network sees, in order."""
     match record:
         case Text(text):
             return (text,)
@@ -136,18 +136,18 @@ def texts_of(record: Record) -> tuple[str, ...]:
 
 
 def _said(row: Record | BadRow) -> dict[str, Any]:
-    """The fields of a row but for defaults: a kind that gains a field keeps its digests."""
+    """The fields of a row that differ from their defaults, so new fields do not change digests."""
     values = ((item, getattr(row, item.name)) for item in fields(row))
     return {item.name: value for item, value in values if value != item.default}
 
 
 def _asked(record: Record) -> bytes:
-    """What several records of preferences may be about."""
+    """The prompt of preference data, which several records may share; empty for other kinds."""
     return record.prompt.encode() if isinstance(record, Preference | Ranking | Feedback) else b""
 
 
 def _score(content: bytes) -> float:
-    """A number in [0, 1) that depends on nothing but the content."""
+    """A number in [0, 1) that depends only on the content."""
     return int.from_bytes(hashlib.sha256(content).digest()[:6], "big") / 2**48
 
 

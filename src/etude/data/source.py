@@ -1,4 +1,4 @@
-"""The group `data`, and the fixed lists of samples that training reads."""
+"""The contract of the group `data`, and the fixed lists of samples that training reads."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -21,17 +21,17 @@ class DataSource(ABC, Generic[DataC]):
     def records(self) -> Iterator[Record | BadRow]:
         """Every record, and a BadRow for each row that could not become one.
 
-        Raises DataError when a named file is missing, empty or not what it claims to be.
+        Raises DataError if a configured file is missing, empty or of the wrong format.
         """
 
     @abstractmethod
     def fingerprint(self) -> str:
-        """A digest that changes whenever the records would: of file bytes, a version, a seed."""
+        """A digest that changes whenever the records change: of file bytes, a version, a seed."""
 
 
 @runtime_checkable
 class Samples(Protocol):
-    """A fixed list of what an objective's `example` takes: TokenRows, or records."""
+    """A fixed list of inputs for an objective's `example`: TokenRows, or records."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: int) -> Any: ...
@@ -39,7 +39,7 @@ class Samples(Protocol):
 
 @dataclass(frozen=True)
 class Take:
-    """The first `n` of some samples."""
+    """The first `n` samples."""
 
     samples: Samples
     n: int
@@ -55,7 +55,7 @@ class Take:
 
 @dataclass(frozen=True)
 class Subset:
-    """Some of the samples, by their places."""
+    """The samples at the given indices."""
 
     samples: Samples
     places: Sequence[int]

@@ -1,7 +1,7 @@
-"""Raw text as rows of ids: a flat file of tokens on disk, and the arithmetic that cuts it.
+"""Tokenised raw text: a flat file of tokens on disk, and the indexing that cuts it into rows.
 
 Each document is `bos`, its text, `eos`. Packed, row i covers the tokens [i T, i T + T]: rows
-overlap by one token, so that every token of the stream but the first is predicted exactly once.
+overlap by one token, so every token of the stream except the first is predicted exactly once.
 """
 
 from array import array
@@ -23,11 +23,11 @@ BATCH_CHARS = 1_000_000
 
 @dataclass
 class TokenRow:
-    """One sample of raw text as ids: a packed row, or a single truncated document.
+    """One tokenised sample of raw text: a packed row, or a single truncated document.
 
-    `documents` numbers the document each token belongs to, from 1. `n_bytes` is the share of the
-    text's UTF-8 bytes that falls on the tokens this row predicts (all but its first, and but the
-    first of each document), so that the sum over all rows is the size of the text.
+    `documents` is the number of each token's document in the row, from 1. `n_bytes` is the share
+    of the text's UTF-8 bytes that belongs to the tokens this row predicts (all except its first
+    and the first of each document), so the sum over all rows is the size of the text.
     """
 
     tokens: Int[np.ndarray, " seq"]
@@ -36,7 +36,7 @@ class TokenRow:
 
 
 def write_tokens(texts: Iterable[str], tokenizer: Tokenizer, folder: Path) -> None:
-    """Writes `tokens`, `starts.npy` (of documents, and the end) and `sizes.npy` (UTF-8 bytes)."""
+    """Writes `tokens`, `starts.npy` (document offsets and end) and `sizes.npy` (UTF-8 bytes)."""
     vocab = tokenizer.vocab
     width = np.uint16 if vocab.size <= 2**16 else np.uint32
     starts = array("q", [0])
@@ -53,7 +53,7 @@ def write_tokens(texts: Iterable[str], tokenizer: Tokenizer, folder: Path) -> No
 
 
 class TokenRows:
-    """The rows of one split: packed, or one truncated document each."""
+    """The rows of one side of the split: packed, or one truncated document each."""
 
     def __init__(self, folder: Path, config: TextDataConfig) -> None:
         self._made_of = (folder, config)
@@ -66,17 +66,17 @@ class TokenRows:
 
     @property
     def n_documents(self) -> int:
-        """Documents behind the rows."""
+        """Number of documents in the text."""
         return len(self._sizes)
 
     @property
     def n_tokens(self) -> int:
-        """Tokens behind the rows, `bos` and `eos` included."""
+        """Number of tokens in the text, including `bos` and `eos`."""
         return len(self._tokens)
 
     @property
     def n_bytes(self) -> int:
-        """UTF-8 bytes of the text behind the rows."""
+        """Size of the text in UTF-8 bytes."""
         return int(self._sizes.sum())
 
     def __len__(self) -> int:
@@ -103,19 +103,19 @@ class TokenRows:
         )
 
     def bare(self, length: int) -> Samples:
-        """The text alone in rows of `length`, if they are packed; else the rows as they are."""
+        """Rows of `length` text tokens without bos and eos if packed; else the rows unchanged."""
         return _BareRows(self._tokens, self._starts, self._sizes, length) if self._pack else self
 
     def __reduce__(self) -> tuple[Callable[..., "TokenRows"], tuple[Any, ...]]:
-        """Loader workers get the file's place, not its content."""
+        """Pickles the path of the file, not its content, for data loader workers."""
         return TokenRows, self._made_of
 
 
 @dataclass(frozen=True)
 class _BareRows:
-    """Documents one after the other without bos and eos, cut to equal rows; the rest is left out.
+    """Concatenated documents without bos and eos, cut into equal rows; the remainder is dropped.
 
-    `n_bytes` of a row is the share of the text's bytes that falls on its tokens.
+    `n_bytes` of a row is the share of the text's bytes that belongs to its tokens.
     """
 
     tokens: np.ndarray
@@ -125,7 +125,7 @@ class _BareRows:
 
     @cached_property
     def begins(self) -> Int[np.ndarray, " documents+1"]:
-        """Where each document's text begins in the stream of text, and where the last ends."""
+        """Offset of each document in the concatenated text, and the end of the last one."""
         return np.concatenate(([0], np.cumsum(np.diff(self.starts) - 2)))
 
     def __len__(self) -> int:
@@ -151,7 +151,7 @@ class _BareRows:
 
 
 def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
-    """Enough text for all cores at a time, and no more in memory."""
+    """Batches of about BATCH_CHARS characters: enough for all cores, little enough for memory."""
     batch: list[str] = []
     n_chars = 0
     for text in texts:

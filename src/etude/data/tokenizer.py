@@ -1,7 +1,7 @@
-"""Text to ids and back: one wrapper for every tokenizer, and the contract of those who make one.
+"""Encodes and decodes text: the wrapper of every tokenizer, and the contract of its plugins.
 
-Text is data: a text that spells a special token is encoded as the characters it consists of, and
-encoding adds no special token by itself. Special ids are put in by those who mean them.
+Text is data: a text that spells a special token is encoded as ordinary characters, and encoding
+adds no special tokens. Callers insert special ids explicitly.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from tokenizers import decoders, models
 
 from etude.config.schema.plugins import TokenizerConfig
 from etude.data.byte_alphabet import BYTE_ALPHABET, BYTES
-from etude.data.tokenizer_files import ROLES, read, renamed, sentinels_of, write
+from etude.data.tokenizer_files import ROLES, read, rename_tokens, sentinels_of, write
 from etude.data.vocab import Vocab
 from etude.errors import CheckpointError, ConfigError
 
@@ -30,17 +30,17 @@ Ids = Int[np.ndarray, " seq"]
 
 N_SENTINELS: Final = 100
 MASK_ALIASES: Final = ("[MASK]", "<mask>")
-"""How people write the mask, whatever a tokenizer calls it."""
+"""Common spellings of the mask token, accepted for every tokenizer."""
 SPECIAL_TOKENS: Final = (
     *(f"<{role}>" for role in ROLES),
     *(f"<sentinel_{i}>" for i in range(N_SENTINELS)),
 )
-"""Reserved in every trained tokenizer, whatever the objective, as ids 0 to 108 in this order."""
+"""Reserved in every trained tokenizer, for every objective, as ids 0 to 108 in this order."""
 SMALLEST_OF_BYTES: Final = len(SPECIAL_TOKENS) + len(BYTE_ALPHABET)
-"""The fewest ids of a lossless tokenizer: the special tokens and every byte."""
+"""The smallest vocabulary of a lossless tokenizer: the special tokens and every byte."""
 
 _NAMED: Final = {role: f"<{role}>" for role in ROLES}
-_BYTE: Final = re.compile(r"<0x([0-9A-F]{2})>")  # what SentencePiece falls back to
+_BYTE: Final = re.compile(r"<0x([0-9A-F]{2})>")  # SentencePiece's byte fallback
 _WORD_START: Final = re.compile(rb"\s|[\xe3-\xe9\xf0]")  # the first bytes of Chinese characters
 _SENTENCE_END: Final = re.compile(
     r"""(?:[.!?]['")\]]*(?=\s)|(?:。|！|？)(?:”|’|」|』|）)*)\n*|\n+""".encode()
@@ -48,7 +48,7 @@ _SENTENCE_END: Final = re.compile(
 
 
 class Tokenizer:
-    """A `tokenizers.Tokenizer` that knows the role of its special tokens."""
+    """A `tokenizers.Tokenizer` with named roles for its special tokens."""
 
     def __init__(
         self,
@@ -56,11 +56,11 @@ class Tokenizer:
         roles: Mapping[str, str] = _NAMED,
         template: str | None = None,
     ) -> None:
-        """Takes `inner` over; `roles` gives the literals of roles, and what lacks is appended."""
+        """Takes ownership of `inner`; `roles` maps roles to tokens. Missing tokens are appended."""
         self._inner = inner
         self._roles = {**_NAMED, **roles}
         self.template = template
-        """How a conversation is written, in Jinja; None where none was ever taught."""
+        """The chat template, in Jinja; None if the tokenizer has none."""
         present = inner.get_vocab(with_added_tokens=True)
         self._sentinels = sentinels_of(present) or SPECIAL_TOKENS[len(ROLES) :]
         special = (*self._roles.values(), *self._sentinels)
@@ -73,7 +73,7 @@ class Tokenizer:
 
     @cached_property
     def vocab(self) -> Vocab:
-        """The number of ids, and the special ones."""
+        """The vocabulary size and the special ids."""
         ids = self._inner.get_vocab(with_added_tokens=True)
         named = {role: ids[literal] for role, literal in self._roles.items()}
         sentinels = tuple(ids[literal] for literal in self._sentinels)
@@ -81,16 +81,16 @@ class Tokenizer:
 
     @cached_property
     def digest(self) -> str:
-        """Changes whenever an encoding or a role could."""
+        """A digest that changes whenever an encoding or a role may change."""
         content = json.dumps([self._inner.to_str(), self._roles])
         return hashlib.sha256(content.encode()).hexdigest()
 
     def encode(self, text: str) -> Ids:
-        """The ids of `text`, none of them special (but `unk`)."""
+        """The ids of `text`, without special ids (except `unk`)."""
         return self.encode_batch([text])[0]
 
     def encode_marked(self, text: str) -> Ids:
-        """The ids of a text that means the special tokens it spells, and [MASK] for the mask."""
+        """The ids of a text in which special tokens are parsed, and [MASK] is the mask."""
         ids = {literal: int(i) for literal, i in self._inner.get_vocab(True).items()}
         named = {literal: ids[literal] for literal in (*self._roles.values(), *self._sentinels)}
         named |= dict.fromkeys(MASK_ALIASES, self.vocab.mask)
@@ -99,9 +99,9 @@ class Tokenizer:
         return np.concatenate([np.zeros(0, dtype=np.int64), *coded])
 
     def encode_with_special(self, text: str, *, begins: bool = True) -> Ids:
-        """The ids of a text that means every special token it spells, as transformers encodes it.
+        """The ids of a text in which every special token is parsed, as transformers does.
 
-        Unless it `begins` a row, it is encoded as if it followed a special token.
+        With `begins=False`, the text is encoded as if it followed a special token.
         """
         before = "" if begins else self._roles["eos"]
         ids = self._meant.encode(before + text, add_special_tokens=False).ids
@@ -109,26 +109,26 @@ class Tokenizer:
 
     @cached_property
     def _meant(self) -> tokenizers.Tokenizer:
-        """A copy forgets that text is data."""
+        """A copy without `encode_special_tokens`, so it parses special tokens."""
         return tokenizers.Tokenizer.from_str(self._inner.to_str())
 
     @cached_property
     def spelled(self) -> re.Pattern[str]:
-        """Finds what `encode_with_special` would take for a special token."""
+        """Matches every text that `encode_with_special` parses as a special token."""
         added = self._inner.get_added_tokens_decoder().values()
         literals = sorted((token.content for token in added), key=len, reverse=True)
         return re.compile("|".join(map(re.escape, literals)))
 
     @property
     def literals(self) -> dict[str, str]:
-        """What a chat template knows the special tokens by."""
+        """The variables that name the special tokens in a chat template, such as `eos_token`."""
         return {f"{role}_token": literal for role, literal in self._roles.items()}
 
     def with_template(self, template: str, literals: Mapping[str, str]) -> "Tokenizer":
-        """Returns the same with a chat template, whose `literals` of roles become tokens.
+        """Returns a tokenizer with this chat template, whose `literals` of roles become tokens.
 
-        A literal that it lacks takes the place of what stood for the role. Raises ConfigError
-        where that is also the literal of another role.
+        A literal that is not in the vocabulary replaces the token of its role. Raises ConfigError
+        if that token also has another role.
         """
         known = self._inner.get_vocab(with_added_tokens=True)
         roles = dict(self._roles)
@@ -138,7 +138,7 @@ class Tokenizer:
             if list(roles.values()).count(old := roles[role]) > 1:
                 raise ConfigError(f"{new!r} cannot take the place of {old!r}, which has two roles.")
         roles |= literals
-        inner = tokenizers.Tokenizer.from_str(renamed(self._inner.to_str(), names))
+        inner = tokenizers.Tokenizer.from_str(rename_tokens(self._inner.to_str(), names))
         return Tokenizer(inner, roles, template)
 
     def encode_batch(self, texts: Sequence[str]) -> list[Ids]:
@@ -151,11 +151,11 @@ class Tokenizer:
         ]
 
     def decode(self, ids: Iterable[int], *, skip_special: bool = True) -> str:
-        """The text of `ids`; special tokens have none, unless they are not to be skipped."""
+        """The text of `ids`, without special tokens unless `skip_special` is false."""
         return self._inner.decode([int(i) for i in ids], skip_special_tokens=skip_special)
 
     def pieces(self, ids: Iterable[int]) -> list[str]:
-        """Each id as a reader would like to see it, special tokens by name."""
+        """The readable text of each id; special tokens by name."""
         special = self.vocab.special
         return [
             str(self._inner.id_to_token(i)) if i in special else self._inner.decode([i])
@@ -169,9 +169,9 @@ class Tokenizer:
 
     @cached_property
     def token_bytes(self) -> tuple[bytes, ...]:
-        """What each id adds to a text; special ids add nothing.
+        """The bytes that each id adds to a text; empty for special ids.
 
-        Where a piece only implies the space before it, the space is there.
+        A space that a piece only implies, such as WordPiece's, is included.
         """
         found = [b""] * self.vocab.size
         for piece, i in self._inner.get_vocab(with_added_tokens=True).items():
@@ -181,7 +181,7 @@ class Tokenizer:
 
     @cached_property
     def _bytes_of(self) -> Callable[[str], bytes]:
-        """Undoes how this kind of tokenizer writes its pieces."""
+        """Converts a vocabulary piece of this kind of tokenizer to its bytes."""
         model = self._inner.model
         decoder = self._inner.decoder
         if isinstance(decoder, decoders.ByteLevel):
@@ -200,9 +200,9 @@ class Tokenizer:
         return np.array([_WORD_START.match(text) is not None for text in self.token_bytes])
 
     def words(self, ids: Ids) -> Ids:
-        """The number of the word that each id is part of, from 1; special ids are part of none: 0.
+        """The number of the word that each id belongs to, from 1; 0 for special ids.
 
-        A word starts with white space or a Chinese character, and behind a special id.
+        A word starts with white space, with a Chinese character, or after a special id.
         """
         special = np.isin(ids, list(self.vocab.special))
         starts = self._word_starts[ids]
@@ -211,10 +211,10 @@ class Tokenizer:
         return np.where(special, 0, np.cumsum(starts & ~special))
 
     def sentence_ends(self, ids: Ids) -> Int[np.ndarray, " sentences"]:
-        """After how many ids each sentence is over; the last, finished or not, ends with `ids`.
+        """The number of ids up to the end of each sentence; the last one ends with `ids`.
 
-        Sentences end at a full stop, question or exclamation mark that white space follows, at a
-        Chinese one, with the quotes that it closes, and at line breaks.
+        Sentences end at a full stop, question mark or exclamation mark before white space, at a
+        Chinese one, including closing quotes, and at line breaks.
         """
         pieces = [self.token_bytes[i] for i in ids]
         sizes = np.cumsum([len(piece) for piece in pieces], dtype=np.int64)
@@ -223,7 +223,7 @@ class Tokenizer:
         return np.unique(np.append(over, len(ids))) if pieces else over
 
     def save(self, folder: str | Path) -> None:
-        """Writes tokenizer.json and tokenizer_config.json, as transformers' AutoTokenizer reads."""
+        """Writes tokenizer.json and tokenizer_config.json for transformers' AutoTokenizer."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "tokenizer.json").write_text(self._inner.to_str(pretty=True), encoding="utf-8")
@@ -231,9 +231,9 @@ class Tokenizer:
 
     @classmethod
     def load(cls, path: str | Path) -> "Tokenizer":
-        """Reads a tokenizer.json, or the folder that holds one with its roles beside it.
+        """Reads a tokenizer.json, or a folder that contains one, with its configuration files.
 
-        Raises CheckpointError when it is missing or damaged.
+        Raises CheckpointError if it is missing or damaged.
         """
         path = Path(path)
         file = path / "tokenizer.json" if path.is_dir() else path
@@ -246,12 +246,12 @@ class Tokenizer:
         return cls(inner, *read(file, inner.get_vocab(with_added_tokens=True)))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """What `inner` forgets when it is copied, the constructor sets again."""
+        """Pickles the constructor's arguments, because a copy of `inner` loses some settings."""
         return Tokenizer, (self._inner, self._roles, self.template)
 
     @cached_property
     def _reserved(self) -> np.ndarray:
-        """For each id, whether text must never be encoded to it."""
+        """For each id, whether ordinary text must never be encoded to it."""
         roles = self._inner.get_vocab(with_added_tokens=True)
         allowed = self._roles["unk"]
         reserved = np.zeros(self.vocab.size, dtype=bool)
@@ -260,9 +260,9 @@ class Tokenizer:
         return reserved
 
     def _encode_spelled(self, text: str) -> Ids:
-        """Encodes a text in which the model itself finds special tokens, by cutting each in two.
+        """Encodes a text in which the model itself matches special tokens, by splitting each.
 
-        A Unigram model has its special tokens among its pieces, so it finds them in text.
+        A Unigram model contains its special tokens as pieces, so it matches them in text.
         """
         cuts = [0, *(match.start() + 1 for match in self._spelled.finditer(text)), len(text)]
         parts = [text[start:end] for start, end in pairwise(cuts)]
@@ -272,7 +272,7 @@ class Tokenizer:
 
 
 class TokenizerSource(ABC, Generic[TokenizerC]):
-    """The group `tokenizer`: trains a tokenizer on a corpus, or loads one."""
+    """Contract of the group `tokenizer`: trains a tokenizer on a corpus, or loads one."""
 
     def __init__(self, config: TokenizerC) -> None:
         self.config = config
@@ -286,5 +286,5 @@ class TokenizerSource(ABC, Generic[TokenizerC]):
         """
 
     def fingerprint(self) -> str:
-        """A digest of what shapes the tokenizer besides its config and the corpus."""
+        """A digest of what determines the tokenizer besides its config and the corpus."""
         return ""

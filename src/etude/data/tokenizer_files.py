@@ -1,6 +1,6 @@
-"""What stands beside a tokenizer.json: the roles of its tokens and how a conversation is written.
+"""The files next to a tokenizer.json: roles of the special tokens, and the chat template.
 
-The files are those of Hugging Face, so that transformers' AutoTokenizer reads and renders alike.
+The format is Hugging Face's, so transformers' AutoTokenizer encodes and renders identically.
 """
 
 import json
@@ -18,7 +18,7 @@ TURNS: Final = {
     "turn_start": ("<|im_start|>", "<start_of_turn>", "<|start_header_id|>"),
     "turn_end": ("<|im_end|>", "<end_of_turn>", "<|eot_id|>"),
 }
-"""How families that have a token for it begin and end a turn; no file of theirs says so."""
+"""The tokens that begin and end a turn in known model families; their files do not name them."""
 
 _SENTINEL: Final = re.compile(r"<(?:sentinel|extra_id)_(\d+)>")  # ours, and T5's
 
@@ -39,7 +39,7 @@ def write(folder: Path, roles: Mapping[str, str], template: str | None) -> None:
 
 
 def read(file: Path, vocabulary: Mapping[str, int]) -> tuple[dict[str, str], str | None]:
-    """The literals of the roles and the chat template, from the folder of a tokenizer.json.
+    """The tokens of the roles and the chat template, from the folder of a tokenizer.json.
 
     Raises CheckpointError for a file that is not JSON.
     """
@@ -65,7 +65,7 @@ def read(file: Path, vocabulary: Mapping[str, int]) -> tuple[dict[str, str], str
 
 
 def _template(file: Path, merged: Mapping[str, Any]) -> str | None:
-    """The template of ordinary conversations; some models have others, for tools."""
+    """The default chat template; some models have further ones, for tools."""
     if (place := file.with_name(TEMPLATE)).is_file():
         return place.read_text(encoding="utf-8")
     found = merged.get("chat_template")
@@ -75,14 +75,14 @@ def _template(file: Path, merged: Mapping[str, Any]) -> str | None:
 
 
 def sentinels_of(vocabulary: Mapping[str, int]) -> tuple[str, ...]:
-    """The literals of the sentinels of a vocabulary in order, if it has any."""
+    """The sentinel tokens of a vocabulary, in order; empty if it has none."""
     numbered = ((literal, _SENTINEL.fullmatch(literal)) for literal in vocabulary)
     found = {int(match[1]): literal for literal, match in numbered if match}
     return tuple(found[i] for i in sorted(found))
 
 
-def renamed(text: str, names: Mapping[str, str]) -> str:
-    """A tokenizer.json in which tokens have other literals, and everything else its place."""
+def rename_tokens(text: str, names: Mapping[str, str]) -> str:
+    """A tokenizer.json with some tokens renamed and everything else unchanged."""
     given: dict[str, Any] = json.loads(text)
     for added in given["added_tokens"]:
         added["content"] = names.get(added["content"], added["content"])

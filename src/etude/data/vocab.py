@@ -1,11 +1,11 @@
-"""What a network may know of its tokenizer."""
+"""The part of a tokenizer that a network depends on."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Vocab:
-    """What a network may know of its tokenizer: how many ids there are, and the special ones."""
+    """The vocabulary size and special ids: all that a network knows about its tokenizer."""
 
     size: int
     pad: int
@@ -21,11 +21,11 @@ class Vocab:
 
     @property
     def special(self) -> frozenset[int]:
-        """Every reserved id; the rest are ids of text."""
+        """All special ids; the remaining ids are text."""
         named = (self.pad, self.unk, self.bos, self.eos, self.mask, self.cls, self.sep)
         return frozenset((*named, self.turn_start, self.turn_end, *self.sentinels))
 
     @property
     def stops(self) -> tuple[int, ...]:
-        """What ends an answer: the end of the text, or of the turn in a conversation."""
+        """The ids that end a completion: end of text, and end of turn in a conversation."""
         return (self.eos, self.turn_end)

@@ -1,4 +1,4 @@
-"""Data out of what a model writes: the prompts of a data set, each answered by a run."""
+"""Generates training data: a run's completions of the prompts of a data set."""
 
 import json
 from collections import Counter
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from etude.capability import Capability
-from etude.config.compatibility import data_for, longest, provided
+from etude.config.compatibility import capabilities_of, data_for, longest
 from etude.config.registry import build, plugin_of
 from etude.config.schema.curation import SamplingConfig
 from etude.data.corpus import read
@@ -27,7 +27,7 @@ from etude.records import Prompt
 
 @dataclass(frozen=True)
 class Answered:
-    """A prompt with several answers, and which of them came to an end by themselves."""
+    """A prompt with several completions, and which of them ended with a stop token."""
 
     prompt: Prompt
     texts: Sequence[str]
@@ -35,10 +35,10 @@ class Answered:
 
 
 class Writer:
-    """A run that writes."""
+    """A run that generates completions."""
 
     def __init__(self, config: SamplingConfig, run: str) -> None:
-        """Raises ConfigError for a run that cannot write, or not as much as is asked."""
+        """Raises ConfigError for a run that cannot generate, or not as many tokens."""
         self.config = config
         self.model = read_model(run)
         _refuse_unable(self.model, config)
@@ -47,11 +47,11 @@ class Writer:
 
     @property
     def room(self) -> int:
-        """Tokens that may stand before what is written."""
+        """Maximum number of prompt tokens."""
         return self.config.data.seq_len - self.config.max_new_tokens
 
     def write(self, before: Sequence[Ids], keys: Sequence[tuple[int, ...]]) -> list[Written]:
-        """Goes on from the ids; each key decides what is sampled."""
+        """Returns a completion of each prompt; its key seeds the sampling."""
         seed = self.config.seed
         longest = self.config.max_new_tokens
         return generate(
@@ -66,12 +66,12 @@ class Writer:
         )
 
     def text(self, written: Written) -> str:
-        """What was written, without what ends it and white space around."""
+        """Returns the completion's text, without stop tokens and surrounding white space."""
         return self.model.tokenizer.decode(written.ids).strip()
 
 
 def prompts_of(config: SamplingConfig) -> list[Prompt]:
-    """The prompts that are answered; the held-out ones are left alone.
+    """Returns the training prompts; prompts held out for validation are excluded.
 
     Raises ConfigError for data without prompts.
     """
@@ -83,8 +83,8 @@ def prompts_of(config: SamplingConfig) -> list[Prompt]:
     return cast("list[Prompt]", list(islice(read(config.data).train, config.n_prompts)))
 
 
-def answered(config: SamplingConfig, n: int) -> Iterator[list[Answered]]:
-    """Answers each prompt `n` times, so many prompts at once."""
+def answer_prompts(config: SamplingConfig, n: int) -> Iterator[list[Answered]]:
+    """Samples `n` completions of each prompt; yields one generation batch at a time."""
     prompts = prompts_of(config)
     writer = Writer(config, config.run)
     for part in chunks(list(enumerate(prompts)), max(1, config.generation_batch // n)):
@@ -98,9 +98,9 @@ def answered(config: SamplingConfig, n: int) -> Iterator[list[Answered]]:
 
 
 def write_rows(file: Path, rows: Iterable[Mapping[str, Any]], left_out: Counter[str]) -> None:
-    """Writes JSON lines, whole or not at all, and says how many, and what was left out and why.
+    """Writes JSON lines atomically, and prints the number of rows and what was left out and why.
 
-    Raises DataError when there is no row.
+    Raises DataError if there are no rows.
     """
     lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
     for reason, n in left_out.items():
@@ -114,7 +114,7 @@ def write_rows(file: Path, rows: Iterable[Mapping[str, Any]], left_out: Counter[
 
 
 def _refuse_unable(model: Model, config: SamplingConfig) -> None:
-    if Capability.GENERATE not in provided(model.architecture):
+    if Capability.GENERATE not in capabilities_of(model.architecture):
         raise ConfigError(f"{model.folder} cannot write: {_name(model.architecture)} only reads.")
     room = longest(model.architecture)
     if room is not None and config.data.seq_len > room:

@@ -1,6 +1,6 @@
-"""How each job of a sweep ended: a file a job, beside the run folders, that anyone can read.
+"""Records how each job of a sweep ended, in one file per job next to the run folders.
 
-Whichever process a job ran in, what it left behind is all that is known of it.
+A job may run in any process, so these files are the only source of its result.
 """
 
 import json
@@ -14,13 +14,13 @@ from etude.files.sweep_folder import JOBS
 
 
 class State(StrEnum):
-    """Where a job stands."""
+    """State of a job."""
 
     started = "started"
-    """It runs, or its process ended without a word; the sweep issued again goes on with it."""
+    """It is running, or its process was killed; running the sweep again resumes it."""
     finished = "finished"
     pruned = "pruned"
-    """It was stopped because it was behind the others."""
+    """It was stopped early because its metric was worse than that of other jobs."""
     failed = "failed"
 
 
@@ -35,21 +35,21 @@ class Outcome:
     error: str | None = None
 
     def save(self, sweep: Path) -> None:
-        """Writes the file of this job."""
+        """Writes the record file of this job."""
         (sweep / JOBS).mkdir(parents=True, exist_ok=True)
         text = json.dumps(asdict(self), indent=2, ensure_ascii=False)
         write_whole(sweep / JOBS / f"{self.job}.json", text + "\n")
 
 
 def outcomes(sweep: Path) -> list[Outcome]:
-    """Every job that was started in a sweep folder, by number."""
+    """Returns every job that was started in a sweep folder, by number."""
     files = sorted((sweep / JOBS).glob("*.json"), key=lambda file: int(file.stem))
     read = [json.loads(file.read_text(encoding="utf-8")) for file in files]
     return [replace(Outcome(**one), state=State(one["state"])) for one in read]
 
 
 def telling(jobs: Mapping[int, Sequence[str]]) -> dict[int, list[str]]:
-    """What tells each job from the others: its overrides without those that all have."""
+    """Returns each job's distinguishing overrides: its own without those common to all jobs."""
     return {
         number: [item for item in job if not all(item in other for other in jobs.values())]
         for number, job in jobs.items()

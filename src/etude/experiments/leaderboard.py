@@ -1,4 +1,4 @@
-"""What the jobs of a sweep gave, best first: in the terminal, and as files in the sweep folder."""
+"""Ranks the jobs of a sweep, best first: in the terminal, and as files in the sweep folder."""
 
 import json
 from dataclasses import asdict, dataclass, replace
@@ -13,12 +13,12 @@ from etude.files.atomic import write_whole
 from etude.files.run_folder import CONFIG, summary_of
 
 METRIC = "val/loss"
-"""What ranks the jobs where trainer.keep_best names nothing else."""
+"""Metric that ranks the jobs if trainer.keep_best sets no other."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A job, and what it gave."""
+    """A job and its results."""
 
     rank: int | None
     job: int
@@ -27,13 +27,13 @@ class Row:
     step: int | None
     seconds: float | None
     overrides: dict[str, str]
-    """Those that tell it from other jobs, by key."""
+    """The overrides that distinguish it from other jobs, by key."""
     error: str | None
 
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """The jobs of a sweep by a held-out number, the best first."""
+    """The jobs of a sweep, ranked by a validation metric, best first."""
 
     metric: str
     best: Best
@@ -57,7 +57,7 @@ def publish(sweep: Path, verb: str) -> Leaderboard:
 
 
 def leaderboard(sweep: Path) -> Leaderboard:
-    """Reads the folders of a sweep's jobs; what ranks them is what they were asked to keep."""
+    """Reads the job folders of a sweep; ranks them by the metric of trainer.keep_best."""
     done = outcomes(sweep)
     metric, best = ranked_by(sweep, done)
     own = telling({one.job: one.overrides for one in done})
@@ -74,7 +74,7 @@ def leaderboard(sweep: Path) -> Leaderboard:
 
 
 def ranked_by(sweep: Path, done: list[Outcome]) -> tuple[str, Best]:
-    """The held-out number that ranks the jobs, and which value of it is best."""
+    """Returns the validation metric that ranks the jobs, and whether lowest or highest is best."""
     for one in done:
         place = sweep / str(one.job)
         if (place / CONFIG).exists():
@@ -84,7 +84,7 @@ def ranked_by(sweep: Path, done: list[Outcome]) -> tuple[str, Best]:
 
 
 def value_of(summary: dict[str, Any] | None, metric: str) -> float | None:
-    """What a run gave: of the number whose best weights it kept the best, else the last."""
+    """Returns the best value of the metric if the run kept its best weights, else the last."""
     if summary is None:
         return None
     kept = summary.get("best")
@@ -103,13 +103,13 @@ def _row(sweep: Path, one: Outcome, own: list[str], metric: str) -> Row:
 
 
 def columns(board: Leaderboard) -> list[str]:
-    """The headings: what is varied stands between the value and how the job ended."""
+    """Returns the column headings; the varied keys are between the value and the job's state."""
     keys = list(dict.fromkeys(key for row in board.rows for key in row.overrides))
     return ["#", "job", board.metric, *keys, "step", "seconds", "state"]
 
 
 def cells(board: Leaderboard, row: Row) -> list[str]:
-    """What stands in a row, under `columns`."""
+    """Returns the cells of a row, in the order of `columns`."""
     keys = columns(board)[3:-3]
     value = "" if row.value is None else f"{row.value:.4f}"
     told = [_text(row.rank), str(row.job), value, *(row.overrides.get(key, "") for key in keys)]
@@ -127,7 +127,7 @@ def _text(value: float | None) -> str:
 
 
 def show(board: Leaderboard) -> None:
-    """Draws the board in the terminal."""
+    """Prints the leaderboard in the terminal."""
     from rich.console import Console
     from rich.table import Table
 
@@ -140,7 +140,7 @@ def show(board: Leaderboard) -> None:
 
 
 def markdown(board: Leaderboard) -> str:
-    """The board as a page."""
+    """Returns the leaderboard as a Markdown page."""
 
     def line(items: list[str]) -> str:
         return "| " + " | ".join(item.replace("|", "\\|") for item in items) + " |"

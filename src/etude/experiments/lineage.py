@@ -1,8 +1,8 @@
-"""What a run stands on: every run, model, data set and file, and whether each is what it was.
+"""Everything a run depends on: runs, models, data sets and files, and whether each has changed.
 
-A run remembers digests: `parents.json` those of the runs it stands on, `data_card.json` that of
-its data, and what `etude label`, `best-of` and `dialogue` write has an origin beside it. Here they
-are held against what stands in those places today.
+A run stores digests: `parents.json` those of its parent runs, `data_card.json` that of its data.
+Files written by `etude label`, `best-of` and `dialogue` have an origin file next to them. This
+module compares these digests with the current files.
 """
 
 import json
@@ -32,7 +32,7 @@ Table: TypeAlias = dict[str, Any]  # of values of any type
 
 
 class State(Enum):
-    """Whether something is what it was when another thing was made from it."""
+    """Whether a dependency is unchanged since it was used."""
 
     same = "as it was"
     changed = "CHANGED"
@@ -46,31 +46,31 @@ FAULTS = (State.changed, State.damaged, State.missing)
 
 @dataclass(frozen=True)
 class Artefact:
-    """Something that a run stands on, and what that stands on in turn."""
+    """A dependency of a run, with its own dependencies."""
 
     key: str
-    """What names it in the config of what stands on it."""
+    """Config key that names it in the dependent run."""
     place: str
     state: State = State.same
     digest: str = ""
-    """What it is today; what it was, where it is gone."""
+    """Current digest; the stored one if it is missing."""
     said: str = ""
     parents: tuple["Artefact", ...] = ()
 
     def walk(self) -> Iterator["Artefact"]:
-        """Itself and everything below it."""
+        """Yields itself and all its dependencies, recursively."""
         yield self
         for parent in self.parents:
             yield from parent.walk()
 
 
 def lineage(folder: Path, key: str = "run", was: str | None = None) -> Artefact:
-    """The tree of what a run folder, or a Hugging Face folder, stands on."""
+    """Returns the dependency tree of a run folder or a Hugging Face folder."""
     return _model(folder, key, was, frozenset())
 
 
 def _model(folder: Path, key: str, was: str | None, above: frozenset[Path]) -> Artefact:
-    """A run or a model; `was` is the digest that what stands on it remembers."""
+    """Returns the tree of a run or model; `was` is the digest that its dependent stored."""
     place = str(folder)
     if not folder.is_dir():
         return Artefact(key, place, State.missing, was or "")
@@ -85,18 +85,18 @@ def _model(folder: Path, key: str, was: str | None, above: frozenset[Path]) -> A
 
 
 def _weights(folder: Path, was: str | None) -> tuple[State, str, str]:
-    """What a model's weights are, their digest, and why they are not what they were."""
+    """Returns the state of a model's weights, their digest, and the reason if they differ."""
     try:
         digest = _digest(folder)
     except CheckpointError as error:
         return State.damaged, was or "", _first_line(error)
-    except EtudeError as error:  # such as a plugin that is gone
+    except EtudeError as error:  # such as a missing plugin
         return State.unknown, was or "", _first_line(error)
     for name in (MODEL, ADAPTER):
         if (folder / name).is_dir():
             if fault := fault_of(folder / name):
                 return State.damaged, digest, f"{name}: {fault}"
-            was = was or digest  # its seal says what it was
+            was = was or digest  # the digest in its manifest
     config = _json(folder / SUMMARY).get("config")
     if config is not None and code_digest(folder / CONFIG) != config:
         return State.changed, digest, f"{CONFIG} is not what it ended with"
@@ -119,9 +119,9 @@ def _parents(folder: Path, above: frozenset[Path]) -> Iterator[Artefact]:
 
 
 def places_of(folder: Path) -> tuple[dict[str, str], Path]:
-    """What a run's config names, by full keys, and the folder from which the run was started.
+    """Returns the paths in a run's config, by full keys, and the folder it was started from.
 
-    That is the one where most of it is found: here, or above the run.
+    This is the folder relative to which most paths exist: the current one, or one above the run.
     """
     named = dict(references(_stored(folder)["values"]))
     named.pop("run", None)
@@ -133,7 +133,7 @@ def places_of(folder: Path) -> tuple[dict[str, str], Path]:
 
 
 def _plugins(plugins: Mapping[str, Mapping[str, str]]) -> Iterator[Artefact]:
-    """The plugins whose files are others than when the run was made."""
+    """Yields the plugins whose files have changed since the run was made."""
     for address, was in {one["address"]: one["sha256"] for one in plugins.values()}.items():
         try:
             now = source_digest(find(address))
@@ -145,7 +145,7 @@ def _plugins(plugins: Mapping[str, Mapping[str, str]]) -> Iterator[Artefact]:
 
 
 def _tokenizer(folder: Path, data: State) -> Artefact:
-    """The tokenizer in the run folder; the digest of its data covers it."""
+    """Returns the tokenizer in the run folder; the digest of its data covers it."""
     place = folder / TOKENIZER
     try:
         tokenizer = Tokenizer.load(place)
@@ -156,7 +156,7 @@ def _tokenizer(folder: Path, data: State) -> Artefact:
 
 
 def _data(folder: Path, home: Path, path: str | None, above: frozenset[Path]) -> Artefact:
-    """The samples; where files hold them, what made the files."""
+    """Returns the samples and, if they come from files, the files' origins."""
     was = _json(folder / CARD)
     place = str(was.get("source", "data")).partition("/")[2]
     parents = () if path is None else (_file(home / path, above),)
@@ -169,7 +169,7 @@ def _data(folder: Path, home: Path, path: str | None, above: frozenset[Path]) ->
         said = _first_line(error)
         return Artefact("data", place, state, was.get("digest", ""), said, parents)
     state = _compared(digest, was.get("digest"))
-    if state is State.same:  # its digest covers those of its files
+    if state is State.same:  # the data digest includes its files
         parents = tuple(
             replace(one, state=state) if one.state is State.unknown else one for one in parents
         )
@@ -178,7 +178,7 @@ def _data(folder: Path, home: Path, path: str | None, above: frozenset[Path]) ->
 
 
 def _file(place: Path, above: frozenset[Path]) -> Artefact:
-    """A file of data, and the runs that wrote it."""
+    """Returns a data file and the runs that wrote it."""
     if not place.is_file():
         state = State.unknown if place.is_dir() or "*" in place.name else State.missing
         return Artefact("data.path", str(place), state)
@@ -192,7 +192,7 @@ def _file(place: Path, above: frozenset[Path]) -> Artefact:
 
 
 def children(folder: Path, place: Path) -> list[Artefact]:
-    """The runs in a folder that stand on a run; each holds those that stand on it as parents."""
+    """Returns the runs in a folder that depend on a run, each with its own dependent runs."""
     found = sorted(file.parent for file in place.rglob(CONFIG))
     return _children(folder, found, frozenset())
 
@@ -214,7 +214,7 @@ def _children(folder: Path, runs: Sequence[Path], above: frozenset[Path]) -> lis
 
 
 def _named(run: Path) -> Iterator[tuple[str, Path, str | None]]:
-    """The runs that a run, or what wrote its data, names: key, folder, digest."""
+    """Yields the runs referenced by a run or by the origin of its data: key, folder, digest."""
     named, home = places_of(run)
     remembered = _json(run / PARENTS)
     for key, place in named.items():
@@ -227,16 +227,16 @@ def _named(run: Path) -> Iterator[tuple[str, Path, str | None]]:
 
 
 def _stored(folder: Path) -> Table:
-    """A run's config as it is written, whatever plugins there are today; empty without one."""
+    """Returns a run's config as stored, without needing its plugins; empty if there is none."""
     file = folder / CONFIG
     try:
         return yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):  # which its own state says
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):  # reported by its state
         return {"plugins": {}, "values": {}}
 
 
 def _digest(folder: Path) -> str:
-    """Of what a run's weights are today."""
+    """Returns the current digest of a run's weights."""
     with quietly():
         return read_model(folder).digest
 
@@ -257,7 +257,7 @@ def _json(file: Path) -> Table:
 
 @contextmanager
 def quietly() -> Generator[None]:
-    """What loading warns of, such as a changed plugin, stands in the tree."""
+    """Silences warnings on loading, such as a changed plugin: the tree reports them."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -1,6 +1,6 @@
-"""Where a file of rows comes from: the verb that wrote it, and the runs it asked, by digest.
+"""Provenance of a generated file: the verb that wrote it, and the runs it used, by digest.
 
-The origin of `rows.jsonl` stands beside it, in `rows.jsonl.origin.json`.
+The origin of `rows.jsonl` is stored next to it, in `rows.jsonl.origin.json`.
 """
 
 import json
@@ -24,17 +24,17 @@ Table: TypeAlias = dict[str, Any]  # of values of any type
 
 @dataclass(frozen=True)
 class Origin:
-    """What made a file."""
+    """Verb and runs that produced a file."""
 
     verb: str
     digest: str
-    """SHA-256 of the file as it was written."""
+    """SHA-256 of the file when it was written."""
     parents: Mapping[str, tuple[str, str]]
-    """The runs that were asked, by the key that named them: folder and digest."""
+    """The runs used, by the config key that named them: folder and digest."""
 
 
 def references(values: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """The values of a config that name runs, models or files, by their full keys."""
+    """Yields the values of a config that name runs, models or files, by their full keys."""
     if isinstance(values, dict):
         for key, value in cast("Table", values).items():
             yield from references(value, f"{path}.{key}" if path else str(key))
@@ -43,8 +43,8 @@ def references(values: Any, path: str = "") -> Iterator[tuple[str, str]]:
 
 
 def write_origin(verb: str, config: SamplingConfig) -> None:
-    """Writes the origin of the file that a verb has written."""
-    from etude.formats.model import read_model  # torch: only where a file was just written
+    """Writes the origin of a file that a verb has written."""
+    from etude.formats.model import read_model  # imports torch
 
     values = asdict(config)
     named = {key: Path(place) for key, place in references(values) if NAMES_A_RUN.search(key)}
@@ -68,7 +68,7 @@ def write_origin(verb: str, config: SamplingConfig) -> None:
 
 
 def origin_of(file: Path) -> Origin | None:
-    """Where a file comes from; None if nobody wrote it down."""
+    """Returns the origin of a file; None if it has no origin file."""
     card = file.with_name(file.name + SUFFIX)
     if not card.is_file():
         return None

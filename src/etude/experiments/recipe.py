@@ -1,4 +1,4 @@
-"""The recipe of a job: what its command line chose, as a file for `conf/experiment/`."""
+"""Writes the command line of a job as a recipe, a file for `conf/experiment/`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,11 +10,11 @@ from etude.config import plugin_files
 from etude.experiments.search_space import parsed
 
 BASES = ("experiment", "debug", "sweep")
-"""Groups of YAML that change the whole experiment, in the order in which they do."""
+"""Groups of YAML that change the whole experiment, in the order in which they apply."""
 
 
 def recipe(verb: str, overrides: Sequence[str], header: Sequence[str]) -> str:
-    """YAML that composes, as `experiment=...`, to what the overrides do."""
+    """Returns YAML that, as `experiment=...`, composes to the same config as the overrides."""
     items = {item.get_key_element().lstrip("+~"): item for item in parsed(verb, overrides)}
     chosen = {key: items.pop(key).value() for key in BASES if key in items}
     brought, values = _beside_the_space(str(chosen.pop("sweep", "")))
@@ -31,7 +31,7 @@ def recipe(verb: str, overrides: Sequence[str], header: Sequence[str]) -> str:
 
 
 def _beside_the_space(option: str) -> tuple[list[Any], dict[str, Any]]:
-    """What the file of a search space brings to each of its jobs: defaults and values."""
+    """Returns the defaults and values that a search-space file sets for each of its jobs."""
     for folder in plugin_files.configurations():
         file = folder / "sweep" / f"{option}.yaml"
         if file.is_file():
@@ -42,7 +42,7 @@ def _beside_the_space(option: str) -> tuple[list[Any], dict[str, Any]]:
 
 
 def best_recipe(sweep: Path, job: int, value: str, overrides: Sequence[str], verb: str) -> str:
-    """The recipe of the best job of a sweep; its header says how to run it."""
+    """Returns the recipe of the best job of a sweep; its header shows how to run it."""
     header = [
         f"Purpose: the best job of {sweep.name}, number {job}.",
         f"Result: {value}.",

@@ -1,7 +1,7 @@
-"""Replays a run in a new folder from what it left behind, and holds the two against each other.
+"""Retrains a run in a new folder from its stored files, and compares the two.
 
-The replay computes as the run did: its config, its choice of matrix route and threads, its parents.
-It tells no tracker.
+The replay uses the run's config, matmul precision, number of threads and parents. It logs to no
+tracker.
 """
 
 import json
@@ -44,7 +44,7 @@ Line: TypeAlias = dict[str, Any]  # of a step: numbers, and the digest of its sa
 
 @dataclass(frozen=True)
 class Difference:
-    """The first step at which two runs are not the same."""
+    """A number that differs at the first step at which two runs differ."""
 
     step: int
     key: str
@@ -52,7 +52,7 @@ class Difference:
     found: Any
 
     def __str__(self) -> str:
-        """The number and by how much it differs."""
+        """Returns the number's name and by how much it differs."""
         if self.key == SAMPLES:
             return "it learned from other samples"
         if isinstance(self.was, int | float) and isinstance(self.found, int | float):
@@ -62,7 +62,7 @@ class Difference:
 
 
 def conditions(folder: Path) -> list[str]:
-    """What is no longer as it was when the run was made, one line each."""
+    """Returns what has changed since the run was made, one line each."""
     changed = [
         f"{one.key} {one.place}: {one.state.value}{one.said and f' ({one.said})'}"
         for one in lineage(folder).walk()
@@ -80,14 +80,14 @@ def conditions(folder: Path) -> list[str]:
 
 
 def replay(folder: Path, out: Path, steps: int | None) -> None:
-    """Trains the run of `folder` again in `out`, to its end or for its first steps.
+    """Trains the run of `folder` again in `out`, to its end or for its first `steps`.
 
-    Raises ConfigError for a part of a run that several processes trained.
+    Raises ConfigError for a partial replay of a run with several processes.
     """
     quiet()
     folder = folder.absolute()
     out = out.absolute()
-    with quietly():  # plugins that have changed stand among the conditions
+    with quietly():  # `conditions` reports changed plugins
         config = replace(config_file.load_config(folder), run=str(out), logger={})
     alone = plugin_of(config.strategy).declaration.max_devices == 1
     if steps is not None and not alone:
@@ -113,10 +113,10 @@ def replay(folder: Path, out: Path, steps: int | None) -> None:
             launch(out)
 
 
-def compared(folder: Path, again: Path) -> tuple[int, list[Difference]]:
-    """How many steps both have, and what differs at the first that is not the same in both.
+def compare_steps(folder: Path, again: Path) -> tuple[int, list[Difference]]:
+    """Returns the number of common steps, and the differences at the first step that differs.
 
-    Clocks are left out; and a replay measures at its last step, even where the run went on.
+    Times are ignored; so is the validation of a replay's last step if the run has none there.
     """
     before = step_lines(folder)
     after = step_lines(again)
@@ -128,7 +128,7 @@ def compared(folder: Path, again: Path) -> tuple[int, list[Difference]]:
             for key in dict.fromkeys((*was, *found))
             if not (key in CLOCKS or key.startswith(CLOCKED))
             and not (at_its_end and key.startswith(MEASURED) and key not in was)
-            and json.dumps(was.get(key)) != json.dumps(found.get(key))  # where NaN is NaN
+            and json.dumps(was.get(key)) != json.dumps(found.get(key))  # in JSON, NaN equals NaN
         ]
         if differences:
             return n, sorted(differences, key=lambda one: one.key != SAMPLES)
@@ -136,7 +136,7 @@ def compared(folder: Path, again: Path) -> tuple[int, list[Difference]]:
 
 
 def final_weights(folder: Path, again: Path) -> Iterator[str]:
-    """Each file of tensors that differs between two finished runs, and by how much at most."""
+    """Yields each tensor file that differs between two runs, with the largest difference."""
     for name in (MODEL, ADAPTER):
         was = _tensor_files(folder / name)
         found = _tensor_files(again / name)
@@ -147,7 +147,7 @@ def final_weights(folder: Path, again: Path) -> Iterator[str]:
 
 
 def _tensor_files(folder: Path) -> dict[str, str]:
-    """The digests of the files of tensors in a sealed folder."""
+    """Returns the digests of the tensor files in a folder with a manifest."""
     if not (folder / MANIFEST).exists():
         return {}
     files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
@@ -155,7 +155,7 @@ def _tensor_files(folder: Path) -> dict[str, str]:
 
 
 def _largest(first: Path, second: Path) -> str:
-    """The largest difference of any weight, in words."""
+    """Returns the largest difference of any weight, as text."""
     if not (first.exists() and second.exists()):
         return ": one of the runs has no such file"
     was = load_file(first)

@@ -1,9 +1,9 @@
-"""A search: a study of Optuna asks for jobs, and is told what each gave.
+"""Hyperparameter search with Optuna.
 
-Akiba et al. 2019, https://arxiv.org/abs/1907.10902. The study is a journal in the sweep folder.
-Each trial is drawn by a sampler that is seeded by its number, so a study that was interrupted asks
-for what it would have asked for. A job that failed, or whose process was killed, stays open: it
-runs first when the command is issued again. One whose loss diverged has answered.
+Akiba et al. 2019, https://arxiv.org/abs/1907.10902. The study is stored as a journal in the sweep
+folder. The sampler of each trial is seeded by its number, so an interrupted study proposes the
+same trials as an uninterrupted one. A job that failed or was killed stays open and runs first when
+the command is run again. A job whose loss diverged counts as complete.
 """
 
 import math
@@ -46,18 +46,18 @@ Launch = Callable[[Sequence[Sequence[str]], int], None]
 
 @dataclass(frozen=True)
 class Search:
-    """A study, what it varies, and the held-out number it is about."""
+    """A study, its search space, and the validation metric it optimizes."""
 
     folder: Path
     space: SearchSpace
     given: DictConfig
-    """The sweeper's own settings."""
+    """The settings of the sweeper."""
     metric: str
     study: Study
     storage: JournalStorage
 
     def run(self, launch: Launch) -> None:
-        """Runs the trials that are open, then asks for further ones until there are enough."""
+        """Runs the open trials, then new ones until the requested number is reached."""
         waiting = self._open()
         while waiting:
             n = _n_in_a_row(waiting[: self.given.n_parallel])
@@ -67,7 +67,7 @@ class Search:
             self._launch(drawn, launch)
 
     def _drawn(self) -> list[int]:
-        """The numbers of new trials, as many as run at once; none if there are enough."""
+        """Returns the numbers of new trials, as many as run in parallel; empty at the end."""
         found: list[int] = []
         while len(found) < self.given.n_parallel and (number := self._ask()) is not None:
             found.append(number)
@@ -93,7 +93,7 @@ class Search:
         return [dict(zip(self.space.swept, job, strict=True)) for job in product(*values)]
 
     def _open(self) -> list[int]:
-        """The trials without an end; one that was killed while it was drawn is given up."""
+        """Returns the unfinished trials; discards one whose sampling was interrupted."""
         found: list[int] = []
         for trial in self.study.get_trials(states=(TrialState.RUNNING,)):
             if trial.params.keys() == self.space.swept.keys():
@@ -115,7 +115,7 @@ class Search:
                 self._tell(ended[number])
 
     def _tell(self, ended: Outcome) -> None:
-        """Tells the study how a trial ended; one that only broke is left open."""
+        """Reports the result of a trial to the study; leaves a failed trial open."""
         place = self.folder / str(ended.job)
         value = value_of(summary_of(place), self.metric)
         if ended.exit_code == NonFiniteError.exit_code:
@@ -126,7 +126,7 @@ class Search:
         elif ended.state is State.finished:
             if value is None or math.isnan(value):
                 raise ConfigError(
-                    f"job {ended.job} measured no {self.metric}, which is what is searched by.\n"
+                    f"Job {ended.job} did not report {self.metric}, the metric of this search.\n"
                     "  trainer.keep_best=<number> names another, such as val/loss."
                 )
             self.study.tell(ended.job, value)
@@ -139,7 +139,7 @@ class Search:
 
 
 def search(config: DictConfig, arguments: Sequence[str], launch: Launch) -> None:
-    """Runs the study that a sweep's config describes, Hydra's own settings among it."""
+    """Runs the study that a sweep's config, including Hydra's settings, describes."""
     hydra = config.hydra
     trainer = config.trainer
     space = search_space(str(hydra.job.config_name), arguments, hydra.sweeper)
@@ -158,8 +158,8 @@ def search(config: DictConfig, arguments: Sequence[str], launch: Launch) -> None
 
 
 def sampler(given: DictConfig, number: int) -> BaseSampler:
-    """The sampler of the trial of this number."""
-    seed = int(SeedSequence((given.seed, number)).generate_state(1)[0])  # seeds in a row are alike
+    """Returns the sampler of the trial with this number."""
+    seed = int(SeedSequence((given.seed, number)).generate_state(1)[0])  # decorrelates seeds
     if given.sampler.value == "cmaes":
         return CmaEsSampler(seed=seed, independent_sampler=RandomSampler(seed=seed))
     if given.sampler.value == "random":
@@ -168,7 +168,7 @@ def sampler(given: DictConfig, number: int) -> BaseSampler:
 
 
 def _refuse_other_space(study: Study, space: SearchSpace) -> None:
-    """Refuses to go on with a study of something else; intervals may move."""
+    """Raises ConfigError if the study has a different space; intervals may change."""
     for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)):
         try:
             if trial.distributions.keys() != space.swept.keys():
@@ -183,12 +183,12 @@ def _refuse_other_space(study: Study, space: SearchSpace) -> None:
 
 
 def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
-    """What may be drawn, by key."""
+    """Returns the distribution of each key."""
     return {key: distribution(override) for key, override in space.swept.items()}
 
 
 def distribution(override: Override) -> BaseDistribution:
-    """What a swept override may be."""
+    """Returns the distribution of a swept override."""
     value = override.value()
     if isinstance(value, IntervalSweep):
         low = value.start
@@ -209,12 +209,12 @@ def distribution(override: Override) -> BaseDistribution:
 
 
 def values_of(override: Override) -> Iterable[object]:
-    """The values of a discrete sweep: numbers of a range, else as the command line has them."""
+    """Returns the values of a discrete sweep: numbers for a range, otherwise as typed."""
     if isinstance(override.value(), RangeSweep):
         return override.sweep_iterator()
     return override.sweep_string_iterator()
 
 
 def _n_in_a_row(numbers: Sequence[int]) -> int:
-    """How many of the numbers, from the first on, follow one another."""
+    """Returns how many of the numbers are consecutive, from the first."""
     return next((k for k, n in enumerate(numbers) if n != numbers[0] + k), len(numbers))

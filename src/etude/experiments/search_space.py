@@ -1,6 +1,6 @@
-"""What a sweep varies: the swept overrides of the command line, and those of `conf/sweep/`.
+"""The search space of a sweep: swept overrides of the command line and of `conf/sweep/`.
 
-Both are written in Hydra's grammar: `a,b`, choice(...), range(...), interval(...), tag(log, ...).
+Both use Hydra's grammar: `a,b`, choice(...), range(...), interval(...), tag(log, ...).
 """
 
 import itertools
@@ -21,32 +21,32 @@ from etude.config.plugin_files import configurations
 from etude.errors import ConfigError, MissingExtraError
 
 LAUNCHERS = ("joblib", "submitit")
-"""Launchers that are extras of the same name."""
+"""Launchers that need the extra of the same name."""
 
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """The overrides that all jobs share, and those that tell them apart."""
+    """The overrides that all jobs share, and those that vary."""
 
     fixed: tuple[str, ...]
     swept: dict[str, Override]
     is_search: bool
-    """Whether a sampler chooses the jobs, instead of all of them being run."""
+    """Whether a sampler chooses the jobs; otherwise all combinations run."""
 
     def jobs(self) -> list[tuple[str, ...]]:
-        """The overrides of each job, where all are run."""
+        """Returns the overrides of each job if all combinations run."""
         values = [strings(override) for override in self.swept.values()]
         return [(*self.fixed, *job) for job in itertools.product(*values)]
 
     def corners(self) -> list[tuple[str, ...]]:
-        """Overrides in which each value that is named comes up once, ends of intervals included."""
+        """Returns override lists that contain every listed value and every end of an interval."""
         values = [strings(override) for override in self.swept.values()]
         n = max(map(len, values), default=1)
         return [(*self.fixed, *(one[k % len(one)] for one in values)) for k in range(n)]
 
 
 def search_space(verb: str, overrides: Sequence[str], chosen: DictConfig) -> SearchSpace:
-    """What the overrides sweep and what the `chosen` sweeper's own `params` do, read together."""
+    """Returns the joint space of the overrides and of the `chosen` sweeper's `params`."""
     given = parsed(verb, overrides)
     params = parsed(verb, [f"{key}={value}" for key, value in (chosen.get("params") or {}).items()])
     items = {item.get_key_element(): item for item in (*params, *given)}.values()
@@ -63,7 +63,7 @@ def search_space(verb: str, overrides: Sequence[str], chosen: DictConfig) -> Sea
 
 
 def chosen_sweeper(verb: str, overrides: Sequence[str]) -> DictConfig:
-    """The sweeper that the overrides choose, with all its settings."""
+    """Returns the sweeper that the overrides choose, with all its settings."""
     given = parsed(verb, overrides)
     for item in given:
         if item.is_sweep_override() and item.key_or_group == "sweep":
@@ -83,7 +83,7 @@ def _refuse_missing_launcher(launcher: str) -> None:
 
 
 def parsed(verb: str, overrides: Sequence[str]) -> list[Override]:
-    """The overrides as Hydra reads them."""
+    """Returns the overrides as Hydra parses them."""
     register()
     if GlobalHydra.instance().is_initialized():  # Hydra is sweeping
         loader = nullcontext()
@@ -95,7 +95,7 @@ def parsed(verb: str, overrides: Sequence[str]) -> list[Override]:
 
 
 def strings(override: Override) -> list[str]:
-    """Each value of a swept override as an override; of an interval, its ends."""
+    """Returns each value of a swept override as an override; for an interval, its ends."""
     key = override.get_key_element()
     value = override.value()
     if isinstance(value, IntervalSweep):
@@ -104,7 +104,7 @@ def strings(override: Override) -> list[str]:
 
 
 def refuse_unsearchable(space: SearchSpace, chosen: DictConfig) -> None:
-    """Refuses a search that cannot be made: nothing to vary, a missing library, a wrong sampler."""
+    """Raises for an invalid search: nothing to vary, a missing library, an unsuitable sampler."""
     sampler = chosen.sampler.value
     if not space.swept:
         raise ConfigError(

@@ -1,7 +1,7 @@
-"""What a finished stage of a pipeline was: its command, inputs, code and result, by digest.
+"""Records the command, inputs, code and result of a finished pipeline stage, by digest.
 
-A stage is skipped as long as all of them are what they were; a stage that is run again and gives
-the same result, bit for bit, lets those that stand on it be.
+A stage is skipped while all of them are unchanged. If a stage runs again and its result is
+bit-identical, the stages that depend on it stay valid.
 """
 
 import ast
@@ -21,14 +21,14 @@ from etude.files.atomic import sha256, write_whole
 from etude.files.run_folder import CONFIG
 
 STAMP = "stage.json"
-"""What a finished stage was."""
+"""File with the record of a finished stage."""
 ROWS = "rows.jsonl"
-"""What a stage writes that makes data."""
+"""Output file of a stage that generates data."""
 SEALS = ("model/manifest.json", "adapter/manifest.json", ROWS)
-"""The result of a stage: the first of these that is there."""
+"""The result of a stage is the first of these that exists."""
 CORE = Path(__file__).resolve().parents[1]
 ENTRIES = {"train": "training.run"}
-"""The module with which the core begins to work for a verb, once nothing is refused any more."""
+"""Module that a verb imports lazily to do its work, by verb."""
 MAKES_DATA = "experiments.curation"
 Digests: TypeAlias = dict[str, str]
 Stamp: TypeAlias = dict[str, Any]  # as JSON has it
@@ -36,7 +36,7 @@ Stamp: TypeAlias = dict[str, Any]  # as JSON has it
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage, ready to be called."""
+    """A stage with its complete command."""
 
     name: str
     folder: Path
@@ -45,17 +45,17 @@ class Stage:
 
     @property
     def stamp(self) -> Path:
-        """Where it says what it was."""
+        """Path of the stage's record."""
         return self.folder / STAMP
 
     @property
     def result(self) -> str | None:
-        """The digest of what it gave; None if that is not there."""
+        """Digest of its result; None if there is none."""
         return _result(self.folder)
 
 
 def reasons(stage: Stage, stages: Sequence[Stage]) -> list[str] | None:
-    """Why a stage that was finished is to be run again; None if it never was."""
+    """Returns the reasons for rerunning a finished stage; None if it has never finished."""
     if not stage.stamp.exists():
         return None
     was: Stamp = json.loads(stage.stamp.read_text(encoding="utf-8"))
@@ -63,7 +63,7 @@ def reasons(stage: Stage, stages: Sequence[Stage]) -> list[str] | None:
 
 
 def seal(stage: Stage, stages: Sequence[Stage], core: Digests) -> None:
-    """Stamps a stage that has just been finished; `core` is what the core was when it began."""
+    """Writes the record of a stage that has just finished; `core` is the core when it started."""
     plugins = _plugins(stage.folder)
     needed = _closure(stage.command[0], list(plugins))
     stamp = {
@@ -79,7 +79,7 @@ def seal(stage: Stage, stages: Sequence[Stage], core: Digests) -> None:
 
 
 def core_digests() -> Digests:
-    """Every module of the core by name; comments and docstrings do not count."""
+    """Returns the digest of every core module by name, without comments and docstrings."""
     return {_name(file): _meaning(file) for file in sorted(CORE.rglob("*.py"))}
 
 
@@ -117,9 +117,9 @@ def _parents(stage: Stage, stages: Sequence[Stage]) -> dict[str, str | None]:
 
 
 def _inputs(stage: Stage) -> Digests:
-    """The files and runs that its command names, other than what earlier stages wrote."""
+    """Returns the files and runs that its command names, except results of earlier stages."""
     found: Digests = {}
-    for argument in stage.command[:-1]:  # the last says where its own result goes
+    for argument in stage.command[:-1]:  # the last is its output path
         key, _, value = argument.partition("=")
         place = Path(value).expanduser()
         if place.is_relative_to(stage.folder.parent):
@@ -145,7 +145,7 @@ def _result(folder: Path) -> str | None:
 
 
 def _plugins(folder: Path) -> Digests:
-    """The plugins that a stage was made of, as its run or its rows remember them."""
+    """Returns the plugins of a stage, as recorded in its run or its rows' origin."""
     run = folder / CONFIG
     origin = folder / (ROWS + SUFFIX)
     if run.exists():
@@ -157,12 +157,12 @@ def _plugins(folder: Path) -> Digests:
 def _file_digest(address: str) -> str:
     try:
         return source_digest(find(address))
-    except ConfigError:  # it is gone, which is a change
+    except ConfigError:  # missing, which counts as a change
         return ""
 
 
 def _closure(verb: str, plugins: Sequence[str]) -> set[str]:
-    """The modules of the core that a verb and some plugins import, and those import in turn."""
+    """Returns the core modules that a verb and some plugins import, directly or indirectly."""
     entry = _file(ENTRIES.get(verb, MAKES_DATA))
     assert entry is not None
     files = [entry, *(file for address in plugins for file in source_files(find(address)))]
@@ -176,9 +176,9 @@ def _closure(verb: str, plugins: Sequence[str]) -> set[str]:
 
 
 def _imported(file: Path) -> Iterator[Path]:
-    """The modules of the core that a file imports, wherever in it; what a face names, from there.
+    """Yields the core modules that a file imports, at any level of nesting.
 
-    A face is no part of them: it only names what others may import.
+    Names imported from a package's `__init__.py` count as imports from the file that defines them.
     """
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "etude":
@@ -189,7 +189,7 @@ def _imported(file: Path) -> Iterator[Path]:
 
 
 def _home(module: str, name: str) -> Path | None:
-    """The file that `from etude.<module> import <name>` takes the name from."""
+    """Returns the file that defines the name in `from etude.<module> import <name>`."""
     inside = _file(f"{module}.{name}".lstrip("."))
     file = _file(module)
     if inside is not None or file is None or file.name != "__init__.py":
@@ -201,19 +201,19 @@ def _home(module: str, name: str) -> Path | None:
 
 
 def _file(module: str) -> Path | None:
-    """The file of a module of the core, such as `training.run`."""
+    """Returns the file of a core module, such as `training.run`."""
     place = CORE.joinpath(*filter(None, module.split(".")))
     files = (place.with_suffix(".py"), place / "__init__.py")
     return next((file for file in files if file.is_file()), None)
 
 
 def _name(file: Path) -> str:
-    """The name of a module of the core below `etude`."""
+    """Returns the name of a core module, relative to `etude`."""
     return ".".join(file.relative_to(CORE).with_suffix("").parts).removesuffix(".__init__")
 
 
 def _meaning(file: Path) -> str:
-    """A digest of what a file does."""
+    """Returns a digest of a file's code, without comments and docstrings."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):

@@ -1,8 +1,7 @@
-"""Runs the jobs of a sweep: all are checked first; one that fails stops no other.
+"""Runs the jobs of a sweep: checks all of them first; a failed job does not stop the others.
 
-Where a job runs is the launcher's choice, so nothing is kept in this process: each job writes how
-it ended, and what is finished is known by its folder. The same command with `run=<sweep folder>`
-runs what is missing.
+The launcher decides where a job runs, so this process keeps no state: each job records its result
+in the sweep folder. The same command with `run=<sweep folder>` runs the missing jobs.
 """
 
 import sys
@@ -28,12 +27,12 @@ from etude.experiments.search_space import (
     refuse_unsearchable,
     search_space,
 )
-from etude.files.run_folder import CONFIG, LOCK, locked, summary_of
+from etude.files.run_folder import CONFIG, LOCK, run_lock, summary_of
 from etude.files.sweep_folder import PRUNED
 
 
 def sweep(verb: str, line: CommandLine) -> int:
-    """Checks every job, launches them, and shows how they did; returns the exit code."""
+    """Checks and launches every job, and shows the leaderboard; returns the exit code."""
     chosen = chosen_sweeper(verb, line.overrides)
     space = search_space(verb, line.overrides, chosen)
     if space.is_search:
@@ -42,15 +41,15 @@ def sweep(verb: str, line: CommandLine) -> int:
     launched = replace(line, overrides=(*line.overrides, f"hydra.sweep.dir='{folder}'"))
     broke = False
     _make(folder)
-    with locked(folder, "swept by another command"):
+    with run_lock(folder, "swept by another command"):
         try:
             composition.run_hydra(verb, launched, _job_in(folder))
         except EtudeError:
             raise
-        except SystemExit:  # of a job that was stopped by a signal, and saved
+        except SystemExit:  # a job was stopped by a signal, and saved
             publish(folder, verb)
             raise
-        except Exception as error:  # of a launcher whose process or machine is gone
+        except Exception as error:  # a launcher lost its process or machine
             said = str(error).partition("\n")[0]
             print(f"the launcher broke: {type(error).__name__}: {said}", file=sys.stderr)
             broke = True
@@ -67,11 +66,13 @@ def sweep(verb: str, line: CommandLine) -> int:
 
 
 def _checked(verb: str, space: SearchSpace) -> Path:
-    """Refuses the sweep if any of its jobs would be; returns its folder, not yet made."""
+    """Raises ConfigError if any job is invalid; returns the sweep's folder, not yet created."""
     jobs = space.corners() if space.is_search else space.jobs()
     for job in jobs:
         composition.check_names(verb, job)
-    from etude.training.experiment import validated  # torch: once every name is known to be right
+    from etude.training.experiment import (
+        validate_experiment,  # imports torch: only after all checks
+    )
 
     own = telling(dict(enumerate(jobs)))
     names: set[str] = set()
@@ -79,7 +80,7 @@ def _checked(verb: str, space: SearchSpace) -> Path:
     for number, job in enumerate(jobs):
         composed = composition.compose(verb, job)
         try:
-            config = validated(composed, job)
+            config = validate_experiment(composed, job)
             if config.run is not None and not space.is_search:
                 is_finished(replace(config, run=f"{config.run}/{number}"), job)
         except ConfigError as error:
@@ -93,21 +94,21 @@ def _checked(verb: str, space: SearchSpace) -> Path:
 
 
 def _refuse_other(verb: str, space: SearchSpace, folder: Path) -> None:
-    """Refuses a search in a folder whose jobs share other settings: no number compares."""
-    from etude.training.experiment import validated
+    """Raises ConfigError if the folder's jobs have other settings: results do not compare."""
+    from etude.training.experiment import validate_experiment
 
     for one in outcomes(folder):
         place = folder / str(one.job)
         if (place / CONFIG).exists():
             keys = tuple(f"{key}=" for key in space.swept)
             job = [*space.fixed, *(item for item in one.overrides if item.startswith(keys))]
-            config = validated(composition.compose(verb, job), job)
+            config = validate_experiment(composition.compose(verb, job), job)
             is_finished(replace(config, run=str(place)), job)
             return
 
 
 def _make(folder: Path) -> None:
-    """Makes the folder of a sweep, which must be one that can be written."""
+    """Creates the folder of a sweep. Raises ConfigError if it is not writable."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / LOCK).touch()
@@ -118,21 +119,21 @@ def _make(folder: Path) -> None:
 
 
 def is_finished(config: ExperimentConfig, overrides: Sequence[str]) -> bool:
-    """Whether `config.run` holds what `config` asks for.
+    """Returns whether `config.run` contains the finished run of `config`.
 
-    Raises ConfigError if what was begun there is another run.
+    Raises ConfigError if it contains a different run.
     """
-    from etude.training.resume import merged
+    from etude.training.resume import resumed_config
 
     place = Path(str(config.run))
     if not (place / CONFIG).exists():
         return False
     stored = config_file.load_config(place)
-    return merged(stored, config, overrides) == stored and summary_of(place) is not None
+    return resumed_config(stored, config, overrides) == stored and summary_of(place) is not None
 
 
 def _job_in(folder: Path) -> Callable[[DictConfig], float | None]:
-    """The task of a sweep, which may be called in another process or on another machine."""
+    """Returns the job function of a sweep, which may run in another process or machine."""
 
     def job(config: DictConfig) -> float | None:
         hydra = HydraConfig.get()
@@ -143,21 +144,21 @@ def _job_in(folder: Path) -> Callable[[DictConfig], float | None]:
 
 
 def _run(folder: Path, number: int, composed: Composition, given: list[str]) -> float | None:
-    """Runs a job and records how it ended; returns what ranks it, None if it failed."""
-    from etude.training.experiment import validated
+    """Runs a job and records its result; returns the ranking metric, or None if it failed."""
+    from etude.training.experiment import validate_experiment
     from etude.training.run import start
 
     place = folder / str(number)
     outcome = Outcome(number, [item for item in given if not item.startswith("run=")])
     try:
-        config = replace(validated(composed, given), run=str(place))
+        config = replace(validate_experiment(composed, given), run=str(place))
         if is_finished(config, given):
             print(f"{place} is finished; nothing to do.")
         else:
             outcome.save(folder)
             start(config, composed.experiment, given)
     except (PreemptedError, InterruptedRunError) as error:
-        raise SystemExit(error.exit_code) from error  # no further job is to start
+        raise SystemExit(error.exit_code) from error  # starts no further job
     except Exception as error:
         _record(replace(outcome, state=State.failed), error, folder)
         return None
@@ -168,7 +169,7 @@ def _run(folder: Path, number: int, composed: Composition, given: list[str]) -> 
 
 
 def _record(outcome: Outcome, error: Exception, folder: Path) -> None:
-    """Tells of a job that failed, here and in the sweep folder."""
+    """Reports a failed job on the terminal and in the sweep folder."""
     known = isinstance(error, EtudeError)
     text = page(error) if known else "".join(traceback.format_exception(error)).rstrip()
     print(f"job {outcome.job}: {text}", file=sys.stderr)
@@ -176,4 +177,4 @@ def _record(outcome: Outcome, error: Exception, folder: Path) -> None:
     replace(outcome, exit_code=code, error=text).save(folder)
     place = folder / str(outcome.job)
     if place.is_dir() and not any(place.iterdir()):
-        place.rmdir()  # Hydra makes the folder before the job can refuse
+        place.rmdir()  # Hydra creates the folder before the job can fail

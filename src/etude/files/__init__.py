@@ -1,4 +1,4 @@
-"""Files that survive a kill, and what the files of runs and sweeps are called."""
+"""Atomic file writes, and the file names of runs and sweeps."""
 
 from etude.files.atomic import forget_after, write_whole
 from etude.files.run_folder import CARD, CHECKPOINTS, PARENTS

@@ -1,4 +1,4 @@
-"""Files and folders that are right whenever the process is killed."""
+"""Atomic writes of files and folders, which stay valid if the process is killed at any time."""
 
 import hashlib
 import json
@@ -11,9 +11,9 @@ from threading import get_native_id
 
 
 def write_whole(file: Path, text: str) -> None:
-    """Writes beside the file's place, syncs, and renames: it is whole or absent.
+    """Writes a temporary file in the same folder, syncs and renames it, so no partial file appears.
 
-    Several threads and processes may write the same file, as jobs do in the cache: the last holds.
+    Several threads and processes may write the same file, as jobs do in the cache: the last wins.
     """
     beside = file.with_name(f".{file.name}.{get_native_id()}.tmp")
     with beside.open("w", encoding="utf-8") as opened:
@@ -24,18 +24,18 @@ def write_whole(file: Path, text: str) -> None:
 
 
 def sha256(file: Path) -> str:
-    """The digest of a file's bytes, however large it is."""
+    """SHA-256 of a file, computed in constant memory."""
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
-    """Makes a folder whole or not at all: `fill` writes beside its place, and a rename ends it.
+    """Creates a folder atomically: `fill` writes to a temporary folder, which is then renamed.
 
-    Every file is flushed to disk first. What was there goes only once the new one is in place.
+    Every file is flushed to disk first. A previous folder is removed after the rename.
     """
     beside = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(beside, ignore_errors=True)  # of a process that was killed
+    shutil.rmtree(beside, ignore_errors=True)  # left by a process that was killed
     beside.mkdir(parents=True)
     try:
         fill(beside)
@@ -56,7 +56,7 @@ def _sync(path: Path) -> None:
 
 
 def replace_folder(beside: Path, folder: Path) -> None:
-    """Renames `beside` to `folder`; what was there goes only once the new one stands."""
+    """Renames `beside` to `folder`; a previous `folder` is removed only after that."""
     old = folder.with_name(f".{folder.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
@@ -71,7 +71,7 @@ def replace_folder(beside: Path, folder: Path) -> None:
 
 
 def forget_after(file: Path, step: int) -> None:
-    """Drops the lines of a JSON Lines file that a lost attempt wrote after `step`."""
+    """Drops the lines of a JSON Lines file that an interrupted attempt wrote after `step`."""
     if file.exists():
         lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
         kept = takewhile(lambda line: _step_of(line) <= step, lines)
@@ -79,7 +79,7 @@ def forget_after(file: Path, step: int) -> None:
 
 
 def _step_of(line: str) -> float:
-    """The step of a line; that of half a line is after all others."""
+    """The step of a line; infinite for an incomplete line."""
     try:
         return json.loads(line)["step"] if line.endswith("\n") else float("inf")
     except ValueError:

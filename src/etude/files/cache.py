@@ -1,6 +1,6 @@
-"""Folders made once and kept: named by a digest of what shaped them, whole or absent.
+"""A cache of folders, named by a digest of their inputs and written atomically.
 
-The place is `$ETUDE_CACHE`, else `$XDG_CACHE_HOME/etude`, else `~/.cache/etude`.
+The location is `$ETUDE_CACHE`, else `$XDG_CACHE_HOME/etude`, else `~/.cache/etude`.
 """
 
 import errno
@@ -17,29 +17,29 @@ from etude.files.atomic import sha256, write_folder
 
 
 def root() -> Path:
-    """The folder that holds all cached folders."""
+    """The root folder of the cache."""
     if named := os.environ.get("ETUDE_CACHE"):
         return Path(named).resolve()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").resolve() / "etude"
 
 
 def digest_of(*parts: object) -> str:
-    """A SHA-256 over JSON values; what JSON does not know counts as its `str`."""
+    """SHA-256 of values serialised as JSON; other types are converted with `str`."""
     content = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(content.encode()).hexdigest()
 
 
 def code_digest(*code: ModuleType | Path) -> str:
-    """A SHA-256 over source files, so that no change of code can meet a stale cache."""
+    """SHA-256 of source files, so a code change never uses a stale cache entry."""
     files = [Path(str(item.__file__)) if isinstance(item, ModuleType) else item for item in code]
     return digest_of(*map(sha256, files))
 
 
-def cached(name: str, write: Callable[[Path], None]) -> Path:
-    """Returns the cached folder `name` (`kind/digest`), filled by `write` when it is not there.
+def cached_folder(name: str, write: Callable[[Path], None]) -> Path:
+    """Returns the cached folder `name` (`kind/digest`); `write` fills it if it does not exist.
 
-    Processes that ask at the same time wait for the one that makes it. A folder appears whole:
-    it is filled beside its place, flushed to disk and renamed.
+    Concurrent processes wait for the one that creates it. A folder appears atomically: it is
+    filled under a temporary name, flushed to disk and renamed.
     """
     place = root() / name
     if place.is_dir():

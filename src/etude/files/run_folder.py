@@ -1,4 +1,4 @@
-"""What the files in a run folder are called, and how those that anyone may read are read."""
+"""The file names in a run folder, and readers for the public ones."""
 
 import fcntl
 import json
@@ -21,13 +21,13 @@ ADAPTER = "adapter"
 TOKENIZER = "tokenizer"
 CHECKPOINTS = "checkpoints"
 CLOCKS = ("seconds",)
-"""Fields of a step line that two equal runs may differ in."""
+"""Fields of a step line that may differ between two identical runs."""
 
 
 def step_lines(run: Path, holding: str = "") -> list[dict[str, Any]]:
-    """What a run has written of its steps; half a last line is one that is being written.
+    """The parsed lines of steps.jsonl; an incomplete last line is ignored.
 
-    With `holding`, only lines with that in them are parsed: held-out numbers stand in a few.
+    With `holding`, only lines that contain this text are parsed, such as those with val metrics.
     """
     file = run / STEPS
     text = file.read_text(encoding="utf-8") if file.exists() else ""
@@ -36,19 +36,19 @@ def step_lines(run: Path, holding: str = "") -> list[dict[str, Any]]:
 
 
 def record_of(run: Path) -> list[dict[str, Any]]:
-    """What two equal runs both have written of their steps: all but clocks."""
+    """The step lines without timings: equal for two identical runs."""
     return [{key: one[key] for key in one if key not in CLOCKS} for one in step_lines(run)]
 
 
 def summary_of(run: Path) -> dict[str, Any] | None:
-    """What a finished run says of itself; None of one that is not finished."""
+    """The summary of a finished run; None if the run is not finished."""
     file = run / SUMMARY
     return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
 
 
 @contextmanager
-def locked(folder: Path, done: str) -> Generator[None]:
-    """Keeps a second process out of a folder while something is being `done` to it."""
+def run_lock(folder: Path, done: str) -> Generator[None]:
+    """Locks a folder against other processes; `done` is the activity named in their error."""
     with (folder / LOCK).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,17 +1,17 @@
-"""What jobs of a sweep leave for one another to read."""
+"""The files that the jobs of a sweep share."""
 
 from pathlib import Path
 
 from etude.files.run_folder import step_lines
 
 PRUNED = "pruned.json"
-"""What stands in the folder of a run that was stopped for being behind its rivals."""
+"""The file in the folder of a run that was pruned, i.e. stopped early for a poor metric."""
 JOBS = "jobs"
-"""The folder that tells a sweep's folder from any other; it has a file for each job."""
+"""The subfolder that identifies a sweep folder; it contains a file for each job."""
 Curve = dict[int, float]
-"""A held-out number by step, in the order of the steps."""
+"""A validation metric by step, in step order."""
 
 
 def curve_of(run: Path, metric: str) -> Curve:
-    """What a run has measured so far."""
+    """The values of a metric that a run has logged so far, by step."""
     return {one["step"]: one[metric] for one in step_lines(run, f'"{metric}"')}

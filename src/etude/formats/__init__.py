@@ -1,4 +1,4 @@
-"""Models on disk: étude's own folders, and those of Hugging Face and PEFT."""
+"""Reads and writes models: étude's run folders, and the folders of Hugging Face and PEFT."""
 
 from etude.formats.checkpoint import checkpoints
 from etude.formats.hugging_face import (
@@ -8,10 +8,10 @@ from etude.formats.hugging_face import (
     Layout,
     LayoutConfig,
     Stacked,
-    chosen,
     is_made_of,
     meaning,
     plain_heads,
+    plugin_config,
     refuse_others,
 )
 from etude.formats.model import Model, read_model

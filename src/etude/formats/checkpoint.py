@@ -1,8 +1,8 @@
-"""Checkpoints that can be trusted: written beside their place, synced, renamed, verified.
+"""Atomic, verified checkpoints: written under a temporary name, synced, renamed and read back.
 
-A checkpoint is a folder with a tree (see `tree.py`) and a manifest of sizes and SHA-256 digests:
-safetensors alone would load a flipped bit without a word. An older checkpoint is retired
-only after a newer one was read back whole.
+A checkpoint is a folder with a state tree (see `state_tree.py`) and a manifest of sizes and
+SHA-256 digests, because safetensors alone would load a flipped bit silently. An older checkpoint
+is deleted only after a newer one was verified.
 """
 
 import errno
@@ -28,7 +28,7 @@ PREFIX = "step-"
 
 @contextmanager
 def disk_full_named(place: Path) -> Generator[None]:
-    """Turns 'no space left' into an error that says where, and that nothing was lost."""
+    """Converts 'no space left' to a DiskFullError that names the place."""
     try:
         yield
     except OSError as error:
@@ -43,7 +43,7 @@ def disk_full_named(place: Path) -> Generator[None]:
 def write_sealed_folder(
     folder: Path, fill: Callable[[Path], None], facts: Mapping[str, Any] | None = None
 ) -> None:
-    """Makes `folder` whole or not at all; a manifest of every file `fill` writes seals it."""
+    """Creates `folder` atomically, with a manifest of every file that `fill` writes."""
 
     def fill_and_seal(inside: Path) -> None:
         fill(inside)
@@ -61,7 +61,7 @@ def write_sealed_folder(
 
 
 def fault_of(folder: Path) -> str | None:
-    """Says what is wrong with a sealed folder; None if every byte is as it was written."""
+    """Describes the damage of a sealed folder; None if every byte is as it was written."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         if manifest.pop("sha256") != _seal(manifest):
@@ -80,20 +80,20 @@ def fault_of(folder: Path) -> str | None:
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints of a run's folder `checkpoints`, newest first, whatever their state."""
+    """The checkpoints in a run's folder `checkpoints`, newest first, damaged ones included."""
     found = [path for path in folder.glob(f"{PREFIX}*") if path.is_dir()]
     return sorted(found, key=lambda path: path.name, reverse=True)
 
 
 def path_of(folder: Path, step: int) -> Path:
-    """Where the checkpoint of a step stands."""
+    """The folder of the checkpoint of a step."""
     return folder / f"{PREFIX}{step:09d}"
 
 
 def newest_intact(folder: Path) -> Path | None:
-    """Returns the newest checkpoint that is whole, warning of damaged ones; None if none exist.
+    """Returns the newest intact checkpoint and warns about damaged ones; None if none exist.
 
-    Raises CheckpointError when there are some and none is whole.
+    Raises CheckpointError if checkpoints exist and all are damaged.
     """
     faults: list[str] = []
     for path in checkpoints(folder):
@@ -109,9 +109,9 @@ def newest_intact(folder: Path) -> Path | None:
 
 
 def retire(newest: Path, keep: int) -> None:
-    """Leaves `keep` checkpoints up to the one just written.
+    """Deletes all checkpoints except the last `keep`, counted back from the one just written.
 
-    Those of later steps are damaged: the run went on from before them.
+    Checkpoints of later steps are deleted too: they are damaged, and the run resumed before them.
     """
     found = checkpoints(newest.parent)
     for path in {*found} - {*[path for path in found if path.name <= newest.name][:keep]}:
@@ -119,7 +119,7 @@ def retire(newest: Path, keep: int) -> None:
 
 
 class TreeCheckpointIO(CheckpointIO):
-    """Lightning's door to the above."""
+    """Lightning's interface to these checkpoints."""
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None

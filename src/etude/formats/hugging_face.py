@@ -1,8 +1,8 @@
-"""Hugging Face's model folders: one plugin a family says what its fields and tensors are called.
+"""Hugging Face's model folders; one plugin per model family maps its fields and tensors to ours.
 
-A folder is `config.json`, `model.safetensors` (or shards with an index) and a tokenizer. Only
-safetensors are read: nothing in such a folder can run. What a `config.json` asks for and
-étude's blocks cannot do is refused by name, never ignored.
+A folder contains `config.json`, `model.safetensors` (or shards with an index) and a tokenizer.
+Only safetensors are read, so no code in such a folder can run. A setting in `config.json` that
+étude's blocks do not support is an error that names it, and is never ignored.
 """
 
 import json
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from etude.config import plugin_files, registry
-from etude.config.plugin_source import described
+from etude.config.plugin_source import descriptions
 from etude.config.schema.blocks import StackConfig
 from etude.config.schema.plugins import ArchitectureConfig, PluginConfig, TokenizerConfig
 from etude.data.vocab import Vocab
@@ -25,63 +25,63 @@ CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 GENERATION = "generation_config.json"
 GELUS = {"gelu": "none", "gelu_new": "tanh", "gelu_fast": "tanh", "gelu_pytorch_tanh": "tanh"}
-"""How GELU is computed, by their names of it."""
+"""Our GELU approximation for each of Hugging Face's names."""
 GELU_NAMES = {"none": "gelu", "tanh": "gelu_new"}
-"""Their names of how GELU is computed."""
+"""Hugging Face's name for each of our GELU approximations."""
 SHAPES = {"ratio", "multiple_of", "max_positions", "head_dim"}
-"""Values that the shapes of tensors say."""
+"""Knobs that follow from the shapes of the tensors."""
 TRAINING = {"dropout", "init", "balance_loss", "z_loss"}
-"""Values that a trained model has no use for."""
+"""Knobs that only affect training."""
 Fields: TypeAlias = Mapping[str, Any]
 Stacked: TypeAlias = Any  # a StackConfig whose parts have the fields of other plugins' own classes
 
 
 @dataclass
 class LayoutConfig(PluginConfig):
-    """Base of the families of Hugging Face's format: the group `layout`."""
+    """Base config of the group `layout`: the model families of Hugging Face's format."""
 
 
 class Layout(ABC):
-    """The group `layout`: speaks for the families whose config.json names one of `model_types`."""
+    """Contract of the group `layout`: converts the families whose `model_type` it lists."""
 
     model_types: tuple[str, ...]
     dropped: tuple[str, ...] = ()
-    """How the names of their tensors begin or end that a model of ours does without: constants,
-    a head that is the token table, what was trained beside the scores of tokens."""
+    """Prefixes or suffixes of tensors in the checkpoint that our model does not need: constants,
+    a head tied to the token embedding, heads trained besides the LM head."""
 
     def __init__(self, config: LayoutConfig) -> None:
         self.config = config
 
     @abstractmethod
     def read(self, fields: Fields) -> StackConfig:
-        """Returns the architecture a config.json describes; ConfigError for what we cannot do."""
+        """Returns the architecture of a config.json. Raises ConfigError if it is not supported."""
 
     @abstractmethod
     def write(self, config: Stacked, vocab: Vocab) -> dict[str, Any] | None:
-        """Returns the config.json of an architecture, or None if no family has such a model.
+        """Returns the config.json of an architecture, or None if the family has no such model.
 
-        Without what all families have: see `fitting`.
+        `fitting` adds the fields that all families share.
         """
 
     @abstractmethod
     def weight_map(self, config: Stacked, fields: Fields) -> Iterable[WeightMapping]:
-        """Every tensor of a model of this family, whose config.json has these `fields`."""
+        """The mapping of every tensor of a model of this family with these config.json `fields`."""
 
 
-def chosen(address: str, **values: Any) -> Any:  # the config class is the address's own
-    """Returns the config of a plugin with some values set, and its own choice of other parts."""
+def plugin_config(address: str, **values: Any) -> Any:  # the config class is the address's own
+    """Returns the config of a plugin with some values set, and its default plugins as parts."""
     kind = registry.load(address).config
     group = address.rpartition("/")[0]
     for item in fields(kind):
         if isinstance(item.default, Enum) and item.name in values:
             values[item.name] = type(item.default)(values[item.name])
         if "option" in item.metadata and item.name not in values:
-            values[item.name] = chosen(f"{group}/{item.name}/{item.metadata['option']}")
+            values[item.name] = plugin_config(f"{group}/{item.name}/{item.metadata['option']}")
     return kind(**values)
 
 
 def is_made_of(config: ArchitectureConfig, stack: str, **parts: str) -> bool:
-    """Whether an architecture is this stack with these parts, given by name."""
+    """Whether an architecture is the plugin `stack` with these plugins as parts, by name."""
     if _name(config) != stack or not isinstance(config, StackConfig):
         return False
     return all(_name(getattr(config, group)) == name for group, name in parts.items())
@@ -92,19 +92,19 @@ def _name(config: PluginConfig) -> str:
 
 
 def plain_heads(config: Stacked) -> bool:
-    """Whether the heads share the width of the network; most families have no field for others."""
+    """Whether head_dim is dim / n_heads; most families have no field for another value."""
     return config.mixer.head_dim in (None, config.dim // config.n_heads)
 
 
 def tokenizer_of(folder: Path) -> TokenizerConfig:
-    """Returns the choice of the tokenizer that stands in a model's folder."""
-    found = described("tokenizer").items()
+    """Returns the config that loads the tokenizer in a model folder."""
+    found = descriptions("tokenizer").items()
     (name,) = (name for name, one in found if one.declared.get("loads"))
-    return chosen(f"tokenizer/{name}", path=str(folder))
+    return plugin_config(f"tokenizer/{name}", path=str(folder))
 
 
 def meaning(fields: Fields, name: str, known: Mapping[str, str]) -> str:
-    """Returns what the value of a field means to us. Raises ConfigError for one that is unknown."""
+    """Returns our equivalent of a field's value. Raises ConfigError if the value is unknown."""
     if fields[name] not in known:
         raise ConfigError(
             f"This {fields['model_type']} model asks for what étude's blocks cannot do:\n  "
@@ -114,7 +114,7 @@ def meaning(fields: Fields, name: str, known: Mapping[str, str]) -> str:
 
 
 def refuse_others(fields: Fields, allowed: Mapping[str, Any]) -> None:
-    """Raises ConfigError for each field that has another value than the only one we can do."""
+    """Raises ConfigError if a field has a value other than the only supported one."""
     wrong = [
         f"{name}={fields[name]!r} (only {value!r})"
         for name, value in allowed.items()
@@ -128,12 +128,12 @@ def refuse_others(fields: Fields, allowed: Mapping[str, Any]) -> None:
 
 
 def is_hugging_face(folder: Path) -> bool:
-    """Whether a folder holds a model in Hugging Face's format."""
+    """Whether a folder contains a model in Hugging Face's format."""
     return (folder / CONFIG).is_file()
 
 
 def write_fields(folder: Path, fields: Fields, vocab: Vocab) -> None:
-    """Writes config.json, and generation_config.json, so that transformers ends where we do."""
+    """Writes config.json and generation_config.json, so transformers stops at the same tokens."""
     begun = ("bos_token_id", "pad_token_id", "decoder_start_token_id")
     asked = {key: fields[key] for key in begun if key in fields}
     for name, held in (CONFIG, fields), (GENERATION, {**asked, "eos_token_id": list(vocab.stops)}):
@@ -141,7 +141,7 @@ def write_fields(folder: Path, fields: Fields, vocab: Vocab) -> None:
 
 
 def read_fields(folder: Path) -> dict[str, Any]:
-    """Returns config.json. Raises CheckpointError when it cannot be read."""
+    """Returns the fields of config.json. Raises CheckpointError if it cannot be read."""
     try:
         fields = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         return {**fields, "model_type": str(fields["model_type"])}
@@ -150,13 +150,13 @@ def read_fields(folder: Path) -> dict[str, Any]:
 
 
 def layouts() -> list[Layout]:
-    """Every layout there is."""
+    """All layouts."""
     plugins = (registry.load(f"layout/{name}") for name in plugin_files.options("layout"))
     return [plugin.build(plugin.config()) for plugin in plugins]
 
 
 def layout_of(model_type: str) -> Layout:
-    """Returns the layout of a family. Raises ConfigError when there is none."""
+    """Returns the layout of a model type. Raises ConfigError if there is none."""
     for layout in layouts():
         if model_type in layout.model_types:
             return layout
@@ -167,10 +167,9 @@ def layout_of(model_type: str) -> Layout:
 
 
 def fitting(config: ArchitectureConfig, vocab: Vocab) -> tuple[Layout, dict[str, Any]] | None:
-    """Returns the first layout that has such a model, with its config.json; None if none has.
+    """Returns the first layout that supports this model, with its config.json; None if none does.
 
-    What is read of those fields must be what was written: a knob that a layout knows nothing of
-    cannot get lost.
+    Reading the fields must give back the same config, so no knob that a layout ignores is lost.
     """
     if isinstance(config, StackConfig):
         for layout in layouts():
@@ -182,7 +181,7 @@ def fitting(config: ArchitectureConfig, vocab: Vocab) -> tuple[Layout, dict[str,
 
 
 def _common(vocab: Vocab) -> dict[str, Any]:
-    """What the config.json of every family says."""
+    """The config.json fields that all families share."""
     return {
         "vocab_size": vocab.size,
         "bos_token_id": vocab.bos,
@@ -193,7 +192,7 @@ def _common(vocab: Vocab) -> dict[str, Any]:
 
 
 def _same(found: PluginConfig, wanted: PluginConfig) -> bool:
-    """Whether networks of two configs compute the same."""
+    """Whether the networks of two configs compute the same function."""
     if type(found) is not type(wanted):
         return False
     pairs = (

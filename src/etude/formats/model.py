@@ -1,4 +1,4 @@
-"""A model that can be started from: a run folder, or a folder of Hugging Face or PEFT."""
+"""Opens saved models: a run folder, or a folder of Hugging Face or PEFT."""
 
 import hashlib
 import json
@@ -27,37 +27,37 @@ from etude.formats import hugging_face, peft
 from etude.formats.checkpoint import MANIFEST, fault_of, newest_intact
 from etude.formats.state_tree import read_tree
 from etude.formats.weight_map import BESIDE, read_tensors, to_ours
-from etude.network.adapter import adapt, can_merge, layers, load_learned, merge
+from etude.network.adapter import adapt, can_merge, layers, load_adapter_tensors, merge
 from etude.network.network import Network
 
 LEARNED = "adapter.safetensors"
 
 
 NETWORK = "network."
-"""What the names of a network's tensors start with in an objective's state."""
+"""Prefix of the network's tensors in an objective's state_dict."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """A network one can start from: what it is, what it reads, and where its weights are."""
+    """A saved model: its architecture, tokenizer, objective and the folder of its weights."""
 
     folder: Path
     architecture: ArchitectureConfig
     tokenizer: Tokenizer
     tokenizer_config: TokenizerConfig
     objective: ObjectiveConfig | None = None
-    """What a run learned; a Hugging Face folder does not say."""
+    """The objective of the run; None for a Hugging Face folder."""
     adapter: Mapping[str, AdapterConfig] = field(default_factory=dict[str, AdapterConfig])
-    """What learned beside a frozen base."""
+    """The adapters, if the model was trained on a frozen base."""
     base: str | None = None
-    """The model that an adapter was learned on."""
+    """The model that the adapters were trained on."""
 
     def load_weights(self, network: Network) -> None:
-        """Puts the weights into a network of this architecture.
+        """Loads the weights into a network of this architecture.
 
-        Those of a run come from `model/` or, while it is not finished, its newest checkpoint.
-        What adapters learned becomes part of the weights where it can; else the network carries
-        them from then on. Raises CheckpointError when nothing is there or it is not whole.
+        The weights of a run come from `model/` or, if it is not finished, its newest checkpoint.
+        Adapters are merged into the weights if possible; otherwise they stay in the network.
+        Raises CheckpointError if there are no weights or they are damaged.
         """
         if self.adapter:
             self._load_adapted(network)
@@ -66,7 +66,7 @@ class Model:
 
     @property
     def carries(self) -> bool:
-        """Whether its adapters stay adapters, since they cannot become weights."""
+        """Whether its adapters stay in the network because they cannot be merged."""
         return not can_merge(self.adapter)
 
     def network(self) -> Network:
@@ -76,33 +76,33 @@ class Model:
         return network
 
     def extra_tensors(self, name: str) -> dict[str, Tensor]:
-        """The tensors of a module kept beside the network, by its own names; empty if none was."""
+        """The saved tensors of a module outside the network, by its own names; empty if none."""
         file = self.folder / (ADAPTER if self.adapter else MODEL) / BESIDE
         kept = load_file(file) if file.exists() else {}
         return {k.removeprefix(f"{name}."): v for k, v in kept.items() if k.startswith(f"{name}.")}
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """What its model is sealed with: of a finished run, what it measured last; else nothing."""
+        """The facts in the manifest, such as a finished run's last metrics; empty if none."""
         seal = self.folder / (ADAPTER if self.adapter else MODEL) / MANIFEST
         return json.loads(seal.read_text(encoding="utf-8"))["facts"] if seal.exists() else {}
 
     @property
     def whole_prompt(self) -> bool:
-        """Whether it was trained to see prompts whole."""
+        """Whether it was trained with bidirectional attention over the prompt."""
         learned = self.objective and plugin_of(self.objective.task).declaration
         return learned is not None and learned.whole_prompt
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what `load_weights` would load."""
+        """SHA-256 of the weights that `load_weights` loads."""
         digest = hashlib.sha256()
         if hugging_face.is_hugging_face(self.folder):
             files = sorted(self.folder.glob("*.safetensors"))
         elif (self.folder / MODEL).exists():
             files = [self.folder / MODEL / MANIFEST]
         elif (self._adapter_folder / MANIFEST).exists():
-            files = [self._adapter_folder / MANIFEST]  # which holds the digest of the base
+            files = [self._adapter_folder / MANIFEST]  # which contains the digest of the base
         elif peft.is_peft(self.folder):
             files = sorted(self.folder.glob("*.safetensors"))
             digest.update(read_model(str(self.base)).digest.encode())
@@ -127,7 +127,7 @@ class Model:
         return own(read_tree(checkpoint)["state_dict"])
 
     def _load_adapted(self, network: Network) -> None:
-        """Loads base and adapters, or the checkpoint that holds both; merges what can be."""
+        """Loads base and adapters, or the checkpoint that contains both; merges if possible."""
         folder = self._adapter_folder
         if folder.exists():
             self._base(folder).load_weights(network)
@@ -137,7 +137,7 @@ class Model:
                 tensors = peft.learned_in(folder, *given, network.state_dict())
             else:
                 tensors = load_file(folder / LEARNED)
-            load_learned(network, tensors)
+            load_adapter_tensors(network, tensors)
         else:
             adapt(network, self.adapter)
             network.load_state_dict(self._weights(network))
@@ -152,14 +152,14 @@ class Model:
         return self.folder if peft.is_peft(self.folder) else self.folder / ADAPTER
 
     def _base(self, folder: Path) -> "Model":
-        """Opens the base of an adapter. Raises CheckpointError when it is gone or another."""
+        """Opens the base of an adapter. Raises CheckpointError if it is missing or has changed."""
         assert self.base is not None, "compatibility asks every adapter for a base"
         place = Path(self.base)
         facts = None
         if folder != self.folder or (folder / MANIFEST).exists():  # else PEFT wrote it
             refuse_damaged(folder)
             facts = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["facts"]
-            told = Path(facts["base_folder"])  # wherever this is read from
+            told = Path(facts["base_folder"])  # absolute, so valid from any working directory
             place = told if told.exists() else place
         try:
             base = read_model(place)
@@ -171,24 +171,24 @@ class Model:
 
 
 def refuse_damaged(folder: Path) -> None:
-    """Raises CheckpointError for a sealed folder in which a byte has changed."""
+    """Raises CheckpointError if a sealed folder is damaged."""
     fault = fault_of(folder)
     if fault is not None:
         raise CheckpointError(f"{folder} is damaged: {fault}.")
 
 
 def own(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The network's tensors of an objective's state, by the network's names."""
+    """The network's tensors in an objective's state_dict, by the network's names."""
     return {k.removeprefix(NETWORK): v for k, v in state.items() if k.startswith(NETWORK)}
 
 
 def read_model(folder: str | Path) -> Model:
-    """Opens a run folder or a Hugging Face folder. Raises ConfigError when it is neither.
+    """Opens a run folder, a Hugging Face folder or a PEFT folder. Raises ConfigError for others.
 
-    A folder is read once a process, until a file in it changes.
+    Each folder is read once per process and again only if a file in it changes.
     """
     folder = Path(folder)
-    if peft.is_peft(folder):  # its base may change without it
+    if peft.is_peft(folder):  # its base may change even if its own files do not
         return _open(folder)
     files = sorted(path for path in (*folder.glob("*"), *folder.glob(f"{TOKENIZER}/*")))
     stamps = [(path, (found := path.stat()).st_mtime_ns, found.st_size) for path in files]
@@ -223,7 +223,7 @@ def _open(folder: Path) -> Model:
 
 
 def _run_of(folder: str) -> Path:
-    """The run whose `model/` a folder is, or else the folder itself."""
+    """The run folder if `folder` is the `model/` of a run, else the folder itself."""
     place = Path(folder)
     is_of_run = place.name == MODEL and (place.parent / CONFIG).is_file()
     return place.parent if is_of_run else place

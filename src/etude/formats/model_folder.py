@@ -1,4 +1,4 @@
-"""Reads models: what a run left behind, or a folder in Hugging Face's format; writes `model/`."""
+"""Writes the `model/` and `adapter/` folders of a run, in the formats of Hugging Face and PEFT."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -28,14 +28,14 @@ def write_adapter(
     facts: Mapping[str, Any] | None = None,
     extra_tensors: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """Writes what the adapters of a model learned, sealed with the digest of the base they need.
+    """Writes the adapter weights of a model, with the digest of their base in the manifest.
 
-    `weights` is the adapted network's state_dict, `names` what differs from the base. Where PEFT
-    has such an adapter and network, the folder is one of PEFT's.
+    `weights` is the adapted network's state_dict, `names` the tensors that differ from the base.
+    If PEFT supports the adapter and the network, the folder is in PEFT's format.
     """
     assert model.base is not None, "compatibility asks every adapter for a base"
     base = read_model(model.base)
-    theirs = peft.written(model.architecture, model.tokenizer.vocab, model.adapter, weights)
+    theirs = peft.peft_export(model.architecture, model.tokenizer.vocab, model.adapter, weights)
 
     def fill(inside: Path) -> None:
         files = {LEARNED: {name: weights[name] for name in names}}
@@ -52,7 +52,7 @@ def write_adapter(
 
 
 def _save(files: Mapping[str, Mapping[str, Tensor]], folder: Path) -> None:
-    """Writes each file that holds a tensor."""
+    """Writes each file that contains at least one tensor."""
     for name, held in files.items():
         if held:
             alone = {key: tensor.detach().cpu().clone() for key, tensor in held.items()}
@@ -67,11 +67,11 @@ def write_model(
     facts: Mapping[str, Any] | None = None,
     extra_tensors: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """Writes a model folder: weights, tokenizer and, where a family has such a model, config.json.
+    """Writes a model folder: weights, tokenizer and, if a layout supports the model, config.json.
 
-    `weights` is a network's state_dict. Then transformers' Auto classes load the folder, which is
-    whole or absent, and sealed with `facts`. `extra_tensors` have a file of
-    their own.
+    With a config.json, transformers' Auto classes load the folder. `weights` is a network's
+    state_dict. The folder is written atomically; its manifest contains `facts`. `extra_tensors`
+    go to a separate file.
     """
     found = hugging_face.fitting(config, tokenizer.vocab)
 

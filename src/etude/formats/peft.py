@@ -1,7 +1,7 @@
-"""PEFT's adapter folders, both ways: adapter_config.json beside adapter_model.safetensors.
+"""Reads and writes PEFT's adapter folders: adapter_config.json and adapter_model.safetensors.
 
-A plugin whose adapter PEFT has too says so by a `PeftForm`. PEFT's names are those of Hugging
-Face's models, so only a network with a layout has them; and a folder holds one adapter.
+An adapter plugin that PEFT supports has a `PeftForm`. PEFT uses the tensor names of Hugging Face's
+models, so this works only for networks with a layout. A folder contains one adapter.
 """
 
 import json
@@ -27,90 +27,90 @@ CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 PREFIX = "base_model.model."
 TASKS = {"CausalLM": "CAUSAL_LM", "LMHeadModel": "CAUSAL_LM", "Generation": "SEQ_2_SEQ_LM"}
-"""PEFT's tasks, by how the names of transformers' classes end."""
+"""PEFT's task for each suffix of transformers' class names."""
 
 
 @dataclass(frozen=True)
 class Joined:
-    """A linear map of theirs, and those of ours it is made of."""
+    """A linear layer of the Hugging Face model, and our layers that it concatenates."""
 
     name: str
     ours: tuple[str, ...]
     tie: WeightMapping
 
     def join(self, rows: Sequence[Tensor]) -> Tensor:
-        """Joins what has one row an output."""
+        """Joins our tensors, which have one row per output, into theirs."""
         return self.tie.to_theirs(rows)
 
     def split(self, rows: Tensor, sizes: Sequence[int]) -> list[Tensor]:
-        """Cuts it again."""
+        """Splits their tensor into ours, `sizes` rows each."""
         return self.tie.to_ours(rows, sizes)
 
 
 @dataclass(frozen=True)
 class Theirs:
-    """A network as transformers sees it, with the tensors of ours by the names of the base."""
+    """The network in transformers' layout; `state` has our tensors, named as in the base."""
 
     architecture: StackConfig
     linears: list[Joined]
     state: Mapping[str, Tensor]
     task: str | None
     transposed: bool
-    """Whether linear maps are stored [in, out]."""
+    """Whether linear weights are stored as [in, out]."""
 
 
 class PeftForm(ABC):
-    """How PEFT writes an adapter; tensors without PEFT's prefix."""
+    """Converts an adapter to PEFT's format and back; tensor names are without PEFT's prefix."""
 
     peft_type: str
 
     @abstractmethod
     def write(self, theirs: Theirs) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
-        """Fields and tensors of the adapter that the state holds; None if PEFT cannot say it."""
+        """PEFT's fields and tensors of the adapter; None if PEFT cannot represent it."""
 
     @abstractmethod
     def read(
         self, theirs: Theirs, fields: Fields, found: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
-        """Tensors for the adapter that the state holds, by its names."""
+        """The tensors of the adapter in `theirs.state`, by our names."""
 
     @abstractmethod
     def config(self, fields: Fields, linears: Sequence[Joined]) -> AdapterConfig:
-        """What a folder of theirs is to us, which has tensors for these linear maps.
+        """Returns our config of a PEFT adapter that has tensors for these linear layers.
 
-        Raises ConfigError for what we cannot do.
+        Raises ConfigError if it is not supported.
         """
 
 
 @dataclass(frozen=True)
 class PeftPart:
-    """A linear map of ours: its weight, and the tensors that an adapter keeps for it."""
+    """One of our linear layers: its weight, and the adapter's tensors for it."""
 
     weight: Tensor
     own: dict[str, Tensor]
 
 
 class LinearForm(PeftForm):
-    """How PEFT writes an adapter of linear maps."""
+    """Converts an adapter of linear layers to PEFT's format and back."""
 
     names: tuple[str, ...]
-    """What an adapter's tensors are called here."""
+    """Our names of the adapter's tensors."""
     ends: tuple[str, ...]
-    """How the names of theirs end."""
+    """Suffixes of PEFT's tensor names."""
 
     @abstractmethod
     def fields(self, linears: Sequence[Joined], transposed: bool) -> dict[str, Any]:
-        """The fields of an adapter of these maps."""
+        """PEFT's config fields for an adapter of these layers."""
 
     @abstractmethod
     def join(self, one: Joined, parts: Sequence[PeftPart]) -> dict[str, Tensor] | None:
-        """Their tensors, by the ends of their names; None if PEFT has none that say the same."""
+        """PEFT's tensors by suffix; None if PEFT cannot represent the adapter."""
 
     @abstractmethod
     def split(
         self, one: Joined, parts: Sequence[PeftPart], fields: Fields, found: Mapping[str, Tensor]
     ) -> list[dict[str, Tensor]]:
-        """Cuts them into ours, those of each part."""
+        """Splits PEFT's tensors into ours, one dict for each part."""
 
     def write(self, theirs: Theirs) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
         tensors: dict[str, Tensor] = {}
@@ -125,7 +125,7 @@ class LinearForm(PeftForm):
                 adapted.append(one)
         total = sum(name.endswith(tuple(f".{n}" for n in self.names)) for name in theirs.state)
         if total != sum(len(p.own) for one in adapted for p in self._parts(one, theirs)):
-            return None  # some are on maps of which their model has none
+            return None  # some adapt layers that their model does not have
         return self.fields(adapted, theirs.transposed), tensors
 
     def read(
@@ -142,7 +142,8 @@ class LinearForm(PeftForm):
                 named = {f"{our}.{name}": tensor for name, tensor in cut.items()}
                 ours |= {name: t for name, t in named.items() if name in theirs.state}
         if left:
-            raise CheckpointError(f"No layer has a place for {', '.join(sorted(left)[:8])}.")
+            names = ", ".join(sorted(left)[:8])
+            raise CheckpointError(f"Unexpected tensors in the adapter: {names}.")
         return ours
 
     def _parts(self, one: Joined, theirs: Theirs) -> list[PeftPart]:
@@ -157,12 +158,12 @@ class LinearForm(PeftForm):
 
 
 def is_peft(folder: Path) -> bool:
-    """Whether a folder holds an adapter in PEFT's format."""
+    """Whether a folder contains an adapter in PEFT's format."""
     return (folder / CONFIG).is_file()
 
 
 def read_fields(folder: Path) -> dict[str, Any]:
-    """Returns adapter_config.json. Raises CheckpointError when it cannot be read."""
+    """Returns the fields of adapter_config.json. Raises CheckpointError if it cannot be read."""
     try:
         fields = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         return {**fields, "model_type": str(fields["peft_type"])}
@@ -171,7 +172,7 @@ def read_fields(folder: Path) -> dict[str, Any]:
 
 
 def base_of(folder: Path) -> str:
-    """The folder of the model that an adapter was learned on. Raises ConfigError if unnamed."""
+    """The folder of the adapter's base model. Raises ConfigError if it is not given."""
     base = read_fields(folder).get("base_model_name_or_path")
     if not base:
         raise ConfigError(
@@ -181,13 +182,13 @@ def base_of(folder: Path) -> str:
     return base
 
 
-def written(
+def peft_export(
     architecture: ArchitectureConfig,
     vocab: Vocab,
     adapter: Mapping[str, AdapterConfig],
     state: Mapping[str, Tensor],
 ) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
-    """Fields and tensors as PEFT has them; None if it has no such adapter or network."""
+    """PEFT's fields and tensors of an adapter; None if PEFT does not support it."""
     forms = [config.form() for config in adapter.values()]
     theirs = _theirs(architecture, vocab, state)
     if len(forms) != 1 or forms[0] is None or theirs is None:
@@ -202,12 +203,12 @@ def written(
 def adapter_of(
     folder: Path, architecture: ArchitectureConfig, vocab: Vocab
 ) -> dict[str, AdapterConfig]:
-    """The adapter of one of PEFT's folders. Raises ConfigError for one we do not have."""
+    """The config of the adapter in a PEFT folder. Raises ConfigError if it is not supported."""
     fields = read_fields(folder)
     theirs = _theirs(architecture, vocab, {})
     known: list[str] = []
     for name in plugin_files.options("adapter"):
-        form = hugging_face.chosen(f"adapter/{name}").form()
+        form = hugging_face.plugin_config(f"adapter/{name}").form()
         known += [] if form is None else [form.peft_type]
         if theirs is not None and form is not None and form.peft_type == fields["peft_type"]:
             try:
@@ -227,7 +228,7 @@ def learned_in(
     adapter: Mapping[str, AdapterConfig],
     state: Mapping[str, Tensor],
 ) -> dict[str, Tensor]:
-    """The tensors of one of PEFT's folders by our names: those of `state`, an adapted network's."""
+    """The tensors of a PEFT folder by the names in `state`, an adapted network's state_dict."""
     theirs = _theirs(architecture, vocab, state)
     assert theirs is not None, "what was written or chosen for it had a layout"
     [form] = [config.form() for config in adapter.values()]
@@ -237,7 +238,7 @@ def learned_in(
 
 
 def _adapted(theirs: Theirs, found: Mapping[str, Tensor]) -> list[Joined]:
-    """The linear maps that have tensors there."""
+    """The linear layers that have tensors in `found`."""
     return [one for one in theirs.linears if any(n.startswith(f"{one.name}.") for n in found)]
 
 
@@ -270,7 +271,7 @@ def _theirs(
 
 
 def _plain(name: str) -> str:
-    """A name as it is without adapters around its module."""
+    """A tensor's name without the adapters that wrap its module."""
     return re.sub(r"(\.base)+\.", ".", name)
 
 

@@ -1,7 +1,7 @@
-"""A tree of state on disk: tensors in safetensors, everything else in tagged JSON.
+"""Saves a nested state: tensors in safetensors, everything else in tagged JSON.
 
-What is read back has the same types: integer keys stay integers, tuples stay tuples, tensors that
-were one stay one. Nothing is pickled, so nothing that is read can run.
+Reading restores the types: integer keys stay integers, tuples stay tuples, shared tensors stay
+shared. Nothing is pickled, so reading a file cannot run code.
 """
 
 import json
@@ -22,10 +22,10 @@ _TAGS = ("$tensor", "$array", "$tuple", "$dict")
 
 
 def write_tree(tree: Any, folder: Path) -> None:
-    """Writes `tree.json` and `tensors.safetensors` into a folder that exists.
+    """Writes `tree.json` and `tensors.safetensors` into an existing folder.
 
-    A tree is made of dicts, lists, tuples, tensors, arrays, str, int, float, bool and None;
-    TypeError names the place of anything else.
+    A tree consists of dicts, lists, tuples, tensors, arrays, str, int, float, bool and None.
+    Raises TypeError, with the path, for any other type.
     """
     writer = _Writer()
     encoded = writer.encode(tree, "")
@@ -34,7 +34,7 @@ def write_tree(tree: Any, folder: Path) -> None:
 
 
 def read_tree(folder: Path) -> Any:
-    """Returns the tree that was written. Raises CheckpointError when it cannot be read."""
+    """Returns the tree in a folder. Raises CheckpointError if it cannot be read."""
     try:
         tensors = load_file(folder / TENSORS)
         return _decode(json.loads((folder / TREE).read_text(encoding="utf-8")), tensors)
@@ -43,7 +43,7 @@ def read_tree(folder: Path) -> Any:
 
 
 class _Writer:
-    """Gives each distinct tensor a name: the path at which it was met first."""
+    """Encodes a tree; names each distinct tensor by the first path at which it occurs."""
 
     def __init__(self) -> None:
         self.tensors: dict[str, Tensor] = {}
@@ -74,7 +74,7 @@ class _Writer:
         shape = (tensor.shape, tensor.stride(), tensor.dtype)
         key = (tensor.data_ptr(), *shape) if tensor.numel() else (path, *shape)
         if key not in self._names:
-            while path in self.tensors:  # "a/b" is a key of its own, or b under a; 1 or "1"
+            while path in self.tensors:  # "a/b" may be one key or b in a; 1 may be "1"
                 path += "'"
             self._names[key] = path
             held = tensor.detach().cpu().contiguous()

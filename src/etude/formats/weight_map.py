@@ -1,4 +1,4 @@
-"""Tensors of Hugging Face's model folders, and ours: which is which, and one made of the other."""
+"""Maps the tensors of Hugging Face's model folders to ours, and converts them both ways."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,33 +14,33 @@ from etude.errors import CheckpointError
 TABLE = "embedding.weight"
 HEAD = "head.out.weight"
 TABLES = (TABLE, HEAD, "head.out.bias")
-"""Our tensors with one row a token."""
+"""Our tensors with one row per token of the vocabulary."""
 OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
-"""What the first BERT models call the parts of a norm."""
+"""Names of layer norm parameters in the first BERT models."""
 ZEROS = ("final_logits_bias",)
-"""How the names of their tensors end that change nothing while they are zeros."""
+"""Suffixes of their tensors that have no effect if they are all zeros."""
 
 BESIDE = "heads.safetensors"
-"""What a run kept beside its network, by its objective's names: no weights of the model."""
+"""The objective's own tensors, such as heads, by its names; not part of the model's weights."""
 
 
 @dataclass(frozen=True)
 class WeightMapping:
-    """One of their tensors, and ours: several of ours are theirs cut along the output axis."""
+    """Maps one of their tensors to ours; several of ours are theirs split along the output axis."""
 
     theirs: str
     ours: tuple[str, ...]
     transposed: bool = False
-    """Whether theirs is [in, out], as GPT-2's are."""
+    """Whether theirs is stored as [in, out], as in GPT-2."""
     also: tuple[str, ...] = ()
-    """Other names of the same tensor: one may stand for it, none is written."""
+    """Alternative names of the same tensor, accepted when reading and never written."""
     offset: int = 0
-    """Rows that theirs has before ours, as BART's positions."""
+    """Extra rows at the start of theirs, as in BART's position embedding."""
     groups: int = 1
-    """How many times ours take turns in theirs: BLOOM's queries, keys and values once a head."""
+    """Times ours are interleaved in theirs: in BLOOM, queries, keys and values once per head."""
 
     def to_ours(self, tensor: Tensor, sizes: Sequence[int]) -> list[Tensor]:
-        """Cuts theirs into ours, `sizes` rows each."""
+        """Splits theirs into ours, `sizes` rows each."""
         straight = (tensor.t() if self.transposed else tensor)[self.offset :]
         if self.ours[0] in TABLES:
             return [_fitted(straight, sizes[0])]
@@ -56,14 +56,14 @@ class WeightMapping:
 
 
 def mappings(modules: Mapping[str, str], *kinds: str) -> Iterator[WeightMapping]:
-    """Ties the tensors of these `kinds`, such as weight and bias, of modules: theirs to ours."""
+    """Yields mappings of the `kinds` (such as weight and bias) of modules, from theirs to ours."""
     for theirs, ours in modules.items():
         for kind in kinds:
             yield WeightMapping(f"{theirs}.{kind}", (f"{ours}.{kind}",))
 
 
 def read_tensors(folder: Path) -> dict[str, Tensor]:
-    """Returns every tensor of a model folder, whole or in shards, without what lies beside."""
+    """Returns every tensor of a model folder, sharded or not, without the objective's own."""
     files = sorted(file for file in folder.glob("*.safetensors") if file.name != BESIDE)
     if not files:
         raise CheckpointError(
@@ -84,18 +84,18 @@ def to_ours(
     theirs: Mapping[str, Tensor],
     ours: Mapping[str, Tensor],
 ) -> dict[str, Tensor]:
-    """Renames and cuts their tensors to the names and sizes of `ours`, a state_dict.
+    """Renames and splits their tensors to the names and sizes of `ours`, a state_dict.
 
-    The tables get as many rows as the tokenizer has ids: ones it lacks are dropped, and ones the
-    model lacks start as the mean of the others. What begins or ends with one of `dropped`, and
-    zeros that change nothing, may be left over. Raises CheckpointError for a tensor that is
-    missing, left over, or of another shape.
+    Token tables get one row per id of the tokenizer: extra rows are dropped, and missing rows are
+    initialised to the mean of the others. Tensors whose names begin or end with one of `dropped`,
+    and zeros without effect, are ignored. Raises CheckpointError for a tensor that is missing,
+    unexpected, or of the wrong shape.
     """
     left = set(theirs)
     found: dict[str, Tensor] = {}
     for tie in weight_map:
         names = (tie.theirs, *tie.also)
-        names += tuple(name.partition(".")[2] for name in names)  # of a model saved without a head
+        names += tuple(name.partition(".")[2] for name in names)  # if saved without a head
         present = [name for name in names if name in theirs]
         if not present:
             raise CheckpointError(f"The model has no tensor {tie.theirs}.")
@@ -110,12 +110,13 @@ def to_ours(
     left -= {name for name in left if name.endswith(ZEROS) and not theirs[name].any()}
     strangers = [n for n in left if not n.endswith(dropped) and not n.startswith(dropped)]
     if strangers:
-        raise CheckpointError(f"No block has a place for {', '.join(sorted(strangers)[:8])}.")
-    return {HEAD: found[TABLE], **found}  # one tensor, where the head is tied to the table
+        names = ", ".join(sorted(strangers)[:8])
+        raise CheckpointError(f"Unexpected tensors in the checkpoint: {names}.")
+    return {HEAD: found[TABLE], **found}  # one tensor if the head is tied to the table
 
 
 def to_theirs(weight_map: Iterable[WeightMapping], ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Renames and joins a state_dict to a family's names."""
+    """Converts a state_dict to the names and shapes of a model family."""
     return {tie.theirs: tie.to_theirs([ours[name] for name in tie.ours]) for tie in weight_map}
 
 

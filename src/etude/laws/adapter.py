@@ -1,4 +1,4 @@
-"""What an adapter owes: it starts as the base, leaves the base alone, and learns."""
+"""Laws of adapters: start as the base, leave the base unchanged, and train."""
 
 import copy
 
@@ -16,14 +16,14 @@ ROUNDING = 1e-10
 
 
 def it_starts_as_the_base(trial: Trial) -> Finding:
-    """Before anything is learned, the adapted network says what the base says."""
+    """Before training, the adapted network has the same outputs as the base."""
     base = _base(trial)
     off = _apart(_said(base), _said(_adapted(trial, base)))
     return holds(off <= ROUNDING, f"logits are {off:.2g} apart")
 
 
 def some_weights_learn_and_get_gradients(trial: Trial) -> Finding:
-    """Something is free to learn, and a text reaches all of it once it has moved."""
+    """Some weights are trainable, and after a change from initialization all get gradients."""
     made = _adapted(trial, _base(trial))
     _move(made)
     _said(made).square().sum().backward()
@@ -36,7 +36,7 @@ def some_weights_learn_and_get_gradients(trial: Trial) -> Finding:
 
 
 def switched_off_it_is_the_base(trial: Trial) -> Finding:
-    """Its layers off, what it learned is gone: the reference of a preference loss."""
+    """With its layers disabled, the outputs are the base's, as a reference policy needs."""
     base = _base(trial)
     made = _adapted(trial, base)
     if not layers(made):
@@ -49,7 +49,7 @@ def switched_off_it_is_the_base(trial: Trial) -> Finding:
 
 
 def merged_it_says_the_same(trial: Trial) -> Finding:
-    """Made weights of, what was learned is what it was."""
+    """Merged into the base's weights, it has the same outputs."""
     if not trial.plugin.declaration.merges:
         return not_applicable("it does not declare merges")
     made = _adapted(trial, _base(trial))
@@ -63,7 +63,7 @@ def merged_it_says_the_same(trial: Trial) -> Finding:
 
 def _base(trial: Trial) -> Network:
     with torch.no_grad():
-        return architecture.drawn(trial.config.architecture)
+        return architecture.random_network(trial.config.architecture)
 
 
 def _adapted(trial: Trial, base: Network) -> Network:
@@ -73,7 +73,7 @@ def _adapted(trial: Trial, base: Network) -> Network:
 
 
 def _move(made: Network) -> None:
-    """Gives everything that learns another value."""
+    """Changes the value of every trainable weight."""
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in made.parameters():

@@ -1,6 +1,6 @@
-"""What a network owes that claims a capability, in every architecture that the part can be in.
+"""Laws of a network's declared capabilities, in every architecture that can contain the plugin.
 
-Tried in float64 on weights that are all drawn, so that a zero at the start hides nothing.
+Tested in float64 with all weights random, so that zero initialization hides nothing.
 """
 
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from etude.capability import Capability
-from etude.config.compatibility import provided
+from etude.config.compatibility import capabilities_of
 from etude.config.registry import build
 from etude.config.schema.plugins import ArchitectureConfig
 from etude.data.vocab import Vocab
@@ -21,21 +21,21 @@ from etude.network.kv_cache import KvCache
 from etude.network.network import Network
 
 VOCAB = Vocab(37, 0, 1, 2, 3, 4, 5, 6, 7, 8, tuple(range(9, 19)))
-"""A vocabulary small enough for every logit to be looked at."""
+"""A vocabulary small enough to check every logit."""
 TEXT = 19
-"""The first id that is text."""
+"""The first id that is not a special token."""
 ROUNDING = 1e-10
 PROMPTS = [[20, 21, 22, 23], [30], [25, 20, 36, 31, 22, 29]]
 N_WRITTEN = 4
 Law = Callable[[Network], str]
-"""What is wrong with a network; empty if nothing is."""
+"""Returns what is wrong with a network; empty if nothing is."""
 
 
 def shapes(trial: Trial) -> Finding:
-    """Logits are one score a token of the vocabulary for every place."""
+    """Logits have one score per vocabulary token at every position."""
 
     def law(network: Network) -> str:
-        found = network(given(network, tokens(2, 7)))
+        found = network(law_inputs(network, tokens(2, 7)))
         finite = bool(found.isfinite().all())
         right = tuple(found.shape) == (2, 7, VOCAB.size)
         return "" if right and finite else f"logits {tuple(found.shape)}, finite: {finite}"
@@ -44,11 +44,11 @@ def shapes(trial: Trial) -> Finding:
 
 
 def gradients_reach_every_weight(trial: Trial) -> Finding:
-    """No weight is left out by every text, padding and source included."""
+    """Every weight gets a gradient from a batch with padding and, if used, a source."""
 
     def law(network: Network) -> str:
         with torch.enable_grad():
-            logits = network(given(network, tokens(2, 7)))
+            logits = network(law_inputs(network, tokens(2, 7)))
             total = (logits * torch.linspace(-1, 1, logits.numel()).view_as(logits)).sum()
             for side in (m for m in network.modules() if isinstance(m, AuxiliaryLoss)):
                 said = side.pop()
@@ -64,7 +64,7 @@ def gradients_reach_every_weight(trial: Trial) -> Finding:
 
 
 def causal(trial: Trial) -> Finding:
-    """NEXT_TOKEN: a token moves its own logits, and none before them."""
+    """NEXT_TOKEN: a token affects the logits at its own position, and none before it."""
 
     def law(network: Network) -> str:
         ids = tokens(2, 7)
@@ -79,7 +79,7 @@ def causal(trial: Trial) -> Finding:
 
 
 def sees_both_sides(trial: Trial) -> Finding:
-    """BOTH_SIDES: a token moves logits before it and behind it."""
+    """BOTH_SIDES: a token affects the logits before it and after it."""
 
     def law(network: Network) -> str:
         ids = tokens(2, 7)
@@ -90,7 +90,7 @@ def sees_both_sides(trial: Trial) -> Finding:
 
 
 def reads_a_source(trial: Trial) -> Finding:
-    """SOURCE_TARGET: every token of the source moves the target, which does not see ahead."""
+    """SOURCE_TARGET: every source token affects the target's logits, and the target is causal."""
 
     def law(network: Network) -> str:
         ids = tokens(2, 7)
@@ -109,7 +109,7 @@ def reads_a_source(trial: Trial) -> Finding:
 
 
 def cached_equals_uncached(trial: Trial) -> Finding:
-    """GENERATE: read token by token, beside others and padded, it says what it says at once."""
+    """GENERATE: with the KV cache, padded and in a batch, logits equal those of one full pass."""
 
     def law(network: Network) -> str:
         more = tokens(3, N_WRITTEN, seed=3)
@@ -130,16 +130,16 @@ def cached_equals_uncached(trial: Trial) -> Finding:
 
 
 def padding_changes_nothing(trial: Trial) -> Finding:
-    """HIDDEN: what stands in the padding, on either side, moves no logit of the text."""
+    """HIDDEN: the content of padding, on either side, affects no logit of the text."""
 
     def law(network: Network) -> str:
         ids = tokens(2, 5)
-        plain = network(given(network, ids))
+        plain = network(law_inputs(network, ids))
         for left, right in ((0, 3), (3, 0), (2, 2)):
             around = tokens(2, left, seed=10), tokens(2, right, seed=20)
             documents = torch.tensor([0] * left + [1] * 5 + [0] * right).expand(2, -1)
             padded = Inputs(torch.cat((around[0], ids, around[1]), 1), documents)
-            padded.source = given(network, ids).source
+            padded.source = law_inputs(network, ids).source
             off = float((network(padded)[:, left : left + 5] - plain).abs().max())
             if not off <= ROUNDING:
                 return f"{left} and {right} places of padding move logits by {off:.2g}"
@@ -149,16 +149,16 @@ def padding_changes_nothing(trial: Trial) -> Finding:
 
 
 def packed_equals_alone(trial: Trial) -> Finding:
-    """HIDDEN: documents that share a row are read as each alone."""
+    """HIDDEN: packed documents have the same logits as each document alone."""
 
     def law(network: Network) -> str:
         lengths = (3, 1, 4)
         source_lengths = (2, 3, 1)
         ids = tokens(1, 8)
         source = tokens(1, 6, seed=1)
-        packed = Inputs(ids, numbered(lengths))
-        reads = given(network, ids).source is not None
-        packed.source = Inputs(source, numbered(source_lengths)) if reads else None
+        packed = Inputs(ids, document_numbers(lengths))
+        reads = law_inputs(network, ids).source is not None
+        packed.source = Inputs(source, document_numbers(source_lengths)) if reads else None
         parts = zip(ids.split(lengths, 1), source.split(source_lengths, 1), strict=True)
         alone = [network(Inputs(a, source=Inputs(b) if reads else None)) for a, b in parts]
         off = float((network(packed) - torch.cat(alone, 1)).abs().max())
@@ -168,20 +168,20 @@ def packed_equals_alone(trial: Trial) -> Finding:
 
 
 def in_every(trial: Trial, capability: Capability, law: Law) -> Finding:
-    """What a law finds in each architecture that, with the plugin in it, claims a capability."""
-    names = [name for name, config in trial.stacks.items() if capability in provided(config)]
+    """Returns the finding of a law over all architectures that declare the capability."""
+    names = [name for name, config in trial.stacks.items() if capability in capabilities_of(config)]
     if not names:
         return not_applicable(f"it does not claim {capability.name}")
     for name in names:
         with torch.no_grad():
-            wrong = law(drawn(trial.stacks[name]))
+            wrong = law(random_network(trial.stacks[name]))
         if wrong:
             return broken(f"{name}: {wrong}")
     return held(", ".join(names))
 
 
-def drawn(config: ArchitectureConfig) -> Network:
-    """A network of random weights, biases and scales included."""
+def random_network(config: ArchitectureConfig) -> Network:
+    """Returns a network with random weights, including biases and scales."""
     made: Network = build(config, VOCAB)
     made.double().eval()
     generator = torch.Generator().manual_seed(0)
@@ -191,30 +191,30 @@ def drawn(config: ArchitectureConfig) -> Network:
     return made
 
 
-def given(network: Network, ids: Tensor) -> Inputs:
-    """Inputs of ids, with a source where the network's prompts are one."""
+def law_inputs(network: Network, ids: Tensor) -> Inputs:
+    """Returns inputs with these ids, and with a source if the network reads one."""
     reads = network.prompt([[TEXT]]).source is not None
     return Inputs(ids, source=Inputs(tokens(len(ids), 5, seed=99)) if reads else None)
 
 
 def tokens(*shape: int, seed: int = 0) -> Tensor:
-    """Random ids of text."""
+    """Returns random ids of text tokens."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(TEXT, VOCAB.size, shape, generator=generator)
 
 
 def other(ids: Tensor, place: int) -> Tensor:
-    """The same ids with another at one place."""
+    """Returns the same ids with a different one at `place`."""
     found = ids.clone()
     found[:, place] = torch.where(ids[:, place] == VOCAB.size - 1, TEXT, VOCAB.size - 1)
     return found
 
 
 def change(before: Tensor, after: Tensor) -> list[float]:
-    """By how much the logits of each place differ, at most."""
+    """Returns the largest difference of the logits at each position."""
     return (before - after).abs().amax(dim=(0, 2)).tolist()
 
 
-def numbered(lengths: tuple[int, ...]) -> Tensor:
-    """The number of the document that each token of a row belongs to."""
+def document_numbers(lengths: tuple[int, ...]) -> Tensor:
+    """Returns the document number of each token in a row."""
     return torch.repeat_interleave(torch.arange(1, len(lengths) + 1), torch.tensor(lengths))[None]

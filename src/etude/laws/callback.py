@@ -1,9 +1,9 @@
-"""What callbacks, loggers and strategies owe: a run learns what it would have learned without."""
+"""Laws of callbacks, loggers and strategies: they do not change what a run learns."""
 
 from dataclasses import replace
 
 from etude.config.config_file import node_of
-from etude.config.plugin_source import described
+from etude.config.plugin_source import descriptions
 from etude.config.registry import load, plugin_of
 from etude.config.schema.experiment import ExperimentConfig
 from etude.files.run_folder import record_of
@@ -13,7 +13,7 @@ from etude.laws.verdict import Finding, broken, held, not_applicable
 
 
 def it_changes_no_loss(trial: Trial) -> Finding:
-    """Step by step the losses are those of a run without it, as far as both went."""
+    """At each common step, the loss equals that of a run without it."""
     without = _without(trial)
     if without is None:
         return not_applicable("it is what others are compared with")
@@ -25,11 +25,13 @@ def it_changes_no_loss(trial: Trial) -> Finding:
 
 
 def _without(trial: Trial) -> ExperimentConfig | None:
-    """The same experiment without the plugin; a strategy gives way to that of one device."""
+    """Returns the experiment without the plugin; a strategy becomes the single-device one."""
     group = trial.plugin.address.rpartition("/")[0]
     if isinstance(node_of(trial.config, group), dict):
         return replace(trial.config, **{group: {}})
-    alone = next(n for n, one in described(group).items() if one.declared.get("max_devices") == 1)
+    alone = next(
+        n for n, one in descriptions(group).items() if one.declared.get("max_devices") == 1
+    )
     plain = load(f"{group}/{alone}").config()
     is_plain = plugin_of(plain).address == trial.plugin.address
     return None if is_plain else replace(trial.config, **{group: plain})

@@ -1,4 +1,4 @@
-"""What a data set owes: the same records in the same order, of the kind that it declares."""
+"""Laws of data sets: the same records in the same order, of the declared kind."""
 
 from collections import Counter
 from itertools import islice
@@ -11,11 +11,11 @@ from etude.laws.verdict import Finding, broken, held, holds
 from etude.records import BadRow, Record
 
 N_READ = 2000
-"""Records that are looked at, the first ones."""
+"""Number of records that are checked, from the first."""
 
 
 def two_readings_agree(trial: Trial) -> Finding:
-    """Read again, it yields the same records in the same order."""
+    """A second reading yields the same records in the same order."""
     first = _records(trial)
     second = _records(trial)
     for place, (one, two) in enumerate(zip(first, second, strict=False)):
@@ -25,13 +25,13 @@ def two_readings_agree(trial: Trial) -> Finding:
 
 
 def the_fingerprint_is_steady(trial: Trial) -> Finding:
-    """The fingerprint of what did not change does not change."""
+    """The fingerprint of unchanged data does not change."""
     one, two = (_source(trial).fingerprint() for _ in range(2))
     return holds(one == two, f"{one[:16]!r}" if one == two else f"{one[:16]!r} and {two[:16]!r}")
 
 
 def every_record_is_of_its_kind(trial: Trial) -> Finding:
-    """What it yields is what it declares, or a bad row that says why."""
+    """Every record is of the declared kind, or a bad row with its reason."""
     kind = trial.plugin.declaration.yields
     if kind is None:
         return broken("it declares no kind: @plugin(Config, yields=Text) says it")
@@ -43,7 +43,7 @@ def every_record_is_of_its_kind(trial: Trial) -> Finding:
 
 
 def both_sides_of_the_split_hold_records(trial: Trial) -> Finding:
-    """Some records are learned from, and others held out."""
+    """Both the training and the validation split contain records."""
     found = read(trial.config.data)
     return held(f"{len(found.train):,} to learn from, {len(found.val):,} held out")
 

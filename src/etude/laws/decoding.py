@@ -1,4 +1,4 @@
-"""What a decoding owes: a token that may be drawn, whatever is drawn and whoever stands beside."""
+"""Laws of decoding: a valid token for every random draw, independent of the rest of the batch."""
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ DRAWS = (0.0, 0.25, 0.5, 1 - 2**-24)
 
 
 def every_row_has_something_to_draw(trial: Trial) -> Finding:
-    """Scores have the shape of the logits, are no NaN, and are finite somewhere in each row."""
+    """Scores have the shape of the logits, no NaN, and at least one finite value in each row."""
     logits, seen = _given()
     scores = _made(trial).scores(logits, seen)
     if scores.shape != logits.shape or bool(scores.isnan().any()):
@@ -24,7 +24,7 @@ def every_row_has_something_to_draw(trial: Trial) -> Finding:
 
 
 def what_is_ruled_out_is_never_chosen(trial: Trial) -> Finding:
-    """The token chosen has a finite score, for every draw from 0 to just below 1."""
+    """The chosen token has a finite score, for every draw from 0 to just below 1."""
     made, (logits, seen) = _made(trial), _given()
     scores = made.scores(logits, seen)
     for draw in DRAWS:
@@ -37,7 +37,7 @@ def what_is_ruled_out_is_never_chosen(trial: Trial) -> Finding:
 
 
 def neighbours_change_nothing(trial: Trial) -> Finding:
-    """A row alone is scored, and its token chosen, as among others."""
+    """A row alone has the same scores and the same token as in a batch."""
     made, (logits, seen) = _made(trial), _given()
     together = made.scores(logits, seen)
     alone = torch.cat([made.scores(logits[i : i + 1], seen[i : i + 1]) for i in range(ROWS)])
@@ -46,7 +46,7 @@ def neighbours_change_nothing(trial: Trial) -> Finding:
 
 
 def logits_are_left_as_they_are(trial: Trial) -> Finding:
-    """What it is given is not written into."""
+    """The input logits are not modified."""
     logits, seen = _given()
     before = logits.clone()
     _made(trial).scores(logits, seen)

@@ -1,4 +1,4 @@
-"""What a judge owes: a probability for each pair, whatever its order and whoever stands beside."""
+"""Laws of judges: a probability for each pair, independent of order and of other pairs."""
 
 import math
 from collections.abc import Sequence
@@ -17,14 +17,14 @@ ROUNDING = 1e-6
 
 
 def every_pair_gets_a_probability(trial: Trial) -> Finding:
-    """As many verdicts as pairs, each from 0 to 1 or, for none, NaN."""
+    """There is one verdict per pair: a probability from 0 to 1, or NaN for no verdict."""
     said = _verdicts(_made(trial), PAIRS)
     right = len(said) == len(PAIRS) and all(math.isnan(p) or 0 <= p <= 1 for p in said)
     return holds(right, f"{_shown(said)} for {len(PAIRS)} pairs")
 
 
 def the_other_order_is_the_other_verdict(trial: Trial) -> Finding:
-    """What prefers the first of two prefers the second when they change places."""
+    """The preferred answer stays the same when the two are swapped."""
     made = _made(trial)
     there = _verdicts(made, PAIRS)
     back = [1 - p for p in _verdicts(made, [pair.swapped for pair in PAIRS])]
@@ -32,13 +32,13 @@ def the_other_order_is_the_other_verdict(trial: Trial) -> Finding:
 
 
 def what_is_equal_is_a_tie(trial: Trial) -> Finding:
-    """An answer is not better than itself."""
+    """An answer is not preferred to itself."""
     said = _verdicts(_made(trial), [Comparison(p.prompt, p.first, p.first, "4") for p in PAIRS])
     return holds(all(math.isnan(p) or abs(p - 0.5) <= ROUNDING for p in said), _shown(said))
 
 
 def neighbours_change_no_verdict(trial: Trial) -> Finding:
-    """A pair alone is judged as among others."""
+    """A pair alone has the same verdict as among others."""
     made = _made(trial)
     together = _verdicts(made, PAIRS)
     alone = [_verdicts(made, [pair])[0] for pair in PAIRS]

@@ -1,6 +1,6 @@
-"""What every objective, and whatever it is trained with, owes: sums, gradients, something learned.
+"""Laws of objectives, and of the networks they train: sums, gradients, a decreasing loss.
 
-Tried on one batch, without a loop; see `running` for what whole runs owe.
+Tested on one batch without a training loop; `runs` contains the laws of whole runs.
 """
 
 import math
@@ -15,7 +15,7 @@ N_SAMPLES = 8
 N_STEPS = 60
 LR = 1e-2
 FALL = 0.2
-"""Share of its first loss that a batch must lose to count as learned."""
+"""Relative decrease of the first loss that counts as learned."""
 ROUNDING = 1e-9
 WRITES = "its samples are what the network writes"
 
@@ -41,7 +41,7 @@ def shapes_and_sums(trial: Trial) -> Finding:
 
 
 def counts_add_up(trial: Trial) -> Finding:
-    """Parts count together what the whole counts, and the sums of parts are the whole's."""
+    """Counts and loss sums of the parts of a batch add up to those of the whole."""
     if trial.writes:
         return not_applicable(WRITES)
     if trial.plugin.declaration.batch_statistic:
@@ -60,7 +60,7 @@ def counts_add_up(trial: Trial) -> Finding:
 
 
 def gradients_reach_every_parameter(trial: Trial) -> Finding:
-    """Nothing that is to be trained sits out."""
+    """Every trainable parameter gets a gradient."""
     if trial.writes:
         return not_applicable(WRITES)
     made = trial.assembled()
@@ -74,7 +74,7 @@ def gradients_reach_every_parameter(trial: Trial) -> Finding:
 
 
 def the_example_is_pure(trial: Trial) -> Finding:
-    """The same record and the same randomness make the same sample."""
+    """The same record and the same random state give the same sample."""
     if trial.writes:
         return not_applicable(WRITES)
     made = trial.assembled()
@@ -87,7 +87,7 @@ def the_example_is_pure(trial: Trial) -> Finding:
 
 
 def overfits_a_batch(trial: Trial) -> Finding:
-    """A few steps of Adam on one batch bring its loss down."""
+    """A few Adam steps on one batch reduce its loss."""
     if trial.writes:
         return not_applicable(WRITES)
     made = trial.assembled()

@@ -1,4 +1,4 @@
-"""What an optimizer and a schedule owe: the rates that were asked, and nothing unasked."""
+"""Laws of optimizers and schedules: the configured learning rates, and no other changes."""
 
 import copy
 import math
@@ -18,7 +18,7 @@ LENGTHS = (1, 2, 10, 100, 1000)
 
 
 def factors_are_finite_and_not_negative(trial: Trial) -> Finding:
-    """Every step of every length has a factor, and so has what comes behind the last."""
+    """The factor is finite and not negative at every step of every length, and after the last."""
     least = math.inf
     most = -math.inf
     for total in LENGTHS:
@@ -33,7 +33,7 @@ def factors_are_finite_and_not_negative(trial: Trial) -> Finding:
 
 
 def a_factor_depends_on_its_step_alone(trial: Trial) -> Finding:
-    """Asked in any order, again and again, a step has the same factor: resuming is a seek."""
+    """A step has the same factor in any order of calls, so a run can resume at any step."""
     factor = _schedule(trial, 100)
     forwards = [factor(step) for step in range(101)]
     backwards = [factor(step) for step in reversed(range(101))][::-1]
@@ -42,13 +42,13 @@ def a_factor_depends_on_its_step_alone(trial: Trial) -> Finding:
 
 
 def some_step_learns(trial: Trial) -> Finding:
-    """A run is not spent at a rate of nought, and its peak is the rate that was asked."""
+    """The learning rate is not always 0, and its peak is the configured one."""
     found = [_schedule(trial, 100)(step) for step in range(100)]
     return holds(0 < max(found) <= 1 + 1e-9, f"the largest factor is {max(found):.4g}")
 
 
 def every_parameter_has_one_rate(trial: Trial) -> Finding:
-    """Each is in one group, with the rate of the config; what is no matrix does not decay."""
+    """Each is in one group with the configured learning rate; only matrices have weight decay."""
     network = _network(trial)
     optimizer = _optimizer(trial, network)
     held_by = {id(p): group for group in optimizer.param_groups for p in group["params"]}
@@ -65,7 +65,7 @@ def every_parameter_has_one_rate(trial: Trial) -> Finding:
 
 
 def no_gradient_no_step(trial: Trial) -> Finding:
-    """Without gradients a step leaves the weights as they are."""
+    """Without gradients, a step does not change the weights."""
     network = _network(trial)
     optimizer = _optimizer(trial, network)
     _step(network, optimizer, seed=1)
@@ -77,7 +77,7 @@ def no_gradient_no_step(trial: Trial) -> Finding:
 
 
 def its_state_goes_on(trial: Trial) -> Finding:
-    """Given its state back, another of its kind takes the same next step to the bit."""
+    """A new optimizer with the restored state takes a bit-identical next step."""
     one = _network(trial)
     two = _network(trial)
     first = _optimizer(trial, one)
@@ -103,7 +103,7 @@ def _optimizer(trial: Trial, network: nn.Module) -> torch.optim.Optimizer:
 
 def _network(trial: Trial) -> Network:
     with torch.no_grad():
-        return architecture.drawn(trial.config.architecture)
+        return architecture.random_network(trial.config.architecture)
 
 
 def _step(network: nn.Module, optimizer: torch.optim.Optimizer, seed: int) -> None:

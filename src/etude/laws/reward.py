@@ -1,4 +1,4 @@
-"""What a reward owes: a score each, whoever stands beside; and of a verifier, right from wrong."""
+"""Laws of rewards: one score per answer, independent of the batch; verifiers judge correctly."""
 
 import math
 
@@ -7,7 +7,7 @@ from etude.errors import DataError
 from etude.laws.trial import Trial
 from etude.laws.verdict import Finding, broken, held, holds, not_applicable
 from etude.objective.reward import Reward
-from etude.rl.verifier import Verifier, examine, said
+from etude.rl.verifier import Verifier, examine, verdict_line
 
 ANSWERS = ("4", "The answer is 4.", "", "5", "four", "4\n", "<think>2+2</think>4")
 PROMPT = "What is 2+2?"
@@ -15,7 +15,7 @@ REFERENCE = "4"
 
 
 def its_bench_is_judged_right(trial: Trial) -> Finding:
-    """A verifier pays what is right in full, and nothing else."""
+    """A verifier gives the full reward to correct answers only."""
     made = build(trial.tried)
     if not isinstance(made, Verifier):
         return not_applicable("it has no bench: it is an opinion, whose right answers nobody knows")
@@ -24,12 +24,14 @@ def its_bench_is_judged_right(trial: Trial) -> Finding:
         f"{len(report.judged)} answers, {report.false_positives:.0%} false positives, "
         f"{report.false_negatives:.0%} false negatives"
     )
-    bench = [f"{'MISJUDGED ' if one.is_misjudged else ''}{said(one)}" for one in report.judged]
+    bench = [
+        f"{'MISJUDGED ' if one.is_misjudged else ''}{verdict_line(one)}" for one in report.judged
+    ]
     return holds(not report.misjudged, "\n      ".join((rates, *bench)))
 
 
 def every_answer_gets_one_score(trial: Trial) -> Finding:
-    """As many scores as answers, each a number or, for no verdict, NaN."""
+    """There is one score per answer: a number, or NaN for no verdict."""
     scores = _scores(build(trial.tried), ANSWERS)
     if scores is None:
         return not_applicable("it cannot read the answers that rewards are tried on")
@@ -38,7 +40,7 @@ def every_answer_gets_one_score(trial: Trial) -> Finding:
 
 
 def neighbours_change_no_score(trial: Trial) -> Finding:
-    """An answer alone is scored as among others."""
+    """An answer alone has the same score as among others."""
     made = build(trial.tried)
     together = _scores(made, ANSWERS)
     if together is None:

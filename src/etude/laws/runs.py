@@ -1,4 +1,4 @@
-"""What every run owes: the curve does not depend on how a step is cut, a run goes on as it was."""
+"""Laws of runs: losses do not depend on micro-batch size or ranks, and resuming is exact."""
 
 import math
 import shutil
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from etude.config.config_file import node_of
-from etude.config.plugin_source import described
+from etude.config.plugin_source import descriptions
 from etude.config.registry import load, plugin_of
 from etude.files.run_folder import CHECKPOINTS, MODEL, SUMMARY, record_of
 from etude.formats.checkpoint import newest_intact
@@ -24,13 +24,13 @@ from etude.training.run import corpus_of
 
 ROUNDING = {"64": 1e-9, "32": 1e-4}
 COARSE = 1e-1
-"""Relative differences that the order of sums may make over a few steps, by precision."""
+"""Relative differences that summation order may cause over a few steps, by precision."""
 ROUNDS = 7
 NUMBERS = ("loss", "grad_norm")
 
 
 def it_trains(trial: Trial) -> Finding:
-    """A run goes from its first step to its last, and leaves its record."""
+    """A run trains from the first step to the last, and writes its records."""
     lines = record_of(trial.whole)
     steps = trial.config.trainer.max_steps
     finite = all(math.isfinite(line["loss"]) for line in lines)
@@ -38,7 +38,7 @@ def it_trains(trial: Trial) -> Finding:
 
 
 def cuts_change_nothing(trial: Trial) -> Finding:
-    """Micro-batches of 1, of 4 and of the whole window give the same curve."""
+    """Micro-batches of 1, of 4 and of the global batch give the same loss curve."""
     if trial.plugin.declaration.batch_statistic:
         return not_applicable("it declares batch_statistic")
     whole = trial.config.trainer.global_batch
@@ -50,7 +50,7 @@ def cuts_change_nothing(trial: Trial) -> Finding:
 
 
 def a_resumed_run_is_the_same_to_the_bit(trial: Trial) -> Finding:
-    """A run whose last steps are lost goes on from its checkpoint as if nothing had been."""
+    """A run that lost its last steps resumes from its checkpoint with identical results."""
     whole = trial.whole
     resumed = trial.folder / "resumed"
     shutil.copytree(whole, resumed)
@@ -71,7 +71,7 @@ def a_resumed_run_is_the_same_to_the_bit(trial: Trial) -> Finding:
 
 
 def two_ranks_equal_one(trial: Trial) -> Finding:
-    """Two processes that share each step draw the curve of one."""
+    """Two processes that share each step have the loss curve of one process."""
     if trial.plugin.declaration.batch_statistic:
         return not_applicable("it declares batch_statistic")
     if trial.plugin.declaration.max_devices == 1:
@@ -85,7 +85,7 @@ def two_ranks_equal_one(trial: Trial) -> Finding:
 
 
 def speed_beside_a_peer(trial: Trial) -> Finding:
-    """How long a loss and its gradient take, in turn with another plugin of the group."""
+    """Times forward and backward passes, alternating with another plugin of the group."""
     if trial.peer is None or trial.writes:
         return not_applicable("there is no peer to be timed beside")
     peer = assemble(trial.peer, corpus_of(trial.peer), Ranks())
@@ -96,14 +96,14 @@ def speed_beside_a_peer(trial: Trial) -> Finding:
             began = time.perf_counter()
             act()
             taken.append(time.perf_counter() - began)
-    own, theirs = (1000 * min(taken) for taken in seconds)  # the least disturbed ones
+    own, theirs = (1000 * min(taken) for taken in seconds)  # the least disturbed runs
     return held(
         f"{own / theirs:.2f} of the time of {peer_name(trial)} ({own:.1f}, {theirs:.1f} ms)"
     )
 
 
 def peer_name(trial: Trial) -> str:
-    """The plugin that the one on trial is timed beside."""
+    """Returns the name of the plugin that the tested one is timed against."""
     assert trial.peer is not None
     group = trial.plugin.address.rpartition("/")[0]
     return plugin_of(node_of(trial.peer, group)).address
@@ -120,15 +120,15 @@ def _passes(made: Assembled) -> Callable[[], None]:
 
 
 def _shared() -> Any:  # the config of whatever strategy there is
-    """A strategy that shares each step among devices, all of which hold the whole network."""
-    for name, one in described("strategy").items():
+    """Returns a data-parallel strategy that replicates the network on each device."""
+    for name, one in descriptions("strategy").items():
         if one.declared.get("max_devices") is None and not one.declared.get("shards"):
             return load(f"strategy/{name}").config()
     raise LookupError("no strategy is for several devices")
 
 
 def apart(trial: Trial, run: Path, n: int | None = None) -> str:
-    """Where a run, or its first `n` steps, part from the whole one; empty if they do not."""
+    """Returns where a run, or its first `n` steps, differs from the whole run; empty if nowhere."""
     curves = record_of(trial.whole)[:n], record_of(run)[:n]
     rounding = ROUNDING.get(trial.config.trainer.precision, COARSE)
     for mine, theirs in zip_longest(*curves, fillvalue=dict[str, Any]()):

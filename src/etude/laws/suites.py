@@ -1,4 +1,4 @@
-"""Which laws each group is held to, in the order in which they are tried."""
+"""The laws of each group, in the order in which they are tested."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -110,10 +110,10 @@ SUITES: Mapping[str, Sequence[Law]] = {
 
 
 def suite(group: str) -> Sequence[Law]:
-    """The laws of a group; a part of a network is held to those of a whole one."""
+    """Returns the laws of a group; a subgroup of `architecture` has the laws of architectures."""
     return SUITES.get(group) or SUITES[group.partition("/")[0]]
 
 
 def title(law: Law) -> str:
-    """What a law is called."""
+    """Returns the title of a law."""
     return law.__name__.replace("_", " ")

@@ -1,4 +1,4 @@
-"""What a template owes: answers that are told apart and that end, and messages that stay text."""
+"""Laws of chat templates: answers are separable and end, and messages cannot inject tokens."""
 
 from etude.config.registry import build
 from etude.data.chat_template import Conversation, conversation, prompt
@@ -16,7 +16,7 @@ TALK = (
 
 
 def every_answer_is_told_apart(trial: Trial) -> Finding:
-    """As many turns as the assistant took, and each of them is what it said."""
+    """There is one span per assistant turn, and each decodes to that turn's text."""
     made = _made(trial)
     whole = conversation(made, TALK)
     said = _answers(made, whole)
@@ -25,7 +25,7 @@ def every_answer_is_told_apart(trial: Trial) -> Finding:
 
 
 def a_prompt_has_the_ids_that_it_has_in_training(trial: Trial) -> Finding:
-    """What is asked before an answer is, id for id, what stands before it in a conversation."""
+    """The ids of a prompt equal those before the answer in a training conversation."""
     made = _made(trial)
     whole = conversation(made, TALK).ids.tolist()
     for n in (1, 3):
@@ -36,7 +36,7 @@ def a_prompt_has_the_ids_that_it_has_in_training(trial: Trial) -> Finding:
 
 
 def every_answer_ends(trial: Trial) -> Finding:
-    """The last id of an answer is one at which writing stops."""
+    """The last id of an answer is a stop token."""
     made = _made(trial)
     whole = conversation(made, TALK)
     last = [int(whole.ids[whole.turns == turn][-1]) for turn in range(1, whole.n_turns + 1)]
@@ -45,7 +45,7 @@ def every_answer_ends(trial: Trial) -> Finding:
 
 
 def what_a_message_spells_is_text(trial: Trial) -> Finding:
-    """A message that spells the template's own tokens gets none of them."""
+    """A message that contains the text of special tokens is not encoded with them."""
     made = _made(trial)
     plain = _n_special(made, "ab")
     for literal in made.literals.values():

@@ -1,4 +1,4 @@
-"""What a tokenizer owes: steady ids, text that stays data, and what it was after a file."""
+"""Laws of tokenizers: reproducible ids, text that stays data, and an exact round trip to a file."""
 
 from itertools import islice
 
@@ -20,14 +20,14 @@ N_CORPUS = 400
 
 
 def it_is_the_same_when_made_again(trial: Trial) -> Finding:
-    """The same texts make the same tokenizer."""
+    """The same texts give the same tokenizer."""
     one = _made(trial)
     two = _made(trial)
     return holds(one.digest == two.digest, f"{one.vocab.size} ids")
 
 
 def special_ids_are_apart(trial: Trial) -> Finding:
-    """Every role has an id of its own, within the vocabulary."""
+    """Every special token has its own id, within the vocabulary."""
     vocab = _made(trial).vocab
     named = [vocab.pad, vocab.unk, vocab.bos, vocab.eos, vocab.mask, vocab.cls, vocab.sep]
     named += [vocab.turn_start, vocab.turn_end, *vocab.sentinels]
@@ -36,7 +36,7 @@ def special_ids_are_apart(trial: Trial) -> Finding:
 
 
 def text_is_data(trial: Trial) -> Finding:
-    """A text that spells a special token is made of the characters it consists of."""
+    """Text that spells a special token is encoded as ordinary characters."""
     made = _made(trial)
     special = made.vocab.special - {made.vocab.unk}
     for text in (*SPECIAL_TOKENS[:9], *MASK_ALIASES):
@@ -46,14 +46,14 @@ def text_is_data(trial: Trial) -> Finding:
 
 
 def ids_are_within_the_vocabulary(trial: Trial) -> Finding:
-    """Every id of every text is one that a network has a row for."""
+    """Every id of every text is smaller than the vocabulary size."""
     made = _made(trial)
     largest = max(int(made.encode(text).max()) for text in TEXTS)
     return holds(largest < made.vocab.size, f"largest id {largest} of {made.vocab.size}")
 
 
 def what_it_decodes_has_the_same_ids(trial: Trial) -> Finding:
-    """Decoded and encoded again, a text has the ids that it had; says whether all is kept."""
+    """Decoding and encoding again gives the same ids; reports whether the text is unchanged too."""
     made = _made(trial)
     lost = 0
     for text in TEXTS:
@@ -69,7 +69,7 @@ def what_it_decodes_has_the_same_ids(trial: Trial) -> Finding:
 
 
 def a_file_keeps_it(trial: Trial) -> Finding:
-    """Saved and loaded, it is the same."""
+    """Saving and loading gives the same tokenizer."""
     made = _made(trial)
     folder = trial.folder / "tokenizer"
     folder.mkdir(exist_ok=True)

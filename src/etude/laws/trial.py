@@ -1,4 +1,4 @@
-"""A small experiment with one plugin in it, for the laws to be tried on."""
+"""A small experiment with one plugin, on which its laws are tested."""
 
 import contextlib
 import os
@@ -25,39 +25,39 @@ LOG = "log.txt"
 
 @dataclass
 class Trial:
-    """What is tried, and everything that it is tried in."""
+    """The tested plugin and the experiment it is tested in."""
 
     tried: PluginConfig
-    """The config of the plugin that is on trial."""
+    """The config of the tested plugin."""
     config: ExperimentConfig
     folder: Path
-    """Where its runs are written."""
+    """Folder for its runs."""
     peer: ExperimentConfig | None = None
     """The same experiment with another plugin of the group."""
     stacks: Mapping[str, ArchitectureConfig] = field(default_factory=dict[str, ArchitectureConfig])
-    """Every architecture that a part of a network can be part of, by name."""
+    """Every architecture that can contain the plugin, by name."""
 
     @property
     def plugin(self) -> Plugin:
-        """The plugin on trial."""
+        """The tested plugin."""
         return plugin_of(self.tried)
 
     @cached_property
     def corpus(self) -> Corpus:
-        """What is learned from."""
+        """The data of the experiment."""
         return corpus_of(self.config)
 
     def assembled(self) -> Assembled:
-        """The experiment, built anew."""
+        """Returns the experiment, newly assembled."""
         return assemble(self.config, self.corpus, Ranks())
 
     @cached_property
     def writes(self) -> bool:
-        """Whether its samples are what the network writes, so that there are none to be had."""
+        """Whether it trains on its own rollouts, so that there are no fixed samples."""
         return isinstance(self.assembled().objective, OnPolicyObjective)
 
     def run(self, name: str, config: ExperimentConfig | None = None, **trainer: Any) -> Path:
-        """Trains in a folder of its own, or goes on there; returns the folder."""
+        """Trains in its own folder, or resumes there; returns the folder."""
         config = config or self.config
         folder = self.folder / name
         given = replace(config, run=str(folder), trainer=replace(config.trainer, **trainer))
@@ -72,12 +72,12 @@ class Trial:
 
     @cached_property
     def whole(self) -> Path:
-        """A run from its first step to its last."""
+        """Returns the folder of an uninterrupted run."""
         return self.run("whole")
 
 
 def batch_of(made: Assembled, places: Sequence[int], seed: int = 0) -> Any:  # the objective's own
-    """The batch of some training samples."""
+    """Returns the batch of the training samples at `places`."""
     objective = made.objective
     records = [(i, made.train[i % len(made.train)]) for i in places]
     return objective.collate(
@@ -87,7 +87,7 @@ def batch_of(made: Assembled, places: Sequence[int], seed: int = 0) -> Any:  # t
 
 @contextlib.contextmanager
 def silent(log: Path) -> Generator[None]:
-    """Keeps what this process and those that it starts print in a file."""
+    """Redirects the output of this process and its children to a file."""
     sys.stdout.flush()
     sys.stderr.flush()
     kept = [os.dup(number) for number in (1, 2)]

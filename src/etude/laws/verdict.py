@@ -1,4 +1,4 @@
-"""What a law has to say of a plugin: held, broken with the numbers, or not its business."""
+"""The verdict of a law on a plugin: held, broken (with the numbers) or not applicable."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Verdict(StrEnum):
-    """How a plugin stands to a law."""
+    """The result of testing a plugin against a law."""
 
     HELD = "held"
     BROKEN = "broken"
@@ -15,36 +15,36 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """A verdict, and what it rests on."""
+    """A verdict and its evidence."""
 
     verdict: Verdict
     said: str
 
 
 def held(said: str = "") -> Finding:
-    """The law is kept; `said` gives the numbers where there are any."""
+    """Returns that the law holds; `said` contains the numbers, if any."""
     return Finding(Verdict.HELD, said)
 
 
 def broken(said: str) -> Finding:
-    """The law is broken: what was found, and what should have been."""
+    """Returns that the law is broken; `said` contains what was found and what was expected."""
     return Finding(Verdict.BROKEN, said)
 
 
 def not_applicable(why: str) -> Finding:
-    """The law has nothing to say here."""
+    """Returns that the law does not apply to this plugin."""
     return Finding(Verdict.NOT_APPLICABLE, why)
 
 
 def holds(condition: bool, said: str) -> Finding:
-    """Held or broken by a condition; `said` gives the numbers that decide it."""
+    """Returns held or broken by a condition; `said` contains the deciding numbers."""
     return held(said) if condition else broken(said)
 
 
-def tried(law: Callable[[], Finding]) -> Finding:
-    """What a law finds; one in which the plugin raises is broken by it."""
+def try_law(law: Callable[[], Finding]) -> Finding:
+    """Returns the finding of a law; an exception in the plugin breaks the law."""
     try:
         return law()
-    except Exception as error:  # whatever a user's file raises is the answer to the user
+    except Exception as error:  # a user's plugin may raise anything
         said = " ".join(str(error).split()) or "no message"
         return broken(f"raised {type(error).__name__}: {said[:300]}")

@@ -1,4 +1,4 @@
-"""What a network is made of, and how it writes."""
+"""Networks: their parts, adapters, inputs and generation."""
 
 from etude.network.adapter import (
     AdapterLayer,
@@ -12,7 +12,7 @@ from etude.network.adapter import (
 )
 from etude.network.auxiliary_loss import AuxiliaryLoss
 from etude.network.context import Context, Position, Scaling, attend
-from etude.network.decoding import Ancestral, Decoding, Greedy, drawn, penalised
+from etude.network.decoding import Ancestral, Decoding, Greedy, repetition_penalised, sample_token
 from etude.network.inputs import Inputs, Targets, pad_right
 from etude.network.kv_cache import KvCache, Memory
 from etude.network.network import Network

@@ -1,7 +1,7 @@
-"""Adapters: what learns beside a frozen network, can be switched off, and may become weights.
+"""Adapters: trainable layers in a frozen network, which can be switched off and may be merged.
 
-An adapter puts layers of its own in the place of modules of a network, each around the module it
-replaces. `adapt` builds them; the base learns nothing then but what an adapter sets free.
+An adapter replaces modules of a network with layers of its own, each wrapping the module that it
+replaces. `adapt` builds them; the base is then frozen, except for what an adapter unfreezes.
 """
 
 import re
@@ -24,58 +24,58 @@ from etude.network.network import Network
 
 
 class AdapterLayer(nn.Module, ABC):
-    """Stands in the place of a module of the network, which it holds as `base`."""
+    """Replaces a module of the network and wraps it as `base`."""
 
     def __init__(self, base: nn.Module) -> None:
         super().__init__()
         self.base = base
         self.on = True
         self.is_new = True
-        """Whether the run began without it: switched off, it gives what the run started from."""
+        """Whether this run added it: switched off, it reproduces what the run started from."""
 
     def forward(self, *given: Any) -> Tensor:
-        """What the base gives, adapted while the layer is on."""
+        """Returns the output of the base, adapted while the layer is on."""
         return self.adapted(*given) if self.on else self.base(*given)
 
     @abstractmethod
     def adapted(self, *given: Any, **named: Any) -> Tensor:  # as the base is called
-        """The output with what was learned."""
+        """Returns the adapted output."""
 
     def own(self) -> list[nn.Parameter]:
-        """The parameters that it brings."""
+        """Returns the parameters that it adds."""
         base = {id(parameter) for parameter in self.base.parameters()}
         return [parameter for parameter in self.parameters() if id(parameter) not in base]
 
 
 class MergingLayer(AdapterLayer):
-    """A layer that can become weights: all layers of an adapter that declares `merges` are such."""
+    """A layer that can be merged; an adapter that declares `merges` has only such layers."""
 
     @abstractmethod
     def merged(self) -> nn.Module:
-        """The base with what was learned in its weights."""
+        """Returns the base with the adapter merged into its weights."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """A module of a network by the name it had before any adapter."""
+    """A module of a network, under its name before any adapter was added."""
 
     name: str
     module: nn.Module
-    """What stands there now: the module itself, or an adapter around it."""
+    """The current module: the original one, or an adapter around it."""
     parent: nn.Module
 
     @property
     def innermost(self) -> nn.Module:
-        """The module itself."""
+        """The original module."""
         return innermost(self.module)
 
     def put(self, module: nn.Module) -> None:
-        """Replaces what stands there."""
+        """Replaces the current module."""
         setattr(self.parent, self.name.rpartition(".")[2], module)
 
 
 def places(network: nn.Module, name: str = "") -> Iterator[Place]:
-    """Every module of a network, without those that adapters brought."""
+    """Yields every module of a network, except those that adapters added."""
     inner = innermost(network)
     for key, child in inner.named_children():
         place = Place(f"{name}.{key}" if name else key, child, inner)
@@ -84,27 +84,27 @@ def places(network: nn.Module, name: str = "") -> Iterator[Place]:
 
 
 def innermost(module: nn.Module) -> nn.Module:
-    """What the adapters around a module hold in the end."""
+    """Returns the module inside all adapters around it."""
     while isinstance(module, AdapterLayer):
         module = module.base
     return module
 
 
 def linears(network: Network) -> Callable[[nn.Module], bool]:
-    """Says of a module whether it is a linear map with weights that no token table shares."""
+    """Returns a test for linear modules whose weights are not tied to a token table."""
     tables = {id(m.weight) for m in network.modules() if isinstance(m, nn.Embedding)}
     return lambda module: isinstance(module, nn.Linear) and id(module.weight) not in tables
 
 
 def linear_of(module: nn.Module) -> nn.Linear:
-    """The linear map inside the adapters around it."""
+    """Returns the linear map inside the adapters around it."""
     inner = innermost(module)
     assert isinstance(inner, nn.Linear)
     return inner
 
 
 def layers(network: nn.Module) -> list[AdapterLayer]:
-    """Every layer that an adapter brought, outer ones first."""
+    """Returns every layer that an adapter added, outer ones first."""
     return [module for module in network.modules() if isinstance(module, AdapterLayer)]
 
 
@@ -114,9 +114,9 @@ def insert(
     fits: Callable[[nn.Module], bool],
     make: Callable[[nn.Module], AdapterLayer],
 ) -> Network:
-    """Freezes the network, and puts what `make` returns around each fitting module of a pattern.
+    """Freezes the network and wraps, with `make`, each module that fits and matches a pattern.
 
-    Raises ValueError for a pattern that is the name of none.
+    Raises ValueError for a pattern that matches no fitting module.
     """
     found = [place for place in places(network) if fits(place.innermost)]
     for pattern in patterns:
@@ -129,7 +129,7 @@ def insert(
 
 
 def matching_names(pattern: str, names: Sequence[str]) -> list[str]:
-    """The names that a pattern fits. Raises ValueError, with what there is, if it fits none."""
+    """Returns the names that match a pattern. Raises ValueError, with all names, if none does."""
     found = [name for name in names if fnmatchcase(name, pattern)]
     if not found:
         known = dict.fromkeys(re.sub(r"(^|\.)\d+\b", r"\1*", name) for name in names)
@@ -138,7 +138,7 @@ def matching_names(pattern: str, names: Sequence[str]) -> list[str]:
 
 
 def freeze_base(network: nn.Module) -> None:
-    """Lets nothing learn but what adapters brought."""
+    """Freezes all parameters except those that adapters added."""
     own = {id(parameter) for layer in layers(network) for parameter in layer.own()}
     for parameter in network.parameters():
         if id(parameter) not in own:
@@ -146,9 +146,9 @@ def freeze_base(network: nn.Module) -> None:
 
 
 def adapt(network: Network, configs: Mapping[str, AdapterConfig]) -> None:
-    """Builds adapters in their order; a network that carries them already keeps them.
+    """Builds adapters in their order; leaves a network that already has adapters unchanged.
 
-    Raises ConfigError for one that learns nothing.
+    Raises ConfigError for an adapter without trainable parameters.
     """
     if layers(network):
         return
@@ -165,12 +165,13 @@ def adapt(network: Network, configs: Mapping[str, AdapterConfig]) -> None:
         if not any(parameter.requires_grad for parameter in parameters):
             raise ConfigError(
                 f"adapter={name} has nothing to train in adapter=[{','.join(configs)}].\n"
-                "  It froze everything, or one behind it did: what sets weights free comes last."
+                "  All weights are frozen, by it or by a later adapter. List the adapter that "
+                "unfreezes weights last."
             )
 
 
 def merge(network: Network) -> None:
-    """Makes weights of all that adapters learned: the network is a plain one again."""
+    """Merges all adapters into the weights, unfreezes these and removes the adapters."""
     for place in list(places(network)):
         while isinstance(place.module, AdapterLayer):
             place = Place(place.name, _merged(place.module), place.parent)
@@ -187,12 +188,12 @@ def _merged(layer: AdapterLayer) -> nn.Module:
 
 
 def can_merge(configs: Mapping[str, AdapterConfig]) -> bool:
-    """Whether all that these adapters learn can become weights."""
+    """Whether all of these adapters can be merged into weights."""
     return all(plugin_of(config).declaration.merges for config in configs.values())
 
 
-def learned(network: nn.Module) -> list[str]:
-    """The names in `state_dict` that differ from the base: what an adapter run saves."""
+def adapter_tensors(network: nn.Module) -> list[str]:
+    """Returns the names in `state_dict` that differ from the base: what an adapter run saves."""
     own = {id(parameter) for layer in layers(network) for parameter in layer.own()}
     weights = [n for n, p in network.named_parameters() if p.requires_grad or id(p) in own]
     if not any(p.requires_grad and id(p) not in own for p in network.parameters()):
@@ -201,8 +202,8 @@ def learned(network: nn.Module) -> list[str]:
     return weights + [name for name, _ in network.named_buffers() if name in kept]
 
 
-def load_learned(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Loads what was saved of `learned`. Raises CheckpointError for names or shapes that differ."""
+def load_adapter_tensors(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Loads `adapter_tensors`. Raises CheckpointError if names or shapes differ."""
     state = network.state_dict()
     own = {id(parameter) for layer in layers(network) for parameter in layer.own()}
     missing = [n for n, p in network.named_parameters() if id(p) in own and n not in tensors]
@@ -215,14 +216,14 @@ def load_learned(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
 
 
 def parameters(network: nn.Module) -> dict[str, int]:
-    """How many parameters there are, and how many learn."""
+    """Returns the number of parameters, and of trainable ones."""
     sizes = [(parameter.numel(), parameter.requires_grad) for parameter in network.parameters()]
     return {"parameters": sum(n for n, _ in sizes), "trainable": sum(n for n, on in sizes if on)}
 
 
 @contextmanager
 def adapters_off(network: nn.Module) -> Generator[None]:
-    """The network as it is without what its adapters learned."""
+    """Switches the adapters off in the body."""
     switched = [layer for layer in layers(network) if layer.on]
     for layer in switched:
         layer.on = False
@@ -234,7 +235,7 @@ def adapters_off(network: nn.Module) -> Generator[None]:
 
 
 def is_base_intact(network: nn.Module) -> bool:
-    """Whether the network with its adapters off is, and stays, what the run started from."""
+    """Whether the network with its adapters off is, and remains, what the run started from."""
     found = layers(network)
     own = {id(parameter) for layer in found for parameter in layer.own()}
     free = any(p.requires_grad and id(p) not in own for p in network.parameters())
@@ -242,7 +243,7 @@ def is_base_intact(network: nn.Module) -> bool:
 
 
 class WithoutAdapter(nn.Module):
-    """A network with its adapters off: in eval mode, without gradients, in no `state_dict`."""
+    """A network with its adapters off: eval mode, no gradients, in no `state_dict`."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()

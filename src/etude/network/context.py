@@ -1,7 +1,7 @@
-"""What a layer may know: who may look at whom, in words, and where tokens stand.
+"""What layers know of a forward pass: which keys each query sees, and the token positions.
 
-Layers never see a dense mask. They see a `Context`, and `attend` turns it into the fastest kernel
-that says the same.
+Layers never see a dense mask. They see a `Context`, and `attend` turns it into the fastest
+equivalent kernel.
 """
 
 from collections.abc import Callable
@@ -16,46 +16,46 @@ from etude.network.kv_cache import KvCache, Memory
 
 
 class Position(nn.Module):
-    """Tells order. Each kind implements one of three hooks; the others say nothing."""
+    """A position encoding. Each kind implements one of three hooks; the others do nothing."""
 
     def embed(
         self, x: Float[Tensor, "batch seq dim"], positions: Int[Tensor, "#batch seq"]
     ) -> Float[Tensor, "batch seq dim"]:
-        """Adds order to the embedded tokens."""
+        """Adds positions to the embedded tokens."""
         return x
 
     def rotate(
         self, x: Float[Tensor, "batch heads seq head_dim"], context: "Context"
     ) -> Float[Tensor, "batch heads seq head_dim"]:
-        """Turns queries or keys by their positions."""
+        """Rotates queries or keys by their positions."""
         return x
 
     def bias(
         self, context: "Context", dtype: torch.dtype
     ) -> Float[Tensor, "#batch heads queries keys"] | None:
-        """Adds to attention logits, by distance; of this dtype."""
+        """Returns a bias, of this dtype, to add to the attention logits by distance; None = 0."""
         return None
 
 
 class Scaling:
-    """The frequencies that queries and keys are turned with; here, those they are trained with."""
+    """The rotary frequencies of queries and keys; in this base class, those of training."""
 
     attention_factor: float = 1.0
-    """What turned queries and keys are multiplied by."""
+    """Factor of the rotated queries and keys."""
 
     def frequencies(self, theta: float, head_dim: int) -> Float[Tensor, " pairs"]:
-        """Radians a place of each pair of features, on the CPU, in float64."""
+        """Returns radians per position of each pair of features, on the CPU, in float64."""
         steps = torch.arange(0, head_dim, 2, dtype=torch.float64, device="cpu") / head_dim
         return theta**-steps
 
 
 @dataclass
 class Context:
-    """Who may look at whom, in one forward pass.
+    """Which keys each query sees, in one forward pass.
 
     A key is visible if it belongs to the query's document and, when `causal`, does not come
     after the query or belongs to the prefix; with a `window`, only if it is less than that many
-    places away. With `memory` set, keys and values are the source's instead of the queries'.
+    positions away. With `memory` set, keys and values come from the source instead.
     """
 
     position: Position
@@ -68,33 +68,33 @@ class Context:
     memory: Memory | None = None
     cache: KvCache | None = None
     source: "Context | None" = None
-    """How the same queries see the source, where there is one."""
+    """The context of cross-attention to the source, if there is one."""
     window: int | None = None
     beside: tuple[Tensor, Tensor] | None = None
     """Learned keys and values, [kv_heads n head_dim] each, that every query sees; see `joined`."""
     layer: int = 0
-    """Which layer is looking; the stack counts."""
+    """Index of the current layer; set by the stack."""
     memos: dict[int | None, dict[str, Tensor | None]] = field(default_factory=dict)
 
     def enter(self, layer: int) -> None:
-        """Says which layer comes next."""
+        """Sets the current layer."""
         self.layer = layer
         if self.source is not None:
             self.source.layer = layer
 
     def within(self, window: int | None) -> "Context":
-        """The same, seen through a window."""
+        """Returns the same context with this attention window."""
         return self if window == self.window else replace(self, window=window)
 
     def once(self, name: str, compute: Callable[[], Tensor | None]) -> Tensor | None:
-        """Returns `compute()`, computed by the first layer with this window that asks for it."""
+        """Returns `compute()`, cached under `name` for all layers with the same window."""
         memo = self.memos.setdefault(self.window, {})
         if name not in memo:
             memo[name] = compute()
         return memo[name]
 
     def joined(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values of a layer, behind those that stand `beside`."""
+        """Returns the keys and values of a layer, with those of `beside` prepended."""
         if self.beside is None:
             return k, v
         first = (part.to(k).expand(k.shape[0], -1, -1, -1) for part in self.beside)
@@ -102,7 +102,7 @@ class Context:
         return keys, values
 
     def visible(self, n_keys: int) -> Bool[Tensor, "#batch 1 seq keys"] | None:
-        """Which keys each query sees; None = all. Padding sees everything and nothing sees it."""
+        """Returns which keys each query sees; None = all. Padding sees all, and is seen by none."""
         n_queries = self.positions.shape[1]
         device = self.positions.device
         seen = None
@@ -125,7 +125,7 @@ class Context:
 
     @property
     def is_plain(self) -> bool:
-        """Whether nothing but order decides what is seen."""
+        """Whether visibility depends on order alone."""
         return self.key_documents is None and self.prefix is None and self.window is None
 
 
@@ -138,10 +138,10 @@ def attend(
     scale: float | None = None,
     softcap: float | None = None,
 ) -> Float[Tensor, "batch heads queries head_dim"]:
-    """Attention over what `context` lets each query see.
+    """Attention over the keys that `context` makes visible to each query.
 
     Logits are `scale` q.k, 1 / sqrt(head_dim) by default; a `softcap` c makes them c tanh(. / c).
-    Keys before those of the context (see `Context.joined`) are seen by all, without bias.
+    Prepended keys (see `Context.joined`) are visible to all queries, without bias.
     """
     n_keys = context.key_positions.shape[1]
     n_beside = k.shape[2] - n_keys
@@ -168,9 +168,9 @@ def attend(
 def _of_one_query(
     q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float | None
 ) -> Tensor:
-    """Attention, on a CPU without oneDNN's products (see hardware.py).
+    """Attention of one query, on a CPU without oneDNN's matmuls (see hardware.py).
 
-    They are prepared anew for every number of keys, so for every token that is written.
+    oneDNN prepares them anew for each number of keys, so for each generated token.
     """
     route = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest" if q.device.type == "cpu" else route)
@@ -181,13 +181,13 @@ def _of_one_query(
 
 
 def _mask(context: Context, bias: Tensor | None, n_keys: int) -> Tensor | None:
-    """What is visible: true or false, or where there is a bias, it or -inf; None = all alike."""
+    """Returns a boolean mask or, with a bias, the bias with -inf where hidden; None = no mask."""
     seen = context.visible(n_keys)
     return seen if bias is None else bias if seen is None else bias.masked_fill(~seen, -torch.inf)
 
 
 def _seen_beside(mask: Tensor | None, n: int) -> Tensor | None:
-    """A mask or bias of keys, with `n` keys before them that all see."""
+    """Extends a mask or bias by `n` prepended keys that every query sees."""
     if mask is None or n == 0:
         return mask
     return F.pad(mask, (n, 0), value=True if mask.dtype == torch.bool else 0.0)

@@ -14,21 +14,21 @@ class Decoding(ABC):
     def scores(
         self, logits: Float[Tensor, "batch vocab"], seen: Bool[Tensor, "batch vocab"]
     ) -> Float[Tensor, "batch vocab"]:
-        """Returns the logits of what the next token is drawn from; -inf is never drawn.
+        """Returns the logits that the next token is sampled from; -inf is never sampled.
 
-        `logits` are fp32 or wider. `seen` is true for the ids that a row holds: those written and
-        the prompt's, without padding; where the prompt is a source, the start of the target.
+        `logits` are fp32 or wider. `seen` is true for the ids in a row: generated ones and the
+        prompt's, without padding; if the prompt is a source, the start of the target instead.
         """
 
     @abstractmethod
     def choose(
         self, scores: Float[Tensor, "batch vocab"], draw: Float[Tensor, " batch"]
     ) -> Int[Tensor, " batch"]:
-        """Returns one token a row of `scores`; `draw` is uniform in [0, 1), one number a row."""
+        """Returns one token per row of `scores`; `draw` has a uniform number in [0, 1) per row."""
 
 
 class Greedy(Decoding):
-    """The likeliest token."""
+    """The most likely token."""
 
     def __init__(self, repetition_penalty: float = 1.0) -> None:
         self.repetition_penalty = repetition_penalty
@@ -36,7 +36,7 @@ class Greedy(Decoding):
     def scores(
         self, logits: Float[Tensor, "batch vocab"], seen: Bool[Tensor, "batch vocab"]
     ) -> Float[Tensor, "batch vocab"]:
-        return penalised(logits, seen, self.repetition_penalty)
+        return repetition_penalised(logits, seen, self.repetition_penalty)
 
     def choose(
         self, scores: Float[Tensor, "batch vocab"], draw: Float[Tensor, " batch"]
@@ -45,7 +45,7 @@ class Greedy(Decoding):
 
 
 class Ancestral(Decoding):
-    """A token drawn from softmax(logits / temperature)."""
+    """A token sampled from softmax(logits / temperature)."""
 
     def __init__(self, temperature: float = 1.0) -> None:
         self.temperature = temperature
@@ -58,13 +58,13 @@ class Ancestral(Decoding):
     def choose(
         self, scores: Float[Tensor, "batch vocab"], draw: Float[Tensor, " batch"]
     ) -> Int[Tensor, " batch"]:
-        return drawn(scores, draw)
+        return sample_token(scores, draw)
 
 
-def drawn(
+def sample_token(
     scores: Float[Tensor, "batch vocab"], draw: Float[Tensor, " batch"]
 ) -> Int[Tensor, " batch"]:
-    """A token a row from softmax(scores), by inverting the distribution at `draw`."""
+    """Samples one token per row from softmax(scores), by inverting the CDF at `draw`."""
     reached = scores.softmax(dim=-1).cumsum(dim=-1)
     end = reached[:, -1:]
     below = torch.nextafter(end, torch.zeros_like(end))  # a draw may round up to 1
@@ -72,7 +72,7 @@ def drawn(
     return torch.searchsorted(reached, threshold, right=True)[:, 0]
 
 
-def penalised(
+def repetition_penalised(
     logits: Float[Tensor, "batch vocab"], seen: Bool[Tensor, "batch vocab"], penalty: float
 ) -> Float[Tensor, "batch vocab"]:
     """Logits of seen tokens divided by the penalty where positive, multiplied where negative."""

@@ -1,11 +1,11 @@
 """Generation: one token at a time, with a cache, for every network that provides GENERATE.
 
 `generate` is the engine behind rollouts, samples, `etude generate` and evaluation. Its contract is
-narrow, so that another engine can stand in for it: requests in, one `Written` each out, in order.
-What a request gets depends on its own prompt, generator and limit, and on no other request. As
-float sums depend on the shape of a batch, that is exact up to rounding, which may turn a near tie.
+narrow, so that another engine can replace it: requests in, one `Written` each out, in order. The
+result of a request depends on its own prompt, generator and limit, and on no other request. As
+float sums depend on the shape of a batch, that is exact up to rounding, which may flip a near tie.
 
-Penalty of repetition: Keskar et al. 2019 (CTRL), https://arxiv.org/abs/1909.05858, section 4.1,
+Repetition penalty: Keskar et al. 2019 (CTRL), https://arxiv.org/abs/1909.05858, section 4.1,
 with negative logits multiplied, as in transformers.
 """
 
@@ -29,31 +29,31 @@ from etude.network.precision import to_fp32
 
 @dataclass(frozen=True)
 class Request:
-    """A sequence to be gone on from."""
+    """A prompt to complete."""
 
     prompt: Sequence[int]
     rng: np.random.Generator
-    """Where its samples come from; it gives one number a token."""
+    """Source of its randomness: one number per token."""
     max_new_tokens: int
 
 
 @dataclass
 class Written:
-    """What follows a prompt."""
+    """The completion of a prompt."""
 
     ids: list[int] = field(default_factory=list[int])
-    """The new tokens, up to and with the one that ends them."""
+    """The new tokens, including the one that ends them."""
     log_probs: list[float] = field(default_factory=list[float])
     """log p of each, in nats, under the distribution it was drawn from (see `Decoding.scores`)."""
     ended: bool = False
-    """Whether a stop ended it, and not its limit."""
+    """Whether a stop ended it, rather than its limit."""
 
 
 @dataclass(frozen=True)
 class StopStrings:
-    """Texts that end an answer when it contains one, wherever tokens begin and end.
+    """Strings that end a completion when its text contains one, whatever the token boundaries.
 
-    The token that completes one is the last and stays, whole, with what it holds behind it.
+    The token that completes one is the last; it is kept whole, with any text after the string.
     """
 
     strings: Sequence[str]
@@ -66,13 +66,13 @@ class StopStrings:
 
 
 class Token(NamedTuple):
-    """The next token of a request, by its place in the list."""
+    """The next token of a request; `request` is the index in the list."""
 
     request: int
     id: int
     log_prob: float
     ends: bool
-    """Whether it stops its request."""
+    """Whether it is a stop, or completes a stop string."""
 
 
 def generate(
@@ -84,13 +84,12 @@ def generate(
     stop: StopStrings | None = None,
     generation_batch: int | None = None,
 ) -> list[Written]:
-    """Returns what the network writes for each request.
+    """Returns the completion of each request.
 
     A request ends with a stop token of the network's vocabulary, with a stop string, or at its
     limit. With `whole`, the tokens of a prompt see one another. `generation_batch` requests are
-    written together, all by default. The network should be in eval mode; the result is on the
-    CPU. Of a sharded network every rank must call this equally often, with as many requests as it
-    has, if none.
+    generated together, all by default. The network should be in eval mode; the result is on the
+    CPU. With a sharded network, every rank must call this equally often, even without requests.
     """
     written = [Written() for _ in requests]
     size = generation_batch or max(1, len(requests))
@@ -115,7 +114,7 @@ def stream(
     whole: bool = False,
     stop: StopStrings | None = None,
 ) -> Iterator[list[Token]]:
-    """Yields the next token of every request that goes on, step by step."""
+    """Yields the next token of every unfinished request, step by step."""
     rows = _Rows(network, requests or [_nothing(network)], whole)
     left = {i: r.max_new_tokens for i, r in enumerate(requests) if r.max_new_tokens > 0}
     texts: list[list[int]] = [[] for _ in requests]
@@ -137,14 +136,14 @@ def stream(
 
 
 class _Rows:
-    """The requests that are written at once, a row each, and what each goes on from."""
+    """The requests that are generated together, one row each, with their state."""
 
     def __init__(self, network: Network, requests: Sequence[Request], whole: bool) -> None:
         device = next(network.parameters()).device
         n = max(1, *(request.max_new_tokens for request in requests))
         self.network = network
         self.requests = list(range(len(requests)))
-        """Which request each row belongs to."""
+        """The request of each row."""
         self.inputs = network.prompt([request.prompt for request in requests], whole=whole)
         self.inputs = self.inputs.to(device)
         self.cache = KvCache(self.inputs.tokens.shape[1] + n)
@@ -154,9 +153,9 @@ class _Rows:
         self.steps = 0
 
     @torch.no_grad()
-    @torch.compiler.set_stance("force_eager")  # compiled, each length would be compiled anew
+    @torch.compiler.set_stance("force_eager")  # otherwise recompiled for each length
     def step(self, decoding: Decoding) -> tuple[list[int], list[float]]:
-        """Reads what is new and chooses what comes next; its log-probability goes with it."""
+        """Reads the new tokens; returns the next ones with their log-probabilities."""
         last = None
         if self.inputs.tokens.shape[1] > 1:
             last = torch.zeros_like(self.inputs.tokens, dtype=torch.bool)
@@ -171,10 +170,10 @@ class _Rows:
         return tokens.tolist(), log_probs.tolist()
 
     def leave(self, going_on: Sequence[int] | dict[int, int]) -> None:
-        """Takes away the rows that ended, once they are half of all.
+        """Removes the finished rows, once they are half of all.
 
-        A rank that has none left runs on with others that have (see `generate`): its last row
-        stays, and stays in its place.
+        A rank without unfinished rows keeps running with those that have some (see `generate`):
+        one row stays, at the same position.
         """
         kept = [row for row, request in enumerate(self.requests) if request in going_on]
         if not kept:
@@ -189,7 +188,7 @@ class _Rows:
 
 
 def _seen(inputs: Inputs, n_vocab: int) -> Bool[Tensor, "batch vocab"]:
-    """Which ids each row holds, padding left out."""
+    """Returns which ids each row contains, without padding."""
     real = torch.ones_like(inputs.tokens) if inputs.documents is None else inputs.documents
     counts = real.new_zeros((len(real), n_vocab))
     return counts.scatter_add_(1, inputs.tokens, (real > 0).long()) > 0
@@ -200,7 +199,7 @@ def _nothing(network: Network) -> Request:
 
 
 def _any_rank(network: Network, wanted: bool) -> bool:
-    """Whether this rank wants a pass or, where all must run a sharded network, any rank does."""
+    """Whether this rank needs a pass or, with a sharded network, any rank does."""
     if not isinstance(network, FSDPModule):
         return wanted
     flag = torch.tensor(float(wanted), device=next(network.parameters()).device)

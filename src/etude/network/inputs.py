@@ -1,4 +1,4 @@
-"""What a network is given, and what it is to predict: rows of ids, padded or packed."""
+"""Inputs and targets of a network: rows of token ids, padded or packed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,18 +11,18 @@ from torch import Tensor
 
 @dataclass
 class Inputs:
-    """Tokens for one forward pass. Document 0 is padding; no `documents` = one document a row."""
+    """Tokens for one forward pass. Document 0 is padding; no `documents` = one document per row."""
 
     tokens: Int[Tensor, "batch seq"]
     documents: Int[Tensor, "batch seq"] | None = None
     source: "Inputs | None" = None
     prefix: Bool[Tensor, "batch seq"] | None = None
-    """The tokens that every token of their document sees, whatever comes first."""
+    """The tokens that every token of their document sees, in any order."""
     segments: Int[Tensor, "batch seq"] | None = None
-    """Which of several texts a token belongs to, where a network tells them apart; else 0."""
+    """Segment id of each token, for networks with segment embeddings; None = 0."""
 
     def to(self, device: torch.device) -> "Inputs":
-        """The same on a device."""
+        """Returns the same inputs on a device."""
 
         def moved(part: Tensor | None) -> Tensor | None:
             return None if part is None else part.to(device)
@@ -34,12 +34,12 @@ class Inputs:
 
     @property
     def n_tokens(self) -> int:
-        """Tokens that are not padding, those of the source included."""
+        """Number of tokens without padding, including those of the source."""
         own = self.tokens.numel() if self.documents is None else int((self.documents > 0).sum())
         return own + (self.source.n_tokens if self.source else 0)
 
     def positions(self) -> Int[Tensor, "#batch seq"]:
-        """Place of each token in its document, from 0."""
+        """Returns the position of each token in its document, from 0."""
         index = torch.arange(self.tokens.shape[1], device=self.tokens.device)[None]
         if self.documents is None:
             return index
@@ -49,7 +49,7 @@ class Inputs:
 
 @dataclass
 class Targets:
-    """What a forward pass is to predict: from `inputs`, the ids due where `where` is true."""
+    """What a forward pass predicts from `inputs`: the `ids` at positions where `where` is true."""
 
     inputs: Inputs
     ids: Int[Tensor, "batch seq"]
@@ -57,9 +57,9 @@ class Targets:
 
 
 def width_of(lengths: Sequence[int]) -> int:
-    """How wide rows of these lengths are stacked: one of four widths an octave, if they differ.
+    """Returns the padded width of rows of these lengths: one of four per octave, if they differ.
 
-    A CPU compiles a kernel for each shape, and keeps it; so does a compiled network.
+    A CPU compiles and caches a kernel for each shape; so does a compiled network.
     """
     most = max(lengths)
     step = 1 if min(lengths) == most else 1 << max(0, most.bit_length() - 3)
@@ -67,7 +67,7 @@ def width_of(lengths: Sequence[int]) -> int:
 
 
 def pad_right(rows: Sequence[Sequence[int]], pad: int) -> Inputs:
-    """Stacks rows of ids, padding their ends; `documents` only where something is padded."""
+    """Stacks rows of ids, padded on the right; sets `documents` only if there is padding."""
     lengths = [len(row) for row in rows]
     width = width_of(lengths)
     tokens = torch.full((len(rows), width), pad)
@@ -78,7 +78,7 @@ def pad_right(rows: Sequence[Sequence[int]], pad: int) -> Inputs:
 
 
 def last_real(inputs: Inputs) -> Bool[Tensor, "batch seq"]:
-    """Where the last token of each row is that is not padding, on whichever side that stands."""
+    """Marks the last token of each row that is not padding, on whichever side the padding is."""
     index = torch.arange(inputs.tokens.shape[1], device=inputs.tokens.device)[None]
     if inputs.documents is None:
         return (index == index.max()).expand(inputs.tokens.shape)
@@ -86,7 +86,7 @@ def last_real(inputs: Inputs) -> Bool[Tensor, "batch seq"]:
 
 
 def pad_left(rows: Sequence[Sequence[int]], pad: int) -> Inputs:
-    """Stacks rows of ids, padding their starts; `documents` only where something is padded."""
+    """Stacks rows of ids, padded on the left; sets `documents` only if there is padding."""
     flipped = pad_right([list(row)[::-1] for row in rows], pad)
     documents = None if flipped.documents is None else flipped.documents.flip(1)
     return Inputs(flipped.tokens.flip(1), documents)

@@ -1,4 +1,4 @@
-"""What was read before: keys, values and encoder states of a generation in progress."""
+"""The state of a generation in progress: keys, values and encoder states."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,21 +12,21 @@ from etude.network.inputs import Inputs
 
 @dataclass
 class Memory:
-    """What an encoder made of a source, for the decoder to look at."""
+    """The encoder states of a source, for the decoder's cross-attention."""
 
     states: Float[Tensor, "batch source dim"]
     documents: Int[Tensor, "batch source"] | None
 
 
 class KvCache:
-    """Keys and values of the tokens read so far: one tensor a layer, written in place."""
+    """Keys and values of the tokens read so far: one tensor per layer, written in place."""
 
     def __init__(self, max_len: int) -> None:
         self.max_len = max_len
         self.length = 0
         self.memory: Memory | None = None
         self.states: dict[int, Tensor] = {}
-        """What a mixer without keys and values remembers of a layer, row by row."""
+        """State of each layer whose mixer has no keys and values, row by row."""
         self._documents: Int[Tensor, "batch room"] | None = None
         self._positions: Int[Tensor, "#batch room"] | None = None
         self._self: dict[int, Tensor] = {}
@@ -35,7 +35,7 @@ class KvCache:
     def extend(
         self, layer: int, k: Tensor, v: Tensor, beside: tuple[Tensor, Tensor] | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Writes this pass's keys and values of a layer; returns all so far, behind `beside`."""
+        """Writes this pass's keys and values of a layer; returns all so far, after `beside`."""
         n_beside = 0 if beside is None else beside[0].shape[1]
         if layer not in self._self:
             batch, heads, _, head_dim = k.shape
@@ -53,13 +53,13 @@ class KvCache:
     def cross(
         self, layer: int, project: Callable[[], tuple[Tensor, Tensor]]
     ) -> tuple[Tensor, Tensor]:
-        """Keys and values of the source: projected in the first pass, kept for the others."""
+        """Returns keys and values of the source: projected in the first pass, then reused."""
         if layer not in self._cross:
             self._cross[layer] = project()
         return self._cross[layer]
 
     def positions(self, inputs: Inputs) -> Int[Tensor, "#batch keys"]:
-        """Places of all tokens so far and of this pass's, which go on where each row stood."""
+        """Returns the positions of all tokens so far and of this pass, which continue each row."""
         end = self.length + inputs.tokens.shape[1]
         if self._positions is None:
             first = inputs.positions()
@@ -68,7 +68,7 @@ class KvCache:
         return self._positions[:, :end]
 
     def documents(self, inputs: Inputs) -> Int[Tensor, "batch keys"] | None:
-        """Documents of all keys so far and of this pass; None if nothing was ever padded."""
+        """Returns the documents of all keys so far and of this pass; None without any padding."""
         end = self.length + inputs.tokens.shape[1]
         if inputs.documents is not None:
             if self._documents is None:
@@ -78,11 +78,11 @@ class KvCache:
         return None if self._documents is None else self._documents[:, :end]
 
     def advance(self, inputs: Inputs) -> None:
-        """Closes a pass: the next one goes on behind it."""
+        """Ends a pass: the next one continues after it."""
         self.length += inputs.tokens.shape[1]
 
     def keep(self, rows: Int[Tensor, " kept"]) -> None:
-        """Forgets every row but these."""
+        """Drops all rows except these."""
         self.states = {layer: state[rows] for layer, state in self.states.items()}
         self._self = {layer: both[:, rows] for layer, both in self._self.items()}
         self._cross = {layer: (k[rows], v[rows]) for layer, (k, v) in self._cross.items()}

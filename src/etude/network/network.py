@@ -1,7 +1,7 @@
-"""What a network is made of.
+"""The base class of networks.
 
 A network is a stack of blocks; a block joins a mixer, an MLP and norms; all of them are plugins.
-What a layer may know of its neighbours is a `Context` (see context.py).
+A `Context` defines which positions a layer sees (see context.py).
 """
 
 from abc import ABC, abstractmethod
@@ -21,8 +21,8 @@ from etude.network.kv_cache import KvCache
 from etude.network.parts import Block
 
 ROWS = 64
-"""Rows are scored in multiples of this on a CPU, where each shape of a matrix product leaves its
-kernel in memory, between the tensors, so that what is freed there does not come together."""
+"""On a CPU, the number of rows for the head is padded to a multiple of this: each matmul shape
+leaves its kernel in memory between the tensors, which fragments the heap."""
 
 
 class Network(nn.Module, ABC):
@@ -47,7 +47,7 @@ class Network(nn.Module, ABC):
         where: Bool[Tensor, "batch seq"] | None = None,
         cache: KvCache | None = None,
     ) -> Float[Tensor, "... vocab"]:
-        """Returns logits: [batch seq vocab], or [n vocab] of the n positions `where` is true."""
+        """Returns logits: [batch seq vocab], or [n vocab] at the n positions `where` is true."""
         states = self.states(inputs, cache)
         if where is None:
             return self.logits(states)
@@ -57,7 +57,7 @@ class Network(nn.Module, ABC):
         return self.logits(F.pad(chosen, (0, 0, 0, rest)))[:n]
 
     def prompt(self, prompts: Sequence[Sequence[int]], *, whole: bool = False) -> Inputs:
-        """Inputs from which generation goes on: prompts padded on the left.
+        """Returns the inputs of generation: prompts padded on the left.
 
         With `whole`, the tokens of a prompt see one another (see Capability.PREFIX).
         """
@@ -87,17 +87,17 @@ class Network(nn.Module, ABC):
     def read(
         self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]
     ) -> tuple[Inputs, Bool[Tensor, "batch seq"]]:
-        """Lays out (prompt, completion) pairs to be judged, and where the state is that saw all.
+        """Lays out (prompt, completion) pairs to score, and marks the state that has seen all.
 
-        Here it is that of the last token; a network that sees both sides reads its first.
+        Here it is the last token's; a bidirectional network uses its first.
         """
-        pad = self.vocab.pad  # stands for what would come next: the last token is read, too
+        pad = self.vocab.pad  # a dummy target, so that the last token is read, too
         laid = self.answer([(prompt, [*completion, pad]) for prompt, completion in pairs])
         return laid.inputs, last_real(laid.inputs)
 
 
 def shard(network: Network, mesh: DeviceMesh) -> None:
-    """Spreads every block, and what is left of the network, over the mesh's devices (FSDP2)."""
+    """Shards every block, and the rest of the network, over the mesh's devices (FSDP2)."""
     for module in network.modules():
         if isinstance(module, Block):
             fully_shard(module, mesh=mesh)

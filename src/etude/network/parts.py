@@ -1,4 +1,4 @@
-"""What a layer is made of: the contracts of mixers, blocks and heads, and what they are given."""
+"""The contracts of mixers, blocks and heads, and the parts that they are built with."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -11,16 +11,16 @@ from etude.network.context import Context
 
 
 class Mixer(nn.Module, ABC):
-    """The group `architecture/mixer`: lets positions look at one another."""
+    """The group `architecture/mixer`: mixes information across positions."""
 
     kv_shape: tuple[int, int] | None = None
-    """Heads and width of its keys, where learned ones may stand beside them (see `Context`)."""
+    """Number and width of its key heads, if learned keys may be prepended (see `Context`)."""
 
     @abstractmethod
     def forward(
         self, x: Float[Tensor, "batch seq dim"], context: Context
     ) -> Float[Tensor, "batch seq dim"]:
-        """Mixes along the sequence, within what the context lets be seen."""
+        """Mixes along the sequence, within what the context makes visible."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Parts:
 
 @dataclass(frozen=True)
 class BlockParts:
-    """What the block of a layer joins. `cross` is there in a decoder that reads a source."""
+    """The parts of a layer's block. `cross` is set in a decoder that reads a source."""
 
     norm: Callable[[], nn.Module]
     mixer: Mixer
@@ -63,7 +63,7 @@ class Block(nn.Module, ABC):
     """The group `architecture/block`: one layer."""
 
     final_norm: bool = True
-    """Whether the stack must still be normalised after its last block."""
+    """Whether the stack needs a norm after its last block."""
 
     @abstractmethod
     def forward(
@@ -74,7 +74,7 @@ class Block(nn.Module, ABC):
 
 @dataclass(frozen=True)
 class HeadParts:
-    """What a head is built with: it reads `dim` and, before its last map, has `embedding_dim`."""
+    """What a head is built with: it reads `dim` features; its last map reads `embedding_dim`."""
 
     dim: int
     embedding_dim: int
@@ -84,7 +84,7 @@ class HeadParts:
 
 
 class Head(nn.Module, ABC):
-    """The group `architecture/head`: hidden states to the scores of every token id."""
+    """The group `architecture/head`: maps hidden states to the logits of every token id."""
 
     out: nn.Linear
     """The last map, whose weight a network may share with its token table."""

@@ -1,4 +1,4 @@
-"""Precision below which nothing is computed."""
+"""The minimum precision of losses and log-probabilities."""
 
 import torch
 from jaxtyping import Float

@@ -1,4 +1,4 @@
-"""A stack: positions, blocks and a last norm, shared by the three families of architecture."""
+"""A stack: positions, blocks and a final norm, shared by the three families of architecture."""
 
 import math
 from abc import ABC
@@ -23,18 +23,18 @@ from etude.network.parts import BlockParts, Head, HeadParts, Parts
 
 
 class Approximate(Enum):
-    """How GELU's distribution function is computed, in torch's words."""
+    """How GELU's Gaussian CDF is computed: the values of torch's `approximate`."""
 
     none = "none"
     tanh = "tanh"
 
 
 class BranchOut(nn.Linear):
-    """The last linear map of a residual branch; some initialisations make it smaller."""
+    """The last linear map of a residual branch; some initialisations scale it down."""
 
 
 class QueryIn(nn.Linear):
-    """The map to the queries of attention, `head_dim` features a head."""
+    """The query projection of attention, with `head_dim` features per head."""
 
     def __init__(self, dim: int, n_heads: int, head_dim: int, bias: bool) -> None:
         super().__init__(dim, n_heads * head_dim, bias)
@@ -71,12 +71,12 @@ class GatedFeedForward(nn.Module):
 
 
 def hidden_size(dim: int, ratio: float, multiple_of: int = 1) -> int:
-    """Returns ratio * dim, rounded up to a multiple."""
+    """Returns ratio * dim, rounded up to a multiple of `multiple_of`."""
     return multiple_of * math.ceil(ratio * dim / multiple_of - 1e-9)
 
 
 class Stack(nn.Module):
-    """Blocks over embedded tokens; causal or not, reading a source or not."""
+    """Blocks over embedded tokens; causal or bidirectional, with or without cross-attention."""
 
     def __init__(self, config: StackConfig, *, causal: bool, reads_source: bool = False) -> None:
         super().__init__()
@@ -122,7 +122,7 @@ class Stack(nn.Module):
         return self.norm(x)
 
     def embed(self, x: Tensor, inputs: Inputs, context: Context) -> Tensor:
-        """Adds to the rows of the table what tells place and segment, and brings them to `dim`."""
+        """Adds position and segment embeddings to the token embeddings, and projects to `dim`."""
         x = self.position.embed(x * self.scale, context.positions)
         if self.segments is not None:
             kinds = inputs.segments
@@ -130,7 +130,7 @@ class Stack(nn.Module):
         return self.widen(F.dropout(self.embedding_norm(x), self.dropout, self.training))
 
     def context(self, inputs: Inputs, cache: KvCache | None, memory: Memory | None) -> Context:
-        """Says who may look at whom in this pass."""
+        """Returns the context of this pass: which keys each query sees."""
         if cache is None:
             reached = inputs.positions()
             keys = inputs.documents
@@ -168,7 +168,7 @@ def _block(config: StackConfig, parts: Parts, layer: int, reads_source: bool) ->
 class StackNetwork(Network, ABC):
     """Base of the three families: one token table, stacks of blocks, and a head.
 
-    A family builds its stacks after `super().__init__`, and ends with `initialise`.
+    A family builds its stacks after `super().__init__`, and then calls `initialise`.
     """
 
     def __init__(self, config: StackConfig, vocab: Vocab) -> None:
@@ -183,7 +183,7 @@ class StackNetwork(Network, ABC):
         )
 
     def initialise(self, config: StackConfig) -> None:
-        """Draws the first weights, and ties the head to the table."""
+        """Initialises the weights, and ties the head to the token table if `tie` is set."""
         build(config.init, self, config.n_layers)
         if config.tie:
             self.head.out.weight = self.embedding.weight
@@ -193,7 +193,7 @@ class StackNetwork(Network, ABC):
 
 
 def rest_head(network: Network) -> None:
-    """Freezes what scores tokens, for those who only read states; the token table learns on."""
+    """Freezes the head, for users of the states only; a tied token table stays trainable."""
     if isinstance(network, StackNetwork):
         for parameter in network.head.parameters():
             if parameter is not network.embedding.weight:
@@ -201,7 +201,7 @@ def rest_head(network: Network) -> None:
 
 
 def draw_normal(network: nn.Module, std: Callable[[nn.Linear | nn.Embedding], float]) -> None:
-    """Draws every matrix and table from N(0, std(module)), and makes biases 0."""
+    """Draws every matrix and table from N(0, std(module)^2), and sets biases to 0."""
     for module in network.modules():
         if isinstance(module, nn.Linear | nn.Embedding):
             nn.init.normal_(module.weight, std=std(module))

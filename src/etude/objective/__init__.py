@@ -1,4 +1,4 @@
-"""What is learned: losses as exact sums, and the batches that they are sums over."""
+"""Objectives: losses as exact sums, and the batches that they are computed from."""
 
 from etude.objective.answer_metrics import Asked, Measure, nearness, rates, score_answers
 from etude.objective.batches import (
@@ -32,10 +32,10 @@ from etude.objective.preferences import (
     PreferenceObjective,
     Reduction,
     ReferenceConfig,
-    continued,
     refuse_empty,
+    show_continuations,
 )
 from etude.objective.randomness import SAMPLE, rng
-from etude.objective.ranks import Ranks, gathered
+from etude.objective.ranks import Ranks, all_gather
 from etude.objective.reference import Frozen, IdPair, Reference, reference_of
 from etude.objective.reward import Reward

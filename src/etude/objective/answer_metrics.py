@@ -1,8 +1,8 @@
-"""What a network answers, held against the right answer.
+"""Metrics that compare the answers of a network with reference answers.
 
-chrF: Popovic 2015, https://aclanthology.org/W15-3049, as sacrebleu has it; ROUGE-L: Lin 2004,
-https://aclanthology.org/W04-1013, the F-measure of stemmed words, as rouge-score has it. Both are
-worked out for each answer and averaged, from 0 to 1; a whole corpus at once may score otherwise.
+chrF: Popovic 2015, https://aclanthology.org/W15-3049, as in sacrebleu; ROUGE-L: Lin 2004,
+https://aclanthology.org/W04-1013, the F-measure of stemmed words, as in rouge-score. Both are
+computed per answer and averaged, from 0 to 1; corpus-level scores may differ.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from etude.capability import Capability
-from etude.config.compatibility import provided
+from etude.config.compatibility import capabilities_of
 from etude.errors import ConfigError
 from etude.network.decoding import Greedy
 from etude.network.generation import Request, generate
@@ -24,7 +24,7 @@ from etude.objective.randomness import SAMPLE, rng
 
 
 class Asked:
-    """Prompts, each with the answer that it should get; for a reader of the batch, their number."""
+    """Prompts with their reference answers; its repr is only their number."""
 
     def __init__(self, pairs: Sequence[tuple[Ids, Ids]]) -> None:
         self.pairs = pairs
@@ -34,7 +34,7 @@ class Asked:
 
 
 class Measure(Enum):
-    """How near an answer comes to the right one."""
+    """Similarity of an answer to the reference answer."""
 
     exact_match = "exact_match"
     chrf = "chrf"
@@ -43,7 +43,7 @@ class Measure(Enum):
 
 @cache
 def nearness(measure: Measure) -> Callable[[str, str], float]:
-    """Returns what scores (answer, right answer), 0 to 1. Raises ConfigError without `[text]`."""
+    """Returns a function of (answer, reference), 0 to 1. Raises ConfigError without `[text]`."""
     try:
         if measure is Measure.chrf:
             from sacrebleu.metrics.chrf import CHRF
@@ -69,17 +69,17 @@ def score_answers(
     max_new_tokens: int,
     measures: Sequence[Measure],
 ) -> dict[str, Tensor]:
-    """Sums for `evaluate`: how many were asked, and how near the answers came; see `rates`."""
+    """Returns sums for `evaluate`: the number of prompts, and each measure; see `rates`."""
     if asked is None or max_new_tokens == 0:
         return {}
-    answers = answered(objective, asked.pairs, max_new_tokens)
+    answers = answer_pairs(objective, asked.pairs, max_new_tokens)
     sums = {m.value: sum(nearness(m)(*pair) for pair in answers) for m in measures}
     sums["asked"] = float(len(answers))
     return {name: torch.tensor(n, device=objective.device) for name, n in sums.items()}
 
 
 def rates(means: Mapping[str, float], measures: Sequence[Measure]) -> dict[str, float]:
-    """The means with what was measured as a mean over what was asked, NaN of nothing."""
+    """Returns the means, with each measure averaged over the prompts; NaN without prompts."""
     said = dict(means)
     if (asked := said.pop("asked", None)) is not None:
         for measure in measures:
@@ -87,20 +87,22 @@ def rates(means: Mapping[str, float], measures: Sequence[Measure]) -> dict[str, 
     return said
 
 
-def answered(
+def answer_pairs(
     objective: Objective[Any, Any], pairs: Sequence[tuple[Ids, Ids]], max_new_tokens: int
 ) -> list[tuple[str, str]]:
-    """Returns what the likeliest tokens answer to each prompt, and what its pair says.
+    """Returns the greedy answer to each prompt, and its reference answer.
 
-    White space at the ends is left out. No answer is longer than `max_new_tokens`, nor than the
-    longest of the right ones.
+    White space at the ends is stripped. No answer is longer than `max_new_tokens`, nor than the
+    longest reference answer.
     """
     tools = objective.tools
     longest = min(max_new_tokens, max((len(answer) for _, answer in pairs), default=0))
-    beside = Capability.SOURCE_TARGET in provided(tools.architecture)  # takes no room of its own
+    beside = Capability.SOURCE_TARGET in capabilities_of(
+        tools.architecture
+    )  # the prompt takes no room from the answer
 
     def room(prompt: Ids, answer: Ids) -> int:
-        """So that no place is reached that has no position."""
+        """Returns the token limit of an answer, so that no position exceeds `seq_len`."""
         fits = beside or len(prompt) + longest <= tools.seq_len
         return longest if fits else min(max_new_tokens, len(answer))
 

@@ -1,4 +1,4 @@
-"""From records and token rows to tensors: what `loss` sees, one kind of batch a kind of data."""
+"""Turns records and token rows into the tensors for `loss`: one batch type per kind of data."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -22,7 +22,7 @@ Ids = Sequence[int]
 
 @dataclass
 class TextBatch:
-    """Tokens to predict, and the bytes of text they stand for."""
+    """Tokens to predict, and the number of bytes of text they encode."""
 
     targets: Targets
     n_bytes: Float[Tensor, ""]
@@ -30,17 +30,17 @@ class TextBatch:
 
 @dataclass
 class PreferenceBatch:
-    """Two completions a prompt, row by row."""
+    """Two completions per prompt, row by row."""
 
     chosen: Targets
     rejected: Targets
     told: Float[Tensor, "side pair"] | None = None
-    """What the reference says of both sides, where that was worked out before."""
+    """Precomputed reference log-probabilities of both sides, in nats; None = not precomputed."""
 
 
 @dataclass(frozen=True)
 class PreferenceExample:
-    """A preference as ids."""
+    """A preference pair as token ids."""
 
     prompt: Ids
     chosen: Ids
@@ -48,9 +48,9 @@ class PreferenceExample:
 
 
 def next_token_batch(rows: Sequence[TokenRow], pad: int, *, intra_document: bool) -> TextBatch:
-    """Predicts each token from those before it; the first of a document is never asked for.
+    """Predicts each token from those before it; the first of a document is never a target.
 
-    With `intra_document`, attention and positions know the documents of a packed row.
+    With `intra_document`, attention and positions stay within the documents of a packed row.
     """
     stacked = pad_right([row.tokens.tolist() for row in rows], pad)
     documents = pad_right([row.documents.tolist() for row in rows], 0).tokens
@@ -64,7 +64,7 @@ def next_token_batch(rows: Sequence[TokenRow], pad: int, *, intra_document: bool
 
 
 def texts(row: TokenRow, vocab: Vocab) -> Iterator[tuple[Int[np.ndarray, " seq"], bool]]:
-    """Yields the text of each document of a row, special tokens aside, and whether it ends here."""
+    """Yields each document of a row without special tokens, and whether it ends here."""
     for document in np.unique(row.documents):
         tokens = row.tokens[row.documents == document]
         yield tokens[~np.isin(tokens, list(vocab.special))], tokens[-1] == vocab.eos
@@ -75,7 +75,7 @@ def completion_ids(
 ) -> tuple[Ids, Ids]:
     """Returns a prompt and its completion, together at most `seq_len` + 1 ids.
 
-    What stands before the stop of a completion too long is cut, then the start of the prompt.
+    A completion that is too long is truncated before its stop, then the prompt at its start.
     """
     before, after = exchange(tokenizer, prompt, completion)
     after = [*after[:-1][: seq_len - 1], after[-1]]
@@ -83,7 +83,7 @@ def completion_ids(
 
 
 def prompt_ids(tokenizer: Tokenizer, prompt: str, room: int) -> Ids:
-    """Returns a prompt without its completion, at most `room` ids: its first, and its end."""
+    """Returns a prompt without its completion, at most `room` ids: its first id and its end."""
     return _end_of(question(tokenizer, prompt), room)
 
 
@@ -92,7 +92,7 @@ def _end_of(ids: Ids, room: int) -> Ids:
 
 
 def preference_example(tokenizer: Tokenizer, record: Preference, seq_len: int) -> PreferenceExample:
-    """Encodes both completions after the same prompt, as long as the longer one leaves room for."""
+    """Encodes both completions with the same prompt, cut to what the longer one leaves free."""
     chosen, rejected = (
         completion_ids(tokenizer, record.prompt, completion, seq_len)
         for completion in (record.chosen, record.rejected)
@@ -102,7 +102,7 @@ def preference_example(tokenizer: Tokenizer, record: Preference, seq_len: int) -
 
 
 def preference_batch(examples: Sequence[PreferenceExample], network: Network) -> PreferenceBatch:
-    """Lays out both sides as the network wants them."""
+    """Lays out both sides in the network's format."""
     return PreferenceBatch(
         network.answer([(e.prompt, e.chosen) for e in examples]),
         network.answer([(e.prompt, e.rejected) for e in examples]),
@@ -110,7 +110,7 @@ def preference_batch(examples: Sequence[PreferenceExample], network: Network) ->
 
 
 def n_tokens(batch: Any) -> int:  # any dataclass of tensors
-    """Tokens, padding excluded, in every `Inputs` a batch holds."""
+    """Returns the number of tokens, without padding, in all `Inputs` of a batch."""
     if isinstance(batch, Inputs):
         return batch.n_tokens
     if isinstance(batch, Targets):

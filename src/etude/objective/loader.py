@@ -1,8 +1,9 @@
-"""The loader: windows of samples, cut into micro-batches, in an order that is a pure function.
+"""The loader: global batches, cut into micro-batches, in an order that is a pure function.
 
-A *window* is what one optimizer step sees: `trainer.global_batch` samples. It does not depend on
-the hardware; how it is cut does. Every micro-batch carries the count of its whole window, which
-makes the step exact (see `objective.py`). The loader's state is a position, so resuming is a seek.
+A *global batch* is the `trainer.global_batch` samples of one optimizer step. It does not depend on
+the hardware; how it is cut does. Each micro-batch carries the count of its whole global batch,
+which makes the step exact (see `objective.py`). The loader's state is a position, so resuming is a
+seek.
 """
 
 import hashlib
@@ -14,39 +15,39 @@ import numpy as np
 
 from etude.data.source import Samples
 from etude.objective.randomness import TRAIN, rng, sample_at
-from etude.objective.ranks import Ranks, gathered
+from etude.objective.ranks import Ranks, all_gather
 
 BatchT = TypeVar("BatchT")
 
 
 @dataclass
 class StepBatch:
-    """One step's samples on this rank: what the objective made of them, and what they are."""
+    """The samples of one step on this rank: the objective's examples, and the sample ids."""
 
     examples: Sequence[Any]
     ids: Sequence[int]
 
     @property
     def digest(self) -> str:
-        """A short name of the samples, so that two runs can be compared step by step."""
+        """A short hash of the sample ids, so that two runs can be compared step by step."""
         return hashlib.sha256(np.asarray(self.ids, np.int64).tobytes()).hexdigest()[:12]
 
 
 @runtime_checkable
 class StepSource(Protocol):
-    """Gives one window after another, and can be put where it was."""
+    """Returns one global batch after another; its position can be saved and restored."""
 
     @property
     def steps_per_epoch(self) -> float: ...
     def next_step_batch(self) -> StepBatch: ...
     def state_dict(self) -> dict[str, Any]: ...
     def load_state_dict(self, states: Sequence[Mapping[str, Any]]) -> None:
-        """Takes what `state_dict` gave on each rank, in order."""
+        """Restores what `state_dict` returned on each rank, in rank order."""
         ...
 
 
 class EpochSource:
-    """Windows over a fixed list of samples, shuffled anew each epoch; they may straddle two."""
+    """Global batches of a fixed list of samples, reshuffled each epoch; one may span two epochs."""
 
     def __init__(
         self,
@@ -65,7 +66,7 @@ class EpochSource:
 
     @property
     def steps_per_epoch(self) -> float:
-        """Windows in one pass over the samples."""
+        """Global batches in one pass over the samples."""
         return len(self.samples) / self.window
 
     def next_step_batch(self) -> StepBatch:
@@ -90,18 +91,18 @@ class EpochSource:
 
 @dataclass
 class MicroBatch(Generic[BatchT]):
-    """A part of a window, with the count of the whole."""
+    """A part of a global batch, with the count of the whole."""
 
     batch: BatchT
     index: int
-    """Which part, from 0."""
+    """Index of this part, from 0."""
     of: int
-    """How many parts the window was cut into."""
+    """Number of parts of the global batch."""
     step_count: float
-    """The objective's count over this rank's whole window."""
+    """The objective's count over this rank's share of the global batch."""
     digest: str
     window: Sequence[BatchT] = ()
-    """With the first part, where the objective surveys: all of them."""
+    """All parts, on the first one, if the objective needs a batch statistic; otherwise empty."""
 
     @property
     def is_last(self) -> bool:
@@ -110,7 +111,7 @@ class MicroBatch(Generic[BatchT]):
 
 
 class StepLoader(Generic[BatchT]):
-    """What Lightning iterates: endless, sized (so that it never prefetches), with state."""
+    """The iterable for Lightning: endless, sized (so that it never prefetches), with state."""
 
     def __init__(
         self,
@@ -139,8 +140,8 @@ class StepLoader(Generic[BatchT]):
                 yield MicroBatch(batch, index, len(batches), total, window.digest, window_seen)
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the source of every rank stands; a window begun counts as read."""
-        return {"ranks": gathered(self.source.state_dict())}
+        """Position of each rank's source; a global batch that was begun counts as read."""
+        return {"ranks": all_gather(self.source.state_dict())}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.source.load_state_dict(state["ranks"])

@@ -1,4 +1,4 @@
-"""The named mathematics that more than one objective stands on."""
+"""Log-probabilities, entropies and losses that several objectives share."""
 
 import math
 
@@ -13,20 +13,20 @@ from etude.network.precision import to_fp32
 def token_log_prob(
     network: nn.Module, targets: Targets, temperature: float = 1.0
 ) -> Float[Tensor, " n"]:
-    """Returns log p, in nats, of each token due where `targets.where` is true, row by row."""
+    """Returns log p, in nats, of each target token (`targets.where` is true), row by row."""
     return log_prob_of(due_logits(network, targets, temperature), targets)
 
 
 def due_logits(
     network: nn.Module, targets: Targets, temperature: float = 1.0
 ) -> Float[Tensor, "n vocab"]:
-    """Returns the logits, over `temperature`, where `targets.where` is true, row by row."""
+    """Returns logits / temperature at the positions where `targets.where` is true, row by row."""
     logits = to_fp32(network(targets.inputs, targets.where))
     return logits if temperature == 1.0 else logits / temperature
 
 
 def log_prob_of(logits: Float[Tensor, "n vocab"], targets: Targets) -> Float[Tensor, " n"]:
-    """Returns log p, in nats, of each token due, from their logits."""
+    """Returns log p, in nats, of each target token, from its logits."""
     return -F.cross_entropy(logits, targets.ids[targets.where], reduction="none")
 
 
@@ -39,7 +39,7 @@ def entropy_of(logits: Float[Tensor, "n vocab"]) -> Float[Tensor, " n"]:
 def sum_rows(
     values: Float[Tensor, " n"], where: Bool[Tensor, "batch seq"]
 ) -> Float[Tensor, " batch"]:
-    """Sums the values that stand at the true places of `where`, row by row."""
+    """Sums the values at the true positions of `where`, row by row."""
     rows = where.nonzero()[:, 0]
     return values.new_zeros(where.shape[0]).index_add(0, rows, values)
 
@@ -52,17 +52,17 @@ def sequence_log_prob(network: nn.Module, targets: Targets) -> Float[Tensor, " b
 def row_means(
     values: Float[Tensor, " n"], where: Bool[Tensor, "batch seq"]
 ) -> Float[Tensor, " batch"]:
-    """Averages the values that stand at the true places of `where`, row by row; 0 of none."""
+    """Averages the values at the true positions of `where`, row by row; 0 for an empty row."""
     return sum_rows(values, where) / where.sum(dim=1).clamp(min=1)
 
 
 def perplexity(nll: float) -> float:
-    """Exp of a mean negative log-likelihood, in nats; of a huge one, the largest finite value."""
+    """Returns exp of a mean negative log-likelihood in nats, capped at exp(700) to stay finite."""
     return math.exp(min(nll, 700.0))
 
 
 def preference_loss(
     margin: Float[Tensor, " pair"], flipped: float | Float[Tensor, " pair"] = 0.0
 ) -> Float[Tensor, " pair"]:
-    """Cross-entropy, in nats, of labels under log-odds `margin`; a share of them is `flipped`."""
+    """Cross-entropy, in nats, of labels under log-odds `margin`; a share `flipped` is wrong."""
     return -(1 - flipped) * F.logsigmoid(margin) - flipped * F.logsigmoid(-margin)

@@ -1,4 +1,4 @@
-"""What an objective returns: sums, never means, so that they stay exact however they are cut."""
+"""The return type of `loss`: sums, never means, so that they are exact however a batch is cut."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

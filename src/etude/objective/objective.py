@@ -1,8 +1,8 @@
-"""An objective: what is learned. The loop is Lightning's, the maths is the plugin's.
+"""The base class of objectives: Lightning runs the loop, the plugin supplies the maths.
 
-The step is exact. `loss` returns a sum over what `count` counts; the loader tells every
-micro-batch the count of its whole window; here it is summed over the ranks, and the sum is
-divided once. So how a global batch is cut - micro-batches, accumulation, devices - never
+The step is exact. `loss` returns a sum over what `count` counts; the loader passes the count of
+the whole global batch with each micro-batch; here it is summed over the ranks, and the loss is
+divided by it once. So how a global batch is cut - micro-batches, accumulation, devices - never
 changes the gradient.
 """
 
@@ -47,36 +47,36 @@ OptimizerOf: TypeAlias = Callable[[nn.Module], tuple[Optimizer, Callable[[int], 
 
 @dataclass(frozen=True)
 class ObjectiveContext:
-    """What an objective may use beside its config and its network."""
+    """What an objective may use besides its config and its network."""
 
     tokenizer: Tokenizer
     architecture: ArchitectureConfig
-    """What the network was built from."""
+    """The config that the network was built from."""
     seq_len: int
     seed: int
     intra_document: bool
     """Whether attention stays within a document of a packed row."""
     optimizer: OptimizerOf
-    """Gives the optimizer of a module's parameters, and step -> factor of the learning rate."""
+    """Returns the optimizer of a module's parameters, and step -> factor of the learning rate."""
     non_finite: NonFinite
     decoding: Decoding
     reward: Reward | None = None
     teachers: Sequence[str] = ()
-    """The runs that the rewards were learned in."""
+    """The runs that trained the reward models."""
     held_out: Sequence[Any] | Samples = ()
-    """What `show` may be given."""
+    """Held-out records for `show`."""
 
 
 @dataclass
 class BatchSums:
-    """Detached sums over one window, or over one validation."""
+    """Detached sums over one global batch, or over one validation pass."""
 
     count: float = 0.0
     tokens: int = 0
     digest: str = ""
     sums: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
     sides: dict[str, float] = field(default_factory=dict[str, float])
-    """What layers say of the step, by their names."""
+    """Metrics of the layers with an auxiliary loss for this step, by name."""
 
     def add(self, loss: Loss, tokens: int) -> None:
         """Adds a micro-batch."""
@@ -95,7 +95,7 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
     """Base of the group `objective`: `example`, `collate`, `count` and `loss` are the contract."""
 
     exported_modules: Collection[str] = ()
-    """Modules of its own that whoever uses the trained network needs: `model/` holds them, too."""
+    """Modules of the objective that users of the network need, so `model/` contains them, too."""
 
     def __init__(self, config: C, network: Network, tools: ObjectiveContext) -> None:
         super().__init__()
@@ -107,44 +107,44 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
         self.skipped = 0
         self.statistic_mean = 0.0
         self.notes: list[str] = []
-        """What the user should know of the samples: shown before training, kept in summary.json."""
+        """Notes on the samples for the user: shown before training, saved in summary.json."""
 
     @abstractmethod
     def example(self, record: Any, rng: np.random.Generator) -> Any:
-        """Makes a sample of a record or token row. Pure: all its randomness is `rng`."""
+        """Turns a record or token row into an example. Pure: `rng` is its only randomness."""
 
     @abstractmethod
     def collate(self, examples: Sequence[Any]) -> B:
-        """Makes tensors of samples."""
+        """Turns examples into a batch of tensors."""
 
     @abstractmethod
     def count(self, batch: B) -> float:
-        """How many things the loss of this batch is a sum over: tokens, pairs, prompts."""
+        """Returns how many items the loss of this batch sums over: tokens, pairs, prompts."""
 
     @abstractmethod
     def loss(self, batch: B) -> Loss:
         """Returns sums over the batch: the loss with its gradient, and metrics without."""
 
     def batch_statistic(self, batch: B) -> Tensor:
-        """A sum over a batch, whose mean over the whole window `loss` is told as `statistic_mean`.
+        """Returns a sum over a batch; `statistic_mean` is its mean over the global batch.
 
-        Over all ranks. An objective whose loss must know one says what; the others are not asked.
+        Override it if `loss` needs such a mean, which covers all ranks; otherwise it is not called.
         """
         return torch.zeros(())
 
     @property
     def needs_batch_statistic(self) -> bool:
-        """Whether `loss` must know `statistic_mean`."""
+        """Whether `loss` needs `statistic_mean`."""
         return type(self).batch_statistic is not Objective.batch_statistic
 
     def select_samples(self, samples: Samples) -> Samples:
-        """The samples as this objective wants them cut: as they are, unless it says otherwise."""
+        """Returns the samples to train on, filtered or re-cut; unchanged by default."""
         return samples
 
     def drop_samples(self, samples: Samples, reason: Callable[[Any], str | None]) -> Samples:
-        """Returns the samples without a reason to drop; `notes` counts the dropped ones by reason.
+        """Returns samples whose `reason` is None; `notes` counts the dropped ones by reason.
 
-        Raises DataError when none is left.
+        Raises DataError if none is left.
         """
         reasons = [reason(samples[i]) for i in range(len(samples))]
         against = Counter(why for why in reasons if why is not None)
@@ -155,25 +155,25 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
         return Subset(samples, [i for i, why in enumerate(reasons) if why is None])
 
     def held_out_batch(self, records: Sequence[Any], rngs: Sequence[np.random.Generator]) -> Any:
-        """What `evaluate` is given: a batch like those of training, unless it needs another."""
+        """Returns the batch for `evaluate`; by default, one like those of training."""
         return self.collate([self.example(*pair) for pair in zip(records, rngs, strict=True)])
 
     def evaluate(self, batch: Any) -> tuple[Loss, float]:
-        """Returns what validation sums, and over how many: the loss, unless it has better."""
+        """Returns the sums of validation and their count; by default, those of the loss."""
         return self.loss(batch), self.count(batch)
 
     def report(self, means: Mapping[str, float]) -> dict[str, float]:
-        """Names what is written of the means: everything, unless some make a better number."""
+        """Returns the metrics to log, computed from the means; by default, the means."""
         return dict(means)
 
     def show(self, records: Sequence[Any]) -> list[str]:
-        """A few outputs for a person to read, made from held-out records; none by default."""
+        """Returns a few outputs on held-out records for a person to read; none by default."""
         return []
 
     def continuations(
         self, prompts: Sequence[Ids], max_new_tokens: int, stop: StopStrings | None = None
     ) -> list[str]:
-        """What the network writes after each prompt, by the run's `decoding`; for `show`."""
+        """Returns the network's continuation of each prompt, with the run's `decoding`."""
         written = generate(
             self.network,
             [
@@ -186,10 +186,10 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
         )
         return [self.tools.tokenizer.decode(row.ids) for row in written]
 
-    # What follows joins the contract to Lightning; no plugin needs to touch it.
+    # The rest connects the contract to Lightning; plugins do not need to change it.
 
     def training_step(self, micro: MicroBatch[B], _index: int) -> Tensor:
-        """Scales the sum so that Lightning's own divisions leave loss / count of the window."""
+        """Scales the sum so that Lightning's divisions leave loss / count of the global batch."""
         if micro.index == 0:
             count = float(self.over_ranks(torch.tensor(micro.step_count, dtype=torch.float64)))
             self.tally = BatchSums(count, digest=micro.digest)
@@ -203,7 +203,7 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
         return total * (self.trainer.world_size * micro.of / max(self.tally.count, 1.0))
 
     def measure_batches(self, batches: Iterable[tuple[B, bool]]) -> None:
-        """Sets `statistic_mean`, without gradients or dropout; false batches do not count."""
+        """Sets `statistic_mean`, without gradients or dropout, from the batches flagged true."""
         was_training = self.network.training
         self.network.eval()
         sums = torch.zeros(2, dtype=torch.float64)
@@ -216,10 +216,10 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
         self.statistic_mean = total / max(count, 1.0)
 
     def source(self, samples: Samples, window: int, seed: int, ranks: Ranks) -> StepSource:
-        """Where training windows come from: the samples, in shuffled order, epoch after epoch.
+        """Returns the source of global batches: the samples, reshuffled every epoch.
 
-        Raises DataError when there is nothing to learn in any of them; the search ends at the
-        first that has something.
+        Raises DataError if no sample has anything to train on; the check stops at the first
+        sample that has.
         """
         for i in range(len(samples)):
             example = self.example(samples[i], rng(seed, TRAIN, 0, i))
@@ -235,7 +235,7 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
 
     @cached_property
     def _sides(self) -> dict[str, AuxiliaryLoss]:
-        """The layers that speak for themselves, by name; the network's without prefix."""
+        """The layers with an auxiliary loss, by name; those of the network without prefix."""
         found = {n: m for n, m in self.named_modules() if isinstance(m, AuxiliaryLoss)}
         return {name.removeprefix("network."): module for name, module in found.items()}
 
@@ -250,7 +250,7 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
         self.skipped = checkpoint["skipped"]
 
     def configure_model(self) -> None:
-        """Shards the network where the strategy has a mesh for it; called again, does nothing."""
+        """Shards the network if the strategy has a mesh for it; a second call does nothing."""
         mesh = self.device_mesh
         if mesh is not None and not isinstance(self.network, FSDPModule):
             shard(self.network, mesh["data_parallel"])
@@ -269,7 +269,7 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Measures the gradient, clips it, and keeps one that is not finite from the weights."""
+        """Measures and clips the gradient; drops it, or raises, if its norm is not finite."""
         del gradient_clip_algorithm
         for name, side in self._sides.items():
             said = side.end_step(self.over_ranks)

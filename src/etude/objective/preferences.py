@@ -1,7 +1,7 @@
-"""What objectives that compare completions share: pairs, and the policy as it was at the start.
+"""The base of objectives that compare two completions: pairs, and the reference policy.
 
-A plugin writes two things: the implicit reward of a completion, and the loss of a margin between
-two. Log-probabilities are sums over the completion's tokens, its eos included and its prompt not.
+A plugin defines the implicit reward of a completion, and the loss of the margin between two.
+Log-probabilities are sums over the completion's tokens, including its eos, without the prompt.
 """
 
 from abc import abstractmethod
@@ -35,7 +35,7 @@ from etude.records import Preference
 
 
 class Reduction(Enum):
-    """What becomes of the log-probabilities of a completion's tokens."""
+    """How the token log-probabilities of a completion are combined."""
 
     sum = "sum"
     mean = "mean"
@@ -43,11 +43,11 @@ class Reduction(Enum):
 
 @dataclass
 class PreferenceConfig(ObjectiveConfig):
-    """What every objective on pairs has."""
+    """Options of every objective on pairs."""
 
     nll_weight: float = 0.0
-    """Weight of the chosen completion's own negative log-likelihood a token, which keeps it likely;
-    0 to 1."""
+    """Weight of the chosen completion's negative log-likelihood per token, which keeps it likely;
+    0 disables it. Usual range 0 to 1."""
 
     def __post_init__(self) -> None:
         require(self.nll_weight >= 0, f"nll_weight must be at least 0, got {self.nll_weight}")
@@ -55,16 +55,17 @@ class PreferenceConfig(ObjectiveConfig):
 
 @dataclass
 class ReferenceConfig(PreferenceConfig):
-    """What those on pairs have that measure from a reference."""
+    """Options of objectives on pairs that use a reference policy."""
 
     beta: float = 0.1
-    """Pull towards the reference policy; larger stays closer. Usual range 0.01 to 0.5."""
+    """KL penalty strength: larger values keep the policy closer to the reference policy. Usual
+    range 0.01 to 0.5."""
     log_prob: Reduction = Reduction.sum
-    """How a completion's log-probability is taken from its tokens': sum, or mean, so that length
-    does not count; with mean, beta is 2 to 10."""
+    """Reduction of token log-probabilities to one per completion: sum, or mean to remove the effect
+    of length. With mean, beta is usually 2 to 10."""
     precompute: bool = False
-    """Whether the reference answers once, before the first step, and then takes no memory. What it
-    said is kept in the cache by its weights and the ids; it costs a pass over all pairs."""
+    """true computes all reference log-probabilities before the first step, in one pass over the
+    pairs, and then frees the reference policy. They are cached by weights and ids."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -75,7 +76,7 @@ P = TypeVar("P", bound=PreferenceConfig)
 
 
 class PreferenceObjective(Objective[P, PreferenceBatch]):
-    """Base of objectives that learn from pairs. A window's loss is the mean over its pairs."""
+    """Base of objectives that train on pairs. The loss of a step is the mean over its pairs."""
 
     of_tokens = Reduction.sum
 
@@ -89,17 +90,17 @@ class PreferenceObjective(Objective[P, PreferenceBatch]):
 
     @abstractmethod
     def reward(self, log_ratio: Float[Tensor, " pair"]) -> Float[Tensor, " pair"]:
-        """The implicit reward of completions, of how much likelier they are than to the reference.
+        """Returns the implicit reward of completions, from their log-ratio to the reference.
 
-        Without a reference, of how likely they are.
+        Without a reference, from their log-probability.
         """
 
     @abstractmethod
     def losses(self, margin: Float[Tensor, " pair"]) -> Float[Tensor, " pair"]:
-        """The loss of each pair, of the reward of chosen - that of rejected."""
+        """Returns the loss of each pair, from the chosen reward minus the rejected one."""
 
     def select_samples(self, samples: Samples) -> Samples:
-        """The pairs without those that are the same twice, which teach nothing."""
+        """Drops pairs whose completions are identical, since they have no learning signal."""
         samples = self.drop_samples(samples, self._reason)
         self._seen.append(samples)
         return samples
@@ -135,7 +136,7 @@ class PreferenceObjective(Objective[P, PreferenceBatch]):
         reference: Float[Tensor, "side pair"] | None,
         lengths: Int[Tensor, "side pair"],
     ) -> tuple[Float[Tensor, " pair"], dict[str, Num[Tensor, " pair"]]]:
-        """The loss and the metrics of each pair, of log-probabilities summed over tokens."""
+        """Returns loss and metrics of each pair, from log-probabilities summed over tokens."""
         ratios = policy if reference is None else policy - reference
         if self.of_tokens is Reduction.mean:
             ratios = ratios / lengths
@@ -152,7 +153,7 @@ class PreferenceObjective(Objective[P, PreferenceBatch]):
         }
 
     def on_fit_start(self) -> None:
-        """Lets the reference say all that it will be asked, if it is to."""
+        """Precomputes the reference log-probabilities if `precompute` is set."""
         if self.reference is not None and self.reference.precompute:
             examples = [e for samples in self._seen for e in self._examples(samples)]
             self.reference.work_out(self, rows(examples))
@@ -169,26 +170,26 @@ class PreferenceObjective(Objective[P, PreferenceBatch]):
         return "both completions are the same, as ids" if same else None
 
     def show(self, records: Sequence[Any]) -> list[str]:
-        return continued(self, records)
+        return show_continuations(self, records)
 
 
 def rows(examples: Sequence[PreferenceExample]) -> list[IdPair]:
-    """Every (prompt, completion): all that are chosen, then all that are rejected."""
+    """Returns every (prompt, completion): all chosen ones, then all rejected ones."""
     chosen = [(e.prompt, e.chosen) for e in examples]
     return [*chosen, *((e.prompt, e.rejected) for e in examples)]
 
 
 def refuse_empty(prompt: str, completion: Sequence[int]) -> None:
-    """Raises DataError for a completion of which nothing is left but its eos."""
+    """Raises DataError for a completion that is empty except for its eos."""
     if len(completion) < 2:
         raise DataError(
-            f"A completion of the prompt {prompt[-200:]!r} holds no text, as ids.\n"
-            "  Nothing can be learned of it; leave the record out."
+            f"A completion of the prompt {prompt[-200:]!r} is empty after tokenisation.\n"
+            "  Remove the record."
         )
 
 
-def continued(objective: Objective[Any, Any], records: Sequence[Any]) -> list[str]:
-    """What the network writes after the prompt of each record, for a person to read."""
+def show_continuations(objective: Objective[Any, Any], records: Sequence[Any]) -> list[str]:
+    """Returns each record's prompt and the network's continuation, for a person to read."""
     room = objective.tools.seq_len // 2
     prompts = [prompt_ids(objective.tools.tokenizer, r.prompt, room) for r in records]
     written = objective.continuations(prompts, min(64, room))

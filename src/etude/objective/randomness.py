@@ -5,11 +5,11 @@ import functools
 import numpy as np
 
 TRAIN, VALIDATION, ROLLOUT, SAMPLE = range(4)
-"""What randomness is for: the second word of every key."""
+"""Purposes of random numbers: the second entry of every key."""
 
 
 def rng(seed: int, purpose: int, *key: int) -> np.random.Generator:
-    """A generator that depends on nothing but its key, such as (seed, TRAIN, epoch, sample).
+    """Returns a generator that depends only on its key, such as (seed, TRAIN, epoch, sample).
 
     The length is part of the key, since numpy pads a short one with zeros.
     """

@@ -1,4 +1,4 @@
-"""The data-parallel processes of a run: which share is whose, and what all of them know."""
+"""The data-parallel processes of a run: the share of each rank, and gathering from all."""
 
 import os
 from dataclasses import dataclass
@@ -11,25 +11,25 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Ranks:
-    """Which of the processes this one is."""
+    """The rank of this process, and the number of processes."""
 
     rank: int = 0
     size: int = 1
 
     @classmethod
     def of_this_process(cls, size: int) -> Self:
-        """What the launcher says: torchrun's variables, or those Lightning sets for its own."""
+        """Reads the launcher's variables: torchrun's, or those Lightning sets for its processes."""
         rank = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))
         return cls(int(rank), int(os.environ.get("WORLD_SIZE", size)))
 
     def share(self, window: int) -> range:
-        """Places within a window of `window` samples that this rank reads."""
+        """Returns the indices in a global batch of `window` samples that this rank reads."""
         each = window // self.size
         return range(self.rank * each, (self.rank + 1) * each)
 
 
-def gathered(value: T) -> list[T]:
-    """Returns the value of every rank, in order; all ranks must call."""
+def all_gather(value: T) -> list[T]:
+    """Returns the value of every rank, in rank order; all ranks must call this."""
     if not dist.is_initialized():
         return [value]
     found: list[T | None] = [None] * dist.get_world_size()

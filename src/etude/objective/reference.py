@@ -1,4 +1,4 @@
-"""The policy as it was when training began: asked at every step, or once and for all before."""
+"""The reference policy, which is the policy when training began: run each step or precomputed."""
 
 import copy
 import hashlib
@@ -24,7 +24,7 @@ from etude.objective.batches import Ids
 from etude.objective.loader import chunks
 from etude.objective.log_probs import sequence_log_prob
 from etude.objective.objective import Objective, ObjectiveContext
-from etude.objective.ranks import gathered
+from etude.objective.ranks import all_gather
 
 IdPair = tuple[Ids, Ids]
 """A prompt and a completion."""
@@ -34,8 +34,8 @@ TOKENS_AT_ONCE = 8192
 class Reference(nn.Module):
     """log p(completion | prompt), in nats, under the network as it is when this is built.
 
-    With `precompute`, `work_out` asks it all that it will ever be asked, keeps the answers in the
-    cache and lets the network go. They are named by its weights, its code and the ids.
+    With `precompute`, `work_out` computes every log-probability that training needs, caches them
+    and frees the network. The cache key covers its weights, its code and the ids.
     """
 
     def __init__(self, policy: Network, tools: ObjectiveContext, *, precompute: bool) -> None:
@@ -51,25 +51,25 @@ class Reference(nn.Module):
             return sequence_log_prob(self.network, targets)
 
     def recall(self, rows: Sequence[IdPair]) -> Float[Tensor, "side batch"] | None:
-        """What it said of rows, those of one side after those of the other; None before."""
+        """Returns the precomputed values of rows, one side after the other; None without any."""
         if not self.told:
             return None
         said = [self.told[_key(row)] for row in rows]
         return torch.tensor(said, dtype=torch.float64).unflatten(0, (2, -1))
 
     def work_out(self, objective: Objective[Any, Any], rows: Sequence[IdPair]) -> None:
-        """Asks it of every row, unless the cache knows; all ranks do, since one may hold a part."""
+        """Computes every row, unless cached; on all ranks, since the network may be sharded."""
         rows = list({_key(row): row for row in rows}.values())
         keys = [_key(row) for row in rows]
         name = cache.digest_of(self._name, objective.trainer.precision, [k.hex() for k in keys])
         said: list[float] = []
-        if not all(gathered((cache.root() / "reference" / name).is_dir())):
+        if not all(all_gather((cache.root() / "reference" / name).is_dir())):
             said = self._ask(objective, rows)
 
         def write(folder: Path) -> None:
             np.save(folder / "log_probs.npy", np.array(said))
 
-        kept = np.load(cache.cached(f"reference/{name}", write) / "log_probs.npy")
+        kept = np.load(cache.cached_folder(f"reference/{name}", write) / "log_probs.npy")
         self.told = dict(zip(keys, kept.tolist(), strict=True))
         self.network = None
 
@@ -89,7 +89,7 @@ def _key(row: IdPair) -> bytes:
 
 
 def _digest(policy: Network, tools: ObjectiveContext) -> str:
-    """Changes whenever the network's answers would: by its weights, its shape or its code."""
+    """Returns a hash that changes if the network's outputs might: weights, shape and code."""
     weights = hashlib.sha256()
     for name, tensor in policy.state_dict().items():
         weights.update(f"{name} {tensor.dtype}\0".encode())
@@ -104,10 +104,10 @@ def _digest(policy: Network, tools: ObjectiveContext) -> str:
 
 
 class Frozen(nn.Module):
-    """A network that never learns: in eval mode, without gradients, and in no `state_dict`.
+    """A network that is never trained: eval mode, no gradients, in no `state_dict`.
 
-    It follows its owner from device to device. A resumed run builds it again from where the
-    run started.
+    It moves between devices with its owner. A resumed run rebuilds it from the weights that the
+    run started from.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -126,8 +126,8 @@ class Frozen(nn.Module):
 
 
 def reference_of(network: Network) -> Frozen | WithoutAdapter:
-    """Returns the policy as it is now, frozen: what an objective measures its distance from.
+    """Returns the reference policy: a frozen copy of the policy as it is now.
 
-    Where only an adapter learns, that is the policy with its adapter off, and no copy is held.
+    If only an adapter is trained, it is the policy with its adapter off, without a copy.
     """
     return WithoutAdapter(network) if is_base_intact(network) else Frozen(copy.deepcopy(network))

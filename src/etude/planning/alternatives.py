@@ -1,4 +1,4 @@
-"""A run that cannot fit, and the settings with which it would: planned before they are named."""
+"""Rejects a run that exceeds memory and suggests settings that fit, each verified by a plan."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,21 +9,21 @@ from etude.config.registry import load
 from etude.config.schema.experiment import ExperimentConfig
 from etude.data.corpus import Corpus
 from etude.errors import ConfigError
-from etude.planning.forecast import Forecast, forecast, memory, needed
+from etude.planning.forecast import Forecast, forecast, memory, peak_memory
 from etude.training.assemble import refuse_unbuildable
 
 GIB = 2**30
 DEVICES = (2, 4, 8)
 N_NAMED = 4
-"""Settings that are named, the gentlest; each takes a plan of its own."""
+"""Maximum number of suggested settings, the mildest ones; each needs its own plan."""
 MOST_LAYERS = 5
-"""How often the network is halved in search of one that fits."""
+"""How often the number of layers is halved in search of a network that fits."""
 
 
 def refuse_too_large(config: ExperimentConfig, corpus: Corpus, plan: Forecast) -> None:
-    """Raises ConfigError for a run that this machine has no memory for."""
+    """Raises ConfigError for a run that exceeds the memory of this machine."""
     there = memory(config.trainer.accelerator)
-    wanted = needed(plan, config.trainer.accelerator)
+    wanted = peak_memory(plan, config.trainer.accelerator)
     if wanted > there:
         fitting = list(islice(_fitting(config, corpus, there), N_NAMED))
         named = "\n".join(f"    {words}: {size / GIB:.1f} GiB" for words, size in fitting)
@@ -35,11 +35,11 @@ def refuse_too_large(config: ExperimentConfig, corpus: Corpus, plan: Forecast) -
 
 
 def _fitting(config: ExperimentConfig, corpus: Corpus, there: int) -> Iterator[tuple[str, int]]:
-    """The changes that make a run fit, with what it takes then."""
+    """Yields the changes that make a run fit, with the memory it needs then."""
     for words, changed in _candidates(config):
         try:
             refuse_unbuildable(changed.architecture, changed.adapter)
-            size = needed(forecast(changed, corpus), changed.trainer.accelerator)
+            size = peak_memory(forecast(changed, corpus), changed.trainer.accelerator)
         except ConfigError:
             continue
         if size <= there:
@@ -47,7 +47,7 @@ def _fitting(config: ExperimentConfig, corpus: Corpus, there: int) -> Iterator[t
 
 
 def _candidates(config: ExperimentConfig) -> Iterator[tuple[str, ExperimentConfig]]:
-    """Changes in the order in which one would try them: those that learn the same come first."""
+    """Yields changes in order of preference: those that keep the training result come first."""
     trainer = config.trainer
     one = replace(config, trainer=replace(trainer, micro_batch=1))
     low = replace(config, trainer=replace(trainer, precision="bf16-true"))
@@ -65,7 +65,7 @@ def _candidates(config: ExperimentConfig) -> Iterator[tuple[str, ExperimentConfi
 
 
 def _adapted(config: ExperimentConfig) -> Iterator[tuple[str, ExperimentConfig]]:
-    """With each adapter that becomes weights in the end, where there is a base to adapt."""
+    """Yields the run with each adapter that can be merged, if there is a base to adapt."""
     if config.init_from is not None and not config.adapter:
         for name in options("adapter"):
             loaded = load(f"adapter/{name}")
@@ -75,7 +75,7 @@ def _adapted(config: ExperimentConfig) -> Iterator[tuple[str, ExperimentConfig]]
 
 
 def _spread(config: ExperimentConfig) -> Iterator[tuple[str, ExperimentConfig]]:
-    """Over more devices, under each strategy that shards."""
+    """Yields the run on more devices, with each strategy that shards."""
     for name in options("strategy"):
         loaded = load(f"strategy/{name}")
         for devices in DEVICES if loaded.declaration.shards else ():

@@ -1,7 +1,7 @@
-"""How long a run will take and what it holds, from a few of its own steps on this machine.
+"""Estimates the wall time and memory of a run from a few of its steps on this machine.
 
-The steps are an ordinary run in a folder that is gone afterwards. The first warms up, and so does
-the first checkpoint; a checkpoint and a validation lengthen the step that comes behind them.
+The steps are an ordinary run in a temporary folder. The first step and the first checkpoint are
+warmup; the time of a checkpoint or a validation shows up in the step that follows it.
 """
 
 import json
@@ -23,34 +23,34 @@ from etude.planning.trial import FILE
 from etude.rl.rollout import OnPolicyConfig
 
 N_VALIDATED = 32
-"""Held-out samples that are timed."""
+"""Number of held-out samples in the timed validation."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What a few steps took; memory in bytes."""
+    """Measured times in seconds and memory in bytes of a few steps."""
 
     step_s: float
     save_s: float
     sample_s: float
-    """Of validating one held-out sample."""
+    """Seconds to validate one held-out sample."""
     process: int
-    """The most that the process held, Python and libraries included."""
+    """Peak memory of the process, including Python and libraries."""
     before: int
-    """What Python and libraries held before."""
+    """Memory of Python and libraries before training."""
 
     @property
     def held(self) -> int:
-        """What training added."""
+        """Memory that training added."""
         return self.process - self.before
 
 
 class TrialFailedError(EtudeError):
-    """The few real steps of a plan came to no end."""
+    """The calibration steps of a plan failed."""
 
 
 def calibrate(config: ExperimentConfig, plan: Forecast, n: int) -> Calibration:
-    """Trains `n` plain steps and a few more. Raises TrialFailedError with what the run said."""
+    """Trains `n` plain steps and a few more. Raises TrialFailedError with the run's output."""
     cycle = _cycle(config)
     saved = next(
         i for i in count(max(3, (n + 7) // 3)) if len({k % cycle for k in plain(i)}) == cycle
@@ -80,17 +80,17 @@ def calibrate(config: ExperimentConfig, plan: Forecast, n: int) -> Calibration:
             )
         lines = (Path(folder) / STEPS).read_text(encoding="utf-8").splitlines()
         held = json.loads((Path(folder) / FILE).read_text(encoding="utf-8"))
-    return timed([json.loads(line)["seconds"] for line in lines], n_val, held, cycle)
+    return phase_times([json.loads(line)["seconds"] for line in lines], n_val, held, cycle)
 
 
-def timed(
+def phase_times(
     seconds: Sequence[float], n_val: int, held: dict[str, int], cycle: int = 1
 ) -> Calibration:
-    """Reads a step, a save and a validation off when each step ended.
+    """Derives the time of a step, a checkpoint and a validation from the end times of steps.
 
-    Of 3n + 1 steps every nth saves a checkpoint and every n + 1st validates, which the step behind
-    each shows. The first checkpoint is slow; of two events the less disturbed one counts. Steps a
-    cycle apart do the same.
+    Of 3n + 1 steps, every nth saves a checkpoint and every (n + 1)th validates; the next step's
+    time includes it. The first checkpoint is slow; of two events the faster one counts. Steps one
+    rollout cycle apart do the same work.
     """
     took = [after - before for before, after in pairwise((0.0, *seconds))]
     n = len(took) // 3
@@ -110,7 +110,7 @@ def timed(
 
 
 def plain(n: int) -> list[int]:
-    """The steps, from 0, of 3n + 1 that show no start, no save and no validation."""
+    """Returns the steps, from 0, of 3n + 1 without warmup, checkpoint or validation time."""
     return [i for i in range(1, 3 * n) if i % n and i % (n + 1)]
 
 
@@ -119,7 +119,7 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _cycle(config: ExperimentConfig) -> int:
-    """Steps from one rollout to the next."""
+    """Returns the number of steps from one rollout to the next."""
     objective = config.objective
     if isinstance(objective, OnPolicyConfig):
         return objective.windows_per_rollout * objective.epochs
@@ -129,7 +129,7 @@ def _cycle(config: ExperimentConfig) -> int:
 def seconds_of(
     config: ExperimentConfig, plan: Forecast, n_held_out: int, one: Calibration
 ) -> float:
-    """Seconds of the whole run: its steps, validations and checkpoints."""
+    """Returns the seconds of the whole run: steps, validations and checkpoints."""
     tenth = max(1, math.ceil(plan.steps / 10))
     given = config.trainer
     validations = math.ceil(plan.steps / (given.val_every or tenth))

@@ -1,7 +1,7 @@
-"""Rollouts rehearsed by shapes: every completion is as long as it may be, and all are read.
+"""Simulates rollouts on fake tensors, with every completion at its maximum length.
 
-Nothing is sampled, since fake weights have no opinion. What the policy and the other networks
-say of the completions is asked of them, for its memory, and then taken to be 0.
+Nothing is sampled, since fake tensors have no values. The policy and the other networks still run
+on the completions, to count their memory, but their outputs are replaced by 0.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,21 +22,21 @@ from etude.rl.on_policy import OnPolicyObjective
 
 
 class RolloutPolicy:
-    """Stands in for what an on-policy objective does with values: write, score and read."""
+    """Replaces the value-dependent methods of an on-policy objective: generate, score, evaluate."""
 
     def __init__(self, objective: OnPolicyObjective[Any, Any]) -> None:
         self.objective = objective
         self.config = objective.config
 
     def take_over(self) -> None:
-        """From now on the objective is spoken for."""
+        """Patches the objective's methods with those of this class."""
         self.objective.complete = self.complete
         self.objective.score = self.score
         self.objective.of_tokens = self.of_tokens
         self.objective.over_ranks = self.over_ranks
 
     def over_ranks(self, value: Tensor) -> Tensor:
-        """As if all ranks were this one."""
+        """Returns the value unchanged, as on a single rank."""
         return value
 
     def complete(
@@ -45,7 +45,7 @@ class RolloutPolicy:
         rngs: Sequence[np.random.Generator],
         decoding: Decoding | None = None,
     ) -> tuple[list[Ids], list[Written]]:
-        """The prompts, and completions of the greatest length."""
+        """Returns the prompts, and completions of maximum length."""
         tools = self.objective.tools
         longest = self.config.max_new_tokens
         room = tools.seq_len - longest
@@ -58,13 +58,13 @@ class RolloutPolicy:
     def score(
         self, prompts: Sequence[Prompt], completions: Sequence[Sequence[int]]
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Different rewards, so that there is something to learn."""
+        """Returns different rewards, so that the advantages are not zero."""
         return torch.arange(len(prompts), dtype=torch.float64), {}
 
     def of_tokens(
         self, pairs: Sequence[tuple[Ids, Ids]], ask: Callable[[Targets], Tensor]
     ) -> list[np.ndarray]:
-        """Asks, as training does, and answers 0."""
+        """Runs the network as training does, and returns 0 for each token."""
         found: list[np.ndarray] = []
         with self.objective.eval_mode():
             for part in chunks(pairs, self.config.generation_batch):
@@ -74,7 +74,7 @@ class RolloutPolicy:
 
 
 def generation(objective: Any, prompts: Sequence[Ids], n: int) -> KvCache:
-    """Reads prompts into a cache with room for n tokens more; returns it. Under no_grad."""
+    """Returns a cache prefilled with prompts, with room for n more tokens. Call under no_grad."""
     inputs = objective.network.prompt(prompts)
     cache = KvCache(inputs.tokens.shape[1] + n)
     objective.network.logits(objective.network.states(inputs, cache)[:, -1])

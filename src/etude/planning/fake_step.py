@@ -1,4 +1,4 @@
-"""A step rehearsed by shapes alone: the run's own loss, its gradient and its optimizer."""
+"""Simulates a step on fake tensors: the run's own loss, backward pass and optimizer."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
@@ -20,35 +20,35 @@ from etude.training.assemble import Assembled
 from etude.training.flops import counter
 
 N_WINDOWS = 8
-"""Windows whose sizes are looked at: conversations and pairs differ in length."""
+"""Number of global batches whose sizes are examined: conversations and pairs differ in length."""
 
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """What one device holds, in bytes, and what its largest micro-batch costs."""
+    """Memory of one device in bytes, and the cost of its largest micro-batch."""
 
     weights: int
-    """All networks and buffers, frozen ones included; ties once."""
+    """All networks and buffers, including frozen ones; tied weights count once."""
     gradients: int
     optimizer: int
     activations: int
-    """What the forward pass leaves for the backward pass."""
+    """Tensors that the forward pass saves for the backward pass."""
     rollout: int
-    """The most that is alive beside the weights while completions are written and read."""
+    """Peak memory in addition to the weights while completions are generated and evaluated."""
     cache: int
-    """Keys and values of one row of the greatest length."""
+    """KV cache of one row of maximum length."""
     peak: int
-    """The most that is alive at once."""
+    """Peak memory of the step."""
     flops_a_token: float
-    """Of the loss and its gradient, padding paid for by the tokens."""
+    """FLOPs of forward and backward pass per token; includes the cost of padding."""
     tokens_a_step: float
-    """Of one device, padding excluded."""
+    """Tokens per step on one device, excluding padding."""
 
 
 def rehearse(made: Assembled, seq_len: int, *, writes: bool) -> Rehearsal:
-    """Rehearses two steps; the first knows no gradients and moments from before.
+    """Simulates two steps; before the first there are no gradients and optimizer moments.
 
-    `writes` says whether the network can generate, and therefore has a cache.
+    `writes` is whether the network can generate, and therefore has a KV cache.
     """
     objective = made.objective
     held = tensors(objective)
@@ -60,7 +60,7 @@ def rehearse(made: Assembled, seq_len: int, *, writes: bool) -> Rehearsal:
         windows = _windows(made, N_WINDOWS if writer is None else 1)
         rollout = 0 if writer is None else ledger.peak - weights
         if writer is not None:
-            writer.is_fresh = False  # fake ratios are compared with nothing
+            writer.is_fresh = False  # fake log-ratios cannot be checked
         cache = _cache_bytes(objective, seq_len, ledger) if writes else 0
         optimizer, _ = objective.tools.optimizer(objective)
         largest = max((part for window in windows for part in window), key=_size)
@@ -82,7 +82,7 @@ def rehearse(made: Assembled, seq_len: int, *, writes: bool) -> Rehearsal:
 
 
 def _windows(made: Assembled, n: int) -> list[list[MicroBatch[Any]]]:
-    """The first windows of training, cut as they will be."""
+    """Returns the first global batches of training, split into their micro-batches."""
     parts = iter(made.loader)
     first = next(parts)
     rest = list(islice(parts, n * first.of - 1))
@@ -95,7 +95,7 @@ def _size(part: MicroBatch[Any]) -> int:
 
 
 def elements(batch: Any) -> int:  # any dataclass of tensors
-    """Numbers that a batch holds, padding included."""
+    """Returns the number of tensor elements in a batch, including padding."""
     if isinstance(batch, Tensor):
         return batch.numel()
     if not is_dataclass(batch):
@@ -106,7 +106,7 @@ def elements(batch: Any) -> int:  # any dataclass of tensors
 def _step(
     objective: Objective[Any, Any], optimizer: Optimizer, part: MicroBatch[Any], ledger: Ledger
 ) -> tuple[int, int]:
-    """Takes a step, of two micro-batches where there are several; activations and FLOPs of one."""
+    """Runs a step, with at most two micro-batches; returns activations and FLOPs of one of them."""
     activations = flops = 0
     for index in range(min(2, part.of)):
         before = ledger.live
@@ -133,6 +133,6 @@ def _cache_bytes(objective: Objective[Any, Any], seq_len: int, ledger: Ledger) -
 
 
 def state_bytes(state: Mapping[str, Any]) -> int:
-    """Bytes of the tensors in an optimizer's state, numbers of steps included."""
+    """Returns the bytes of the tensors in an optimizer's state, including step counters."""
     held = [item for entry in state["state"].values() for item in entry.values()]
     return sum(item.nbytes for item in held if isinstance(item, Tensor))

@@ -1,7 +1,7 @@
-"""An experiment as shapes alone: everything that trains, without memory for a single weight.
+"""Assembles an experiment on fake tensors, without allocating memory for weights.
 
-What is built is what `assemble` builds. Weights are fake tensors of torch's; samples stay real,
-so that a loss may look at ids, masks and lengths, and whatever a weight touches has only a shape.
+The result is that of `assemble` with torch's fake tensors as weights. Samples stay real, so a loss
+may read ids, masks and lengths; anything computed from weights has only a shape.
 """
 
 import warnings
@@ -17,11 +17,11 @@ from etude.objective.ranks import Ranks
 from etude.training.assemble import Assembled, assemble
 
 LOW = "bf16-true"
-"""The precision in which the weights themselves are of another type."""
+"""The precision that also stores the weights in bfloat16."""
 
 
-def shaped(config: ExperimentConfig, corpus: Corpus) -> Assembled:
-    """Assembles a run of fake weights. Raises ConfigError for what cannot be built."""
+def assemble_fake(config: ExperimentConfig, corpus: Corpus) -> Assembled:
+    """Assembles a run with fake weights. Raises ConfigError for a config it cannot build."""
     with warnings.catch_warnings(), torch.device("meta"):
         warnings.filterwarnings("ignore", message=".*copying from a non-meta parameter.*")
         made = assemble(config, corpus, Ranks(0, config.trainer.devices))
@@ -32,7 +32,7 @@ def shaped(config: ExperimentConfig, corpus: Corpus) -> Assembled:
 
 
 def modules(root: nn.Module) -> Iterator[nn.Module]:
-    """Every module once, with those that a tuple hides from `state_dict`."""
+    """Yields every module once, including those in a tuple, which `state_dict` does not see."""
     seen: set[int] = set()
     waiting = [root]
     while waiting:
@@ -47,7 +47,7 @@ def modules(root: nn.Module) -> Iterator[nn.Module]:
 
 
 def tensors(root: nn.Module) -> list[Tensor]:
-    """Every parameter and buffer once."""
+    """Yields every parameter and buffer once."""
     found = {
         id(tensor): tensor
         for module in modules(root)
@@ -57,7 +57,7 @@ def tensors(root: nn.Module) -> list[Tensor]:
 
 
 def _fake(root: nn.Module) -> None:
-    """Puts a fake tensor of the CPU in the place of each that has only a shape; ties stay."""
+    """Replaces each meta tensor with a fake CPU tensor; tied weights stay tied."""
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     made: dict[Tensor, Tensor] = {}
 

@@ -1,4 +1,4 @@
-"""What a run will take, from its config and its data: parameters, memory, FLOPs, tokens, steps."""
+"""Predicts the cost of a run from its config and data: parameters, memory, FLOPs, tokens, steps."""
 
 import os
 import resource
@@ -24,7 +24,7 @@ from etude.network import adapter
 from etude.network.network import Network
 from etude.network.parts import Block
 from etude.planning.fake_step import Rehearsal, rehearse
-from etude.planning.fake_tensors import modules, shaped
+from etude.planning.fake_tensors import assemble_fake, modules
 from etude.training.assemble import Assembled, trainer_of
 
 CPU_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
@@ -32,42 +32,42 @@ CPU_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_i
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a run will take. Memory is in bytes, of one device unless it says otherwise."""
+    """Predicted cost of a run. Memory is in bytes per device unless stated otherwise."""
 
     parameters: int
     trainable: int
     parts: dict[str, int]
-    """Parameters of the network by module."""
+    """Number of parameters of the network, by module."""
     others: dict[str, int]
-    """Parameters of the other networks, by name: reference, value, reward."""
+    """Number of parameters of the other networks, by name: reference, value, reward."""
     steps: int
     micro_batch: int
     n_micro_batches: int
     devices: int
     rehearsal: Rehearsal
     sharded: int
-    """What sharding takes off a device."""
+    """Memory per device that sharding saves."""
 
     @property
     def a_device(self) -> int:
-        """The most that one device holds at once."""
+        """Peak memory of one device."""
         return self.rehearsal.peak - self.sharded
 
     @property
     def tokens(self) -> float:
-        """Tokens of the whole run."""
+        """Number of tokens of the whole run."""
         return self.rehearsal.tokens_a_step * self.devices * self.steps
 
     @property
     def flops(self) -> float:
-        """Of all losses and gradients of the run; writing and validating are not in it."""
+        """FLOPs of all training steps of the run; excludes generation and validation."""
         return self.tokens * self.rehearsal.flops_a_token
 
 
 def forecast(config: ExperimentConfig, corpus: Corpus) -> Forecast:
-    """Plans a run. Raises ConfigError for what cannot be built."""
+    """Plans a run. Raises ConfigError for a config that cannot be built."""
     config = replace(config, trainer=replace(config.trainer, compile=False))
-    made = shaped(config, corpus)
+    made = assemble_fake(config, corpus)
     made.objective.trainer = trainer_of(_alone(config), made.plan, Path(), [])
     writes = Capability.GENERATE in plugin_of(config.architecture).declaration.provides
     try:
@@ -95,7 +95,7 @@ def forecast(config: ExperimentConfig, corpus: Corpus) -> Forecast:
 
 
 def _alone(config: ExperimentConfig) -> ExperimentConfig:
-    """The same precision on one device, with nothing that watches."""
+    """Returns the config with the same precision on one device, without callbacks and loggers."""
     names = (f"strategy/{name}" for name in options("strategy"))
     single = next(load(name) for name in names if load(name).declaration.max_devices == 1)
     strategy: Any = single.config()
@@ -105,7 +105,7 @@ def _alone(config: ExperimentConfig) -> ExperimentConfig:
 
 
 def _parts(network: Network) -> dict[str, int]:
-    """Parameters by the network's own modules; those that two share are the first one's."""
+    """Returns the parameters of each module; shared ones count for the first."""
     found: Counter[str] = Counter()
     for name, parameter in network.named_parameters():
         found[name.partition(".")[0]] += parameter.numel()
@@ -113,7 +113,7 @@ def _parts(network: Network) -> dict[str, int]:
 
 
 def _others(config: ExperimentConfig, made: Assembled) -> dict[str, int]:
-    """Parameters that no other network of the run holds, by what the objective calls it."""
+    """Returns the parameters of the other networks, without shared ones, by network name."""
     seen = {id(p) for p in _weights(made.objective.network)}
     found: dict[str, int] = {}
     for name, child in made.objective.named_children():
@@ -135,9 +135,9 @@ def _weights(root: nn.Module) -> list[nn.Parameter]:
 
 
 def _sharded(config: ExperimentConfig, network: Network, held: Rehearsal) -> int:
-    """What a device does not hold under a strategy that shards: its share is one of `devices`.
+    """Returns the memory that sharding saves per device, which keeps 1 of `devices` shares.
 
-    The largest block is whole while it computes, and its gradient with it.
+    The largest block is unsharded while it computes, with its gradient.
     """
     if not plugin_of(config.strategy).declaration.shards:
         return 0
@@ -150,7 +150,7 @@ def _sharded(config: ExperimentConfig, network: Network, held: Rehearsal) -> int
 
 
 def memory(accelerator: str) -> int:
-    """Bytes that a device of this machine has; on a CPU, those that all processes share."""
+    """Returns the memory of a device in bytes; for the CPU, that of the machine."""
     if accelerator in ("auto", "gpu") and torch.cuda.is_available():
         return torch.cuda.mem_get_info()[1]
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
@@ -161,13 +161,13 @@ def memory(accelerator: str) -> int:
 
 
 def process() -> int:
-    """Bytes that this process has held at most: Python, torch and the data, without a network."""
+    """Returns the peak memory of this process in bytes: Python, torch and data, no network."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def needed(plan: Forecast, accelerator: str) -> int:
-    """Bytes of `memory` that a run takes."""
+def peak_memory(plan: Forecast, accelerator: str) -> int:
+    """Returns the bytes of `memory` that a run needs."""
     if accelerator in ("auto", "gpu") and torch.cuda.is_available():
         return plan.a_device
     return plan.devices * (plan.a_device + process())

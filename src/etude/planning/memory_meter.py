@@ -1,4 +1,4 @@
-"""Memory by shape: which tensors are alive, operation by operation, and how much they hold."""
+"""Counts the memory of live fake tensors, operation by operation."""
 
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,10 +12,10 @@ from torch.utils._pytree import tree_leaves
 
 
 class Ledger(TorchDispatchMode):
-    """While it is entered, counts the bytes of every fake tensor that is alive.
+    """A dispatch mode that counts the bytes of all live fake tensors.
 
-    A fake tensor cannot say how many of its rows a real mask takes, so masks become places here;
-    and a number that is read off one, as by Adafactor, is 1.
+    Indexing a fake tensor with a real mask has an unknown size, so masks are converted to indices;
+    `item()` of a fake tensor, as in Adafactor, returns 1.
     """
 
     def __init__(self, held: Iterable[Tensor]) -> None:
@@ -57,7 +57,7 @@ class Ledger(TorchDispatchMode):
 
 
 def _places(indices: Sequence[Tensor | None]) -> list[Tensor | None]:
-    """The indices with real masks as the places where they are true."""
+    """Returns the indices with each real mask replaced by the positions where it is true."""
     found: list[Tensor | None] = []
     for index in indices:
         if index is None or index.dtype is not torch.bool or isinstance(index, FakeTensor):

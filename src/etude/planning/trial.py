@@ -1,4 +1,4 @@
-"""A few real steps in a process of their own, which says at its end how much memory it held."""
+"""Runs a few real steps in a separate process, which records its peak memory at the end."""
 
 import json
 import sys
@@ -14,7 +14,7 @@ FILE = "held.json"
 
 
 def main() -> None:
-    """Trains the run whose folder is the argument, and writes what it held into the folder."""
+    """Trains the run in the folder argument, and writes its peak memory to the folder."""
     before = process()
     run.main()
     on_device = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0

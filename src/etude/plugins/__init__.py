@@ -45,7 +45,7 @@ def _named() -> list[Path]:
     ]
     for folder in named:
         if not folder.is_dir():
-            raise ConfigError(f"${VARIABLE} names {folder}, which is no folder.")
+            raise ConfigError(f"${VARIABLE} names {folder}, which is not a folder.")
     if named:
         os.environ[VARIABLE] = os.pathsep.join(str(folder) for folder in named)
     return named

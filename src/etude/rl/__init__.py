@@ -1,4 +1,4 @@
-"""Learning from what the policy writes, and what that is worth."""
+"""Reinforcement learning on the policy's own completions: rollouts, rewards, judges, verifiers."""
 
 from etude.rl.completions import (
     Completion,

@@ -1,6 +1,6 @@
-"""What a policy tried: its completions, how likely they were, and what they were worth.
+"""Completions of a policy, with their log-probabilities, rewards and advantages.
 
-A reward that is NaN is no verdict: its attempt is left out of means, deviations and losses.
+A NaN reward means no verdict: its completion is left out of means, deviations and losses.
 """
 
 import math
@@ -20,28 +20,28 @@ from etude.objective.batches import Ids
 
 @dataclass
 class Completion:
-    """One completion as the policy wrote it, and what it was worth."""
+    """One completion sampled from the policy, and its reward."""
 
     prompt: Ids
     completion: Ids
     log_prob: Float[np.ndarray, " tokens"]
-    """In nats, when it was written."""
+    """Of each token, in nats, at sampling time."""
     reward: float
     is_finished: bool
-    """Whether it ends with a stop; otherwise max_new_tokens cut it."""
+    """Whether it ends with a stop; otherwise it was truncated at max_new_tokens."""
     has_zero_variance: bool
     """Whether all completions of its prompt have the same reward."""
     kl: float
-    """log p - log p_ref of the whole, in nats, when it was written; 0 without a reference."""
+    """log p - log p_ref of the completion, in nats, at sampling time; 0 without a reference."""
     advantage: float = math.nan
-    """NaN: it is not learned from."""
+    """NaN = excluded from the loss."""
     parts: dict[str, float] = field(default_factory=dict[str, float])
-    """What each reward said, by name, where there are several."""
+    """Score of each reward, by name, if there are several."""
 
 
 @dataclass
 class CompletionBatch:
-    """Attempts, row by row; of each token, how likely it was."""
+    """Completions, row by row; `log_prob` has one entry per completion token."""
 
     targets: Targets
     log_prob: Float[Tensor, " n"]
@@ -54,7 +54,7 @@ class CompletionBatch:
 
     @property
     def is_learned(self) -> Bool[Tensor, " batch"]:
-        """The rows that the loss knows."""
+        """The rows that the loss includes."""
         return ~self.advantage.isnan()
 
     @property
@@ -64,7 +64,7 @@ class CompletionBatch:
 
 
 def completion_batch(attempts: Sequence[Completion], network: Network) -> CompletionBatch:
-    """Lays attempts out as the network wants them, in the precision of their log-probabilities."""
+    """Lays out completions in the network's format, in the dtype of their log-probabilities."""
     log_prob = torch.from_numpy(np.concatenate([a.log_prob for a in attempts]))
     numbers = partial(torch.tensor, dtype=log_prob.dtype)
     return CompletionBatch(
@@ -100,7 +100,7 @@ def metric_sums(
 
 
 def part_sums(parts: Mapping[str, Float[Tensor, " batch"]]) -> dict[str, Float[Tensor, ""]]:
-    """Sums of what each reward said, and of how often it had a verdict, for `metric_means`."""
+    """Sums of each reward's scores and of its verdicts, for `metric_means`."""
     sums: dict[str, Float[Tensor, ""]] = {}
     for name, scores in parts.items():
         sums[f"{PART}{name}"] = scores.nansum()
@@ -115,9 +115,9 @@ OF_TOKENS = ("entropy", "kl", "ratio", "clip_fraction_low", "clip_fraction_high"
 
 
 def metric_means(means: Mapping[str, float]) -> dict[str, float]:
-    """The means of `metric_sums` over what each is about, whatever the loss counts.
+    """Normalises `metric_sums`, independently of what the loss counts.
 
-    Rewards over verdicts, shares over attempts, the rest of them over tokens.
+    Rewards are divided by verdicts, shares by completions, token metrics by tokens.
     """
     means = _part_means(means)
     if "attempts" not in means:
@@ -134,7 +134,7 @@ def metric_means(means: Mapping[str, float]) -> dict[str, float]:
 
 
 def _part_means(means: Mapping[str, float]) -> dict[str, float]:
-    """What each reward said, over its own verdicts; NaN of none."""
+    """The mean of each reward over its own verdicts; NaN if it has none."""
     counts = {k: v for k, v in means.items() if k.startswith(VERDICTS)}
     rest = {name: value for name, value in means.items() if name not in counts}
     for name, n in counts.items():
@@ -144,7 +144,7 @@ def _part_means(means: Mapping[str, float]) -> dict[str, float]:
 
 
 def zero_variance(rewards: Float[Tensor, "rows n"]) -> Bool[Tensor, " rows"]:
-    """Whether all rewards of a row that are not NaN are the same: it teaches nothing then."""
+    """Whether all non-NaN rewards of a row are equal, so that it has no learning signal."""
     infinite = float("inf")
     return rewards.nan_to_num(-infinite).amax(1) <= rewards.nan_to_num(infinite).amin(1)
 
@@ -152,6 +152,6 @@ def zero_variance(rewards: Float[Tensor, "rows n"]) -> Bool[Tensor, " rows"]:
 def rewards_of(
     attempts: Sequence[Completion], n_prompts: int, beta: float = 0.0
 ) -> Float[Tensor, "prompt group"]:
-    """The rewards, less `beta` times the divergence, prompt by prompt, in float64."""
+    """Returns the rewards minus `beta` times the KL divergence, prompt by prompt, in float64."""
     rewards = torch.tensor([a.reward - beta * a.kl for a in attempts], dtype=torch.float64)
     return rewards.unflatten(0, (n_prompts, -1))

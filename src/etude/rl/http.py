@@ -1,7 +1,7 @@
-"""Asks a server over HTTP: JSON there, JSON back; tried again while that may help.
+"""A JSON client over HTTP that retries transient errors.
 
-A key is read from an environment variable when it is used. It is never part of a config, an
-error or a log, and does not follow a redirect to another place.
+The API key is read from an environment variable when it is used. It is never part of a config, an
+error or a log, and is not sent to the target of a redirect.
 """
 
 import json
@@ -18,26 +18,26 @@ from etude.config.schema.plugins import require
 from etude.errors import ConfigError, ServerError
 
 PASSING = (408, 429, 500, 502, 503, 504)
-"""Status codes after which the same question may yet be answered."""
+"""Status codes after which a retry may succeed."""
 LONGEST_PAUSE_S = 60.0
 SHOWN = 200
-"""Characters of a server's words in an error."""
+"""Characters of a server's response quoted in an error."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """Where to ask, and how patiently."""
+    """A server's address, with timeout and retries."""
 
     url: str
     timeout_s: float
     retries: int
     key_variable: str | None = None
-    """The environment variable that holds the key, which is sent as a bearer token."""
+    """Environment variable with the API key, which is sent as a bearer token; None = no key."""
     pause_s: float = 1.0
-    """Before the first retry; each further one waits twice as long."""
+    """Wait before the first retry, in seconds; doubles with each further one."""
 
     def ask(self, question: Any) -> Any:
-        """Returns the answer. Raises ServerError when none comes, or one that is not JSON."""
+        """Posts a request and returns the answer. Raises ServerError if there is no JSON answer."""
         request = Request(self.url, json.dumps(question).encode(), method="POST")
         request.add_header("Content-Type", "application/json")
         if self.key_variable is not None:
@@ -53,7 +53,7 @@ class Server:
                 reason = f"{error.code} {error.reason}: {words}"
                 if error.code not in PASSING:
                     break
-            except (OSError, HTTPException) as error:  # no connection, cut off, too slow
+            except (OSError, HTTPException) as error:  # no connection, dropped, timed out
                 reason = str(error) or type(error).__name__
             except ValueError as error:
                 reason = f"it is not JSON ({error})"
@@ -64,7 +64,7 @@ class Server:
 
 
 def check_server(url: str, timeout_s: float, retries: int) -> None:
-    """Raises ValueError for what no config may hold; a password in a URL would be kept in clear."""
+    """Raises ValueError for invalid values, and for a URL with credentials: configs are saved."""
     parts = urlsplit(url)
     require(
         parts.scheme in ("http", "https") and bool(parts.hostname),

@@ -1,8 +1,8 @@
-"""Judges: which of two answers to a prompt is the better one, as a probability.
+"""Judges: the probability that the first of two answers to a prompt is better.
 
-Lee et al. 2023 (RLAIF), https://arxiv.org/abs/2309.00267, sections 2.1 and 2.3: a language model
-favours a place, so it is asked in both orders and the two are averaged. Of plain verdicts that
-makes a tie where the orders disagree.
+Lee et al. 2023 (RLAIF), https://arxiv.org/abs/2309.00267, sections 2.1 and 2.3: language models
+have a position bias, so both orders are evaluated and averaged. With hard verdicts, the result is
+a tie if the orders disagree.
 """
 
 import json
@@ -28,12 +28,12 @@ Answer B:
 {second}
 
 Reply with one letter, A or B, and nothing else. The better answer is"""
-"""What a language model is asked where the user does not say otherwise."""
+"""The default prompt of a language-model judge."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two answers to a prompt, in the order in which they are shown."""
+    """Two answers to a prompt, in the order that the judge sees."""
 
     prompt: str
     first: str
@@ -42,33 +42,33 @@ class Comparison:
 
     @property
     def swapped(self) -> "Comparison":
-        """The same in the other order."""
+        """The same answers in the other order."""
         return Comparison(self.prompt, self.second, self.first, self.reference)
 
     def written(self, question: str) -> str:
-        """The question that puts it to a language model."""
+        """Returns the prompt for a language-model judge."""
         return question.format(prompt=self.prompt, first=self.first, second=self.second)
 
 
 @runtime_checkable
 class Judge(Protocol):
-    """The group `judge`: compares answers."""
+    """The group `judge`: compares two answers to a prompt."""
 
     def __call__(self, comparisons: Sequence[Comparison]) -> Sequence[float]:
-        """The probability, each time, that the first is better; 0.5 is a tie, NaN no verdict."""
+        """Returns the probability that each first answer is better; 0.5 = tie, NaN = no verdict."""
         ...
 
 
 def in_both_orders(
     ask: Callable[[Sequence[Comparison]], Sequence[float]], comparisons: Sequence[Comparison]
 ) -> list[float]:
-    """The mean of what is said of (first, second) and of (second, first)."""
+    """Returns the probability that each first answer is better, averaged over both orders."""
     said = ask([c for one in comparisons for c in (one, one.swapped)])
     return [(there + 1 - back) / 2 for there, back in zip(said[::2], said[1::2], strict=True)]
 
 
 def check_question(question: str) -> None:
-    """Raises ValueError unless a question shows the prompt and both answers."""
+    """Raises ValueError unless a question contains the prompt and both answers."""
     try:
         shown = [Comparison(*words).written(question) for words in ("123", "023", "103", "120")]
     except (LookupError, ValueError, AttributeError) as error:
@@ -80,18 +80,18 @@ def check_question(question: str) -> None:
 
 
 class Answers:
-    """What a judge has said before, kept on disk by a digest of what it was asked."""
+    """A judge's past answers, cached on disk under a digest of the request."""
 
     def __init__(self) -> None:
         self.folder = cache.root() / "judge"
 
     def get(self, asked: Any) -> Any:
-        """The answer, or None where it was never asked; whatever JSON holds."""
+        """Returns the cached answer, any JSON value, or None if there is none."""
         file = self._file(asked)
         return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
 
     def keep(self, asked: Any, answer: Any) -> None:
-        """Keeps an answer; what was asked is not kept, but for its digest."""
+        """Caches an answer; of the request, only the digest is stored."""
         file = self._file(asked)
         file.parent.mkdir(parents=True, exist_ok=True)
         write_whole(file, json.dumps(answer))

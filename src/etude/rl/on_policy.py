@@ -1,7 +1,7 @@
-"""On-policy objectives: the data is what the policy itself writes.
+"""On-policy objectives: they train on completions sampled from the policy itself.
 
-The step is the same as everywhere: a rollout source yields windows of samples, `loss(batch)` sees
-them. Beside it there is one more thing to write, `rollout`.
+The step is the same as everywhere: a rollout source yields global batches, and `loss(batch)`
+receives them. A plugin implements one more method, `rollout`.
 """
 
 from abc import abstractmethod
@@ -33,16 +33,16 @@ from etude.rl.rewards import WeightedRewards
 from etude.rl.rollout import OnPolicyConfig, RolloutSource
 
 ROUNDING = {"64-true": 1e-9, "32-true": 1e-4}
-"""The largest |log ratio| of the mean token that rounding explains, by precision; else 0.1."""
+"""Largest mean |log-ratio| per token that rounding explains, by precision; otherwise 0.1."""
 
 P = TypeVar("P", bound=OnPolicyConfig)
 Parts: TypeAlias = dict[str, Float[Tensor, " batch"]]
-"""What each of several rewards says, by its name."""
+"""Scores of each of several rewards, by name."""
 
 
 @dataclass
 class PromptBatch:
-    """Held-out prompts; plain strings, since Lightning walks through batches."""
+    """Held-out prompts, as plain strings because Lightning traverses batches."""
 
     prompts: list[str]
     answers: list[str | None]
@@ -54,9 +54,9 @@ class OnPolicyObjective(Objective[P, B]):
     sample_type: type
     """The dataclass of arrays that `rollout` returns a list of; it is saved in checkpoints."""
     max_draws: int = 1
-    """How often prompts may be drawn for a rollout, until enough of them teach."""
+    """How many times prompts may be drawn for a rollout until enough have a learning signal."""
     is_fresh: bool = False
-    """Whether the policy is as it was when it wrote the samples in hand."""
+    """Whether the policy has not been updated since it sampled the current rollout."""
 
     def __init__(self, config: P, network: Network, tools: ObjectiveContext) -> None:
         super().__init__(config, network, tools)
@@ -68,22 +68,22 @@ class OnPolicyObjective(Objective[P, B]):
 
     @abstractmethod
     def rollout(self, prompts: Sequence[Prompt], keys: Sequence[tuple[int, ...]]) -> list[Any]:
-        """Completes each prompt `group_size` times and scores it; its key seeds its samples.
+        """Samples and scores `group_size` completions per prompt; a prompt's key is their seed.
 
-        The samples of a prompt stand side by side.
+        The samples of a prompt are consecutive.
         """
 
     @property
     def samples_per_prompt(self) -> int:
-        """How many samples `rollout` makes of each prompt."""
+        """Number of samples that `rollout` returns per prompt."""
         return self.config.group_size
 
     def teaches(self, group: Sequence[Any]) -> bool:
-        """Whether the samples of a prompt are kept, where `max_draws` allows to draw others."""
+        """Whether to keep the samples of a prompt, if `max_draws` allows drawing others."""
         return True
 
     def example(self, record: Any, rng: np.random.Generator) -> Any:
-        """A rollout's samples are ready as they are."""
+        """Returns the record: the samples of a rollout need no processing."""
         return record
 
     def source(self, samples: Samples, window: int, seed: int, ranks: Ranks) -> RolloutSource:
@@ -95,7 +95,7 @@ class OnPolicyObjective(Objective[P, B]):
         return PromptBatch([r.prompt for r in records], [r.answer for r in records])
 
     def evaluate(self, batch: PromptBatch) -> tuple[Loss, float]:
-        """The mean reward of greedy answers to held-out prompts; the loss is its negative."""
+        """Scores greedy completions of held-out prompts; the loss is the negative reward."""
         prompts = [Prompt(*pair) for pair in zip(batch.prompts, batch.answers, strict=True)]
         rngs = [rng(self.tools.seed, VALIDATION, i) for i in range(len(prompts))]
         _, written = self.complete(prompts, rngs, Greedy())
@@ -115,7 +115,7 @@ class OnPolicyObjective(Objective[P, B]):
 
     @property
     def stop(self) -> StopStrings:
-        """What ends a completion beside the stop tokens."""
+        """The strings that end a completion, besides the stop tokens."""
         return StopStrings(self.config.stop, self.tools.tokenizer.decode)
 
     def complete(
@@ -124,7 +124,7 @@ class OnPolicyObjective(Objective[P, B]):
         rngs: Sequence[np.random.Generator],
         decoding: Decoding | None = None,
     ) -> tuple[list[Ids], list[Written]]:
-        """Returns the ids of each prompt and what the policy wrote behind it."""
+        """Returns the ids of each prompt and the policy's completion of it."""
         config = self.config
         tokenizer = self.tools.tokenizer
         room = self.tools.seq_len - config.max_new_tokens
@@ -145,7 +145,7 @@ class OnPolicyObjective(Objective[P, B]):
     def write(
         self, prompts: Sequence[Prompt], keys: Sequence[tuple[int, ...]]
     ) -> tuple[list[Ids], list[Written], Float[Tensor, "prompt group"], Parts]:
-        """Completes each prompt `group_size` times: prompts, completions, rewards, their parts."""
+        """Samples `group_size` completions per prompt: prompts, completions, rewards, parts."""
         group = self.config.group_size
         repeated = [prompt for prompt in prompts for _ in range(group)]
         rngs = [rng(*key, i) for key in keys for i in range(group)]
@@ -159,7 +159,7 @@ class OnPolicyObjective(Objective[P, B]):
         keys: Sequence[tuple[int, ...]],
         reference: nn.Module | None = None,
     ) -> list[Completion]:
-        """What the policy writes for each prompt, with its divergence from a reference, if any."""
+        """Samples completions of each prompt, with their KL from a reference, if there is one."""
         before, written, rewards, parts = self.write(prompts, keys)
         ids = [row.ids for row in written]
         ended = [row.ended for row in written]
@@ -175,7 +175,7 @@ class OnPolicyObjective(Objective[P, B]):
     def score(
         self, prompts: Sequence[Prompt], completions: Sequence[Sequence[int]]
     ) -> tuple[Float[Tensor, " batch"], Parts]:
-        """The reward of each completion and, of several, what each of them says by its name.
+        """Returns the reward of each completion and, if there are several, the scores by name.
 
         On the CPU and in float64, so that sums are exact.
         """
@@ -194,7 +194,7 @@ class OnPolicyObjective(Objective[P, B]):
     ) -> list[np.ndarray]:
         """Log-probability, in nats, of each token of each completion of a prompt, in order.
 
-        By the policy as it is, unless another network is given; at the temperature of sampling.
+        Under the current policy, unless another network is given; at the sampling temperature.
         """
         asked = network or self.network
         temperature = self.config.temperature
@@ -203,7 +203,7 @@ class OnPolicyObjective(Objective[P, B]):
     def of_tokens(
         self, pairs: Sequence[tuple[Ids, Ids]], ask: Callable[[Targets], Float[Tensor, "n ..."]]
     ) -> list[np.ndarray]:
-        """What `ask` says of the tokens of each completion of a prompt, in order."""
+        """Returns what `ask` computes for the tokens of each completion, in order."""
         found: list[np.ndarray] = []
         with self.eval_mode():
             for part in chunks(pairs, self.config.generation_batch):
@@ -215,7 +215,7 @@ class OnPolicyObjective(Objective[P, B]):
     def recompute_log_probs(
         self, batch: CompletionBatch
     ) -> tuple[Float[Tensor, "n vocab"], Float[Tensor, " n"], Float[Tensor, " n"]]:
-        """The logits of each token due, its log p, and by how much that rose (see `log_ratio`)."""
+        """Returns logits, log-probability and log-ratio (see `log_ratio`) of each target token."""
         before = random_state(self.device)
         logits = due_logits(self.network, batch.targets, self.config.temperature)
         log_prob = log_prob_of(logits, batch.targets)
@@ -224,11 +224,11 @@ class OnPolicyObjective(Objective[P, B]):
     def log_ratio(
         self, log_prob: Float[Tensor, " n"], batch: CompletionBatch, before: Tensor
     ) -> Float[Tensor, " n"]:
-        """By how much log p of each token rose since it was written.
+        """Log-ratio of the current policy to the one that sampled, per token.
 
-        On the first window of a rollout nothing has been learned in between, and that is 0, but for
-        what rounding makes of another padding; unless numbers were drawn since `before`, the random
-        state before this pass, as dropout does.
+        On the first step of a rollout the weights have not changed, so it must be 0, up to rounding
+        due to different padding. This is not checked if random numbers were drawn since `before`,
+        the random state before this pass, as dropout does.
         """
         log_ratio = log_prob - batch.log_prob
         if __debug__ and self.is_fresh and torch.equal(before, random_state(self.device)):
@@ -241,7 +241,7 @@ class OnPolicyObjective(Objective[P, B]):
 
     @contextmanager
     def eval_mode(self) -> Generator[None]:
-        """All of this as it acts: eval mode, no gradients, the precision of training."""
+        """Runs the body in eval mode, without gradients, in the precision of training."""
         was_training = self.training
         self.eval()
         with torch.no_grad(), self.trainer.precision_plugin.forward_context():
@@ -250,5 +250,5 @@ class OnPolicyObjective(Objective[P, B]):
 
 
 def random_state(device: torch.device) -> Tensor:
-    """What a drawing of numbers changes."""
+    """Returns the state of the device's random generator."""
     return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()

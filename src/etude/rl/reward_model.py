@@ -1,6 +1,6 @@
-"""Scores of texts: one number read off the state that has seen all of a text.
+"""Reward models: one score per text, read from the state that has seen the whole text.
 
-What a reward model is beside its objective: its head, and how a finished run is read back.
+The parts outside the objective: the score head, the metrics, and loading a finished run.
 """
 
 import math
@@ -22,19 +22,19 @@ from etude.objective.batches import Ids, completion_ids
 from etude.objective.loader import chunks
 
 HEAD = "head"
-"""What an objective calls its score head: `model/` keeps it under this name."""
+"""Name of an objective's score head, in the objective and in `model/`."""
 MEAN = "val/reward_mean"
 STD = "val/reward_std"
-"""What a run measures of its scores on held-out texts: `model/` is sealed with them."""
+"""Metrics of a run's scores on held-out texts, which are saved with `model/`."""
 
 
 N_BINS = 10
-"""Bins of confidence that calibration is measured in."""
+"""Number of confidence bins of the calibration error."""
 GAP = "_gap_"
 
 
 class ScoreHead(nn.Linear):
-    """weight . state + bias, in at least fp32; 0 before anything is learned."""
+    """weight . state + bias, in at least fp32; initialised to 0."""
 
     def __init__(self, dim: int) -> None:
         super().__init__(dim, 1)
@@ -42,14 +42,14 @@ class ScoreHead(nn.Linear):
         nn.init.zeros_(self.bias)
 
     def forward(self, input: Float[Tensor, "... dim"]) -> Float[Tensor, "..."]:
-        """Element by element, which autocast leaves as it is."""
+        """Computed elementwise, because autocast does not lower the precision of that."""
         return (to_fp32(input) * self.weight[0]).sum(-1) + self.bias[0]
 
 
 def prompt_sums(
     scores: Float[Tensor, " batch"], prompt: Int[Tensor, " batch"]
 ) -> dict[str, Float[Tensor, ""]]:
-    """Sums over prompts, for `measures`: of each prompt its completions' mean score, and others."""
+    """Sums over prompts, for `measures`: mean, square, min and max of their completions' scores."""
     sizes = prompt.bincount()
     share = 1 / sizes[prompt].to(scores)
     none = scores.new_zeros(len(sizes))
@@ -67,9 +67,9 @@ def pair_sums(
     probability: Float[Tensor, " pair"],
     weight: Float[Tensor, " pair"],
 ) -> dict[str, Float[Tensor, ""]]:
-    """Weighted sums over pairs, for `measures`: better less worse in score, in tokens.
+    """Weighted sums over pairs, for `measures`; differences of score and tokens, better - worse.
 
-    A pair is right as likely as its label says; a tie is right half of the time.
+    A pair counts as correct with the probability of its label; a tie counts as half correct.
     """
     right = 0.5 + difference.sign() * (probability - 0.5)
     confidence = difference.abs().sigmoid()
@@ -84,18 +84,18 @@ def pair_sums(
 def rating_sums(
     scores: Float[Tensor, " n"], rating: Float[Tensor, " n"]
 ) -> dict[str, Float[Tensor, ""]]:
-    """Sums, for `measures`, of what scores and ratings have in common."""
+    """Sums, for `measures`, for the correlation of scores and ratings."""
     sums = {"_rating": rating, "_rating_square": rating**2, "_product": scores * rating}
     return {name: value.sum() for name, value in sums.items()}
 
 
 def measures(means: Mapping[str, float]) -> dict[str, float]:
-    """Names what is known of scores, from the means of the sums above.
+    """Returns the metrics of scores, from the means of the sums above.
 
-    `reward_min` and `reward_max` are means over prompts of their completions' ends. Of pairs:
-    `calibration_error` is the expected one, sum of |how often right - confidence| by bins of
-    confidence; `length_bias` correlates differences of score and length, each pair both ways round.
-    Of ratings: their correlation with the scores.
+    `reward_min` and `reward_max` are means over prompts of the extremes of their completions. For
+    pairs, `calibration_error` is the expected one, the sum of |accuracy - confidence| over bins of
+    confidence; `length_bias` is the correlation of score and length differences, each pair in both
+    orders. For ratings, `correlation` is that with the scores.
     """
     found = {name: value for name, value in means.items() if not name.startswith("_")}
     variance = max(0.0, means["_square"] - means["reward_mean"] ** 2)
@@ -113,13 +113,13 @@ def measures(means: Mapping[str, float]) -> dict[str, float]:
 
 
 def _correlation(common: float, one: float, other: float) -> float:
-    """0 where either does not vary."""
+    """Correlation from a covariance and two variances; 0 if either variance is 0."""
     return common / math.sqrt(one * other) if one * other > 0 else 0.0
 
 
 @dataclass(frozen=True)
 class Scorer:
-    """A trained reward model. `mean` and `std` are of its scores on what was held out."""
+    """A trained reward model. `mean` and `std` are those of its scores on held-out texts."""
 
     network: Network
     head: ScoreHead
@@ -132,7 +132,7 @@ class Scorer:
     def __call__(
         self, prompts: Sequence[str], completions: Sequence[str], batch: int = 16
     ) -> Float[Tensor, " n"]:
-        """The raw score of each completion, as long as `seq_len` leaves room for."""
+        """Returns the raw score of each completion, with prompt and completion cut to `seq_len`."""
         pairs = [self._ids(*pair) for pair in zip(prompts, completions, strict=True)]
         scores: list[Tensor] = []
         for part in chunks(pairs, batch):
@@ -145,7 +145,7 @@ class Scorer:
 
 
 def read_reward(folder: str | Path) -> Scorer:
-    """Reads the reward model that a finished run left. Raises ConfigError when it left none."""
+    """Reads the reward model of a finished run. Raises ConfigError if there is none."""
     model = read_model(folder)
     tensors = model.extra_tensors(HEAD)
     facts = model.facts

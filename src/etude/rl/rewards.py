@@ -1,4 +1,4 @@
-"""The rewards of an experiment: several, by name, and their weighted sum."""
+"""The named rewards of an experiment and their weighted sum."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,10 +10,10 @@ from etude.rl.verifier import Verifier, refuse_failing
 
 
 class WeightedRewards:
-    """The sum of several rewards, each times its weight.
+    """The weighted sum of several rewards.
 
-    One that has no verdict adds nothing, so that each kind of prompt can have a verifier of its
-    own; where none has a verdict, the sum has none.
+    A reward without a verdict adds nothing, so that each kind of prompt can have its own verifier;
+    if none has a verdict, the sum is NaN.
     """
 
     def __init__(self, parts: Mapping[str, tuple[float, Reward]]) -> None:
@@ -22,14 +22,14 @@ class WeightedRewards:
     def by_name(
         self, prompts: Sequence[str], completions: Sequence[str], references: Sequence[str | None]
     ) -> dict[str, Sequence[float]]:
-        """What each reward says, before it is weighted."""
+        """Returns the unweighted scores of each reward."""
         return {
             name: reward(prompts, completions, references)
             for name, (_, reward) in self.parts.items()
         }
 
     def total(self, scores: Mapping[str, Sequence[float]]) -> list[float]:
-        """The weighted sum of what `by_name` found."""
+        """Returns the weighted sums of the scores of `by_name`."""
         weights = [self.parts[name][0] for name in scores]
         return [_sum(weights, row) for row in zip(*scores.values(), strict=True)]
 
@@ -45,7 +45,7 @@ def _sum(weights: Sequence[float], scores: Sequence[float]) -> float:
 
 
 def rewards_of(configs: Mapping[str, RewardConfig]) -> WeightedRewards | None:
-    """Builds the rewards chosen, if any are. Raises ConfigError for one that fails its bench."""
+    """Builds the configured rewards, if any. Raises ConfigError for one that fails its bench."""
     parts = {name: (config.weight, build(config)) for name, config in configs.items()}
     for _, reward in parts.values():
         if isinstance(reward, Verifier):

@@ -1,4 +1,4 @@
-"""Windows of what a policy writes: rollouts are collected, used up, and collected again."""
+"""Global batches of the policy's own completions: rollouts are collected, used and replaced."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -9,32 +9,34 @@ from etude.data.source import Samples
 from etude.errors import CheckpointError, ConfigError, DataError
 from etude.objective.loader import Ranks, StepBatch, chunks
 from etude.objective.randomness import ROLLOUT, TRAIN, rng, sample_at
-from etude.objective.ranks import gathered
+from etude.objective.ranks import all_gather
 from etude.records import Prompt
 
 
 @dataclass
 class OnPolicyConfig(ObjectiveConfig):
-    """What every on-policy objective has."""
+    """Options of every on-policy objective."""
 
     group_size: int = 8
-    """Completions sampled for each prompt."""
+    """Completions sampled per prompt. Usual range 4 to 64; 1 where no group baseline is used."""
     windows_per_rollout: int = 1
-    """Optimizer steps' worth of samples (each trainer.global_batch) collected in a rollout."""
+    """Size of a rollout in global batches (trainer.global_batch samples each); with 1 and epochs=1,
+    every step is on-policy. Usual range 1 to 8."""
     epochs: int = 1
-    """Passes over each rollout."""
+    """Passes over each rollout. Usual range 1 to 4."""
     max_new_tokens: int = 64
-    """Longest completion, in tokens."""
+    """Longest completion, in tokens; must be below data.seq_len."""
     temperature: float = 1.0
-    """Divides the logits, when sampling and in every log-probability."""
+    """Sampling temperature, above 0; divides the logits of every log-probability, too. Usual: 1."""
     stop: list[str] = field(default_factory=list[str])
-    """Strings that end a completion, as a stop token does; the token that completes one stays in
-    it, whole: it is rewarded and learned from."""
+    """Strings that end a completion, as a stop token does. The token that completes one is kept
+    whole, so it is rewarded and trained on."""
     generation_batch: int = 64
-    """Sequences generated at once; never the micro-batch's size, so that cuts change nothing."""
+    """Sequences generated in parallel, limited by memory; independent of the micro-batch size, so
+    that micro-batching does not change the samples."""
     dropout: float = 0.0
-    """The network's dropout while it learns this, whatever it was built with, in [0, 1); above 0
-    the first ratio after a rollout is not 1."""
+    """Dropout during this run, in [0, 1); overrides the architecture's. Above 0, the first ratio
+    after a rollout is not 1."""
 
     def __post_init__(self) -> None:
         for name in (
@@ -55,7 +57,7 @@ class OnPolicyConfig(ObjectiveConfig):
 
 
 class RolloutPolicy(Protocol):
-    """What a rollout source knows of an on-policy objective."""
+    """The part of an on-policy objective that a rollout source uses."""
 
     sample_type: type
     max_draws: int
@@ -70,10 +72,10 @@ class RolloutPolicy(Protocol):
 
 
 class RolloutSource:
-    """Windows of what the policy writes: collect, pass over it `epochs` times, collect again.
+    """Global batches of completions: collects a rollout, uses it `epochs` times, and repeats.
 
-    Its state holds the rollout in hand, so that a run killed in the middle of one goes on
-    with the same samples, and how far the prompts were drawn.
+    Its state contains the current rollout, so that a run killed in the middle of one resumes
+    with the same samples, and the number of prompts drawn.
     """
 
     def __init__(
@@ -100,7 +102,7 @@ class RolloutSource:
 
     @property
     def steps_per_epoch(self) -> float:
-        """Windows in one pass over the prompts, each rollout being used `epochs` times."""
+        """Global batches in one pass over the prompts, with each rollout used `epochs` times."""
         samples = len(self.prompts) * self.author.samples_per_prompt * self.author.config.epochs
         return samples / (self.window * self.ranks.size)
 
@@ -118,7 +120,7 @@ class RolloutSource:
         self.used = 0
 
     def _draw(self) -> list[Any]:
-        """Samples of this rank's share of the next prompts in their order."""
+        """Samples completions of this rank's share of the next prompts, in order."""
         start = self.drawn + self.ranks.rank * self.n_prompts
         self.drawn += self.ranks.size * self.n_prompts
         places = range(start, start + self.n_prompts)
@@ -128,29 +130,29 @@ class RolloutSource:
         )
 
     def _draw_until_all_teach(self) -> list[Any]:
-        """Samples of the first prompts that teach; all ranks draw until there are enough for all.
+        """Samples of the first prompts that pass `teaches`; ranks draw until all have enough.
 
-        Raises DataError when the draws are used up.
+        Raises DataError after `max_draws` draws.
         """
         kept: list[Sequence[Any]] = []
         for _ in range(self.author.max_draws):
             groups = chunks(self._draw(), self.author.samples_per_prompt)
-            found = gathered([group for group in groups if self.author.teaches(group)])
+            found = all_gather([group for group in groups if self.author.teaches(group)])
             kept += [group for part in found for group in part]
             if len(kept) >= self.n_prompts * self.ranks.size:
                 mine = kept[self.ranks.rank * self.n_prompts :][: self.n_prompts]
                 return [sample for group in mine for sample in group]
         wanted = self.n_prompts * self.ranks.size
         raise DataError(
-            f"Of {self.author.max_draws * wanted:,} prompts drawn for one rollout, {len(kept):,} have "
-            f"completions with different rewards; {wanted:,} are wanted.\n"
+            f"Of {self.author.max_draws * wanted:,} prompts drawn for one rollout, {len(kept):,} "
+            f"have completions with different rewards; {wanted:,} are wanted.\n"
             "  The task is too hard or too easy for this policy, or the reward is always the same."
-            "\n  A larger objective.group_size, objective.temperature or objective.max_draws may find "
-            "more; objective.max_draws=1 takes prompts as they come."
+            "\n  A larger objective.group_size, objective.temperature or objective.max_draws may "
+            "find more; objective.max_draws=1 takes prompts as they come."
         )
 
     def _plan(self) -> list[list[int]]:
-        """Which samples each window of the rollout in hand holds."""
+        """Indices of the samples in each global batch of the current rollout."""
         windows: list[list[int]] = []
         for epoch in range(self.author.config.epochs if self.samples else 0):
             order = rng(self.seed, TRAIN, self.rollouts, epoch).permutation(len(self.samples))

@@ -1,7 +1,7 @@
-"""Verifiers: rewards that a program decides, each with a bench that it is tried on.
+"""Verifiers: rewards computed by a program, each with a bench of test answers.
 
-A policy finds every answer that is paid without being right. So a verifier names answers, right,
-wrong, malformed and adversarial ones, and is refused before training if it misjudges one of them.
+A policy finds every wrong answer that is rewarded. So a verifier lists right, wrong, malformed
+and adversarial answers, and is rejected before training if it misjudges one of them.
 """
 
 import re
@@ -17,12 +17,12 @@ from etude.errors import ConfigError, DataError
 
 C = TypeVar("C", bound=RewardConfig)
 SHOWN = 60
-"""Characters of an answer in a message."""
+"""Characters of an answer quoted in a message."""
 _FENCED = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)```", re.DOTALL | re.IGNORECASE)
 
 
 class Kind(StrEnum):
-    """What an answer of a bench is."""
+    """The kind of a bench answer."""
 
     RIGHT = "right"
     WRONG = "wrong"
@@ -32,21 +32,21 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Bench:
-    """Answers to one prompt, of which it is known whether they are to be paid."""
+    """Test answers to one prompt, with known verdicts."""
 
     reference: str | None
     right: Sequence[str]
     wrong: Sequence[str]
     malformed: Sequence[str] = ()
-    """Answers that hold nothing to judge: empty, cut off, in the wrong form."""
+    """Answers with nothing to judge: empty, truncated, or in the wrong format."""
     adversarial: Sequence[str] = ()
     """Answers that look right to a careless program."""
     pays: float = 1.0
-    """What a right answer is paid; every other is paid less."""
+    """Reward of a right answer; every other answer must get less."""
     prompt: str = ""
 
     def cases(self) -> Iterator[tuple[Kind, str]]:
-        """Each answer, with what it is."""
+        """Yields each answer with its kind."""
         for kind in Kind:
             answers = {
                 Kind.RIGHT: self.right,
@@ -58,28 +58,28 @@ class Bench:
 
 
 class Verifier(ABC, Generic[C]):
-    """A reward of the group `reward` that knows answers which it must, and must not, pay."""
+    """A reward of the group `reward` with answers that it must, or must not, reward."""
 
     def __init__(self, config: C) -> None:
         self.config = config
 
     @abstractmethod
     def bench(self) -> Sequence[Bench]:
-        """What it is tried on; it may depend on the config, and takes about a second at most."""
+        """Returns its test answers; they may depend on the config and take at most about 1 s."""
 
     @abstractmethod
     def __call__(
         self, prompts: Sequence[str], completions: Sequence[str], references: Sequence[str | None]
     ) -> list[float]:
-        """Returns one score a completion; see `etude.objective.reward.Reward`."""
+        """Returns one score per completion; see `etude.objective.reward.Reward`."""
 
 
 class AnswerVerifier(Verifier[C]):
-    """A verifier that holds each completion against the reference answer of its prompt."""
+    """A verifier that compares each completion with the reference answer of its prompt."""
 
     @abstractmethod
     def score(self, completion: str, reference: str) -> float:
-        """What the completion is paid; NaN = no verdict."""
+        """Returns the reward of the completion; NaN = no verdict."""
 
     def __call__(
         self, prompts: Sequence[str], completions: Sequence[str], references: Sequence[str | None]
@@ -90,7 +90,7 @@ class AnswerVerifier(Verifier[C]):
 
 @dataclass(frozen=True)
 class Judged:
-    """An answer of a bench, and what it was paid."""
+    """A bench answer and the reward it got."""
 
     kind: Kind
     completion: str
@@ -100,30 +100,30 @@ class Judged:
 
     @property
     def is_misjudged(self) -> bool:
-        """A right answer must be paid in full, any other less; no verdict pays nothing."""
+        """Right answers must get the full reward, others less; no verdict is no reward."""
         is_paid = self.score >= self.pays - 1e-9
         return is_paid != (self.kind is Kind.RIGHT)
 
 
 @dataclass(frozen=True)
 class Report:
-    """How a verifier did on its bench."""
+    """The results of a verifier on its bench."""
 
     judged: tuple[Judged, ...]
 
     @property
     def misjudged(self) -> list[Judged]:
-        """What it got wrong."""
+        """The answers that it misjudged."""
         return [one for one in self.judged if one.is_misjudged]
 
     @property
     def false_positives(self) -> float:
-        """The share of the answers that are not right, but paid as if they were."""
+        """Share of the answers other than right ones that got the full reward."""
         return _share([one for one in self.judged if one.kind is not Kind.RIGHT])
 
     @property
     def false_negatives(self) -> float:
-        """The share of the right answers that are not paid in full."""
+        """Share of the right answers that did not get the full reward."""
         return _share([one for one in self.judged if one.kind is Kind.RIGHT])
 
 
@@ -132,7 +132,7 @@ def _share(judged: Sequence[Judged]) -> float:
 
 
 def examine(verifier: Verifier[Any]) -> Report:
-    """Lets a verifier judge its bench."""
+    """Runs a verifier on its bench."""
     judged: list[Judged] = []
     for bench in verifier.bench():
         cases = list(bench.cases())
@@ -150,7 +150,7 @@ def refuse_failing(verifier: Verifier[Any]) -> None:
     report = examine(verifier)
     if not report.misjudged:
         return
-    lines = [said(one) for one in report.misjudged[:5]]
+    lines = [verdict_line(one) for one in report.misjudged[:5]]
     raise ConfigError(
         f"{_chosen(verifier.config)} fails its own bench, so a policy would learn what it pays by "
         f"mistake: {report.false_positives:.0%} false positives, {report.false_negatives:.0%} "
@@ -159,8 +159,8 @@ def refuse_failing(verifier: Verifier[Any]) -> None:
     )
 
 
-def said(judged: Judged) -> str:
-    """One answer of a bench and what it was paid, on one line."""
+def verdict_line(judged: Judged) -> str:
+    """Returns one line with a bench answer and the reward it got."""
     where = "" if judged.reference is None else f" where {judged.reference[:SHOWN]!r} is asked"
     return (
         f"{judged.kind.value} answer {judged.completion[:SHOWN]!r}{where}: "
@@ -171,7 +171,7 @@ def said(judged: Judged) -> str:
 def answers(
     config: RewardConfig, prompts: Sequence[str], references: Sequence[str | None]
 ) -> list[str]:
-    """The references, all of them there. Raises DataError that names a prompt without one."""
+    """Returns the references. Raises DataError with the first prompt that has none."""
     known = [reference for reference in references if reference is not None]
     if len(known) < len(references):
         raise DataError(
@@ -186,5 +186,5 @@ def _chosen(config: RewardConfig) -> str:
 
 
 def code_of(completion: str) -> str:
-    """The Python in a completion: the last fenced block, or all of it where none is fenced."""
+    """Returns the Python code of a completion: its last fenced block, or all of it without one."""
     return next(reversed(_FENCED.findall(completion)), completion)

@@ -1,4 +1,4 @@
-"""One run: optimizers, trackers and validation."""
+"""Training of one run: optimizers, schedules, trackers and validation."""
 
 from etude.training.flops import counter
 from etude.training.optim import (

@@ -1,4 +1,4 @@
-"""From a config to everything that trains: what a run is, on one screen."""
+"""Builds everything a run trains with from its config: network, objective, loader, validation."""
 
 import math
 from collections.abc import Mapping
@@ -31,15 +31,15 @@ from etude.training.validation import Validation
 
 DEFAULT_STEPS = 600
 SIZE_IN_TRIAL = 16
-"""Ids of the vocabulary with which a network is tried out before its tokenizer is there."""
+"""Vocabulary size of the trial network that is built before a tokenizer exists."""
 MICRO_BATCH_TOKENS = 8192
-"""A micro-batch left to étude holds at most this many tokens: enough to keep any CPU busy."""
+"""Maximum tokens of an automatic micro-batch: enough to keep any CPU busy."""
 _PRECISION = {"32": "32-true", "64": "64-true", "16-mixed": "16-mixed"}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Sizes and lengths that follow from a config and its data."""
+    """Batch sizes and run lengths derived from a config and its data."""
 
     intervals: Intervals
     micro_batch: int
@@ -48,11 +48,11 @@ class Plan:
 
     @property
     def steps(self) -> int:
-        """Optimizer steps of the whole run."""
+        """Number of optimizer steps of the whole run."""
         return self.intervals.total
 
     def until(self, step: int) -> "Plan":
-        """The same plan, ended at a step."""
+        """Returns the same plan with `step` as its last step."""
         return replace(self, intervals=replace(self.intervals, total=step))
 
 
@@ -68,9 +68,9 @@ class Assembled:
 
 
 def assemble(config: ExperimentConfig, corpus: Corpus, ranks: Ranks) -> Assembled:
-    """Builds network, objective and loader. Raises ConfigError for what cannot be built."""
+    """Builds network, objective and loader. Raises ConfigError for a config it cannot build."""
     torch.manual_seed(config.seed)
-    exact = config.trainer.precision == "64"  # Lightning would convert after a checkpoint is read
+    exact = config.trainer.precision == "64"  # Lightning converts only after reading a checkpoint
     network = _network(config, corpus.tokenizer.vocab, exact)
 
     def optimizer(module: nn.Module) -> tuple[Optimizer, Any]:
@@ -82,8 +82,8 @@ def assemble(config: ExperimentConfig, corpus: Corpus, ranks: Ranks) -> Assemble
     _refuse_sharding(config, objective)
     if exact:
         objective.double()
-    _built("optimizer", config.optimizer, optimizer_parameters(objective))  # refuses in time
-    with torch.device("cpu"):  # samples are real, even where a plan gives weights only shapes
+    _built("optimizer", config.optimizer, optimizer_parameters(objective))  # to fail early
+    with torch.device("cpu"):  # samples are real even if weights are on the meta device
         train = objective.select_samples(corpus.train)
         val = objective.select_samples(corpus.val)
         corpus = replace(corpus, train=train, val=val)
@@ -104,7 +104,7 @@ def assemble(config: ExperimentConfig, corpus: Corpus, ranks: Ranks) -> Assemble
 
 
 def _tools(config: ExperimentConfig, corpus: Corpus, optimizer: OptimizerOf) -> ObjectiveContext:
-    """What the objective may use beside its config and its network."""
+    """Returns what the objective may use in addition to its config and network."""
     return ObjectiveContext(
         tokenizer=corpus.tokenizer,
         architecture=config.architecture,
@@ -121,7 +121,7 @@ def _tools(config: ExperimentConfig, corpus: Corpus, optimizer: OptimizerOf) -> 
 
 
 def _network(config: ExperimentConfig, vocab: Vocab, exact: bool) -> Network:
-    """What is trained, with the weights and the adapters that it begins with."""
+    """Returns the network to train, with its initial weights and adapters."""
     network: Network = _built("architecture", config.objective.trained(config.architecture), vocab)
     if exact:
         network.double()
@@ -132,7 +132,7 @@ def _network(config: ExperimentConfig, vocab: Vocab, exact: bool) -> Network:
 
 
 def _refuse_sharding(config: ExperimentConfig, objective: Objective[Any, Any]) -> None:
-    """Weights outside the network would stay whole on every device, each with a gradient."""
+    """Raises ConfigError if the objective has its own weights, which sharding would replicate."""
     sharded = {id(parameter) for parameter in objective.network.parameters()}
     own = [name for name, p in objective.named_parameters() if id(p) not in sharded]
     if own and plugin_of(config.strategy).declaration.shards:
@@ -147,14 +147,14 @@ def _refuse_sharding(config: ExperimentConfig, objective: Objective[Any, Any]) -
 def refuse_unbuildable(
     architecture: ArchitectureConfig, adapter: Mapping[str, AdapterConfig]
 ) -> None:
-    """Raises ConfigError for what does not go together, without data and without memory."""
+    """Raises ConfigError for an invalid architecture or adapter; needs no data and no memory."""
     vocab = Vocab(SIZE_IN_TRIAL, 0, 1, 2, 3, 4, 5, 6, 7, 8, tuple(range(9, SIZE_IN_TRIAL)))
     with torch.device("meta"):
         adapt(_built("architecture", architecture, vocab), adapter)
 
 
 def plan_of(config: ExperimentConfig, corpus: Corpus, source: StepSource, ranks: Ranks) -> Plan:
-    """Works out every null of `trainer`."""
+    """Returns the plan, with a value for every null of `trainer`."""
     trainer = config.trainer
     steps = _steps(config, corpus, source)
     tenth = max(1, math.ceil(steps / 10))
@@ -192,7 +192,7 @@ def _steps(config: ExperimentConfig, corpus: Corpus, source: StepSource) -> int:
 def trainer_of(
     config: ExperimentConfig, plan: Plan, folder: Path, callbacks: list[pl.Callback]
 ) -> pl.Trainer:
-    """Lightning's Trainer, with its own output, checkpoints and validation switched off."""
+    """Returns Lightning's Trainer, with its output, checkpoints and validation disabled."""
     given = config.trainer
     return pl.Trainer(
         default_root_dir=folder,
@@ -216,7 +216,7 @@ def trainer_of(
 
 
 def _built(group: str, config: Any, *given: Any) -> Any:
-    """Builds a plugin; what it refuses about its sizes is the user's to mend."""
+    """Builds a plugin. Raises ConfigError for a ValueError, such as incompatible sizes."""
     try:
         return build(config, *given)
     except ValueError as error:

@@ -1,7 +1,7 @@
-"""`best/`: the weights with the best held-out number so far, exact over every interruption.
+"""Keeps the weights with the best validation metric so far in `best/`, across interruptions.
 
-What is better than before waits beside its place until a checkpoint knows of it, and takes the
-place then. So `best/` never holds the weights of an attempt that was lost.
+New best weights are staged in a hidden folder and move to `best/` once a checkpoint records them.
+So `best/` never contains weights from steps that were lost in a crash.
 """
 
 import json
@@ -22,39 +22,39 @@ from etude.training.validation import refuse_unreported
 
 FOLDER = "best"
 Write = Callable[[Mapping[str, Tensor], Path, Mapping[str, Any]], None]
-"""Writes the model of an objective's state into a folder, sealed with facts."""
+"""Writes the model of an objective's state to a folder, with facts in its manifest."""
 
 
 @dataclass
 class BestModel:
-    """Keeps the best of a run; all ranks call, the first writes."""
+    """Keeps the best weights of a run. All ranks must call it; only rank 0 writes."""
 
     folder: Path
-    """Of the run."""
+    """The run folder."""
     metric: str
     best: Best
     write: Write
     at: dict[str, float] = field(default_factory=dict[str, float])
-    """The step of the best, and its value; empty before the first validation."""
+    """Step and value of the best weights; empty before the first validation."""
 
     def offer(self, trainer: pl.Trainer, step: int, measured: Mapping[str, float]) -> None:
-        """Takes the weights that were just measured, if they are the best.
+        """Stages the weights that were just validated if they are the best so far.
 
-        Raises ConfigError when nothing of that name was measured.
+        Raises ConfigError if the metric was not reported.
         """
         refuse_unreported("trainer.keep_best", self.metric, measured)
         value = measured[self.metric]
         if not math.isfinite(value) or not self.best.improves(value, self.at.get("value")):
             return
         self.at = {"step": step, "value": value}
-        state = trainer.strategy.lightning_module_state_dict()  # of all ranks
+        state = trainer.strategy.lightning_module_state_dict()  # collective: all ranks take part
         if trainer.is_global_zero:
             self.write(state, self._waiting, self.at)
 
     def settle(self, trainer: pl.Trainer) -> None:
-        """Puts what waits in its place, now that a checkpoint knows of it; drops it if none does.
+        """Moves staged weights to `best/` if the checkpoint records them; deletes them otherwise.
 
-        Called behind each checkpoint, and where a run goes on from one.
+        Called after each checkpoint and when a run resumes.
         """
         if trainer.is_global_zero and self._waiting.exists():
             if fault_of(self._waiting) is None and _facts(self._waiting) == self.at:

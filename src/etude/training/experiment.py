@@ -1,16 +1,16 @@
-"""From what was composed to a typed experiment that fits together."""
+"""Turns a composed config into a typed and validated experiment."""
 
 from collections.abc import Sequence
 
 from etude.config.compatibility import check
 from etude.config.composition import Composition
-from etude.config.config_file import typed
+from etude.config.config_file import to_experiment
 from etude.config.schema.experiment import ExperimentConfig
-from etude.training.resume import inherited
+from etude.training.resume import inherit_from_parent
 
 
-def validated(composed: Composition, overrides: Sequence[str]) -> ExperimentConfig:
-    """The typed experiment, its parent's parts taken over; refused if it does not fit together."""
-    config = inherited(typed(composed.config), overrides)
+def validate_experiment(composed: Composition, overrides: Sequence[str]) -> ExperimentConfig:
+    """Returns the typed experiment with its parent's parts. Raises ConfigError if incompatible."""
+    config = inherit_from_parent(to_experiment(composed.config), overrides)
     check(config, composed.choices.get("architecture") if config.init_from is None else None)
     return config

@@ -1,4 +1,4 @@
-"""Trains what was assembled, in one process of a run, and writes what the run leaves at its end."""
+"""Trains an assembled run in one process, and writes the model and summary at the end."""
 
 import json
 import platform
@@ -23,7 +23,7 @@ from etude.files.run_folder import ADAPTER, CHECKPOINTS, CONFIG, MODEL, SUMMARY
 from etude.formats.checkpoint import newest_intact
 from etude.formats.model import Model, own
 from etude.formats.model_folder import write_adapter, write_model
-from etude.network.adapter import learned, parameters
+from etude.network.adapter import adapter_tensors, parameters
 from etude.objective.objective import Objective
 from etude.training import hardware
 from etude.training.assemble import Assembled, trainer_of
@@ -37,7 +37,7 @@ N_SHOWN = 3
 
 
 def fit(config: ExperimentConfig, corpus: Corpus, assembled: Assembled, folder: Path) -> None:
-    """Trains to the end, from the newest intact checkpoint if there is one."""
+    """Trains to the last step, from the newest intact checkpoint if there is one."""
     hardware.choose(folder).apply()
     plan = assembled.plan
     objective = assembled.objective
@@ -75,7 +75,7 @@ def fit(config: ExperimentConfig, corpus: Corpus, assembled: Assembled, folder: 
 
 
 def _announce(checkpoint: Path | None, notes: Sequence[str]) -> None:
-    """Prints where training goes on from, and what the user should know of the samples."""
+    """Prints the checkpoint that training resumes from, and the objective's notes on its data."""
     if checkpoint is not None:
         print(f"resuming from {checkpoint.name}", file=sys.stderr)
     for note in notes:
@@ -83,7 +83,7 @@ def _announce(checkpoint: Path | None, notes: Sequence[str]) -> None:
 
 
 def _made_with(folder: Path) -> dict[str, Any]:
-    """The config by digest, the machine and the versions that a run was made with."""
+    """Returns the config digest, the machine and the library versions of a run."""
     return {
         "config": code_digest(folder / CONFIG),
         "hardware": asdict(hardware.choose(folder)),
@@ -92,7 +92,7 @@ def _made_with(folder: Path) -> dict[str, Any]:
 
 
 def _reached(writer: RunWriter, planned: int) -> dict[str, Any]:
-    """Where the run ended; says so if it ended early."""
+    """Returns where the run ended; prints a note if it stopped early."""
     stopped = writer.last["step"] < planned
     if stopped:
         print(f"stopped at step {writer.last['step']:.0f} of {planned}", file=sys.stderr)
@@ -106,15 +106,15 @@ def _reached(writer: RunWriter, planned: int) -> dict[str, Any]:
 
 
 def _best(config: ExperimentConfig, folder: Path, write: Write) -> BestModel | None:
-    """What keeps the best weights, if the config asks for it."""
+    """Returns the keeper of the best weights, or None if the config does not enable it."""
     metric = config.trainer.keep_best
     return None if metric is None else BestModel(folder, metric, config.trainer.best, write)
 
 
 def _write(config: ExperimentConfig, corpus: Corpus, objective: Objective[Any, Any]) -> Write:
-    """Writes what others start from of an objective's state: the model, or what adapters learned.
+    """Returns a function that writes the model, or the adapter alone, from an objective's state.
 
-    An adapter is written alone, since its base can be found again by its digest.
+    An adapter is written without its base, which its digest identifies.
     """
 
     def write(state: Mapping[str, Tensor], place: Path, facts: Mapping[str, Any]) -> None:
@@ -126,7 +126,9 @@ def _write(config: ExperimentConfig, corpus: Corpus, objective: Objective[Any, A
         if config.adapter:
             chosen = config.architecture, corpus.tokenizer, config.tokenizer, config.objective
             model = Model(place, *chosen, config.adapter, config.init_from)
-            write_adapter(model, weights, learned(objective.network), place, facts, extra_tensors)
+            write_adapter(
+                model, weights, adapter_tensors(objective.network), place, facts, extra_tensors
+            )
         else:
             write_model(weights, config.architecture, corpus.tokenizer, place, facts, extra_tensors)
 
@@ -134,11 +136,11 @@ def _write(config: ExperimentConfig, corpus: Corpus, objective: Objective[Any, A
 
 
 def _unwatched(line: Mapping[str, float]) -> None:
-    """What the ranks that do not lead show of a step."""
+    """Replaces the progress bar on ranks other than 0."""
 
 
 def _shown(corpus: Corpus, assembled: Assembled) -> list[str]:
-    """A few outputs of the network; on every rank, since a sharded one needs all to run."""
+    """Returns a few outputs of the network. All ranks must call it, as it may be sharded."""
     objective = assembled.objective
     n = min(N_SHOWN, len(corpus.val))
     objective.eval()
@@ -157,7 +159,7 @@ def _print_result(shown: list[str], measured: Mapping[str, float], xz: float | N
 
 
 def versions() -> dict[str, str]:
-    """What computes here; a run that is repeated with the same of all should be the same."""
+    """Returns the library versions and the processor; equal ones should reproduce a run exactly."""
     on_gpu = torch.cuda.is_available()
     return {
         "python": platform.python_version(),

@@ -1,4 +1,4 @@
-"""FLOPs as torch counts them, attention on a CPU included."""
+"""FLOPs as torch counts them, including attention on CPU."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, 
 
 
 def counter() -> FlopCounterMode:
-    """Torch's counter, which knows no attention kernel of a CPU, and is told of them."""
+    """Returns torch's counter with formulas for the CPU attention kernels, which it lacks."""
     aten = torch.ops.aten
 
     def forward(q: Sequence[int], k: Sequence[int], v: Sequence[int], *_: Any, **__: Any) -> int:

@@ -1,4 +1,4 @@
-"""Choices made by probing: made once a machine, stored in each run, reused on resume."""
+"""Settings found by benchmarking: once per machine, stored in each run and reused on resume."""
 
 import ctypes
 import json
@@ -17,16 +17,16 @@ from etude.files.run_folder import HARDWARE
 
 @dataclass(frozen=True)
 class Hardware:
-    """How fp32 matrices are multiplied here, and how many threads do it."""
+    """Precision of fp32 matrix products and number of threads on this machine."""
 
     matmul_precision: str
-    """torch.set_float32_matmul_precision: highest, or medium where that is faster and as exact."""
+    """torch.set_float32_matmul_precision: highest, or medium if it is faster and as accurate."""
     threads: int
     speedup: float
-    """Of the route over torch's default, when it was probed."""
+    """Measured speedup of the chosen precision over torch's default."""
 
     def apply(self) -> None:
-        """Makes this process compute as the choice says."""
+        """Applies the settings to this process."""
         torch.set_float32_matmul_precision(self.matmul_precision)
         torch.set_num_threads(self.threads)
         keep_memory()
@@ -44,9 +44,9 @@ def refuse_missing(accelerator: str) -> None:
 
 
 def choose(folder: Path) -> Hardware:
-    """Returns the choice stored in a run folder, or stores this machine's: it is probed once.
+    """Returns the settings stored in a run folder; stores this machine's if there are none.
 
-    So the jobs of a sweep, and a run and its repetition, compute alike.
+    The machine is benchmarked once, so the jobs of a sweep use the same settings.
     """
     file = folder / HARDWARE
     if not file.exists():
@@ -60,11 +60,11 @@ def choose(folder: Path) -> Hardware:
 
 
 def probe(size: int = 512, rounds: int = 7) -> Hardware:
-    """Times and checks both routes of a matrix product.
+    """Benchmarks a matrix product at "highest" and "medium" precision.
 
-    On some CPUs "medium" reaches oneDNN's fp32 kernels, twice as fast and as exact; on others it
-    means bf16, a thousand times coarser. It is taken only if its error is that of fp32 summed in
-    another order, and it is at least 5 % faster.
+    On some CPUs "medium" uses oneDNN's fp32 kernels: twice as fast and as accurate. On others it
+    uses bf16, with errors a thousand times larger. It is chosen only if its error is within that
+    of a different fp32 summation order and it is at least 5 % faster.
     """
     generator = torch.Generator().manual_seed(0)
     a, b = (torch.randn(size, size, generator=generator) for _ in range(2))
@@ -88,7 +88,7 @@ def probe(size: int = 512, rounds: int = 7) -> Hardware:
 
 
 def keep_memory() -> None:
-    """Asks glibc to keep freed pages: fresh ones fill at an eighth of the speed of kept ones."""
+    """Makes glibc keep freed pages: writing to fresh pages is eight times slower."""
     trim_threshold = -1
     mmap_max = -4
     try:

@@ -1,8 +1,8 @@
-"""Starts the processes of a run on several devices, and sees to it that none outlives the run.
+"""Starts the processes of a multi-device run, and ensures that none outlives the run.
 
-The worker is started on the run folder, in a process group of its own; Lightning makes the other
-ranks by starting the same command again. Signals go to the whole group, and whatever happens
-to one rank, the group is ended with the first process.
+The worker starts in its own process group; Lightning launches the other ranks by running the same
+command again. Signals are forwarded to the whole group. When the first process ends, the group is
+killed, whatever happened to the other ranks.
 """
 
 import os
@@ -18,7 +18,7 @@ from etude.errors import EtudeError
 
 
 class WorkerFailedError(EtudeError):
-    """The processes of a run ended with an error that they have told themselves."""
+    """The processes of a run failed with an error that they have already printed."""
 
     def __init__(self, exit_code: int) -> None:
         super().__init__("")
@@ -26,7 +26,7 @@ class WorkerFailedError(EtudeError):
 
 
 def launch(folder: Path) -> None:
-    """Trains the run in `folder` in processes of their own. Raises WorkerFailedError."""
+    """Trains the run in `folder` in separate processes. Raises WorkerFailedError."""
     command = [sys.executable, "-m", "etude.training.run", str(folder)]
     process = subprocess.Popen(command, start_new_session=True)
 

@@ -18,7 +18,7 @@ from etude.network.parts import Block
 
 
 class ParameterKind(Enum):
-    """What a parameter is to an optimizer."""
+    """Kind of a parameter, which decides its weight decay and its optimizer."""
 
     MATRIX = "the weight of a linear map inside a block"
     HEAD = "the weight of one outside the blocks: to the vocabulary, to classes, to a value"
@@ -38,10 +38,10 @@ class OptimizerParameter:
 def decay_groups(
     config: OptimizerConfig, parameters: Sequence[OptimizerParameter]
 ) -> list[dict[str, Any]]:
-    """Groups in torch.optim's form, each with its peak learning rate and its weight decay.
+    """Returns torch.optim parameter groups, each with its peak learning rate and weight decay.
 
-    Weights of linear maps decay; biases, norms and embeddings do not. What `config.groups` matches
-    comes after the rest. Raises ConfigError for an entry that is left without a parameter.
+    Weights of linear maps decay; biases, norms and embeddings do not. The groups of `config.groups`
+    come last. Raises ConfigError for an entry of `config.groups` that matches no parameter.
     """
     entries = [*config.groups, ParameterGroup("*")]
     held: dict[tuple[int, bool], list[nn.Parameter]] = {}
@@ -76,16 +76,16 @@ def _without_parameters(index: int, pattern: str, names: Sequence[str]) -> Confi
 
 
 def rise_of(warmup_steps: int | None, total_steps: int) -> int:
-    """Returns how many steps the learning rate rises; null is min(100, 10 % of all steps)."""
+    """Returns the number of warmup steps; null means min(100, 10 % of all steps)."""
     return min(100, total_steps // 10) if warmup_steps is None else warmup_steps
 
 
 def with_warmup(
     warmup_steps: int | None, total_steps: int, decay: Callable[[float], float]
 ) -> Callable[[int], float]:
-    """Returns step -> factor: a linear rise, then `decay` of the progress from 0 to 1.
+    """Returns step -> learning-rate factor: linear warmup, then `decay` of the progress, 0 to 1.
 
-    Step 0 takes the first step of the rise.
+    Step 0 already has the first nonzero factor of the warmup.
     """
     rise = rise_of(warmup_steps, total_steps)
 
@@ -98,7 +98,7 @@ def with_warmup(
 
 
 def optimizer_parameters(module: nn.Module) -> list[OptimizerParameter]:
-    """Every trainable parameter once, with what it is; of an objective's network without prefix."""
+    """Returns each trainable parameter once, with its kind; drops an objective's network prefix."""
     modules = list(module.modules())
     tables = {id(m.weight) for m in modules if isinstance(m, nn.Embedding)}
     inside = {id(p) for m in modules if isinstance(m, Block) for p in m.parameters()}

@@ -1,4 +1,4 @@
-"""What a person sees while a run trains: a bar on a terminal, a line now and then in a log file."""
+"""Progress of a run on stderr: a bar on a terminal, periodic lines in a log file."""
 
 import sys
 import time
@@ -11,11 +11,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 LINE_EVERY_S = 10.0
 SHOWN = ("val/bits_per_byte", "val/reward", "val/exact_match", "val/accuracy", "val/loss")
-"""Held-out numbers, of which the first that there is says most."""
+"""Validation metrics, most informative first; the first that exists is shown."""
 
 
 class ProgressBar:
-    """Shows step, loss, tokens a second and time left, on stderr."""
+    """Shows step, loss, tokens per second and remaining time on stderr."""
 
     def __init__(self, total: int, log_every: int) -> None:
         self.total = total
@@ -50,7 +50,7 @@ class ProgressBar:
         self._bar.stop()
 
     def update(self, line: Mapping[str, float]) -> None:
-        """Takes the numbers of a step; shows them if it is time to."""
+        """Receives the metrics of a step; shows them at the display interval."""
         step = int(line["step"])
         now = time.perf_counter()
         if "val/loss" in line:
@@ -72,6 +72,6 @@ class ProgressBar:
 
 
 def _named(line: Mapping[str, float], *names: str) -> str:
-    """The first of these that the line has."""
+    """Returns the first of these metrics that the line has."""
     name = next(name for name in names if name in line)
     return f"{name} {line[name]:.4g}"

@@ -1,4 +1,4 @@
-"""Going on with a run, or from one: its stored config holds, and the command line must agree."""
+"""Resuming a run, or starting from one: the stored config wins, overrides must agree with it."""
 
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass, replace
@@ -12,13 +12,13 @@ from etude.errors import CheckpointError, ConfigError
 LENGTHS = ("max_steps", "max_epochs", "max_tokens")
 
 
-def merged(
+def resumed_config(
     stored: ExperimentConfig, given: ExperimentConfig, overrides: Sequence[str]
 ) -> ExperimentConfig:
-    """Returns the stored config with the lengths that `overrides` name.
+    """Returns the stored config with the run length of `overrides`.
 
-    Raises ConfigError, naming the keys, when an override asks for anything else that the run
-    was not started with.
+    Raises ConfigError with the keys if an override differs in anything else from the stored
+    config.
     """
     before = flat(stored)
     asked = flat(given)
@@ -41,14 +41,14 @@ def merged(
     return replace(stored, trainer=replace(stored.trainer, **lengths))
 
 
-def inherited(config: ExperimentConfig, overrides: Sequence[str]) -> ExperimentConfig:
-    """A run that starts from another has that one's network and tokenizer.
+def inherit_from_parent(config: ExperimentConfig, overrides: Sequence[str]) -> ExperimentConfig:
+    """Returns the config with the network and tokenizer of the run in `init_from`.
 
-    Raises ConfigError, naming the keys, when an override asks for others.
+    Raises ConfigError with the keys if an override conflicts with them.
     """
     if config.init_from is None:
         return config
-    from etude.formats.model import read_model  # torch: only where there is a model to read
+    from etude.formats.model import read_model  # imports torch: only if there is a model to read
 
     try:
         parent = read_model(config.init_from)
@@ -57,7 +57,7 @@ def inherited(config: ExperimentConfig, overrides: Sequence[str]) -> ExperimentC
             f"init_from={config.init_from} cannot be started from: {error}"
         ) from error
     started = replace(config, architecture=parent.architecture, tokenizer=parent.tokenizer_config)
-    if parent.carries:  # they cannot become weights, so they go on learning
+    if parent.carries:  # they cannot be merged into the weights, so they train on
         started = replace(started, adapter=dict(parent.adapter))
     has = flat(started)
     asked = flat(config)
@@ -76,7 +76,7 @@ def inherited(config: ExperimentConfig, overrides: Sequence[str]) -> ExperimentC
 
 
 def flat(config: ExperimentConfig) -> dict[str, Any]:
-    """Every value by its full key, and every plugin's address by its node's path."""
+    """Returns each value by its full key, and each plugin's address by the path of its node."""
     found: dict[str, Any] = {path: plugin_of(node).address for path, node in nodes(config)}
 
     def walk(node: Any, path: str) -> None:
@@ -94,7 +94,7 @@ def flat(config: ExperimentConfig) -> dict[str, Any]:
 
 
 def _is_meant(key: str, overridden: Sequence[str]) -> bool:
-    """Whether an override is about this key; a recipe is about all of them."""
+    """Returns whether an override sets this key; a recipe may set any key."""
     if key == "run" or key in {f"trainer.{name}" for name in LENGTHS}:
         return False
     return "experiment" in overridden or _is_about(key, overridden)

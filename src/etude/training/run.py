@@ -1,7 +1,7 @@
-"""Trains in a run folder: starts a run, or goes on with one. Knows nothing of Hydra.
+"""Trains in a run folder: starts a run, or resumes one. Does not depend on Hydra.
 
-A refusal leaves nothing behind: the data is prepared and everything is built before the folder
-is made.
+An invalid config leaves no folder: the data is prepared and everything is built before the folder
+is created.
 """
 
 import itertools
@@ -31,7 +31,7 @@ from etude.errors import (
     PreemptedError,
 )
 from etude.files.atomic import write_whole
-from etude.files.run_folder import CONFIG, LOCK, PARENTS, SUMMARY, TOKENIZER, locked
+from etude.files.run_folder import CONFIG, LOCK, PARENTS, SUMMARY, TOKENIZER, run_lock
 from etude.formats.model import Model, read_model
 from etude.network.adapter import parameters
 from etude.objective.ranks import Ranks
@@ -39,22 +39,22 @@ from etude.training import hardware
 from etude.training.assemble import Assembled, assemble, refuse_unbuildable
 from etude.training.fit import fit
 from etude.training.launch import launch
-from etude.training.resume import merged
+from etude.training.resume import resumed_config
 
 WRITTEN = "written by another process"
 
 
 def start(config: ExperimentConfig, experiment: str, overrides: list[str]) -> Path:
-    """Trains what `config` describes; returns the run folder.
+    """Trains the run that `config` describes; returns the run folder.
 
-    Where `config.run` holds a run, goes on with it, or returns at once if it is finished.
+    If `config.run` already contains a run, resumes it, or returns immediately if it is finished.
     """
     quiet()
     with _stopping_at_once():
         hardware.refuse_missing(config.trainer.accelerator)
         folder = _folder(config, experiment)
         if config.run is not None and (folder / CONFIG).exists():
-            with locked(folder, WRITTEN):
+            with run_lock(folder, WRITTEN):
                 _go_on(config, overrides, folder)
                 return folder
         _refuse_unwritable(folder)
@@ -64,7 +64,7 @@ def start(config: ExperimentConfig, experiment: str, overrides: list[str]) -> Pa
         print(corpus.card)
         assembled = assemble(config, corpus, Ranks(0, config.trainer.devices))
         folder = _made(folder, named=config.run is not None)
-        with locked(folder, WRITTEN):
+        with run_lock(folder, WRITTEN):
             corpus.tokenizer.save(folder / TOKENIZER)
             corpus.card.save(folder)
             if parents:
@@ -75,7 +75,7 @@ def start(config: ExperimentConfig, experiment: str, overrides: list[str]) -> Pa
 
 
 def main() -> None:
-    """Trains one rank of the run whose folder is the argument: what `launch` and torchrun start."""
+    """Trains one rank of the run in the folder argument; entry point of `launch` and torchrun."""
     quiet()
     folder = Path(sys.argv[1])
     config = config_file.load_config(folder)
@@ -89,14 +89,14 @@ def main() -> None:
         if ranks.rank == 0:
             print(error, file=sys.stderr)
         agreed = isinstance(error, PreemptedError | InterruptedRunError | NonFiniteError)
-        # Lightning ends the first rank when another fails; where all stop alike, it must not.
+        # Lightning kills rank 0 when another rank fails; if all stop together, it must not.
         sys.exit(0 if agreed and ranks.rank > 0 else error.exit_code)
 
 
 def _go_on(config: ExperimentConfig, overrides: list[str], folder: Path) -> None:
-    """Resumes a run with its own config, in which only its length may have changed."""
+    """Resumes a run with its stored config, in which only the run length may change."""
     stored = config_file.load_config(folder)
-    config = merged(stored, config, overrides)
+    config = resumed_config(stored, config, overrides)
     summary = folder / SUMMARY
     if summary.exists() and config == stored:
         print(f"{folder} is finished; nothing to do.")
@@ -112,9 +112,9 @@ def _go_on(config: ExperimentConfig, overrides: list[str], folder: Path) -> None
 
 
 def _train(config: ExperimentConfig, corpus: Corpus, assembled: Assembled, folder: Path) -> None:
-    """Trains here, or in processes of their own under a strategy for several devices.
+    """Trains in this process, or in separate ones under a multi-device strategy.
 
-    Such a strategy leaves traces in its process (ports, groups), even on one device.
+    Such a strategy leaves state in its process (ports, process groups), even on one device.
     """
     if config.adapter:
         total, learns = parameters(assembled.objective.network).values()
@@ -127,12 +127,12 @@ def _train(config: ExperimentConfig, corpus: Corpus, assembled: Assembled, folde
 
 
 def corpus_of(config: ExperimentConfig) -> Corpus:
-    """Prepares what a run learns from, with its parent's tokenizer where it has a parent."""
+    """Prepares the training data of a run, with its parent's tokenizer if it has a parent."""
     return prepare(config, _parents_tokenizer(config))
 
 
 def _parents(config: ExperimentConfig) -> dict[str, Model]:
-    """The runs that this one stands on, by the keys that name them."""
+    """Returns the runs this one depends on, by the config keys that name them."""
     named = {"init_from": config.init_from, "objective.run": config.objective.teacher}
     named |= {f"reward.{name}.run": reward.teacher for name, reward in config.reward.items()}
     named |= {f"callback.{name}.run": one.teacher for name, one in config.callback.items()}
@@ -140,9 +140,9 @@ def _parents(config: ExperimentConfig) -> dict[str, Model]:
 
 
 def _digests(config: ExperimentConfig) -> dict[str, str]:
-    """Which weights the run stands on, to be remembered: frozen networks are built from them.
+    """Returns the digests of the parents' weights, from which frozen networks are rebuilt.
 
-    Raises ConfigError for a run that there is not.
+    Raises ConfigError for a parent run that does not exist.
     """
     return {key: model.digest for key, model in _parents(config).items()}
 
@@ -168,7 +168,7 @@ def _folder(config: ExperimentConfig, experiment: str) -> Path:
 
 
 def _made(folder: Path, *, named: bool) -> Path:
-    """Makes the run folder; one that the user did not name gets a number if the name is taken."""
+    """Creates the run folder; an automatic name gets a number if it is taken."""
     place = folder
     for number in itertools.count(2):
         try:
@@ -199,7 +199,7 @@ def _refuse_unwritable(folder: Path) -> None:
 
 @contextmanager
 def _stopping_at_once() -> Generator[None]:
-    """Outside training there is nothing to save: SIGTERM ends the command with its own code."""
+    """Makes SIGTERM end the command with its own exit code: outside training nothing is saved."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise PreemptedError("Stopped by a signal before the first step; start it again.")
@@ -212,7 +212,7 @@ def _stopping_at_once() -> Generator[None]:
 
 
 def quiet() -> None:
-    """Lightning's advice is for those who write loops; ours is in the errors."""
+    """Silences Lightning's hints, which are for authors of training loops."""
     for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"lightning\.")

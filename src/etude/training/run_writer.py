@@ -1,7 +1,7 @@
-"""What a run leaves behind while it trains: a line for every step, and checkpoints.
+"""Writes a run's step records and checkpoints while it trains.
 
-Everything happens in one place, at the end of a step and in one order: validate, write the line,
-save. So a checkpoint always stands behind a finished line, and a resumed run repeats nothing.
+Everything happens in one place, at the end of a step and in one order: validate, write the record,
+save. So a checkpoint always follows a complete record, and a resumed run repeats none.
 """
 
 import json
@@ -25,7 +25,7 @@ from etude.files.run_folder import CHECKPOINTS, STEPS
 from etude.formats.checkpoint import disk_full_named, path_of, retire
 from etude.objective.loader import MicroBatch
 from etude.objective.objective import Objective
-from etude.objective.ranks import gathered
+from etude.objective.ranks import all_gather
 from etude.training.best_model import BestModel
 from etude.training.trackers import tell
 from etude.training.validation import Validation
@@ -35,7 +35,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 @dataclass(frozen=True)
 class Intervals:
-    """How often what happens, in steps; the last step always validates and saves."""
+    """Intervals in steps; the last step always validates and saves a checkpoint."""
 
     total: int
     validate: int
@@ -44,12 +44,12 @@ class Intervals:
     log: int
 
     def is_due(self, every: int, step: int) -> bool:
-        """Whether something done `every` so many steps is done at this one."""
+        """Returns whether an action with interval `every` is due at this step."""
         return step % every == 0 or step == self.total
 
 
 class RunWriter(pl.Callback):
-    """Writes `steps.jsonl` and `checkpoints/`; carries random states and counters over a resume."""
+    """Writes `steps.jsonl` and `checkpoints/`; restores random states and counters on resume."""
 
     def __init__(
         self,
@@ -117,15 +117,16 @@ class RunWriter(pl.Callback):
             )
 
     def _agreed_stop(self, objective: Objective[Any, Any]) -> int | None:
-        """The signal that any rank has received: all must stop at the same step."""
+        """Returns the signal that any rank has received: all must stop at the same step."""
         mine = torch.tensor([int(self.stop_signal == number) for number in SIGNALS])
         received = objective.over_ranks(mine).tolist()
         return next((n for n, seen in zip(SIGNALS, received, strict=True) if seen), None)
 
     def _validate(self, trainer: pl.Trainer, objective: Objective[Any, Any]) -> dict[str, float]:
-        """Measures the held-out samples; callbacks see it as a validation of Lightning's.
+        """Validates, and calls the callbacks' validation hooks as Lightning would.
 
-        Between the start and the end the weights are those that are measured and kept.
+        From on_validation_start to on_validation_end the weights are those that are validated and
+        written to `best/`.
         """
         others: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined] -- its connector
         others = [callback for callback in others if callback is not self]
@@ -143,13 +144,13 @@ class RunWriter(pl.Callback):
         return {**measured, **{k: float(trainer.callback_metrics[k]) for k in sorted(beside)}}
 
     def _track(self, trainer: pl.Trainer, line: Mapping[str, Any]) -> None:
-        """Tells the trackers now and then."""
+        """Logs to the trackers at the logging interval and after each validation."""
         if line["step"] % self.intervals.log and "val/loss" not in line:
             return
         tell(trainer, {k: v for k, v in line.items() if k != "samples"}, line["step"])
 
     def save(self, trainer: pl.Trainer) -> None:
-        """Writes the checkpoint of the step just done, then lets older ones go."""
+        """Writes the checkpoint of the current step, then deletes older ones."""
         place = self.folder / CHECKPOINTS
         with disk_full_named(place):
             if self._lines is not None:
@@ -162,7 +163,7 @@ class RunWriter(pl.Callback):
                 self.best.settle(trainer)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self.best is not None:  # of a run that was killed behind its last checkpoint
+        if self.best is not None:  # a run killed after its last checkpoint
             self.best.settle(trainer)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -183,7 +184,7 @@ class RunWriter(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         best = {} if self.best is None else self.best.at
-        random = gathered(_random_state())
+        random = all_gather(_random_state())
         return {"tokens": self.tokens, "last": self.last, "best": best, "random": random}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -217,14 +218,14 @@ class RunWriter(pl.Callback):
         self.watch(numbers)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        """Lets the step in hand finish; a second Ctrl-C does not wait."""
+        """Lets the current step finish; a second Ctrl-C stops immediately."""
         if number == signal.SIGINT and self.stop_signal == signal.SIGINT:
             raise InterruptedRunError("Interrupted twice: the step in hand was not saved.")
         self.stop_signal = number
 
 
 def _reopen(file: Path, step: int) -> TextIO:
-    """Opens the step record behind the line of `step`; what a lost attempt wrote later goes."""
+    """Opens the step records after the line of `step`; truncates lines of lost steps."""
     if file.exists():
         with file.open("rb") as lines:
             kept = sum(map(len, islice(lines, step)))

@@ -1,7 +1,7 @@
-"""The group `logger`: where a run's numbers are shown, behind a fence.
+"""The group `logger`: experiment trackers, whose failures never stop a run.
 
-No tracker is worth a run: one that fails is left out with a warning, and is closed all the same,
-or the next job of a sweep would go on in its run.
+A tracker that fails is removed with a warning. It is still closed, or the next job of a sweep
+would log to the same tracker run.
 """
 
 import warnings
@@ -16,7 +16,7 @@ from lightning.pytorch.loggers import Logger
 
 
 class Tracker(Logger, ABC):
-    """Base of the group `logger`; only the first process of a run calls what it offers."""
+    """Base class of the group `logger`; only rank 0 calls its methods."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
@@ -24,30 +24,30 @@ class Tracker(Logger, ABC):
 
     @property
     def name(self) -> str:
-        """What the run is called."""
+        """Name of the run."""
         return self.folder.name
 
     @property
     def version(self) -> str:
-        """What tells the run from others of its name."""
+        """Version, which distinguishes runs of the same name."""
         return ""
 
     @abstractmethod
     def log_metrics(self, metrics: Mapping[str, int | float], step: int | None = None) -> None:
-        """Takes the numbers of a step."""
+        """Logs the metrics of a step."""
 
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-        """Takes the config, flat, at the start; most have no place for it."""
+        """Logs the flattened config at the start; does nothing by default."""
 
     def log_table(self, name: str, rows: Sequence[Mapping[str, Any]], step: int) -> None:
-        """Takes what the network says at a step, a row a text; some have no place for it."""
+        """Logs texts of the network at a step, one per row; does nothing by default."""
 
     @abstractmethod
     def close(self, succeeded: bool) -> None:
-        """Ends what was begun, if anything was; may be called again."""
+        """Closes the tracker if it was opened; may be called again."""
 
     def finalize(self, status: str) -> None:
-        """What Lightning calls at the end, good or bad."""
+        """Closes the tracker; Lightning calls it after success and failure."""
         try:
             self.close(status == "success")
         except Exception as error:  # whatever a tracker and its server can raise
@@ -55,19 +55,19 @@ class Tracker(Logger, ABC):
 
 
 def tell(trainer: pl.Trainer, numbers: Mapping[str, float], step: int) -> None:
-    """Gives every tracker the numbers of a step."""
+    """Logs the metrics of a step to every tracker."""
     _each(trainer, lambda logger: logger.log_metrics(dict(numbers), step))
 
 
 def tell_config(trainer: pl.Trainer, config: Mapping[str, Any]) -> None:
-    """Gives every tracker the config by full keys; what opens a connection opens it here."""
+    """Logs the config, by full keys, to every tracker; trackers open their connection here."""
     _each(trainer, lambda logger: logger.log_hyperparams(dict(config)))
 
 
 def tell_table(
     trainer: pl.Trainer, name: str, rows: Sequence[Mapping[str, Any]], step: int
 ) -> None:
-    """Gives rows with the same columns to every tracker that has a place for text."""
+    """Logs rows with the same columns to every tracker that supports tables."""
 
     def act(logger: Logger) -> None:
         if isinstance(logger, Tracker):

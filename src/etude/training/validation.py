@@ -1,4 +1,4 @@
-"""Held-out samples, measured: exact sums over all ranks, and no trace left in the training run."""
+"""Validation on held-out samples: exact sums over all ranks, no effect on the training state."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,7 +18,7 @@ from etude.objective.ranks import Ranks
 
 @dataclass(frozen=True)
 class Validation:
-    """What is validated on, and in what portions."""
+    """Validation samples and how they are batched over ranks."""
 
     samples: Samples
     n_samples: int
@@ -27,7 +27,7 @@ class Validation:
     ranks: Ranks
 
     def measure(self, objective: Objective[Any, Any]) -> dict[str, float]:
-        """Returns `val/<name>` of everything the objective reports."""
+        """Returns `val/<name>` for every metric the objective reports."""
         tally = BatchSums()
         was_training = objective.training
         objective.eval()
@@ -42,7 +42,7 @@ class Validation:
         objective.train(was_training)
         tally.count = float(objective.over_ranks(torch.tensor(tally.count, dtype=torch.float64)))
         means = tally.means(objective.over_ranks)
-        if tally.count == 0:  # such as answers without any verdict: no number is the mean of none
+        if tally.count == 0:  # such as completions without any verdict: the mean is undefined
             means = dict.fromkeys(means, math.nan)
         return {f"val/{name}": value for name, value in objective.report(means).items()}
 
@@ -56,10 +56,10 @@ class Validation:
             yield objective.transfer_batch_to_device(batch, objective.device, 0), counts
 
     def _parts(self) -> Iterator[tuple[Sequence[int], bool]]:
-        """The portions of this rank, and whether they count: all ranks take equally many.
+        """Returns this rank's batches and whether each counts; all ranks have the same number.
 
-        A sharded network runs only if every rank runs it, so a rank with fewer measures one
-        sample again, for nothing.
+        A sharded network runs only if every rank runs it, so a rank with fewer batches repeats
+        one sample that does not count.
         """
         mine = chunks(range(self.ranks.rank, self.n_samples, self.ranks.size), self.batch)
         most = math.ceil(math.ceil(self.n_samples / self.ranks.size) / self.batch)
@@ -78,6 +78,6 @@ def refuse_unreported(key: str, metric: str, reported: Iterable[str]) -> None:
 
 
 def nothing(loss: Loss) -> Loss:
-    """The same sums, of nothing."""
+    """Returns the same sums with every value zero."""
     zeros = {name: torch.zeros_like(value) for name, value in loss.metrics.items()}
     return Loss(torch.zeros_like(loss.total), zeros)

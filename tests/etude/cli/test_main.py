@@ -8,9 +8,11 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from rooms import ROOT
 from toys import CHOICES
 
 from etude.cli.main import main
+from etude.config.composition import check_names
 from etude.config.schema.experiment import ExperimentConfig
 from etude.errors import DataError, PreemptedError
 
@@ -63,6 +65,7 @@ def train(*arguments: str) -> int:
 def test_pages_and_wrong_names_are_answered_within_a_second_and_without_torch() -> None:
     lines = [
         "--help", "--version", "train --help", "list", "list objective", "show objective=dpo",
+        "label --help", "pipeline --help", "show trainer", "show data", "show dpo", "show dppo",
         "trian", "train objective=dpoo", "train --cfg job objective=dpoo", "-sc install=bash",
     ]  # fmt: skip
     done = subprocess.run(
@@ -96,7 +99,7 @@ def test_pages_and_wrong_names_are_answered_within_a_second_and_without_torch() 
         ("trainer.max_steps=0", "trainer.max_steps must be positive, got 0"),
         ("hydra.run.dir=x", "would have no effect"),
         ("architecture=toy_mirror", "cannot train architecture=toy_mirror"),
-        ("--foo", "--foo is no flag."),
+        ("--foo", "--foo is not a flag."),
     ],
 )
 def test_a_mistake_is_one_page_on_stderr_that_says_what_would_work(
@@ -215,10 +218,10 @@ def test_show_prints_knobs_defaults_and_what_a_plugin_declares(
 ) -> None:
     assert main(["show", "objective=toy_prefer", "architecture=toy_famous"]) == 0
     page = capsys.readouterr().out
-    assert "objective.beta: float = 0.1\n    Pull towards the reference." in page
+    assert "objective.beta = 0.1  (float)\n    Pull towards the reference." in page
     assert "reads: Preference" in page
     assert ", toy_stack (toy_famous)\n" in page
-    assert "architecture.mlp.ratio: float = 3.0  (default 2.67)" in page
+    assert "architecture.mlp.ratio = 3  (float; default 2.67)" in page
 
 
 @pytest.mark.usefixtures("toys")
@@ -233,3 +236,103 @@ def test_completion_knows_verbs_groups_options_and_keys(
         monkeypatch.setenv("COMP_LINE", typed)
         assert main(["-sc", "query=bash"]) == 0
         assert capsys.readouterr().out.split() == [expected]
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "conf").glob("*.yaml")), ids=lambda file: file.stem)
+def test_every_verb_that_composes_refuses_what_hydra_would_not_obey(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([file.stem.replace("_", "-"), "hydra.run.dir=x"]) == 2
+    assert "hydra.run.dir=x would have no effect" in capsys.readouterr().err
+
+
+CONFIGURED = sorted(file.stem.replace("_", "-") for file in (ROOT / "conf").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("verb", CONFIGURED)
+def test_the_help_of_a_verb_lists_every_key_and_group_that_it_takes(
+    verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([verb, "--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    root = check_names(verb.replace("-", "_"), []).config
+    for key in root:
+        shown = root[key] if key == "trainer" else {"": None}
+        for name in shown:
+            path = f"{key}.{name}" if name else str(key)
+            known = (f"{path} = ", f"{path}  (", f"  {path}=")
+            assert any(line.startswith(known) for line in lines), path
+
+
+@pytest.mark.parametrize("verb", ["list", "show", "new"])
+def test_the_help_of_a_verb_without_a_config_is_its_page(
+    verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([verb, "--help"]) == 0
+    assert "Keys of" not in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("toys")
+@pytest.mark.parametrize(
+    ("argument", "line"),
+    [
+        ("toy_prefer", "toy_prefer is objective=toy_prefer."),
+        ("trainer", "trainer.non_finite = stop  (stop, skip)"),
+        ("seed", "seed = 0  (int)"),
+        ("run", "run is also an option: judge=run."),
+        (
+            "architecture/mlp",
+            "architecture/mlp=swiglu is the default of architecture=llama. Its keys:",
+        ),
+        ("mlp", "mlp is the group architecture/mlp."),
+        ("strategy", "strategy=single is the default of etude train. Its keys:"),
+        ("judge", "judge=rule is the default of etude label. Its keys:"),
+        ("experiment=toy_recipe", "# Prefers the better one."),
+        ("reward.toy_length.target", "reward.toy_length.target = 10  (int)"),
+    ],
+)
+def test_show_knows_groups_nodes_keys_and_names(
+    argument: str, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["show", argument]) == 0
+    assert line in capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.usefixtures("toys")
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("toy", "Choose one: decoding=toy, logger=toy, optimizer=toy,"),
+        ("toy_perfer", "Did you mean toy_prefer?"),
+        ("tranier", "Did you mean trainer?"),
+        ("objectiv=toy_prefer", "Did you mean objective?"),
+        ("objective=toy_perfer", "objective=toy_perfer does not exist."),
+    ],
+)
+def test_show_says_what_was_meant(
+    argument: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["show", argument]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("train objective.lrr=3", "objective=clm (the default) has: "),
+        ("train objective=dpo objective.lrr=3", "objective=dpo has: "),
+        ("train experiment=dpo objective.lrr=3", "objective=dpo has: "),
+        ("train architecture.mlp.width=3", "architecture/mlp=swiglu (the default) has: "),
+        ("train data.size=3", "data=python_docs (the default) has: "),
+        ("train reward=[length] reward.length.size=3", "reward=length has: "),
+        ("train adapter.size=3", "No adapter is chosen. The group has: "),
+        ("train trainer.steps=3", "trainer has: "),
+        ("train sead=3", "etude train takes: objective, "),
+        ("best-of sead=3", "etude best-of takes: run, "),
+    ],
+)
+def test_a_refused_key_says_what_has_the_keys_that_it_was_compared_with(
+    line: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(line.split()) == 2
+    assert message in capsys.readouterr().err

@@ -47,7 +47,7 @@ def test_null_stays_null_and_other_keys_are_left_to_hydra() -> None:
 
 
 def test_an_unknown_flag_is_refused_with_the_nearest() -> None:
-    with pytest.raises(ConfigError, match=r"--multrun is no flag.\n  Did you mean --multirun\?"):
+    with pytest.raises(ConfigError, match=r"--multrun is not a flag.\n  Did you mean --multirun\?"):
         prepare(["--multrun"])
-    with pytest.raises(ConfigError, match="is no flag"):
+    with pytest.raises(ConfigError, match="is not a flag"):
         prepare(["--experimental-rerun", "job.pickle"])

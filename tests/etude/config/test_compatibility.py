@@ -5,7 +5,7 @@ from toys import CHOICES
 
 from etude.config.compatibility import check
 from etude.config.composition import compose
-from etude.config.config_file import typed
+from etude.config.config_file import to_experiment
 from etude.errors import CompositionError
 
 pytestmark = pytest.mark.usefixtures("toys")
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.usefixtures("toys")
 
 def judge(*overrides: str) -> None:
     composed = compose("train", [*CHOICES, *overrides])
-    check(typed(composed.config), composed.choices["architecture"])
+    check(to_experiment(composed.config), composed.choices["architecture"])
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from toys import CHOICES, write_plugin
 
 import etude.plugins
 from etude.config.composition import compose
-from etude.config.config_file import load_config, nodes, save_config, typed
+from etude.config.config_file import load_config, nodes, save_config, to_experiment
 from etude.config.schema.experiment import ExperimentConfig
 from etude.config.schema.trainer import NonFinite
 from etude.errors import CheckpointError, ConfigError
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("toys")
 
 
 def experiment(*overrides: str) -> ExperimentConfig:
-    return typed(compose("train", [*CHOICES, *overrides]).config)
+    return to_experiment(compose("train", [*CHOICES, *overrides]).config)
 
 
 @cache
@@ -107,7 +107,7 @@ def test_a_key_that_slipped_into_a_typed_config_is_refused() -> None:
     config = compose("train", [*CHOICES, "objective=toy_prefer"]).config
     OmegaConf.update(config, "objective.betta", 3, force_add=True)
     with pytest.raises(ConfigError, match=r"objective.betta does not exist.\n.*objective.beta\?"):
-        typed(config)
+        to_experiment(config)
 
 
 def test_a_plugin_that_is_gone_or_changed_is_told(
@@ -128,7 +128,7 @@ def test_a_plugin_that_is_gone_or_changed_is_told(
 
 
 def test_a_folder_without_a_config_or_with_a_torn_one_is_no_run(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="is no run folder"):
+    with pytest.raises(CheckpointError, match="is not a run folder"):
         load_config(tmp_path)
     (tmp_path / CONFIG).write_text("plugins: {a: [")
     with pytest.raises(CheckpointError, match="is damaged"):

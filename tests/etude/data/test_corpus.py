@@ -19,7 +19,7 @@ from etude.data.record_file import RecordFile, held_out, read_bad_rows, texts_of
 from etude.data.token_rows import TokenRow, TokenRows, write_tokens
 from etude.data.tokenizer import Tokenizer
 from etude.errors import DataError
-from etude.files.cache import cached, root
+from etude.files.cache import cached_folder, root
 from etude.plugins.data.arithmetic import ArithmeticConfig
 from etude.plugins.data.jsonl import JsonlConfig
 from etude.plugins.data.text import TextConfig
@@ -373,7 +373,7 @@ def _slow_write(folder: Path) -> None:
 
 
 def _ask(name: str) -> str:
-    return (cached(name, _slow_write) / "who").read_text()
+    return (cached_folder(name, _slow_write) / "who").read_text()
 
 
 def test_processes_that_prepare_at_once_make_it_once(
@@ -399,6 +399,6 @@ def test_what_failed_or_was_killed_half_way_is_made_anew(
         raise DataError("nothing there")
 
     with pytest.raises(DataError):
-        cached("kind/one", fail)
-    made = cached("kind/one", lambda folder: (folder / "done").touch())
+        cached_folder("kind/one", fail)
+    made = cached_folder("kind/one", lambda folder: (folder / "done").touch())
     assert [file.name for file in made.iterdir()] == ["done"]

@@ -127,7 +127,7 @@ def test_a_question_it_does_not_know_is_refused(capsys: pytest.CaptureFixture[st
         (["rnu=a"], "Did you mean run?"),
         ([], "needs a run"),
         (["a", "run=b"], "given twice"),
-        (["nowhere"], "run=nowhere is no folder"),
+        (["nowhere"], "run=nowhere is not a folder"),
         (["run="], "run is empty"),
     ):
         assert main(["lineage", *arguments]) == 2

@@ -106,7 +106,7 @@ def test_what_cannot_be_reproduced_is_refused(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for arguments, said in (
-        (["nowhere"], "is no run folder"),
+        (["nowhere"], "is not a run folder"),
         ([str(run), "steps=0"], "steps must be a whole number from 1, got 0"),
         ([str(run), "setps=1"], "Did you mean steps?"),
     ):

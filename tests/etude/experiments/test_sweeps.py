@@ -15,7 +15,7 @@ from etude.config import composition, config_file
 from etude.experiments.job import Outcome, State, outcomes
 from etude.experiments.leaderboard import leaderboard, markdown
 from etude.experiments.recipe import recipe
-from etude.training.experiment import validated
+from etude.training.experiment import validate_experiment
 from etude.training.resume import flat
 
 SMALL = (
@@ -82,7 +82,7 @@ def test_the_recipe_of_a_job_composes_to_the_config_of_the_job(
     (tmp_path / "conf/experiment").mkdir(parents=True)
     (tmp_path / "conf/experiment/mine.yaml").write_text(recipe("train", overrides, ["Purpose: x."]))
     alone = composition.compose("train", ["experiment=mine"])
-    own, read = validated(job, overrides), validated(alone, ["experiment=mine"])
+    own, read = validate_experiment(job, overrides), validate_experiment(alone, ["experiment=mine"])
     assert read == replace(own, run=None)
 
 
@@ -136,7 +136,7 @@ def test_a_search_goes_on_prunes_and_gives_a_recipe_that_is_its_best_job(place: 
     best = json.loads((sweep / "leaderboard.json").read_text())["rows"][0]["job"]
     (place / "conf/experiment").mkdir(parents=True)
     (place / "conf/experiment/best.yaml").write_text((sweep / "best.yaml").read_text())
-    alone = validated(composition.compose("train", ["experiment=best"]), [])
+    alone = validate_experiment(composition.compose("train", ["experiment=best"]), [])
     stored = config_file.load_config(sweep / str(best))
     assert flat(replace(alone, run=stored.run)) == flat(stored)
     assert main([*search, "optimizer.lr=0.1,0.2", "hydra.sweeper.n_trials=9"]) == 2

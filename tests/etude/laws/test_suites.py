@@ -29,7 +29,7 @@ from etude.laws import template as template_laws
 from etude.laws import tokenizer as tokenizer_laws
 from etude.laws.suites import SUITES, suite, title
 from etude.laws.trial import Trial
-from etude.laws.verdict import Finding, Verdict, broken, held, holds, not_applicable, tried
+from etude.laws.verdict import Finding, Verdict, broken, held, holds, not_applicable, try_law
 from etude.objective.loss import Loss
 from etude.records import Text
 
@@ -65,7 +65,7 @@ def test_a_finding_says_what_it_rests_on_and_what_raises_is_broken() -> None:
     def law() -> Finding:
         raise ValueError("nothing\n  there")
 
-    assert tried(law) == broken("raised ValueError: nothing there")
+    assert try_law(law) == broken("raised ValueError: nothing there")
 
 
 def test_every_law_has_a_name_of_its_own_and_says_what_it_is() -> None:

@@ -18,7 +18,7 @@ from etude.formats.model import read_model
 from etude.network.adapter import adapt, layers, parameters
 from etude.network.inputs import Inputs
 from etude.objective.reference import Frozen, reference_of
-from etude.training.resume import inherited
+from etude.training.resume import inherit_from_parent
 from etude.training.run import start
 from etude.training.run_writer import RunWriter
 
@@ -152,7 +152,7 @@ def test_what_cannot_merge_goes_on_learning_in_a_run_that_starts_from_it(
 ) -> None:
     first = trained(on(base, kind, tmp_path / "first"))
     plain = replace(base, init_from=str(first), run=str(tmp_path / "second"))
-    config = inherited(plain, [f"init_from={first}"])
+    config = inherit_from_parent(plain, [f"init_from={first}"])
     assert config.adapter == adapters.chosen(kind)
     made = tiny.assembled(config)
     network = made.objective.network
@@ -164,7 +164,7 @@ def test_what_cannot_merge_goes_on_learning_in_a_run_that_starts_from_it(
     assert not torch.equal(logits(second), logits(first))
     other = replace(plain, adapter=adapters.chosen("lora"))
     with pytest.raises(ConfigError, match="brings its own network"):
-        inherited(other, [f"init_from={first}", "adapter=lora"])
+        inherit_from_parent(other, [f"init_from={first}", "adapter=lora"])
 
 
 @pytest.mark.slow
@@ -173,7 +173,7 @@ def test_what_merges_is_a_plain_network_to_a_run_that_starts_from_it(
 ) -> None:
     first = trained(on(base, "dora", tmp_path / "first"))
     second = replace(on(base, "lora", tmp_path / "second"), init_from=str(first))
-    assert inherited(second, [f"init_from={first}", "adapter=lora"]) == second
+    assert inherit_from_parent(second, [f"init_from={first}", "adapter=lora"]) == second
     network = tiny.assembled(replace(second, adapter={})).objective.network.eval()
     assert not layers(network)
     assert all(parameter.requires_grad for parameter in network.parameters())

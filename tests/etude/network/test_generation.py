@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from etude.config.registry import build
-from etude.network.decoding import Ancestral, Decoding, Greedy, drawn
+from etude.network.decoding import Ancestral, Decoding, Greedy, sample_token
 from etude.network.generation import Request, StopStrings, Written, generate
 from etude.objective.log_probs import token_log_prob
 
@@ -140,7 +140,7 @@ def test_ancestral_samples_follow_the_distribution() -> None:
 @pytest.mark.parametrize("draw", [0.0, 0.5, 1 - 2**-53])
 def test_no_token_without_probability_is_ever_drawn(draw: float) -> None:
     scores = torch.tensor([[-torch.inf, 0.0, -torch.inf, 0.0, -torch.inf]])
-    assert int(drawn(scores, torch.tensor([draw], dtype=torch.float64))) in (1, 3)
+    assert int(sample_token(scores, torch.tensor([draw], dtype=torch.float64))) in (1, 3)
 
 
 def test_a_sample_is_a_function_of_its_generator() -> None:

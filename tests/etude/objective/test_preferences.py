@@ -123,7 +123,7 @@ def test_identical_pairs_are_left_out_and_counted_also_where_only_their_ids_are(
 @pytest.mark.parametrize("pair", [("", "b"), ("b", "")])
 def test_an_empty_completion_is_an_error_that_names_its_prompt(pair: tuple[str, str]) -> None:
     made = tiny.objective("dpo")
-    with pytest.raises(DataError, match="prompt 'say why' holds no text"):
+    with pytest.raises(DataError, match="prompt 'say why' is empty"):
         made.select_samples([Preference("a", "b", "c"), Preference("say why", *pair)])
 
 

@@ -18,9 +18,9 @@ from etude.objective.batches import n_tokens
 from etude.objective.loader import MicroBatch
 from etude.planning import alternatives
 from etude.planning.alternatives import refuse_too_large
-from etude.planning.calibration import seconds_of, timed
+from etude.planning.calibration import phase_times, seconds_of
 from etude.planning.fake_step import N_WINDOWS, counter, elements, state_bytes
-from etude.planning.fake_tensors import shaped
+from etude.planning.fake_tensors import assemble_fake
 from etude.planning.forecast import Forecast, forecast
 from etude.training.assemble import Assembled
 from etude.training.run import quiet
@@ -121,7 +121,7 @@ def test_steps_are_those_of_training(length: dict[str, float], tmp_path: Path) -
 
 def test_no_weight_has_memory_and_ties_stay(tmp_path: Path) -> None:
     config = single("clm", tmp_path)
-    network = shaped(config, prepare(config)).objective.network
+    network = assemble_fake(config, prepare(config)).objective.network
     assert all(type(p).__name__ == "FakeTensor" for p in network.parameters())
     real = tiny.assembled(config).objective.network
     assert [n for n, _ in network.named_parameters()] == [n for n, _ in real.named_parameters()]
@@ -162,13 +162,13 @@ def test_a_sharded_run_holds_less_on_each_device(tmp_path: Path) -> None:
 
 def test_rollouts_are_compared_with_rollouts() -> None:
     took = [9, 1, 3, 1, 7, 9, 3, 1, 3.5, 1, 7, 1, 4]  # every other step begins with one
-    found = timed(np.cumsum(took).tolist(), 8, {"process": 7, "before": 3}, cycle=2)
+    found = phase_times(np.cumsum(took).tolist(), 8, {"process": 7, "before": 3}, cycle=2)
     assert (found.step_s, found.save_s, found.sample_s) == (2.0, 0.5, 0.5)
 
 
 def test_steps_saves_and_validations_are_read_off_the_clock(tmp_path: Path) -> None:
     took = [9.0, 1.0, 1.0, 3.0, 9.0, 1.0, 1.5, 1.0, 5.0, 1.7]  # first step and save are slow
-    found = timed(np.cumsum(took).tolist(), 8, {"process": 7, "before": 3})
+    found = phase_times(np.cumsum(took).tolist(), 8, {"process": 7, "before": 3})
     assert (found.step_s, found.save_s, found.sample_s, found.held) == (1.0, 0.5, 0.5, 4)
     config = tiny.experiment("clm", tmp_path, trainer={"max_steps": 20, "val_every": 10})
     seconds = seconds_of(config, planned(config), 6, found)

@@ -6,7 +6,7 @@ import tiny
 
 from etude.config.schema.experiment import ExperimentConfig
 from etude.errors import ConfigError
-from etude.training.resume import flat, merged
+from etude.training.resume import flat, resumed_config
 
 
 @pytest.fixture
@@ -20,8 +20,8 @@ def with_trainer(config: ExperimentConfig, **values: int | None) -> ExperimentCo
 
 def test_lengths_may_change_where_they_are_given(stored: ExperimentConfig) -> None:
     given = with_trainer(stored, max_steps=50, max_epochs=None)
-    assert merged(stored, given, ["trainer.max_steps=50"]).trainer.max_steps == 50
-    assert merged(stored, given, ["run=x"]) == stored  # a default that changed since is not meant
+    assert resumed_config(stored, given, ["trainer.max_steps=50"]).trainer.max_steps == 50
+    assert resumed_config(stored, given, ["run=x"]) == stored  # a default may change
 
 
 @pytest.mark.parametrize(
@@ -36,21 +36,21 @@ def test_anything_else_is_refused_by_name(
     stored: ExperimentConfig, override: str, key: str
 ) -> None:
     with pytest.raises(ConfigError, match=key):
-        merged(stored, with_trainer(stored, global_batch=16), [override])
+        resumed_config(stored, with_trainer(stored, global_batch=16), [override])
 
 
 def test_another_plugin_is_refused_by_the_group(stored: ExperimentConfig) -> None:
     other = replace(stored, schedule=tiny.part("schedule", "linear"))
     with pytest.raises(ConfigError, match="schedule: schedule/cosine, now schedule/linear"):
-        merged(stored, other, ["schedule=linear"])
+        resumed_config(stored, other, ["schedule=linear"])
     mlp = replace(stored, architecture=tiny.stack(n_layers=1, mlp="relu"))
     with pytest.raises(ConfigError, match=r"architecture\.mlp: architecture/mlp/gelu, now"):
-        merged(stored, mlp, ["architecture/mlp=relu"])
+        resumed_config(stored, mlp, ["architecture/mlp=relu"])
 
 
 def test_the_same_command_again_is_welcome(stored: ExperimentConfig) -> None:
     overrides = ["objective=clm", "trainer.global_batch=8", "optimizer.lr=1e-3", "run=x"]
-    assert merged(stored, replace(stored, run="x"), overrides) == stored
+    assert resumed_config(stored, replace(stored, run="x"), overrides) == stored
 
 
 def test_flat_holds_every_value_and_every_plugin(stored: ExperimentConfig) -> None:

@@ -8,8 +8,8 @@ import peft_folders
 import pytest
 import tiny
 
-from etude.formats.peft import written
-from etude.network.adapter import adapt, learned
+from etude.formats.peft import peft_export
+from etude.network.adapter import adapt, adapter_tensors
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning:transformers", "ignore:.*Conv1D")
 families = pytest.mark.parametrize("family", peft_folders.FAMILIES)
@@ -42,8 +42,8 @@ def test_what_peft_cannot_say_is_written_in_our_own_way() -> None:
     both = {"ia3": tiny.part("adapter", "ia3", outputs=["*.v"], inputs=["*.v"])}
     made = tiny.network(architecture)
     adapt(made, both)
-    assert len(learned(made)) == 4
-    assert written(architecture, tiny.VOCAB, both, made.state_dict()) is None
+    assert len(adapter_tensors(made)) == 4
+    assert peft_export(architecture, tiny.VOCAB, both, made.state_dict()) is None
 
 
 def test_no_target_at_all_is_refused() -> None:

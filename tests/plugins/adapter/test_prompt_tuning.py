@@ -8,7 +8,7 @@ import pytest
 import tiny
 import torch
 
-from etude.formats.peft import written
+from etude.formats.peft import peft_export
 from etude.network.adapter import adapt
 from etude.network.inputs import Inputs
 from etude.plugins.adapter.prompt_tuning import order
@@ -61,4 +61,6 @@ def test_beside_an_encoder_peft_means_another_so_ours_is_our_own() -> None:
     bart = parity.preset("bart")
     made = tiny.network(bart)
     adapt(made, adapters.chosen("prompt_tuning"))
-    assert written(bart, tiny.VOCAB, adapters.chosen("prompt_tuning"), made.state_dict()) is None
+    assert (
+        peft_export(bart, tiny.VOCAB, adapters.chosen("prompt_tuning"), made.state_dict()) is None
+    )

@@ -22,7 +22,7 @@ def test_problems_come_with_their_answers_and_a_seed_gives_the_same() -> None:
 
 
 def test_a_task_that_does_not_exist_is_an_error_of_the_data() -> None:
-    with pytest.raises(DataError, match=r"data\.task=chain_some is no task"):
+    with pytest.raises(DataError, match=r"data\.task=chain_some is not a task"):
         list(build(tiny.part("data", "reasoning_gym", task="chain_some")).records())
     with pytest.raises(ValueError, match="n_problems must be at least 2"):
         tiny.part("data", "reasoning_gym", n_problems=1)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from etude.data.token_rows import TokenRow
 from etude.objective.randomness import TRAIN, rng
-from etude.plugins.objective.fim import FimConfig, Order, rearranged, rearranged_row, text_of
+from etude.plugins.objective.fim import FimConfig, Order, rearrange, rearranged_row, text_of
 
 VOCAB = tiny.BYTES.vocab
 BOS, EOS = VOCAB.bos, VOCAB.eos
@@ -39,8 +39,8 @@ def row(documents: list[list[int]]) -> TokenRow:
 def test_both_orders_by_hand() -> None:
     document = np.array([BOS, A, B, C, D, E, EOS])
     cuts = np.array([2, 4])
-    psm = rearranged(document, cuts, Order.PSM, VOCAB).tolist()
-    spm = rearranged(document, cuts, Order.SPM, VOCAB).tolist()
+    psm = rearrange(document, cuts, Order.PSM, VOCAB).tolist()
+    spm = rearrange(document, cuts, Order.SPM, VOCAB).tolist()
     assert psm == [BOS, PRE, A, B, SUF, E, MID, C, D, EOS]
     assert spm == [BOS, PRE, SUF, E, MID, A, B, C, D, EOS]
     assert rebuilt(psm)[0] == rebuilt(spm)[0] == document.tolist()

@@ -11,7 +11,7 @@ import tiny
 import torch
 
 from etude.config.composition import compose
-from etude.config.config_file import typed
+from etude.config.config_file import to_experiment
 from etude.errors import DataError
 from etude.objective.loader import Ranks
 from etude.plugins.objective._policy_gradient import clipped_objective, k1, k3, nan_std
@@ -313,7 +313,7 @@ def test_advantages_are_over_the_deviation_that_is_named(scale: Scale, tmp_path:
 def test_presets_are_choices_of_grpo() -> None:
     names = ("dr_grpo", "dapo", "gspo", "cispo")
     made: dict[str, Any] = {
-        n: typed(compose("train", [f"objective={n}"]).config).objective for n in names
+        n: to_experiment(compose("train", [f"objective={n}"]).config).objective for n in names
     }
     assert {type(config) for config in made.values()} == {type(tiny.part("objective", "grpo"))}
     assert all(config.beta == 0 for config in made.values())

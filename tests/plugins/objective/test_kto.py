@@ -165,7 +165,7 @@ def test_identical_completions_are_left_out_and_empty_ones_refused() -> None:
     made = tiny.objective("kto")
     assert len(made.select_samples([Preference("a", "b", "b"), Preference("a", "b", "c")])) == 2
     assert made.notes == ["left out  1 of 2 samples: both completions are the same, as ids"]
-    with pytest.raises(DataError, match="prompt 'why' holds no text"):
+    with pytest.raises(DataError, match="prompt 'why' is empty"):
         made.select_samples([Feedback("why", "", 1.0)])
 
 

@@ -13,7 +13,7 @@ from etude.config.registry import build
 from etude.data.token_rows import TokenRow
 from etude.network.inputs import Inputs
 from etude.objective.randomness import TRAIN, rng
-from etude.plugins.objective.prefix_lm import cut
+from etude.plugins.objective.prefix_lm import cut_in_two
 
 VOCAB = tiny.BYTES.vocab
 BOS, EOS = VOCAB.bos, VOCAB.eos
@@ -40,11 +40,11 @@ def test_every_place_is_cut_as_often_as_any_other_and_something_is_left_to_write
     whole = text(8)
     places = np.zeros(8)
     for seed in range(4000):
-        before, after = cut(whole, np.random.default_rng(seed))
+        before, after = cut_in_two(whole, np.random.default_rng(seed))
         assert [*before, *after] == whole
         places[len(before)] += 1
     assert ((places - 500) ** 2 / 500).sum() < 24.3  # chi-square, 7 degrees, p = 0.001
-    assert cut([], np.random.default_rng(0)) == ([], [])
+    assert cut_in_two([], np.random.default_rng(0)) == ([], [])
 
 
 @pytest.mark.parametrize("family", FAMILIES)

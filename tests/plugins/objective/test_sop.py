@@ -14,7 +14,7 @@ from etude.data.token_rows import TokenRow
 from etude.errors import CompositionError
 from etude.network.inputs import Inputs
 from etude.objective.randomness import TRAIN, rng
-from etude.plugins.objective.sop import SopConfig, SopExample, cut
+from etude.plugins.objective.sop import SopConfig, SopExample, cut_in_two
 
 VOCAB = tiny.BYTES.vocab
 BOS, EOS, CLS, SEP = VOCAB.bos, VOCAB.eos, VOCAB.cls, VOCAB.sep
@@ -71,11 +71,12 @@ def test_half_are_swapped() -> None:
 def test_a_text_is_cut_behind_a_sentence_and_if_it_has_one_only_anywhere() -> None:
     written = tiny.BYTES.encode("Is it so? It is. And that is all")
     found = {
-        tiny.BYTES.decode(cut(written, tiny.BYTES, np.random.default_rng(i))[0]) for i in range(40)
+        tiny.BYTES.decode(cut_in_two(written, tiny.BYTES, np.random.default_rng(i))[0])
+        for i in range(40)
     }
     assert {piece.strip() for piece in found} == {"Is it so?", "Is it so? It is."}
     alone = tiny.BYTES.encode("abcde")
-    lengths = {len(cut(alone, tiny.BYTES, np.random.default_rng(i))[0]) for i in range(80)}
+    lengths = {len(cut_in_two(alone, tiny.BYTES, np.random.default_rng(i))[0]) for i in range(80)}
     assert lengths == {1, 2, 3, 4}
 
 

@@ -12,7 +12,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from etude.config.composition import compose
-from etude.config.config_file import load_config, save_config, typed
+from etude.config.config_file import load_config, save_config, to_experiment
 from etude.config.plugin_files import options
 from etude.config.registry import build
 from etude.config.schema.parameter_group import ParameterGroup
@@ -207,7 +207,7 @@ def test_entries_are_written_on_the_command_line_and_kept_in_the_run(
     name: str, tmp_path: Path
 ) -> None:
     entries = 'optimizer.groups=[{pattern:"*.norm*",weight_decay:0.0},{pattern:"a.*",lr:0.1}]'
-    composed = typed(compose("train", [f"optimizer={name}", entries]).config)
+    composed = to_experiment(compose("train", [f"optimizer={name}", entries]).config)
     save_config(composed, tmp_path)
     assert load_config(tmp_path) == composed
     assert composed.optimizer.groups == [

@@ -10,5 +10,5 @@ def test_pays_where_the_pattern_is_found_over_lines_too() -> None:
 
 
 def test_a_pattern_that_python_cannot_read_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"pattern=\( is no regular expression: missing \)"):
+    with pytest.raises(ValueError, match=r"pattern=\( is not a regular expression: missing \)"):
         tiny.part("reward", "regex", pattern="(")

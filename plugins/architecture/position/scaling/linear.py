@@ -1,4 +1,4 @@
-"""Position interpolation: all pairs turn slower, as if places stood closer together.
+"""Position interpolation: all rotary frequencies are divided by the same factor.
 
 Chen et al. 2023, https://arxiv.org/abs/2306.15595, equation 4.
 """
@@ -16,7 +16,7 @@ from etude.network import Scaling
 @dataclass
 class LinearConfig(ScalingConfig):
     factor: float = 2.0
-    """How many times further it is to reach, 1 or more; usual range 2 to 32."""
+    """Context extension factor, 1 or more. Typical: 2-32."""
 
     def __post_init__(self) -> None:
         require(self.factor >= 1, f"factor must be at least 1, got {self.factor}")

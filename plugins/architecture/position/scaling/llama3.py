@@ -1,8 +1,8 @@
-"""LLaMA 3.1's scaling: fast pairs are left alone, slow ones interpolated.
+"""LLaMA 3.1's scaling: keeps high rotary frequencies and interpolates low ones.
 
 Grattafiori et al. 2024, https://arxiv.org/abs/2407.21783, section 3.4.2, as in `apply_scaling` of
-https://github.com/meta-llama/llama-models: YaRN's ramp over how often a pair turns, without its
-sharper attention.
+https://github.com/meta-llama/llama-models: YaRN with a ramp over the number of rotations, and
+without its attention factor.
 """
 
 import math
@@ -19,13 +19,13 @@ from etude.network import Scaling
 @dataclass
 class Llama3Config(ScalingConfig):
     factor: float = 8.0
-    """How many times further it is to reach, 1 or more."""
+    """Context extension factor, 1 or more. LLaMA 3.1: 8."""
     trained_positions: int = only_with("factor>1", 8192)
-    """Longest sequence seen before scaling, in tokens."""
+    """Context length of the original training, in tokens."""
     beta_fast: float = only_with("factor>1", 4.0)
-    """Pairs that turn more often within `trained_positions` are left alone."""
+    """Pairs with more rotations in trained_positions keep their frequency."""
     beta_slow: float = only_with("factor>1", 1.0)
-    """Pairs that turn less often are interpolated by the whole factor."""
+    """Pairs with fewer rotations are interpolated by the full factor."""
 
     def __post_init__(self) -> None:
         require(self.factor >= 1, f"factor must be at least 1, got {self.factor}")
@@ -42,7 +42,7 @@ class Llama3Config(ScalingConfig):
 
 @plugin(Llama3Config)
 class Llama3(Scaling):
-    """(1 - ramp) f + ramp f / factor, with a ramp from 0 at fast pairs to 1 at slow ones."""
+    """(1 - ramp) f + ramp f / factor; the ramp rises from 0 at fast pairs to 1 at slow ones."""
 
     def __init__(self, config: Llama3Config) -> None:
         self.config = config

@@ -1,4 +1,4 @@
-"""No scaling: every pair of features turns as it is trained to.
+"""No scaling: rotary frequencies are used as trained.
 
 Su et al. 2021, https://arxiv.org/abs/2104.09864, section 3.2.2.
 """
@@ -17,5 +17,5 @@ class NoneConfig(ScalingConfig):
 
 @plugin(NoneConfig)
 def none(config: NoneConfig) -> Scaling:
-    """theta^(-2i / head_dim)."""
+    """Frequencies theta^(-2i / head_dim)."""
     return Scaling()

@@ -1,8 +1,8 @@
-"""NTK-aware scaling: another base, so that the slowest pair is interpolated and the fastest is not.
+"""NTK-aware scaling: a larger base interpolates the lowest frequency and keeps the highest.
 
 bloc97 2023, https://www.reddit.com/r/LocalLLaMA/comments/14lz7j5; Peng et al. 2023,
 https://arxiv.org/abs/2309.00071, definition 1: theta' = theta factor^(d / (d - 2)), d = head_dim.
-The factor is fixed; what transformers calls dynamic lets it grow with the text.
+The factor is fixed; in transformers' `dynamic` variant it grows with the sequence length.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from etude.network import Scaling
 @dataclass
 class NtkConfig(ScalingConfig):
     factor: float = 2.0
-    """How many times further the slowest pair is to reach, 1 or more; usual range 2 to 32."""
+    """Extension factor of the lowest frequency, 1 or more. Typical: 2-32."""
 
     def __post_init__(self) -> None:
         require(self.factor >= 1, f"factor must be at least 1, got {self.factor}")
@@ -26,7 +26,7 @@ class NtkConfig(ScalingConfig):
 
 @plugin(NtkConfig)
 class Ntk(Scaling):
-    """Frequencies of a base of theta factor^(d / (d - 2))."""
+    """Frequencies with base theta factor^(d / (d - 2))."""
 
     def __init__(self, config: NtkConfig) -> None:
         self.factor = config.factor

@@ -1,8 +1,8 @@
-"""YaRN: fast pairs are left alone, slow ones interpolated, and attention is sharpened.
+"""YaRN: keeps high rotary frequencies, interpolates low ones and sharpens attention.
 
 Peng et al. 2023, https://arxiv.org/abs/2309.00071, definition 2 and equation 15.
-Deviation, as in the authors' code and transformers': between the two the ramp is linear in the
-number of a pair, rounded outwards, not in how often it turns.
+Deviation, as in the authors' code and transformers: the ramp between the two is linear in the
+index of a pair, with ends rounded outwards, not in its number of rotations.
 """
 
 import math
@@ -20,15 +20,15 @@ from etude.network import Scaling
 @dataclass
 class YarnConfig(ScalingConfig):
     factor: float = 2.0
-    """How many times further it is to reach, 1 or more; usual range 2 to 32."""
+    """Context extension factor, 1 or more. Typical: 2-32."""
     trained_positions: int = only_with("factor>1", 1024)
-    """Longest sequence seen before scaling, in tokens."""
+    """Context length of the original training, in tokens."""
     beta_fast: float = only_with("factor>1", 32.0)
-    """Pairs that turn at least so often within `trained_positions` are left alone."""
+    """Pairs with at least this many rotations in trained_positions keep their frequency."""
     beta_slow: float = only_with("factor>1", 1.0)
-    """Pairs that turn at most so often are interpolated by the whole factor."""
+    """Pairs with at most this many rotations are interpolated by the full factor."""
     attention_factor: float | None = None
-    """What queries and keys are multiplied by; null = 0.1 ln(factor) + 1."""
+    """Factor applied to queries and keys; null = 0.1 ln(factor) + 1."""
 
     def __post_init__(self) -> None:
         require(self.factor >= 1, f"factor must be at least 1, got {self.factor}")
@@ -48,13 +48,13 @@ class YarnConfig(ScalingConfig):
 
 
 def pair_that_turns(times: float, trained: int, theta: float, head_dim: int) -> float:
-    """The number of the pair, not rounded, that turns so many times in `trained` places."""
+    """Fractional index of the pair that rotates `times` times in `trained` positions."""
     return head_dim * math.log(trained / (times * 2 * math.pi)) / (2 * math.log(theta))
 
 
 @plugin(YarnConfig)
 class Yarn(Scaling):
-    """(1 - ramp) f + ramp f / factor, with a ramp from 0 at fast pairs to 1 at slow ones."""
+    """(1 - ramp) f + ramp f / factor; the ramp rises from 0 at fast pairs to 1 at slow ones."""
 
     def __init__(self, config: YarnConfig) -> None:
         self.config = config

@@ -1,8 +1,8 @@
-"""A batch as the loss sees it, for a person to read: what is given, what is due, what counts.
+"""Prints a batch as the loss sees it: input tokens, target tokens, and which of them count.
 
-A batch describes itself. Every `Inputs` and `Targets` among its fields, however deep, is a panel;
-a list or a tensor with one item a row stands beside its rows; any other number stands on top. So
-an objective adds a panel by adding a field to its batch, and nothing here knows of objectives.
+The layout follows from the batch. Every `Inputs` and `Targets` among its fields, at any depth, is a
+panel; a list or tensor with one item per row is shown next to its rows; any other number is shown
+on top. So an objective adds a panel by adding a field to its batch; no objective is named here.
 """
 
 from collections.abc import Iterator, Sequence
@@ -32,14 +32,14 @@ Column: TypeAlias = tuple[Text, ...]
 
 @dataclass(frozen=True)
 class Panel:
-    """Rows of tokens: those of an `Inputs`, and what is due where it belongs to a `Targets`."""
+    """Rows of tokens of an `Inputs`, with the target tokens if it belongs to a `Targets`."""
 
     name: str
     inputs: Inputs
     targets: Targets | None = None
 
     def counts(self, row: int | slice = slice(None)) -> str:
-        """Tokens, trained tokens and padding of a row, or of all."""
+        """Returns the counts of tokens, trained tokens and padding of a row, or of all rows."""
         tokens = self.inputs.tokens[row]
         documents = self.inputs.documents
         n = tokens.numel() if documents is None else int((documents[row] > 0).sum())
@@ -50,7 +50,7 @@ class Panel:
 
 
 def show(batch: Any, tokenizer: Tokenizer, console: Console) -> None:
-    """Prints the counts of a batch, a dataclass, and its first rows."""
+    """Prints the counts and the first rows of a batch, which is a dataclass."""
     n_rows = _n_rows(batch)
     panels = list(_panels(batch))
     width = max((len(name) for name, _ in _leaves(batch)), default=0) + len(".source")
@@ -73,7 +73,7 @@ def show(batch: Any, tokenizer: Tokenizer, console: Console) -> None:
 
 
 def _leaves(batch: Any, path: str = "") -> Iterator[tuple[str, Any]]:  # any dataclass
-    """Everything a batch holds, by its path; dataclasses of its own are entered."""
+    """Yields every value of a batch with its path; recurses into dataclasses."""
     for item in fields(batch):
         value = getattr(batch, item.name)
         name = f"{path}{item.name}"
@@ -112,7 +112,7 @@ def _in_words(value: Any) -> str:  # whatever a batch holds
 
 
 def _lines(panel: Panel, row: int, tokenizer: Tokenizer, width: int) -> Iterator[Text]:
-    """The row, cut into lines: documents, tokens given and tokens due, one below the other."""
+    """Yields a row, wrapped: documents, input tokens and target tokens below each other."""
     columns = list(_columns(panel, row, tokenizer))
     names = [name for i, name in enumerate(("doc", "sees", "due")) if any(c[i] for c in columns)]
     kept = [i for i in range(3) if any(column[i] for column in columns)]
@@ -128,7 +128,7 @@ def _lines(panel: Panel, row: int, tokenizer: Tokenizer, width: int) -> Iterator
 
 
 def _columns(panel: Panel, row: int, tokenizer: Tokenizer) -> Iterator[Column]:
-    """(document, token given, token due) of each place that is not padding."""
+    """Yields (document, input token, target token) of each position that is not padding."""
     tokens = panel.inputs.tokens[row].tolist()
     documents = panel.inputs.documents
     homes = [1] * len(tokens) if documents is None else documents[row].tolist()
@@ -147,9 +147,9 @@ def _columns(panel: Panel, row: int, tokenizer: Tokenizer) -> Iterator[Column]:
 
 
 def _pieces(ids: Sequence[int], tokenizer: Tokenizer) -> list[str]:
-    """Each token as written, white space made visible; the middle of a long one is left out.
+    """Returns the text of each token with visible white space; long ones lose their middle.
 
-    Of tokens that only together make a character, each shows it, with its number.
+    If several tokens form one character, each shows the character and its own index.
     """
     pieces = tokenizer.pieces(ids)
     start = 0
@@ -165,7 +165,7 @@ def _pieces(ids: Sequence[int], tokenizer: Tokenizer) -> list[str]:
 
 
 def _character(ids: Sequence[int], tokenizer: Tokenizer) -> tuple[int, str]:
-    """How many of the first tokens it takes to make whole characters, and these; 1 if none do."""
+    """Returns how many of the first tokens form complete characters, and these; 1 if none do."""
     for size in range(2, len(ids) + 1):
         text = tokenizer.decode(ids[:size])
         if BROKEN not in text and text:
@@ -181,7 +181,7 @@ def _visible(piece: str) -> str:
 
 
 def _wrapped(columns: Sequence[Column], width: int) -> Iterator[tuple[int, Sequence[Column]]]:
-    """Cuts columns into lines that fit; each with the number of its first column."""
+    """Yields the columns in lines that fit, each with the number of its first column."""
     start = 0
     used = 0
     for i, column in enumerate(columns):

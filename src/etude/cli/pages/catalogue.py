@@ -3,15 +3,15 @@
 Both come from docstrings and declarations; a test fails when they no longer do.
 """
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from etude.cli.pages.plugin import fits, key_of
+from etude.cli.pages.group import purposes
+from etude.cli.pages.knobs import default_of, legal
+from etude.cli.pages.plugin import fits, key_of, written
 from etude.config.compatibility import famous_as
 from etude.config.plugin_files import configurations, groups, options
 from etude.config.plugin_source import Description, Knob, describe, heading, presets
-from etude.config.schema import plugins
 
 CATALOGUE = "docs/plugins.md"
 README = "README.md"
@@ -35,13 +35,13 @@ def main() -> None:
 
 def catalogue() -> str:
     """Every group and plugin that ships, with every knob."""
-    purposes = _purposes()
+    purpose = purposes()
     parts = [OPENING.rstrip()]
     for group in groups():
         plugins = [describe(f"{group}/{name}") for name in options(group)]
         shipped = [plugin for plugin in plugins if plugin.file.is_relative_to(_root())]
         if shipped:
-            parts += [f"## {group}", f"{purposes.get(group, '')}".strip()]
+            parts += [f"## {group}", f"{purpose.get(group, '')}".strip()]
             parts += [_section(group, plugin) for plugin in shipped]
             parts += [_presets(group)]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -83,7 +83,7 @@ def _root() -> Path:
 def _section(group: str, plugin: Description) -> str:
     name = plugin.address.rpartition("/")[2]
     file = plugin.file.relative_to(_root()).as_posix()
-    said = [f"{word} {', '.join(sorted(plugin.names(word)))}" for word in sorted(plugin.declared)]
+    said = [f"{word} {written(value)}" for word, value in sorted(plugin.declared.items())]
     said += [f"fits {other} {', '.join(names)}" for other, names in fits(group, plugin).items()]
     parts = [f"### {group}={name}", f"[{file}](../{file})", plugin.doc, "; ".join(said)]
     return "\n\n".join([part for part in parts if part] + list(_knobs(group, plugin)))
@@ -92,17 +92,18 @@ def _section(group: str, plugin: Description) -> str:
 def _knobs(group: str, plugin: Description) -> Iterator[str]:
     if plugin.knobs:
         key = key_of(group, plugin)
-        rows = [["key", "type", "default", "what it does"], ["---"] * 4]
+        rows = [["key", "legal values", "default", "what it does"], ["---"] * 4]
         rows += [_knob(group, key, knob) for knob in plugin.knobs]
         yield "\n".join(_row(cells) for cells in rows)
 
 
 def _knob(group: str, key: str, knob: Knob) -> list[str]:
     place = f"{group}/{knob.name}" if knob.group else f"{key}.{knob.name}"
-    default = "" if knob.default is None else f"`{knob.default}`"
-    said = knob.help or ("a plugin of that group" if knob.group else "")
+    default = default_of(knob)
+    said = knob.help or ("A plugin of that group." if knob.group else "")
     said += f" Only with `{knob.only_with}`." if knob.only_with else ""
-    return [f"`{place}`", f"`{knob.type}`", default, said]
+    values = "an option" if knob.group else f"`{legal(knob)}`"
+    return [f"`{place}`", values, "" if default is None else f"`{default}`", said]
 
 
 def _presets(group: str) -> str:
@@ -113,16 +114,6 @@ def _presets(group: str) -> str:
         for file in shipped
     ]
     return "\n".join(["Presets:", "", *lines]) if lines else ""
-
-
-def _purposes() -> dict[str, str]:
-    """What each group is for, as the base of its configs says."""
-    kinds = [kind for kind in vars(plugins).values() if isinstance(kind, type)]
-    found = (
-        re.match(r"Base of (.*): the group `(.*)`", " ".join((kind.__doc__ or "").split()))
-        for kind in kinds
-    )
-    return {match[2]: f"{match[1][0].upper()}{match[1][1:]}." for match in found if match}
 
 
 def _row(cells: list[str]) -> str:

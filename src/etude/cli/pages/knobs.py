@@ -15,13 +15,13 @@ from etude.config.schema.effect import as_typed
 
 WIDTH = 96
 N_SHOWN = 60
-"""Characters of a text that are shown; a longer default is cut."""
+"""Maximum number of characters of a default that are shown."""
 N_DIGITS = 6
 """Significant digits of a default that is computed, such as 8 / 3."""
 
 
 def entry(key: str, knob: Knob, given: str | None = None) -> str:
-    """The lines of one knob: `key = default  (legal values)`, then its help.
+    """Returns the lines of one knob: `key = default  (legal values)`, then its help.
 
     `given` is the value that a preset sets, as it is typed.
     """
@@ -39,19 +39,19 @@ def entry(key: str, knob: Knob, given: str | None = None) -> str:
 
 
 def default_of(knob: Knob) -> str | None:
-    """The default as it is typed; None where there is none."""
+    """Returns the default as it is typed; None if there is none."""
     if knob.default is None or knob.option is not None:
         return knob.option
     return typed(_value(ast.parse(knob.default, mode="eval").body, knob.home))
 
 
 def legal(knob: Knob) -> str:
-    """What the knob accepts: every legal value if there are few, else the type."""
+    """Returns what the knob accepts: every legal value if there are few, otherwise the type."""
     return ", ".join(_accepted(ast.parse(knob.type, mode="eval").body, knob.home))
 
 
 def typed(value: Any) -> str:  # whatever a config or YAML holds
-    """A value as it is typed; an empty text in quotes, a long one cut."""
+    """Returns a value as it is typed; an empty text is quoted, a long one truncated."""
     if isinstance(value, dict):
         return f"{{{','.join(f'{key}:{typed(item)}' for key, item in value.items())}}}"
     if not isinstance(value, str):
@@ -75,13 +75,13 @@ def _accepted(kind: ast.expr, home: Path) -> Iterator[str]:
 
 
 def _fields(name: str, home: Path) -> str:
-    """The keys of each item of a list of configs, such as `optimizer.groups`."""
+    """Returns the keys of each item in a list of configs, such as `optimizer.groups`."""
     names = [knob.name for knob in knobs(name, home)]
     return f"{{{', '.join(names)}}}" if names else ""
 
 
 def members(name: str, file: Path) -> list[str]:
-    """The members of the enum that is called `name` in a file; none if it is no enum."""
+    """Returns the members of the enum `name` in a file; empty if it is not an enum."""
     found = list(lineage(name, file))
     if not found or not any("Enum" in ast.unparse(base) for base in found[-1][0].bases):
         return []
@@ -90,7 +90,7 @@ def members(name: str, file: Path) -> list[str]:
 
 
 def _value(node: ast.expr, home: Path) -> Any:  # whatever a default is
-    """What the expression of a default gives; its text where that cannot be read."""
+    """Returns the value of a default's expression; its text if it cannot be evaluated."""
     match node:
         case ast.Attribute():  # a member of an enum
             return node.attr
@@ -99,6 +99,8 @@ def _value(node: ast.expr, home: Path) -> Any:  # whatever a default is
         case ast.BinOp(op=ast.Div()):
             quotient = _value(node.left, home) / _value(node.right, home)
             return float(f"{quotient:.{N_DIGITS}g}")
+        case ast.Subscript(value=ast.Name(id="dict")):  # the factory of an empty one
+            return {}
         case ast.Name():
             found = _constant(node.id, home)
             return node.id if found is None else found
@@ -111,7 +113,7 @@ def _value(node: ast.expr, home: Path) -> Any:  # whatever a default is
 
 
 def _constant(name: str, file: Path) -> Any:  # whatever a module assigns
-    """The value of a module's constant, followed through imports; None if it is not found."""
+    """Returns the value of a module's constant, following imports; None if it is not found."""
     for node in tree_of(file).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
             return _value(node.value, file)

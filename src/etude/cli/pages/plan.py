@@ -1,4 +1,4 @@
-"""A plan, for a person to read: what a run will take, line by line."""
+"""Formats the plan of a run as text: its predicted cost, line by line."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ TOKENS_A_PARAMETER = 20
 
 
 def lines(plan: Forecast, there: int, needed: int) -> Iterator[str]:
-    """The plan without clocks; its first line is for scripts."""
+    """Yields the lines of the plan, without times; the first line is for scripts."""
     yield f"parameters: {plan.parameters}"
     for name, n in plan.parts.items():
         yield f"  {name:<12} {n:>15,}"
@@ -38,7 +38,7 @@ def lines(plan: Forecast, there: int, needed: int) -> Iterator[str]:
 
 
 def _compute_optimal(plan: Forecast) -> Iterator[str]:
-    """What the same FLOPs would best be spent on, if the network were trained from nothing."""
+    """Yields the compute-optimal size and tokens for the same FLOPs, if trained from scratch."""
     ratio = plan.tokens / plan.parameters
     each = plan.rehearsal.flops_a_token / plan.parameters
     best = (plan.flops / (each * TOKENS_A_PARAMETER)) ** 0.5
@@ -51,7 +51,7 @@ def _compute_optimal(plan: Forecast) -> Iterator[str]:
 
 
 def clocks(found: Calibration, seconds: float) -> Iterator[str]:
-    """What the calibration says."""
+    """Yields the measured times and memory."""
     yield (
         f"time: {_long(seconds)} ({found.step_s:.3g} s a step, {found.save_s:.2g} s a checkpoint, "
         f"{found.sample_s:.2g} s a held-out sample), of steps timed just now"
@@ -60,7 +60,7 @@ def clocks(found: Calibration, seconds: float) -> Iterator[str]:
 
 
 def _long(seconds: float) -> str:
-    """Seconds in words."""
+    """Returns a duration in seconds as readable text."""
     for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:.1f} {unit}"

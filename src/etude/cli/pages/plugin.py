@@ -7,25 +7,22 @@ stack, the parts it chooses, and every knob of both with the value the preset gi
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from textwrap import fill
 from typing import Any
 
 import yaml
 
+from etude.cli.pages.knobs import entry, typed
 from etude.config.compatibility import data_for, families_for, readable, takers
 from etude.config.hydra_source import many_of_a_kind
 from etude.config.plugin_files import options
 from etude.config.plugin_source import (
     Declared,
     Description,
-    Knob,
     describe,
-    described,
+    descriptions,
     presets,
     stands_on,
 )
-
-WIDTH = 96
 
 
 @dataclass(frozen=True)
@@ -74,6 +71,12 @@ def page(group: str, name: str) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
+def keys_page(group: str, name: str) -> str:
+    """The knobs of one option, without what its page says before them."""
+    found = choice(group, name)
+    return "\n\n".join(_knobs(group, found.plugin, found.parts, found.values))
+
+
 def key_of(group: str, plugin: Description) -> str:
     """What the keys of a plugin's knobs begin with."""
     key = group.replace("/", ".")
@@ -83,7 +86,7 @@ def key_of(group: str, plugin: Description) -> str:
 
 def fits(group: str, plugin: Description) -> dict[str, list[str]]:
     """The options of other groups that a plugin can be used with, where that is a question."""
-    objectives = described("objective")
+    objectives = descriptions("objective")
     if group == "objective":
         found = {
             "architecture": families_for(plugin.names("needs")),
@@ -120,11 +123,12 @@ def _comment(file: Path) -> list[str]:
 
 
 def _declared(plugin: Description) -> str:
-    return "\n".join(f"{key}: {_written(value)}" for key, value in plugin.declared.items())
+    return "\n".join(f"{key}: {written(value)}" for key, value in plugin.declared.items())
 
 
-def _written(value: Declared) -> str:
-    return ", ".join(sorted(value)) if isinstance(value, frozenset) else str(value)
+def written(value: Declared) -> str:
+    """What a plugin declares, as it is typed; several names in alphabetical order."""
+    return ", ".join(sorted(value)) if isinstance(value, frozenset) else typed(value)
 
 
 def _fits(group: str, plugin: Description) -> str:
@@ -142,23 +146,15 @@ def _knobs(
     key = key_of(group, plugin)
     for knob in plugin.knobs:
         if not knob.group:
-            yield _knob(f"{key}.{knob.name}", knob, values)
+            given = typed(values[knob.name]) if knob.name in values else None
+            yield entry(f"{key}.{knob.name}", knob, given)
     for knob in plugin.knobs:
         option = parts.get(knob.name, knob.option)
         place = f"{group}/{knob.name}"
         if knob.group and option is None:
-            yield f"{place}: {knob.type}"
+            yield f"{place}  ({', '.join(options(place))}; no default)"
         elif knob.group:
             part = choice(place, str(option))
             yield f"{place}={option}  {part.plugin.file}\n    {part.plugin.summary}"
-            given = merged(part.values, values.get(knob.name) or {})
-            yield from _knobs(place, part.plugin, part.parts, given)
-
-
-def _knob(key: str, knob: Knob, values: Mapping[str, Any]) -> str:
-    default = "" if knob.default is None else f" = {knob.default}"
-    if knob.name in values:
-        default = f" = {values[knob.name]}  (default {knob.default})"
-    default += f"  (only with {knob.only_with})" if knob.only_with else ""
-    text = fill(knob.help, WIDTH, initial_indent="    ", subsequent_indent="    ")
-    return f"{key}: {knob.type}{default}" + (f"\n{text}" if knob.help else "")
+            inside = merged(part.values, values.get(knob.name) or {})
+            yield from _knobs(place, part.plugin, part.parts, inside)

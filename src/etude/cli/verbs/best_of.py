@@ -1,12 +1,12 @@
-"""Lets a run answer each prompt several times, and writes the answers that a reward likes best.
+"""Samples several completions per prompt from a run and writes those with the highest reward.
 
     etude best-of run=outputs/sft data=arithmetic reward=numeric out=best.jsonl
     etude best-of run=... data=... reward=numeric min_reward=1 keep_top=8 out=right.jsonl
 
-Best of n, or with min_reward rejection sampling (Dong et al. 2023, RAFT,
-https://arxiv.org/abs/2304.06767): the file is data=jsonl_pairs, for objective=sft or seq2seq.
-Answers that max_new_tokens cut, and all but one of equal ones, are left out. Prompts held out for
-validation are never answered.
+Best of n, or rejection sampling with min_reward (Dong et al. 2023, RAFT,
+https://arxiv.org/abs/2304.06767). Read the file with data=jsonl_pairs, for objective=sft or
+seq2seq. Completions truncated by max_new_tokens and duplicates are left out. Prompts held out for
+validation are not used.
 """
 
 from collections import Counter
@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 from etude.config import composition
 from etude.config.command_line import prepare
 from etude.config.compatibility import check_extras
-from etude.config.config_file import built
+from etude.config.config_file import build_config
 from etude.config.plugin_files import options
 from etude.config.schema.curation import BestOfConfig
 from etude.errors import ConfigError
 from etude.experiments.provenance import write_origin
 
-if TYPE_CHECKING:  # torch is loaded only once nothing can be refused any more
+if TYPE_CHECKING:  # imports torch: only after all checks
     from etude.experiments.curation import Answered
     from etude.objective.reward import Reward
 
@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
     """Runs the verb; returns the exit code."""
     composed = composition.compose_one(VERB, prepare(arguments))
     if composed is not None:
-        config = built(composed.config, BestOfConfig)
+        config = build_config(composed.config, BestOfConfig)
         check_extras(config)
         if not config.reward:
             raise ConfigError(
@@ -48,14 +48,14 @@ def main(arguments: list[str]) -> int:
 
 
 def _write(config: BestOfConfig) -> None:
-    from etude.experiments.curation import answered, write_rows
+    from etude.experiments.curation import answer_prompts, write_rows
     from etude.rl.rewards import rewards_of
 
     reward = rewards_of(config.reward)
     assert reward is not None, "a reward was asked for above"
     left_out: Counter[str] = Counter()
     rows: list[dict[str, Any]] = []
-    for part in answered(config, config.n_samples):
+    for part in answer_prompts(config, config.n_samples):
         for one in part:
             found = list(best(reward, one, config.keep_top, config.min_reward))
             left_out[NONE] += not found
@@ -66,7 +66,7 @@ def _write(config: BestOfConfig) -> None:
 def best(
     reward: "Reward", answered: "Answered", n: int, min_reward: float | None
 ) -> Iterator[dict[str, Any]]:
-    """Rows of data=jsonl_pairs: at most `n` different answers, the best first, as sampled else."""
+    """Yields rows of data=jsonl_pairs: up to `n` distinct answers by reward, ties as sampled."""
     whole = dict.fromkeys(
         text for text, ended in zip(answered.texts, answered.ended, strict=True) if ended and text
     )

@@ -1,13 +1,14 @@
-"""Holds a plugin to the laws of its group, and prints a report card.
+"""Tests a plugin against the laws of its group and prints a report.
 
-    etude check objective=apo                     a loss: sums, gradients, cuts, resumption, 2 ranks
-    etude check architecture/mixer=conv           a part, in every architecture that it can be in
-    etude check reward=numeric reward.numeric.tolerance=0.5       a verifier, on its bench
+    etude check objective=apo                     sums, gradients, micro-batches, resume, 2 ranks
+    etude check architecture/mixer=conv           a block, in every architecture that can use it
+    etude check reward=numeric reward.numeric.tolerance=0.5       a verifier, on its benchmark
     etude check judge=rule reward=numeric         a judge: both orders, ties, neighbours
 
-The first plugin named is tried; what is named behind it is what it is tried in. Each law is held,
-broken (with the numbers) or not applicable; exit 2 if any is broken. Trains runs of a few steps in
-a folder that is deleted; half a minute for an objective, longer for what many architectures have.
+The first plugin on the command line is tested; the other arguments configure the experiment it is
+tested in. Each law is held, broken (with the numbers) or not applicable; the exit code is 2 if any
+is broken. Trains runs of a few steps in a temporary folder: half a minute for an objective, longer
+for a block of many architectures.
 """
 
 import tempfile
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from etude.config import compatibility, composition
 from etude.config.command_line import CommandLine, prepare
-from etude.config.config_file import built, node_of, typed
+from etude.config.config_file import build_config, node_of, to_experiment
 from etude.config.hydra_errors import listing
 from etude.config.plugin_files import groups, options
 from etude.config.registry import plugin_of
@@ -38,23 +39,23 @@ SMALL = (
     "trainer.global_batch=8", "trainer.micro_batch=4", "trainer.val_samples=4",
     "trainer.save_every=2",
 )  # fmt: skip
-"""What a plugin is tried in; what the user gives comes behind it, and holds."""
+"""The small experiment a plugin is tested in; the user's overrides come later and win."""
 TRIED = (
     "objective", "architecture", "optimizer", "schedule", "adapter", "data", "tokenizer",
     "decoding", "reward", "judge", "template", "strategy", "callback", "logger",
 )  # fmt: skip
-"""The groups that have laws; the parts of `architecture` are held to those of a whole one."""
+"""Groups that have laws; the subgroups of `architecture` use the laws of an architecture."""
 TIMED = ("objective", "architecture")
-"""Those that are timed beside another of their group."""
+"""Groups whose plugins are timed against another plugin of the group."""
 TRAINED = (*TIMED, "optimizer", "strategy", "callback", "logger")
-"""Those whose laws take runs, so that what they are tried in must fit together."""
+"""Groups whose laws train runs, so the whole experiment must be compatible."""
 JUDGE = "judge"
-"""The group that no run has a plugin of, but labelling; a judge is tried with the run's rewards."""
+"""Only `etude label` uses this group; a judge is tested with the rewards of the experiment."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What the command line puts on trial."""
+    """The plugin to test and the other overrides, from the command line."""
 
     group: str
     name: str
@@ -71,13 +72,13 @@ def main(arguments: list[str]) -> int:
     root = asked.group.partition("/")[0]
     given = _beside_judge(asked) if root == JUDGE else (asked.override, *asked.rest)
     composed = composition.compose(VERB, (*SMALL, *given))
-    config = typed(composed.config)
+    config = to_experiment(composed.config)
     if root in TRAINED:
         compatibility.check(config, composed.choices.get("architecture"))
     compatibility.check_extras(config)
     peer = _peer(asked) if root in TIMED else None
     stacks = _stacks(asked, config)
-    from etude.laws.trial import Trial  # torch: only once nothing can be refused any more
+    from etude.laws.trial import Trial  # imports torch: only after all checks
 
     n_broken = 0
     for chosen in [_judge(asked)] if root == JUDGE else _chosen(config, asked.group):
@@ -87,16 +88,16 @@ def main(arguments: list[str]) -> int:
 
 
 def _report(group: str, trial: "Trial") -> int:
-    """Tries every law and says what it finds; returns how many are broken."""
+    """Tests every law and prints the findings; returns the number of broken laws."""
     from etude.laws.suites import suite, title
-    from etude.laws.verdict import Verdict, tried
+    from etude.laws.verdict import Verdict, try_law
 
     laws = suite(group)
     width = max(len(title(law)) for law in laws)
     n_broken = 0
     print(f"{'='.join(trial.plugin.address.rsplit('/', 1))}  {trial.plugin.file}")
     for law in laws:
-        found = tried(lambda law=law: law(trial))
+        found = try_law(lambda law=law: law(trial))
         n_broken += found.verdict is Verdict.BROKEN
         print(f"  {found.verdict:<14}  {title(law):<{width}}  {found.said}".rstrip(), flush=True)
     print("every law holds" if not n_broken else f"{n_broken} of {len(laws)} laws are broken")
@@ -104,7 +105,7 @@ def _report(group: str, trial: "Trial") -> int:
 
 
 def _asked(line: CommandLine) -> Asked:
-    """The first choice of a group that has laws. Raises ConfigError where there is none."""
+    """Returns the first choice from a group that has laws. Raises ConfigError if there is none."""
     composition.refuse_inert(line)
     for place, override in enumerate(line.overrides):
         group, found, name = override.partition("=")
@@ -118,11 +119,11 @@ def _asked(line: CommandLine) -> Asked:
 
 
 def _composed(overrides: Sequence[str]) -> ExperimentConfig:
-    return typed(composition.compose(VERB, (*SMALL, *overrides)).config)
+    return to_experiment(composition.compose(VERB, (*SMALL, *overrides)).config)
 
 
 def _chosen(config: ExperimentConfig, group: str) -> list[PluginConfig]:
-    """What is tried: the plugin of a group, or each of those that an experiment has several of."""
+    """Returns the plugins of a group to test: one, or all if the group allows several."""
     node = node_of(config, group)
     return list(node.values()) if isinstance(node, dict) else [node]
 
@@ -130,7 +131,7 @@ def _chosen(config: ExperimentConfig, group: str) -> list[PluginConfig]:
 def _judge(asked: Asked) -> PluginConfig:
     own = [item for item in asked.rest if item.startswith(f"{JUDGE}.")]
     given = ("run=none", "out=none", asked.override, *own)
-    return built(composition.compose("label", given).config, LabelConfig).judge
+    return build_config(composition.compose("label", given).config, LabelConfig).judge
 
 
 def _beside_judge(asked: Asked) -> list[str]:
@@ -138,9 +139,9 @@ def _beside_judge(asked: Asked) -> list[str]:
 
 
 def _peer(asked: Asked) -> ExperimentConfig | None:
-    """The same experiment with the group's default in it, or with the first that can stand there.
+    """Returns the same experiment with the group's default, or the first other compatible plugin.
 
-    An objective's is one that reads the same records.
+    For an objective, one that reads the same records.
     """
     own = _composed((asked.override, *asked.rest))
     plain = composition.compose(VERB, (*SMALL, *asked.rest)).choices.get(asked.group)
@@ -157,7 +158,7 @@ def _peer(asked: Asked) -> ExperimentConfig | None:
 
 
 def _stacks(asked: Asked, config: ExperimentConfig) -> Mapping[str, ArchitectureConfig]:
-    """Every architecture that the plugin can be part of, and the one that was chosen."""
+    """Returns every architecture that can contain the plugin, or the chosen architecture itself."""
     root = "architecture"
     if asked.group.partition("/")[0] != root:
         return {}

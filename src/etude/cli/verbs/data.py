@@ -1,11 +1,11 @@
-"""Prepares the data of an experiment and shows its card; takes what train takes.
+"""Prepares the data of an experiment and shows its data card; takes the arguments of train.
 
-Records, bad rows, tokens, and how well the tokenizer fits; no network is built.
+Shows records, bad rows, tokens and tokenizer statistics; no network is built.
 """
 
 from etude.config import composition
 from etude.config.command_line import prepare
-from etude.config.config_file import typed
+from etude.config.config_file import to_experiment
 
 VERB = "data"
 
@@ -15,10 +15,10 @@ def main(arguments: list[str]) -> int:
     line = prepare(arguments)
     composed = composition.compose_one(VERB, line)
     if composed is not None:
-        from etude.training.resume import inherited
+        from etude.training.resume import inherit_from_parent
 
-        config = inherited(typed(composed.config), line.overrides)
-        from etude.training.run import corpus_of  # torch: only once nothing can be refused any more
+        config = inherit_from_parent(to_experiment(composed.config), line.overrides)
+        from etude.training.run import corpus_of  # imports torch: only after all checks
 
         print(corpus_of(config).card)
     return 0

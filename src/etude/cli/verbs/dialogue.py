@@ -1,11 +1,11 @@
-"""Lets two runs talk to each other, one as the user and one as the assistant.
+"""Generates conversations between two runs, one as the user and one as the assistant.
 
     etude dialogue run=outputs/sft user=outputs/asker data=jsonl_prompts data.path=... out=c.jsonl
 
-Ding et al. 2023 (UltraChat), https://arxiv.org/abs/2305.14233: conversations for objective=sft,
-with data=jsonl_chats. Each begins with a prompt of the data. The one who plays the user sees the
-conversation with the roles exchanged. A conversation ends after `turns` answers, before one that
-does not fit, or where someone says nothing; a last question without an answer is left out.
+Ding et al. 2023 (UltraChat), https://arxiv.org/abs/2305.14233. Read the file with data=jsonl_chats,
+for objective=sft. Each conversation starts with a prompt of the data. The user model sees the
+conversation with the roles swapped. A conversation ends after `turns` answers, before a message
+that does not fit the context, or at an empty message; a final unanswered question is left out.
 """
 
 from collections import Counter
@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 from etude.config import composition
 from etude.config.command_line import prepare
 from etude.config.compatibility import check_extras
-from etude.config.config_file import built
+from etude.config.config_file import build_config
 from etude.config.schema.curation import DialogueConfig
 from etude.errors import ConfigError
 from etude.experiments.provenance import write_origin
 from etude.records import Message
 
-if TYPE_CHECKING:  # torch is loaded only once nothing can be refused any more
+if TYPE_CHECKING:  # imports torch: only after all checks
     from etude.experiments.curation import Writer
 
 VERB = "dialogue"
@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> int:
     """Runs the verb; returns the exit code."""
     composed = composition.compose_one(VERB, prepare(arguments))
     if composed is not None:
-        config = built(composed.config, DialogueConfig)
+        config = build_config(composed.config, DialogueConfig)
         check_extras(config)
         _write(config)
         write_origin(VERB, config)
@@ -72,9 +72,10 @@ def _write(config: DialogueConfig) -> None:
 def _go_on(
     writer: "Writer", talks: dict[int, list[Message]], turn: int, before: Sequence[Message]
 ) -> None:
-    """Adds what a writer says next, wherever it is its turn; `before` stands in front for it alone.
+    """Adds the writer's next message to each conversation in which it is the writer's turn.
 
-    With something in front it plays the user: what the user said was said by itself.
+    `before` is prepended for this writer only. If it is not empty, the writer plays the user and
+    sees the roles swapped.
     """
     from etude.data import chat_template
 
@@ -82,7 +83,7 @@ def _go_on(
     keys: list[int] = []
     asked: list[list[int]] = []
     for number, talk in talks.items():
-        seen = [*before, *map(exchanged, talk)] if before else talk
+        seen = [*before, *map(swap_roles, talk)] if before else talk
         ids = chat_template.prompt(writer.model.tokenizer, seen)
         if len(talk) == n_said and len(ids) <= writer.room:
             keys.append(number)
@@ -94,6 +95,6 @@ def _go_on(
             talks[number].append(Message(role, text))
 
 
-def exchanged(message: Message) -> Message:
-    """What one says, as the other would have said it."""
+def swap_roles(message: Message) -> Message:
+    """Returns the message with the roles of user and assistant swapped."""
     return Message(EXCHANGED[message.role], message.content)

@@ -1,11 +1,11 @@
-"""Lets a model write: goes on from a prompt, fills its masks, or transduces it.
+"""Generates text with a model: continues a prompt, fills its masks, or transforms it.
 
     etude generate run=outputs/base prompt="The class of" decoding=greedy
     etude generate run=outputs/bert prompt="Return the [MASK] of the list."
     etude generate run=outputs/t5 prompt="Return the <sentinel_0> of the list."
 
-The model's family decides which; one that was taught conversations answers in a turn. `run` is a
-run folder or a Hugging Face folder.
+Decoders continue the prompt, encoders fill [MASK], encoder-decoders transform it. A model that was
+trained on conversations answers as the assistant. `run` is a run folder or a Hugging Face folder.
 """
 
 import sys
@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING
 from etude.capability import Capability
 from etude.config import composition
 from etude.config.command_line import prepare
-from etude.config.compatibility import places_before, provided
-from etude.config.config_file import built
+from etude.config.compatibility import capabilities_of, places_before
+from etude.config.config_file import build_config
 from etude.config.registry import build, plugin_of
 from etude.config.schema.blocks import StackConfig
+from etude.config.schema.effect import as_typed
 from etude.config.schema.generation import GenerationConfig
 from etude.errors import ConfigError
 
-if TYPE_CHECKING:  # torch is loaded only once nothing can be refused any more
+if TYPE_CHECKING:  # imports torch: only after all checks
     from etude.formats.model import Model
 
 VERB = "generate"
@@ -37,11 +38,11 @@ def main(arguments: list[str]) -> int:
     composed = composition.compose_one(VERB, line)
     if composed is None:
         return 0
-    config = built(composed.config, GenerationConfig)
+    config = build_config(composed.config, GenerationConfig)
     from etude.formats.model import read_model
 
     model = read_model(config.run)
-    provides = provided(model.architecture)
+    provides = capabilities_of(model.architecture)
     if Capability.GENERATE in provides:
         _write(config, model, reads_source=Capability.SOURCE_TARGET in provides)
     elif Capability.BOTH_SIDES in provides:
@@ -52,7 +53,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _write(config: GenerationConfig, model: "Model", *, reads_source: bool) -> None:
-    """Prints each answer; the only one as it is written."""
+    """Prints each completion; streams it if there is only one."""
     from etude.network.generation import Request, StopStrings, stream
     from etude.objective.randomness import SAMPLE, rng
 
@@ -79,7 +80,7 @@ def _write(config: GenerationConfig, model: "Model", *, reads_source: bool) -> N
 
 
 def _prompt(config: GenerationConfig, model: "Model", *, reads_source: bool) -> Sequence[int]:
-    """The prompt as the model was trained to read it: a turn, where it knows conversations."""
+    """Returns the prompt's ids in the format of training, with the chat template if it has one."""
     from etude.data import chat_template
     from etude.records import Message
 
@@ -99,21 +100,21 @@ def _prompt(config: GenerationConfig, model: "Model", *, reads_source: bool) -> 
 
 
 def _text(config: GenerationConfig, model: "Model", ids: Sequence[int]) -> str:
-    """The text of an answer, up to a stop string."""
+    """Returns the text of a completion, up to a stop string."""
     text = _whole_text(model, ids)
     ends = [place for place in map(text.find, config.stop) if place >= 0]
     return text[: min(ends, default=len(text))]
 
 
 def _whole_text(model: "Model", ids: Sequence[int]) -> str:
-    """The text of an answer without its stop token; other special tokens are shown by name."""
+    """Returns the text of a completion without padding and stop tokens, other specials by name."""
     vocab = model.tokenizer.vocab
     silent = (vocab.pad, *vocab.stops)
     return model.tokenizer.decode([i for i in ids if i not in silent], skip_special=False)
 
 
 def _show_more(shown: str, text: str) -> str:
-    """Prints what is new of a text, once its last character is whole; returns what is shown."""
+    """Prints the new part of a text once its last character is complete; returns the shown text."""
     if not text.startswith(shown) or text.endswith("\N{REPLACEMENT CHARACTER}"):
         return shown
     sys.stdout.write(text[len(shown) :])
@@ -122,11 +123,12 @@ def _show_more(shown: str, text: str) -> str:
 
 
 def _fill(config: GenerationConfig, model: "Model") -> None:
-    """Prints the text with every mask filled, and the likeliest candidates of each."""
+    """Prints the text with every mask filled, and the most likely candidates of each mask."""
     import torch
 
     from etude.network.inputs import Inputs
 
+    _refuse_unused(config)
     tokenizer = model.tokenizer
     vocab = model.tokenizer.vocab
     ids = [vocab.bos, *tokenizer.encode_marked(config.prompt).tolist(), vocab.eos]
@@ -148,8 +150,20 @@ def _fill(config: GenerationConfig, model: "Model") -> None:
         print(f"[MASK] {i + 1}: " + "  ".join(f"{piece!r} {share:.1%}" for piece, share in pieces))
 
 
+def _refuse_unused(config: GenerationConfig) -> None:
+    """Raises ConfigError if a knob that only affects generation differs from its default."""
+    usual = vars(GenerationConfig())
+    for name in ("system", "max_new_tokens", "n", "stop", "seed"):
+        value = vars(config)[name]
+        if value != usual[name]:
+            raise ConfigError(
+                f"{name}={as_typed(value)} has no effect: {config.run} fills [MASK] in the prompt "
+                "and generates no text."
+            )
+
+
 def _room(model: "Model", taken: int) -> int:
-    """How many more tokens the positions have room for."""
+    """Returns how many more tokens fit the model's maximum positions."""
     config = model.architecture
     limit = config.position.max_positions if isinstance(config, StackConfig) else None
     taken += places_before(model.adapter)

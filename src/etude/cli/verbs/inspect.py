@@ -1,7 +1,7 @@
-"""Shows the first batch of an experiment as its loss sees it; takes what train takes.
+"""Shows the first batch of an experiment as its loss sees it; takes the arguments of train.
 
-Row by row: what the network is given, what is due and therefore counts, documents, padding.
-Prepares the data and builds everything, trains nothing, writes nothing.
+Shows input tokens, target tokens that count in the loss, documents and padding, row by row.
+Prepares the data and builds everything, but does not train or write a run.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -23,16 +23,16 @@ def main(arguments: list[str]) -> int:
     line = prepare(arguments)
     composed = composition.compose_one(VERB, line)
     if composed is not None:
-        from etude.training.experiment import validated
+        from etude.training.experiment import validate_experiment
 
-        _show(validated(composed, line.overrides))
+        _show(validate_experiment(composed, line.overrides))
     return 0
 
 
 def _show(config: ExperimentConfig) -> None:
     from etude.cli.pages.batch import show
     from etude.objective.loader import Ranks
-    from etude.training.assemble import assemble  # torch: only once nothing can be refused any more
+    from etude.training.assemble import assemble  # imports torch: only after all checks
     from etude.training.run import corpus_of
 
     corpus = corpus_of(config)
@@ -41,7 +41,7 @@ def _show(config: ExperimentConfig) -> None:
 
 
 def first_batch(config: ExperimentConfig, made: "Assembled") -> Any:
-    """The first micro-batch of step 1; on-policy, the prompts that it would complete."""
+    """Returns the first micro-batch of step 1; for an on-policy objective, its prompts."""
     from etude.objective.randomness import TRAIN, rng, sample_at
 
     train = made.train

@@ -1,13 +1,13 @@
-"""Lets a judge compare answers of a run to each prompt, and writes what it prefers.
+"""Samples pairs of completions from a run and writes the preferences of a judge.
 
     etude label run=outputs/sft data=arithmetic judge=rule reward=numeric out=pairs.jsonl
     etude label run=... data=... judge=run judge.run=outputs/judge out=pairs.jsonl
     etude label run=... data=... judge=openai judge.url=http://localhost:8000/v1 judge.model=...
 
-The file is data=jsonl_preferences, for objective=dpo or reward; its labels are soft with
-data.probability_column=probability. Ties are left out and counted. A judge behind a server keeps
-its replies, so the same command goes on where it stopped. Prompts held out for validation are
-never answered.
+Read the file with data=jsonl_preferences, for objective=dpo or reward; the labels are soft with
+data.probability_column=probability. Ties are left out and counted. Replies of a judge server are
+cached, so the same command continues where it stopped. Prompts held out for validation are not
+used.
 """
 
 from collections import Counter
@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any
 from etude.config import composition
 from etude.config.command_line import prepare
 from etude.config.compatibility import check_extras
-from etude.config.config_file import built
+from etude.config.config_file import build_config
 from etude.config.plugin_files import options
 from etude.config.registry import build, plugin_of
 from etude.config.schema.curation import LabelConfig
 from etude.errors import ConfigError
 from etude.experiments.provenance import write_origin
 
-if TYPE_CHECKING:  # torch is loaded only once nothing can be refused any more
+if TYPE_CHECKING:  # imports torch: only after all checks
     from etude.experiments.curation import Answered
     from etude.rl.judge import Comparison, Judge
 
@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> int:
     """Runs the verb; returns the exit code."""
     composed = composition.compose_one(VERB, prepare(arguments))
     if composed is not None:
-        config = built(composed.config, LabelConfig)
+        config = build_config(composed.config, LabelConfig)
         check_extras(config)
         _refuse_misfit(config)
         _write(config)
@@ -63,14 +63,14 @@ def _refuse_misfit(config: LabelConfig) -> None:
 
 
 def _write(config: LabelConfig) -> None:
-    from etude.experiments.curation import answered, write_rows
+    from etude.experiments.curation import answer_prompts, write_rows
     from etude.rl.rewards import rewards_of
 
     judge: Judge = build(config.judge, *filter(None, [rewards_of(config.reward)]))
     left_out: Counter[str] = Counter()
     rows = [
         row
-        for part in answered(config, config.n_samples)
+        for part in answer_prompts(config, config.n_samples)
         for row in _preferences(judge, part, config.min_probability, left_out)
     ]
     write_rows(Path(config.out), rows, left_out)
@@ -79,7 +79,7 @@ def _write(config: LabelConfig) -> None:
 def _preferences(
     judge: "Judge", answered: "Sequence[Answered]", sure: float, left_out: Counter[str]
 ) -> Iterator[dict[str, Any]]:
-    """A row for each pair that the judge is sure of; the others are counted."""
+    """Yields a row for each pair on which the judge is certain enough; counts the others."""
     from etude.rl.judge import Comparison
 
     pairs: list[Comparison] = []
@@ -100,7 +100,7 @@ def _preferences(
 
 
 def preference(pair: "Comparison", probability: float) -> dict[str, Any]:
-    """A row of data=jsonl_preferences: the likelier one first, and how likely that is."""
+    """Returns a row of data=jsonl_preferences: the preferred answer first, and its probability."""
     chosen = pair.first
     rejected = pair.second
     if probability < 0.5:

@@ -1,36 +1,36 @@
-"""Draws what a run stands on, each with its digest and whether it still is what it was.
+"""Shows everything a run depends on, with digests, and whether any of it has changed.
 
     etude lineage outputs/grpo/2026-01-31_12-00-00
     etude lineage run=outputs/chain/grpo children=outputs
 
-Models, teachers, reward models, replay, tokenizer, data, and the runs that wrote the data, down to
-the first of them. Plugins are named where their files have changed. With children=<folder>, also
-the runs in that folder that stand on this one. Exit code 4 if something is missing, changed or
+Includes models, teachers, reward models, replay, tokenizer, data, and the runs that wrote the
+data, recursively. Lists plugins whose files have changed. With children=<folder>, also shows the
+runs in that folder that depend on this one. The exit code is 4 if something is missing, changed or
 damaged.
 """
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from etude.cli.arguments import answered
+from etude.cli.arguments import parse
 from etude.errors import ConfigError
 
-if TYPE_CHECKING:  # torch is loaded only once nothing can be refused any more
+if TYPE_CHECKING:  # imports torch: only after all checks
     from etude.experiments.lineage import Artefact
 
 KEYS = ("run", "children")
 SHOWN = 12
-"""Letters of a digest that are shown."""
+"""Number of characters of a digest that are shown."""
 
 
 def main(arguments: list[str]) -> int:
     """Runs the verb; returns the exit code."""
-    given = answered("lineage", KEYS, arguments)
+    given = parse("lineage", KEYS, arguments)
     folder = Path(given["run"])
     below = None if "children" not in given else Path(given["children"])
     for key, place in (("run", folder), ("children", below)):
         if place is not None and not place.is_dir():
-            raise ConfigError(f"{key}={place} is no folder.")
+            raise ConfigError(f"{key}={place} is not a folder.")
     return _draw(folder, below)
 
 
@@ -38,11 +38,11 @@ def _draw(folder: Path, below: Path | None) -> int:
     from etude.experiments.lineage import FAULTS, children, lineage
 
     root = lineage(folder)
-    print("\n".join(drawn(root)))
+    print("\n".join(tree_lines(root)))
     if below is not None:
         standing = children(folder, below)
         print(f"\nstanding on it, in {below}: {len(standing) or 'nothing'}")
-        print("\n".join(line for one in standing for line in drawn(one)))
+        print("\n".join(line for one in standing for line in tree_lines(one)))
     faults = [one for one in root.walk() if one.state in FAULTS]
     if faults:
         print()
@@ -51,12 +51,12 @@ def _draw(folder: Path, below: Path | None) -> int:
     return 4 if faults else 0
 
 
-def drawn(one: "Artefact", before: str = "", joint: str = "", under: str = "") -> list[str]:
-    """The lines of a tree."""
+def tree_lines(one: "Artefact", before: str = "", joint: str = "", under: str = "") -> list[str]:
+    """Returns the lines of the tree drawing."""
     said = "  ".join(filter(None, (one.digest[:SHOWN], one.state.value, one.said)))
     lines = [f"{before}{joint}{one.key} {one.place}  {said}"]
     for number, parent in enumerate(one.parents, start=1):
         last = number == len(one.parents)
         corner, rest = ("└── ", "    ") if last else ("├── ", "│   ")
-        lines += drawn(parent, before + under, corner, rest)
+        lines += tree_lines(parent, before + under, corner, rest)
     return lines

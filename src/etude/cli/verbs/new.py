@@ -1,11 +1,11 @@
-"""Writes a plugin and its test into the folder you work in: small, whole, and green at once.
+"""Creates a small working plugin and its passing test in the current folder.
 
     etude new objective apo             plugins/objective/apo.py and tests/test_objective_apo.py
     etude new architecture/mixer conv   any part of a network
     etude new architecture mine         a preset: conf/architecture/mine.yaml
     etude new package my_plugins        a package for pip, with a plugin and its private module
 
-Nothing is ever overwritten. `etude check objective=apo` tries the laws of its group on it.
+Existing files are never overwritten. `etude check objective=apo` tests the plugin's laws.
 """
 
 import ast
@@ -23,11 +23,11 @@ from etude.files.atomic import write_whole
 KIT = Path(__file__).resolve().parents[1] / "scaffold"
 PACKAGE = "package"
 FIRST = "objective"
-"""What makes a package for pip, and the group of the plugin in it."""
+"""Group of the plugin in a new pip package."""
 STEM = "sketch"
-"""What every template calls itself."""
+"""Placeholder name of the plugin in every template."""
 WRITTEN = (".md", ".py", ".toml", ".yaml")
-"""The files of templates; beside them an installed package has compiled ones."""
+"""Suffixes of template files; an installed package also contains compiled files."""
 
 
 def main(arguments: list[str]) -> int:
@@ -50,7 +50,7 @@ def main(arguments: list[str]) -> int:
 
 
 def templates() -> dict[str, Path]:
-    """The template of each group there is one for; a package has a folder of its own."""
+    """Returns the template of each group that has one; the package template is a folder."""
     found = {
         file.relative_to(root).parent.as_posix(): file
         for root in (KIT / "plugins", KIT / "conf")
@@ -61,32 +61,34 @@ def templates() -> dict[str, Path]:
 
 
 def of_plugin(group: str, name: str) -> dict[Path, str]:
-    """The text of each file of a new plugin, or preset, by its place below the project."""
+    """Returns the text of each file of a new plugin or preset, by its path in the project."""
     template = templates()[group]
     test = f"test_{group.replace('/', '_')}_{STEM}.py"
     files = [template.relative_to(KIT), Path("tests") / test]
-    return {Path(renamed(str(file), name)): _text(KIT / file, name) for file in files}
+    return {Path(rename_template(str(file), name)): _text(KIT / file, name) for file in files}
 
 
 def of_package(name: str) -> dict[Path, str]:
-    """The text of each file of a new package, by its place below the working directory."""
+    """Returns the text of each file of a new package, by its path in the working directory."""
     root = KIT / PACKAGE
     files = sorted(file for file in root.rglob("*.*") if file.suffix in WRITTEN)
-    return {Path(name, renamed(str(f.relative_to(root)), name)): _text(f, name) for f in files}
+    return {
+        Path(name, rename_template(str(f.relative_to(root)), name)): _text(f, name) for f in files
+    }
 
 
-def renamed(text: str, name: str) -> str:
-    """A template's text about a plugin of another name; its classes are called alike."""
+def rename_template(text: str, name: str) -> str:
+    """Returns a template's text with the plugin and its classes renamed."""
     return text.replace(STEM.capitalize(), camel(name)).replace(STEM, name)
 
 
 def camel(name: str) -> str:
-    """The class of a plugin: `my_own` is `MyOwn`."""
+    """Returns the class name of a plugin: `my_own` becomes `MyOwn`."""
     return "".join(part.capitalize() for part in name.split("_"))
 
 
 def _text(template: Path, name: str) -> str:
-    return renamed(template.read_text(encoding="utf-8"), name)
+    return rename_template(template.read_text(encoding="utf-8"), name)
 
 
 def _known() -> str:
@@ -110,7 +112,7 @@ def _refuse_name(group: str, name: str) -> None:
 
 
 def _refuse_clash(name: str, written: dict[Path, str]) -> None:
-    """Refuses what would overwrite a file, or hide a name that the template itself uses."""
+    """Raises ConfigError if a file would be overwritten or an import of the template shadowed."""
     for file in written:
         if file.exists():
             raise ConfigError(f"{file} exists already, and nothing is overwritten.")
@@ -125,7 +127,7 @@ def _refuse_clash(name: str, written: dict[Path, str]) -> None:
 
 
 def _imported(file: Path, text: str) -> set[str]:
-    """The names that a Python file imports, but for those of the plugin itself."""
+    """Returns the names a Python file imports, except those of the plugin itself."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(text) if file.suffix == ".py" else ast.Module([], [])):
         own = isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{ROOT}.")

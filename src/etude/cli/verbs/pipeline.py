@@ -1,13 +1,13 @@
-"""Runs the stages of a model's life one after another; finished ones are skipped.
+"""Runs the stages of a training pipeline in order; finished stages are skipped.
 
     etude pipeline pipeline=rlhf
     etude pipeline pipeline=r1 run=outputs/mine sft.trainer.max_steps=300 grpo.objective.beta=0.01
 
-A stage is an ordinary command, `etude train ...` most of the time, in a process of its own; it
-writes <run>/<stage>. <stage>.<key>=<value> changes one. The same command goes on where it stopped.
-A finished stage is skipped while its command, the results it stands on, the files it reads and the
-code it runs are what they were; else it says why, keeps what it gave aside, and runs again.
-The last line on stdout is the folder of the pipeline.
+A stage is an ordinary command, usually `etude train ...`, in its own process; it writes to
+<run>/<stage>. <stage>.<key>=<value> overrides one key. The same command continues where it stopped.
+A finished stage is skipped if its command, the results it depends on, the files it reads and its
+code are unchanged; otherwise the reason is printed, its old results are moved aside, and it runs
+again. The last line on stdout is the folder of the pipeline.
 """
 
 import re
@@ -20,14 +20,14 @@ from pathlib import Path
 
 from etude.config import composition
 from etude.config.command_line import prepare
-from etude.config.config_file import built
-from etude.config.schema.pipeline import OWN, PipelineConfig, StageConfig, asked
+from etude.config.config_file import build_config
+from etude.config.schema.pipeline import OWN, PipelineConfig, StageConfig, stage_names
 from etude.errors import ConfigError
 from etude.experiments.stage import ROWS, Stage, core_digests, reasons, seal
 
 VERB = "pipeline"
 SHOWN = 5
-"""Reasons for which a stage is run again that are told."""
+"""Maximum number of reasons printed for rerunning a stage."""
 
 
 def main(arguments: list[str]) -> int:
@@ -36,10 +36,10 @@ def main(arguments: list[str]) -> int:
     composed = composition.compose_one(VERB, prepare(own))
     if composed is None:
         return 0
-    config = built(composed.config, PipelineConfig)
+    config = build_config(composed.config, PipelineConfig)
     place = Path(config.run or f"outputs/{composed.choices[VERB]}").absolute()
     stages = stages_of(config, given, place)
-    for stage in stages:  # a wrong name is found before the first of them runs
+    for stage in stages:  # reports unknown keys before the first stage runs
         verb, *overrides = stage.command
         composition.check_names(verb.replace("-", "_"), prepare(overrides).overrides)
     for number, stage in enumerate(stages, start=1):
@@ -62,7 +62,7 @@ def main(arguments: list[str]) -> int:
 
 
 def split(arguments: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
-    """The arguments of the pipeline itself, and those of each stage without its name."""
+    """Returns the pipeline's own arguments, and each stage's without the stage prefix."""
     own: list[str] = []
     given: dict[str, list[str]] = {}
     for argument in arguments:
@@ -77,7 +77,7 @@ def split(arguments: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
 def stages_of(
     config: PipelineConfig, given: Mapping[str, Sequence[str]], place: Path
 ) -> list[Stage]:
-    """The stages with all that they are given. Raises ConfigError for one that there is not."""
+    """Returns the stages with their commands. Raises ConfigError for an unknown stage name."""
     for name, overrides in given.items():
         if name not in config.stages:
             raise ConfigError(
@@ -96,11 +96,11 @@ def _stage(name: str, stage: StageConfig, given: Sequence[str], place: Path) -> 
     folder = place / name
     result = f"run={folder}" if stage.verb == "train" else f"out={folder / ROWS}"
     command = [stage.verb, *map(filled, stage.overrides), *given, result]
-    return Stage(name, folder, command, sorted(asked(stage)))
+    return Stage(name, folder, command, sorted(stage_names(stage)))
 
 
 def _put_aside(folder: Path) -> Path:
-    """Moves what a stage gave before out of the way of what it gives next; nothing is lost."""
+    """Renames a stage's previous results, so that the rerun overwrites nothing."""
     places = (folder.with_name(f"{folder.name}_before{n}") for n in count(1))
     aside = next(place for place in places if not place.exists())
     folder.rename(aside)
@@ -108,7 +108,7 @@ def _put_aside(folder: Path) -> Path:
 
 
 def _call(command: Sequence[str]) -> int:
-    """Runs a command to its end; a SIGTERM is handed on, so that it saves."""
+    """Runs a command to its end; forwards SIGTERM, so that the command saves."""
     with subprocess.Popen(command) as child:
         before = signal.signal(signal.SIGTERM, lambda number, frame: child.terminate())
         try:

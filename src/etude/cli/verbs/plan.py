@@ -1,13 +1,12 @@
-"""Says what a run will take before anything trains; takes what train takes.
+"""Estimates the cost of a run before it trains; takes the arguments of train.
 
     etude plan objective=clm architecture=llama architecture.dim=512 architecture.n_layers=8
     etude plan init_from=outputs/base objective=dpo adapter=lora calibrate=0
 
-Parameters, memory, FLOPs, tokens and steps come from the run's own code, run on shapes alone; the
-first line is `parameters: <n>`. Wall time, and memory as measured, come from a short real run, of
-calibrate=4 plain steps and a few that also save and validate, in a folder that is gone afterwards;
-calibrate=0 takes none. A run that this machine has no memory for is refused, with the settings
-that fit.
+Parameters, memory, FLOPs, tokens and steps come from executing the run's own code on fake tensors;
+the first line is `parameters: <n>`. Wall time and measured memory come from a short real run of
+calibrate=4 plain steps and a few that also save and validate, in a temporary folder; calibrate=0
+skips it. A run that exceeds the memory of this machine is an error that lists settings that fit.
 """
 
 import re
@@ -29,14 +28,14 @@ def main(arguments: list[str]) -> int:
     line = prepare([item for item in arguments if not item.startswith(KEY)])
     composed = composition.compose_one(VERB, line)
     if composed is not None:
-        from etude.training.experiment import validated
+        from etude.training.experiment import validate_experiment
 
-        _plan(validated(composed, line.overrides), n_steps)
+        _plan(validate_experiment(composed, line.overrides), n_steps)
     return 0
 
 
 def steps(given: Sequence[str]) -> int:
-    """How many real steps are asked for. Raises ConfigError for what is no number of them."""
+    """Returns the number of calibration steps. Raises ConfigError for an invalid number."""
     value = given[-1].removeprefix(KEY) if given else "true"
     if value in ("true", "false"):
         return STEPS if value == "true" else 0
@@ -52,9 +51,9 @@ def _plan(config: ExperimentConfig, n_steps: int) -> None:
     from etude.cli.pages.plan import clocks, lines
     from etude.planning.alternatives import refuse_too_large
     from etude.planning.calibration import calibrate, seconds_of
-    from etude.planning.forecast import forecast, memory, needed
+    from etude.planning.forecast import forecast, memory, peak_memory
     from etude.training.hardware import (
-        refuse_missing,  # torch: once nothing can be refused any more
+        refuse_missing,  # imports torch: only after all checks
     )
     from etude.training.run import corpus_of, quiet
 
@@ -64,7 +63,7 @@ def _plan(config: ExperimentConfig, n_steps: int) -> None:
     corpus = corpus_of(config)
     plan = forecast(config, corpus)
     refuse_too_large(config, corpus, plan)
-    for line in lines(plan, memory(accelerator), needed(plan, accelerator)):
+    for line in lines(plan, memory(accelerator), peak_memory(plan, accelerator)):
         print(line, flush=True)
     if n_steps:
         found = calibrate(config, plan, n_steps)

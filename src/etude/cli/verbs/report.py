@@ -1,13 +1,13 @@
-"""Writes one page with all that runs left behind: curves, comparisons, samples, costs.
+"""Writes a one-page report on any number of runs: curves, comparisons, samples, costs.
 
     etude report outputs/a outputs/b             two runs
-    etude report outputs/sweep out=sweep.html    every run below a folder
-    etude report outputs/sweep watch=10          again every 10 seconds while runs go on
-    etude report outputs/sweep png=page.png      a picture too, by an installed Chromium
+    etude report outputs/sweep out=sweep.html    every run in a folder
+    etude report outputs/sweep watch=10          rewritten every 10 seconds while runs train
+    etude report outputs/sweep png=page.png      also a screenshot, by an installed Chromium
 
-The page is report.html unless out= says otherwise; it needs no network. Runs may be running,
-failed or damaged: what can be read is shown, and what cannot is named. They are ranked by
-metric=val/loss, best=lowest. The last line on stdout is the page.
+The page is report.html, or the file of out=; it needs no network. Runs may be running, failed or
+damaged: the report shows what can be read and lists what cannot. Runs are ranked by
+metric=val/loss, best=lowest. The last line on stdout is the path of the page.
 """
 
 import sys
@@ -20,14 +20,14 @@ from etude.cli.pages.report.runs import Found, State, find
 from etude.cli.pages.report.view import View
 from etude.config import composition
 from etude.config.command_line import prepare
-from etude.config.config_file import built
+from etude.config.config_file import build_config
 from etude.config.schema.report import ReportConfig
 from etude.errors import ConfigError, DataError
 from etude.files.atomic import write_whole
 
 VERB = "report"
 QUIET = 3
-"""Looks at which nothing ran, in a row, after which a watch is over."""
+"""Number of consecutive checks without a running run after which watching stops."""
 
 
 def main(arguments: list[str]) -> int:
@@ -42,9 +42,9 @@ def main(arguments: list[str]) -> int:
             "etude report looks at runs, and no folder is given.\n"
             "  Give run folders, or folders of runs: etude report outputs/a outputs/b"
         )
-    config = built(composed.config, ReportConfig)
+    config = build_config(composed.config, ReportConfig)
     if config.png is not None:
-        browser()  # refused before anything is written
+        browser()  # fails before anything is written
     told = set[str]()
     if config.watch is not None:
         _watch(places, config, config.watch, told)
@@ -57,7 +57,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _is_place(argument: str) -> bool:
-    """Whether an argument names a folder: it is no flag and no key=value, or it exists."""
+    """Returns whether an argument is a folder: neither a flag nor key=value, or it exists."""
     return not argument.startswith("-") and ("=" not in argument or Path(argument).is_dir())
 
 
@@ -71,7 +71,7 @@ def _watch(places: list[str], config: ReportConfig, every: float, told: set[str]
 
 
 def _found(places: list[str], told: set[str]) -> Found:
-    """The runs; what is new among the problems is told."""
+    """Returns the runs; prints problems that were not printed before."""
     found = find(places)
     for problem in found.problems:
         if problem not in told:
@@ -81,7 +81,7 @@ def _found(places: list[str], told: set[str]) -> Found:
 
 
 def _write(found: Found, config: ReportConfig, watch: float | None) -> None:
-    """Writes the page, and its picture if one is asked for."""
+    """Writes the page, and its screenshot if `png` is set."""
     view = View(found.runs, config.metric, config.best)
     out = Path(config.out)
     try:

@@ -1,33 +1,34 @@
-"""Replays a run in a new folder, and says whether it is the same bit for bit.
+"""Retrains a run in a new folder and reports whether it is bit-identical.
 
     etude reproduce outputs/grpo/2026-01-31_12-00-00
     etude reproduce run=outputs/mine steps=20 out=outputs/again
 
-First what is no longer as it was: config, plugins, parents, data, versions, processor. Then the run
-is trained from its own config.yaml, to its end or for the first steps, and every number of every
-step is compared, but for clocks, and the final weights. Exit code 0 if nothing differs, else 1.
+First lists what has changed since: config, plugins, parents, data, versions, processor. Then trains
+from the run's config.yaml, to its end or for the first `steps`, and compares every number of every
+step, except times, and the final weights. The exit code is 0 if nothing differs, otherwise 1.
 """
 
 import sys
 from itertools import count
 from pathlib import Path
 
-from etude.cli.arguments import answered
+from etude.cli.arguments import parse
 from etude.errors import ConfigError
+from etude.experiments import reproduction
 from etude.files.run_folder import CONFIG, step_lines, summary_of
 
 KEYS = ("run", "out", "steps")
 SHOWN = 5
-"""Numbers of the first step that differs that are told."""
+"""Maximum number of differences of the first differing step that are printed."""
 
 
 def main(arguments: list[str]) -> int:
     """Runs the verb; returns the exit code."""
-    given = answered("reproduce", KEYS, arguments)
+    given = parse("reproduce", KEYS, arguments)
     folder = Path(given["run"])
     if not (folder / CONFIG).is_file():
         raise ConfigError(
-            f"run={folder} is no run folder: it has no {CONFIG}.\n"
+            f"run={folder} is not a run folder: it has no {CONFIG}.\n"
             "  It is the last line that `etude train` prints."
         )
     out = Path(given["out"]) if "out" in given else _free(folder.absolute().name)
@@ -45,13 +46,12 @@ def _steps(given: str | None) -> int | None:
 
 
 def _free(name: str) -> Path:
-    """A folder for the replay of a run, which is not there yet."""
+    """Returns a folder name for the replay that does not exist yet."""
     places = (Path("outputs/reproduce", f"{name}_{n}" if n > 1 else name) for n in count(1))
     return next(place for place in places if not place.exists())
 
 
 def _reproduce(folder: Path, out: Path, steps: int | None) -> int:
-    from etude.experiments import reproduction  # torch: only once nothing can be refused any more
 
     finished = summary_of(folder) is not None
     if not finished:
@@ -63,7 +63,7 @@ def _reproduce(folder: Path, out: Path, steps: int | None) -> int:
     print("---")
     for line in changed:
         print(f"not as it was: {line}")
-    n, differences = reproduction.compared(folder, out)
+    n, differences = reproduction.compare_steps(folder, out)
     for one in differences[:SHOWN]:
         print(f"step {one.step} of {n} is the first that differs: {one}")
     if not differences:

@@ -4,8 +4,8 @@
     etude train -m seed=0,1,2               a job for each value
     etude train -m sweep=lr                 a search space of conf/sweep/
 
-The last line on stdout is the run folder. With run=<folder> a run that stopped goes on, and a sweep
-runs what is missing.
+The last line on stdout is the run folder. With run=<folder> a stopped run resumes, and a sweep runs
+its missing jobs.
 """
 
 from etude.config import composition
@@ -28,9 +28,11 @@ def main(arguments: list[str]) -> int:
     composed = composition.compose(VERB, line.overrides)
     if space := composed.choices.get("sweep"):
         raise ConfigError(f"sweep={space} is a search space, and one run is asked for.\n  Add -m.")
-    from etude.training.experiment import validated  # torch: once every name is known to be right
+    from etude.training.experiment import (
+        validate_experiment,  # imports torch: only after all checks
+    )
     from etude.training.run import start
 
-    config = validated(composed, line.overrides)
+    config = validate_experiment(composed, line.overrides)
     print(start(config, composed.experiment, list(line.overrides)), flush=True)
     return 0

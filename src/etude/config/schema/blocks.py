@@ -1,6 +1,6 @@
-"""The base of the configs of a stack of blocks, and of the parts that it is made of.
+"""Base configs of architectures made of a stack of blocks, and of the parts of a block.
 
-Each part is a group of its own, so that any of them can be another.
+Each part is a group of its own, so each can be replaced.
 """
 
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ from etude.config.schema.plugins import ArchitectureConfig, PluginConfig, requir
 
 @dataclass
 class BlockConfig(PluginConfig):
-    """Base of how a layer joins its parts: the group `architecture/block`."""
+    """Base config of the group `architecture/block`: how a layer connects its parts."""
 
 
 @dataclass
 class MixerConfig(PluginConfig):
-    """Base of what mixes positions: the group `architecture/mixer`."""
+    """Base config of the group `architecture/mixer`: attention and other token mixers."""
 
     head_dim: int | None = None
-    """Width of the queries and keys of a head; null = dim / n_heads."""
+    """Width of the queries and keys of each head; null = dim / n_heads. Typical: 64-128."""
 
     def __post_init__(self) -> None:
         require(
@@ -31,20 +31,20 @@ class MixerConfig(PluginConfig):
 
 @dataclass
 class MlpConfig(PluginConfig):
-    """Base of the feed-forward part: the group `architecture/mlp`."""
+    """Base config of the group `architecture/mlp`: the feed-forward layer."""
 
 
 @dataclass
 class NormConfig(PluginConfig):
-    """Base of the normalisation: the group `architecture/norm`."""
+    """Base config of the group `architecture/norm`: the normalisation."""
 
 
 @dataclass
 class PositionConfig(PluginConfig):
-    """Base of how order is told: the group `architecture/position`."""
+    """Base config of the group `architecture/position`: position encodings."""
 
     max_positions: int | None = None
-    """Longest sequence that can be told apart, in tokens; null = no limit."""
+    """Longest sequence that the position encoding supports, in tokens; null = no limit."""
 
     def __post_init__(self) -> None:
         require(
@@ -55,22 +55,22 @@ class PositionConfig(PluginConfig):
 
 @dataclass
 class ScalingConfig(PluginConfig):
-    """Base of how turning positions reach further: the group `architecture/position/scaling`."""
+    """Base config of the group `architecture/position/scaling`: context extension of RoPE."""
 
 
 @dataclass
 class HeadConfig(PluginConfig):
-    """Base of what scores the tokens: the group `architecture/head`."""
+    """Base config of the group `architecture/head`: the LM head."""
 
 
 @dataclass
 class InitConfig(PluginConfig):
-    """Base of how the first weights are drawn: the group `architecture/init`."""
+    """Base config of the group `architecture/init`: weight initialisation."""
 
 
 @dataclass
 class StackConfig(ArchitectureConfig):
-    """Base of architectures made of blocks: each part is a choice of its own."""
+    """Base config of architectures made of blocks; each part is a plugin of its own."""
 
     block: BlockConfig = MISSING
     mixer: MixerConfig = MISSING
@@ -80,17 +80,17 @@ class StackConfig(ArchitectureConfig):
     head: HeadConfig = MISSING
     init: InitConfig = MISSING
     tie: bool = True
-    """Share one table between the embedding and the head."""
+    """Tie the weights of the token embedding and the LM head."""
     embedding_dim: int | None = None
-    """Width of the token table, which a linear map brings to dim; null = dim, without a map."""
+    """Width of the token embedding, projected to dim; null = dim, without a projection."""
     norm_embedding: bool = False
-    """Whether the embedded tokens are normalised before the first block, as in BERT and BLOOM."""
+    """Normalise the token embeddings before the first block, as in BERT and BLOOM."""
     scale_embedding: bool = False
-    """Whether the embedded tokens are multiplied by the root of their width, as in 2017."""
+    """Multiply the token embeddings by the square root of their width (Vaswani et al., 2017)."""
     n_segments: int = 0
-    """Vectors that tell several texts of one row apart; 0 = none (BERT: 2)."""
+    """Number of segment (token type) embeddings; 0 = none. BERT: 2."""
     n_groups: int | None = None
-    """Sets of weights that the layers share, each a run of them; null = one a layer (ALBERT: 1)."""
+    """Groups of consecutive layers that share weights; null = one per layer. ALBERT: 1."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -105,5 +105,5 @@ class StackConfig(ArchitectureConfig):
 
     @property
     def table_dim(self) -> int:
-        """Width of the token table."""
+        """Width of the token embedding."""
         return self.embedding_dim or self.dim

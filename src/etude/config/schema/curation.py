@@ -1,4 +1,4 @@
-"""What is asked of the verbs that make data of what models write."""
+"""Configs of the verbs that generate training data with a model."""
 
 from dataclasses import dataclass, field
 
@@ -16,22 +16,22 @@ from etude.config.schema.plugins import (
 
 @dataclass
 class SamplingConfig:
-    """What every verb that writes a file of answers is asked."""
+    """Base config of the verbs that write a file of completions."""
 
     run: str = MISSING
-    """The model that answers: a run folder, or a Hugging Face folder."""
+    """The model that generates the completions: a run folder or a Hugging Face folder."""
     data: DataConfig = MISSING
     decoding: DecodingConfig = MISSING
     out: str = MISSING
-    """The file of JSON lines to write; one that exists is replaced when the new one is whole."""
+    """The JSON-lines file to write; an existing file is replaced once the new one is complete."""
     n_prompts: int | None = None
-    """Prompts that are answered, the first ones for training; null = all."""
+    """Use the first n_prompts prompts of the training split; null = all."""
     max_new_tokens: int = 64
-    """Longest answer, in tokens."""
+    """Maximum length of a completion, in tokens."""
     generation_batch: int = 64
-    """Answers written at the same time."""
+    """Number of completions generated in parallel."""
     seed: int = 0
-    """Decides what is sampled."""
+    """Random seed of sampling."""
 
     def __post_init__(self) -> None:
         for name, value in (
@@ -51,14 +51,14 @@ class SamplingConfig:
 
 @dataclass
 class LabelConfig(SamplingConfig):
-    """What `etude label` is asked."""
+    """Config of `etude label`."""
 
     judge: JudgeConfig = MISSING
     reward: dict[str, RewardConfig] = field(default_factory=dict[str, RewardConfig])
     n_samples: int = 2
-    """Answers to each prompt; every two of them are compared."""
+    """Completions per prompt; every pair of them is compared. Minimum: 2."""
     min_probability: float = 0.5
-    """A pair is kept if one answer is better with a probability above this, in [0.5, 1)."""
+    """Keep a pair if one completion is better with a probability above this, in [0.5, 1)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -71,15 +71,15 @@ class LabelConfig(SamplingConfig):
 
 @dataclass
 class BestOfConfig(SamplingConfig):
-    """What `etude best-of` is asked."""
+    """Config of `etude best-of`."""
 
     reward: dict[str, RewardConfig] = field(default_factory=dict[str, RewardConfig])
     n_samples: int = 8
-    """Answers to each prompt."""
+    """Completions per prompt."""
     keep_top: int = 1
-    """Answers of each prompt that are kept, the best ones; n_samples = every one that is good enough."""
+    """Completions to keep per prompt, by reward, from 1 to n_samples."""
     min_reward: float | None = None
-    """The lowest reward with which an answer is kept; null = any."""
+    """Minimum reward of a completion that is kept; null = no minimum."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -91,14 +91,14 @@ class BestOfConfig(SamplingConfig):
 
 @dataclass
 class DialogueConfig(SamplingConfig):
-    """What `etude dialogue` is asked."""
+    """Config of `etude dialogue`."""
 
     user: str = MISSING
-    """The model that plays the user: a run folder, or a Hugging Face folder."""
+    """The model that plays the user: a run folder or a Hugging Face folder."""
     turns: int = 2
-    """Answers in each conversation."""
+    """Assistant turns in each conversation."""
     opening_prompt: str = "Begin a conversation with me, and ask me more whenever I have answered."
-    """What the one who plays the user is told before the first prompt, which counts as its own."""
+    """Instruction to the user model. The first prompt of the data counts as its reply."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

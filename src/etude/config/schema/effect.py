@@ -1,15 +1,15 @@
-"""When a knob has effect: declared once beside its default; shown, refused and tested from there.
+"""Declares when a knob has an effect, next to its default; help, checks and tests read it.
 
-`kl_target: float = only_with("controller=adaptive", 6.0)`. A condition names other knobs of the
-same config, with values as they are typed on the command line. It is one of these, or several
-joined by ` or `:
+`kl_target: float = only_with("controller=adaptive", 6.0)`. A condition refers to other knobs of
+the same config, with values as typed on the command line. It is one of these, or several joined
+by ` or `:
 
     replay               neither null nor false
-    scaling=fixed        this value; a|b is either of two
+    scaling=fixed        this value; a|b matches either
     unfinished!=keep     any other value
-    beta>0               a number above this one
+    beta>0               a number greater than this one
 
-A condition on a knob that has a condition itself includes that one.
+A condition on a knob that itself has a condition includes that condition.
 """
 
 import re
@@ -24,9 +24,9 @@ ONLY_WITH = "only_with"
 
 
 def only_with(condition: str, default: Any) -> Any:  # Any, so that the field keeps its annotation
-    """The default of a knob that has effect only where `condition` holds.
+    """The default of a knob that has an effect only if `condition` holds.
 
-    Another value is refused where it does not hold. See this module's docstring for conditions.
+    Any other value is an error if it does not hold. See the module docstring for conditions.
     """
     metadata = {ONLY_WITH: condition}
     if isinstance(default, list):
@@ -47,7 +47,7 @@ class Term:
         return f"{self.name}{self.sign}{self.value}"
 
     def holds(self, config: object) -> bool:
-        """Whether the values of a config fulfil it."""
+        """Whether the values of a config satisfy it."""
         actual = vars(config)[self.name]
         match self.sign:
             case "":
@@ -59,7 +59,7 @@ class Term:
 
 
 def terms(condition: str) -> list[Term]:
-    """The alternatives of a condition. Raises ValueError where it is not written as one."""
+    """The alternatives of a condition. Raises ValueError if its syntax is invalid."""
     found = [
         re.fullmatch(r"(\w+)(?:(=|!=|>)([^\s=<>]+))?", item) for item in condition.split(" or ")
     ]
@@ -69,18 +69,19 @@ def terms(condition: str) -> list[Term]:
 
 
 def as_typed(value: object) -> str:
-    """A value as it is typed on the command line."""
+    """A value as typed on the command line."""
     if isinstance(value, list):
         return f"[{','.join(map(as_typed, cast('list[object]', value)))}]"
     if isinstance(value, Enum):
         return value.name
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()
-    return str(value).removesuffix(".0")
+    text = str(value)
+    return re.sub(r"\.0$|(?<=e[+-])0", "", text) if isinstance(value, float) else text
 
 
 def unmet(config: object, name: str) -> str | None:
-    """The condition that keeps a knob of a config from having effect; None = it has effect."""
+    """The condition that a knob needs and that does not hold; None if the knob has an effect."""
     condition = vars(type(config))["__dataclass_fields__"][name].metadata.get(ONLY_WITH)
     if condition is None:
         return None
@@ -89,7 +90,7 @@ def unmet(config: object, name: str) -> str | None:
 
 
 def refuse_without_effect(config: Any, path: str = "") -> None:  # any dataclass of configs
-    """Raises ConfigError for a knob that differs from its default where it has no effect."""
+    """Raises ConfigError for a knob that differs from its default but has no effect."""
     for item in fields(config):
         place = f"{path}{item.name}"
         value = vars(config)[item.name]
@@ -107,7 +108,7 @@ def refuse_without_effect(config: Any, path: str = "") -> None:  # any dataclass
 
 
 def _parts(value: Any, path: str) -> Iterator[tuple[str, Any]]:  # any value of a config
-    """The configs that a value is or holds, with their paths."""
+    """Yields the configs that a value is or contains, with their paths."""
     if isinstance(value, dict):
         for key, item in cast("dict[str, Any]", value).items():
             yield from _parts(item, f"{path}.{key}")

@@ -1,6 +1,6 @@
-"""The typed shape of an experiment: the root of the config.
+"""The root config of an experiment.
 
-The names of the fields are the names on the command line.
+Field names are the names on the command line.
 """
 
 from dataclasses import dataclass, field
@@ -26,12 +26,12 @@ from etude.config.schema.plugins import (
 from etude.config.schema.trainer import TrainerConfig
 
 SEEDS = 2**63
-"""Seeds are whole numbers from 0, below this."""
+"""Seeds are integers in [0, SEEDS)."""
 
 
 @dataclass
 class ExperimentConfig:
-    """Everything a run is made of."""
+    """The complete config of a run."""
 
     objective: ObjectiveConfig = MISSING
     architecture: ArchitectureConfig = MISSING
@@ -42,18 +42,18 @@ class ExperimentConfig:
     strategy: StrategyConfig = MISSING
     decoding: DecodingConfig = MISSING
     template: TemplateConfig | None = None
-    """How conversations are written; null = as the tokenizer has it, or in étude's own way."""
+    """Chat template of conversations; null = the tokenizer's, or étude's default if it has none."""
     adapter: dict[str, AdapterConfig] = field(default_factory=dict)
     reward: dict[str, RewardConfig] = field(default_factory=dict)
     logger: dict[str, LoggerConfig] = field(default_factory=dict)
     callback: dict[str, CallbackConfig] = field(default_factory=dict)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     seed: int = 0
-    """Decides initial weights, order of data, masks, dropout and samples."""
+    """Random seed of initial weights, data order, masking, dropout and sampling."""
     run: str | None = None
-    """The run folder: written, or resumed if it holds a run; null = outputs/<experiment>/<time>."""
+    """Run folder; a run already in it is resumed. null = outputs/<experiment>/<time>."""
     init_from: str | None = None
-    """A finished run whose network and tokenizer this one starts from."""
+    """Model to start from, with its tokenizer: a run, Hugging Face or PEFT folder; null = none."""
 
     def __post_init__(self) -> None:
         require(0 <= self.seed < SEEDS, f"seed must be 0 to 2**63 - 1, got {self.seed}")

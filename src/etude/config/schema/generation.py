@@ -1,4 +1,4 @@
-"""What `etude generate` is asked."""
+"""Config of `etude generate`."""
 
 from dataclasses import dataclass, field
 
@@ -12,23 +12,24 @@ from etude.config.schema.plugins import (
 
 @dataclass
 class GenerationConfig:
-    """What `etude generate` is asked."""
+    """Config of `etude generate`."""
 
     decoding: DecodingConfig = MISSING
     run: str = MISSING
-    """The model: a run folder, or a Hugging Face folder."""
+    """The model: a run folder or a Hugging Face folder."""
     prompt: str = MISSING
-    """Text to go on from, to fill ([MASK]) or to transduce; <sentinel_0> and the like are meant."""
+    """Prompt. Decoders continue it, encoders fill [MASK], encoder-decoders transform it. Special
+    tokens such as <sentinel_0> are parsed."""
     system: str | None = None
-    """What is said before the prompt to a model that was taught conversations, by the system."""
+    """System message before the prompt, for models trained on conversations; null = none."""
     max_new_tokens: int = 128
-    """Longest answer, in tokens."""
+    """Maximum length of a completion, in tokens."""
     n: int = 1
-    """Answers to the same prompt."""
+    """Number of completions of the prompt."""
     stop: list[str] = field(default_factory=list[str])
-    """Strings that end an answer; they are left out of it."""
+    """Strings that end a completion; they are not part of it."""
     seed: int = 0
-    """Decides what is sampled."""
+    """Random seed of sampling."""
 
     def __post_init__(self) -> None:
         for name in ("max_new_tokens", "n"):

@@ -1,4 +1,4 @@
-"""An entry of `optimizer.groups`: parameters that are optimised unlike the rest."""
+"""An entry of `optimizer.groups`: parameters with their own learning rate or weight decay."""
 
 from dataclasses import dataclass
 
@@ -7,14 +7,14 @@ from omegaconf import MISSING
 
 @dataclass
 class ParameterGroup:
-    """Everything whose name fits, as far as no entry before it does."""
+    """All parameters whose name matches `pattern` and no earlier entry."""
 
     pattern: str = MISSING
-    """A glob over names, such as `stack.blocks.0.*`."""
+    """Glob over parameter names, such as `stack.blocks.0.*`."""
     lr: float = 1.0
-    """Factor of the learning rate; 0 leaves them as they are."""
+    """Factor of the learning rate; 0 = frozen."""
     weight_decay: float | None = None
-    """Weight decay of them all; null = as without this entry."""
+    """Weight decay of all matching parameters; null = the same as without this entry."""
 
     def __post_init__(self) -> None:
         for name, value in (("lr", self.lr), ("weight_decay", self.weight_decay or 0.0)):

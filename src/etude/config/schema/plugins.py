@@ -1,7 +1,7 @@
-"""The base of each group's configs, and what those who write one need.
+"""The base config of each plugin group, and helpers for plugin configs.
 
-A plugin's config derives from its group's base and stands beside its code; fields here are
-those every member of a group shares. The names of the fields are the names on the command line.
+A plugin's config derives from its group's base and is in the same file as its code. The fields
+here are shared by every plugin of a group. Field names are the names on the command line.
 """
 
 from dataclasses import dataclass, field
@@ -13,20 +13,20 @@ from etude.config.schema.effect import only_with
 from etude.config.schema.parameter_group import ParameterGroup
 
 MAX_VOCAB_SIZE = 2**20
-"""Room for four times the largest vocabulary in use; the trainers ask for memory in advance."""
+"""Four times the largest vocabulary in use; a limit, because trainers preallocate memory."""
 
 
 def require(condition: bool, message: str) -> None:
-    """Raises ValueError(message) unless `condition` holds; for `__post_init__` checks."""
+    """Raises ValueError(message) unless `condition` is true; for `__post_init__` checks."""
     if not condition:
         raise ValueError(message)
 
 
 def option(name: str) -> Any:  # Any, so that the field keeps its own annotation
-    """The default of a field that holds a plugin: the name of an option of the field's group.
+    """The default of a field whose value is a plugin: the name of an option of the field's group.
 
-    `mlp: MlpConfig = option("gelu")` in an architecture is `architecture/mlp=gelu` when the user
-    names none. Built directly, the field has no value until one is given.
+    `mlp: MlpConfig = option("gelu")` in an architecture means `architecture/mlp=gelu` unless the
+    user chooses another. If the config is built directly, the field has no default value.
     """
     return field(default=MISSING, metadata={"option": name})
 
@@ -37,49 +37,49 @@ class PluginConfig:
 
     @property
     def teacher(self) -> str | None:
-        """The run that this stands on, if there is one: what `run` names."""
+        """The run folder of a teacher model that this plugin uses, such as `run`; None if none."""
         return None
 
 
 @dataclass
 class ObjectiveConfig(PluginConfig):
-    """Base of what is learned: the group `objective`."""
+    """Base config of the group `objective`: the training objective."""
 
     @property
     def task(self) -> "ObjectiveConfig":
-        """What the network is to do: this, or what its teacher does."""
+        """The objective that defines the network's task: this one, or its teacher's."""
         return self
 
     def trained(self, architecture: "ArchitectureConfig") -> "ArchitectureConfig":
-        """The network as it is built for training: as it is, unless dropout is to be another."""
+        """The architecture to build for training; overridden to change dropout."""
         return architecture
 
     def check(self, architecture: "ArchitectureConfig") -> None:
-        """Raises ValueError for a network that it cannot train, although it has what it needs."""
+        """Raises ValueError for an architecture it cannot train despite its capabilities."""
 
 
 @dataclass
 class CorruptionConfig(PluginConfig):
-    """Base of how a text is damaged for denoising: the group `objective/corruption`."""
+    """Base config of the group `objective/corruption`: text corruption for denoising."""
 
 
 @dataclass
 class MaskingConfig(PluginConfig):
-    """Base of which tokens are to be predicted: the group `objective/masking`."""
+    """Base config of the group `objective/masking`: which tokens are masked and predicted."""
 
 
 @dataclass
 class ArchitectureConfig(PluginConfig):
-    """Base of the network: the group `architecture`."""
+    """Base config of the group `architecture`: the network."""
 
     dim: int = 128
     """Width of the residual stream; a multiple of `n_heads`."""
     n_layers: int = 4
-    """Number of blocks (of each stack, where there are two)."""
+    """Number of blocks; in an encoder-decoder, of each stack."""
     n_heads: int = 4
-    """Attention heads a layer."""
+    """Attention heads per layer."""
     dropout: float = 0.0
-    """Probability of zeroing each element of the embeddings and of every branch, in [0, 1)."""
+    """Dropout probability of embeddings and residual branches, in [0, 1). Typical: 0-0.1."""
 
     def __post_init__(self) -> None:
         for name in ("dim", "n_layers", "n_heads"):
@@ -94,34 +94,34 @@ class ArchitectureConfig(PluginConfig):
 
 @dataclass
 class AdapterConfig(PluginConfig):
-    """Base of what learns beside a frozen network: the group `adapter`."""
+    """Base config of the group `adapter`: trainable parts added to a frozen network."""
 
     @property
     def n_places(self) -> int:
-        """Positions that it takes before those of the text."""
+        """Number of positions that it inserts before the text, such as soft prompts."""
         return 0
 
-    def form(self) -> Any:  # a `PeftForm`, which knows torch
-        """How PEFT writes it; None = PEFT has no such adapter."""
+    def form(self) -> Any:  # a `PeftForm`, which imports torch
+        """The `PeftForm` that converts it to PEFT's format; None if PEFT does not support it."""
         return None
 
 
 @dataclass
 class TokenizerConfig(PluginConfig):
-    """Base of the tokenizer: the group `tokenizer`."""
+    """Base config of the group `tokenizer`."""
 
 
 @dataclass
 class TemplateConfig(PluginConfig):
-    """Base of how a conversation is written: the group `template`."""
+    """Base config of the group `template`: chat templates."""
 
 
 @dataclass
 class TrainedTokenizerConfig(TokenizerConfig):
-    """Base of the tokenizers that are trained on the data."""
+    """Base config of the tokenizers that are trained on the data."""
 
     vocab_size: int = 4096
-    """Number of ids in all, the reserved special tokens included; a small corpus may give fewer."""
+    """Vocabulary size in tokens, including special tokens; a small corpus may yield fewer."""
 
     def __post_init__(self) -> None:
         require(
@@ -132,14 +132,14 @@ class TrainedTokenizerConfig(TokenizerConfig):
 
 @dataclass
 class DataConfig(PluginConfig):
-    """Base of where records come from: the group `data`."""
+    """Base config of the group `data`: sources of records."""
 
     seq_len: int = 256
     """Longest sequence given to the network, in tokens."""
     val_fraction: float = 0.1
-    """Share of the records held out, chosen by a hash of their content, in (0, 1)."""
+    """Fraction of records held out for validation, selected by a hash of their content; (0, 1)."""
     strict: bool = False
-    """Refuse the data if any row is bad, instead of reporting the bad rows and using the rest."""
+    """Stop with an error if any row is bad, instead of reporting bad rows and using the rest."""
 
     def __post_init__(self) -> None:
         require(self.seq_len >= 2, f"seq_len must be at least 2, got {self.seq_len}")
@@ -151,24 +151,24 @@ class DataConfig(PluginConfig):
 
 @dataclass
 class TextDataConfig(DataConfig):
-    """Base of the data plugins that yield raw text."""
+    """Base config of the data plugins that yield raw text."""
 
     pack: bool = True
-    """Concatenate documents and cut rows of seq_len; false truncates and pads each document."""
+    """Concatenate documents and cut them into rows of seq_len; false = truncate and pad each."""
     intra_document: bool = only_with("pack", False)
-    """Let tokens attend only within their own document; positions then restart in each."""
+    """Restrict attention to tokens of the same document; positions then restart in each."""
 
 
 @dataclass
 class OptimizerConfig(PluginConfig):
-    """Base of the optimizer: the group `optimizer`."""
+    """Base config of the group `optimizer`."""
 
     lr: float = MISSING
-    """Peak learning rate; when not given, the objective's own."""
+    """Peak learning rate; if not given, the objective's default."""
     weight_decay: float = 0.0
-    """Share of each matrix taken away a step, times the learning rate."""
+    """Decoupled weight decay: matrices shrink by lr * weight_decay per step. Typical: 0-0.1."""
     groups: list[ParameterGroup] = field(default_factory=list[ParameterGroup])
-    """Exceptions, the first that fits a name wins: [{pattern:"*.norm*",lr:0.1,weight_decay:0}]."""
+    """Exceptions by name; the first match wins: [{pattern:"*.norm*",lr:0.1,weight_decay:0}]."""
 
     def __post_init__(self) -> None:
         require(self.lr > 0, f"lr must be positive, got {self.lr}")
@@ -177,10 +177,10 @@ class OptimizerConfig(PluginConfig):
 
 @dataclass
 class ScheduleConfig(PluginConfig):
-    """Base of how the learning rate moves: the group `schedule`."""
+    """Base config of the group `schedule`: the learning rate schedule."""
 
     warmup_steps: int | None = None
-    """Steps of linear rise from 0; null = min(100, 10 % of all steps)."""
+    """Steps of linear warmup from 0; null = min(100, 10 % of all steps)."""
 
     def __post_init__(self) -> None:
         require(
@@ -191,43 +191,43 @@ class ScheduleConfig(PluginConfig):
 
 @dataclass
 class StrategyConfig(PluginConfig):
-    """Base of how devices share the work: the group `strategy`."""
+    """Base config of the group `strategy`: how devices share the work."""
 
 
 @dataclass
 class LoggerConfig(PluginConfig):
-    """Base of where metrics are shown: the group `logger`."""
+    """Base config of the group `logger`: where metrics are logged."""
 
 
 @dataclass
 class CallbackConfig(PluginConfig):
-    """Base of what else happens during training: the group `callback`."""
+    """Base config of the group `callback`: additional actions during training."""
 
 
 @dataclass
 class RewardConfig(PluginConfig):
-    """Base of what scores a completion: the group `reward`."""
+    """Base config of the group `reward`: functions and models that score a completion."""
 
     weight: float = 1.0
-    """Factor of this reward in the sum of all chosen ones."""
+    """Weight of this reward in the sum of all chosen rewards."""
 
 
 @dataclass
 class JudgeConfig(PluginConfig):
-    """Base of what says which of two completions is better: the group `judge`."""
+    """Base config of the group `judge`: decides which of two completions is better."""
 
     @property
     def compares_scores(self) -> bool:
-        """Whether it goes by the rewards chosen beside it; else there must be none."""
+        """Whether it compares the scores of the chosen rewards; otherwise it takes none."""
         return False
 
 
 @dataclass
 class DecodingConfig(PluginConfig):
-    """Base of how the next token is chosen: the group `decoding`."""
+    """Base config of the group `decoding`: how the next token is chosen."""
 
     repetition_penalty: float = 1.0
-    """Lowers logits of tokens that stand in prompt or answer already; 1 = off, usual 1.0 to 1.3."""
+    """Penalises tokens already in the prompt or completion; 1 = off. Typical: 1.0-1.3."""
 
     def __post_init__(self) -> None:
         require(

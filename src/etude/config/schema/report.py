@@ -1,4 +1,4 @@
-"""What is asked of `etude report`."""
+"""Config of `etude report`."""
 
 from dataclasses import dataclass
 
@@ -8,18 +8,18 @@ from etude.config.schema.trainer import Best
 
 @dataclass
 class ReportConfig:
-    """What the page shows and where it goes."""
+    """Config of `etude report`."""
 
     out: str = "report.html"
-    """The page that is written."""
+    """The HTML file to write."""
     png: str | None = None
-    """A picture of the page, made by an installed Chromium; null = none."""
+    """PNG screenshot of the page to write; needs an installed Chromium. null = none."""
     watch: float | None = None
-    """Seconds after which the page is written anew and loads itself; null = written once."""
+    """Seconds between updates of the page, which reloads itself; null = write once. Minimum: 1."""
     metric: str = "val/loss"
-    """The number that runs are ranked and compared by."""
+    """The metric by which runs are ranked and compared."""
     best: Best = Best.lowest
-    """Which value of the metric is the best."""
+    """Which value of the metric is best: lowest or highest."""
 
     def __post_init__(self) -> None:
         require(self.out != "", "out names no file: it is empty")

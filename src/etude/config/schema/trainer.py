@@ -1,4 +1,4 @@
-"""The group-less keys `trainer.*`: how long, how often, on what."""
+"""The keys `trainer.*`: run length, batch size, hardware, validation and checkpoints."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -17,13 +17,13 @@ class NonFinite(Enum):
 
 
 class Best(Enum):
-    """Which of several values of a number is the best."""
+    """Which value of a metric is the best."""
 
     lowest = "lowest"
     highest = "highest"
 
     def improves(self, value: float, before: float | None, by: float = 0.0) -> bool:
-        """Whether a value is better than the best before it, by more than `by`; NaN never is."""
+        """Whether `value` is better than `before` by more than `by`; false for NaN."""
         if before is None:
             return value == value
         return value < before - by if self is Best.lowest else value > before + by
@@ -31,42 +31,42 @@ class Best(Enum):
 
 @dataclass
 class TrainerConfig:
-    """How long, how large, how often. Not a plugin: every experiment has these."""
+    """Run length, batch size, hardware, validation and checkpoints. Not a plugin group."""
 
     max_steps: int | None = None
     """Optimizer steps; null = 600, unless max_epochs or max_tokens is given."""
     max_epochs: float | None = None
-    """Passes over the training samples; of several lengths given, the shortest holds."""
+    """Passes over the training samples; if several limits are given, the first reached applies."""
     max_tokens: int | None = None
-    """Tokens shown to the network, padding excluded; a length like max_epochs."""
+    """Training tokens, without padding; raw text only. A limit like max_epochs."""
     global_batch: int = 16
-    """Samples (rows, pairs, completions) in one optimizer step, over all devices."""
+    """Samples (rows, pairs, completions) per optimizer step, over all devices."""
     micro_batch: int | None = None
-    """Samples in one forward pass on one device; null = the largest that fits."""
+    """Samples per forward pass on one device; null = the largest that fits in memory."""
     devices: int = 1
-    """Devices, or processes on a CPU."""
+    """Number of devices, or of processes on a CPU."""
     accelerator: str = "auto"
-    """auto, cpu, gpu or mps."""
+    """Hardware to use: auto, cpu, gpu or mps."""
     precision: str = "32"
     """Number format: 32, 64, bf16-mixed, bf16-true or 16-mixed."""
     clip: float | None = 1.0
-    """Largest norm of the gradient; null = never clipped."""
+    """Maximum gradient norm; null = no clipping. Typical: 1."""
     non_finite: NonFinite = NonFinite.stop
     """On a NaN or infinite loss or gradient: stop the run, or skip the step and count it."""
     train_samples: int | None = None
-    """Training samples used, the first ones; null = all."""
+    """Use only the first train_samples training samples; null = all."""
     val_every: int | None = None
-    """Steps between validations; null = ten in a run. The last step is always validated."""
+    """Steps between validations; null = ten per run. The last step is always validated."""
     val_samples: int | None = None
-    """Held-out samples in a validation; null = all."""
+    """Held-out samples per validation; null = all."""
     save_every: int | None = None
-    """Steps between checkpoints; null = ten in a run. The last step is always saved."""
+    """Steps between checkpoints; null = ten per run. The last step is always saved."""
     keep: int = 2
-    """Checkpoints kept, newest first."""
+    """Number of most recent checkpoints to keep."""
     keep_best: str | None = None
-    """Held-out number, such as val/loss, whose best weights are kept in best/; null = none are."""
+    """Validation metric, such as val/loss; the best weights are saved in best/. null = off."""
     best: Best = only_with("keep_best", Best.lowest)
-    """Which value of keep_best is the best: the lowest (of losses), or the highest."""
+    """Which value of keep_best is best: lowest (for losses) or highest."""
     log_every: int = 10
     """Steps between updates of the progress bar and the trackers (steps.jsonl has every step)."""
     compile: bool = False

@@ -27,9 +27,9 @@ def test_a_preset_shows_stack_parts_values_and_what_they_were() -> None:
     assert "stands on architecture=toy_stack  " in said
     assert "provides: NEXT_TOKEN" in said
     assert "architecture/mlp=toy_swiglu  " in said
-    assert "architecture.mlp.ratio: float = 3.0  (default 2.67)" in said
+    assert "architecture.mlp.ratio = 3  (float; default 2.67)" in said
     assert "architecture/position=toy_learned  " in said
-    assert "architecture.position.max_positions: int | None = 512" in said
+    assert "architecture.position.max_positions = 512  (int, null)" in said
     assert "\n    Width of the residual stream" in said
     assert "toy_gelu" not in said
 
@@ -50,7 +50,7 @@ def test_a_preset_on_a_preset_changes_what_the_lower_one_said(
     assert [file.stem for file in found.presets] == ["toy_infamous", "toy_famous"]
     assert found.parts == {"mlp": "toy_gelu", "position": "toy_learned"}
     assert found.values == {"dim": 64, "mlp": {"ratio": 5.0}}
-    assert "architecture.dim: int = 64  (default 128)" in page("architecture", "toy_infamous")
+    assert "architecture.dim = 64  (int; default 128)" in page("architecture", "toy_infamous")
 
 
 @pytest.mark.usefixtures("toys")
@@ -74,7 +74,7 @@ def test_what_fits_is_what_would_be_accepted(address: str, fitting: dict[str, st
 
 @pytest.mark.usefixtures("toys")
 def test_knobs_of_which_there_are_many_are_named_by_their_plugin() -> None:
-    assert "reward.toy_length.target: int = 10" in page("reward", "toy_length")
+    assert "reward.toy_length.target = 10  (int)" in page("reward", "toy_length")
 
 
 def test_what_does_not_exist_is_refused() -> None:

@@ -13,8 +13,14 @@ from etude.cli.pages.report.groups import groups_of
 from etude.cli.pages.report.runs import Run, State
 from etude.cli.pages.report.scaling import fit
 from etude.cli.pages.report.scaling import section as scaling
-from etude.cli.pages.report.statistics import Interval, interval, smoothed, t_below, t_quantile
-from etude.cli.pages.report.sweep import importance, varied
+from etude.cli.pages.report.statistics import (
+    Interval,
+    interval,
+    moving_average,
+    t_below,
+    t_quantile,
+)
+from etude.cli.pages.report.sweep import importance, varied_keys
 from etude.cli.pages.report.view import View
 from etude.config.schema.trainer import Best
 from etude.files.run_folder import CARD, SUMMARY
@@ -30,17 +36,17 @@ def run(
 
 
 def test_an_average_of_a_constant_is_that_constant_from_the_first_step_on() -> None:
-    assert smoothed([3.0] * 5, 0.9) == pytest.approx([3.0] * 5)
+    assert moving_average([3.0] * 5, 0.9) == pytest.approx([3.0] * 5)
 
 
 def test_the_average_weighs_what_is_k_steps_back_by_the_kth_power_and_gaps_by_nothing() -> None:
     values, weight = [5.0, 1.0, -2.0, 4.0], 0.7
     powers = [weight**k for k in (3, 2, 1, 0)]
     due = sum(v * w for v, w in zip(values, powers, strict=True)) / sum(powers)
-    found = smoothed([values[0], values[1], None, values[2], values[3]], weight)
+    found = moving_average([values[0], values[1], None, values[2], values[3]], weight)
     assert found[-1] == pytest.approx(due)
     assert found[2] is None
-    assert smoothed(values, 0.0) == values
+    assert moving_average(values, 0.0) == values
 
 
 @pytest.mark.parametrize("p", [0.6, 0.9, 0.975, 0.999])
@@ -141,14 +147,14 @@ def test_importance_is_the_share_of_the_variance_that_a_key_makes() -> None:
     configs = [
         {"a": f"a{x}", "b": int(y), "idle": f"i{z}"} for x, y, z in zip(a, b, idle, strict=True)
     ]
-    scores = {key.name: importance(key, metric.tolist()) for key in varied(configs)}
+    scores = {key.name: importance(key, metric.tolist()) for key in varied_keys(configs)}
     assert scores == pytest.approx({"a": 0.8, "b": 0.2, "idle": 0.0}, abs=0.02)
 
 
 def test_many_levels_alone_make_no_key_important() -> None:
     rng = np.random.default_rng(0)
     configs = [{"idle": f"i{k % 20}"} for k in range(60)]
-    (key,) = varied(configs)
+    (key,) = varied_keys(configs)
     scores = [importance(key, rng.normal(size=60).tolist()) or 0.0 for _ in range(50)]
     assert np.mean(scores) < 0.1, "without the adjustment it would be 19 / 59"
 
@@ -156,7 +162,7 @@ def test_many_levels_alone_make_no_key_important() -> None:
 def test_importance_of_a_continuous_key_sees_a_best_value_in_the_middle() -> None:
     rates = np.geomspace(1e-5, 1e-1, 41)
     metric = (np.log10(rates) + 3) ** 2
-    (key,) = varied([{"lr": float(rate)} for rate in rates])
+    (key,) = varied_keys([{"lr": float(rate)} for rate in rates])
     assert key.is_log
     assert importance(key, metric.tolist()) == pytest.approx(1.0)
     assert importance(key, [1.0] * 41) is None, "nothing varies"
@@ -164,7 +170,7 @@ def test_importance_of_a_continuous_key_sees_a_best_value_in_the_middle() -> Non
 
 def test_keys_that_move_together_are_one_and_keys_that_some_lack_are_left_out() -> None:
     configs = [{"a": 1, "b": x, "c": -x, "d": x % 2} | ({"e": 1} if x else {}) for x in range(4)]
-    found = varied(configs)
+    found = varied_keys(configs)
     assert [(key.name, key.with_it) for key in found] == [("b", ("c",)), ("d", ())]
 
 

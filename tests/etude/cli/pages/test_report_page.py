@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from recorded import data_of, run, write_lines
 
-from etude.cli.pages.report.curves import POINTS, cost, drawn, panels, thinned
+from etude.cli.pages.report.curves import POINTS, cost, curve_data, panels, thin_indices
 from etude.cli.pages.report.groups import groups_of, labels
 from etude.cli.pages.report.markup import script_json, table, tag
 from etude.cli.pages.report.page import page
@@ -123,7 +123,7 @@ def test_a_watched_page_loads_itself_again_and_another_does_not(tmp_path: Path) 
 def test_thinning_keeps_ends_and_extremes(n: int) -> None:
     values: list[float | None] = [float(i * 7919 % 1009) for i in range(n)]
     values[n // 2] = None
-    kept = thinned(values, 40)
+    kept = thin_indices(values, 40)
     assert len(kept) <= 40
     assert {0, n - 1} <= set(kept)
     known = [value for value in values if value is not None]
@@ -131,7 +131,7 @@ def test_thinning_keeps_ends_and_extremes(n: int) -> None:
 
 
 def test_a_long_run_is_thinned_and_its_smoothing_is_that_of_all_steps(tmp_path: Path) -> None:
-    (made,) = drawn(find([str(run(tmp_path / "a", n=3000))]).runs)
+    (made,) = curve_data(find([str(run(tmp_path / "a", n=3000))]).runs)
     train = made["tables"][0]
     assert len(train["x"]["step"]) <= POINTS
     raw, smooth, _ = train["y"]["loss"]

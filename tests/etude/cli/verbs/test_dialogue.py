@@ -9,7 +9,7 @@ import pytest
 import tiny
 
 from etude.cli.main import main
-from etude.cli.verbs.dialogue import exchanged
+from etude.cli.verbs.dialogue import swap_roles
 from etude.records import Message
 from etude.training.run import start
 
@@ -63,8 +63,8 @@ def test_user_and_assistant_take_turns_from_a_prompt_of_the_data(
 
 def test_who_plays_the_user_sees_the_roles_exchanged() -> None:
     message = Message("user", "why?")
-    assert exchanged(message) == Message("assistant", "why?")
-    assert exchanged(exchanged(message)) == message
+    assert swap_roles(message) == Message("assistant", "why?")
+    assert swap_roles(swap_roles(message)) == message
 
 
 @pytest.mark.slow

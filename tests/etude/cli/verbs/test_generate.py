@@ -125,6 +125,8 @@ def test_a_folder_of_bert_fills_what_transformers_does(
         ("decoder", ("prompt=a", "decoding=gredy"), "Did you mean decoding=greedy?"),
         ("encoder", ("prompt=a",), "prompt=a has nothing to fill"),
         ("encoder", (f"prompt=[MASK]{'a' * 600}",), "tells 512 positions apart"),
+        ("encoder", ("prompt=a[MASK]", "n=3"), "n=3 has no effect"),
+        ("decoder", ("prompt=a", "hydra.run.dir=x"), "hydra.run.dir=x would have no effect"),
         ("decoder", (), "prompt has no value"),
         ("decoder", ("prompt=a", "max_tokens=3"), "max_new_tokens"),
     ],

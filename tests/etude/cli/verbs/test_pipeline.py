@@ -10,7 +10,7 @@ from etude.cli.main import main
 from etude.cli.verbs.pipeline import split, stages_of
 from etude.config import composition
 from etude.config.command_line import prepare
-from etude.config.config_file import built
+from etude.config.config_file import build_config
 from etude.config.plugin_source import presets
 from etude.config.schema.pipeline import PipelineConfig, StageConfig
 from etude.errors import ConfigError
@@ -57,7 +57,9 @@ def test_a_stage_there_is_not_is_refused_by_name() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(presets("pipeline")))
 def test_every_key_of_a_shipped_pipeline_exists(name: str) -> None:
-    config = built(composition.compose("pipeline", [f"pipeline={name}"]).config, PipelineConfig)
+    config = build_config(
+        composition.compose("pipeline", [f"pipeline={name}"]).config, PipelineConfig
+    )
     for stage in stages_of(config, {}, Path("/out")):
         verb, *overrides = stage.command
         composition.check_names(verb, prepare(overrides).overrides)

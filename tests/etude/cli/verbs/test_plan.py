@@ -9,7 +9,7 @@ import tiny
 from etude.cli.main import main
 from etude.config.composition import compose
 from etude.planning import alternatives
-from etude.training.experiment import validated
+from etude.training.experiment import validate_experiment
 
 SMALL = [
     "tokenizer=byte",
@@ -37,7 +37,7 @@ def test_the_first_line_is_the_number_of_parameters_and_nothing_is_left(
     first, *rest = capsys.readouterr().out.splitlines()
     said = "\n".join(rest)
     composed = compose("train", SMALL)
-    network = tiny.assembled(validated(composed, SMALL)).objective.network
+    network = tiny.assembled(validate_experiment(composed, SMALL)).objective.network
     assert first == f"parameters: {sum(p.numel() for p in network.parameters())}"
     assert "steps: 7 on 1 device" in said
     assert "compute-optimal" in said

@@ -30,7 +30,7 @@ def test_a_damaged_and_a_foreign_folder_are_named_and_the_others_shown(
     for start in ("bad: steps.jsonl: 2 lines", "bad: config.yaml", "bad: summary.json"):
         assert sum(line.startswith(start) for line in named) == 1
     assert sum("holds no run" in line for line in named) == 1
-    assert sum("is no folder" in line for line in named) == 1
+    assert sum("is not a folder" in line for line in named) == 1
     assert len(named) == 5, "nothing is wrong with half a last line"
     page = out.read_text(encoding="utf-8")
     assert all(line.split(":")[0] in page for line in named)
@@ -106,4 +106,4 @@ def test_a_watch_may_begin_before_the_first_run_does(
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     assert main(["report", str(tmp_path / "later"), f"out={out}", "watch=1"]) == 0
     assert data_of(out.read_text(encoding="utf-8"))["runs"] == []
-    assert capsys.readouterr().err.count("is no folder") == 1, "said once, not at every look"
+    assert capsys.readouterr().err.count("is not a folder") == 1, "said once, not at every look"

@@ -9,8 +9,8 @@ from etude.plugins.objective._ppo.advantages import (
     estimated_advantages,
     moments,
     of_unit_variance,
-    stacked,
-    whitened,
+    pad_rows,
+    whiten,
 )
 
 
@@ -36,7 +36,7 @@ def test_golden_advantages_and_returns() -> None:
 
 
 def test_golden_whitening_is_the_populations_and_bessels_is_a_constant_times_that() -> None:
-    found = whitened(A, ALL, alone)
+    found = whiten(A, ALL, alone)
     population = numbers([-1.309346, -0.423358, 0.316239, 1.416465])
     torch.testing.assert_close(found, population, rtol=0.0, atol=1e-6)
     bessel = numbers([-1.133927, -0.366639, 0.273871, 1.226695])
@@ -77,7 +77,7 @@ def test_what_the_policy_did_not_write_is_passed_over_wherever_it_stands() -> No
 
 def test_whitened_values_have_mean_0_and_variance_1_and_are_0_elsewhere() -> None:
     values, _, mask = random_rows()
-    found = whitened(5 * values + 3, mask, alone)
+    found = whiten(5 * values + 3, mask, alone)
     exactly(found[mask].mean(), torch.zeros(()).double())
     assert float(found[mask].var(correction=0)) == pytest.approx(1, abs=1e-8)
     assert not found[~mask].any()
@@ -88,13 +88,13 @@ def test_of_unit_variance_keeps_the_mean() -> None:
     values = 5 * values + 3
     found = of_unit_variance(values, mask, alone)
     exactly(found[mask].mean(), values[mask].mean())
-    exactly(found[mask], whitened(values, mask, alone)[mask] + values[mask].mean())
+    exactly(found[mask], whiten(values, mask, alone)[mask] + values[mask].mean())
     assert not found[~mask].any()
 
 
 def test_equal_values_are_whitened_to_0() -> None:
     values = torch.full((2, 3), 0.75, dtype=torch.float64)
-    assert not whitened(values, torch.ones(2, 3, dtype=torch.bool), alone).any()
+    assert not whiten(values, torch.ones(2, 3, dtype=torch.bool), alone).any()
 
 
 def test_moments_are_those_of_all_ranks() -> None:
@@ -130,4 +130,4 @@ def test_joined_moments_are_those_of_all_numbers_and_none_add_nothing() -> None:
 
 
 def test_rows_are_stacked_with_zeros_behind_them() -> None:
-    exactly(stacked([np.array([1.0, 2.0]), np.array([3.0])]), numbers([1.0, 2.0], [3.0, 0.0]))
+    exactly(pad_rows([np.array([1.0, 2.0]), np.array([3.0])]), numbers([1.0, 2.0], [3.0, 0.0]))

@@ -15,7 +15,7 @@ from etude.plugins.objective._ppo.reward_shaping import (
     Shaping,
     ShapingConfig,
     Unfinished,
-    adapted,
+    next_kl_coefficient,
     token_rewards,
 )
 from etude.rl.completions import Completion
@@ -52,7 +52,7 @@ def test_golden_rewards() -> None:
     ("kl", "beta"), [(3.0, 0.148464), (6.0, 0.15), (6.5, 0.15064), (12.0, 0.151536)]
 )
 def test_golden_controller(kl: float, beta: float) -> None:
-    assert adapted(0.15, kl, 512.0, 6.0, 10_000.0) == pytest.approx(beta, abs=1e-6)
+    assert next_kl_coefficient(0.15, kl, 512.0, 6.0, 10_000.0) == pytest.approx(beta, abs=1e-6)
 
 
 def test_rewards_sum_to_the_score_less_beta_times_the_divergence() -> None:

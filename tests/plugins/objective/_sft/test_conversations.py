@@ -14,7 +14,7 @@ from etude.plugins.objective._sft.conversations import (
     ConversationEncoder,
     TrainingSpan,
     TrainOn,
-    packed,
+    pack_rows,
     survey,
 )
 from etude.records import Chat, Message
@@ -145,7 +145,7 @@ def test_a_doubled_bos_is_refused_at_the_start() -> None:
 
 @given(st.lists(st.integers(1, 20), max_size=40))
 def test_packing_loses_nothing_and_fills_rows(lengths: list[int]) -> None:
-    rows = packed(lengths, 20)
+    rows = pack_rows(lengths, 20)
     assert sorted(i for row in rows for i in row) == list(range(len(lengths)))
     filled = [sum(lengths[i] for i in row) for row in rows]
     assert all(n <= 20 for n in filled)

@@ -4,7 +4,7 @@ import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from etude.plugins.objective.masking.whole_word import Fate, WholeWord, WholeWordConfig, taken
+from etude.plugins.objective.masking.whole_word import Fate, WholeWord, WholeWordConfig, take_words
 
 BOS = tiny.BYTES.vocab.bos
 TEXT = "a quick brown fox jumps over 语言 dogs"
@@ -40,10 +40,10 @@ def test_each_token_has_its_own_fate_unless_words_have_one() -> None:
 
 def test_a_word_that_does_not_fit_is_passed_over() -> None:
     for seed in range(20):
-        chosen = taken(np.array([9, 2, 9, 1]), 3, np.random.default_rng(seed))
+        chosen = take_words(np.array([9, 2, 9, 1]), 3, np.random.default_rng(seed))
         assert (chosen > 0).tolist() == [False, False, True, False, True]
-    assert not taken(np.array([4, 5]), 3, np.random.default_rng(0)).any()
-    assert taken(np.array([], int), 3, np.random.default_rng(0)).tolist() == [0]
+    assert not take_words(np.array([4, 5]), 3, np.random.default_rng(0)).any()
+    assert take_words(np.array([], int), 3, np.random.default_rng(0)).tolist() == [0]
 
 
 def test_a_chinese_character_is_a_word_of_three_bytes() -> None:

@@ -1,4 +1,4 @@
-"""Which choice is better, over seeds: pairs of runs that share a seed, at equal tokens."""
+"""Compares settings over seeds: pairs of runs with the same seed, at equal tokens."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,32 +8,32 @@ from statistics import fmean
 import numpy as np
 
 from etude.cli.pages.report.groups import Group
-from etude.cli.pages.report.markup import joined, shown, table, tag
+from etude.cli.pages.report.markup import format_value, join_markup, table, tag
 from etude.cli.pages.report.runs import Run
 from etude.cli.pages.report.statistics import Interval, interval
 from etude.cli.pages.report.view import UNLIKE, Section, View
 from etude.config.schema.trainer import Best
 
 FEWEST = 2
-"""Seeds that two groups must share."""
+"""Minimum number of seeds that two groups must share."""
 MOST_GROUPS = 10
-"""Groups that are compared two by two, the best ones."""
+"""Maximum number of groups that are compared in pairs; the best ones are kept."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """By how much the first group's metric is better than the second's, both at `tokens`."""
+    """How much better the first group's metric is than the second's, both at `tokens`."""
 
     first: Group
     second: Group
     tokens: float
     ahead: Interval
-    """Positive where the first is better, in units of the metric."""
+    """Difference in units of the metric; positive if the first group is better."""
 
     def said(self) -> str:
-        """The outcome in a sentence."""
+        """Returns the result as a sentence."""
         by = replace(self.ahead, mean=abs(self.ahead.mean)).said()
-        where = f"at equal tokens ({shown(self.tokens)}; {self.ahead.n} seeds)"
+        where = f"at equal tokens ({format_value(self.tokens)}; {self.ahead.n} seeds)"
         first = self.first.label
         second = self.second.label
         if not self.ahead.is_clear:
@@ -45,9 +45,9 @@ class Comparison:
 def compare(
     runs: Sequence[Run], first: Group, second: Group, metric: str, best: Best
 ) -> Comparison | None:
-    """Pairs by seed; None where fewer than two seeds have the metric in both groups.
+    """Returns the comparison; None if fewer than two seeds have the metric in both groups.
 
-    All are read where the shortest of them ends, linearly between two measurements.
+    The metric is read at the end of the shortest run, interpolated linearly.
     """
     one = _by_seed(runs, first, metric)
     other = _by_seed(runs, second, metric)
@@ -63,7 +63,7 @@ def compare(
 
 
 def section(view: View) -> Section | None:
-    """Every two groups of runs that are equal but for their seed."""
+    """Returns the comparison of every two groups; the runs of a group differ only by seed."""
     order = {i: place for place, i in enumerate(view.ranked())}
     groups = [group for group in view.groups if any(i in order for i in group.members)]
     groups.sort(key=lambda group: fmean(order[i] for i in group.members if i in order))
@@ -86,7 +86,9 @@ def section(view: View) -> Section | None:
         + (UNLIKE if len(fair) < len(pairs) else "")
     )
     clear = [tag("li", one.said(), css="good" if one.ahead.is_clear else "soft") for one in found]
-    return Section(joined([tag("p", note, css="soft"), _means(view, groups), tag("ul", *clear)]))
+    return Section(
+        join_markup([tag("p", note, css="soft"), _means(view, groups), tag("ul", *clear)])
+    )
 
 
 def _means(view: View, groups: Sequence[Group]) -> object:
@@ -102,7 +104,7 @@ Curve = tuple[Sequence[float], Sequence[float]]
 
 
 def _by_seed(runs: Sequence[Run], group: Group, metric: str) -> Mapping[str, Curve]:
-    """Tokens and metric of every run that has measured it, by its seed."""
+    """Returns tokens and metric of every run that reported it, by seed."""
     found: dict[str, Curve] = {}
     for i in group.members:
         rows = [row for row in runs[i].steps if metric in row and "tokens" in row]

@@ -1,4 +1,4 @@
-"""The curves of runs as the page draws them: thinned, smoothed, over every axis there is."""
+"""The curves of runs for the page: downsampled, smoothed, over every available axis."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,15 +6,15 @@ from statistics import median
 from typing import Any, TypeAlias
 
 from etude.cli.pages.report.runs import Row, Run
-from etude.cli.pages.report.statistics import smoothed
+from etude.cli.pages.report.statistics import moving_average
 
 Column: TypeAlias = list[float | None]
 WEIGHTS = (0.0, 0.9, 0.98)
-"""Levels of smoothing of the training curves; what is held out is shown as measured."""
+"""Smoothing weights of the training curves; validation metrics are not smoothed."""
 POINTS = 400
 FEWEST_POINTS = 80
 POINTS_OF_ALL = 6000
-"""Of a curve: most, fewest, and of the curves of one metric together."""
+"""Points per curve: maximum, minimum, and the maximum of all curves of one metric."""
 AXES = {
     "step": "steps",
     "tokens": "tokens",
@@ -31,24 +31,25 @@ ON_POLICY = (
 )  # fmt: skip
 OPTIMISATION = ("grad_norm", "lr", "skipped")
 EXACT = ("lr", "skipped", "beta")
-"""Not noisy: never smoothed."""
+"""Metrics without noise, which are never smoothed."""
 FEW_STEPS = 100
-"""Of runs below this, smoothing is a choice and not the default."""
+"""Runs with fewer steps are not smoothed by default."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """FLOPs a token, and where they are known from."""
+    """FLOPs per token, and their source."""
 
     flops: float
     source: str
 
 
 def cost(run: Run, others: Sequence[Run]) -> Cost | None:
-    """As a run measured it, else 6 FLOPs a parameter; a running one is as large as its likes.
+    """Returns the measured FLOPs per token, otherwise 6 per parameter.
 
-    Kaplan et al. 2020, https://arxiv.org/abs/2001.08361, table 1: two for the pass forward, four
-    for the one back, attention's own left out.
+    A running run has the size of a finished one with the same network. Kaplan et al. 2020,
+    https://arxiv.org/abs/2001.08361, table 1: 2 for the forward pass and 4 for the backward pass,
+    excluding attention scores.
     """
     measured = [
         row["perf/flops_per_s"] / row["perf/tokens_per_s"]
@@ -62,8 +63,8 @@ def cost(run: Run, others: Sequence[Run]) -> Cost | None:
     return None if n is None else Cost(6 * n, "6 x parameters x tokens")
 
 
-def drawn(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """For each run its tables: columns of `x` by axis, and of `y` by metric and smoothing."""
+def curve_data(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """Returns the tables of each run: columns of `x` by axis, of `y` by metric and smoothing."""
     most = min(POINTS, max(FEWEST_POINTS, POINTS_OF_ALL // max(1, len(runs))))
     found: list[dict[str, Any]] = []
     for run in runs:
@@ -80,7 +81,7 @@ def drawn(runs: Sequence[Run]) -> list[dict[str, Any]]:
 
 
 def panels(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """The charts in their order: a title, the number of the table, and the metrics in it."""
+    """Returns the charts in order: title, table number and metrics."""
     held_out = _all(runs, HELD_OUT)
     train = _all(runs, "")
     is_on_policy = {"reward", "entropy"} <= set(train)
@@ -101,8 +102,8 @@ def panels(runs: Sequence[Run]) -> list[dict[str, Any]]:
     ]
 
 
-def thinned(values: Sequence[float | None], most: int) -> list[int]:
-    """Indices of at most `most` values: first and last, and of every stretch the extremes."""
+def thin_indices(values: Sequence[float | None], most: int) -> list[int]:
+    """Returns indices of at most `most` values: first, last and the extremes of each section."""
     n = len(values)
     if n <= most:
         return list(range(n))
@@ -124,20 +125,20 @@ def _table(
     weights: Sequence[float],
 ) -> dict[str, Any]:
     first: Column = [row.get(metrics[0]) for row in rows] if metrics else []
-    kept = thinned(first, most)
+    kept = thin_indices(first, most)
     axes: dict[str, Column] = {axis: [rows[i].get(axis) for i in kept] for axis in OF_THE_ROW}
     if flops is not None:
         axes["flops"] = [None if t is None else t * flops for t in axes["tokens"]]
     levels: dict[str, list[Column]] = {}
     for name in metrics:
         whole: Column = [row.get(name) for row in rows]
-        smooth = (smoothed(whole, w) for w in (weights[:1] if name in EXACT else weights))
+        smooth = (moving_average(whole, w) for w in (weights[:1] if name in EXACT else weights))
         levels[name] = [_short([level[i] for i in kept]) for level in smooth]
     return {"x": {axis: _short(values) for axis, values in axes.items()}, "y": levels}
 
 
 def _metrics(rows: Sequence[Row], prefix: str) -> list[str]:
-    """Columns with that prefix; with none, those of training, the loss first."""
+    """Returns the columns with the prefix; without one, the training metrics, loss first."""
     names = dict.fromkeys(key for row in rows for key in row)
     if prefix:
         return [name for name in names if name.startswith(prefix)]
@@ -149,7 +150,7 @@ def _all(runs: Sequence[Run], prefix: str) -> list[str]:
 
 
 def _placed(run: Run) -> list[Row]:
-    """The measurements of speed with tokens and seconds of the step they were made at."""
+    """Returns the speed measurements with the tokens and seconds of their step."""
     at = {row["step"]: row for row in run.steps}
     return [
         {**{axis: at[row["step"]].get(axis) for axis in OF_THE_ROW}, **row}
@@ -164,6 +165,6 @@ def _network(run: Run) -> Mapping[str, Any]:
 
 
 def _short(values: Sequence[float | None]) -> Column:
-    """Six digits; whole numbers without a point."""
+    """Rounds to six significant digits; integers have no decimal point."""
     rounded = [None if value is None else float(f"{value:.6g}") for value in values]
     return [int(v) if v is not None and v.is_integer() and abs(v) < 1e15 else v for v in rounded]

@@ -1,11 +1,11 @@
-"""Which runs differ only by their seed, and in what the others differ."""
+"""Groups runs that differ only by their seed, and finds the keys in which the groups differ."""
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from etude.cli.pages.report.markup import shown
+from etude.cli.pages.report.markup import format_value
 from etude.cli.pages.report.runs import Run
 
 Row: TypeAlias = Mapping[str, Any]  # of values of a config
@@ -14,15 +14,15 @@ ABSENT = object()
 
 @dataclass(frozen=True)
 class Group:
-    """Runs equal but for seed, by their places in the list of all."""
+    """Runs that differ only by seed, as indices into the list of all runs."""
 
     label: str
-    """What sets it apart from the other groups; empty if nothing does."""
+    """The settings that distinguish it from the other groups; empty if there are none."""
     members: tuple[int, ...]
 
 
 def groups_of(runs: Sequence[Run]) -> list[Group]:
-    """The groups in the order of their first runs; a run without a config is its own."""
+    """Returns the groups in order of their first runs; a run without a config is its own group."""
     members: dict[str, list[int]] = {}
     for i, run in enumerate(runs):
         known = json.dumps(run.config, sort_keys=True, default=str) if run.config else f"run {i}"
@@ -30,26 +30,26 @@ def groups_of(runs: Sequence[Run]) -> list[Group]:
     firsts = [runs[held[0]] for held in members.values()]
     keys = telling([first.config for first in firsts if first.config])
     return [
-        Group(said(first.config, keys) if first.config else first.name, tuple(held))
+        Group(key_values(first.config, keys) if first.config else first.name, tuple(held))
         for first, held in zip(firsts, members.values(), strict=True)
     ]
 
 
 def labels(runs: Sequence[Run], groups: Sequence[Group]) -> list[str]:
-    """A name for each run: its folder's, and what sets it apart."""
+    """Returns a name for each run: its folder's, and its distinguishing settings."""
     found = [run.name for run in runs]
     seeds = {str(run.seed) for run in runs if run.config}
     for group in groups:
         for i in group.members:
             more = [group.label] if group.label != runs[i].name else []
             if len(seeds) > 1 and runs[i].config:
-                more.append(f"seed {shown(runs[i].seed)}")
+                more.append(f"seed {format_value(runs[i].seed)}")
             found[i] = " · ".join([runs[i].name, *(text for text in more if text)])
     return found
 
 
 def differing(configs: Sequence[Row]) -> list[str]:
-    """The keys that do not have one value in all configs, choices of plugins first."""
+    """Returns the keys whose values differ between configs, choices of plugins first."""
     keys = dict.fromkeys(key for config in configs for key in config)
     return [
         key for key in keys if len({value_of(config.get(key, ABSENT)) for config in configs}) > 1
@@ -57,7 +57,7 @@ def differing(configs: Sequence[Row]) -> list[str]:
 
 
 def telling(configs: Sequence[Row]) -> list[str]:
-    """A few differing keys that tell apart all that differ, the most telling ones first."""
+    """Returns a few keys that distinguish all different configs, most distinguishing first."""
     left = sorted(differing(configs), key=_looks_on)
     chosen = list[str]()
     distinct = 1
@@ -72,18 +72,18 @@ def telling(configs: Sequence[Row]) -> list[str]:
     return chosen
 
 
-def said(config: Row, keys: Sequence[str]) -> str:
-    """The values of some keys, as they stand on a command line."""
-    return " ".join(f"{key}={shown(config[key])}" for key in keys if key in config)
+def key_values(config: Row, keys: Sequence[str]) -> str:
+    """Returns the values of some keys, as typed on the command line."""
+    return " ".join(f"{key}={format_value(config[key])}" for key in keys if key in config)
 
 
 def value_of(value: Any) -> str:  # what YAML holds
-    """A value as something that can be compared; a key that is absent equals no value."""
+    """Returns a comparable form of a value; a missing key is different from every value."""
     return "" if value is ABSENT else json.dumps(value, sort_keys=True, default=str)
 
 
 def _looks_on(key: str) -> bool:
-    """Whether a key is of what most often only looks on, and is named last."""
+    """Returns whether a key belongs to a callback or logger; these are listed last."""
     return key.partition(".")[0] in ("callback", "logger")
 
 

@@ -1,4 +1,4 @@
-"""HTML in which every text is escaped: what runs leave behind may hold any."""
+"""HTML with every text escaped, since the files of runs may contain any text."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -9,25 +9,25 @@ NONE = "–"
 
 
 class Markup(str):
-    """A text that is HTML already."""
+    """Text that is already HTML."""
 
     __slots__ = ()
 
 
 def tag(name: str, *inside: object, css: str = "", **attributes: str) -> Markup:
-    """An element; what is inside is escaped unless it is markup."""
+    """Returns an element; its content is escaped unless it is Markup."""
     named = {"class": css, **attributes}
     written = "".join(f' {key}="{escape(value)}"' for key, value in named.items() if value)
-    return Markup(f"<{name}{written}>{joined(inside)}</{name}>")
+    return Markup(f"<{name}{written}>{join_markup(inside)}</{name}>")
 
 
-def joined(parts: Iterable[object]) -> Markup:
-    """Parts behind one another, each escaped unless it is markup."""
-    return Markup("".join(p if isinstance(p, Markup) else escape(shown(p)) for p in parts))
+def join_markup(parts: Iterable[object]) -> Markup:
+    """Returns the concatenated parts, each escaped unless it is Markup."""
+    return Markup("".join(p if isinstance(p, Markup) else escape(format_value(p)) for p in parts))
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> Markup:
-    """A table; columns whose known cells are all numbers are set to the right."""
+    """Returns a table; columns that contain only numbers are right-aligned."""
     columns = list(zip(*rows, strict=True)) if rows else [() for _ in head]
     aligned = ["number" if _is_numeric(column) else "" for column in columns]
     line = tag("tr", *(tag("th", n, css=css) for n, css in zip(head, aligned, strict=True)))
@@ -39,8 +39,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> Markup:
     return tag("div", whole, css="scroll")
 
 
-def shown(value: Any) -> str:  # what JSON and YAML hold
-    """A value for a person."""
+def format_value(value: Any) -> str:  # what JSON and YAML hold
+    """Returns a value as readable text."""
     if value is None:
         return NONE
     if isinstance(value, bool):
@@ -53,7 +53,7 @@ def shown(value: Any) -> str:  # what JSON and YAML hold
 
 
 def script_json(value: Any) -> Markup:  # what JSON holds
-    """JSON that cannot end the script element it stands in."""
+    """Returns JSON that cannot close the script element that contains it."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return Markup(text.replace("<", "\\u003c"))
 

@@ -1,4 +1,4 @@
-"""One self-contained page on any number of runs: no network when it is opened."""
+"""One self-contained HTML page on any number of runs, which needs no network."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -7,7 +7,7 @@ from string import Template
 from typing import Any
 
 from etude.cli.pages.report import comparison, curves, records, scaling, sweep
-from etude.cli.pages.report.markup import Markup, joined, script_json, tag
+from etude.cli.pages.report.markup import Markup, join_markup, script_json, tag
 from etude.cli.pages.report.runs import State
 from etude.cli.pages.report.view import Section, View
 
@@ -15,9 +15,9 @@ PLACE = Path(__file__).parent
 
 
 def drawn_curves(view: View) -> Section:
-    """The panels of curves, which the page's script fills."""
+    """Returns the section of curves; the page's script draws them."""
     panels = curves.panels(view.runs)
-    drawn = curves.drawn(view.runs)
+    drawn = curves.curve_data(view.runs)
     priced = any("flops" in table["x"] for run in drawn for table in run["tables"])
     axes = {key: name for key, name in curves.AXES.items() if priced or key != "flops"}
     look: dict[int, dict[str, Any]] = {}
@@ -36,7 +36,7 @@ def drawn_curves(view: View) -> Section:
     data: dict[str, Any] = {"runs": runs, "panels": panels, "axes": axes}
     longest = max((len(run.steps) for run in view.runs), default=0)
     data |= {"smoothing": curves.WEIGHTS, "smooth": int(longest >= curves.FEW_STEPS)}
-    return Section(joined(body), data)
+    return Section(join_markup(body), data)
 
 
 SECTIONS: dict[str, Callable[[View], Section | None]] = {
@@ -50,11 +50,11 @@ SECTIONS: dict[str, Callable[[View], Section | None]] = {
     "Data": records.data,
     "Costs": records.costs,
 }
-"""Every section that can be on the page, in its order; one with nothing to show is left out."""
+"""Every section of the page in order; empty ones are left out."""
 
 
 def page(view: View, problems: Sequence[str], watch: float | None) -> str:
-    """The page as HTML; with `watch` it loads itself again after so many seconds."""
+    """Returns the page as HTML; it reloads every `watch` seconds unless that is None."""
     sections = {title: made for title, make in SECTIONS.items() if (made := make(view))}
     data: dict[str, Any] = {"watch": watch}
     for section in sections.values():
@@ -62,11 +62,11 @@ def page(view: View, problems: Sequence[str], watch: float | None) -> str:
     running = sum(run.state is State.running for run in view.runs)
     counted = f"runs: {len(view.runs)}, of them running: {running}; "
     made = Template((PLACE / "page.html").read_text(encoding="utf-8")).substitute(
-        title=joined(["étude report"]),
-        subtitle=joined([counted, time.strftime("as of %Y-%m-%d %H:%M:%S")]),
-        nav=joined(tag("a", title, href=f"#{_id(title)}") for title in sections),
+        title=join_markup(["étude report"]),
+        subtitle=join_markup([counted, time.strftime("as of %Y-%m-%d %H:%M:%S")]),
+        nav=join_markup(tag("a", title, href=f"#{_id(title)}") for title in sections),
         problems=_problems(problems),
-        body=joined(
+        body=join_markup(
             tag("section", tag("h2", title), section.body, id=_id(title))
             for title, section in sections.items()
         ),
@@ -74,7 +74,7 @@ def page(view: View, problems: Sequence[str], watch: float | None) -> str:
         css=(PLACE / "page.css").read_text(encoding="utf-8"),
         js=(PLACE / "page.js").read_text(encoding="utf-8"),
     )
-    return made.encode("utf-8", "replace").decode("utf-8")  # half a surrogate pair is no text
+    return made.encode("utf-8", "replace").decode("utf-8")  # lone surrogates are invalid UTF-8
 
 
 def _id(title: str) -> str:

@@ -1,4 +1,4 @@
-"""A picture of a page, made by an installed Chromium without a window."""
+"""Takes a screenshot of a page with an installed headless Chromium."""
 
 import os
 import re
@@ -13,7 +13,7 @@ PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 APPLICATION = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
 WIDTH = 1400
 TALLEST = 16_000
-"""Of the picture, in pixels; what is below is cut off, since browsers draw no larger one."""
+"""Maximum height of the picture in pixels, which browsers cannot exceed; the rest is cut off."""
 TIMEOUT_S = 120
 QUIET = (
     "--headless", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars",
@@ -22,7 +22,7 @@ QUIET = (
 
 
 def browser() -> str:
-    """The program that makes pictures. Raises MissingExtraError where there is none."""
+    """Returns the browser program. Raises MissingExtraError if none is installed."""
     found = next((path for name in (*PROGRAMS, APPLICATION) if (path := shutil.which(name))), None)
     if found is None:
         raise MissingExtraError(
@@ -34,7 +34,7 @@ def browser() -> str:
 
 
 def take(page: Path, picture: Path) -> None:
-    """Writes the picture of a page as tall as it is. Raises EtudeError if the browser fails."""
+    """Writes a full-height screenshot of a page. Raises EtudeError if the browser fails."""
     program = browser()
     with tempfile.TemporaryDirectory() as place:
         first = _ask(program, place, page, "--dump-dom", f"--window-size={WIDTH},1000")
@@ -54,8 +54,8 @@ def take(page: Path, picture: Path) -> None:
 
 
 def _ask(program: str, place: str, page: Path, *given: str) -> str:
-    """Runs the browser on the page, with a profile of its own; returns what it prints."""
-    rights = ["--no-sandbox"] if os.geteuid() == 0 else []  # it has no sandbox for root
+    """Runs the browser on the page with a temporary profile; returns its output."""
+    rights = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium has no sandbox for root
     command = [program, *QUIET, *rights, f"--user-data-dir={place}/profile", *given]
     try:
         ended = subprocess.run(

@@ -1,24 +1,24 @@
-"""Sections that show what runs say of themselves: ranking, differences, samples, data, machines."""
+"""Sections from the records of runs: ranking, differences, samples, data, costs, machines."""
 
 from statistics import median
 from typing import Any
 
 from etude.cli.pages.report.curves import SPEED, cost
 from etude.cli.pages.report.groups import differing
-from etude.cli.pages.report.markup import NONE, Markup, joined, shown, table, tag
+from etude.cli.pages.report.markup import NONE, Markup, format_value, join_markup, table, tag
 from etude.cli.pages.report.runs import Row, Run, flat, number
 from etude.cli.pages.report.view import UNLIKE, Section, View
 from etude.config.schema.trainer import Best
 from etude.files.run_folder import CARD, HARDWARE, PARENTS, SUMMARY
 
 SHOWN_TEXTS = 12
-"""Of one run, the latest."""
+"""Maximum number of samples per run, the latest ones."""
 SHOWN_OPEN = 4
-"""Runs up to which samples are unfolded."""
+"""With at most this many runs, the samples are expanded."""
 
 
 def leaderboard(view: View) -> Section:
-    """Every run, the best first."""
+    """Returns the table of all runs, best first."""
     order = view.ranked()
     order += [i for i in range(len(view.runs)) if i not in order]
     metrics = dict.fromkeys(
@@ -38,11 +38,11 @@ def leaderboard(view: View) -> Section:
         said.append(f" No run has measured {view.metric}: metric=<name> names another number.")
     elif not view.alike(*view.ranked()):
         said.append(f" {UNLIKE}")
-    return Section(joined([tag("p", *said, css="soft"), table(head, rows)]))
+    return Section(join_markup([tag("p", *said, css="soft"), table(head, rows)]))
 
 
 def differences(view: View) -> Section | None:
-    """The keys of the configs that are not the same everywhere."""
+    """Returns the config keys whose values differ between runs."""
     known = [i for i, run in enumerate(view.runs) if run.config]
     keys = differing([view.runs[i].config for i in known])
     if not keys:
@@ -53,11 +53,11 @@ def differences(view: View) -> Section | None:
         head, *rows = map(list, zip(head, *rows, strict=True))
         head[0] = "run"
     said = "Only keys that differ; seeds and folders are left out."
-    return Section(joined([tag("p", said, css="soft"), table(list(map(str, head)), rows)]))
+    return Section(join_markup([tag("p", said, css="soft"), table(list(map(str, head)), rows)]))
 
 
 def samples(view: View) -> Section | None:
-    """What networks made of held-out records, the latest first."""
+    """Returns the networks' outputs for held-out records, latest first."""
     parts: list[Markup] = []
     for run, name in zip(view.runs, view.labels, strict=True):
         if run.samples:
@@ -68,11 +68,11 @@ def samples(view: View) -> Section | None:
                 inside.append(tag("details", before, *map(_texts, earlier)))
             whole = tag("details", *inside, open="open" if len(view.runs) <= SHOWN_OPEN else "")
             parts.append(whole)
-    return Section(joined(parts)) if parts else None
+    return Section(join_markup(parts)) if parts else None
 
 
 def data(view: View) -> Section | None:
-    """The cards of the data, one for each different data set."""
+    """Returns the data cards, one per distinct data set."""
     by_digest: dict[str, list[int]] = {}
     for i, run in enumerate(view.runs):
         if run.facts[CARD]:
@@ -89,7 +89,7 @@ def data(view: View) -> Section | None:
 
 
 def costs(view: View) -> Section:
-    """Size, speed and FLOPs of every run, and what it stands on."""
+    """Returns size, speed, FLOPs and parents of every run."""
     speeds = dict.fromkeys(key for run in view.runs for row in run.perf for key in row)
     speeds = [key for key in speeds if key.startswith(SPEED)]
     head = ["run", "parameters", "seconds", "tokens/s", *speeds, "FLOPs", "from", "parents"]
@@ -105,27 +105,27 @@ def costs(view: View) -> Section:
         row += [_median(run, key) for key in speeds]
         rows.append([*row, flops, None if priced is None else priced.source, _short(parents)])
     said = "tokens/s over the whole run, validation included; perf/* are medians of perf.jsonl."
-    return Section(joined([tag("p", said, css="soft"), table(head, rows), _machines(view)]))
+    return Section(join_markup([tag("p", said, css="soft"), table(head, rows), _machines(view)]))
 
 
 def _machines(view: View) -> Markup:
-    """Which runs were made where."""
+    """Returns the machine of each run."""
     by: dict[tuple[object, object], list[str]] = {}
     for run in view.runs:
         place = _short(run.facts[HARDWARE]), _short(run.facts[SUMMARY].get("versions"))
         by.setdefault(place, []).append(run.name)
     rows = [[*place, ", ".join(held)] for place, held in by.items()]
-    return joined([tag("h3", "Machines"), table(["hardware", "versions", "runs"], rows)])
+    return join_markup([tag("h3", "Machines"), table(["hardware", "versions", "runs"], rows)])
 
 
 def _texts(row: Row) -> Markup:
     texts: list[Any] = row["texts"]
-    head = tag("h3", f"step {shown(row.get('step'))}")
-    return joined([head, *(tag("pre", str(text)) for text in texts)])
+    head = tag("h3", f"step {format_value(row.get('step'))}")
+    return join_markup([head, *(tag("pre", str(text)) for text in texts)])
 
 
 def _best(run: Run, metric: str, best: Best) -> tuple[float | None, float | None]:
-    """The step of the best value, and the value."""
+    """Returns the step of the best value, and the value."""
     at: tuple[float | None, float | None] = None, None
     for row in run.steps:
         if metric in row and best.improves(row[metric], at[1]):
@@ -141,8 +141,8 @@ def _median(run: Run, key: str) -> float | None:
 def _short(facts: Any) -> str | None:  # what JSON holds
     if not isinstance(facts, dict) or not facts:
         return None
-    return ", ".join(f"{key} {shown(value)}" for key, value in flat(facts))
+    return ", ".join(f"{key} {format_value(value)}" for key, value in flat(facts))
 
 
 def _cell(value: Any) -> object:  # what YAML holds
-    return value if number(value) is not None else shown(value)
+    return value if number(value) is not None else format_value(value)

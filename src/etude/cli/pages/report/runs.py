@@ -1,7 +1,7 @@
-"""The local records of runs, read as they stand: finished, running, failed or damaged.
+"""Reads the local records of runs in any state: finished, running, failed or damaged.
 
-Nothing here writes, trusts or imports what a folder holds: a line or a file that cannot be read is
-named among the run's damages, and the rest is shown.
+This module does not write to run folders, and does not trust or import their content. A line or
+file that cannot be read is listed in the run's damages, and the rest is shown.
 """
 
 import fcntl
@@ -23,16 +23,16 @@ from etude.files.sweep_folder import JOBS, PRUNED
 Row: TypeAlias = dict[str, Any]  # what JSON holds
 PERF = "perf.jsonl"
 SAMPLES = "samples.jsonl"
-"""What callbacks leave in a run folder."""
+"""File that callbacks write in a run folder."""
 RECORDS = (STEPS, CONFIG, SUMMARY)
-"""A folder with one of these is a run."""
+"""A folder with any of these files is a run."""
 LARGEST = sys.float_info.max
 DEPTH = 4
-"""Levels of folders below one that is given in which runs are looked for."""
+"""Maximum depth of subfolders that are searched for runs."""
 
 
 class State(Enum):
-    """What became of a run."""
+    """State of a run."""
 
     finished = "finished"
     early = "stopped early"
@@ -43,7 +43,7 @@ class State(Enum):
 
 @dataclass(frozen=True)
 class Run:
-    """What one folder says."""
+    """The records of one run folder."""
 
     name: str
     folder: Path
@@ -51,41 +51,41 @@ class Run:
     steps: Sequence[Row]
     perf: Sequence[Row]
     config: Mapping[str, Any]
-    """Every value by its full key, every plugin's choice by its place; without seed and run."""
+    """Each value by its full key, each choice of a plugin by its group; without seed and run."""
     seed: Any
     samples: Sequence[Row]
-    """What the network made of held-out records: `step` and `texts`."""
+    """The network's outputs for held-out records: `step` and `texts`."""
     facts: Mapping[str, Row]
     """Other records by file name."""
     damages: Sequence[str]
 
     @property
     def parameters(self) -> float | None:
-        """Numbers the network is made of, where the run came far enough to say it."""
+        """Number of parameters of the network, if it was recorded."""
         return number(self.facts[SUMMARY].get("parameters"))
 
     def last(self, metric: str) -> float | None:
-        """The last value of a metric."""
+        """Returns the last value of a metric."""
         return next((row[metric] for row in reversed(self.steps) if metric in row), None)
 
 
 @dataclass
 class Found:
-    """The runs below what was asked for, and what is none."""
+    """The runs that were found, and the problems."""
 
     runs: list[Run] = field(default_factory=list[Run])
     problems: list[str] = field(default_factory=list[str])
 
 
 def find(places: Sequence[str]) -> Found:
-    """Every run in or below the folders, once each and by shortest unique name."""
+    """Returns each run in the folders or their subfolders once, by its shortest unique name."""
     found = Found()
     folders = dict[Path, None]()
     for place in places:
         folder = Path(place)
         below = list(_below(folder, DEPTH)) if folder.is_dir() else []
         if not below:
-            wrong = "holds no run" if folder.is_dir() else "is no folder"
+            wrong = "holds no run" if folder.is_dir() else "is not a folder"
             found.problems.append(f"{place} {wrong}: a run has {', '.join(RECORDS)}")
         folders.update(dict.fromkeys(path.resolve() for path in below))
     for folder, name in zip(folders, names(list(folders)), strict=True):
@@ -102,7 +102,7 @@ def find(places: Sequence[str]) -> Found:
 
 
 def names(folders: Sequence[Path]) -> list[str]:
-    """As few last parts of each path as tell all of them apart."""
+    """Returns the fewest trailing parts of each path that make all names unique."""
     depth = 1
     longest = max((len(folder.parts) for folder in folders), default=1)
     while depth < longest and len({folder.parts[-depth:] for folder in folders}) < len(folders):
@@ -111,7 +111,7 @@ def names(folders: Sequence[Path]) -> list[str]:
 
 
 def read(folder: Path, name: str) -> Run:
-    """The records of one run. Raises OSError where the folder itself cannot be read."""
+    """Returns the records of one run. Raises OSError if the folder itself cannot be read."""
     damages: list[str] = []
     facts = {file: _json(folder / file, damages) for file in (SUMMARY, CARD, HARDWARE, PARENTS)}
     config, seed = _config(folder / CONFIG, damages)
@@ -132,14 +132,14 @@ def read(folder: Path, name: str) -> Run:
 
 
 def number(value: Any) -> float | None:  # what JSON holds
-    """A finite number, or None."""
+    """Returns the value if it is a finite number, otherwise None."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return value if abs(value) <= LARGEST and value == value else None
 
 
 def flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:  # what YAML holds
-    """Every leaf of a tree with its dotted key; an empty dict has none, a list is one."""
+    """Yields every leaf of a tree with its dotted key; a list is a leaf, an empty dict has none."""
     if isinstance(value, dict):
         for key, item in cast("Mapping[object, object]", value).items():
             yield from flat(item, f"{path}.{key}" if path else str(key))
@@ -161,7 +161,7 @@ def _below(folder: Path, depth: int) -> Iterator[Path]:
 
 
 def _failed_jobs(folder: Path) -> Iterator[str]:
-    """The jobs of a sweep, or of the sweeps in a folder, that failed: they may have no run."""
+    """Yields the failed jobs of the sweeps in a folder, which may have no run folder."""
     for sweep in (folder, *sorted(path for path in folder.glob("*") if path.is_dir())):
         for file in sorted((sweep / JOBS).glob("*.json"), key=_natural):
             job = _json(file, [])
@@ -171,12 +171,12 @@ def _failed_jobs(folder: Path) -> Iterator[str]:
 
 
 def _natural(path: Path) -> tuple[int, str]:
-    """Jobs of a sweep in the order of their numbers."""
+    """Sort key that orders the jobs of a sweep by number."""
     return (int(path.stem) if path.stem.isdecimal() else -1, path.name)
 
 
 def _lines(file: Path, damages: list[str]) -> list[Row]:
-    """The whole lines of a JSON Lines file; half a last line is one that is being written."""
+    """Returns the rows of a JSON Lines file; ignores an incomplete last line being written."""
     text = _text(file, damages)
     found: list[Row] = []
     wrong: list[int] = []
@@ -223,7 +223,7 @@ def _numbers(row: Row) -> Row:
 
 
 def _with_whole_clock(rows: list[Row]) -> list[Row]:
-    """Rows with a `step`, whose `seconds` go on over a resume, where the clock begins at 0."""
+    """Returns the rows with a `step`, with `seconds` accumulated over resumes, which reset it."""
     before = 0.0
     last = 0.0
     found: list[Row] = []
@@ -239,7 +239,7 @@ def _with_whole_clock(rows: list[Row]) -> list[Row]:
 
 
 def _config(file: Path, damages: list[str]) -> tuple[Row, Any]:
-    """The values of a config and its seed."""
+    """Returns the values of a config, and its seed."""
     text = _text(file, damages)
     try:
         stored = yaml.safe_load(text)
@@ -255,7 +255,7 @@ def _config(file: Path, damages: list[str]) -> tuple[Row, Any]:
 
 
 def _last_samples(folder: Path, steps: Sequence[Row], damages: list[str]) -> list[Row]:
-    """What the finished run showed, where no callback kept it over time."""
+    """Returns the samples of a finished run if no callback recorded any."""
     text = _text(folder / "samples.txt", damages)
     step = steps[-1].get("step", 0) if steps else 0
     return [{"step": step, "texts": [text]}] if text.strip() else []

@@ -1,9 +1,9 @@
-"""How the loss falls with size: a power law fitted over runs of several sizes.
+"""Scaling law: a power law of the loss, fitted to runs of several sizes.
 
 L = a + b N^-c, Kaplan et al. 2020, https://arxiv.org/abs/2001.08361, with the constant of Hoffmann
 et al. 2022, https://arxiv.org/abs/2203.15556, equation 2, whose form with tokens D is fitted where
 both vary: L = a + b N^-c + d D^-e. Deviation: least squares of L, not a Huber loss of log L. For
-given exponents the other numbers, none of them negative, are found exactly.
+given exponents, the nonnegative coefficients are solved exactly.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from etude.cli.pages.report.markup import joined, shown, table, tag
+from etude.cli.pages.report.markup import format_value, join_markup, table, tag
 from etude.cli.pages.report.runs import Run
 from etude.cli.pages.report.view import Section, View
 from etude.config.schema.trainer import Best
@@ -24,37 +24,37 @@ Vector: TypeAlias = Float[ndarray, " run"]
 FEWEST_SIZES = 4
 FEWEST_LENGTHS = 3
 FEWEST_OF_TWO = 7
-"""Sizes for a law in N; lengths, and runs, for one in N and D."""
+"""Minimum sizes for a law in N; minimum lengths, and runs, for a law in N and D."""
 EXPONENTS = (0.01, 3.0)
 STEPS = 15
 ROUNDS = 9
 SAME = ("objective", "data", "tokenizer")
-"""Choices that runs on one law share."""
+"""Choices that all runs of one law must share."""
 
 
 @dataclass(frozen=True)
 class Law:
-    """The fitted numbers; `exponents` and `factors` are of N, and of D if there are two."""
+    """The fitted coefficients; `exponents` and `factors` are for N, and for D if there are two."""
 
     floor: float
     factors: tuple[float, ...]
     exponents: tuple[float, ...]
     error: float
-    """Root of the mean squared error, in units of the loss."""
+    """Root mean squared error, in units of the loss."""
 
     def at(self, *sizes: Any) -> Any:  # a number or a vector each
-        """The loss that the law gives."""
+        """Returns the loss that the law predicts."""
         terms = zip(self.factors, self.exponents, sizes, strict=True)
         return self.floor + sum(b * size**-c for b, c, size in terms)
 
     def said(self) -> str:
-        """The law as a formula."""
+        """Returns the law as a formula."""
         terms = zip(self.factors, self.exponents, "ND", strict=False)
         return f"L = {self.floor:.4g}" + "".join(f" + {b:.4g} {n}^-{c:.3g}" for b, c, n in terms)
 
 
 def fit(loss: Vector, *sizes: Vector) -> Law:
-    """The law that is nearest to the losses, by squares. Raises ValueError for too few sizes."""
+    """Returns the least-squares fit to the losses. Raises ValueError for too few sizes."""
     least = FEWEST_SIZES if len(sizes) == 1 else FEWEST_LENGTHS
     for size in sizes:
         if len(set(size.tolist())) < least:
@@ -75,7 +75,7 @@ def fit(loss: Vector, *sizes: Vector) -> Law:
 
 
 def section(view: View) -> Section | None:
-    """The law over those runs that share objective, data and tokenizer and are most in sizes."""
+    """Returns the law of the runs of `SAME` choices that have the most sizes."""
     held = _alike(view) if view.best is Best.lowest else []
     points = [_point(view.runs[i], view.metric) for i in held]
     if not points:
@@ -92,17 +92,21 @@ def section(view: View) -> Section | None:
     ]
     head = ["run", "parameters N", "tokens D", view.metric, "law"]
     parts = [
-        tag("p", tag("b", law.said()), f" (root of the mean squared error {shown(law.error)})"),
+        tag(
+            "p",
+            tag("b", law.said()),
+            f" (root of the mean squared error {format_value(law.error)})",
+        ),
         tag("p", *_doubts(loss, n, both), css="soft"),
         tag("div", css="grid", id="scaling"),
         table(head, rows),
     ]
     drawn = {"runs": held, "x": n.tolist(), "y": loss.tolist(), "of": view.metric}
-    return Section(joined(parts), {"scaling": {**drawn, "lines": _lines(law, n, d)}})
+    return Section(join_markup(parts), {"scaling": {**drawn, "lines": _lines(law, n, d)}})
 
 
 def _lines(law: Law, n: Vector, d: Vector) -> list[dict[str, list[float]]]:
-    """The law between the smallest and the largest size; of each length if it is in it."""
+    """Returns the law's curve from the smallest to the largest size, one per length if fitted."""
     grid = np.geomspace(n.min(), n.max(), 60)
     lengths = sorted(set(d.tolist())) if len(law.factors) > 1 else []
     laws = [law.at(grid, length) for length in lengths] or [law.at(grid)]
@@ -110,7 +114,7 @@ def _lines(law: Law, n: Vector, d: Vector) -> list[dict[str, list[float]]]:
 
 
 def _doubts(loss: Vector, n: Vector, crossed: bool) -> list[str]:
-    """What stands against believing the fit: how it does on the largest, left out."""
+    """Returns caveats of the fit, including its error on the largest size when left out."""
     said = ["Runs that share objective, data and tokenizer; parameters count embeddings. "]
     small = n < n.max()
     if not crossed and len(set(n[small].tolist())) >= FEWEST_SIZES:
@@ -123,7 +127,7 @@ def _doubts(loss: Vector, n: Vector, crossed: bool) -> list[str]:
 
 
 def _lowest(error: Callable[[Sequence[float]], float], n: int) -> list[float]:
-    """The exponents with the lowest error: a grid, then ever finer ones about its best point."""
+    """Returns the exponents with the lowest error, by successively refined grid search."""
     low = np.log(EXPONENTS[0])
     high = np.log(EXPONENTS[1])
     ranges = [(low, high)] * n
@@ -143,7 +147,7 @@ def _lowest(error: Callable[[Sequence[float]], float], n: int) -> list[float]:
 def _not_negative(
     design: Float[ndarray, "run term"], loss: Vector
 ) -> tuple[float, Float[ndarray, " term"]]:
-    """The squared error and the factors, none below 0, that give the lowest: all subsets tried."""
+    """Returns the lowest squared error and its nonnegative factors, by trying all subsets."""
     n = design.shape[1]
     best = float((loss**2).sum()), np.zeros(n)
     for size in range(1, n + 1):
@@ -158,7 +162,7 @@ def _not_negative(
 
 
 def _is_crossed(n: Vector, d: Vector) -> bool:
-    """Whether tokens vary at one size, and there is enough for a law in both."""
+    """Returns whether tokens vary at one size, and there are enough runs for a law in both."""
     varies = any(len(set(d[n == size].tolist())) > 1 for size in set(n.tolist()))
     return varies and len(n) >= FEWEST_OF_TWO and len(set(d.tolist())) >= FEWEST_LENGTHS
 
@@ -168,7 +172,7 @@ def _point(run: Run, metric: str) -> tuple[float, float, float]:
 
 
 def _alike(view: View) -> list[int]:
-    """The runs of known size and metric that share what `SAME` says, and are most in sizes."""
+    """Returns the runs with known size and metric and `SAME` choices that have the most sizes."""
     by: dict[tuple[str, ...], list[int]] = {}
     for i, run in enumerate(view.runs):
         sizes_known = min(run.parameters or 0, run.last("tokens") or 0) > 0

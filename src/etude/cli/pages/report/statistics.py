@@ -1,4 +1,4 @@
-"""The numbers behind a report: smoothing, and intervals from Student's t distribution."""
+"""Statistics of a report: smoothing, and confidence intervals by Student's t distribution."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with half the width of its confidence interval; None where one value says nothing."""
+    """A mean with the half-width of its confidence interval; None for a single value."""
 
     mean: float
     half: float | None
@@ -18,11 +18,11 @@ class Interval:
 
     @property
     def is_clear(self) -> bool:
-        """Whether zero lies outside."""
+        """Whether the interval excludes zero."""
         return self.half is not None and abs(self.mean) > self.half
 
     def said(self) -> str:
-        """The mean, to as many places as the interval has in two digits; no interval, no end."""
+        """Returns the mean, with the decimals of the interval's two significant digits."""
         if self.half is None:
             return f"{self.mean:.5g}"
         if self.half == 0:
@@ -31,11 +31,11 @@ class Interval:
         return f"{self.mean:.{places}f} ± {self.half:.{places}f}"
 
 
-def smoothed(values: Sequence[float | None], weight: float) -> list[float | None]:
-    """An exponential moving average in which `weight` is kept a step; its start is not biased to 0.
+def moving_average(values: Sequence[float | None], weight: float) -> list[float | None]:
+    """Returns an exponential moving average with decay `weight` per step and bias correction.
 
-    Kingma & Ba 2015, https://arxiv.org/abs/1412.6980, section 3: divided by the weight seen so far.
-    A gap stays one, and is no step. With weight 0 the values come back.
+    Kingma & Ba 2015, https://arxiv.org/abs/1412.6980, section 3: divided by the weight so far.
+    A missing value stays missing and is not a step. Weight 0 returns the values unchanged.
     """
     total = 0.0
     seen = 0.0
@@ -49,7 +49,7 @@ def smoothed(values: Sequence[float | None], weight: float) -> list[float | None
 
 
 def interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
-    """The mean of independent values with its t interval. Raises ValueError for none."""
+    """Returns the mean of independent values with its t interval. Raises ValueError if empty."""
     n = len(values)
     if n < 2:
         return Interval(fmean(values), None, n)
@@ -58,7 +58,7 @@ def interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interva
 
 
 def t_quantile(p: float, freedom: int) -> float:
-    """Where Student's t with a whole number of degrees of freedom has `p` below it."""
+    """Returns the `p` quantile of Student's t with an integer number of degrees of freedom."""
     if p < 0.5:
         return -t_quantile(1 - p, freedom)
     high = 1.0
@@ -72,7 +72,7 @@ def t_quantile(p: float, freedom: int) -> float:
 
 
 def t_below(t: float, freedom: int) -> float:
-    """The probability below `t`, in the finite sums of whole degrees of freedom.
+    """Returns the probability below `t`, by the finite sums for integer degrees of freedom.
 
     Abramowitz & Stegun 1964, 26.7.3 and 26.7.4.
     """

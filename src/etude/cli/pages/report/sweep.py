@@ -1,4 +1,4 @@
-"""What a sweep says: which key matters, and how the metric answers to each."""
+"""Analysis of a sweep: the importance of each key, and how the metric depends on it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,27 +8,27 @@ from typing import Any
 import numpy as np
 
 from etude.cli.pages.report.groups import ABSENT, differing, value_of
-from etude.cli.pages.report.markup import joined, shown, table, tag
+from etude.cli.pages.report.markup import format_value, join_markup, table, tag
 from etude.cli.pages.report.runs import number
 from etude.cli.pages.report.view import Section, View
 
 FEWEST_RUNS = 3
 MOST_KEYS = 12
-"""That are drawn, the most important ones."""
+"""Maximum number of keys that are drawn, the most important ones."""
 LEVELS = 6
-"""A number with more different values than this is taken for a continuous one."""
+"""A numeric key with more distinct values is treated as continuous."""
 DECADES = 10
-"""From this ratio of the largest to the smallest on, positive numbers are drawn by logarithm."""
+"""Minimum ratio of largest to smallest positive value for a logarithmic axis."""
 
 
 @dataclass(frozen=True)
 class Varied:
-    """A key that the runs of a sweep differ in, with each run's value."""
+    """A key that varies between the runs of a sweep, with each run's value."""
 
     name: str
     values: Sequence[Any]
     with_it: Sequence[str] = ()
-    """Other keys that never vary without it, nor it without them."""
+    """Other keys that always vary together with it."""
 
     @property
     def is_numeric(self) -> bool:
@@ -43,13 +43,13 @@ class Varied:
         return min(self.values) > 0 and max(self.values) / min(self.values) >= DECADES
 
     def levels(self) -> list[Any]:
-        """The different values, numbers in their order."""
+        """The distinct values; numbers are sorted."""
         found = list({value_of(value): value for value in self.values}.values())
         return sorted(found) if self.is_numeric else found
 
 
-def varied(configs: Sequence[Mapping[str, Any]]) -> list[Varied]:
-    """The keys that every config has and that differ; those that move as one are one."""
+def varied_keys(configs: Sequence[Mapping[str, Any]]) -> list[Varied]:
+    """Returns the varying keys that every config has; keys that vary together are merged."""
     found: dict[tuple[int, ...], Varied] = {}
     for key in differing(configs):
         if all(key in config for config in configs):
@@ -63,10 +63,10 @@ def varied(configs: Sequence[Mapping[str, Any]]) -> list[Varied]:
 
 
 def importance(key: Varied, metric: Sequence[float]) -> float | None:
-    """The share of the metric's variance that the key explains alone, in [0, 1].
+    """Returns the fraction of the metric's variance that the key alone explains, in [0, 1].
 
-    Adjusted R2: of a mean for each level, or of a parabola in a number that has many values. So a
-    key without effect is near 0, however many levels it has. None: too few runs to say.
+    Adjusted R2 of a mean per level, or of a parabola in a continuous key. So a key without effect
+    is near 0 for any number of levels. None if there are too few runs.
     """
     y = np.asarray(metric, dtype=float)
     levels = key.levels()
@@ -89,9 +89,9 @@ def importance(key: Varied, metric: Sequence[float]) -> float | None:
 
 
 def section(view: View) -> Section | None:
-    """Importance, parallel coordinates and response curves of the keys that vary."""
+    """Returns importance, parallel coordinates and response curves of the keys that vary."""
     held = [i for i in view.ranked() if view.runs[i].config]
-    keys = varied([view.runs[i].config for i in held]) if len(held) >= FEWEST_RUNS else []
+    keys = varied_keys([view.runs[i].config for i in held]) if len(held) >= FEWEST_RUNS else []
     if not keys:
         return None
     metric = [view.runs[i].last(view.metric) or 0.0 for i in held]
@@ -104,7 +104,7 @@ def section(view: View) -> Section | None:
         "none of them shows it."
     )
     drawn = [_drawn(key, metric) for key in keys[:MOST_KEYS]]
-    body = joined(
+    body = join_markup(
         [
             tag("p", note, css="soft"),
             table(["key", "levels", "importance", "", "moves with it"], rows),
@@ -126,14 +126,14 @@ def _joined(same: Varied | None, key: str, values: Sequence[Any]) -> Varied:
 def _row(key: Varied, score: float | None) -> list[object]:
     width = 0 if score is None else round(8 * score, 2)
     bar = tag("div", css="bar", style=f"width:{width}rem") if width else ""
-    told = ", ".join(map(shown, key.levels()[:LEVELS]))
+    told = ", ".join(map(format_value, key.levels()[:LEVELS]))
     more = len(key.levels()) - LEVELS
     said = f"{told}, {more} more" if more > 0 else told
     return [key.name, said, None if score is None else round(score, 3), bar, ", ".join(key.with_it)]
 
 
 def _drawn(key: Varied, metric: Sequence[float]) -> dict[str, Any]:
-    """The places of the runs on an axis, and the mean of the metric at each level."""
+    """Returns the positions of the runs on an axis, and the mean metric at each level."""
     levels = key.levels()
     names = [value_of(level) for level in levels]
     at = [names.index(value_of(value)) for value in key.values]
@@ -146,6 +146,6 @@ def _drawn(key: Varied, metric: Sequence[float]) -> dict[str, Any]:
         "name": key.name,
         "places": places,
         "log": key.is_log,
-        "ticks": None if key.is_numeric else [shown(level) for level in levels],
+        "ticks": None if key.is_numeric else [format_value(level) for level in levels],
         "mean": {"x": levels if key.is_numeric else list(range(len(levels))), "y": means},
     }

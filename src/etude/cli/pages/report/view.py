@@ -1,4 +1,4 @@
-"""What every section of a report is given, and what it gives."""
+"""Input and output of a report section: the runs, and a part of the page."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ UNLIKE = (
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page: its HTML, and the data that its charts are drawn from."""
+    """A part of the page: its HTML, and the data of its charts."""
 
     body: Markup
     data: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -27,7 +27,7 @@ class Section:
 
 @dataclass(frozen=True)
 class View:
-    """The runs, and the number they are ranked by."""
+    """The runs, and the metric that ranks them."""
 
     runs: Sequence[Run]
     metric: str
@@ -35,7 +35,7 @@ class View:
 
     @cached_property
     def groups(self) -> list[Group]:
-        """The runs that are equal but for their seed."""
+        """The groups of runs that differ only by seed."""
         return groups_of(self.runs)
 
     @cached_property
@@ -44,12 +44,12 @@ class View:
         return labels(self.runs, self.groups)
 
     def alike(self, *members: int) -> bool:
-        """Whether the metric is the same quantity in these runs: a loss is its objective's own."""
+        """Returns whether the metric is comparable in these runs: losses depend on objectives."""
         objectives = {str(self.runs[i].config.get("objective")) for i in members}
         return self.metric != LOSS or len(objectives) == 1
 
     def ranked(self) -> list[int]:
-        """Runs that have the metric, by its last value, the best first."""
+        """The runs that have the metric, sorted by its last value, best first."""
         last = {i: run.last(self.metric) for i, run in enumerate(self.runs)}
         known = {i: value for i, value in last.items() if value is not None}
         sign = 1 if self.best is Best.lowest else -1

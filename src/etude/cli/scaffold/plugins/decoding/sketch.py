@@ -12,7 +12,7 @@ from torch import Tensor
 
 from etude import plugin, require
 from etude.config import DecodingConfig
-from etude.network import Decoding, drawn, penalised
+from etude.network import Decoding, repetition_penalised, sample_token
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Sketch(Decoding):
     def scores(
         self, logits: Float[Tensor, "batch vocab"], seen: Bool[Tensor, "batch vocab"]
     ) -> Float[Tensor, "batch vocab"]:
-        scores = penalised(logits, seen, self.config.repetition_penalty)
+        scores = repetition_penalised(logits, seen, self.config.repetition_penalty)
         shares = scores.softmax(dim=-1)
         low = (shares < self.config.epsilon) & (shares < shares.amax(dim=-1, keepdim=True))
         return scores.masked_fill(low, -torch.inf)
@@ -43,4 +43,4 @@ class Sketch(Decoding):
     def choose(
         self, scores: Float[Tensor, "batch vocab"], draw: Float[Tensor, " batch"]
     ) -> Int[Tensor, " batch"]:
-        return drawn(scores, draw)
+        return sample_token(scores, draw)

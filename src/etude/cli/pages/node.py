@@ -1,0 +1,99 @@
+"""What there is to know of a part of the config that is not one plugin: a group, a node, a key."""
+
+from collections.abc import Iterator, Mapping
+from textwrap import fill
+
+from etude.cli.pages.group import purposes, rows
+from etude.cli.pages.keys import Default, default_option, keys_of, verbs, verbs_with
+from etude.cli.pages.knobs import entry
+from etude.cli.pages.plugin import key_of, keys_page
+from etude.config.plugin_files import groups
+from etude.config.plugin_source import Knob, descriptions
+
+WIDTH = 96
+
+
+def group_page(group: str) -> str:
+    """The options of a group with their summaries, and the knobs of the default option."""
+    purpose = purposes().get(group)
+    parts = [f"{group}: {purpose}" if purpose else group, "\n".join(rows(group))]
+    option = default_option(group)
+    if option and group in groups():
+        parts += [_default_line(group, option), keys_page(group, option)]
+    inside = [name for name in groups() if name.startswith(f"{group}/")]
+    parts += [_wrapped(f"Groups inside: {', '.join(inside)}.")] if inside else []
+    return "\n\n".join(part for part in parts if part)
+
+
+def key_page(key: str) -> str | None:
+    """A key of the verbs, or every key of a node such as `trainer`; None if there is none."""
+    node = next((doc for verb in verbs() if (doc := keys_of(verb).nodes.get(key))), None)
+    takers: dict[str, list[str]] = {}
+    for verb in verbs():
+        own = keys_of(verb).own
+        found = {name: knob for name, knob in own.items() if name == key or _inside(name, key)}
+        if found:
+            text = "\n".join(entry(name, knob) for name, knob in found.items())
+            takers.setdefault(text, []).append(verb)
+    parts = [f"{key}: {node}"] if node else []
+    parts += [f"{text}\n\n{_taken_by(names)}" for text, names in takers.items()]
+    return "\n\n".join(parts) or None
+
+
+def plugin_key_page(key: str) -> str | None:
+    """A key of plugins, such as `objective.beta`, in each that has it; None if none has."""
+    texts: dict[str, list[str]] = {}
+    for group, name, place, knob in _plugin_keys():
+        if key in (place, f"{group.replace('/', '.')}.{knob.name}") and not knob.group:
+            texts.setdefault(entry(place, knob), []).append(f"{group}={name}")
+    pages = [
+        f"{text}\n{_wrapped('Of ' + ', '.join(names) + '.', 4)}" for text, names in texts.items()
+    ]
+    return "\n\n".join(pages) or None
+
+
+def keys() -> set[str]:
+    """Every key and node that has a page."""
+    own = {key for verb in verbs() for key in (*keys_of(verb).own, *keys_of(verb).nodes)}
+    return own | {place for _, _, place, knob in _plugin_keys() if not knob.group}
+
+
+def _plugin_keys() -> Iterator[tuple[str, str, str, Knob]]:
+    for group in groups():
+        for name, plugin in descriptions(group).items():
+            for knob in plugin.knobs:
+                yield group, name, f"{key_of(group, plugin)}.{knob.name}", knob
+
+
+def _inside(name: str, node: str) -> bool:
+    return name.startswith(f"{node}.")
+
+
+def _default_line(group: str, option: str) -> str:
+    """Which option is the default, where, and what declares it; its knobs follow."""
+    defaults = verbs_with(group)
+    if not defaults:
+        around, _, _ = group.rpartition("/")
+        return f"{group}={option} is the default of {around}={default_option(around)}. Its keys:"
+    ((verb, first), *others) = defaults.items()
+    by = f", which {first.declared_by} declares" if first.declared_by else ""
+    line = f"{group}={option} is the default of etude {verb}{by}."
+    return _wrapped(f"{line}{_elsewhere(group, first, dict(others))} Its keys:")
+
+
+def _elsewhere(group: str, first: Default, others: Mapping[str, Default]) -> str:
+    unlike: dict[str, list[str]] = {}
+    for verb, default in others.items():
+        if default != first:
+            unlike.setdefault(f"{group}={default}", []).append(f"etude {verb}")
+    return "".join(
+        f" The default of {', '.join(names)} is {text}." for text, names in unlike.items()
+    )
+
+
+def _taken_by(names: list[str]) -> str:
+    return _wrapped(f"Taken by {', '.join(f'etude {name}' for name in sorted(names))}.")
+
+
+def _wrapped(text: str, indent: int = 0) -> str:
+    return fill(text, WIDTH, initial_indent=" " * indent, subsequent_indent=" " * indent)
