@@ -33,7 +33,7 @@ LIBRARIES = {"": set[str](), "files": set[str](), "config": {"hydra", "omegaconf
 """What else these rooms (and the modules outside rooms) may import beside the standard library."""
 N_LINES = {"core": 300, "plugin": 200, "function": 40, "verb": 200}
 N_PARAMETERS = 6
-N_CODE_LINES = 7_540
+N_CODE_LINES = 7_700
 """Of the rooms up to `training`, without blanks, comments and docstrings: see decision 11."""
 N_FACE_IMPORTS = 6
 """Import lines of étude that a plugin may have."""

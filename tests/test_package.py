@@ -54,7 +54,7 @@ def trains(etude: str | Path, folder: Path) -> None:
     folder.mkdir()
     assert "clm" in run(etude, "list", "objective", cwd=folder)
     shown = run(etude, "show", "objective=dpo", cwd=folder)
-    assert "objective.beta: float = 0.1" in shown
+    assert "objective.beta = 0.1  (float)" in shown
     assert "llama" in run(etude, "list", "architecture", cwd=folder)
     assert not list(folder.iterdir())
     text = "\n\n".join(f"The quick brown fox {i} jumps over the lazy dog." * 9 for i in range(99))
@@ -112,7 +112,7 @@ def test_a_package_of_plugins_comes_and_goes_and_a_broken_one_is_named_and_harml
     listed = run(installed, "list", "objective", cwd=elsewhere)
     assert "  orchard " in listed
     assert "thistle.py:1 is not Python" in listed
-    assert "objective.gamma: float = 2.0" in run(
+    assert "objective.gamma = 2  (float)" in run(
         installed, "show", "objective=orchard", cwd=elsewhere
     )
     composed = run(installed, "train", "objective=orchard", "--cfg", "job", cwd=elsewhere)

@@ -373,7 +373,7 @@ def test_a_plugin_in_the_working_folder_is_there(
     plugins("objective/mine", MINE)
     listed = command("list", "objective")[1].split()
     assert listed[listed.index("mine") + 1] == "Causal"
-    assert "objective.smoothing: float = 0.1" in command("show", "objective=mine")[1]
+    assert "objective.smoothing = 0.1  (float)" in command("show", "objective=mine")[1]
     said = command.refused(CONFIG, "objective=mine", "objective.smoothing=much")
     assert "objective.smoothing must be a number, got much." in said
     assert "Did you mean objective=mine?" in command.refused(CONFIG, "objective=minne")

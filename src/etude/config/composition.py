@@ -89,7 +89,7 @@ def _never(config: DictConfig) -> None:
 
 def sweeper(verb: str, overrides: Sequence[str]) -> DictConfig:
     """The composed config of Hydra's sweeper."""
-    with refusing(overrides), outlines():
+    with refusing(overrides, verb), outlines():
         return _hydras(verb, overrides).hydra.sweeper
 
 

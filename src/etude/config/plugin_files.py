@@ -20,10 +20,10 @@ def roots() -> list[Path]:
     return [Path(folder) for folder in importlib.import_module(ROOT).__path__]
 
 
-def _files() -> Iterator[tuple[str, Path]]:
-    """Yields each plugin file with its address. Raises ConfigError for an `__init__.py`."""
+def _files(group: str = "") -> Iterator[tuple[str, Path]]:
+    """Yields each plugin file below a group with its address. Raises ConfigError for a package."""
     for root in roots():
-        for file in sorted(root.rglob("*.py")):
+        for file in sorted((root / group.strip("/")).rglob("*.py")):
             place = file.relative_to(root)
             if (
                 any(part.startswith((".", "_")) for part in place.parts[:-1])
@@ -55,7 +55,8 @@ def groups() -> list[str]:
 
 def options(group: str) -> list[str]:
     """The names of a group's plugins, sorted, without those of its nested groups."""
-    return [name for place, _, name in (a.rpartition("/") for a in addresses()) if place == group]
+    inside = sorted({address for address, _ in _files(group)})
+    return [name for place, _, name in (a.rpartition("/") for a in inside) if place == group]
 
 
 def find(address: str) -> Path:

@@ -143,7 +143,7 @@ def test_a_run_that_cannot_fit_is_refused_with_settings_that_do(
     config = single("clm", tmp_path)
     corpus, plan = prepare(config), planned(config)
     one = planned(replace(config, trainer=replace(config.trainer, micro_batch=1)))
-    monkeypatch.setattr(alternatives, "needed", lambda plan, _: plan.a_device)
+    monkeypatch.setattr(alternatives, "peak_memory", lambda plan, _: plan.a_device)
     monkeypatch.setattr(alternatives, "memory", lambda _: one.a_device)
     with pytest.raises(ConfigError, match=r"would fit:\n +trainer.micro_batch=1: ") as refused:
         refuse_too_large(config, corpus, plan)

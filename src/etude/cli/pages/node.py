@@ -19,7 +19,9 @@ def group_page(group: str) -> str:
     parts = [f"{group}: {purpose}" if purpose else group, "\n".join(rows(group))]
     option = default_option(group)
     if option and group in groups():
-        parts += [_default_line(group, option), keys_page(group, option)]
+        keys_of_default = keys_page(group, option)
+        end = "Its keys:" if keys_of_default else "It has no keys."
+        parts += [_wrapped(f"{_default_line(group, option)} {end}"), keys_of_default]
     inside = [name for name in groups() if name.startswith(f"{group}/")]
     parts += [_wrapped(f"Groups inside: {', '.join(inside)}.")] if inside else []
     return "\n\n".join(part for part in parts if part)
@@ -47,7 +49,7 @@ def plugin_key_page(key: str) -> str | None:
         if key in (place, f"{group.replace('/', '.')}.{knob.name}") and not knob.group:
             texts.setdefault(entry(place, knob), []).append(f"{group}={name}")
     pages = [
-        f"{text}\n{_wrapped('Of ' + ', '.join(names) + '.', 4)}" for text, names in texts.items()
+        f"{text}\n{_wrapped('In ' + ', '.join(names) + '.', 4)}" for text, names in texts.items()
     ]
     return "\n\n".join(pages) or None
 
@@ -70,15 +72,15 @@ def _inside(name: str, node: str) -> bool:
 
 
 def _default_line(group: str, option: str) -> str:
-    """Which option is the default, where, and what declares it; its knobs follow."""
+    """Which option is the default, where, and what declares it."""
     defaults = verbs_with(group)
     if not defaults:
         around, _, _ = group.rpartition("/")
-        return f"{group}={option} is the default of {around}={default_option(around)}. Its keys:"
+        return f"{group}={option} is the default of {around}={default_option(around)}."
     ((verb, first), *others) = defaults.items()
     by = f", which {first.declared_by} declares" if first.declared_by else ""
     line = f"{group}={option} is the default of etude {verb}{by}."
-    return _wrapped(f"{line}{_elsewhere(group, first, dict(others))} Its keys:")
+    return f"{line}{_elsewhere(group, first, dict(others))}"
 
 
 def _elsewhere(group: str, first: Default, others: Mapping[str, Default]) -> str:
@@ -92,7 +94,7 @@ def _elsewhere(group: str, first: Default, others: Mapping[str, Default]) -> str
 
 
 def _taken_by(names: list[str]) -> str:
-    return _wrapped(f"Taken by {', '.join(f'etude {name}' for name in sorted(names))}.")
+    return _wrapped(f"Used by {', '.join(f'etude {name}' for name in sorted(names))}.")
 
 
 def _wrapped(text: str, indent: int = 0) -> str:

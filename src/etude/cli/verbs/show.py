@@ -56,15 +56,15 @@ def _named(name: str) -> str:
     among = keys()
     ends = sorted(key for key in among if f".{key}".endswith(f".{name}"))
     if not having and len(ends) == 1:
-        return str(plugin_key_page(ends[0]))
+        return key_page(ends[0]) or str(plugin_key_page(ends[0]))
     several = [f"{group}={name}" for group in having] or inside or ends
     if several:
-        raise ConfigError(f"{name} stands for several things.{listing('Choose one', several)}")
+        raise ConfigError(f"{name} is ambiguous.{listing('Choose one', several)}")
     group, joined, _ = name.partition("=")
     short = {*_options(), *(key.rpartition(".")[2] for key in among)}
     hint = did_you_mean(group, [*all_groups(), *among, *([] if joined else sorted(short))])
-    what = "group" if joined else "group, no option and no key"
-    raise ConfigError(f"{group} is no {what}.{hint}\n  etude list lists every group and option.")
+    what = "group" if joined else "group, option or key"
+    raise ConfigError(f"{group} is not a {what}.{hint}\n  etude list lists every group and option.")
 
 
 def _also(name: str) -> str:

@@ -25,7 +25,7 @@ def test_a_group_names_the_groups_inside_it() -> None:
 def test_a_key_shows_each_meaning_with_the_verbs_that_take_it() -> None:
     page = key_page("seed") or ""
     assert page.count("seed = 0  (int)") == 2
-    assert "Taken by etude check, etude data, etude inspect, etude plan, etude train." in page
+    assert "Used by etude check, etude data, etude inspect, etude plan, etude train." in page
     assert key_page("sead") is None
 
 
@@ -41,7 +41,7 @@ def test_a_node_shows_all_its_keys_and_a_key_of_it_one() -> None:
 def test_a_key_of_plugins_shows_each_of_them() -> None:
     page = plugin_key_page("objective.scale") or ""
     assert "objective.scale = group  (group, batch, none)" in page
-    assert "Of objective=grpo." in page
+    assert "In objective=grpo." in page
     assert plugin_key_page("reward.tolerance") == plugin_key_page("reward.numeric.tolerance")
     assert plugin_key_page("objective.nothing") is None
 

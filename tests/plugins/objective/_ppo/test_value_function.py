@@ -123,7 +123,7 @@ def test_of_several_reward_models_none_is_chosen(tmp_path: Path) -> None:
 def test_a_reward_model_that_cannot_be_a_value_function_is_refused(tmp_path: Path) -> None:
     run = str(trained(tmp_path, architecture=tiny.stack("encoder_only", n_layers=1, n_segments=2)))
     policy = tiny.network(vocab=tiny.BYTES.vocab)
-    with pytest.raises(ConfigError, match="no network of the policy's family"):
+    with pytest.raises(ConfigError, match="not a network of the policy's family"):
         from_reward(run, policy, tiny.tools())
 
 

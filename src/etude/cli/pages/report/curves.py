@@ -26,8 +26,8 @@ HELD_OUT = "val/"
 SPEED = "perf/"
 ON_POLICY = (
     "reward", "reward_std", "kl", "sequence_kl", "beta", "entropy", "response_length", "truncated",
-    "clip_fraction_low", "clip_fraction_high", "ratio", "zero_variance", "unlearned", "value_loss", "policy_loss",
-    "value_clip_fraction", "explained_variance",
+    "clip_fraction_low", "clip_fraction_high", "ratio", "zero_variance", "unlearned",
+    "value_loss", "policy_loss", "value_clip_fraction", "explained_variance",
 )  # fmt: skip
 OPTIMISATION = ("grad_norm", "lr", "skipped")
 EXACT = ("lr", "skipped", "beta")
