@@ -1,9 +1,9 @@
-"""Tab completion: Hydra's own, told which verb is meant, and reading plugins without importing."""
+"""Tab completion by Hydra for the verb on the line, reading plugins without importing them."""
 
 import os
 from collections.abc import Sequence
 
-from etude.config.command_line import CommandLine
+from etude.config.command_line import CommandLine, config_name
 from etude.config.composition import run_hydra
 from etude.config.hydra_source import outlines
 from etude.config.plugin_files import configurations
@@ -23,7 +23,7 @@ def complete(arguments: Sequence[str], verbs: Sequence[str]) -> int:
             return 0
         verb, *rest = words
         os.environ["COMP_LINE"] = " ".join([command, *rest])
-    verb = verb.replace("-", "_")
+    verb = config_name(verb)
     if (configurations()[0] / f"{verb}.yaml").is_file():
         with outlines():
             run_hydra(verb, line, _nothing)

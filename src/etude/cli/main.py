@@ -7,6 +7,7 @@ import warnings
 from importlib.metadata import version
 from pathlib import Path
 
+from etude.config.command_line import config_name
 from etude.errors import ConfigError, EtudeError, did_you_mean, page
 
 VERBS = Path(__file__).resolve().parent / "verbs"
@@ -61,16 +62,11 @@ def _dispatch(arguments: list[str]) -> int:
     if {"--help", "-h"} & set(arguments):
         print(_help(verb))
         return 0
-    return importlib.import_module(f"etude.cli.verbs.{_module(verb)}").main(arguments[1:])
+    return importlib.import_module(f"etude.cli.verbs.{config_name(verb)}").main(arguments[1:])
 
 
 def _verbs() -> list[str]:
     return sorted(file.stem.replace("_", "-") for file in VERBS.glob("[a-z]*.py"))
-
-
-def _module(verb: str) -> str:
-    """The module, and the config, of a verb: `best-of` is in best_of.py."""
-    return verb.replace("-", "_")
 
 
 def _help(verb: str) -> str:
@@ -83,5 +79,5 @@ def _help(verb: str) -> str:
 
 def _doc(verb: str) -> str:
     """The docstring of a verb's file, which is its help page; the verb is not imported."""
-    tree = ast.parse((VERBS / f"{_module(verb)}.py").read_text(encoding="utf-8"))
+    tree = ast.parse((VERBS / f"{config_name(verb)}.py").read_text(encoding="utf-8"))
     return ast.get_docstring(tree) or ""

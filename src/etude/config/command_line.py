@@ -49,6 +49,11 @@ class CommandLine:
         return bool({"--cfg", "--info", "--shell-completion"} & set(self.flags))
 
 
+def config_name(verb: str) -> str:
+    """The root config of a verb, which is also its module: `best-of` is best_of."""
+    return verb.replace("-", "_")
+
+
 def prepare(arguments: list[str]) -> CommandLine:
     """Sorts and quotes the arguments of a verb. Raises ConfigError for an unknown flag."""
     flags: list[str] = []

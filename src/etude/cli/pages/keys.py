@@ -17,6 +17,7 @@ import yaml
 from etude.cli.pages.group import purposes
 from etude.cli.pages.knobs import entry
 from etude.cli.pages.plugin import choice
+from etude.config.command_line import config_name
 from etude.config.hydra_source import FOR, ROOTS, declared_default
 from etude.config.plugin_files import configurations
 from etude.config.plugin_source import Knob, knobs, lineage
@@ -60,7 +61,7 @@ def verbs() -> list[str]:
 @cache
 def keys_of(verb: str) -> Keys:
     """Reads what a verb takes."""
-    root, chosen = _written(verb.replace("-", "_"))
+    root, chosen = _written(config_name(verb))
     own: dict[str, Knob] = {}
     nested: dict[str, Knob] = {}
     nodes: dict[str, str] = {}

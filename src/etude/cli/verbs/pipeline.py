@@ -19,7 +19,7 @@ from itertools import count
 from pathlib import Path
 
 from etude.config import composition
-from etude.config.command_line import prepare
+from etude.config.command_line import config_name, prepare
 from etude.config.config_file import build_config
 from etude.config.schema.pipeline import OWN, PipelineConfig, StageConfig, stage_names
 from etude.errors import ConfigError
@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> int:
     stages = stages_of(config, given, place)
     for stage in stages:  # reports unknown keys before the first stage runs
         verb, *overrides = stage.command
-        composition.check_names(verb.replace("-", "_"), prepare(overrides).overrides)
+        composition.check_names(config_name(verb), prepare(overrides).overrides)
     for number, stage in enumerate(stages, start=1):
         told = f"{number}/{len(stages)} {stage.name}"
         why = reasons(stage, stages)

@@ -9,7 +9,7 @@ import tiny
 from etude.cli.main import main
 from etude.cli.verbs.pipeline import split, stages_of
 from etude.config import composition
-from etude.config.command_line import prepare
+from etude.config.command_line import config_name, prepare
 from etude.config.config_file import build_config
 from etude.config.plugin_source import presets
 from etude.config.schema.pipeline import PipelineConfig, StageConfig
@@ -62,7 +62,7 @@ def test_every_key_of_a_shipped_pipeline_exists(name: str) -> None:
     )
     for stage in stages_of(config, {}, Path("/out")):
         verb, *overrides = stage.command
-        composition.check_names(verb, prepare(overrides).overrides)
+        composition.check_names(config_name(verb), prepare(overrides).overrides)
 
 
 def test_a_wrong_name_in_the_last_stage_is_found_before_the_first_runs(
