@@ -144,7 +144,7 @@ def at_step(step: int) -> Callable[[pytest.MonkeyPatch], None]:
 
 def at_config(patch: pytest.MonkeyPatch) -> None:
     """When the folder is made, but holds no config yet."""
-    patch.setattr(config_file, "save", lambda config, folder: kill())
+    patch.setattr(config_file, "save_config", lambda config, folder: kill())
 
 
 def at_model(patch: pytest.MonkeyPatch) -> None:
