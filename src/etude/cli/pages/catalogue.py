@@ -83,9 +83,9 @@ def _root() -> Path:
 def _section(group: str, plugin: Description) -> str:
     name = plugin.address.rpartition("/")[2]
     file = plugin.file.relative_to(_root()).as_posix()
-    said = [f"{word} {written(value)}" for word, value in sorted(plugin.declared.items())]
-    said += [f"fits {other} {', '.join(names)}" for other, names in fits(group, plugin).items()]
-    parts = [f"### {group}={name}", f"[{file}](../{file})", plugin.doc, "; ".join(said)]
+    declared = [f"{word} {written(value)}" for word, value in sorted(plugin.declared.items())]
+    declared += [f"fits {other} {', '.join(names)}" for other, names in fits(group, plugin).items()]
+    parts = [f"### {group}={name}", f"[{file}](../{file})", plugin.doc, "; ".join(declared)]
     return "\n\n".join([part for part in parts if part] + list(_knobs(group, plugin)))
 
 
@@ -100,10 +100,10 @@ def _knobs(group: str, plugin: Description) -> Iterator[str]:
 def _knob(group: str, key: str, knob: Knob) -> list[str]:
     place = f"{group}/{knob.name}" if knob.group else f"{key}.{knob.name}"
     default = default_of(knob)
-    said = knob.help or ("A plugin of that group." if knob.group else "")
-    said += f" Only with `{knob.only_with}`." if knob.only_with else ""
+    text = knob.help or ("A plugin of that group." if knob.group else "")
+    text += f" Only with `{knob.only_with}`." if knob.only_with else ""
     values = "an option" if knob.group else f"`{legal(knob)}`"
-    return [f"`{place}`", values, "" if default is None else f"`{default}`", said]
+    return [f"`{place}`", values, "" if default is None else f"`{default}`", text]
 
 
 def _presets(group: str) -> str:
