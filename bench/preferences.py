@@ -51,7 +51,7 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class JobRecord:
     """A policy after training: which held-out answers are right, what its log-probabilities say."""
 
     right: list[bool]
@@ -110,7 +110,7 @@ def write_pairs(run: Path, file: Path) -> None:
     subprocess.run(command, check=True)
 
 
-def outcome(name: str, seed: int, start: Path, pairs: Path, held_out: Sequence[Problem]) -> Outcome:
+def outcome(name: str, seed: int, start: Path, pairs: Path, held_out: Sequence[Problem]) -> JobRecord:
     """Trains with one recipe and seed, unless that was done, and asks the policy."""
     run = pairs.parent / f"{name}-{seed}"
     command = [sys.executable, "-m", "etude", "train", f"experiment={name}", f"run={run}"]
@@ -119,7 +119,7 @@ def outcome(name: str, seed: int, start: Path, pairs: Path, held_out: Sequence[P
     seconds = json.loads((run / "summary.json").read_text())["seconds"]
     kept = prepare(config_file.load_config(run), read_model(start).tokenizer).val
     accuracy = told_apart(start, kept), told_apart(run, kept)
-    return Outcome(right(run, held_out, seed=100 + seed), accuracy, seconds)
+    return JobRecord(right(run, held_out, seed=100 + seed), accuracy, seconds)
 
 
 def told_apart(run: Path, pairs: Samples) -> float:
@@ -141,7 +141,7 @@ def win_rate(before: Sequence[bool], after: Sequence[Sequence[bool]]) -> tuple[f
     return rate, 2 * spread
 
 
-def report(before: Sequence[bool], found: dict[str, list[Outcome]], n_pairs: int) -> str:
+def report(before: Sequence[bool], found: dict[str, list[JobRecord]], n_pairs: int) -> str:
     """The page."""
     rows = [
         "# Preference objectives, side by side",

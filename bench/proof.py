@@ -35,7 +35,7 @@ BENCHES = {"nano": 40, "tiny": 20, "base": 7}
 
 
 @dataclass(frozen=True)
-class Outcome:
+class JobRecord:
     """What a part of the proof came to."""
 
     name: str
@@ -59,22 +59,22 @@ def main() -> int:
     return 0 if all(part.passed for part in [*parts, *benches]) else 1
 
 
-def tested(name: str, arguments: list[str]) -> Outcome:
+def tested(name: str, arguments: list[str]) -> JobRecord:
     """Runs a selection of tests on two processes; the text is pytest's last line."""
     ran = run(name, ["-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider", *arguments])
     last = ran.text.strip().rpartition("\n")[2].strip("= ")
     counts = re.sub(r" in [\d.]+s.*", "", last)
     failed = re.findall(r"^(?:FAILED|ERROR) \S+", ran.text, re.MULTILINE)
     said = "; ".join([counts, *failed])
-    return Outcome(name, ran.command, said, ran.seconds, ran.passed)
+    return JobRecord(name, ran.command, said, ran.seconds, ran.passed)
 
 
-def raced(shape: str, rounds: int) -> Outcome:
+def raced(shape: str, rounds: int) -> JobRecord:
     """Runs the training bench on one shape."""
     return run(shape, ["bench/training.py", shape, str(rounds)])
 
 
-def run(name: str, arguments: list[str]) -> Outcome:
+def run(name: str, arguments: list[str]) -> JobRecord:
     """Runs Python in the checkout, showing the output as it comes."""
     start = time.perf_counter()
     lines: list[str] = []
@@ -87,10 +87,10 @@ def run(name: str, arguments: list[str]) -> Outcome:
             lines.append(line)
     seconds = time.perf_counter() - start
     command = shlex.join(["python", *arguments])
-    return Outcome(name, command, "".join(lines), seconds, process.returncode == 0)
+    return JobRecord(name, command, "".join(lines), seconds, process.returncode == 0)
 
 
-def page(tests: list[Outcome], benches: list[Outcome]) -> str:
+def page(tests: list[JobRecord], benches: list[JobRecord]) -> str:
     """The whole of docs/proof.md."""
     lines = ["# Proof", "", f"Written by `make proof` {setting()}.", "", "## Tests", ""]
     lines += ["| what | result | seconds |", "| --- | --- | --- |"]

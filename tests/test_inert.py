@@ -88,7 +88,7 @@ def leaves(config: PluginConfig) -> Iterator[str]:
 
 def left(config: Any, folder: Path) -> str:
     """A digest of the step record and the weights after a run of four steps."""
-    made = tiny.assembled(config)
+    made = tiny.training_parts(config)
     lines = tiny.fit(config, made, folder)
     digest = hashlib.sha256(repr(lines).encode())
     for name, tensor in made.objective.network.state_dict().items():
@@ -248,7 +248,7 @@ UNTRIED = {
     "grpo.max_draws": "its own test has prompts that teach nothing",
     "kto.threshold": "its own test has scores",
     "reinforce.epochs": "1 is its only legal value",
-    "reinforce.windows_per_rollout": "1 is its only legal value",
+    "reinforce.batches_per_rollout": "1 is its only legal value",
     "seq2seq.max_new_tokens": "its own test has pairs",
     "seq2seq.measures": "its own test has pairs",
     "sft.replay": "its own test teaches first",
@@ -298,13 +298,13 @@ OBJECTIVES: list[tuple[str, str, Any]] = [
     *((name, "max_new_tokens", 3) for name in SAMPLING),
     *((name, "temperature", 2.0) for name in SAMPLING),
     *((name, "stop", list(LETTERS)) for name in SAMPLING),
-    *((name, "windows_per_rollout", 2) for name in SAMPLING if name != "reinforce"),
+    *((name, "batches_per_rollout", 2) for name in SAMPLING if name != "reinforce"),
     *((name, "epochs", 2) for name in SAMPLING if name != "reinforce"),
     ("grpo", "average", Average.token),
     ("grpo", "beta", 0.5),
     ("grpo", "epsilon", 0.01),
     ("grpo", "group_size", 2),
-    ("grpo", "windows_per_rollout", 2),
+    ("grpo", "batches_per_rollout", 2),
     ("grpo", "epochs", 2),
     ("grpo", "max_new_tokens", 3),
     ("grpo", "temperature", 2.0),
@@ -349,7 +349,7 @@ def test_another_value_of_an_objectives_key_changes_the_run(
     second = replace(first, objective=replace(first.objective, **{leaf: value}))
     reward = tiny.remainder if name in tiny.ON_POLICY else None
     lines = [
-        tiny.fit(config, tiny.assembled(config, reward), tmp_path / str(number))
+        tiny.fit(config, tiny.training_parts(config, reward), tmp_path / str(number))
         for number, config in enumerate((first, second))
     ]
     assert lines[0] != lines[1]

@@ -66,7 +66,7 @@ class Bottleneck(AdapterLayer):
         nn.init.zeros_(self.up.weight)
         nn.init.zeros_(self.up.bias)
 
-    def adapted(
+    def forward_adapted(
         self, x: Float[Tensor, "batch seq dim"], *context: Context
     ) -> Float[Tensor, "batch seq dim"]:
         y = self.base(x, *context)

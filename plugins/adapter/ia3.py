@@ -52,10 +52,10 @@ class ScaledOutput(MergingLayer):
         weight = linear_of(base).weight
         self.output_scale = nn.Parameter(weight.new_ones(weight.shape[0]))
 
-    def adapted(self, x: Float[Tensor, "... in"]) -> Float[Tensor, "... out"]:
+    def forward_adapted(self, x: Float[Tensor, "... in"]) -> Float[Tensor, "... out"]:
         return self.base(x) * self.output_scale
 
-    def merged(self) -> nn.Module:
+    def merge(self) -> nn.Module:
         linear = linear_of(self)
         linear.weight.mul_(self.output_scale[:, None])
         bias = dict(linear.named_parameters()).get("bias")
@@ -72,10 +72,10 @@ class ScaledInput(MergingLayer):
         weight = linear_of(base).weight
         self.input_scale = nn.Parameter(weight.new_ones(weight.shape[1]))
 
-    def adapted(self, x: Float[Tensor, "... in"]) -> Float[Tensor, "... out"]:
+    def forward_adapted(self, x: Float[Tensor, "... in"]) -> Float[Tensor, "... out"]:
         return self.base(x * self.input_scale)
 
-    def merged(self) -> nn.Module:
+    def merge(self) -> nn.Module:
         linear = linear_of(self)
         linear.weight.mul_(self.input_scale)
         return linear

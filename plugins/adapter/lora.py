@@ -92,7 +92,7 @@ class LowRank(MergingLayer):
         nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))
         self.magnitude = nn.Parameter(norms(weight.detach())) if config.dora else None
 
-    def adapted(self, x: Float[Tensor, "... in"]) -> Float[Tensor, "... out"]:
+    def forward_adapted(self, x: Float[Tensor, "... in"]) -> Float[Tensor, "... out"]:
         dropped = F.dropout(x, self.dropout, self.training)
         branch = self.scale * F.linear(F.linear(dropped, self.down), self.up)
         if self.magnitude is None:
@@ -105,7 +105,7 @@ class LowRank(MergingLayer):
         """The low-rank weight update, without DoRA's norms."""
         return self.scale * (self.up @ self.down)
 
-    def merged(self) -> nn.Module:
+    def merge(self) -> nn.Module:
         linear = linear_of(self)
         weight = linear.weight + self.delta()
         if self.magnitude is not None:

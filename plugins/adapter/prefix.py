@@ -62,7 +62,7 @@ class Prefix(AdapterLayer):
         self.keys = nn.Parameter(config.std * torch.randn(shape).to(like))
         self.values = nn.Parameter(like.new_zeros(shape))
 
-    def adapted(
+    def forward_adapted(
         self, x: Float[Tensor, "batch seq dim"], context: Context
     ) -> Float[Tensor, "batch seq dim"]:
         return self.base(x, replace(context, beside=(self.keys, self.values)))

@@ -71,7 +71,7 @@ class Prompted(AdapterLayer):
         super().__init__(base)
         self.vectors = nn.Parameter(start.clone())
 
-    def adapted(
+    def forward_adapted(
         self,
         x: Float[Tensor, "batch seq width"],
         inputs: Inputs,

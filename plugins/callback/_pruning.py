@@ -1,6 +1,6 @@
 """Compares the jobs of a sweep while they train, and stops those that are behind.
 
-A job reads its rivals' metrics from the files that they write, so any launcher with a shared disk
+A job reads the metrics of the other jobs from the files that they write, so any launcher with a shared disk
 works.
 """
 
@@ -36,13 +36,13 @@ class PruningConfig(CallbackConfig):
 
 
 class Pruning(pl.Callback, ABC, Generic[C]):
-    """Stops a job that is behind; a run outside a sweep has no rivals and is never stopped."""
+    """Stops a job that is behind; a run outside a sweep has none to compare with and is never stopped."""
 
     def __init__(self, config: C) -> None:
         self.config = config
 
     @abstractmethod
-    def should_prune(self, own: Curve, rivals: list[Curve]) -> bool:
+    def should_prune(self, own: Curve, others: list[Curve]) -> bool:
         """Whether to stop the job with the curve `own`, measured up to the current step."""
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -55,8 +55,8 @@ class Pruning(pl.Callback, ABC, Generic[C]):
         refuse_unreported("metric", metric, trainer.callback_metrics)
         own = curve_of(run, metric) | {step: float(trainer.callback_metrics[metric])}
         names = [file.stem for file in (run.parent / JOBS).glob("*.json")]
-        rivals = [curve_of(run.parent / name, metric) for name in names if name != run.name]
-        behind = step < trainer.max_steps and self.should_prune(own, rivals)
+        others = [curve_of(run.parent / name, metric) for name in names if name != run.name]
+        behind = step < trainer.max_steps and self.should_prune(own, others)
         if trainer.strategy.reduce_boolean_decision(behind, all=False):
             trainer.should_stop = True
             if trainer.is_global_zero:

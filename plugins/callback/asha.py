@@ -32,18 +32,18 @@ def first_at_rung(curve: Curve, rung: int) -> tuple[int, float] | None:
 class Asha(Pruning[AshaConfig]):
     """Compares a job once per rung."""
 
-    def should_prune(self, own: Curve, rivals: list[Curve]) -> bool:
+    def should_prune(self, own: Curve, others: list[Curve]) -> bool:
         now = max(own)
         rung = self.config.min_steps
         while rung <= now:
             here = first_at_rung(own, rung)
-            if here is not None and here[0] == now and self._is_behind_at(rung, here[1], rivals):
+            if here is not None and here[0] == now and self._is_behind_at(rung, here[1], others):
                 return True
             rung *= self.config.reduction
         return False
 
-    def _is_behind_at(self, rung: int, value: float, rivals: list[Curve]) -> bool:
-        others = [there[1] for rival in rivals if (there := first_at_rung(rival, rung)) is not None]
+    def _is_behind_at(self, rung: int, value: float, jobs: list[Curve]) -> bool:
+        others = [there[1] for job in jobs if (there := first_at_rung(job, rung)) is not None]
         places = max(1, (len(others) + 1) // self.config.reduction)
         best = self.config.best
         return sum(best.improves(other, value) or value != value for other in others) >= places

@@ -17,7 +17,7 @@ from etude.config import CallbackConfig
 from etude.files import forget_after
 from etude.objective import Objective, StepLoader
 from etude.rl import Completion, RolloutSource
-from etude.training import tell_table
+from etude.training import log_table
 
 FILE = "completions.jsonl"
 
@@ -59,7 +59,7 @@ class Completions(pl.Callback):
         line = json.dumps({"step": trainer.global_step, "completions": rows}, ensure_ascii=False)
         with (Path(trainer.default_root_dir) / FILE).open("a", encoding="utf-8") as file:
             file.write(line + "\n")
-        tell_table(trainer, "completions", rows, trainer.global_step)
+        log_table(trainer, "completions", rows, trainer.global_step)
 
 
 def row(attempt: Completion, decode: Callable[[Sequence[int]], str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Median stopping: stops a sweep job whose best value is worse than its rivals' median.
+"""Median stopping: stops a sweep job whose best value is worse than the median of the other jobs.
 
 Golovin et al. 2017 (Vizier), https://doi.org/10.1145/3097983.3098043, section 3.2.2: the median,
 over the jobs that have reached the same step, of the mean of their values up to that step. It has
@@ -30,12 +30,12 @@ class MedianConfig(PruningConfig):
 class Median(Pruning[MedianConfig]):
     """Compares a job at each validation."""
 
-    def should_prune(self, own: Curve, rivals: list[Curve]) -> bool:
+    def should_prune(self, own: Curve, others: list[Curve]) -> bool:
         now = max(own)
-        come = [rival for rival in rivals if rival and max(rival) >= now]
+        come = [other for other in others if other and max(other) >= now]
         if now < self.config.min_steps or len(come) < self.config.min_jobs:
             return False
-        means = [mean(v for step, v in rival.items() if step <= now) for rival in come]
+        means = [mean(v for step, v in other.items() if step <= now) for other in come]
         means = [value for value in means if isfinite(value)]
         reached = [value for value in own.values() if isfinite(value)]
         if not reached or not means:

@@ -15,7 +15,7 @@ from etude import plugin, require
 from etude.config import CallbackConfig
 from etude.files import forget_after
 from etude.objective import Objective
-from etude.training import tell_table
+from etude.training import log_table
 
 FILE = "samples.jsonl"
 
@@ -54,4 +54,4 @@ class Samples(pl.Callback):
             with (Path(trainer.default_root_dir) / FILE).open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
         rows = [{"number": number, "text": text} for number, text in enumerate(texts)]
-        tell_table(trainer, "samples", rows, trainer.global_step)
+        log_table(trainer, "samples", rows, trainer.global_step)

@@ -18,7 +18,7 @@ from etude import plugin, require
 from etude.config import CallbackConfig
 from etude.files import forget_after
 from etude.objective import MicroBatch, Objective
-from etude.training import counter, tell
+from etude.training import counter, log_metrics
 
 FILE = "perf.jsonl"
 
@@ -137,4 +137,4 @@ class Throughput(pl.Callback):
         if trainer.is_global_zero:
             with (Path(trainer.default_root_dir) / FILE).open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": trainer.global_step, **line}) + "\n")
-        tell(trainer, line, trainer.global_step)
+        log_metrics(trainer, line, trainer.global_step)

@@ -51,9 +51,9 @@ class ReinforceConfig(OnPolicyConfig):
         super().__post_init__()
         require(self.beta >= 0, f"beta must be 0 or more, got {self.beta}")
         require(
-            self.epochs == self.windows_per_rollout == 1,
+            self.epochs == self.batches_per_rollout == 1,
             "reinforce makes up for no step since a rollout was written: epochs and "
-            f"windows_per_rollout must be 1, got {self.epochs} and {self.windows_per_rollout}",
+            f"batches_per_rollout must be 1, got {self.epochs} and {self.batches_per_rollout}",
         )
 
 

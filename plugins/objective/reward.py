@@ -46,7 +46,7 @@ class RewardModelConfig(ObjectiveConfig):
         require(self.eta >= 0, f"eta must be 0 or more, got {self.eta}")
         require(0 <= self.dropout < 1, f"dropout must be in [0, 1), got {self.dropout}")
 
-    def trained(self, architecture: ArchitectureConfig) -> ArchitectureConfig:
+    def adjusted_architecture(self, architecture: ArchitectureConfig) -> ArchitectureConfig:
         return replace(architecture, dropout=self.dropout)
 
 

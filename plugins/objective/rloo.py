@@ -48,9 +48,9 @@ class RlooConfig(OnPolicyConfig):
             f"epsilon must be in (0, 1) or null, got {self.epsilon}",
         )
         require(
-            self.epsilon is not None or self.epochs == self.windows_per_rollout == 1,
+            self.epsilon is not None or self.epochs == self.batches_per_rollout == 1,
             "epsilon=null makes up for no step since a rollout was written: epochs and "
-            f"windows_per_rollout must be 1, got {self.epochs} and {self.windows_per_rollout}",
+            f"batches_per_rollout must be 1, got {self.epochs} and {self.batches_per_rollout}",
         )
 
 

@@ -30,7 +30,7 @@ from etude.network.inputs import Inputs
 from etude.network.network import Network
 from etude.objective.loader import Ranks
 from etude.objective.objective import ObjectiveContext
-from etude.training.assemble import Assembled, assemble, trainer_of
+from etude.training.assemble import TrainingParts, assemble, trainer_of
 from etude.training.run import quiet, start
 from etude.training.run_writer import RunWriter
 
@@ -315,7 +315,7 @@ def writer(folder: Path) -> Path:
     return folder / "writer"
 
 
-def assembled(config: ExperimentConfig, reward: Any = None) -> Assembled:
+def training_parts(config: ExperimentConfig, reward: Any = None) -> TrainingParts:
     """What `etude train` would fit; `reward` stands in for that of the config."""
     made = assemble(config, prepare(config), Ranks())
     if reward is not None:
@@ -337,7 +337,7 @@ def remainder(
 
 def fit(
     config: ExperimentConfig,
-    made: Assembled,
+    made: TrainingParts,
     folder: Path,
     callbacks: Sequence[Any] = (),
 ) -> list[dict[str, Any]]:

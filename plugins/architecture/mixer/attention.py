@@ -102,14 +102,14 @@ class Attention(Mixer):
         if context.memory is not None:
             states = context.memory.states
             if context.cache is None:
-                return context.joined(*self._project(states))
+                return context.with_prefix(*self._project(states))
             return context.cache.cross(
-                context.layer, lambda: context.joined(*self._project(states))
+                context.layer, lambda: context.with_prefix(*self._project(states))
             )
         k, v = self._project(x)
         k = context.position.rotate(k, context)
         if context.cache is None:
-            return context.joined(k, v)
+            return context.with_prefix(k, v)
         return context.cache.extend(context.layer, k, v, context.beside)
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor]:

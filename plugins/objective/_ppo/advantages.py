@@ -59,11 +59,11 @@ class Moments:
     mean: float = 0.0
     variance: float = 0.0
 
-    def standardised(self, values: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    def standardize(self, values: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """(values - mean) / sqrt(variance + 1e-8)."""
         return (values - self.mean) / math.sqrt(self.variance + 1e-8)
 
-    def joined(self, other: "Moments") -> "Moments":
+    def merge(self, other: "Moments") -> "Moments":
         """The moments of both sets of numbers combined: Chan et al. 1983."""
         if other.n == 0:
             return self
@@ -88,7 +88,7 @@ def whiten(
 ) -> Float[Tensor, "batch seq"]:
     """Standardises values to mean 0 and variance 1 over the tokens of all ranks."""
     known = moments(values[mask], over_ranks)
-    return torch.where(mask, known.standardised(values), 0.0)
+    return torch.where(mask, known.standardize(values), 0.0)
 
 
 def of_unit_variance(
@@ -96,4 +96,4 @@ def of_unit_variance(
 ) -> Float[Tensor, "batch seq"]:
     """Scales values to variance 1 over the tokens of all ranks, and keeps their mean."""
     known = moments(values[mask], over_ranks)
-    return torch.where(mask, known.standardised(values) + known.mean, 0.0)
+    return torch.where(mask, known.standardize(values) + known.mean, 0.0)

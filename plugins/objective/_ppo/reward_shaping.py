@@ -134,10 +134,10 @@ class Shaping:
         unfinished = torch.tensor(
             [not a.is_finished or len(a.completion) < least for a in attempts]
         )
-        self.seen = self.seen.joined(moments(reward[~reward.isnan()], over_ranks))
+        self.seen = self.seen.merge(moments(reward[~reward.isnan()], over_ranks))
         running = config.scaling is Scaling.running
         score = (
-            self.seen.standardised(reward)
+            self.seen.standardize(reward)
             if running
             else (reward - config.reward_mean) / config.reward_std
         )

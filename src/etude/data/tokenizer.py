@@ -89,7 +89,7 @@ class Tokenizer:
         """The ids of `text`, without special ids (except `unk`)."""
         return self.encode_batch([text])[0]
 
-    def encode_marked(self, text: str) -> Ids:
+    def encode_with_mask(self, text: str) -> Ids:
         """The ids of a text in which special tokens are parsed, and [MASK] is the mask."""
         ids = {literal: int(i) for literal, i in self._inner.get_vocab(True).items()}
         named = {literal: ids[literal] for literal in (*self._roles.values(), *self._sentinels)}

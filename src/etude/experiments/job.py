@@ -25,7 +25,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class JobRecord:
     """One job of a sweep."""
 
     job: int
@@ -41,14 +41,14 @@ class Outcome:
         write_whole(sweep / JOBS / f"{self.job}.json", text + "\n")
 
 
-def outcomes(sweep: Path) -> list[Outcome]:
+def read_jobs(sweep: Path) -> list[JobRecord]:
     """Returns every job that was started in a sweep folder, by number."""
     files = sorted((sweep / JOBS).glob("*.json"), key=lambda file: int(file.stem))
     read = [json.loads(file.read_text(encoding="utf-8")) for file in files]
-    return [replace(Outcome(**one), state=State(one["state"])) for one in read]
+    return [replace(JobRecord(**one), state=State(one["state"])) for one in read]
 
 
-def telling(jobs: Mapping[int, Sequence[str]]) -> dict[int, list[str]]:
+def distinguishing_overrides(jobs: Mapping[int, Sequence[str]]) -> dict[int, list[str]]:
     """Returns each job's distinguishing overrides: its own without those common to all jobs."""
     return {
         number: [item for item in job if not all(item in other for other in jobs.values())]

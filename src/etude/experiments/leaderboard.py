@@ -7,7 +7,7 @@ from typing import Any
 
 from etude.config import config_file
 from etude.config.schema.trainer import Best
-from etude.experiments.job import Outcome, State, outcomes, telling
+from etude.experiments.job import JobRecord, State, distinguishing_overrides, read_jobs
 from etude.experiments.recipe import best_recipe
 from etude.files.atomic import write_whole
 from etude.files.run_folder import CONFIG, summary_of
@@ -49,7 +49,7 @@ def publish(sweep: Path, verb: str) -> Leaderboard:
     write_whole(sweep / "leaderboard.md", markdown(board))
     first = next(iter(board.rows), None)
     if first is not None and first.rank == 1:
-        given = next(one.overrides for one in outcomes(sweep) if one.job == first.job)
+        given = next(one.overrides for one in read_jobs(sweep) if one.job == first.job)
         result = f"{board.metric} {first.value:.4f}"
         write_whole(sweep / "best.yaml", best_recipe(sweep, first.job, result, given, verb))
     show(board)
@@ -58,9 +58,9 @@ def publish(sweep: Path, verb: str) -> Leaderboard:
 
 def leaderboard(sweep: Path) -> Leaderboard:
     """Reads the job folders of a sweep; ranks them by the metric of trainer.keep_best."""
-    done = outcomes(sweep)
+    done = read_jobs(sweep)
     metric, best = ranked_by(sweep, done)
-    own = telling({one.job: one.overrides for one in done})
+    own = distinguishing_overrides({one.job: one.overrides for one in done})
     rows = [_row(sweep, one, own[one.job], metric) for one in done]
     sign = 1 if best is Best.lowest else -1
 
@@ -73,7 +73,7 @@ def leaderboard(sweep: Path) -> Leaderboard:
     return Leaderboard(metric, best, [*ranked, *ordered[len(ranked) :]])
 
 
-def ranked_by(sweep: Path, done: list[Outcome]) -> tuple[str, Best]:
+def ranked_by(sweep: Path, done: list[JobRecord]) -> tuple[str, Best]:
     """Returns the validation metric that ranks the jobs, and whether lowest or highest is best."""
     for one in done:
         place = sweep / str(one.job)
@@ -93,7 +93,7 @@ def value_of(summary: dict[str, Any] | None, metric: str) -> float | None:
     return summary["metrics"].get(metric)
 
 
-def _row(sweep: Path, one: Outcome, own: list[str], metric: str) -> Row:
+def _row(sweep: Path, one: JobRecord, own: list[str], metric: str) -> Row:
     summary = summary_of(sweep / str(one.job))
     pairs = dict(item.lstrip("+").split("=", 1) for item in own if "=" in item)
     step = None if summary is None else int(summary["metrics"]["step"])

@@ -31,7 +31,7 @@ from optuna.trial import TrialState
 
 from etude.config.schema.trainer import Best
 from etude.errors import ConfigError, NonFiniteError
-from etude.experiments.job import Outcome, State, outcomes
+from etude.experiments.job import JobRecord, State, read_jobs
 from etude.experiments.leaderboard import METRIC, value_of
 from etude.experiments.search_space import SearchSpace, search_space
 from etude.files.run_folder import summary_of
@@ -109,12 +109,12 @@ class Search:
             for n in numbers
         ]
         launch(jobs, numbers[0])
-        ended = {one.job: one for one in outcomes(self.folder)}
+        ended = {one.job: one for one in read_jobs(self.folder)}
         for number in numbers:
             if number in ended:
                 self._tell(ended[number])
 
-    def _tell(self, ended: Outcome) -> None:
+    def _tell(self, ended: JobRecord) -> None:
         """Reports the result of a trial to the study; leaves a failed trial open."""
         place = self.folder / str(ended.job)
         value = value_of(summary_of(place), self.metric)

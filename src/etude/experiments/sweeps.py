@@ -19,7 +19,7 @@ from etude.config.command_line import CommandLine
 from etude.config.composition import Composition
 from etude.config.schema.experiment import ExperimentConfig
 from etude.errors import ConfigError, EtudeError, InterruptedRunError, PreemptedError, page
-from etude.experiments.job import Outcome, State, outcomes, telling
+from etude.experiments.job import JobRecord, State, distinguishing_overrides, read_jobs
 from etude.experiments.leaderboard import METRIC, publish, value_of
 from etude.experiments.search_space import (
     SearchSpace,
@@ -54,7 +54,7 @@ def sweep(verb: str, line: CommandLine) -> int:
             print(f"the launcher broke: {type(error).__name__}: {said}", file=sys.stderr)
             broke = True
         publish(folder, verb)
-    failed = [one for one in outcomes(folder) if one.state in (State.failed, State.started)]
+    failed = [one for one in read_jobs(folder) if one.state in (State.failed, State.started)]
     if failed:
         numbers = ", ".join(str(one.job) for one in failed)
         print(f"jobs that failed: {numbers}", file=sys.stderr)
@@ -74,7 +74,7 @@ def _checked(verb: str, space: SearchSpace) -> Path:
         validate_experiment,  # imports torch: only after all checks
     )
 
-    own = telling(dict(enumerate(jobs)))
+    own = distinguishing_overrides(dict(enumerate(jobs)))
     names: set[str] = set()
     run: str | None = None
     for number, job in enumerate(jobs):
@@ -97,7 +97,7 @@ def _refuse_other(verb: str, space: SearchSpace, folder: Path) -> None:
     """Raises ConfigError if the folder's jobs have other settings: results do not compare."""
     from etude.training.experiment import validate_experiment
 
-    for one in outcomes(folder):
+    for one in read_jobs(folder):
         place = folder / str(one.job)
         if (place / CONFIG).exists():
             keys = tuple(f"{key}=" for key in space.swept)
@@ -149,7 +149,7 @@ def _run(folder: Path, number: int, composed: Composition, given: list[str]) -> 
     from etude.training.run import start
 
     place = folder / str(number)
-    outcome = Outcome(number, [item for item in given if not item.startswith("run=")])
+    outcome = JobRecord(number, [item for item in given if not item.startswith("run=")])
     try:
         config = replace(validate_experiment(composed, given), run=str(place))
         if is_finished(config, given):
@@ -168,7 +168,7 @@ def _run(folder: Path, number: int, composed: Composition, given: list[str]) -> 
     return value_of(summary_of(place), config.trainer.keep_best or METRIC)
 
 
-def _record(outcome: Outcome, error: Exception, folder: Path) -> None:
+def _record(outcome: JobRecord, error: Exception, folder: Path) -> None:
     """Reports a failed job on the terminal and in the sweep folder."""
     known = isinstance(error, EtudeError)
     text = page(error) if known else "".join(traceback.format_exception(error)).rstrip()

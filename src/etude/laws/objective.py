@@ -24,7 +24,7 @@ def shapes_and_sums(trial: Trial) -> Finding:
     """The loss is a finite scalar with a gradient, metrics are detached, counts are positive."""
     if trial.writes:
         return not_applicable(WRITES)
-    made = trial.assembled()
+    made = trial.assemble()
     batch = batch_of(made, range(N_SAMPLES))
     loss = made.objective.loss(batch)
     count = made.objective.count(batch)
@@ -46,7 +46,7 @@ def counts_add_up(trial: Trial) -> Finding:
         return not_applicable(WRITES)
     if trial.plugin.declaration.batch_statistic:
         return not_applicable("it declares batch_statistic")
-    made = trial.assembled()
+    made = trial.assemble()
     made.objective.eval()
     parts = [batch_of(made, [i]) for i in range(N_SAMPLES)]
     whole = batch_of(made, range(N_SAMPLES))
@@ -63,7 +63,7 @@ def gradients_reach_every_parameter(trial: Trial) -> Finding:
     """Every trainable parameter gets a gradient."""
     if trial.writes:
         return not_applicable(WRITES)
-    made = trial.assembled()
+    made = trial.assemble()
     made.objective.loss(batch_of(made, range(N_SAMPLES))).total.backward()
     learns = {n: p for n, p in made.objective.named_parameters() if p.requires_grad}
     idle = [n for n, p in learns.items() if p.grad is None or not bool(p.grad.any())]
@@ -77,7 +77,7 @@ def the_example_is_pure(trial: Trial) -> Finding:
     """The same record and the same random state give the same sample."""
     if trial.writes:
         return not_applicable(WRITES)
-    made = trial.assembled()
+    made = trial.assemble()
     made.objective.eval()
     with torch.no_grad():
         first, second = (
@@ -90,7 +90,7 @@ def overfits_a_batch(trial: Trial) -> Finding:
     """A few Adam steps on one batch reduce its loss."""
     if trial.writes:
         return not_applicable(WRITES)
-    made = trial.assembled()
+    made = trial.assemble()
     objective = made.objective
     batch = batch_of(made, range(N_SAMPLES))
     count = max(objective.count(batch), 1.0)

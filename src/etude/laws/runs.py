@@ -19,7 +19,7 @@ from etude.formats.checkpoint import newest_intact
 from etude.laws.trial import Trial, batch_of
 from etude.laws.verdict import Finding, broken, held, holds, not_applicable
 from etude.objective.ranks import Ranks
-from etude.training.assemble import Assembled, assemble
+from etude.training.assemble import TrainingParts, assemble
 from etude.training.run import corpus_of
 
 ROUNDING = {"64": 1e-9, "32": 1e-4}
@@ -89,7 +89,7 @@ def speed_beside_a_peer(trial: Trial) -> Finding:
     if trial.peer is None or trial.writes:
         return not_applicable("there is no peer to be timed beside")
     peer = assemble(trial.peer, corpus_of(trial.peer), Ranks())
-    pair = [_passes(made) for made in (trial.assembled(), peer)]
+    pair = [_passes(made) for made in (trial.assemble(), peer)]
     seconds: tuple[list[float], ...] = ([], [])
     for _ in range(ROUNDS):
         for taken, act in zip(seconds, pair, strict=True):
@@ -109,7 +109,7 @@ def peer_name(trial: Trial) -> str:
     return plugin_of(node_of(trial.peer, group)).address
 
 
-def _passes(made: Assembled) -> Callable[[], None]:
+def _passes(made: TrainingParts) -> Callable[[], None]:
     batch = batch_of(made, range(made.plan.micro_batch))
     weights = [p for p in made.objective.parameters() if p.requires_grad]
 

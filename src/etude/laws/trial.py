@@ -17,7 +17,7 @@ from etude.errors import EtudeError
 from etude.objective.randomness import TRAIN, rng
 from etude.objective.ranks import Ranks
 from etude.rl.on_policy import OnPolicyObjective
-from etude.training.assemble import Assembled, assemble
+from etude.training.assemble import TrainingParts, assemble
 from etude.training.run import corpus_of, start
 
 LOG = "log.txt"
@@ -47,14 +47,14 @@ class Trial:
         """The data of the experiment."""
         return corpus_of(self.config)
 
-    def assembled(self) -> Assembled:
+    def assemble(self) -> TrainingParts:
         """Returns the experiment, newly assembled."""
         return assemble(self.config, self.corpus, Ranks())
 
     @cached_property
     def writes(self) -> bool:
         """Whether it trains on its own rollouts, so that there are no fixed samples."""
-        return isinstance(self.assembled().objective, OnPolicyObjective)
+        return isinstance(self.assemble().objective, OnPolicyObjective)
 
     def run(self, name: str, config: ExperimentConfig | None = None, **trainer: Any) -> Path:
         """Trains in its own folder, or resumes there; returns the folder."""
@@ -76,7 +76,9 @@ class Trial:
         return self.run("whole")
 
 
-def batch_of(made: Assembled, places: Sequence[int], seed: int = 0) -> Any:  # the objective's own
+def batch_of(
+    made: TrainingParts, places: Sequence[int], seed: int = 0
+) -> Any:  # what the objective collates
     """Returns the batch of the training samples at `places`."""
     objective = made.objective
     records = [(i, made.train[i % len(made.train)]) for i in places]

@@ -35,10 +35,10 @@ class AdapterLayer(nn.Module, ABC):
 
     def forward(self, *given: Any) -> Tensor:
         """Returns the output of the base, adapted while the layer is on."""
-        return self.adapted(*given) if self.on else self.base(*given)
+        return self.forward_adapted(*given) if self.on else self.base(*given)
 
     @abstractmethod
-    def adapted(self, *given: Any, **named: Any) -> Tensor:  # as the base is called
+    def forward_adapted(self, *given: Any, **named: Any) -> Tensor:  # as the base is called
         """Returns the adapted output."""
 
     def own(self) -> list[nn.Parameter]:
@@ -51,7 +51,7 @@ class MergingLayer(AdapterLayer):
     """A layer that can be merged; an adapter that declares `merges` has only such layers."""
 
     @abstractmethod
-    def merged(self) -> nn.Module:
+    def merge(self) -> nn.Module:
         """Returns the base with the adapter merged into its weights."""
 
 
@@ -69,7 +69,7 @@ class Place:
         """The original module."""
         return innermost(self.module)
 
-    def put(self, module: nn.Module) -> None:
+    def set_module(self, module: nn.Module) -> None:
         """Replaces the current module."""
         setattr(self.parent, self.name.rpartition(".")[2], module)
 
@@ -124,7 +124,7 @@ def insert(
     freeze_base(network)
     for place in found:
         if any(fnmatchcase(place.name, pattern) for pattern in patterns):
-            place.put(make(place.module).train(place.module.training))
+            place.set_module(make(place.module).train(place.module.training))
     return network
 
 
@@ -175,7 +175,7 @@ def merge(network: Network) -> None:
     for place in list(places(network)):
         while isinstance(place.module, AdapterLayer):
             place = Place(place.name, _merged(place.module), place.parent)
-            place.put(place.module)
+            place.set_module(place.module)
     network.requires_grad_(True)
 
 
@@ -184,7 +184,7 @@ def _merged(layer: AdapterLayer) -> nn.Module:
         layer.base = _merged(layer.base)
     assert isinstance(layer, MergingLayer), "only what declares `merges` is merged"
     with torch.no_grad():
-        return layer.merged()
+        return layer.merge()
 
 
 def can_merge(configs: Mapping[str, AdapterConfig]) -> bool:

@@ -93,7 +93,7 @@ class Context:
             memo[name] = compute()
         return memo[name]
 
-    def joined(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    def with_prefix(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the keys and values of a layer, with those of `beside` prepended."""
         if self.beside is None:
             return k, v

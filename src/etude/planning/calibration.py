@@ -122,7 +122,7 @@ def _cycle(config: ExperimentConfig) -> int:
     """Returns the number of steps from one rollout to the next."""
     objective = config.objective
     if isinstance(objective, OnPolicyConfig):
-        return objective.windows_per_rollout * objective.epochs
+        return objective.batches_per_rollout * objective.epochs
     return 1
 
 

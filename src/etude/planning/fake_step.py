@@ -16,7 +16,7 @@ from etude.planning.fake_rollout import RolloutPolicy, generation
 from etude.planning.fake_tensors import tensors
 from etude.planning.memory_meter import Ledger
 from etude.rl.on_policy import OnPolicyObjective
-from etude.training.assemble import Assembled
+from etude.training.assemble import TrainingParts
 from etude.training.flops import counter
 
 N_WINDOWS = 8
@@ -45,7 +45,7 @@ class Rehearsal:
     """Tokens per step on one device, excluding padding."""
 
 
-def rehearse(made: Assembled, seq_len: int, *, writes: bool) -> Rehearsal:
+def rehearse(made: TrainingParts, seq_len: int, *, writes: bool) -> Rehearsal:
     """Simulates two steps; before the first there are no gradients and optimizer moments.
 
     `writes` is whether the network can generate, and therefore has a KV cache.
@@ -81,7 +81,7 @@ def rehearse(made: Assembled, seq_len: int, *, writes: bool) -> Rehearsal:
     )
 
 
-def _windows(made: Assembled, n: int) -> list[list[MicroBatch[Any]]]:
+def _windows(made: TrainingParts, n: int) -> list[list[MicroBatch[Any]]]:
     """Returns the first global batches of training, split into their micro-batches."""
     parts = iter(made.loader)
     first = next(parts)

@@ -14,13 +14,13 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from etude.config.schema.experiment import ExperimentConfig
 from etude.data.corpus import Corpus
 from etude.objective.ranks import Ranks
-from etude.training.assemble import Assembled, assemble
+from etude.training.assemble import TrainingParts, assemble
 
 LOW = "bf16-true"
 """The precision that also stores the weights in bfloat16."""
 
 
-def assemble_fake(config: ExperimentConfig, corpus: Corpus) -> Assembled:
+def assemble_fake(config: ExperimentConfig, corpus: Corpus) -> TrainingParts:
     """Assembles a run with fake weights. Raises ConfigError for a config it cannot build."""
     with warnings.catch_warnings(), torch.device("meta"):
         warnings.filterwarnings("ignore", message=".*copying from a non-meta parameter.*")

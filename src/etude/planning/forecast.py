@@ -25,7 +25,7 @@ from etude.network.network import Network
 from etude.network.parts import Block
 from etude.planning.fake_step import Rehearsal, rehearse
 from etude.planning.fake_tensors import assemble_fake, modules
-from etude.training.assemble import Assembled, trainer_of
+from etude.training.assemble import TrainingParts, trainer_of
 
 CPU_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
@@ -112,7 +112,7 @@ def _parts(network: Network) -> dict[str, int]:
     return dict(found)
 
 
-def _others(config: ExperimentConfig, made: Assembled) -> dict[str, int]:
+def _others(config: ExperimentConfig, made: TrainingParts) -> dict[str, int]:
     """Returns the parameters of the other networks, without shared ones, by network name."""
     seen = {id(p) for p in _weights(made.objective.network)}
     found: dict[str, int] = {}

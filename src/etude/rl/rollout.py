@@ -19,7 +19,7 @@ class OnPolicyConfig(ObjectiveConfig):
 
     group_size: int = 8
     """Completions sampled per prompt. Usual range 4 to 64; 1 where no group baseline is used."""
-    windows_per_rollout: int = 1
+    batches_per_rollout: int = 1
     """Size of a rollout in global batches (trainer.global_batch samples each); with 1 and epochs=1,
     every step is on-policy. Usual range 1 to 8."""
     epochs: int = 1
@@ -41,7 +41,7 @@ class OnPolicyConfig(ObjectiveConfig):
     def __post_init__(self) -> None:
         for name in (
             "group_size",
-            "windows_per_rollout",
+            "batches_per_rollout",
             "epochs",
             "max_new_tokens",
             "generation_batch",
@@ -52,7 +52,7 @@ class OnPolicyConfig(ObjectiveConfig):
         require(0 <= self.dropout < 1, f"dropout must be in [0, 1), got {self.dropout}")
         require("" not in self.stop, "stop holds an empty string, which would end every completion")
 
-    def trained(self, architecture: ArchitectureConfig) -> ArchitectureConfig:
+    def adjusted_architecture(self, architecture: ArchitectureConfig) -> ArchitectureConfig:
         return replace(architecture, dropout=self.dropout)
 
 
@@ -86,12 +86,12 @@ class RolloutSource:
         config = author.config
         self.window = window // ranks.size
         each = author.samples_per_prompt
-        self.n_prompts, rest = divmod(self.window * config.windows_per_rollout, each)
+        self.n_prompts, rest = divmod(self.window * config.batches_per_rollout, each)
         if rest:
             raise ConfigError(
-                "trainer.global_batch x objective.windows_per_rollout must be a multiple of "
+                "trainer.global_batch x objective.batches_per_rollout must be a multiple of "
                 f"trainer.devices x objective.group_size, got {window} x "
-                f"{config.windows_per_rollout}, {ranks.size} and {each}."
+                f"{config.batches_per_rollout}, {ranks.size} and {each}."
             )
         self.seed = seed
         self.ranks = ranks

@@ -8,5 +8,5 @@ from etude.training.optim import (
     rise_of,
     with_warmup,
 )
-from etude.training.trackers import Tracker, tell, tell_table
+from etude.training.trackers import Tracker, log_metrics, log_table
 from etude.training.validation import Validation, refuse_unreported

@@ -57,7 +57,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Assembled:
+class TrainingParts:
     """Everything `fit` needs."""
 
     objective: Objective[Any, Any]
@@ -67,7 +67,7 @@ class Assembled:
     validation: Validation
 
 
-def assemble(config: ExperimentConfig, corpus: Corpus, ranks: Ranks) -> Assembled:
+def assemble(config: ExperimentConfig, corpus: Corpus, ranks: Ranks) -> TrainingParts:
     """Builds network, objective and loader. Raises ConfigError for a config it cannot build."""
     torch.manual_seed(config.seed)
     exact = config.trainer.precision == "64"  # Lightning converts only after reading a checkpoint
@@ -100,7 +100,7 @@ def assemble(config: ExperimentConfig, corpus: Corpus, ranks: Ranks) -> Assemble
         objective.needs_batch_statistic,
     )
     validation = Validation(corpus.val, plan.n_val, plan.micro_batch, config.seed, ranks)
-    return Assembled(objective, loader, train, plan, validation)
+    return TrainingParts(objective, loader, train, plan, validation)
 
 
 def _tools(config: ExperimentConfig, corpus: Corpus, optimizer: OptimizerOf) -> ObjectiveContext:
@@ -122,7 +122,9 @@ def _tools(config: ExperimentConfig, corpus: Corpus, optimizer: OptimizerOf) -> 
 
 def _network(config: ExperimentConfig, vocab: Vocab, exact: bool) -> Network:
     """Returns the network to train, with its initial weights and adapters."""
-    network: Network = _built("architecture", config.objective.trained(config.architecture), vocab)
+    network: Network = _built(
+        "architecture", config.objective.adjusted_architecture(config.architecture), vocab
+    )
     if exact:
         network.double()
     if config.init_from is not None:

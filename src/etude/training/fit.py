@@ -26,17 +26,17 @@ from etude.formats.model_folder import write_adapter, write_model
 from etude.network.adapter import adapter_tensors, parameters
 from etude.objective.objective import Objective
 from etude.training import hardware
-from etude.training.assemble import Assembled, trainer_of
+from etude.training.assemble import TrainingParts, trainer_of
 from etude.training.best_model import BestModel, Write
 from etude.training.progress import ProgressBar
 from etude.training.resume import flat
 from etude.training.run_writer import RunWriter
-from etude.training.trackers import tell_config
+from etude.training.trackers import log_config
 
 N_SHOWN = 3
 
 
-def fit(config: ExperimentConfig, corpus: Corpus, assembled: Assembled, folder: Path) -> None:
+def fit(config: ExperimentConfig, corpus: Corpus, assembled: TrainingParts, folder: Path) -> None:
     """Trains to the last step, from the newest intact checkpoint if there is one."""
     hardware.choose(folder).apply()
     plan = assembled.plan
@@ -52,7 +52,7 @@ def fit(config: ExperimentConfig, corpus: Corpus, assembled: Assembled, folder: 
         best = _best(config, folder, write := _write(config, corpus, objective))
         writer = RunWriter(folder, plan.intervals, assembled.validation, config.seed, watch, best)
         trainer = trainer_of(config, plan, folder, [writer])
-        tell_config(trainer, flat(config))
+        log_config(trainer, flat(config))
         trainer.fit(objective, assembled.loader, ckpt_path=checkpoint)
     state = trainer.strategy.lightning_module_state_dict()
     shown = _shown(corpus, assembled)
@@ -139,7 +139,7 @@ def _unwatched(line: Mapping[str, float]) -> None:
     """Replaces the progress bar on ranks other than 0."""
 
 
-def _shown(corpus: Corpus, assembled: Assembled) -> list[str]:
+def _shown(corpus: Corpus, assembled: TrainingParts) -> list[str]:
     """Returns a few outputs of the network. All ranks must call it, as it may be sharded."""
     objective = assembled.objective
     n = min(N_SHOWN, len(corpus.val))

@@ -36,7 +36,7 @@ from etude.formats.model import Model, read_model
 from etude.network.adapter import parameters
 from etude.objective.ranks import Ranks
 from etude.training import hardware
-from etude.training.assemble import Assembled, assemble, refuse_unbuildable
+from etude.training.assemble import TrainingParts, assemble, refuse_unbuildable
 from etude.training.fit import fit
 from etude.training.launch import launch
 from etude.training.resume import resumed_config
@@ -111,7 +111,9 @@ def _go_on(config: ExperimentConfig, overrides: list[str], folder: Path) -> None
     _train(config, corpus, assembled, folder)
 
 
-def _train(config: ExperimentConfig, corpus: Corpus, assembled: Assembled, folder: Path) -> None:
+def _train(
+    config: ExperimentConfig, corpus: Corpus, assembled: TrainingParts, folder: Path
+) -> None:
     """Trains in this process, or in separate ones under a multi-device strategy.
 
     Such a strategy leaves state in its process (ports, process groups), even on one device.

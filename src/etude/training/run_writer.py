@@ -27,7 +27,7 @@ from etude.objective.loader import MicroBatch
 from etude.objective.objective import Objective
 from etude.objective.ranks import all_gather
 from etude.training.best_model import BestModel
-from etude.training.trackers import tell
+from etude.training.trackers import log_metrics
 from etude.training.validation import Validation
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -147,7 +147,7 @@ class RunWriter(pl.Callback):
         """Logs to the trackers at the logging interval and after each validation."""
         if line["step"] % self.intervals.log and "val/loss" not in line:
             return
-        tell(trainer, {k: v for k, v in line.items() if k != "samples"}, line["step"])
+        log_metrics(trainer, {k: v for k, v in line.items() if k != "samples"}, line["step"])
 
     def save(self, trainer: pl.Trainer) -> None:
         """Writes the checkpoint of the current step, then deletes older ones."""

@@ -54,19 +54,17 @@ class Tracker(Logger, ABC):
             warnings.warn(f"{type(self).__name__} did not close: {error}", stacklevel=2)
 
 
-def tell(trainer: pl.Trainer, numbers: Mapping[str, float], step: int) -> None:
+def log_metrics(trainer: pl.Trainer, numbers: Mapping[str, float], step: int) -> None:
     """Logs the metrics of a step to every tracker."""
     _each(trainer, lambda logger: logger.log_metrics(dict(numbers), step))
 
 
-def tell_config(trainer: pl.Trainer, config: Mapping[str, Any]) -> None:
+def log_config(trainer: pl.Trainer, config: Mapping[str, Any]) -> None:
     """Logs the config, by full keys, to every tracker; trackers open their connection here."""
     _each(trainer, lambda logger: logger.log_hyperparams(dict(config)))
 
 
-def tell_table(
-    trainer: pl.Trainer, name: str, rows: Sequence[Mapping[str, Any]], step: int
-) -> None:
+def log_table(trainer: pl.Trainer, name: str, rows: Sequence[Mapping[str, Any]], step: int) -> None:
     """Logs rows with the same columns to every tracker that supports tables."""
 
     def act(logger: Logger) -> None:

@@ -15,7 +15,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from etude.config.composition import compose
 from etude.config.schema.trainer import TrainerConfig
 from etude.errors import ConfigError, MissingExtraError, NonFiniteError
-from etude.experiments.job import Outcome, State, outcomes
+from etude.experiments.job import JobRecord, State, read_jobs
 from etude.experiments.search import distribution, search
 from etude.experiments.search_space import (
     SearchSpace,
@@ -57,7 +57,7 @@ def searched(
             value = sum(float(item.split("=")[1]) ** 2 for item in job)
             state = ends(number, value)
             code = NonFiniteError.exit_code if math.isinf(value) else 0
-            Outcome(number, list(job), state, code).save(folder)
+            JobRecord(number, list(job), state, code).save(folder)
             (folder / str(number)).mkdir(exist_ok=True)
             if state in (State.finished, State.pruned):
                 line = {"step": 1, "val/loss": value}
@@ -112,7 +112,7 @@ def test_a_job_that_was_pruned_or_diverged_has_answered(tmp_path: Path) -> None:
     space = ("a=choice(1,inf)",)
     assert len(searched(tmp_path, None, Sampler.grid, space, ends)) == 2
     assert searched(tmp_path, None, Sampler.grid, space, ends) == []
-    assert [one.state for one in outcomes(tmp_path)] == [State.pruned, State.failed]
+    assert [one.state for one in read_jobs(tmp_path)] == [State.pruned, State.failed]
 
 
 def test_another_space_in_the_same_folder_is_refused(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from etude.cli.main import main
 from etude.config import composition, config_file
-from etude.experiments.job import Outcome, State, outcomes
+from etude.experiments.job import JobRecord, State, read_jobs
 from etude.experiments.leaderboard import leaderboard, markdown
 from etude.experiments.recipe import recipe
 from etude.training.experiment import validate_experiment
@@ -37,8 +37,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def ended(sweep: Path, value: float | None, *overrides: str, **given: Any) -> None:
     """Leaves what a job leaves that measured `value`."""
-    number = len(outcomes(sweep))
-    replace(Outcome(number, ["data=text", *overrides], State.finished), **given).save(sweep)
+    number = len(read_jobs(sweep))
+    replace(JobRecord(number, ["data=text", *overrides], State.finished), **given).save(sweep)
     if value is not None:
         (sweep / str(number)).mkdir()
         metrics = {"step": 5, "val/loss": value}
@@ -98,7 +98,7 @@ def test_the_same_command_runs_what_is_missing_and_records_what_failed(
     command = ["train", "-m", *SMALL, "data.path=good.txt,late.txt", "seed=0,1", "run=many"]
     assert main(command) == 3
     sweep = place / "many"
-    assert [one.state.value for one in outcomes(sweep)] == ["finished"] * 2 + ["failed"] * 2
+    assert [one.state.value for one in read_jobs(sweep)] == ["finished"] * 2 + ["failed"] * 2
     assert "late.txt names no file" in (sweep / "jobs/2.json").read_text()
     assert "jobs that failed: 2, 3" in capsys.readouterr().err
     assert not (sweep / "2").exists()
@@ -109,7 +109,7 @@ def test_the_same_command_runs_what_is_missing_and_records_what_failed(
     assert out.count("is finished; nothing to do.") == 2
     assert out.splitlines()[-1] == str(sweep)
     assert [(sweep / f"{k}/summary.json").stat().st_mtime_ns for k in (0, 1)] == before
-    assert {one.state for one in outcomes(sweep)} == {State.finished}
+    assert {one.state for one in read_jobs(sweep)} == {State.finished}
     board = json.loads((sweep / "leaderboard.json").read_text())
     assert [row["rank"] for row in board["rows"]] == [1, 2, 3, 4]
     assert main([*command[:-2], "seed=5,6", "run=many"]) == 2
@@ -127,7 +127,7 @@ def test_a_search_goes_on_prunes_and_gives_a_recipe_that_is_its_best_job(place: 
     first = (sweep / "0/summary.json").stat().st_mtime_ns
     assert main([*search, "hydra.sweeper.n_trials=5"]) == 0
     assert (sweep / "0/summary.json").stat().st_mtime_ns == first
-    states = {one.job: one.state for one in outcomes(sweep)}
+    states = {one.job: one.state for one in read_jobs(sweep)}
     assert len(states) == 5
     assert states[0] is State.finished
     assert State.pruned in states.values()

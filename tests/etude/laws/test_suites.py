@@ -85,7 +85,7 @@ def objective(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
 
     def make(name: str = "", change: Callable[[Any, Any], Any] | None = None) -> Trial:
         made = Trial(*_clm(tmp_path))
-        assembled = made.assembled()
+        assembled = made.assemble()
         if change is not None:
             whole = vars(type(assembled.objective))[name]
             monkeypatch.setattr(
@@ -141,7 +141,7 @@ def test_metrics_with_a_gradient_and_losses_without_are_found_out(objective: Any
 
 def test_a_parameter_that_sits_out_is_named(objective: Any) -> None:
     made = objective()
-    made.assembled().objective.network.idle = nn.Parameter(torch.ones(2))
+    made.assemble().objective.network.idle = nn.Parameter(torch.ones(2))
     found = objective_laws.gradients_reach_every_parameter(made)
     assert found.verdict is BROKEN
     assert "network.idle" in found.said

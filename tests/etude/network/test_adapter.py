@@ -96,7 +96,7 @@ def test_the_share_that_learns_is_told_and_kept(
 def test_the_optimizer_holds_nothing_of_what_is_frozen(
     base: ExperimentConfig, kind: str, tmp_path: Path
 ) -> None:
-    made = tiny.assembled(on(base, kind, tmp_path))
+    made = tiny.training_parts(on(base, kind, tmp_path))
     optimizer = made.objective.tools.optimizer(made.objective)[0]
     held = sum(p.numel() for group in optimizer.param_groups for p in group["params"])
     assert held == parameters(made.objective.network)["trainable"]
@@ -139,7 +139,7 @@ def test_how_a_window_is_cut_never_changes_the_curve(
     for cut in (8, 2):
         config = tiny.experiment(objective, tmp_path, trainer={"micro_batch": cut, "max_steps": 3})
         config = replace(config, adapter=adapters.chosen(kind))
-        lines.append(tiny.fit(config, tiny.assembled(config), tmp_path / str(cut)))
+        lines.append(tiny.fit(config, tiny.training_parts(config), tmp_path / str(cut)))
     for line, wanted in zip(*lines, strict=True):
         assert line.pop("samples") == wanted.pop("samples")
         assert line == pytest.approx(wanted, rel=1e-12, abs=1e-12)
@@ -154,7 +154,7 @@ def test_what_cannot_merge_goes_on_learning_in_a_run_that_starts_from_it(
     plain = replace(base, init_from=str(first), run=str(tmp_path / "second"))
     config = inherit_from_parent(plain, [f"init_from={first}"])
     assert config.adapter == adapters.chosen(kind)
-    made = tiny.assembled(config)
+    made = tiny.training_parts(config)
     network = made.objective.network
     assert layers(network)
     assert parameters(network)["trainable"] < parameters(network)["parameters"] / 2
@@ -174,7 +174,7 @@ def test_what_merges_is_a_plain_network_to_a_run_that_starts_from_it(
     first = trained(on(base, "dora", tmp_path / "first"))
     second = replace(on(base, "lora", tmp_path / "second"), init_from=str(first))
     assert inherit_from_parent(second, [f"init_from={first}", "adapter=lora"]) == second
-    network = tiny.assembled(replace(second, adapter={})).objective.network.eval()
+    network = tiny.training_parts(replace(second, adapter={})).objective.network.eval()
     assert not layers(network)
     assert all(parameter.requires_grad for parameter in network.parameters())
     with torch.no_grad():

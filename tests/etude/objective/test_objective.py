@@ -16,7 +16,7 @@ from etude.errors import NonFiniteError
 from etude.formats.checkpoint import path_of
 from etude.formats.state_tree import read_tree
 from etude.objective.loss import Loss
-from etude.training.assemble import Assembled
+from etude.training.assemble import TrainingParts
 
 OBJECTIVES = [
     "clm", "mlm", "seq2seq", "fim", "prefix_lm", "electra", "sop", "distill", "sft",
@@ -29,16 +29,16 @@ SGD = {"lr": 0.1, "momentum": 0.0}
 def config_of(name: str, folder: Path, **trainer: Any) -> ExperimentConfig:
     more: dict[str, Any] = {}
     if name in tiny.ON_POLICY:
-        more = {} if name == "reinforce" else {"windows_per_rollout": 2, "epochs": 3}
+        more = {} if name == "reinforce" else {"batches_per_rollout": 2, "epochs": 3}
         more["reward"] = {"exact_answer": tiny.part("reward", "exact_answer")}
     return tiny.experiment(name, folder, trainer=trainer, **more)
 
 
 def stored_rollout(name: str, config: ExperimentConfig) -> dict[str, Any]:
     """A rollout whose old log-probabilities are off, so that ratios differ from 1."""
-    source = tiny.assembled(config, tiny.remainder).loader.source
+    source = tiny.training_parts(config, tiny.remainder).loader.source
     draw = torch.Generator().manual_seed(0)
-    n_samples = 8 * config.objective.windows_per_rollout  # type: ignore[attr-defined]
+    n_samples = 8 * config.objective.batches_per_rollout  # type: ignore[attr-defined]
     samples = [sample(name, i, draw) for i in range(n_samples)]
     return source.state_dict() | {"rollouts": 1, "used": 0, "samples": samples}
 
@@ -60,8 +60,8 @@ def sample(name: str, i: int, draw: torch.Generator) -> dict[str, Any]:
     return found
 
 
-def prepared(name: str, config: ExperimentConfig) -> Assembled:
-    made = tiny.assembled(config, tiny.remainder if name in tiny.ON_POLICY else None)
+def prepared(name: str, config: ExperimentConfig) -> TrainingParts:
+    made = tiny.training_parts(config, tiny.remainder if name in tiny.ON_POLICY else None)
     if name in tiny.ON_POLICY:
         made.loader.source.load_state_dict([stored_rollout(name, config)])
     return made
@@ -91,7 +91,7 @@ def test_one_step_is_the_gradient_of_the_mean_over_the_whole_window(tmp_path: Pa
     config = replace(
         config, optimizer=tiny.part("optimizer", "sgd", **SGD), schedule=constant(), seed=3
     )
-    made, fresh = tiny.assembled(config), tiny.assembled(config)
+    made, fresh = tiny.training_parts(config), tiny.training_parts(config)
     objective = fresh.objective.double()
     window = fresh.loader.source.next_step_batch()
     batch = objective.collate(window.examples)
@@ -118,7 +118,7 @@ def test_a_gradient_is_clipped_to_its_norm_and_reported_as_it_was(
 ) -> None:
     config = config_of("clm", tmp_path, clip=clip, max_steps=1)
     config = replace(config, optimizer=tiny.part("optimizer", "sgd", **SGD), schedule=constant())
-    made = tiny.assembled(config)
+    made = tiny.training_parts(config)
     before = [p.detach().double().clone() for p in made.objective.parameters()]
     (line,) = tiny.fit(config, made, tmp_path / "run")
     moved = [a.detach() - b for a, b in zip(made.objective.parameters(), before, strict=True)]
@@ -183,7 +183,7 @@ def test_a_gradient_that_is_not_finite_stops_the_run_before_it_touches_the_weigh
     tmp_path: Path,
 ) -> None:
     config = config_of("clm", tmp_path)
-    made, poison = tiny.assembled(config), Poison(3)
+    made, poison = tiny.training_parts(config), Poison(3)
     with pytest.raises(NonFiniteError, match=r"gradient of step 3 is nan.*(?s:.)*digest"):
         tiny.fit(config, made, tmp_path / "run", [poison])
     assert_equal(poison.before, [p.detach() for p in made.objective.parameters()])
@@ -195,13 +195,13 @@ def test_a_skipped_gradient_touches_neither_weights_nor_moments_and_is_counted(
     micro_batch: int, tmp_path: Path
 ) -> None:
     config = config_of("clm", tmp_path, non_finite=NonFinite.skip, micro_batch=micro_batch)
-    made, poison = tiny.assembled(config), Poison(3)
+    made, poison = tiny.training_parts(config), Poison(3)
     lines = tiny.fit(config, made, tmp_path / "run", [poison])
     assert_equal(poison.moments, poison.moments_after)
     assert [line["skipped"] for line in lines] == [0, 0, 1, 1, 1]
     assert math.isnan(lines[2]["grad_norm"])
     assert all(math.isfinite(line["loss"]) for line in lines)
-    resumed = tiny.assembled(config).objective
+    resumed = tiny.training_parts(config).objective
     resumed.on_load_checkpoint(read_tree(path_of(tmp_path / "run" / "checkpoints", 5)))
     assert resumed.skipped == 1
 
@@ -209,10 +209,10 @@ def test_a_skipped_gradient_touches_neither_weights_nor_moments_and_is_counted(
 def test_a_loss_carries_what_its_window_counts(tmp_path: Path) -> None:
     """The tally of a window adds up its micro-batches, metrics included."""
     config = config_of("mlm", tmp_path, micro_batch=2, max_steps=1)
-    made = tiny.assembled(config)
+    made = tiny.training_parts(config)
     tiny.fit(config, made, tmp_path / "run")
     tally = made.objective.tally
-    fresh = tiny.assembled(config)
+    fresh = tiny.training_parts(config)
     batch = fresh.objective.collate(fresh.loader.source.next_step_batch().examples)
     assert tally.count == fresh.objective.count(batch)
     assert tally.tokens == batch.targets.inputs.n_tokens

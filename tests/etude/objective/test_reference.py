@@ -26,7 +26,7 @@ def kept(place: Path) -> set[str]:
 
 
 def run(config: ExperimentConfig, folder: Path) -> tuple[list[dict[str, Any]], Any]:
-    made = tiny.assembled(config)
+    made = tiny.training_parts(config)
     return tiny.fit(config, made, folder), made.objective
 
 

@@ -22,7 +22,7 @@ from etude.planning.calibration import phase_times, seconds_of
 from etude.planning.fake_step import N_WINDOWS, counter, elements, state_bytes
 from etude.planning.fake_tensors import assemble_fake
 from etude.planning.forecast import Forecast, forecast
-from etude.training.assemble import Assembled
+from etude.training.assemble import TrainingParts
 from etude.training.run import quiet
 
 OBJECTIVES = ("clm", "mlm", "seq2seq", "sft", "reward", "dpo", *tiny.ON_POLICY)
@@ -42,7 +42,7 @@ def single(name: str, folder: Path) -> ExperimentConfig:
     return tiny.experiment(name, folder, trainer={"precision": "32"})
 
 
-def stepped(made: Assembled) -> tuple[MicroBatch[Any], int, dict[str, Any]]:
+def stepped(made: TrainingParts) -> tuple[MicroBatch[Any], int, dict[str, Any]]:
     """A real step of a run: its micro-batch, its FLOPs, and the optimizer's state behind it."""
     part = max(islice(made.loader, N_WINDOWS), key=lambda one: elements(one.batch))
     optimizer, _ = made.objective.tools.optimizer(made.objective)
@@ -58,7 +58,7 @@ def test_every_objective_is_planned_and_its_parameters_are_those_it_has(
 ) -> None:
     config = single(name, tmp_path)
     plan = planned(config)
-    network = tiny.assembled(config).objective.network
+    network = tiny.training_parts(config).objective.network
     assert plan.parameters == sum(p.numel() for p in network.parameters())
     assert plan.rehearsal.peak > plan.rehearsal.weights + plan.rehearsal.gradients
     assert (plan.rehearsal.rollout > 0) == (name in tiny.ON_POLICY)
@@ -68,7 +68,7 @@ def test_every_objective_is_planned_and_its_parameters_are_those_it_has(
 @pytest.mark.parametrize("name", ["clm", "mlm", "seq2seq", "dpo"])
 def test_weights_gradients_and_flops_are_those_of_a_real_step(name: str, tmp_path: Path) -> None:
     config = single(name, tmp_path)
-    plan, made = planned(config), tiny.assembled(config)
+    plan, made = planned(config), tiny.training_parts(config)
     part, flops, _ = stepped(made)
     objective = made.objective
     gradients = [p.grad for p in objective.parameters() if p.grad is not None]
@@ -83,7 +83,7 @@ def test_flops_of_a_decoder_are_six_a_weight_and_token_and_those_of_attention(
     tmp_path: Path,
 ) -> None:
     config = single("clm", tmp_path)
-    plan, made = planned(config), tiny.assembled(config)
+    plan, made = planned(config), tiny.training_parts(config)
     network: Any = made.objective.network
     part, _, _ = stepped(made)
     linear = [m for m in network.stack.modules() if isinstance(m, torch.nn.Linear)]
@@ -99,14 +99,14 @@ def test_flops_of_a_decoder_are_six_a_weight_and_token_and_those_of_attention(
 @pytest.mark.parametrize("name", ["adamw", "sgd", "lion", "adafactor", "muon"])
 def test_optimizer_memory_is_that_of_the_real_state_after_a_step(name: str, tmp_path: Path) -> None:
     config = replace(single("clm", tmp_path), optimizer=tiny.part("optimizer", name, lr=1e-3))
-    _, _, state = stepped(tiny.assembled(config))
+    _, _, state = stepped(tiny.training_parts(config))
     assert planned(config).rehearsal.optimizer == state_bytes(state)
 
 
 @pytest.mark.parametrize("name", ["lora", "bottleneck", "ia3", "prefix", "freeze"])
 def test_what_an_adapter_trains_is_told_exactly(name: str, tmp_path: Path) -> None:
     config = replace(single("clm", tmp_path), adapter={name: tiny.part("adapter", name)})
-    plan, network = planned(config), tiny.assembled(config).objective.network
+    plan, network = planned(config), tiny.training_parts(config).objective.network
     learned = [p for p in network.parameters() if p.requires_grad]
     assert plan.parameters == sum(p.numel() for p in network.parameters())
     assert plan.trainable == sum(p.numel() for p in learned) < plan.parameters
@@ -116,14 +116,14 @@ def test_what_an_adapter_trains_is_told_exactly(name: str, tmp_path: Path) -> No
 @pytest.mark.parametrize("length", [{}, {"max_epochs": 1.5}, {"max_tokens": 700}])
 def test_steps_are_those_of_training(length: dict[str, float], tmp_path: Path) -> None:
     config = tiny.experiment("clm", tmp_path, trainer={"max_steps": None, **length})
-    assert planned(config).steps == tiny.assembled(config).plan.steps
+    assert planned(config).steps == tiny.training_parts(config).plan.steps
 
 
 def test_no_weight_has_memory_and_ties_stay(tmp_path: Path) -> None:
     config = single("clm", tmp_path)
     network = assemble_fake(config, prepare(config)).objective.network
     assert all(type(p).__name__ == "FakeTensor" for p in network.parameters())
-    real = tiny.assembled(config).objective.network
+    real = tiny.training_parts(config).objective.network
     assert [n for n, _ in network.named_parameters()] == [n for n, _ in real.named_parameters()]
 
 

@@ -18,12 +18,12 @@ REWARD = {"exact_answer": tiny.part("reward", "exact_answer")}
 
 def fitted(folder: Path, **given: Any) -> tuple[Any, list[dict[str, Any]]]:
     config = tiny.experiment("grpo", folder, reward=REWARD, **given)
-    made = tiny.assembled(config, tiny.remainder)
+    made = tiny.training_parts(config, tiny.remainder)
     return made, tiny.fit(config, made, folder / "run")
 
 
 def test_the_first_ratio_after_a_rollout_is_1_and_later_ones_are_not(tmp_path: Path) -> None:
-    made, lines = fitted(tmp_path, epochs=2, windows_per_rollout=2, trainer={"max_steps": 9})
+    made, lines = fitted(tmp_path, epochs=2, batches_per_rollout=2, trainer={"max_steps": 9})
     ratios = [line["ratio"] for line in lines]
     assert [ratio == pytest.approx(1, abs=1e-13) for ratio in ratios] == [
         step % 4 == 0 for step in range(9)
@@ -45,7 +45,7 @@ def test_with_lora_the_reference_is_the_base_and_no_second_copy(
     given = {"architecture": tiny.stack(stack, n_layers=1), "trainer": {"max_steps": 3}}
     config = tiny.experiment(name, tmp_path, reward=REWARD, **given)
     config = replace(config, adapter={"lora": tiny.part("adapter", "lora")})
-    made = tiny.assembled(config, tiny.remainder)
+    made = tiny.training_parts(config, tiny.remainder)
     objective: Any = made.objective
     assert isinstance(objective.reference, WithoutAdapter)
     frozen = {n: p.clone() for n, p in objective.network.named_parameters() if not p.requires_grad}
@@ -60,8 +60,8 @@ def test_with_lora_the_reference_is_the_base_and_no_second_copy(
 def test_each_sample_is_used_once_an_epoch_and_each_prompt_before_any_again(
     tmp_path: Path,
 ) -> None:
-    config = tiny.experiment("grpo", tmp_path, reward=REWARD, epochs=3, windows_per_rollout=2)
-    made = tiny.assembled(config, tiny.remainder)
+    config = tiny.experiment("grpo", tmp_path, reward=REWARD, epochs=3, batches_per_rollout=2)
+    made = tiny.training_parts(config, tiny.remainder)
     tiny.fit(config, made, tmp_path / "run")  # so that the policy has a trainer to act with
     source = RolloutSource(made.objective, made.loader.source.prompts, 8, 0, Ranks())  # type: ignore[attr-defined]
     prompts: list[tuple[int, ...]] = []
@@ -105,7 +105,7 @@ def test_a_rollout_leaves_the_policy_training_and_without_gradients(tmp_path: Pa
 def test_a_rollout_must_be_whole_groups(tmp_path: Path) -> None:
     config = tiny.experiment("grpo", tmp_path, reward=REWARD, group_size=3)
     with pytest.raises(ConfigError, match=r"must be a multiple of .*got 8 x 1, 1 and 3"):
-        tiny.assembled(config)
+        tiny.training_parts(config)
 
 
 def test_prompts_leave_room_for_completions(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_held_out_answers_without_any_verdict_have_no_mean_reward(tmp_path: Path
     config = tiny.experiment("grpo", tmp_path, trainer={"max_steps": 1, "val_every": 1})
     given = {True: without_verdict, False: tiny.remainder}
     for none, reward in given.items():
-        made = tiny.assembled(config, reward)
+        made = tiny.training_parts(config, reward)
         (line,) = tiny.fit(config, made, tmp_path / str(none))
         assert math.isnan(line["val/reward"]) == none
 

@@ -43,7 +43,7 @@ def test_a_verifier_that_fails_its_bench_is_not_trained_on(tmp_path: Path) -> No
     paid_for_nothing = {"regex": tiny.part("reward", "regex", pattern=".*")}
     config = tiny.experiment("grpo", tmp_path, reward=paid_for_nothing)
     with pytest.raises(ConfigError, match="reward=regex fails its own bench"):
-        tiny.assembled(config)
+        tiny.training_parts(config)
 
 
 def test_each_of_several_rewards_is_logged_by_its_name_over_its_own_verdicts(
@@ -54,7 +54,7 @@ def test_each_of_several_rewards_is_logged_by_its_name_over_its_own_verdicts(
         "numeric": tiny.part("reward", "numeric"),
     }
     config = tiny.experiment("grpo", tmp_path, reward=chosen, trainer={"val_samples": 4})
-    lines = tiny.fit(config, tiny.assembled(config), tmp_path / "run")
+    lines = tiny.fit(config, tiny.training_parts(config), tmp_path / "run")
     for line in lines:
         assert line["reward"] == pytest.approx(2 * line["reward/length"] + line["reward/numeric"])
     assert {"val/reward/length", "val/reward/numeric"} <= lines[-1].keys()

@@ -14,7 +14,7 @@ from etude.training.assemble import DEFAULT_STEPS, assemble
 
 
 def planned(config: ExperimentConfig, **trainer: Any) -> Any:  # Plan, whose nulls are filled
-    return tiny.assembled(replace(config, trainer=replace(config.trainer, **trainer))).plan
+    return tiny.training_parts(replace(config, trainer=replace(config.trainer, **trainer))).plan
 
 
 def test_lengths_become_steps_and_the_shortest_holds(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_the_largest_micro_batch_divides_the_batch_and_fits(tmp_path: Path) -> N
 def test_the_seed_decides_the_weights(tmp_path: Path) -> None:
     config = tiny.experiment("clm", tmp_path)
     same, again, other = (
-        tiny.assembled(replace(config, seed=seed)).objective.state_dict() for seed in (1, 1, 2)
+        tiny.training_parts(replace(config, seed=seed)).objective.state_dict() for seed in (1, 1, 2)
     )
     assert all(torch.equal(same[name], again[name]) for name in same)
     assert not torch.equal(same["network.embedding.weight"], other["network.embedding.weight"])

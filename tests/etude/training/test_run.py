@@ -49,10 +49,10 @@ def config_of(name: str, folder: Path, **trainer: Any) -> ExperimentConfig:
     values |= {"micro_batch": 4, "log_every": 1} | trainer
     more: dict[str, Any] = {"dropout": 0.1}
     if name in tiny.ON_POLICY:
-        more |= {} if name == "reinforce" else {"windows_per_rollout": 2, "epochs": 2, "beta": 0.1}
+        more |= {} if name == "reinforce" else {"batches_per_rollout": 2, "epochs": 2, "beta": 0.1}
         more |= {"max_draws": 3} if name == "grpo" else {}
         if name == "ppo":  # a rollout ends and beta moves between a checkpoint and the last step
-            more |= {"windows_per_rollout": 1, "kl_horizon": 50.0, "scaling": Scaling.running}
+            more |= {"batches_per_rollout": 1, "kl_horizon": 50.0, "scaling": Scaling.running}
         more["reward"] = {"toy_remainder": tiny.part("reward", "toy_remainder")}
     return tiny.experiment(name, folder, trainer=values, **more)
 

@@ -24,7 +24,7 @@ def test_the_last_step_is_always_due() -> None:
 
 def test_every_step_has_its_line_and_every_line_its_fields(tmp_path: Path) -> None:
     config = tiny.experiment("clm", tmp_path, trainer={"log_every": 3, "val_every": 2})
-    tiny.fit(config, tiny.assembled(config), tmp_path / "run")
+    tiny.fit(config, tiny.training_parts(config), tmp_path / "run")
     text = (tmp_path / "run" / STEPS).read_text()
     lines = [json.loads(line) for line in text.splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3, 4, 5]
@@ -36,7 +36,7 @@ def test_every_step_has_its_line_and_every_line_its_fields(tmp_path: Path) -> No
 
 def test_the_learning_rate_of_a_line_is_the_one_its_step_took(tmp_path: Path) -> None:
     config = tiny.experiment("clm", tmp_path)
-    lines = tiny.fit(config, tiny.assembled(config), tmp_path / "run")
+    lines = tiny.fit(config, tiny.training_parts(config), tmp_path / "run")
     factor = tiny.build(config.schedule, 5)
     assert [line["lr"] for line in lines] == pytest.approx([1e-3 * factor(i) for i in range(5)])
 
@@ -44,7 +44,7 @@ def test_the_learning_rate_of_a_line_is_the_one_its_step_took(tmp_path: Path) ->
 @pytest.mark.parametrize(("keep", "wanted"), [(1, [5]), (2, [4, 5]), (9, [2, 4, 5])])
 def test_the_newest_checkpoints_are_kept(keep: int, wanted: list[int], tmp_path: Path) -> None:
     config = tiny.experiment("clm", tmp_path, trainer={"save_every": 2, "keep": keep})
-    tiny.fit(config, tiny.assembled(config), tmp_path / "run")
+    tiny.fit(config, tiny.training_parts(config), tmp_path / "run")
     found = [int(path.name[-9:]) for path in checkpoints(tmp_path / "run" / "checkpoints")]
     assert sorted(found) == wanted
 
@@ -92,7 +92,7 @@ def test_trackers_are_told_every_few_steps_and_every_validation(tmp_path: Path) 
     quiet()
     trainer = {"log_every": 2, "val_every": 3, "max_steps": 7}
     config = tiny.experiment("clm", tmp_path, trainer=trainer)
-    made, told, seen = tiny.assembled(config), Told(), list[float]()
+    made, told, seen = tiny.training_parts(config), Told(), list[float]()
     intervals = Intervals(7, 3, 7, 1, 2)
     folder = tmp_path / "run"
     folder.mkdir()
@@ -125,7 +125,7 @@ class Failing(Told):
 def test_a_tracker_that_fails_is_closed_and_left_out_and_the_others_hear_on(tmp_path: Path) -> None:
     quiet()
     config = tiny.experiment("clm", tmp_path, trainer={"max_steps": 3, "log_every": 1})
-    made, failing, told = tiny.assembled(config), Failing(), Told()
+    made, failing, told = tiny.training_parts(config), Failing(), Told()
     folder = tmp_path / "run"
     folder.mkdir()
     writer = RunWriter(folder, Intervals(3, 3, 3, 1, 1), made.validation, 0, lambda line: None)

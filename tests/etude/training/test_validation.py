@@ -16,7 +16,7 @@ REWARD = {"exact_answer": tiny.part("reward", "exact_answer")}
 def curve(name: str, folder: Path, **trainer: Any) -> list[dict[str, Any]]:
     more = {"reward": REWARD} if name == "grpo" else {}
     config = tiny.experiment(name, folder, dropout=0.1, trainer=trainer, **more)
-    made = tiny.assembled(config, tiny.remainder if name == "grpo" else None)
+    made = tiny.training_parts(config, tiny.remainder if name == "grpo" else None)
     place = folder / "-".join(map(str, trainer.values()))
     return tiny.fit(config, made, place)
 
@@ -36,7 +36,7 @@ def test_validating_changes_nothing_in_training(name: str, tmp_path: Path) -> No
 def test_the_batch_changes_no_validation(name: str, tmp_path: Path) -> None:
     more = {"reward": REWARD} if name == "grpo" else {}
     config = tiny.experiment(name, tmp_path, trainer={"max_steps": 1}, **more)
-    made = tiny.assembled(config, tiny.remainder if name == "grpo" else None)
+    made = tiny.training_parts(config, tiny.remainder if name == "grpo" else None)
     tiny.fit(config, made, tmp_path / "run")
     objective, held_out = made.objective, made.validation
     assert 1 < held_out.n_samples == len(held_out.samples)
@@ -48,7 +48,7 @@ def test_the_batch_changes_no_validation(name: str, tmp_path: Path) -> None:
 
 def test_it_is_the_mean_over_all_held_out_samples_with_dropout_off(tmp_path: Path) -> None:
     config = tiny.experiment("clm", tmp_path, dropout=0.5, trainer={"max_steps": 1})
-    made = tiny.assembled(config)
+    made = tiny.training_parts(config)
     (line,) = tiny.fit(config, made, tmp_path / "run")
     objective = made.objective
     assert objective.training
@@ -62,7 +62,7 @@ def test_it_is_the_mean_over_all_held_out_samples_with_dropout_off(tmp_path: Pat
 
 def test_fewer_samples_are_the_first_ones_and_ranks_share_them(tmp_path: Path) -> None:
     config = tiny.experiment("clm", tmp_path, trainer={"max_steps": 1, "val_samples": 3})
-    made = tiny.assembled(config)
+    made = tiny.training_parts(config)
     assert made.plan.n_val == 3
     tiny.fit(config, made, tmp_path / "run")
     read: list[int] = []

@@ -103,7 +103,7 @@ def test_with_dora_each_output_has_its_own_length() -> None:
     made = adapters.network("decoder_only", "dora")
     layer = made.stack.blocks[0].mixer.q
     magnitude = layer.magnitude.clone()
-    tiny.exactly(norms(layer.merged().weight), magnitude.abs())
+    tiny.exactly(norms(layer.merge().weight), magnitude.abs())
 
 
 @torch.no_grad()

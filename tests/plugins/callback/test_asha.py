@@ -12,7 +12,7 @@ from defaults import default
 from etude.config.registry import build
 from etude.config.schema.trainer import Best
 from etude.errors import ConfigError
-from etude.experiments.job import Outcome
+from etude.experiments.job import JobRecord
 from etude.files.run_folder import SUMMARY
 from etude.files.sweep_folder import PRUNED
 from etude.training.run import start
@@ -23,12 +23,12 @@ def asha(**given: Any) -> Any:
 
 
 def test_one_in_three_goes_on_from_a_rung() -> None:
-    rivals = [{2: float(value)} for value in (1, 2, 3, 4, 5)]
-    assert not asha().should_prune({2: 1.5}, rivals)  # second of six: two go on
-    assert asha().should_prune({2: 2.5}, rivals)
-    assert asha(best=Best.highest).should_prune({2: 1.5}, rivals)
-    assert not asha(best=Best.highest).should_prune({2: 4.5}, rivals)
-    assert asha().should_prune({2: float("nan")}, rivals)
+    others = [{2: float(value)} for value in (1, 2, 3, 4, 5)]
+    assert not asha().should_prune({2: 1.5}, others)  # second of six: two go on
+    assert asha().should_prune({2: 2.5}, others)
+    assert asha(best=Best.highest).should_prune({2: 1.5}, others)
+    assert not asha(best=Best.highest).should_prune({2: 4.5}, others)
+    assert asha().should_prune({2: float("nan")}, others)
 
 
 def test_the_first_to_come_goes_on_and_is_compared_again_at_the_next_rung() -> None:
@@ -51,16 +51,16 @@ def run(config: Any, folder: Path) -> list[dict[str, Any]]:
     return tiny.record_of(folder)
 
 
-def rival(sweep: Path, loss: float) -> None:
+def other(sweep: Path, loss: float) -> None:
     """A job of the sweep that is far ahead."""
-    Outcome(0, []).save(sweep)
+    JobRecord(0, []).save(sweep)
     (sweep / "0").mkdir()
     lines = [json.dumps({"step": step, "val/loss": loss}) for step in range(1, 7)]
     (sweep / "0/steps.jsonl").write_text("\n".join([*lines, '{"step": 7, "val/lo']))
 
 
 def test_a_job_that_is_behind_ends_at_the_rung_and_stays_ended(tmp_path: Path) -> None:
-    rival(tmp_path / "sweep", 0.0)
+    other(tmp_path / "sweep", 0.0)
     folder = tmp_path / "sweep" / "1"
     lines = run(config_of(tmp_path), folder)
     assert [line["step"] for line in lines] == [1, 2]
@@ -71,7 +71,7 @@ def test_a_job_that_is_behind_ends_at_the_rung_and_stays_ended(tmp_path: Path) -
 
 
 def test_a_job_that_is_ahead_and_a_run_without_a_sweep_go_to_their_end(tmp_path: Path) -> None:
-    rival(tmp_path / "sweep", 99.0)
+    other(tmp_path / "sweep", 99.0)
     assert len(run(config_of(tmp_path), tmp_path / "sweep" / "1")) == 6
     (tmp_path / "alone").mkdir()
     (tmp_path / "sweep" / "0").rename(tmp_path / "alone" / "0")

@@ -50,7 +50,7 @@ def test_the_model_is_the_average_of_the_weights_after_each_step_of_plain_traini
     without = run(config_of(tmp_path, ema=False, save_every=1, keep=9), tmp_path / "without")
     assert plain(with_it) == plain(without)
     assert with_it[-1]["val/loss"] != without[-1]["val/loss"]
-    first = tiny.assembled(config).objective.network.state_dict()
+    first = tiny.training_parts(config).objective.network.state_dict()
     wanted = {name: tensor.double().clone() for name, tensor in first.items()}
     for step in range(1, 5):
         saved = read_tree(tmp_path / "without" / "checkpoints" / f"step-{step:09d}")

@@ -26,10 +26,10 @@ def test_it_is_the_rule_of_the_paper_whichever_end_is_the_best(
     own: list[float], others: list[list[float]]
 ) -> None:
     half = median(mean(one) for one in others)
-    rivals = [curve(one) for one in others]
-    assert stopper().should_prune(curve(own), rivals) == (min(own) > half)
+    curves = [curve(one) for one in others]
+    assert stopper().should_prune(curve(own), curves) == (min(own) > half)
     highest = stopper(best=Best.highest)
-    assert highest.should_prune(curve(own), rivals) == (max(own) < half)
+    assert highest.should_prune(curve(own), curves) == (max(own) < half)
 
 
 def test_nobody_is_stopped_early_or_by_few_or_by_those_who_have_not_come_as_far() -> None:

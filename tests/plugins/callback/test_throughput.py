@@ -53,7 +53,7 @@ def test_tokens_without_padding_over_seconds(tmp_path: Path) -> None:
 def test_the_flops_of_a_step_are_those_of_the_products_in_it(tmp_path: Path) -> None:
     config = tiny.experiment("clm", tmp_path, trainer={"micro_batch": 2})
     throughput = tiny.build(default("callback/throughput"))
-    tiny.fit(config, tiny.assembled(config), tmp_path / "run", [throughput])
+    tiny.fit(config, tiny.training_parts(config), tmp_path / "run", [throughput])
     dim, seq, vocab = 16, 16, tiny.BYTES.vocab.size
     layer, head = 12 * dim**2, vocab * dim  # weights: a product a token, or a row that is scored
     least = 3 * 2 * (layer * 2 * (seq - 1) + head * ROWS)
@@ -63,7 +63,7 @@ def test_the_flops_of_a_step_are_those_of_the_products_in_it(tmp_path: Path) -> 
 def test_flops_a_token_are_those_of_a_micro_batch_over_its_tokens(tmp_path: Path) -> None:
     config = tiny.experiment("clm", tmp_path, trainer={"micro_batch": 2, "max_steps": 5})
     throughput = tiny.build(default("callback/throughput", every=2))
-    tiny.fit(config, tiny.assembled(config), tmp_path / "run", [throughput])
+    tiny.fit(config, tiny.training_parts(config), tmp_path / "run", [throughput])
     steps = tiny.record_of(tmp_path / "run")
     for line in lines(tmp_path / "run"):
         tokens = steps[line["step"] - 1]["tokens"] - steps[line["step"] - 3]["tokens"]

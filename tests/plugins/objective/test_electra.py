@@ -207,7 +207,7 @@ def test_what_a_person_is_shown_marks_what_is_taken_for_replaced() -> None:
 def test_two_networks_learn(tmp_path: Path) -> None:
     config = tiny.experiment("electra", tmp_path, trainer={"max_steps": 60, "val_every": 60})
     config = replace(config, optimizer=default("optimizer/adamw", lr=1e-2))
-    lines = tiny.fit(config, tiny.assembled(config), tmp_path / "run")
+    lines = tiny.fit(config, tiny.training_parts(config), tmp_path / "run")
     assert lines[-1]["generator_loss"] < lines[0]["generator_loss"] - 1
     assert lines[-1]["discriminator_loss"] < lines[0]["discriminator_loss"] - 0.1
 
@@ -216,7 +216,7 @@ def test_experts_of_both_networks_are_balanced(tmp_path: Path) -> None:
     mlp = tiny.part("architecture/mlp", "moe", n_experts=4, multiple_of=4, bias_rate=0.05)
     network = tiny.stack("encoder_only", n_layers=1, mlp=mlp)
     config = tiny.experiment("electra", tmp_path, architecture=network, trainer={"max_steps": 2})
-    made = tiny.assembled(config)
+    made = tiny.training_parts(config)
     lines = tiny.fit(config, made, tmp_path)
     for name in ("stack.blocks.0.mlp", "generator.stack.blocks.0.mlp"):
         assert lines[-1][f"{name}/max_load"] >= 1

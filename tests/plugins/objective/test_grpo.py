@@ -236,7 +236,7 @@ def test_what_is_not_learned_from_is_in_no_sum(average: str, count: float) -> No
 
 
 def fitted(folder: Path, reward: Any = tiny.remainder, **given: Any) -> tuple[Any, Any]:
-    made = tiny.assembled(tiny.experiment("grpo", folder, reward=REWARD, **given), reward)
+    made = tiny.training_parts(tiny.experiment("grpo", folder, reward=REWARD, **given), reward)
     return made, tiny.fit(
         tiny.experiment("grpo", folder, reward=REWARD, **given), made, folder / "run"
     )

@@ -130,7 +130,7 @@ def test_z_is_the_mean_over_the_whole_window_and_moves_the_loss(tmp_path: Path) 
     """Every step's z is that of one forward pass over all mismatched pairs of its window."""
     config = tiny.experiment("kto", tmp_path, trainer={"micro_batch": 2, "max_steps": 6})
     config = replace(config, optimizer=tiny.part("optimizer", "adamw", lr=0.02))
-    made = tiny.assembled(config)
+    made = tiny.training_parts(config)
     objective, wanted = made.objective, []
     take = type(objective).measure_batches
 

@@ -78,7 +78,7 @@ def test_the_best_and_the_worst_of_a_group_meet(tmp_path: Path) -> None:
     def holed(*given: Any) -> list[float]:
         return [NAN if reward > 0.9 else reward for reward in tiny.remainder(*given)]
 
-    made = tiny.assembled(config, holed)
+    made = tiny.training_parts(config, holed)
     (line,) = tiny.fit(config, made, tmp_path / "run")
     objective: Any = made.objective
     source: Any = made.loader.source

@@ -301,13 +301,13 @@ def test_padding_changes_no_rollout_of_a_network(family: str, kind: ValueKind) -
 
 def fitted(folder: Path, **given: Any) -> tuple[Any, list[dict[str, Any]]]:
     config = tiny.experiment("ppo", folder, reward=REWARD, **given)
-    made = tiny.assembled(config, tiny.remainder)
+    made = tiny.training_parts(config, tiny.remainder)
     return made, tiny.fit(config, made, folder / "run")
 
 
 def test_the_first_step_after_a_rollout_has_ratio_1_and_clips_nothing(tmp_path: Path) -> None:
     _, lines = fitted(
-        tmp_path, epochs=2, windows_per_rollout=2, epsilon=0.001, trainer={"max_steps": 5}
+        tmp_path, epochs=2, batches_per_rollout=2, epsilon=0.001, trainer={"max_steps": 5}
     )
     clipped = [line["clip_fraction_low"] + line["clip_fraction_high"] for line in lines]
     assert [line["ratio"] == pytest.approx(1, abs=1e-12) for line in lines] == [
@@ -323,7 +323,7 @@ def test_the_first_step_after_a_rollout_has_ratio_1_and_clips_nothing(tmp_path: 
 def test_while_values_warm_up_the_policy_rests(kind: ValueKind, tmp_path: Path) -> None:
     given = {"value": kind, "value_warmup_steps": 3, "epochs": 1}
     made, lines = fitted(tmp_path, trainer={"max_steps": 3}, **given)
-    fresh = tiny.assembled(tiny.experiment("ppo", tmp_path, reward=REWARD, **given)).objective
+    fresh = tiny.training_parts(tiny.experiment("ppo", tmp_path, reward=REWARD, **given)).objective
     for parameter, before in zip(
         made.objective.network.parameters(), fresh.network.parameters(), strict=True
     ):
@@ -428,7 +428,7 @@ def test_another_value_of_a_key_changes_the_run(key: str, tmp_path: Path) -> Non
     first = tiny.experiment("ppo", tmp_path, reward=REWARD, **given)
     second = replace(first, objective=replace(first.objective, **{key: other}))
     lines = [
-        tiny.fit(config, tiny.assembled(config, tiny.remainder), tmp_path / str(number))
+        tiny.fit(config, tiny.training_parts(config, tiny.remainder), tmp_path / str(number))
         for number, config in enumerate((first, second))
     ]
     assert lines[0] != lines[1]

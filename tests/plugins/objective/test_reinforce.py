@@ -15,7 +15,7 @@ REWARD = {"exact_answer": tiny.part("reward", "exact_answer")}
 def collected(folder: Path, reward: Any, **given: Any) -> tuple[Any, list[list[Any]]]:
     """Three rollouts, the policy standing still."""
     config = tiny.experiment("reinforce", folder, reward=REWARD, beta=0.0, **given)
-    made = tiny.assembled(config, reward)
+    made = tiny.training_parts(config, reward)
     tiny.fit(config, made, folder / "run")
     objective: Any = made.objective
     source: Any = made.loader.source
@@ -74,9 +74,9 @@ def test_rollouts_without_any_verdict_leave_the_baseline_where_it_is(tmp_path: P
     assert objective.count(objective.collate(rollouts[0])) == 0
 
 
-@pytest.mark.parametrize("key", ["epochs", "windows_per_rollout"])
+@pytest.mark.parametrize("key", ["epochs", "batches_per_rollout"])
 def test_what_would_make_it_off_policy_is_refused(key: str) -> None:
-    with pytest.raises(ValueError, match="epochs and windows_per_rollout must be 1"):
+    with pytest.raises(ValueError, match="epochs and batches_per_rollout must be 1"):
         tiny.part("objective", "reinforce", **{key: 2})
     with pytest.raises(ValueError, match="beta must be 0 or more"):
         tiny.part("objective", "reinforce", beta=-1.0)

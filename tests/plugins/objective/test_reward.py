@@ -243,7 +243,7 @@ def test_dropout_is_what_the_objective_says(tmp_path: Path) -> None:
     for given, wanted in ((0.0, 0.0), (0.25, 0.25)):
         config = tiny.experiment("reward", tmp_path, dropout=0.5)
         config = replace(config, objective=tiny.part("objective", "reward", dropout=given))
-        network = tiny.assembled(config).objective.network
+        network = tiny.training_parts(config).objective.network
         assert isinstance(network, StackNetwork)
         assert isinstance(network.stack, Stack)
         assert network.stack.dropout == wanted

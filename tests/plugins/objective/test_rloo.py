@@ -81,7 +81,7 @@ def test_where_nothing_moved_the_plain_gradient_is_that_of_the_ratio() -> None:
 def test_the_divergence_of_the_whole_completion_is_taken_off_its_reward(tmp_path: Path) -> None:
     """Its advantage is worked out again from a second reading by both networks."""
     config = tiny.experiment("rloo", tmp_path, reward=REWARD, beta=0.5, trainer={"max_steps": 4})
-    made = tiny.assembled(config, tiny.remainder)
+    made = tiny.training_parts(config, tiny.remainder)
     lines = tiny.fit(config, made, tmp_path / "run")
     objective: Any = made.objective
     source: Any = made.loader.source
@@ -105,5 +105,5 @@ def test_the_divergence_of_the_whole_completion_is_taken_off_its_reward(tmp_path
 def test_values_outside_their_range_are_refused(key: str, value: Any) -> None:
     with pytest.raises(ValueError, match=key):
         tiny.part("objective", "rloo", **{key: value})
-    with pytest.raises(ValueError, match="epochs and windows_per_rollout must be 1, got 2 and 1"):
+    with pytest.raises(ValueError, match="epochs and batches_per_rollout must be 1, got 2 and 1"):
         tiny.part("objective", "rloo", epsilon=None, epochs=2)

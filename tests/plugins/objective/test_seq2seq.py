@@ -131,7 +131,7 @@ def test_packed_rows_are_cut_so_that_none_is_padded(corruption: str, tmp_path: P
     config = tiny.experiment(
         "seq2seq", tmp_path, corruption=default(f"objective/corruption/{corruption}")
     )
-    made = tiny.assembled(config)
+    made = tiny.training_parts(config)
     rows = made.validation.samples
     room = build(config.objective.corruption, tiny.BYTES).raw_length(16)  # type: ignore[attr-defined]
     assert {len(rows[i].tokens) for i in range(len(rows))} == {room}
@@ -180,7 +180,7 @@ def test_pairs_learned_by_heart_are_all_right(tmp_path: Path) -> None:
         data=tiny.part("data", "arithmetic", digits=1, n_problems=20, seq_len=16),
         optimizer=tiny.part("optimizer", "adamw", lr=1e-2),
     )
-    made = tiny.assembled(config)
+    made = tiny.training_parts(config)
     tiny.fit(config, made, tmp_path / "run")
     seen = replace(made.validation, samples=made.train, n_samples=16)
     measured = seen.measure(made.objective)

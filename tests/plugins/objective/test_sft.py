@@ -141,7 +141,7 @@ def test_it_reports_what_is_right(tmp_path: Path) -> None:
     config = tiny.experiment("sft", tmp_path, trainer={"max_steps": 120, "global_batch": 16})
     wide = tiny.stack(dim=64, n_layers=2, position="rope")
     config = replace(config, architecture=wide, optimizer=tiny.part("optimizer", "adamw", lr=1e-2))
-    made = tiny.assembled(replace(config, trainer=replace(config.trainer, precision="32")))
+    made = tiny.training_parts(replace(config, trainer=replace(config.trainer, precision="32")))
     tiny.fit(config, made, tmp_path / "run")
     seen = replace(made.validation, samples=made.train, n_samples=16)
     measured, unseen = seen.measure(made.objective), made.validation.measure(made.objective)
@@ -153,7 +153,7 @@ def test_it_reports_what_is_right(tmp_path: Path) -> None:
 def test_the_template_of_the_run_is_in_its_tokenizer(tmp_path: Path) -> None:
     config = tiny.experiment("sft", tmp_path)
     config = replace(config, template=tiny.part("template", "chatml"))
-    made = tiny.assembled(config)
+    made = tiny.training_parts(config)
     assert "<|im_start|>" in (made.objective.tools.tokenizer.template or "")
     batch = made.objective.collate([made.train[0]])
     spelled = made.objective.tools.tokenizer.decode(

@@ -187,7 +187,7 @@ def test_a_run_is_refused_before_it_has_a_folder(tmp_path: Path) -> None:
     plain = tiny.experiment("clm", tmp_path)
     wrong = replace(plain, optimizer=config("sgd", ParameterGroup("network.*")))
     with pytest.raises(ConfigError, match=r"network\.\* matches no parameter"):
-        tiny.assembled(wrong)  # names are those within the network
+        tiny.training_parts(wrong)  # names are those within the network
 
 
 def test_no_group_is_empty() -> None:
@@ -221,5 +221,5 @@ def test_a_run_trains_clips_and_learns(name: str, tmp_path: Path) -> None:
     trainer = {"max_steps": 10, "clip": 1.0}
     run = tiny.experiment("clm", tmp_path, trainer=trainer)
     run = replace(run, optimizer=config(name, NORMS))
-    lines = tiny.fit(run, tiny.assembled(run), tmp_path / "run")
+    lines = tiny.fit(run, tiny.training_parts(run), tmp_path / "run")
     assert lines[-1]["loss"] < lines[0]["loss"]

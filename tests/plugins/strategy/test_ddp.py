@@ -39,7 +39,7 @@ def test_a_run_killed_in_the_middle_goes_on_bit_for_bit(tmp_path: Path) -> None:
 def test_a_rollout_in_hand_survives_on_every_rank(tmp_path: Path) -> None:
     grpo = (
         "objective=grpo", "objective.max_new_tokens=4", "objective.group_size=2",
-        "objective.windows_per_rollout=2", "objective.epochs=2", "trainer.global_batch=4",
+        "objective.batches_per_rollout=2", "objective.epochs=2", "trainer.global_batch=4",
     )  # fmt: skip
     two.assert_survives_kill(tmp_path / "cut", tmp_path / "whole", *DDP, *grpo)
 

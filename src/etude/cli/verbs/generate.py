@@ -95,7 +95,7 @@ def _prompt(config: GenerationConfig, model: "Model", *, reads_source: bool) -> 
             "  A run of objective=sft is; or make it part of the prompt."
         )
     vocab = model.tokenizer.vocab
-    ids = model.tokenizer.encode_marked(config.prompt).tolist()
+    ids = model.tokenizer.encode_with_mask(config.prompt).tolist()
     return [*ids, vocab.eos] if reads_source else [vocab.bos, *ids]
 
 
@@ -131,7 +131,7 @@ def _fill(config: GenerationConfig, model: "Model") -> None:
     _refuse_unused(config)
     tokenizer = model.tokenizer
     vocab = model.tokenizer.vocab
-    ids = [vocab.bos, *tokenizer.encode_marked(config.prompt).tolist(), vocab.eos]
+    ids = [vocab.bos, *tokenizer.encode_with_mask(config.prompt).tolist(), vocab.eos]
     if vocab.mask not in ids:
         raise ConfigError(f"prompt={config.prompt} has nothing to fill.\n  Write [MASK] for a gap.")
     _room(model, len(ids))

@@ -13,7 +13,7 @@ from etude.config.command_line import prepare
 from etude.config.schema.experiment import ExperimentConfig
 
 if TYPE_CHECKING:
-    from etude.training.assemble import Assembled
+    from etude.training.assemble import TrainingParts
 
 VERB = "inspect"
 
@@ -40,7 +40,7 @@ def _show(config: ExperimentConfig) -> None:
     show(first_batch(config, made), corpus.tokenizer, Console(highlight=False))
 
 
-def first_batch(config: ExperimentConfig, made: "Assembled") -> Any:
+def first_batch(config: ExperimentConfig, made: "TrainingParts") -> Any:
     """Returns the first micro-batch of step 1; for an on-policy objective, its prompts."""
     from etude.objective.randomness import TRAIN, rng, sample_at
 

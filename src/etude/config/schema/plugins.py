@@ -50,7 +50,7 @@ class ObjectiveConfig(PluginConfig):
         """The objective that defines the network's task: this one, or its teacher's."""
         return self
 
-    def trained(self, architecture: "ArchitectureConfig") -> "ArchitectureConfig":
+    def adjusted_architecture(self, architecture: "ArchitectureConfig") -> "ArchitectureConfig":
         """The architecture to build for training; overridden to change dropout."""
         return architecture
 

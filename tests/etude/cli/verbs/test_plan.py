@@ -37,7 +37,7 @@ def test_the_first_line_is_the_number_of_parameters_and_nothing_is_left(
     first, *rest = capsys.readouterr().out.splitlines()
     said = "\n".join(rest)
     composed = compose("train", SMALL)
-    network = tiny.assembled(validate_experiment(composed, SMALL)).objective.network
+    network = tiny.training_parts(validate_experiment(composed, SMALL)).objective.network
     assert first == f"parameters: {sum(p.numel() for p in network.parameters())}"
     assert "steps: 7 on 1 device" in said
     assert "compute-optimal" in said

@@ -128,7 +128,7 @@ def test_how_a_window_is_cut_changes_neither_curve_nor_loads(packed: bool, tmp_p
         )
         config.data = replace(config.data, pack=packed)
         torch.manual_seed(0)
-        lines = tiny.fit(config, tiny.assembled(config), tmp_path / f"{cut}")
+        lines = tiny.fit(config, tiny.training_parts(config), tmp_path / f"{cut}")
         curves.append(lines)
     for whole, parts in zip(*curves, strict=True):
         assert whole["loss"] == pytest.approx(parts["loss"], rel=0, abs=1e-11)

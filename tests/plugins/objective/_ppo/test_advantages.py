@@ -120,13 +120,13 @@ def test_joined_moments_are_those_of_all_numbers_and_none_add_nothing() -> None:
     parts = [moments(part, alone) for part in values.split([1, 30, 19])]
     found = Moments()
     for part in parts:
-        found = found.joined(part)
+        found = found.merge(part)
     whole = moments(values, alone)
     assert (found.n, found.mean, found.variance) == pytest.approx(
         (whole.n, whole.mean, whole.variance), abs=1e-12
     )
-    assert whole.joined(Moments()) == whole
-    assert moments(values[:0], alone) == Moments() == Moments().joined(Moments())
+    assert whole.merge(Moments()) == whole
+    assert moments(values[:0], alone) == Moments() == Moments().merge(Moments())
 
 
 def test_rows_are_stacked_with_zeros_behind_them() -> None:

@@ -27,7 +27,7 @@ def test_others_are_a_share_of_all_taken_evenly_from_first_to_last() -> None:
 def test_fine_tuning_sees_the_text_of_the_run_it_replays(tmp_path: Path) -> None:
     config = tiny.experiment("sft", tmp_path, trainer={"max_steps": 2})
     given = replace(config.objective, replay=str(tiny.taught(tmp_path)), replay_share=0.5)
-    made = tiny.assembled(replace(config, objective=given))
+    made = tiny.training_parts(replace(config, objective=given))
     source = made.loader.source
     rows = [example for _ in range(10) for example in source.next_step_batch().examples]
     whole = [row for row in rows if all(part.trained.all() for part in row)]
@@ -44,7 +44,7 @@ def test_what_is_no_run_or_has_no_text_is_refused_by_name(tmp_path: Path) -> Non
 
 def test_its_rows_are_those_the_run_was_trained_on(tmp_path: Path) -> None:
     rows = text_of("objective.replay", str(tiny.taught(tmp_path)), tiny.BYTES, 16)
-    trained = tiny.assembled(tiny.experiment("clm", tmp_path)).train
+    trained = tiny.training_parts(tiny.experiment("clm", tmp_path)).train
     assert len(rows) == len(trained)
     for i in range(len(rows)):
         assert isinstance(rows[i], TokenRow)

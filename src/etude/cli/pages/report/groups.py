@@ -28,7 +28,7 @@ def groups_of(runs: Sequence[Run]) -> list[Group]:
         known = json.dumps(run.config, sort_keys=True, default=str) if run.config else f"run {i}"
         members.setdefault(known, []).append(i)
     firsts = [runs[held[0]] for held in members.values()]
-    keys = telling([first.config for first in firsts if first.config])
+    keys = distinguishing_keys([first.config for first in firsts if first.config])
     return [
         Group(key_values(first.config, keys) if first.config else first.name, tuple(held))
         for first, held in zip(firsts, members.values(), strict=True)
@@ -56,7 +56,7 @@ def differing(configs: Sequence[Row]) -> list[str]:
     ]
 
 
-def telling(configs: Sequence[Row]) -> list[str]:
+def distinguishing_keys(configs: Sequence[Row]) -> list[str]:
     """Returns a few keys that distinguish all different configs, most distinguishing first."""
     left = sorted(differing(configs), key=_looks_on)
     chosen = list[str]()

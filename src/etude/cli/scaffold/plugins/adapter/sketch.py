@@ -39,5 +39,5 @@ class Sketch(AdapterLayer):
         super().__init__(base)
         self.shift = nn.Parameter(next(base.parameters()).new_zeros(dim))
 
-    def adapted(self, *given: Tensor) -> Float[Tensor, "... dim"]:
+    def forward_adapted(self, *given: Tensor) -> Float[Tensor, "... dim"]:
         return self.base(*given) + self.shift

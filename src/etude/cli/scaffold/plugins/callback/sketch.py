@@ -14,7 +14,7 @@ from torch import Tensor
 from etude import plugin, require
 from etude.config import CallbackConfig
 from etude.objective import MicroBatch
-from etude.training import tell
+from etude.training import log_metrics
 
 FILE = "sketch.txt"
 
@@ -51,7 +51,7 @@ class Sketch(pl.Callback):
             return
         pairs = zip(pl_module.parameters(), self.start, strict=True)
         moved = torch.stack([(p.detach() - q).square().sum() for p, q in pairs]).sum().sqrt()
-        tell(trainer, {"sketch/moved": float(moved)}, trainer.global_step)
+        log_metrics(trainer, {"sketch/moved": float(moved)}, trainer.global_step)
         with (Path(trainer.default_root_dir) / FILE).open("a", encoding="utf-8") as file:
             file.write(f"{trainer.global_step} {float(moved):.6g}\n")
 

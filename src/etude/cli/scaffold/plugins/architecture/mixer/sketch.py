@@ -54,7 +54,7 @@ class Sketch(Mixer):
         q = context.position.rotate(q, context)
         k = context.position.rotate(k, context)
         if context.cache is None:
-            k, v = context.joined(k, v)
+            k, v = context.with_prefix(k, v)
         else:
             k, v = context.cache.extend(context.layer, k, v, context.beside)
         mixed = attend(q, k, v, context, scale=self.scale)
