@@ -1,4 +1,4 @@
-# Each target sets up .venv if it is missing; `constraints.txt` pins what was tested.
+# Each target creates .venv if it is missing; `constraints.txt` pins the tested versions.
 PYTHON ?= python3
 BIN := .venv/bin
 

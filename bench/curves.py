@@ -1,10 +1,10 @@
-"""Seeded curves of every kind of training: proof that a change which claims no numbers has none.
+"""Records seeded loss curves of every kind of training, to test that a change is bit-identical.
 
 python bench/curves.py record FILE     trains each kind for 20 steps in fp64 and writes the losses
-python bench/curves.py compare FILE    trains them again; exits 1 if a single bit differs
+python bench/curves.py compare FILE    trains them again; exits with 1 if any bit differs
 
-Takes about three minutes on two cores. Losses depend on the machine, on torch and on the text
-that Python carries, so record and compare on the same one.
+Takes about three minutes on two cores. Losses depend on the machine, on torch and on the standard
+library's text, so record and compare in the same environment.
 """
 
 import json
@@ -40,7 +40,7 @@ CURVES: dict[str, tuple[str, ...]] = {
     "ddp": ("objective=clm", *TEXT, "strategy=ddp", "trainer.devices=2", "trainer.micro_batch=2"),
     "resumed": ("objective=clm", *TEXT, "schedule=constant"),
 }
-"""Overrides of each run. `base` is trained first: others start from it."""
+"""Overrides of each run. `base` is trained first, because others start from it."""
 NUMBERS = ("loss", "grad_norm", "lr", "val/loss")
 
 
@@ -55,22 +55,22 @@ def main() -> int:
     before = json.loads(file.read_text(encoding="utf-8"))
     different = [name for name in CURVES if before[name] != curves[name]]
     for name in CURVES:
-        print(f"{name:<10} {'DIFFERENT' if name in different else 'equal to the bit'}")
+        print(f"{name:<10} {'DIFFERENT' if name in different else 'bit-identical'}")
     return 1 if different else 0
 
 
 def curve(name: str, folder: Path) -> list[dict[str, Any]]:
-    """The numbers of each step of a run; the resumed one is stopped half-way and goes on."""
+    """The metrics of each step of a run; `resumed` is trained half-way and then resumed."""
     lengths = [N_STEPS // 2, N_STEPS] if name == "resumed" else [N_STEPS]
     for steps in lengths:
         overrides = [*TINY, *CURVES[name], f"run={name}", f"trainer.max_steps={steps}"]
         command = [sys.executable, "-m", "etude", "train", *overrides]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        ran = subprocess.run(
+        process = subprocess.run(
             command, cwd=folder, env=environment, capture_output=True, text=True, check=False
         )
-        if ran.returncode:
-            sys.exit(f"{name} ended with {ran.returncode}:\n{ran.stderr}")
+        if process.returncode:
+            sys.exit(f"{name} failed with exit code {process.returncode}:\n{process.stderr}")
     lines = map(json.loads, (folder / name / "steps.jsonl").read_text().splitlines())
     return [{key: line[key] for key in NUMBERS if key in line} for line in lines]
 

@@ -1,9 +1,9 @@
-"""Speed of writing: étude beside transformers' `generate`, with the same weights.
+"""Generation speed: étude and transformers' `generate`, with the same weights.
 
     python bench/generation.py [base|tiny|nano] [batch] [rounds]
 
-Both go on from the same prompts, greedily, with a cache, to the same length, in turn in one
-run; what they wrote is compared. `etude-probed` is étude with the choices of its trainer, as in
+All complete the same prompts greedily to the same length, with a KV cache, taking turns; their
+outputs are compared. `etude-probed` is étude with the trainer's benchmarked settings, as in
 rollouts; the others have torch's defaults.
 """
 
@@ -27,17 +27,17 @@ from etude.formats.model_folder import write_model
 from etude.network.decoding import Greedy
 from etude.network.generation import Request, generate
 from etude.network.network import Network
-from etude.training.hardware import probe
+from etude.training.hardware import benchmark
 
 PROMPT = 64
 NEW = 128
-"""Tokens of a prompt, and tokens written."""
+"""Tokens per prompt, and new tokens per completion."""
 NAMES = ["etude", "etude-probed", "transformers"]
-Write = Callable[[], list[list[int]]]
+Generate = Callable[[], list[list[int]]]
 
 
 def save(shape: Shape, corpus: Corpus, folder: Path) -> None:
-    """Writes a model of the shape as both can read it, with random weights."""
+    """Saves a model of the shape with random weights, in a format that both can load."""
     torch.manual_seed(0)
     config = experiment(shape).architecture
     network: Network = registry.build(config, corpus.tokenizer.vocab)
@@ -45,43 +45,43 @@ def save(shape: Shape, corpus: Corpus, folder: Path) -> None:
 
 
 def prompts(corpus: Corpus, batch: int) -> list[list[int]]:
-    """The first tokens of as many rows of text."""
+    """The first PROMPT tokens of `batch` rows of text."""
     return [corpus.train[i].tokens[:PROMPT].tolist() for i in range(batch)]
 
 
-def ours(folder: Path, given: list[list[int]]) -> Write:
+def ours(folder: Path, prompt_ids: list[list[int]]) -> Generate:
     network = read_model(folder).network().eval()
-    network.vocab = replace(network.vocab, eos=-1, turn_end=-1)  # nothing ends before its length
+    network.vocab = replace(network.vocab, eos=-1, turn_end=-1)  # no completion ends early
     rng = np.random.default_rng(0)
 
-    def write() -> list[list[int]]:
-        requests = [Request(prompt, rng, NEW) for prompt in given]
+    def run() -> list[list[int]]:
+        requests = [Request(prompt, rng, NEW) for prompt in prompt_ids]
         return [row.ids for row in generate(network, requests, Greedy())]
 
-    return write
+    return run
 
 
-def theirs(folder: Path, given: list[list[int]]) -> Write:
+def theirs(folder: Path, prompt_ids: list[list[int]]) -> Generate:
     model: Any = AutoModelForCausalLM.from_pretrained(folder).eval()  # its class is dynamic
     model.generation_config.eos_token_id = None
-    tokens = torch.tensor(given)
+    tokens = torch.tensor(prompt_ids)
 
-    def write() -> list[list[int]]:
-        found = model.generate(
+    def run() -> list[list[int]]:
+        output = model.generate(
             tokens,
             attention_mask=torch.ones_like(tokens),
             max_new_tokens=NEW,
             do_sample=False,
             pad_token_id=0,
         )
-        return found[:, PROMPT:].tolist()
+        return output[:, PROMPT:].tolist()
 
-    return write
+    return run
 
 
 @dataclass(frozen=True)
-class WritingLoop:
-    """Runs the contender of a name; what it wrote first lies in `folder`."""
+class GenerationLoop:
+    """Runs the contender with the given name; saves its first output in `folder`."""
 
     shape: Shape
     batch: int
@@ -89,31 +89,33 @@ class WritingLoop:
 
     def __call__(self, name: str, pause: Pause) -> None:
         if name == "etude-probed":
-            probe().apply()
+            benchmark().apply()
         make = theirs if name == "transformers" else ours
-        write = make(self.folder / "model", prompts(prepare(experiment(self.shape)), self.batch))
-        np.save(self.folder / f"{name}.npy", write())
+        prompt_ids = prompts(prepare(experiment(self.shape)), self.batch)
+        run = make(self.folder / "model", prompt_ids)
+        np.save(self.folder / f"{name}.npy", run())
         while True:
             pause()
-            write()
+            run()
 
 
 def main() -> None:
-    given = dict(enumerate(sys.argv))
-    name = given.get(1, "base")
-    batch = int(given.get(2, 32))
-    rounds = int(given.get(3, 5))
+    arguments = dict(enumerate(sys.argv))
+    name = arguments.get(1, "base")
+    batch = int(arguments.get(2, 32))
+    rounds = int(arguments.get(3, 5))
     shape = SHAPES[name]
     folder = Path(tempfile.mkdtemp())
     save(shape, prepare(experiment(shape)), folder / "model")
-    seconds = race(WritingLoop(shape, batch, folder), NAMES, 1, rounds)
-    print(f"{name}, batch {batch}: {PROMPT} tokens read, {NEW} written, median of {rounds} rounds")
-    wanted = np.load(folder / "transformers.npy")
-    for contender, taken in seconds.items():
-        same = float((np.load(folder / f"{contender}.npy") == wanted).mean())
+    seconds = race(GenerationLoop(shape, batch, folder), NAMES, 1, rounds)
+    sizes = f"{PROMPT} prompt tokens, {NEW} new tokens"
+    print(f"{name}, batch {batch}: {sizes}, median of {rounds} rounds")
+    expected = np.load(folder / "transformers.npy")
+    for contender, duration in seconds.items():
+        same = float((np.load(folder / f"{contender}.npy") == expected).mean())
         print(
-            f"{contender:14} {batch * NEW / taken:9.0f} tokens/s  "
-            f"{seconds['transformers'] / taken:5.2f}x transformers  {same:6.1%} of its tokens"
+            f"{contender:14} {batch * NEW / duration:9.0f} tokens/s  "
+            f"{seconds['transformers'] / duration:5.2f}x transformers  {same:6.1%} equal tokens"
         )
 
 

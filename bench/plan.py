@@ -1,10 +1,10 @@
-"""Holds what `etude plan` says against what runs take: peak memory and seconds, side by side.
+"""Compares the predictions of `etude plan` with measured runs: peak memory and seconds.
 
-    python bench/plan.py [part of a name] [steps]     such as: python bench/plan.py small 100
+    python bench/plan.py [part of a name] [steps]     for example: python bench/plan.py small 100
 
-A cell is planned by shapes, calibrated, and then trained in a fresh process. Memory of a CPU is the
-peak resident set of the process, Python and libraries included; of CUDA, torch's allocator's.
-Seconds are those of the steps, checkpoints and validations, without starting up.
+Each cell is planned by shapes, calibrated, and then trained in a new process. On a CPU, memory is
+the peak resident set of the process, including Python and libraries; on CUDA, the peak of torch's
+allocator. Seconds cover steps, checkpoints and validations, not start-up.
 """
 
 import itertools
@@ -42,7 +42,7 @@ SIZES = {
     "large": ["architecture.dim=256", "architecture.n_layers=6", "data.seq_len=256"],
 }
 LORA = "adapter=lora"
-WAYS = {
+SETUPS = {
     "adamw": ["optimizer=adamw"],
     "bf16 sgd": ["trainer.precision=bf16-mixed", "optimizer=sgd"],
     "lora": [LORA],
@@ -50,24 +50,24 @@ WAYS = {
 
 
 def cells() -> Iterator[tuple[str, list[str]]]:
-    """The grid, every objective once before any of them again."""
-    for (size, way), objective in itertools.product(itertools.product(SIZES, WAYS), OBJECTIVES):
-        yield f"{objective} {size} {way}", [*OBJECTIVES[objective], *SIZES[size], *WAYS[way]]
+    """Name and overrides of each cell of the grid; objectives vary fastest."""
+    for (size, setup), objective in itertools.product(itertools.product(SIZES, SETUPS), OBJECTIVES):
+        yield f"{objective} {size} {setup}", [*OBJECTIVES[objective], *SIZES[size], *SETUPS[setup]]
 
 
-def measured(config: ExperimentConfig) -> tuple[dict[str, int], float]:
-    """Bytes that a run in a fresh process held, and its seconds."""
+def measure(config: ExperimentConfig) -> tuple[dict[str, int], float]:
+    """Trains in a new process; returns its peak memory in bytes by kind, and its seconds."""
     with tempfile.TemporaryDirectory() as folder:
         config_file.save_config(replace(config, run=folder), Path(folder))
         command = [sys.executable, "-m", "etude.planning.trial", folder]
         subprocess.run(command, check=True, capture_output=True)
-        held = json.loads((Path(folder) / FILE).read_text(encoding="utf-8"))
+        peak = json.loads((Path(folder) / FILE).read_text(encoding="utf-8"))
         last = (Path(folder) / STEPS).read_text(encoding="utf-8").splitlines()[-1]
-    return held, json.loads(last)["seconds"]
+    return peak, json.loads(last)["seconds"]
 
 
 def base(overrides: Sequence[str], folder: str) -> str:
-    """What an adapter adapts: the same network after two steps of the same objective."""
+    """Trains a base model for an adapter with two steps, and returns the override that uses it."""
     plain = [item for item in overrides if item != LORA]
     command = [sys.executable, "-m", "etude", "train", *plain, f"run={folder}", "logger=[]"]
     subprocess.run([*command, "trainer.max_steps=2"], check=True, capture_output=True)
@@ -75,40 +75,41 @@ def base(overrides: Sequence[str], folder: str) -> str:
 
 
 def row(name: str, overrides: Sequence[str], steps: int, folder: str) -> str:
-    """A line of the table: planned, calibrated and measured."""
-    given = ["logger=[]", f"trainer.max_steps={steps}", "trainer.val_samples=16"]
-    given += [base(overrides, folder)] if LORA in overrides else []
-    line = prepare([*overrides, *given])
+    """One row of the table: planned, calibrated and measured."""
+    common = ["logger=[]", f"trainer.max_steps={steps}", "trainer.val_samples=16"]
+    common += [base(overrides, folder)] if LORA in overrides else []
+    line = prepare([*overrides, *common])
     composed = composition.compose("plan", line.overrides)
     config = validate_experiment(composed, line.overrides)
     corpus = corpus_of(config)
     plan = forecast(config, corpus)
-    one = calibrate(config, plan, 4)
-    seconds = seconds_of(config, plan, len(corpus.val), one)
-    held, took = measured(config)
-    size = (held["device"] or held["process"]) / MIB
-    shapes = (plan.a_device if held["device"] else held["before"] + plan.a_device) / MIB
-    tried = (one.held if held["device"] else one.process) / MIB
+    calibration = calibrate(config, plan, 4)
+    seconds = seconds_of(config, plan, len(corpus.val), calibration)
+    peak, duration = measure(config)
+    size = (peak["device"] or peak["process"]) / MIB
+    shapes = (plan.per_device if peak["device"] else peak["before"] + plan.per_device) / MIB
+    calibrated = (calibration.training if peak["device"] else calibration.process) / MIB
     return (
-        f"| {name} | {shapes:.0f} | {tried:.0f} | {size:.0f} | {shapes / size:.2f} | "
-        f"{tried / size:.2f} | {seconds:.1f} | {took:.1f} | {seconds / took:.2f} |"
+        f"| {name} | {shapes:.0f} | {calibrated:.0f} | {size:.0f} | {shapes / size:.2f} | "
+        f"{calibrated / size:.2f} | {seconds:.1f} | {duration:.1f} | {seconds / duration:.2f} |"
     )
 
 
 def main() -> None:
-    """Prints the table of the cells of a size, or of whatever a part of a name says."""
+    """Prints a table of the cells whose name contains the first argument."""
     part, steps = [*sys.argv[1:], *("small", "100")[len(sys.argv) - 1 :]]
     quiet()
     print(
-        "| run | shapes, MiB | calibrated | measured | ratio | ratio | planned, s | took | ratio |"
+        "| run | shapes, MiB | calibrated, MiB | measured, MiB | shapes / measured "
+        "| calibrated / measured | planned, s | measured, s | planned / measured |"
     )
     print("|---|---|---|---|---|---|---|---|---|")
-    began = time.perf_counter()
+    start = time.perf_counter()
     for name, overrides in cells():
         if part in name:
             with tempfile.TemporaryDirectory() as folder:
                 print(row(name, overrides, int(steps), folder), flush=True)
-    print(f"\n{steps} steps each, in {time.perf_counter() - began:.0f} s")
+    print(f"\n{steps} steps each, {time.perf_counter() - start:.0f} s in all")
 
 
 if __name__ == "__main__":

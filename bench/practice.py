@@ -1,12 +1,13 @@
-"""Sets practice beside more teaching: GRPO, DAPO, PPO and fine-tuning of one model, three seeds.
+"""Compares reinforcement learning with further fine-tuning: GRPO, DAPO, PPO and SFT, three seeds.
 
     etude train run=outputs/base
     etude train experiment=sft init_from=outputs/base run=outputs/sft trainer.max_steps=260
     python bench/practice.py outputs/sft outputs/practice
 
-Each recipe goes on from the fine-tuned model and is measured on held-out sums, answered greedily.
-On two idle cores 300 steps of GRPO take about as long as 880 of fine-tuning, so curves are drawn
-by share of the run. Writes docs/practice.md and docs/practice.svg. Finished runs are not run again.
+Each recipe starts from the fine-tuned model and is evaluated on held-out sums with greedy decoding.
+On two idle cores 300 steps of GRPO take about as long as 880 of fine-tuning, so the x-axis is the
+fraction of the run. Writes docs/practice.md and docs/practice.svg. Finished runs are not trained
+again.
 """
 
 import json
@@ -30,10 +31,10 @@ ROWS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Curve:
-    """Held-out share right, by share of the run."""
+    """Held-out accuracy by fraction of the run, and the final KL divergence in nats per answer."""
 
-    done: list[float]
-    right: list[float]
+    progress: list[float]
+    accuracy: list[float]
     kl: float
 
 
@@ -41,69 +42,71 @@ def main() -> int:
     start = Path(sys.argv[1])
     place = Path(sys.argv[2])
     before = json.loads((start / "summary.json").read_text())["metrics"]["val/exact_match"]
-    found = {
-        name: [curve(name, seed, given, start, place) for seed in SEEDS]
-        for name, given in ROWS.items()
+    curves = {
+        name: [curve(name, seed, overrides, start, place) for seed in SEEDS]
+        for name, overrides in ROWS.items()
     }
-    draw(before, found)
-    page = report(before, found)
+    draw(before, curves)
+    page = report(before, curves)
     (DOCS / "practice.md").write_text(page, encoding="utf-8")
     print(page)
     return 0
 
 
-def curve(name: str, seed: int, given: tuple[str, ...], start: Path, place: Path) -> Curve:
-    """The run of a row and seed, trained unless it is finished."""
+def curve(name: str, seed: int, overrides: tuple[str, ...], start: Path, place: Path) -> Curve:
+    """Trains the run of a row and seed, unless it is finished, and returns its curve."""
     run = place / f"{name.replace(' ', '-')}-{seed}"
-    command = [sys.executable, "-m", "etude", "train", *given, f"run={run}", f"seed={seed}"]
+    command = [sys.executable, "-m", "etude", "train", *overrides, f"run={run}", f"seed={seed}"]
     subprocess.run(
         [*command, f"init_from={start}", "logger=[]"], check=True, stdout=subprocess.DEVNULL
     )
     text = (run / "steps.jsonl").read_text(encoding="utf-8")
-    measured = [line for line in map(json.loads, text.splitlines()) if "val/loss" in line]
-    right = [line.get("val/reward", line.get("val/exact_match")) for line in measured]
-    kl = measured[-1].get("sequence_kl", float("nan"))
-    return Curve([line["step"] / measured[-1]["step"] for line in measured], right, kl)
+    validations = [line for line in map(json.loads, text.splitlines()) if "val/loss" in line]
+    accuracy = [line.get("val/reward", line.get("val/exact_match")) for line in validations]
+    kl = validations[-1].get("sequence_kl", float("nan"))
+    last = validations[-1]["step"]
+    return Curve([line["step"] / last for line in validations], accuracy, kl)
 
 
-def draw(before: float, found: dict[str, list[Curve]]) -> None:
-    """One line a run; a colour a recipe."""
+def draw(before: float, curves: dict[str, list[Curve]]) -> None:
+    """Plots one line per run, with one colour per recipe."""
     figure, axes = plt.subplots(figsize=(7, 4))
-    for (name, curves), colour in zip(found.items(), ("C0", "C1", "C2", "C3"), strict=True):
-        for i, one in enumerate(curves):
+    for (name, seeds), colour in zip(curves.items(), ("C0", "C1", "C2", "C3"), strict=True):
+        for i, one in enumerate(seeds):
             label = name if i == 0 else None
-            axes.plot([0.0, *one.done], [before, *one.right], colour, label=label)
-    axes.set_xlabel("share of the run")
-    axes.set_ylabel("held-out sums right")
+            axes.plot([0.0, *one.progress], [before, *one.accuracy], colour, label=label)
+    axes.set_xlabel("fraction of the run")
+    axes.set_ylabel("held-out accuracy")
     axes.legend()
     figure.tight_layout()
     figure.savefig(DOCS / "practice.svg", metadata={"Date": None})
 
 
-def told(nats: float) -> str:
-    """Nothing where no divergence was measured."""
+def format_kl(nats: float) -> str:
+    """The divergence in nats; an empty cell if the run logged none."""
     return "" if nats != nats else f"{nats:.2f}"
 
 
-def report(before: float, found: dict[str, list[Curve]]) -> str:
-    """The page."""
+def report(before: float, curves: dict[str, list[Curve]]) -> str:
+    """The text of docs/practice.md."""
     rows = [
-        "# Practice beside more teaching",
+        "# Reinforcement learning and further fine-tuning compared",
         "",
-        "Written by `bench/practice.py`, whose header says how: held-out sums of two digits,",
-        f"answered greedily; three seeds. Before: {before:.1%}. Teaching sees right answers,",
-        "practice only whether its own are right.",
+        "Written by `bench/practice.py`; its header has the commands. Accuracy on held-out",
+        "two-digit sums with greedy decoding, three seeds; before training:",
+        f"{before:.1%}. Fine-tuning sees the correct answers; reinforcement learning only whether",
+        "a sampled answer is correct.",
         "",
-        "![held-out sums right](practice.svg)",
+        "![held-out accuracy by fraction of the run](practice.svg)",
         "",
-        "| | right after | lowest and highest seed | divergence, nats an answer |",
+        "| | accuracy | lowest and highest seed | KL, nats per answer |",
         "|---|---|---|---|",
     ]
-    for name, curves in found.items():
-        ends = [one.right[-1] for one in curves]
+    for name, seeds in curves.items():
+        ends = [one.accuracy[-1] for one in seeds]
         rows.append(
             f"| {name} | {fmean(ends):.1%} | {min(ends):.1%}, {max(ends):.1%} | "
-            f"{told(fmean(one.kl for one in curves))} |"
+            f"{format_kl(fmean(one.kl for one in seeds))} |"
         )
     return "\n".join([*rows, ""])
 

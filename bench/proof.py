@@ -1,9 +1,9 @@
-"""Runs what is too slow for every commit and writes docs/proof.md: figures, date and commit.
+"""Runs the slow tests and benchmarks and writes docs/proof.md, with date, commit and machine.
 
-python bench/proof.py           everything, an hour or so
-python bench/proof.py --quick   one of each, printed only: does this script work?
+python bench/proof.py           everything, about an hour
+python bench/proof.py --quick   one of each, printed only, to test this script
 
-Nothing else may run on the machine meanwhile: the benches are clocks.
+Nothing else may run on the machine at the same time, because the benchmarks measure time.
 """
 
 import datetime
@@ -31,12 +31,12 @@ TESTS = {
 }  # fmt: skip
 QUICK = {"parity with transformers: one shape": ["tests/plugins/layout", "-k", "fp32 and 19"]}
 BENCHES = {"nano": 40, "tiny": 20, "base": 7}
-"""Shapes of bench/training.py, each with its rounds."""
+"""Shapes of bench/training.py, each with its number of rounds."""
 
 
 @dataclass(frozen=True)
-class JobRecord:
-    """What a part of the proof came to."""
+class Result:
+    """The result of one command."""
 
     name: str
     command: str
@@ -47,35 +47,35 @@ class JobRecord:
 
 def main() -> int:
     quick = sys.argv[1:] == ["--quick"]
-    parts = [tested(name, arguments) for name, arguments in (QUICK if quick else TESTS).items()]
+    tests = [run_tests(name, arguments) for name, arguments in (QUICK if quick else TESTS).items()]
     shapes = {"nano": 2} if quick else BENCHES
-    benches = [raced(shape, rounds) for shape, rounds in shapes.items()]
-    text = page(parts, benches)
+    benches = [run_bench(shape, rounds) for shape, rounds in shapes.items()]
+    text = page(tests, benches)
     if quick:
         print(text)
     else:
         PAGE.write_text(text, encoding="utf-8")
         print(f"wrote {PAGE.relative_to(ROOT)}")
-    return 0 if all(part.passed for part in [*parts, *benches]) else 1
+    return 0 if all(result.passed for result in [*tests, *benches]) else 1
 
 
-def tested(name: str, arguments: list[str]) -> JobRecord:
-    """Runs a selection of tests on two processes; the text is pytest's last line."""
-    ran = run(name, ["-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider", *arguments])
-    last = ran.text.strip().rpartition("\n")[2].strip("= ")
+def run_tests(name: str, arguments: list[str]) -> Result:
+    """Runs a selection of tests in two processes; the text is pytest's last line."""
+    result = run(name, ["-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider", *arguments])
+    last = result.text.strip().rpartition("\n")[2].strip("= ")
     counts = re.sub(r" in [\d.]+s.*", "", last)
-    failed = re.findall(r"^(?:FAILED|ERROR) \S+", ran.text, re.MULTILINE)
-    said = "; ".join([counts, *failed])
-    return JobRecord(name, ran.command, said, ran.seconds, ran.passed)
+    failures = re.findall(r"^(?:FAILED|ERROR) \S+", result.text, re.MULTILINE)
+    text = "; ".join([counts, *failures])
+    return Result(name, result.command, text, result.seconds, result.passed)
 
 
-def raced(shape: str, rounds: int) -> JobRecord:
-    """Runs the training bench on one shape."""
+def run_bench(shape: str, rounds: int) -> Result:
+    """Runs the training benchmark on one shape."""
     return run(shape, ["bench/training.py", shape, str(rounds)])
 
 
-def run(name: str, arguments: list[str]) -> JobRecord:
-    """Runs Python in the checkout, showing the output as it comes."""
+def run(name: str, arguments: list[str]) -> Result:
+    """Runs Python in the checkout and prints its output as it arrives."""
     start = time.perf_counter()
     lines: list[str] = []
     with subprocess.Popen(
@@ -87,27 +87,27 @@ def run(name: str, arguments: list[str]) -> JobRecord:
             lines.append(line)
     seconds = time.perf_counter() - start
     command = shlex.join(["python", *arguments])
-    return JobRecord(name, command, "".join(lines), seconds, process.returncode == 0)
+    return Result(name, command, "".join(lines), seconds, process.returncode == 0)
 
 
-def page(tests: list[JobRecord], benches: list[JobRecord]) -> str:
-    """The whole of docs/proof.md."""
-    lines = ["# Proof", "", f"Written by `make proof` {setting()}.", "", "## Tests", ""]
-    lines += ["| what | result | seconds |", "| --- | --- | --- |"]
+def page(tests: list[Result], benches: list[Result]) -> str:
+    """The text of docs/proof.md."""
+    lines = ["# Proof", "", f"Written by `make proof` {environment()}.", "", "## Tests", ""]
+    lines += ["| tests | result | seconds |", "| --- | --- | --- |"]
     lines += [
-        f"| {part.name} | {'' if part.passed else '**failed**: '}{part.text} | {part.seconds:.0f} |"
-        for part in tests
+        f"| {test.name} | {'' if test.passed else '**failed**: '}{test.text} | {test.seconds:.0f} |"
+        for test in tests
     ]
-    lines += ["", "As commands:", "", "```bash", *(part.command for part in tests), "```"]
+    lines += ["", "Commands:", "", "```bash", *(test.command for test in tests), "```"]
     lines += ["", "## Training speed", ""]
-    lines += ["Contenders take their steps in turn; `bench/training.py` says what each is.", ""]
-    for part in benches:
-        lines += ["```text", part.text.rstrip() or "failed", "```", ""]
+    lines += ["Contenders take turns, step by step; `bench/training.py` describes each.", ""]
+    for bench in benches:
+        lines += ["```text", bench.text.rstrip() or "failed", "```", ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def setting() -> str:
-    """When, of which commit, and on what."""
+def environment() -> str:
+    """The date, the commit, the versions and the machine."""
     commit = git("rev-parse", "--short=12", "HEAD")
     changed = ", with changes" if git("status", "--porcelain", "--untracked-files=no") else ""
     day = datetime.datetime.now(datetime.UTC).date().isoformat()
@@ -118,11 +118,11 @@ def setting() -> str:
 
 
 def processor() -> str:
-    """The name of the processor, where the system tells it."""
-    information = Path("/proc/cpuinfo")
-    text = information.read_text(encoding="utf-8") if information.exists() else ""
-    found = re.search(r"model name\s*:\s*(.*)", text)
-    return found[1] if found else platform.machine()
+    """The name of the processor if the system provides it, otherwise its architecture."""
+    cpuinfo = Path("/proc/cpuinfo")
+    text = cpuinfo.read_text(encoding="utf-8") if cpuinfo.exists() else ""
+    match = re.search(r"model name\s*:\s*(.*)", text)
+    return match[1] if match else platform.machine()
 
 
 def git(*arguments: str) -> str:

@@ -1,11 +1,11 @@
-"""Training speed: étude beside a hand-written PyTorch loop and transformers' Trainer.
+"""Training speed: étude, a hand-written PyTorch loop, and transformers' Trainer.
 
     python bench/training.py [base|tiny|nano] [rounds]
 
-All train the same LLaMA shape on the same tokens, step by step in turn in one process. `raw` is a
-bare loop over étude's own network with étude's settings: the difference is what étude's loop costs.
-`raw-default` is that loop as one would write it, with torch's defaults. `transformers` is its
-Trainer with its defaults.
+All train the same LLaMA shape on the same tokens, and take turns step by step. `raw` is a minimal
+loop over étude's network with étude's settings; the difference is the overhead of étude's loop.
+`raw-default` is the same loop with torch's default settings. `transformers` is its Trainer with its
+defaults.
 """
 
 import sys
@@ -27,7 +27,7 @@ from etude.data.corpus import Corpus, prepare
 from etude.network.inputs import Inputs
 from etude.objective.loader import MicroBatch, Ranks, StepLoader
 from etude.training.assemble import assemble, trainer_of
-from etude.training.hardware import probe
+from etude.training.hardware import benchmark
 from etude.training.run_writer import Intervals, RunWriter
 
 
@@ -52,7 +52,7 @@ SHAPES = {
 
 
 def experiment(shape: Shape) -> ExperimentConfig:
-    """A LLaMA of the shape, on the text every Python carries, as `etude train` composes it."""
+    """A LLaMA of the given shape on data=python_docs, composed like `etude train` does."""
     values = {
         "architecture": "llama",
         "architecture.dim": shape.dim,
@@ -75,8 +75,8 @@ def experiment(shape: Shape) -> ExperimentConfig:
     )
 
 
-class Turnstile(StepLoader[Any]):
-    """étude's loader, which hands over before each step."""
+class PausingLoader(StepLoader[Any]):
+    """étude's loader, which calls `pause` before each step."""
 
     pause: Pause
 
@@ -89,7 +89,7 @@ class Turnstile(StepLoader[Any]):
 
 def etude_loop(config: ExperimentConfig, corpus: Corpus, pause: Pause) -> None:
     assembled = assemble(config, corpus, Ranks())
-    loader = Turnstile(
+    loader = PausingLoader(
         assembled.loader.source,
         assembled.objective.collate,
         assembled.objective.count,
@@ -97,8 +97,8 @@ def etude_loop(config: ExperimentConfig, corpus: Corpus, pause: Pause) -> None:
     )
     loader.pause = pause
     folder = Path(tempfile.mkdtemp())
-    rhythm = Intervals(10**6, 10**9, 10**9, 2, 10)
-    writer = RunWriter(folder, rhythm, assembled.validation, 0, lambda _: None)
+    intervals = Intervals(10**6, 10**9, 10**9, 2, 10)
+    writer = RunWriter(folder, intervals, assembled.validation, 0, lambda _: None)
     trainer_of(config, assembled.plan, folder, [writer]).fit(assembled.objective, loader)
 
 
@@ -136,7 +136,7 @@ def transformers_loop(corpus: Corpus, shape: Shape, pause: Pause) -> None:
             tokens = torch.from_numpy(corpus.train[index].tokens[: shape.seq_len])
             return {"input_ids": tokens, "labels": tokens}
 
-    class InTurn(Trainer):
+    class PausingTrainer(Trainer):
         pause: Pause
 
         def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
@@ -163,14 +163,14 @@ def transformers_loop(corpus: Corpus, shape: Shape, pause: Pause) -> None:
         learning_rate=1e-3,
         use_cpu=True,
     )
-    trainer = InTurn(model=model, args=arguments, train_dataset=Rows())
+    trainer = PausingTrainer(model=model, args=arguments, train_dataset=Rows())
     trainer.pause = pause
     trainer.train()
 
 
 @dataclass(frozen=True)
 class TrainingLoop:
-    """Runs the contender of a name on one shape."""
+    """Trains the contender with the given name on one shape."""
 
     shape: Shape
 
@@ -178,7 +178,7 @@ class TrainingLoop:
         config = experiment(self.shape)
         corpus = prepare(config)
         if name in ("etude", "raw"):
-            probe().apply()
+            benchmark().apply()
         if name == "etude":
             etude_loop(config, corpus, pause)
         elif name == "transformers":
@@ -195,13 +195,13 @@ def main() -> None:
     steps = {"base": 1, "tiny": 5, "nano": 50}[name]
     seconds = race(TrainingLoop(shape), names, steps, rounds)
     tokens = shape.batch * shape.seq_len
-    print(f"{name}: {rounds} rounds in turn, {torch.get_num_threads()} threads")
-    for contender, taken in seconds.items():
+    print(f"{name}: {rounds} rounds, {torch.get_num_threads()} threads")
+    for contender, duration in seconds.items():
         print(
-            f"{contender:<14}{1000 * taken:9.2f} ms/step{tokens / taken:12,.0f} tokens/s"
-            f"   etude is {taken / seconds['etude']:.2f}x"
+            f"{contender:<14}{1000 * duration:9.2f} ms/step{tokens / duration:12,.0f} tokens/s"
+            f"   etude is {duration / seconds['etude']:.2f}x as fast"
         )
-    print(f"etude's loop costs {1000 * (seconds['etude'] - seconds['raw']):+.2f} ms a step")
+    print(f"etude's loop adds {1000 * (seconds['etude'] - seconds['raw']):+.2f} ms per step")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""Contenders that take steps in turn, so that whatever slows the machine slows all alike.
+"""Runs contenders in turns, so that whatever slows the machine slows all of them equally.
 
-Each has a process of its own - its own allocator, threads and global settings - and sleeps while
-another one works. A whole training loop can compete: it asks for its turn before each step.
+Each contender has its own process, with its own allocator, threads and global settings, and sleeps
+while another one works. A complete training loop can take part: it waits for its turn before each
+step.
 """
 
 import itertools
@@ -20,7 +21,7 @@ Loop = Callable[[str, Pause], None]
 
 
 def race(loop: Loop, names: list[str], steps: int, rounds: int) -> dict[str, float]:
-    """Returns the median seconds of a step of each contender, over turns of `steps` steps."""
+    """The median seconds per step of each contender, over `rounds` turns of `steps` steps."""
     spawn = multiprocessing.get_context("spawn")
     lines: dict[str, Connection] = {}
     processes = []
@@ -28,7 +29,7 @@ def race(loop: Loop, names: list[str], steps: int, rounds: int) -> dict[str, flo
         ours, theirs = spawn.Pipe()
         process = spawn.Process(target=_compete, args=(loop, name, steps, theirs), daemon=True)
         process.start()
-        ours.recv()  # ready to take its first step, before the next one loads the machine
+        ours.recv()  # ready for its first step, before the next one loads the machine
         lines[name] = ours
         processes.append(process)
     seconds: dict[str, list[float]] = {name: [] for name in names}
@@ -40,14 +41,14 @@ def race(loop: Loop, names: list[str], steps: int, rounds: int) -> dict[str, flo
             seconds[name].append((time.perf_counter() - start) / steps)
     for process in processes:
         process.kill()
-    return {name: statistics.median(taken[WARM_UP:]) for name, taken in seconds.items()}
+    return {name: statistics.median(turns[WARM_UP:]) for name, turns in seconds.items()}
 
 
 def _compete(loop: Loop, name: str, steps: int, line: Connection) -> None:
-    taken = itertools.count()
+    steps_done = itertools.count()
 
     def pause() -> None:
-        if next(taken) % steps == 0:
+        if next(steps_done) % steps == 0:
             line.send(True)
             line.recv()
 

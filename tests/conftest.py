@@ -1,4 +1,4 @@
-"""What every test shares: its own cache, one thread, and shapes that are checked as they run."""
+"""Set-up of every test: a separate cache, one thread, and tensor shapes checked at run time."""
 
 import os
 from collections.abc import Iterator
@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from jaxtyping import install_import_hook
 
-os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: digests depend on it
-SHAPED = (
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported, because digests depend on it
+SHAPE_CHECKED = (
     "network.generation",
     "network.inputs",
     "network.network",
@@ -19,14 +19,14 @@ SHAPED = (
     "plugins",
     "rl.on_policy",
 )
-install_import_hook([f"etude.{name}" for name in SHAPED], "beartype.beartype")
+install_import_hook([f"etude.{name}" for name in SHAPE_CHECKED], "beartype.beartype")
 
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The cache of prepared data, one for all tests (and all pytest-xdist workers)."""
     base = tmp_path_factory.getbasetemp()
-    place = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ETUDE_CACHE", str(place))
-        yield place
+        patch.setenv("ETUDE_CACHE", str(folder))
+        yield folder

@@ -1,4 +1,4 @@
-"""The rules of the house: who may know what, how large anything is, where a fact may stand."""
+"""House rules: which module may import which, how large files are, where a value is defined."""
 
 import ast
 import io
@@ -30,13 +30,13 @@ from etude.errors import ConfigError
 ROOT = Path(__file__).resolve().parents[1]
 CORE, PLUGINS, CONF, TESTS = ROOT / "src/etude", ROOT / "plugins", ROOT / "conf", ROOT / "tests"
 LIBRARIES = {"": set[str](), "files": set[str](), "config": {"hydra", "omegaconf", "yaml"}}
-"""What else these rooms (and the modules outside rooms) may import beside the standard library."""
+"""Libraries that these rooms (and the modules outside rooms) may import."""
 N_LINES = {"core": 300, "plugin": 200, "function": 40, "verb": 200}
 N_PARAMETERS = 6
 N_CODE_LINES = 7_700
-"""Of the rooms up to `training`, without blanks, comments and docstrings: see decision 11."""
+"""Limit for the rooms up to `training`, without blanks, comments and docstrings (decision 11)."""
 N_FACE_IMPORTS = 6
-"""Import lines of étude that a plugin may have."""
+"""The most import lines of étude that a plugin may have."""
 TESTED_TOGETHER = {
     **{
         f"data/jsonl{kind}": "test_jsonl_kinds.py"
@@ -52,12 +52,12 @@ TESTED_TOGETHER = {
     "data/docs_pairs": "test_python_docs.py",
     "data/docs_preferences": "test_python_docs.py",
 }
-"""Plugins that state one law, in one test file of their folder."""
+"""Plugins that share a test file in their folder, because they obey the same law."""
 ORDINARY = {
     "format", "gelu", "http", "length", "math", "model", "none", "reward", "run", "samples",
     "single", "text",
 }  # fmt: skip
-"""Names of plugins that are also words of the core's own: fields, keys and formats."""
+"""Plugin names that are also fields, keys or formats of the core."""
 
 
 def plugin_files() -> list[Path]:
@@ -75,7 +75,7 @@ def is_private(file: Path) -> bool:
 
 
 def room(file: Path) -> str:
-    """The room of a core module; empty for the modules beside the rooms."""
+    """The room of a core module; empty for modules outside the rooms."""
     parts = file.relative_to(CORE).parts
     return parts[0] if len(parts) > 1 else ""
 
@@ -86,12 +86,12 @@ def tree(file: Path) -> ast.Module:
 
 
 def imports(file: Path) -> Iterator[str]:
-    """The dotted name of everything a file imports absolutely, wherever in it."""
+    """The dotted names of all absolute imports of a file."""
     return imports_of(tree(file))
 
 
 def imports_of(module: ast.Module) -> Iterator[str]:
-    """The dotted name of everything a module imports absolutely, wherever in it."""
+    """The dotted names of all absolute imports of a module."""
     for node in ast.walk(module):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -113,7 +113,7 @@ def core_imports(file: Path) -> set[Path]:
 
 
 def relative_imports(file: Path) -> list[tuple[int, str]]:
-    """The dots and the module of each import of a neighbour."""
+    """The level and module of each relative import."""
     return [
         (node.level, node.module or "")
         for node in ast.walk(tree(file))
@@ -122,7 +122,7 @@ def relative_imports(file: Path) -> list[tuple[int, str]]:
 
 
 def docstrings(file: Path) -> set[int]:
-    """The lines of every string that stands alone as a statement."""
+    """The lines of every docstring."""
     found: set[int] = set()
     for node in ast.walk(tree(file)):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
@@ -131,6 +131,7 @@ def docstrings(file: Path) -> set[int]:
 
 
 def n_code_lines(file: Path) -> int:
+    """Lines with code: no blanks, comments or docstrings."""
     empty = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
     lines: set[int] = set()
     for token in tokenize.generate_tokens(io.StringIO(file.read_text(encoding="utf-8")).readline):
@@ -140,7 +141,7 @@ def n_code_lines(file: Path) -> int:
 
 
 def leaves(config: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value of a YAML tree with its dotted key."""
+    """The dotted key and value of every leaf of a YAML tree."""
     if isinstance(config, dict):
         for key, value in config.items():
             yield from leaves(value, f"{path}.{key}" if path else str(key))
@@ -177,13 +178,13 @@ def test_the_folders_are_the_rooms() -> None:
 
 
 @CORE_FILES
-def test_a_room_imports_lower_rooms_only(file: Path) -> None:
+def test_a_room_imports_only_lower_rooms(file: Path) -> None:
     assert not relative_imports(file)
     if file.name in ("__init__.py", "__main__.py") and not room(file):
-        return  # `etude` re-exports what everybody needs
+        return  # `etude` itself re-exports from several rooms
     order = {"": -1, "plugins": -1} | {name: i for i, name in enumerate(ROOMS)}
     above = [relative(to) for to in core_imports(file) if order[room(to)] > order[room(file)]]
-    assert not above, f"{relative(file)} is in a lower room"
+    assert not above, f"{relative(file)} imports a higher room"
 
 
 @CORE_FILES
@@ -202,13 +203,13 @@ def test_the_core_imports_files_and_never_a_face(file: Path) -> None:
 
 
 @CORE_FILES
-def test_the_lower_rooms_import_no_library_that_is_slow_to_load(file: Path) -> None:
+def test_the_lower_rooms_import_no_slow_library(file: Path) -> None:
     if room(file) in LIBRARIES:
         libraries = {name.partition(".")[0] for name in imports(file)}
         assert libraries - sys.stdlib_module_names - {"etude"} <= LIBRARIES[room(file)]
 
 
-def test_no_module_of_the_core_imports_itself_in_a_circle() -> None:
+def test_the_core_has_no_circular_imports() -> None:
     files = [file for file in core_files() if file.name != "__init__.py"]
     below = {file: core_imports(file) - {file} for file in files}
     while free := {file for file, needs in below.items() if not needs & below.keys()}:
@@ -229,7 +230,7 @@ def test_plugins_import_faces_and_private_modules_of_their_group(file: Path) -> 
     group = file.relative_to(PLUGINS).parts[0]
     for level, module in relative_imports(file):
         place = file.parents[level - 1].joinpath(*module.split("."))
-        assert place.is_relative_to(PLUGINS / group), "a private module serves one group"
+        assert place.is_relative_to(PLUGINS / group), "a private module belongs to one group"
         assert is_private(place), f"{module} is another plugin"
 
 
@@ -240,10 +241,10 @@ def test_a_plugin_imports_few_faces(file: Path) -> None:
 
 
 @pytest.mark.parametrize("name", FACES)
-def test_a_face_re_exports_and_says_what_its_room_is(name: str) -> None:
+def test_a_face_only_re_exports_and_describes_its_room(name: str) -> None:
     face = CORE / name / "__init__.py"
     doc, *body = tree(face).body
-    assert ast.get_docstring(tree(face)), "one sentence on the room"
+    assert ast.get_docstring(tree(face)), "a face needs a docstring"
     assert isinstance(doc, ast.Expr)
     kinds = (ast.ImportFrom, ast.Assign)
     assert all(isinstance(node, kinds) for node in body), "a face only re-exports"
@@ -261,7 +262,7 @@ def test_every_name_has_one_face() -> None:
 
 
 def test_every_name_of_a_face_is_used_by_a_plugin() -> None:
-    """By one that ships, by a template of `etude new`, or by an example of the documents."""
+    """By a shipped plugin, a template of `etude new`, or an example in the documents."""
     scaffold = [*(CORE / "cli/scaffold").rglob("*.py")]
     used = {name for file in [*plugin_modules(), *scaffold] for name in imports(file)}
     examples = [ast.parse(text) for page in (GUIDE, README) for text in blocks(page, "python")]
@@ -276,7 +277,7 @@ def test_every_name_of_a_face_is_used_by_a_plugin() -> None:
 
 @CORE_FILES
 def test_the_core_names_no_plugin(file: Path) -> None:
-    """No whole literal is the address, choice or name of one; a message may give examples."""
+    """No string literal is a plugin's address, choice or name; messages may contain examples."""
     addresses = [address(plugin) for plugin in plugin_files()]
     names = {place.rpartition("/")[2] for place in addresses} - ORDINARY
     choices = {"=".join(place.rsplit("/", 1)) for place in addresses}
@@ -296,18 +297,18 @@ def test_no_file_and_no_function_is_too_large(file: Path) -> None:
     for node in ast.walk(tree(file)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert (node.end_lineno or 0) - node.lineno < N_LINES["function"], node.name
-            given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
-            named = [item.arg for item in given if item.arg not in ("self", "cls")]
-            assert len(named) <= N_PARAMETERS, node.name
+            arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            names = [item.arg for item in arguments if item.arg not in ("self", "cls")]
+            assert len(names) <= N_PARAMETERS, node.name
 
 
-def test_the_core_is_small() -> None:
+def test_the_rooms_up_to_training_are_small() -> None:
     rooms = ROOMS[: ROOMS.index("training") + 1]
-    small = [file for file in core_files() if room(file) in ("", *rooms)]
-    assert sum(map(n_code_lines, small)) <= N_CODE_LINES
+    files = [file for file in core_files() if room(file) in ("", *rooms)]
+    assert sum(map(n_code_lines, files)) <= N_CODE_LINES
 
 
-def test_nothing_that_only_looks_loads_torch() -> None:
+def test_commands_that_only_show_something_do_not_load_torch() -> None:
     lines = [
         "--help",
         "train --help",
@@ -327,12 +328,13 @@ def test_nothing_that_only_looks_loads_torch() -> None:
         "    main(line.split())\n"
         "    assert not {'torch', 'lightning', 'numpy'} & set(sys.modules), line\n"
     )
-    given = [sys.executable, "-c", program, json.dumps(lines)]
-    assert not subprocess.run(given, capture_output=True, check=True, text=True).stderr.count("Tra")
+    command = [sys.executable, "-c", program, json.dumps(lines)]
+    process = subprocess.run(command, capture_output=True, check=True, text=True)
+    assert "Tra" not in process.stderr
 
 
 @pytest.mark.parametrize("file", yaml_files(), ids=relative)
-def test_no_yaml_has_a_target_or_gives_a_key_the_place_of_a_group(file: Path) -> None:
+def test_no_yaml_file_has_a_target_or_a_key_named_like_a_group(file: Path) -> None:
     keys = [key for key, _ in leaves(content(file))]
     assert not [key for key in keys if "_target_" in key.split(".")]
     assert not {key.replace(".", "/") for key in keys} & set(groups())
@@ -342,13 +344,13 @@ PRESETS = [*sorted(CONF.glob("architecture/*.yaml")), *sorted(CONF.glob("objecti
 
 
 @pytest.mark.parametrize("file", PRESETS, ids=relative)
-def test_no_preset_restates_a_default(file: Path) -> None:
+def test_no_preset_repeats_a_default(file: Path) -> None:
     from etude.config.composition import compose
 
     group = file.parent.name
-    given = dict(leaves({k: v for k, v in content(file).items() if k != "defaults"}))
+    values = dict(leaves({k: v for k, v in content(file).items() if k != "defaults"}))
     bare = compose("train", [f"{group}={file.stem}"]).config[group]
-    for key, value in given.items():
+    for key, value in values.items():
         parent, _, name = key.rpartition(".")
         node = OmegaConf.select(bare, parent) if parent else bare
         kind = OmegaConf.get_type(node)
@@ -357,28 +359,28 @@ def test_no_preset_restates_a_default(file: Path) -> None:
 
 
 @pytest.mark.parametrize("file", sorted(CONF.glob("experiment/*.yaml")), ids=relative)
-def test_no_recipe_restates_a_default(file: Path) -> None:
+def test_no_recipe_repeats_a_default(file: Path) -> None:
     from etude.config.composition import compose
 
     full = content(file)
-    given = dict(leaves({key: value for key, value in full.items() if key != "defaults"}))
+    values = dict(leaves({key: value for key, value in full.items() if key != "defaults"}))
     choices = []
     for item in full.get("defaults", []):
         if isinstance(item, dict):
             ((key, option),) = item.items()
             choices.append(f"{key.removeprefix('override ').lstrip('/')}={option}")
     plain = compose("train", choices).config
-    for key, value in given.items():
+    for key, value in values.items():
         default = OmegaConf.select(plain, key, throw_on_missing=False)
-        assert default != value, f"{key}: {value} is what these choices give anyway"
+        assert default != value, f"{key}: {value} is the value without this line"
 
 
-def test_the_root_sets_no_value_of_ours() -> None:
+def test_root_configs_set_no_value() -> None:
     for file in CONF.glob("*.yaml"):
         assert content(file).keys() <= {"defaults", "hydra"}
 
 
-def test_no_value_shares_its_path_with_a_group() -> None:
+def test_no_knob_has_the_path_of_a_group() -> None:
     paths = set(groups())
     for file in plugin_files():
         described = describe(address(file))
@@ -405,8 +407,8 @@ def test_every_knob_has_a_docstring_under_it(file: Path, kind: ast.ClassDef) -> 
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             words = set(ast.unparse(node.annotation).replace("[", " ").replace("]", " ").split())
             if not words & groups and "Config" not in ast.unparse(node.annotation):
-                said = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
-                assert said, f"{relative(file)}: {kind.name}.{node.target.id}"
+                documented = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+                assert documented, f"{relative(file)}: {kind.name}.{node.target.id}"
 
 
 def _bases(kind: type) -> Iterator[type]:
@@ -416,15 +418,14 @@ def _bases(kind: type) -> Iterator[type]:
 
 
 @PLUGIN_FILES
-def test_every_plugin_opens_with_what_it_is(file: Path) -> None:
-    said = ast.get_docstring(tree(file)) or ""
-    first = said.partition("\n")[0]
-    assert len(first) > 5, "a sentence says what it is"
-    assert first.endswith("."), "on one line, with a full stop"
+def test_every_plugin_opens_with_one_sentence(file: Path) -> None:
+    first = (ast.get_docstring(tree(file)) or "").partition("\n")[0]
+    assert len(first) > 5, "the docstring needs a first sentence"
+    assert first.endswith("."), "the first sentence is one line with a full stop"
 
 
 @PLUGIN_FILES
-def test_every_plugin_loads_and_its_defaults_are_legal(file: Path) -> None:
+def test_every_plugin_loads_and_its_defaults_are_valid(file: Path) -> None:
     loaded = registry.load(address(file))
     described = describe(loaded.address)
     assert {knob.name for knob in described.knobs} == {item.name for item in fields(loaded.config)}
@@ -432,10 +433,10 @@ def test_every_plugin_loads_and_its_defaults_are_legal(file: Path) -> None:
 
 
 @PLUGIN_FILES
-def test_every_knob_is_read_by_someone(file: Path) -> None:
-    """A key that only its own check reads has no effect, and a setting with none is an error."""
-    own = set().union(*(_reads(tree(one)) for one in source_files(file)))
-    reads = own | _reads_of_the_core()
+def test_every_knob_is_read(file: Path) -> None:
+    """By the plugin or the core; a knob that only its own check reads would have no effect."""
+    reads_of_plugin = set().union(*(_reads(tree(one)) for one in source_files(file)))
+    reads = reads_of_plugin | _reads_of_the_core()
     for knob in describe(address(file)).knobs:
         assert knob.name in reads, f"{address(file)}: nothing reads {knob.name}"
 
@@ -446,7 +447,7 @@ def _reads_of_the_core() -> frozenset[str]:
 
 
 def _reads(node: ast.AST) -> set[str]:
-    """The attributes that are read below a node, but not where a config checks itself."""
+    """The attributes that are read below a node, except in `__post_init__`."""
     found: set[str] = set()
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.Attribute) and isinstance(child.ctx, ast.Load):
@@ -457,21 +458,21 @@ def _reads(node: ast.AST) -> set[str]:
 
 
 @PLUGIN_FILES
-def test_every_plugin_has_a_test_file_in_the_place_that_mirrors_its_own(file: Path) -> None:
+def test_every_plugin_has_a_test_file_in_the_mirrored_place(file: Path) -> None:
     place = file.relative_to(PLUGINS)
-    together = TESTED_TOGETHER.get(place.with_suffix("").as_posix())
-    named = place.parent / (together or f"test_{place.name}")
-    assert (TESTS / "plugins" / named).exists(), named
-    assert not together or place.stem in (TESTS / "plugins" / named).read_text(encoding="utf-8")
+    shared = TESTED_TOGETHER.get(place.with_suffix("").as_posix())
+    test = TESTS / "plugins" / place.parent / (shared or f"test_{place.name}")
+    assert test.exists(), test
+    assert not shared or place.stem in test.read_text(encoding="utf-8")
 
 
 @CORE_FILES
 def test_every_module_has_tests(file: Path) -> None:
     if file.name != "__init__.py":
-        assert covering_tests(file), "no test mirrors or imports it: `make test-of FILE=...`"
+        assert covering_tests(file), "no test mirrors or imports it; try `make test-of FILE=...`"
 
 
-def test_a_plugin_is_named_by_its_path_and_stands_in_a_group_of_the_schema() -> None:
+def test_every_group_of_plugins_is_in_the_schema() -> None:
     from etude.config.schema.experiment import ExperimentConfig
 
     known = {*children(ExperimentConfig)}
@@ -488,6 +489,6 @@ def test_a_plugin_is_named_by_its_path_and_stands_in_a_group_of_the_schema() -> 
         find("objective/nothing")
 
 
-def test_typed_refuses_what_is_no_experiment() -> None:
+def test_a_config_that_is_not_an_experiment_is_refused() -> None:
     with pytest.raises(ConfigError):
         to_experiment(OmegaConf.create({"a": 1}))

@@ -1,7 +1,7 @@
-"""No key is inert: another legal value of any leaf of a plugin changes what a few steps leave.
+"""Every knob has an effect: another valid value changes the result of a few training steps.
 
-Where a key declares that it has effect only under a condition, it is tried where that holds, and
-refused where it does not.
+A knob that has an effect only under a condition is tested where the condition holds, and refused
+where it does not.
 """
 
 import ast
@@ -23,7 +23,7 @@ from rooms import ROOT, core_files
 from etude.config.config_file import build_config
 from etude.config.plugin_files import groups, options
 from etude.config.registry import build
-from etude.config.schema.effect import as_typed, terms, unmet
+from etude.config.schema.effect import as_typed, terms, unmet_condition
 from etude.config.schema.parameter_group import ParameterGroup
 from etude.config.schema.plugins import PluginConfig
 from etude.errors import ConfigError
@@ -34,7 +34,7 @@ from etude.plugins.objective.grpo import Average, Ratio, Scale, Surrogate, Trunc
 from etude.plugins.objective.reinforce import Baseline
 from etude.rl.rollout import OnPolicyConfig
 
-OTHER: dict[str, Any] = {
+OTHER_VALUES: dict[str, Any] = {
     "beta1": 0.5, "beta2": 0.5, "eps": 0.1, "final": 0.7, "warmup_steps": 3, "dropout": 0.5,
     "max_positions": 64, "queries_per_kv": 2, "weight_decay": 0.9, "momentum": 0.1,
     "noise_density": 0.5, "mean_span": 1.0, "mask_ratio": 0.5, "mask_share": 0.3,
@@ -50,8 +50,8 @@ OTHER: dict[str, Any] = {
     "measures": [], "replay_share": 0.5, "spm_rate": 1.0, "epsilon": 0.1,
     "outputs": ["*.q"], "inputs": ["*.mixer.out"],
 }  # fmt: skip
-"""Another legal value by name, where doubling a number would not do."""
-WITH: dict[str, dict[str, Any]] = {
+"""Another valid value by name, where doubling the default is not suitable."""
+REQUIRES: dict[str, dict[str, Any]] = {
     "trained": {"frozen": ["*.mixer.*"]},
     "max_distance": {"n_buckets": 4},
     "n_groups": {"n_layers": 2},
@@ -59,20 +59,20 @@ WITH: dict[str, dict[str, Any]] = {
     "schedule/wsd.shape": {"decay_fraction": 0.9},
     "schedule/wsd.final": {"decay_fraction": 0.9},
 }
-"""Keys, some of one plugin alone, that need another to be set before they say anything."""
+"""Other values that a knob needs to have an effect, by name or by address and name."""
 LIMITS = {"max_positions"}
-"""Keys that only say what is refused; learned positions alone have a table of that size."""
+"""Knobs that only limit what is accepted, except in learned positions."""
 PART_OF = {"objective/corruption": "seq2seq", "objective/masking": "mlm"}
-"""Groups below the objectives, each with the objective that has it."""
-GENEROUS: dict[str, dict[str, Any]] = {"mlm": {"mask_ratio": 0.5}}
-"""Values of that objective with which a row of 16 tokens is enough for every key to matter."""
+"""Groups below the objectives, each with an objective that uses it."""
+LARGE: dict[str, dict[str, Any]] = {"mlm": {"mask_ratio": 0.5}}
+"""Values with which a row of 16 tokens is long enough for every knob to have an effect."""
 BASE = {"encoder_only": "mlm", "encoder_decoder": "seq2seq", "decoder_only": "clm"}
 
 
-def other(name: str, value: Any) -> Any:
-    """Another legal value of a key."""
-    if name in OTHER:
-        return OTHER[name]
+def other_value(name: str, value: Any) -> Any:
+    """Another valid value of a knob."""
+    if name in OTHER_VALUES:
+        return OTHER_VALUES[name]
     if isinstance(value, bool):
         return not value
     if isinstance(value, Enum):
@@ -86,8 +86,8 @@ def leaves(config: PluginConfig) -> Iterator[str]:
             yield item.name
 
 
-def left(config: Any, folder: Path) -> str:
-    """A digest of the step record and the weights after a run of four steps."""
+def run_digest(config: Any, folder: Path) -> str:
+    """A digest of the step record and the final weights of a run of four steps."""
     made = tiny.training_parts(config)
     lines = tiny.fit(config, made, folder)
     digest = hashlib.sha256(repr(lines).encode())
@@ -96,18 +96,18 @@ def left(config: Any, folder: Path) -> str:
     return digest.hexdigest()
 
 
-def experiment(folder: Path, objective: str = "clm", **given: Any) -> Any:
-    own = GENEROUS.get(objective, {})
-    config = tiny.experiment(objective, folder, trainer={"max_steps": 4}, **own)
-    return replace(config, **({"schedule": default("schedule/cosine", warmup_steps=1)} | given))
+def experiment(folder: Path, objective: str = "clm", **changes: Any) -> Any:
+    values = LARGE.get(objective, {})
+    config = tiny.experiment(objective, folder, trainer={"max_steps": 4}, **values)
+    return replace(config, **({"schedule": default("schedule/cosine", warmup_steps=1)} | changes))
 
 
 def cases() -> list[tuple[str, str]]:
-    tried = [group for group in groups() if group.startswith("architecture")]
-    tried += ["adapter", "optimizer", "schedule", *PART_OF]
+    tested = [group for group in groups() if group.startswith("architecture")]
+    tested += ["adapter", "optimizer", "schedule", *PART_OF]
     return [
         (f"{group}/{name}", leaf)
-        for group in tried
+        for group in tested
         for name in options(group)
         for leaf in leaves(default(f"{group}/{name}"))
         if leaf not in LIMITS or name == "learned"
@@ -118,21 +118,20 @@ def with_plugin(address: str, plugin: Any, folder: Path) -> Any:
     """A tiny experiment that uses a plugin."""
     group, _, name = address.rpartition("/")
     if group == "architecture":
-        to_fp32 = default("architecture/init/scaled", std=0.1)
-        sized = replace(plugin, init=to_fp32)
-        return experiment(folder, BASE[name], architecture=sized)
+        init = default("architecture/init/scaled", std=0.1)
+        return experiment(folder, BASE[name], architecture=replace(plugin, init=init))
     if group == "architecture/position/scaling":
         rope = default("architecture/position/rope", scaling=plugin)
         return experiment(folder, architecture=tiny.stack(n_layers=1, n_heads=1, position=rope))
     if group.startswith("architecture/"):
-        near = default("architecture/mixer/attention", window=8)  # for what only windows turn to
-        parts = {"mixer": near, group.rpartition("/")[2]: plugin}
+        local = default("architecture/mixer/attention", window=8)  # some knobs need a window
+        parts = {"mixer": local, group.rpartition("/")[2]: plugin}
         return experiment(folder, architecture=tiny.stack(n_layers=1, **parts))
     if group == "adapter":
         return experiment(folder, architecture=tiny.stack(), adapter={name: plugin})
     if group in PART_OF:
         made = experiment(folder, PART_OF[group])
-        words = folder / "words.txt"  # several in a row
+        words = folder / "words.txt"  # several words per row
         words.write_text("\n".join(f"a {i} in. The {i % 7}! b c" for i in range(60)) + "\n")
         slot = {group.rpartition("/")[2]: plugin}
         return replace(
@@ -143,8 +142,8 @@ def with_plugin(address: str, plugin: Any, folder: Path) -> Any:
     return experiment(folder, **{group: plugin})
 
 
-def sized(address: str) -> Any:
-    """The plugin's config, small."""
+def small(address: str) -> Any:
+    """The config of a plugin, with small sizes."""
     if address.rpartition("/")[0] == "architecture":
         return default(address, dim=16, n_layers=1, n_heads=4)
     return default(address)
@@ -156,13 +155,13 @@ EACH_CONDITION = pytest.mark.parametrize(
 )
 
 
-def test_every_declared_condition_is_tried() -> None:
-    """By the law below; a private class is tried as the plugins that derive from it."""
-    tried = {base.__name__ for kind, _ in CONDITIONS for base in kind.__mro__}
+def test_every_declared_condition_is_tested() -> None:
+    """A condition of a private class is tested in the plugins that derive from it."""
+    tested = {base.__name__ for kind, _ in CONDITIONS for base in kind.__mro__}
     for file in (*core_files(), *(ROOT / "plugins").rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ClassDef) and "= only_with(" in ast.unparse(node):
-                assert node.name in tried, f"{file}: {node.name}"
+                assert node.name in tested, f"{file}: {node.name}"
 
 
 def test_a_redeclared_knob_keeps_its_condition() -> None:
@@ -173,7 +172,7 @@ def test_a_redeclared_knob_keeps_its_condition() -> None:
 
 
 @EACH_CONDITION
-def test_a_condition_names_knobs_and_legal_values(kind: type, name: str) -> None:
+def test_a_condition_contains_knobs_and_valid_values(kind: type, name: str) -> None:
     config = instance(kind)
     for term in terms(conditional(kind)[name]):
         assert term.name != name
@@ -183,36 +182,36 @@ def test_a_condition_names_knobs_and_legal_values(kind: type, name: str) -> None
         if term.sign == ">":
             assert isinstance(before, int | float)
             float(term.value)
-    assert unmet(with_effect(config, name), name) is None
-    assert all(unmet(one, name) is not None for one in without_effect(config, name))
+    assert unmet_condition(with_effect(config, name), name) is None
+    assert all(unmet_condition(one, name) is not None for one in without_effect(config, name))
 
 
 @EACH_CONDITION
-def test_a_knob_is_refused_where_it_has_no_effect_and_nowhere_else(kind: type, name: str) -> None:
-    def given(config: Any) -> Any:
+def test_a_knob_is_refused_only_where_it_has_no_effect(kind: type, name: str) -> None:
+    def rebuild(config: Any) -> Any:
         return build_config(OmegaConf.structured(config), kind)
 
     config = instance(kind)
-    value = other(name, vars(config)[name])
-    holds = replace(with_effect(config, name), **{name: value})
-    assert given(holds) == holds
+    value = other_value(name, vars(config)[name])
+    effective = replace(with_effect(config, name), **{name: value})
+    assert rebuild(effective) == effective
     for one in without_effect(config, name):
-        assert given(one) == one
-        with pytest.raises(ConfigError) as refusal:
-            given(replace(one, **{name: value}))
-        wanted = " or ".join(map(str, terms(str(unmet(one, name)))))
-        said = f"{name}={as_typed(value)} has no effect: it is used only with {wanted} (here"
-        assert said in str(refusal.value)
+        assert rebuild(one) == one
+        with pytest.raises(ConfigError) as error:
+            rebuild(replace(one, **{name: value}))
+        condition = " or ".join(map(str, terms(str(unmet_condition(one, name)))))
+        problem = f"{name}={as_typed(value)} has no effect"
+        assert f"{problem}: it is used only with {condition} (here" in str(error.value)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("address", "leaf"), cases(), ids=str)
-def test_another_value_of_a_key_changes_the_run(address: str, leaf: str, tmp_path: Path) -> None:
-    needed = WITH.get(leaf, {}) | WITH.get(f"{address}.{leaf}", {})
-    plugin = with_effect(replace(sized(address), **needed), leaf)
-    changed = replace(plugin, **{leaf: other(leaf, getattr(plugin, leaf))})
-    first = left(with_plugin(address, plugin, tmp_path), tmp_path / "a")
-    assert left(with_plugin(address, changed, tmp_path), tmp_path / "b") != first
+def test_another_value_of_a_knob_changes_the_run(address: str, leaf: str, tmp_path: Path) -> None:
+    required = REQUIRES.get(leaf, {}) | REQUIRES.get(f"{address}.{leaf}", {})
+    plugin = with_effect(replace(small(address), **required), leaf)
+    changed = replace(plugin, **{leaf: other_value(leaf, getattr(plugin, leaf))})
+    first = run_digest(with_plugin(address, plugin, tmp_path), tmp_path / "a")
+    assert run_digest(with_plugin(address, changed, tmp_path), tmp_path / "b") != first
 
 
 @pytest.mark.parametrize(
@@ -223,7 +222,7 @@ def test_another_value_of_a_key_changes_the_run(address: str, leaf: str, tmp_pat
         for leaf in leaves(default(f"decoding/{name}"))
     ],
 )
-def test_every_key_of_a_decoding_changes_what_is_chosen(address: str, name: str) -> None:
+def test_every_knob_of_a_decoding_changes_the_chosen_tokens(address: str, name: str) -> None:
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(256, 16, generator=generator)
     draw = torch.rand(256, generator=generator)
@@ -237,24 +236,24 @@ def test_every_key_of_a_decoding_changes_what_is_chosen(address: str, name: str)
     assert (first != second).any()
 
 
-MOVED = {"epsilon", "epsilon_high", "delta", "ratio", "surrogate"}
-"""Keys that matter once the policy has moved away from the one that wrote."""
+OFF_POLICY = {"epsilon", "epsilon_high", "delta", "ratio", "surrogate"}
+"""Knobs that have an effect once the policy differs from the sampling policy."""
 LETTERS = "0123456789abcdefghijklmnopqrstuvwxyz"
 SAMPLING = tuple(name for name in tiny.ON_POLICY if name != "grpo")
-UNTRIED = {
-    "precompute": "changes memory and time, and no number",
-    "generation_batch": "changes memory and time, and no number",
-    "distill.run": "its own test teaches first",
-    "grpo.max_draws": "its own test has prompts that teach nothing",
+UNTESTED = {
+    "precompute": "changes memory and time, but no metric",
+    "generation_batch": "changes memory and time, but no metric",
+    "distill.run": "its own test trains a teacher",
+    "grpo.max_draws": "its own test has prompts with zero variance",
     "kto.threshold": "its own test has scores",
-    "reinforce.epochs": "1 is its only legal value",
-    "reinforce.batches_per_rollout": "1 is its only legal value",
+    "reinforce.epochs": "1 is its only valid value",
+    "reinforce.batches_per_rollout": "1 is its only valid value",
     "seq2seq.max_new_tokens": "its own test has pairs",
     "seq2seq.measures": "its own test has pairs",
-    "sft.replay": "its own test teaches first",
-    "sft.replay_share": "its own test teaches first",
+    "sft.replay": "its own test trains a base",
+    "sft.replay_share": "its own test trains a base",
 }
-"""Keys of objectives that are not tried below, with the reason; ppo's own are in its own test."""
+"""Knobs of objectives that are not tested below, with the reason; ppo has its own test."""
 OBJECTIVES: list[tuple[str, str, Any]] = [
     ("clm", "z_loss", 0.5),
     ("mlm", "mask_ratio", 0.5),
@@ -324,25 +323,25 @@ OBJECTIVES: list[tuple[str, str, Any]] = [
 ]
 
 
-def test_every_key_of_an_objective_is_tried() -> None:
-    tried = {(name, leaf) for name, leaf, _ in OBJECTIVES}
+def test_every_knob_of_an_objective_is_tested() -> None:
+    tested = {(name, leaf) for name, leaf, _ in OBJECTIVES}
     shared = {item.name for item in fields(OnPolicyConfig)}
     for name in options("objective"):
         for leaf in leaves(default(f"objective/{name}")):
-            if not {leaf, f"{name}.{leaf}"} & UNTRIED.keys() and (name != "ppo" or leaf in shared):
-                assert (name, leaf) in tried
+            if not {leaf, f"{name}.{leaf}"} & UNTESTED.keys() and (name != "ppo" or leaf in shared):
+                assert (name, leaf) in tested
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "leaf", "value"), OBJECTIVES, ids=str)
-def test_another_value_of_an_objectives_key_changes_the_run(
+def test_another_value_of_an_objectives_knob_changes_the_run(
     name: str, leaf: str, value: Any, tmp_path: Path
 ) -> None:
     both: dict[str, Any] = {"trainer": {"max_steps": 4}}
-    if name in tiny.ON_POLICY and leaf in MOVED:
+    if name in tiny.ON_POLICY and leaf in OFF_POLICY:
         both |= {"epochs": 4, "temperature": 0.2}  # the first pass has a ratio of 1
     both |= {"epsilon": 0.02} if leaf == "delta" else {}
-    both |= {"stop": list(LETTERS)} if leaf == "average" else {}  # or all are equally long
+    both |= {"stop": list(LETTERS)} if leaf == "average" else {}  # or all lengths are equal
     both |= {"mask_share": 0.0} if (name, leaf) == ("electra", "random_share") else {}
     first = tiny.experiment(name, tmp_path, **both)
     first = replace(first, objective=with_effect(first.objective, leaf))

@@ -47,14 +47,14 @@ ROWS: dict[str, dict[str, Any]] = {
 TINY = {"dim": 16, "n_layers": 1, "n_heads": 2}
 SHORT = {"group_size": 2, "max_new_tokens": 4}
 ARCHITECTURES = [*options("architecture"), *presets("architecture")]
-TAUGHT = {"distill"}
-"""Objectives that need a teacher's run, with tests of their own for every task and family."""
-OBJECTIVES = [name for name in options("objective") if name not in TAUGHT]
+NEED_A_TEACHER = {"distill"}
+"""Objectives that need the run of a teacher; their own tests cover every task and family."""
+OBJECTIVES = [name for name in options("objective") if name not in NEED_A_TEACHER]
 
 
 @cache
 def architecture(name: str) -> Any:  # the config of a stack
-    """A stack from its dataclass; a preset, which is YAML, composed once."""
+    """The config of an architecture, from its dataclass, or composed if it is a preset."""
     if name in options("architecture"):
         return default(f"architecture/{name}", **TINY)
     tiny = [f"architecture.{key}={value}" for key, value in TINY.items()]
@@ -76,7 +76,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def experiment(objective: str, stack: str, data: str, rows: Path) -> ExperimentConfig:
     names = load(f"objective/{objective}").config.__dataclass_fields__
     declared = load(f"objective/{objective}").declaration
-    reward, seq_len = declared.reward, 48 if Chat in declared.reads else 16  # a header takes room
+    reward, seq_len = declared.reward, 48 if Chat in declared.reads else 16  # chats are longer
     return ExperimentConfig(
         objective=default(
             f"objective/{objective}", **{k: v for k, v in SHORT.items() if k in names}
@@ -94,7 +94,7 @@ def experiment(objective: str, stack: str, data: str, rows: Path) -> ExperimentC
 
 
 def fits(config: ExperimentConfig, stack: str) -> bool:
-    """Whether the parts may train together; a refusal must say which do not."""
+    """Whether the parts are compatible; an error must say which are not."""
     try:
         check(config, stack)
     except CompositionError as error:
@@ -105,10 +105,10 @@ def fits(config: ExperimentConfig, stack: str) -> bool:
 
 
 class Gradients(pl.Callback):
-    """Sees that every trainable tensor has a finite gradient, and that the weights move."""
+    """Checks that every trainable tensor has a finite gradient."""
 
     def __init__(self) -> None:
-        self.seen = 0
+        self.n_checked = 0
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
@@ -118,15 +118,15 @@ class Gradients(pl.Callback):
                 continue
             assert parameter.grad is not None, f"no gradient reaches {name}"
             assert parameter.grad.isfinite().all(), name
-            self.seen += 1
+            self.n_checked += 1
 
 
 def train(config: ExperimentConfig, folder: Path) -> None:
     quiet()
-    made, seen = assemble(config, prepare(config), Ranks()), Gradients()
-    trainer_of(config, made.plan, folder, [seen]).fit(made.objective, made.loader)
-    assert seen.seen > 0
-    assert torch.isfinite(made.objective.tally.sums["loss"])
+    made, gradients = assemble(config, prepare(config), Ranks()), Gradients()
+    trainer_of(config, made.plan, folder, [gradients]).fit(made.objective, made.loader)
+    assert gradients.n_checked > 0
+    assert torch.isfinite(made.objective.batch_sums.sums["loss"])
     measured = made.validation.measure(made.objective)
     assert all(torch.isfinite(torch.tensor(value)) for value in measured.values())
     with torch.no_grad():
@@ -134,12 +134,12 @@ def train(config: ExperimentConfig, folder: Path) -> None:
 
 
 def kinds() -> Sequence[type[Record]]:
-    """The kinds that data plugins yield."""
+    """The kinds of record that the data plugins yield."""
     found = [load(f"data/{name}").declaration.yields for name in ROWS]
     return [kind for kind in found if kind is not None]
 
 
-def test_there_is_a_row_of_every_kind_of_record() -> None:
+def test_the_rows_cover_every_kind_of_record() -> None:
     assert set(kinds()) == set(Record.__args__)
 
 

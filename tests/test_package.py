@@ -1,4 +1,4 @@
-"""The wheel holds everything: installed in an empty place, it lists, shows and trains."""
+"""The wheel is complete: installed in a new environment, it lists, shows and trains."""
 
 import os
 import pty
@@ -23,17 +23,17 @@ SMALL = (
 
 
 def run(*command: str | Path, cwd: Path) -> str:
-    """The output of a command, in an environment that knows nothing of this checkout."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
-    kept |= {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=cwd, env=kept, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    """The output of a command, run without Python settings of this checkout."""
+    environment = {k: value for k, value in os.environ.items() if not k.startswith("PYTHON")}
+    environment |= {"OMP_NUM_THREADS": "1"}
+    process = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+    assert process.returncode == 0, process.stdout + process.stderr
+    return process.stdout
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The command of a wheel in a new environment, which shares the libraries of this one."""
+    """The `etude` of a wheel in a new environment, which uses the libraries of this one."""
     place = tmp_path_factory.mktemp("wheel")
     build = ("-m", "pip", "wheel", "--no-deps", "--quiet", "-w", place, ROOT)
     run(sys.executable, *build, cwd=place)
@@ -49,8 +49,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place / "env/bin/etude"
 
 
-def trains(etude: str | Path, folder: Path) -> None:
-    """Lists, shows and trains one step from an empty folder."""
+def assert_works(etude: str | Path, folder: Path) -> None:
+    """`etude` lists, shows and trains one step in an empty folder."""
     folder.mkdir()
     assert "clm" in run(etude, "list", "objective", cwd=folder)
     shown = run(etude, "show", "objective=dpo", cwd=folder)
@@ -67,71 +67,77 @@ def trains(etude: str | Path, folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_wheel_works_alone(installed: Path, tmp_path: Path) -> None:
-    found = run(
+def test_the_wheel_works_without_the_checkout(installed: Path, tmp_path: Path) -> None:
+    module = run(
         installed.with_name("python"), "-c", "import etude; print(etude.__file__)", cwd=tmp_path
     )
-    assert Path(found.strip()).is_relative_to(installed.parents[1])
+    assert Path(module.strip()).is_relative_to(installed.parents[1])
     assert str(ROOT) not in run(installed, "show", "objective=dpo", cwd=tmp_path)
-    trains(installed, tmp_path / "empty")
+    assert_works(installed, tmp_path / "empty")
 
 
 @pytest.mark.slow
 def test_the_checkout_works_from_any_folder(tmp_path: Path) -> None:
-    trains(Path(sys.executable).with_name("etude"), tmp_path / "empty")
+    assert_works(Path(sys.executable).with_name("etude"), tmp_path / "empty")
 
 
-def added(python: Path, *arguments: str | Path, cwd: Path) -> str:
-    """What pip says of a package that is put into, or taken out of, an environment; no network."""
+def pip(python: Path, *arguments: str | Path, cwd: Path) -> str:
+    """The output of pip in the environment of `python`."""
     return run(sys.executable, "-m", "pip", "--python", python, *arguments, cwd=cwd)
 
 
-def shipped(etude: Path, name: str, folder: Path, spoilt: str = "") -> None:
-    """Makes a package as `etude new package` does, builds its wheel, and installs it."""
+def install_package(etude: Path, name: str, folder: Path, prefix: str = "") -> None:
+    """Creates a package with `etude new package`, builds its wheel and installs it.
+
+    `prefix` is inserted at the start of its plugin, to break it.
+    """
     run(etude, "new", "package", name, cwd=folder)
     plugin = folder / name / "src" / name / "objective" / f"{name}.py"
-    plugin.write_text(spoilt + plugin.read_text(encoding="utf-8"), encoding="utf-8")
+    plugin.write_text(prefix + plugin.read_text(encoding="utf-8"), encoding="utf-8")
     build = ("wheel", "--no-deps", "--no-build-isolation", "--no-index", "--quiet")
     run(sys.executable, "-m", "pip", *build, "-w", folder, folder / name, cwd=folder)
     (wheel,) = folder.glob(f"{name}-*.whl")
     assert f"{name}/objective/_{name}_loss.py" in ZipFile(wheel).namelist()  # its private module
     install = ("install", "--no-deps", "--no-index", "--quiet", wheel)
-    added(etude.with_name("python"), *install, cwd=folder)
+    pip(etude.with_name("python"), *install, cwd=folder)
 
 
 @pytest.mark.slow
 @pytest.mark.proof
-def test_a_package_of_plugins_comes_and_goes_and_a_broken_one_is_named_and_harmless(
+def test_a_package_of_plugins_can_be_installed_and_removed_and_a_broken_one_harms_no_other(
     installed: Path, tmp_path: Path
 ) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    shipped(installed, "orchard", tmp_path)
-    shipped(installed, "thistle", tmp_path, "def (:\n")
-    shipped(installed, "bramble", tmp_path, "import nothing_there\n")
+    install_package(installed, "orchard", tmp_path)
+    install_package(installed, "thistle", tmp_path, "def (:\n")
+    install_package(installed, "bramble", tmp_path, "import nothing_there\n")
     listed = run(installed, "list", "objective", cwd=elsewhere)
     assert "  orchard " in listed
-    assert "thistle.py:1 is not Python" in listed
+    assert "thistle.py:1 is not valid Python" in listed
     assert "objective.gamma = 2  (float)" in run(
         installed, "show", "objective=orchard", cwd=elsewhere
     )
     composed = run(installed, "train", "objective=orchard", "--cfg", "job", cwd=elsewhere)
     assert "gamma: 2.0" in composed
     assert run(installed, "check", "objective=orchard", cwd=elsewhere).endswith("every law holds\n")
-    for name, reason in (("thistle", "is not Python"), ("bramble", "No module named 'nothing_t")):
+    for name, reason in (
+        ("thistle", "is not valid Python"),
+        ("bramble", "No module named 'nothing_t"),
+    ):
         command = [installed, "check", f"objective={name}"]
-        done = subprocess.run(command, cwd=elsewhere, capture_output=True, text=True, check=False)
-        assert done.returncode == 2
-        assert reason in done.stderr
-        assert f"{name}.py" in done.stderr
-    out = ("uninstall", "--yes", "--quiet", "orchard", "thistle", "bramble")
-    added(installed.with_name("python"), *out, cwd=elsewhere)
+        process = subprocess.run(command, cwd=elsewhere, capture_output=True, text=True)
+        assert process.returncode == 2
+        assert reason in process.stderr
+        assert f"{name}.py" in process.stderr
+    uninstall = ("uninstall", "--yes", "--quiet", "orchard", "thistle", "bramble")
+    pip(installed.with_name("python"), *uninstall, cwd=elsewhere)
     listed = run(installed, "list", "objective", cwd=elsewhere)
     assert not {"orchard", "thistle", "bramble"} & set(listed.split())
 
 
 @pytest.mark.slow
-def test_a_shell_that_has_read_the_completion_script_completes_verbs_options_and_keys(
+def test_bash_completes_verbs_options_and_keys_with_the_completion_script(
     tmp_path: Path,
 ) -> None:
     folder = Path(sys.executable).parent
@@ -142,18 +148,18 @@ def test_a_shell_that_has_read_the_completion_script_completes_verbs_options_and
         ("etude train objective=grp", "etude train objective=grpo"),
         ("etude check objective=dpo objective.bet", "objective.beta="),
     ):
-        assert completed in pressed_tab(typed, rules)
+        assert completed in press_tab(typed, rules)
 
 
-def pressed_tab(typed: str, rules: Path) -> str:
-    """What an interactive bash shows of a line after the tab key."""
+def press_tab(typed: str, rules: Path) -> str:
+    """The screen of an interactive bash after a line and the tab key were typed."""
     child, terminal = pty.fork()
     if child == 0:
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         os.execvpe("bash", ["bash", "--rcfile", str(rules), "-i"], {**os.environ, "PATH": path})
     shown, typed_at, quiet_s = "", 0.0, 20.0
-    until = time.monotonic() + 60
-    while time.monotonic() < until and select.select([terminal], [], [], quiet_s)[0]:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and select.select([terminal], [], [], quiet_s)[0]:
         shown += os.read(terminal, 4096).decode(errors="replace")
         if not typed_at:
             os.write(terminal, f"{typed}\t".encode())

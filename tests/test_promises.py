@@ -1,4 +1,4 @@
-"""What reliability.md promises, tried through the command where a user meets it."""
+"""Invalid configs, data, plugins and sweeps are handled well, tested through the command."""
 
 import json
 import os
@@ -37,7 +37,7 @@ FILES = {
 
 
 class Command:
-    """The command in a folder of sample files; it sees what it leaves there."""
+    """Runs `etude` in a folder of sample files and checks what it writes there."""
 
     def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self.folder = folder
@@ -53,10 +53,10 @@ class Command:
         return self("train", *SMALL, *arguments)
 
     def refused(self, code: int, *arguments: str, late: bool = False) -> str:
-        """The page of a refusal, which leaves nothing behind; `late` = the data was prepared."""
+        """The message of a refused command, which writes nothing; `late` = after preparing data."""
         before = sorted(self.folder.rglob("*"))
-        ended, out, err = self.train(*arguments)
-        assert ended == code, err
+        exit_code, out, err = self.train(*arguments)
+        assert exit_code == code, err
         assert "Traceback" not in err
         assert 0 < len(err.splitlines()) <= PAGE
         assert sorted(self.folder.rglob("*")) == before
@@ -64,7 +64,7 @@ class Command:
         return err
 
     def trained(self, *arguments: str) -> Path:
-        """The folder of a run that ends well."""
+        """The folder of a run that succeeds."""
         code, out, err = self.train(*arguments)
         assert code == 0, err
         return Path(out.splitlines()[-1])
@@ -83,22 +83,22 @@ def command(
 
 @pytest.fixture
 def plugins(command: Command, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """Drops a plugin into `./plugins`, as a new process would find it."""
+    """Writes a plugin to `./plugins`, where a new process would find it."""
 
-    def drop(address: str, text: str) -> Path:
+    def write(address: str, text: str) -> Path:
         file = command.folder / "plugins" / f"{address}.py"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
         monkeypatch.setattr(etude.plugins, "__path__", etude.plugins.folders())
         return file
 
-    return drop
+    return write
 
 
 def steps(folder: Path) -> list[dict[str, Any]]:
-    """What a run wrote of its steps, but for clocks."""
-    read = [json.loads(line) for line in (folder / "steps.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in line.items() if key != "seconds"} for line in read]
+    """The step record of a run, without times."""
+    lines = [json.loads(line) for line in (folder / "steps.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
 
 
 WRONG_NAMES = [
@@ -113,11 +113,11 @@ WRONG_NAMES = [
     ("++optimizer.lrr=2", "Did you mean optimizer.lr?"),
     ("logger=[wandbb]", "Did you mean logger=wandb?"),
     ("experiment=nothing", "experiment=nothing does not exist."),
-    ("objective=null", "objective=null chooses nothing."),
+    ("objective=null", "objective=null does not choose an option."),
     ("callback=null", "To choose none: callback=[]."),
-    ("~objective", "every experiment has one objective"),
-    ("~architecture/mlp", "Give one: architecture/mlp=..."),
-    ("tokenizer=[bpe,byte]", "tokenizer is one plugin, not a list."),
+    ("~objective", "every experiment needs one objective"),
+    ("~architecture/mlp", "Set architecture/mlp=..."),
+    ("tokenizer=[bpe,byte]", "tokenizer takes one plugin, not a list."),
 ]
 WRONG_VALUES = [
     ("optimizer.lr=abc", "optimizer.lr must be a number, got abc."),
@@ -125,7 +125,7 @@ WRONG_VALUES = [
     ("optimizer.lr=nan", "optimizer.lr must be a finite number, got nan."),
     ("optimizer.lr=inf", "optimizer.lr must be a finite number, got inf."),
     ("optimizer.lr=true", "optimizer.lr must be a number, got True."),
-    ("optimizer.lr=1e-3,1e-4", "To try each in turn add -m"),
+    ("optimizer.lr=1e-3,1e-4", "To run a sweep over them, add -m"),
     ("trainer.max_steps=0", "trainer.max_steps must be positive, got 0"),
     ("trainer.max_steps=1.5", "trainer.max_steps must be a whole number, got 1.5."),
     ("trainer.compile=3", "trainer.compile must be true or false, got 3."),
@@ -135,38 +135,38 @@ WRONG_VALUES = [
     ("trainer.non_finite=maybe", "expected one of [stop, skip]"),
     ("trainer.micro_batch=3", "global_batch=4, devices=1, micro_batch=3"),
     ("trainer.devices=0", "trainer.devices must be positive, got 0"),
-    ("trainer.devices=2", "strategy=single has room for 1 device, and trainer.devices=2."),
+    ("trainer.devices=2", "strategy=single supports 1 device, but trainer.devices=2."),
     ("seed=-1", "seed must be 0 to 2**63 - 1, got -1"),
     ("seed=99999999999999999999", "seed must be 0 to 2**63 - 1"),
     ("architecture.n_heads=3", "architecture.dim must be a multiple of n_heads"),
     ("architecture.dropout=1", "architecture.dropout must be in [0, 1), got 1.0"),
-    ("architecture.dim=10", "rope needs an even head width"),
-    ("architecture.mixer.queries_per_kv=3", "queries_per_kv must divide n_heads, got 3 for 2"),
+    ("architecture.dim=10", "rope needs an even head_dim"),
+    ("architecture.mixer.queries_per_kv=3", "queries_per_kv must divide n_heads=2, got 3"),
     ("data.val_fraction=0", "data.val_fraction must lie strictly between 0 and 1"),
     ("data.seq_len=1", "data.seq_len must be at least 2, got 1"),
     ("data.document=pages", "expected one of [blocks, line, file]"),
-    ("data.path=", "data.path names no file: it is empty"),
-    ("run=", "run names no folder: it is empty"),
-    ("run=a_file", "a_file is not a folder"),
-    ("run=a_file/below", "a_file is not a folder"),
-    ("run=/proc/a_run", "/proc is not a folder this user may write to"),
-    ("run=.", "is not empty and holds no run."),
-    ("init_from=nowhere", "init_from=nowhere cannot be started from"),
+    ("data.path=", "data.path is empty: give a file"),
+    ("run=", "run must be a folder, got an empty string"),
+    ("run=a_file", "a_file is not writable"),
+    ("run=a_file/below", "a_file is not writable"),
+    ("run=/proc/a_run", "/proc is not writable"),
+    ("run=.", "is not empty and contains no run."),
+    ("init_from=nowhere", "init_from=nowhere cannot be loaded"),
     ("optimizer.lr=${nothing}", "optimizer.lr"),
 ]
 MISFITS = [
     ("objective=mlm", "Architectures that provide it: encoder_only (albert, bert, modernbert,"),
     ("architecture=bert", "objective=clm cannot train architecture=bert."),
-    ("objective=sop architecture=encoder_only", "architecture.n_segments=2 adds them"),
-    ("objective=distill", "objective.run has no value, and no default."),
-    ("objective=distill objective.run=a_file", "objective.run=a_file cannot be learned from"),
-    ("objective=dpo", "Data here that fits: docs_preferences, jsonl_preferences."),
+    ("objective=sop architecture=encoder_only", "Set architecture.n_segments=2"),
+    ("objective=distill", "objective.run has no value and no default."),
+    ("objective=distill objective.run=a_file", "objective.run=a_file cannot be used"),
+    ("objective=dpo", "Compatible data: docs_preferences, jsonl_preferences."),
     ("reward=exact_answer", "reward=[exact_answer] has no effect"),
     ("tokenizer=bpe tokenizer.vocab_size=10", "vocab_size must be at least 365"),
     ("tokenizer=wordpiece tokenizer.vocab_size=10", "vocab_size must be at least 299"),
     ("tokenizer=unigram tokenizer.vocab_size=10", "vocab_size must be at least 365"),
     ("tokenizer=bpe tokenizer.vocab_size=999999999", "vocab_size must be at most 1,048,576"),
-    ("tokenizer=pretrained", "tokenizer.path has no value, and no default."),
+    ("tokenizer=pretrained", "tokenizer.path has no value and no default."),
     ("architecture=gpt2 data.seq_len=2048", "data.seq_len=2048 is longer than"),
     ("data.intra_document=true data.pack=false", "used only with data.pack (here"),
     ("trainer.best=highest", "trainer.best=highest has no effect: it is used only with"),
@@ -197,13 +197,13 @@ NEED_A_TOKENIZER = [
         "objective=sop architecture=bert data.intra_document=true",
         "data.intra_document has no effect",
     ),
-    ("objective=sop architecture=bert strategy=fsdp", "such as strategy=ddp, trains it."),
-    ("objective=electra architecture=bert strategy=fsdp", "has weights of its own beside"),
+    ("objective=sop architecture=bert strategy=fsdp", "such as strategy=ddp."),
+    ("objective=electra architecture=bert strategy=fsdp", "has weights outside the network"),
     ("objective=sop architecture=bert data.seq_len=4", "data.seq_len must be at least 5, got 4"),
 ]
 BAD_DATA = [
-    ("data.path=nothere.txt", "data.path=nothere.txt names no file"),
-    ("data.path=*.nothing", "data.path=*.nothing names no file"),
+    ("data.path=nothere.txt", "data.path=nothere.txt matches no file"),
+    ("data.path=*.nothing", "data.path=*.nothing matches no file"),
     ("data.path=empty.txt", "empty.txt: the file is empty"),
     ("data.path=blank.txt", "no usable record"),
     ("data.path=binary.txt", "does not look like UTF-8 text"),
@@ -213,28 +213,28 @@ BAD_DATA = [
 ]
 
 
-@pytest.mark.parametrize(("given", "said"), [*WRONG_NAMES, *WRONG_VALUES, *MISFITS])
-def test_a_bad_config_is_refused_on_one_page_with_the_way_out(
-    command: Command, given: str, said: str
+@pytest.mark.parametrize(("arguments", "message"), [*WRONG_NAMES, *WRONG_VALUES, *MISFITS])
+def test_an_invalid_config_is_refused_with_a_short_message_and_a_remedy(
+    command: Command, arguments: str, message: str
 ) -> None:
-    assert said in command.refused(CONFIG, *given.split(" "))
+    assert message in command.refused(CONFIG, *arguments.split(" "))
 
 
-@pytest.mark.parametrize(("given", "said"), NEED_A_TOKENIZER)
-def test_what_an_objective_finds_out_from_its_tokenizer_is_refused_before_a_folder_is_made(
-    command: Command, given: str, said: str
+@pytest.mark.parametrize(("arguments", "message"), NEED_A_TOKENIZER)
+def test_a_config_that_does_not_fit_the_tokenizer_is_refused_before_a_folder_is_created(
+    command: Command, arguments: str, message: str
 ) -> None:
-    assert said in command.refused(CONFIG, *given.split(" "), late=True)
+    assert message in command.refused(CONFIG, *arguments.split(" "), late=True)
 
 
-@pytest.mark.parametrize(("given", "said"), BAD_DATA)
-def test_bad_data_is_refused_before_a_folder_is_made(
-    command: Command, given: str, said: str
+@pytest.mark.parametrize(("arguments", "message"), BAD_DATA)
+def test_bad_data_is_refused_before_a_folder_is_created(
+    command: Command, arguments: str, message: str
 ) -> None:
-    assert said in command.refused(DATA, *given.split(" "))
+    assert message in command.refused(DATA, *arguments.split(" "))
 
 
-def test_rows_that_cannot_be_read_are_named_and_the_others_used(command: Command) -> None:
+def test_invalid_rows_are_reported_and_the_others_are_used(command: Command) -> None:
     code, out, _ = command.train("data.path=one_bad_line.txt", "run=a")
     assert code == 0
     assert "one_bad_line.txt:199: not UTF-8 at byte 1" in out
@@ -246,20 +246,21 @@ def test_data_with_no_trained_token_is_refused(command: Command) -> None:
     trained.save(command.folder / "english")
     text = "\n\n".join(chr(0x4E00 + i) * 9 for i in range(9))
     (command.folder / "unknown.txt").write_text(text, encoding="utf-8")
-    said = command.refused(
+    message = command.refused(
         DATA, "objective=mlm", "architecture=bert", "data.path=unknown.txt", "data.document=line",
         "tokenizer=pretrained", "tokenizer.path=english",
     )  # fmt: skip
-    assert "holds a token that objective/mlm is trained on" in said
+    assert "objective/mlm: none of the " in message
 
 
 @pytest.mark.parametrize(
-    "given", ["data.path=数据/文本.txt", "data.path=my book (1).txt", "run=a b=c (1), ${x} 'd' 好"]
+    "argument",
+    ["data.path=数据/文本.txt", "data.path=my book (1).txt", "run=a b=c (1), ${x} 'd' 好"],
 )
-def test_free_text_is_taken_as_it_is_typed(command: Command, given: str) -> None:
-    folder = command.trained(*(["run=a"] if "run" not in given else []), given)
+def test_paths_need_no_escaping_beyond_the_shells(command: Command, argument: str) -> None:
+    folder = command.trained(*(["run=a"] if "run" not in argument else []), argument)
     assert folder.is_dir()
-    assert "run" not in given or folder.name == given.removeprefix("run=")
+    assert "run" not in argument or folder.name == argument.removeprefix("run=")
 
 
 def test_chinese_text_trains_a_tokenizer_and_a_network(command: Command) -> None:
@@ -267,7 +268,7 @@ def test_chinese_text_trains_a_tokenizer_and_a_network(command: Command) -> None
     assert len(steps(command.trained(*small))) == 2
 
 
-def test_two_runs_of_one_second_have_a_folder_each(
+def test_two_runs_started_in_the_same_second_have_separate_folders(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("time.strftime", lambda *_: "now")
@@ -276,19 +277,19 @@ def test_two_runs_of_one_second_have_a_folder_each(
     assert steps(first) != steps(second)
 
 
-def test_a_finished_run_is_only_named_again(command: Command) -> None:
+def test_repeating_the_command_of_a_finished_run_only_prints_its_folder(command: Command) -> None:
     first = command.trained("run=a")
     before = (first / "steps.jsonl").stat().st_mtime_ns
     assert command.trained("run=a") == first
     assert (first / "steps.jsonl").stat().st_mtime_ns == before
 
 
-def test_a_run_that_starts_from_another_has_its_network_and_says_what_it_loses(
+def test_a_run_with_init_from_has_the_parents_network_and_refuses_another(
     command: Command,
 ) -> None:
     parent = command.trained("run=parent")
-    said = command.refused(CONFIG, f"init_from={parent}", "run=child", "architecture.dim=32")
-    assert "architecture.dim=32 (it has 16)" in said
+    message = command.refused(CONFIG, f"init_from={parent}", "run=child", "architecture.dim=32")
+    assert "architecture.dim=32 (the parent has 16)" in message
     rest = [item for item in SMALL if not item.startswith(("architecture", "tokenizer"))]
     code, _, err = command("train", *rest, f"init_from={parent}", "objective=mlm", "run=child")
     assert code == CONFIG
@@ -310,19 +311,19 @@ def test_jobs_of_a_sweep_equal_the_same_jobs_run_alone(command: Command) -> None
         assert (sweep / str(number) / weights).read_bytes() == (alone / weights).read_bytes()
 
 
-def test_a_job_that_fails_is_reported_and_the_others_go_on(command: Command) -> None:
+def test_a_failed_job_is_reported_and_the_others_run(command: Command) -> None:
     code, _, err = command.train("-m", "data.path=good.txt,nothere.txt,my book (1).txt", "run=many")
     assert code == DATA
-    assert "job 1: data.path=nothere.txt names no file" in err
-    assert "jobs that failed: 1" in err
-    made = {path.name for path in (command.folder / "many").iterdir()}
-    assert {"0", "2"} <= made
-    assert "1" not in made
+    assert "job 1: data.path=nothere.txt matches no file" in err
+    assert "failed jobs: 1" in err
+    names = {path.name for path in (command.folder / "many").iterdir()}
+    assert {"0", "2"} <= names
+    assert "1" not in names
 
 
-# Plugins of one's own
+# A user's own plugins
 
-MINE = '''"""Causal language modelling of mine: some probability is spread over all tokens.
+MINE = '''"""Causal language modelling with label smoothing.
 
 Szegedy et al. 2015, https://arxiv.org/abs/1512.00567, section 7.
 """
@@ -367,15 +368,15 @@ class Mine(Objective):
 '''
 
 
-def test_a_plugin_in_the_working_folder_is_there(
+def test_a_plugin_in_the_working_directory_is_available(
     command: Command, plugins: Callable[..., Path]
 ) -> None:
     plugins("objective/mine", MINE)
     listed = command("list", "objective")[1].split()
     assert listed[listed.index("mine") + 1] == "Causal"
     assert "objective.smoothing = 0.1  (float)" in command("show", "objective=mine")[1]
-    said = command.refused(CONFIG, "objective=mine", "objective.smoothing=much")
-    assert "objective.smoothing must be a number, got much." in said
+    message = command.refused(CONFIG, "objective=mine", "objective.smoothing=much")
+    assert "objective.smoothing must be a number, got much." in message
     assert "Did you mean objective=mine?" in command.refused(CONFIG, "objective=minne")
     assert "cannot train architecture=bert" in command.refused(
         CONFIG, "objective=mine", "architecture=bert"
@@ -386,21 +387,21 @@ def test_a_plugin_in_the_working_folder_is_there(
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("import nothing_here\n" + MINE, "nothing_here"),
-        (MINE + "\ndef (:\n", "is not Python"),
-        ('"""Nothing."""\n', "holds no plugin"),
+        (MINE + "\ndef (:\n", "is not valid Python"),
+        ('"""Nothing."""\n', "does not register a plugin"),
     ],
     ids=["import", "syntax", "empty"],
 )
-def test_a_broken_plugin_is_named_when_chosen_and_breaks_nothing_else(
-    command: Command, plugins: Callable[..., Path], text: str, said: str
+def test_a_broken_plugin_is_reported_only_when_chosen(
+    command: Command, plugins: Callable[..., Path], text: str, message: str
 ) -> None:
     name = f"broken_{len(text)}"
     file = plugins(f"objective/{name}", text)
     page = command.refused(CONFIG, f"objective={name}")
-    assert said in page
+    assert message in page
     assert file.name in page
     code, out, _ = command("list", "objective")
     assert code == 0
@@ -408,7 +409,7 @@ def test_a_broken_plugin_is_named_when_chosen_and_breaks_nothing_else(
     command.trained("run=a")
 
 
-def test_two_files_with_one_address_are_both_named(
+def test_an_error_names_both_files_of_an_ambiguous_address(
     command: Command, plugins: Callable[..., Path]
 ) -> None:
     file = plugins("tokenizer/bpe", MINE)
@@ -418,7 +419,7 @@ def test_two_files_with_one_address_are_both_named(
     command.trained("run=a")
 
 
-def test_a_file_that_would_hide_a_group_is_named(
+def test_a_file_that_would_hide_a_group_is_refused(
     command: Command, plugins: Callable[..., Path]
 ) -> None:
     file = plugins("objective/__init__", "")
@@ -426,7 +427,7 @@ def test_a_file_that_would_hide_a_group_is_named(
 
 
 @pytest.mark.skipif(os.name != "posix", reason="file modes")
-def test_a_cache_that_cannot_be_written_is_said_so(
+def test_a_cache_that_cannot_be_written_is_refused(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ETUDE_CACHE", "/proc/nothing")

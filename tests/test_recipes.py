@@ -1,4 +1,4 @@
-"""Every preset composes, every recipe trains two steps, and both say what they are for."""
+"""Every preset composes, every recipe trains two steps, and both have the required header."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from etude.cli.main import main
 from etude.config.composition import compose
 from etude.config.config_file import to_experiment
 from etude.config.plugin_files import options
-from etude.config.plugin_source import heading, stands_on
+from etude.config.plugin_source import base_option, heading
 from etude.config.registry import plugin_of
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
@@ -21,21 +21,21 @@ SHRUNK = (
     "trainer.val_samples=4", "trainer.accelerator=cpu", "logger=[]",
 )  # fmt: skip
 TEXT = CONF.parent / "README.md"
-"""For the recipes that name no text of their own."""
-SAID = ("purpose:", "result:", "cost:")
+"""The text for recipes that set no data.path."""
+HEADINGS = ("purpose:", "result:", "cost:")
 
 
 def header(file: Path) -> str:
-    """The comment a YAML file opens with."""
+    """The header comment of a YAML file."""
     lines = file.read_text(encoding="utf-8").splitlines()
     end = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
     return "\n".join(line.lstrip("# ") for line in lines[:end] if "@package" not in line)
 
 
 @pytest.mark.parametrize("file", PRESETS, ids=lambda file: file.stem)
-def test_a_preset_composes_at_any_size_and_says_whose_it_is(file: Path) -> None:
-    assert stands_on(file) in options("architecture")
-    assert "19" in header(file) or "20" in header(file), "a year, with the authors"
+def test_a_preset_composes_at_any_size_and_cites_its_source(file: Path) -> None:
+    assert base_option(file) in options("architecture")
+    assert "19" in header(file) or "20" in header(file), "the header needs authors and a year"
     assert heading(file)
     sizes = ["architecture.dim=48", "architecture.n_layers=3", "architecture.n_heads=6"]
     config = to_experiment(
@@ -45,7 +45,7 @@ def test_a_preset_composes_at_any_size_and_says_whose_it_is(file: Path) -> None:
 
 
 @pytest.mark.parametrize("file", PRESETS, ids=lambda file: file.stem)
-def test_a_preset_ships_without_dropout(file: Path) -> None:
+def test_a_preset_has_no_dropout(file: Path) -> None:
     assert (
         to_experiment(compose("train", [f"architecture={file.stem}"]).config).architecture.dropout
         == 0
@@ -53,42 +53,42 @@ def test_a_preset_ships_without_dropout(file: Path) -> None:
 
 
 @pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.stem)
-def test_a_recipe_says_its_purpose_its_result_and_its_cost(file: Path) -> None:
-    said = header(file).lower()
-    assert not [word for word in SAID if word not in said]
+def test_a_recipe_states_its_purpose_result_and_cost(file: Path) -> None:
+    text = header(file).lower()
+    assert not [word for word in HEADINGS if word not in text]
 
 
 @pytest.fixture(scope="session")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that those of later stages start from."""
+    """A run that recipes of later stages start from."""
     run = tmp_path_factory.mktemp("base") / "run"
-    given = ["tokenizer=byte", "data=text", f"data.path={TEXT}", *SHRUNK, f"run={run}"]
-    assert main(["train", *given]) == 0
+    arguments = ["tokenizer=byte", "data=text", f"data.path={TEXT}", *SHRUNK, f"run={run}"]
+    assert main(["train", *arguments]) == 0
     return run
 
 
 @pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.stem)
-def test_a_recipe_trains_two_shrunken_steps(
+def test_a_recipe_trains_two_steps_at_a_small_size(
     file: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    said, text = header(file), file.read_text(encoding="utf-8")
+    comment, text = header(file), file.read_text(encoding="utf-8")
     path = tiny.write_preferences(tmp_path) if "jsonl_preferences" in text else TEXT
-    needs = [f"data.path={path}"] if "data.path" in said else []
-    if "init_from" in said:
-        needs += [f"init_from={base}"]
+    overrides = [f"data.path={path}"] if "data.path" in comment else []
+    if "init_from" in comment:
+        overrides += [f"init_from={base}"]
     elif "tokenizer:" not in text:
-        needs += ["tokenizer=byte"]
-    if "reward.model.run" in said:
+        overrides += ["tokenizer=byte"]
+    if "reward.model.run" in comment:
         pairs = ("data=jsonl_preferences", f"data.path={tiny.write_preferences(tmp_path)}")
-        judge = ["train", "objective=reward", f"init_from={base}", *pairs, *SHRUNK, "run=judge"]
-        assert main(judge) == 0
-        needs += ["reward.model.run=judge"]
-    assert main(["train", f"experiment={file.stem}", *SHRUNK, *needs, "run=a"]) == 0
+        command = ["train", "objective=reward", f"init_from={base}", *pairs, *SHRUNK, "run=reward"]
+        assert main(command) == 0
+        overrides += ["reward.model.run=reward"]
+    assert main(["train", f"experiment={file.stem}", *SHRUNK, *overrides, "run=a"]) == 0
     assert len((tmp_path / "a/steps.jsonl").read_text(encoding="utf-8").splitlines()) == 2
 
 
-def test_the_defaults_of_the_main_command_compose() -> None:
+def test_the_defaults_of_etude_train_compose() -> None:
     config = to_experiment(compose("train", []).config)
     assert config.optimizer.lr == 1e-3
 
@@ -106,6 +106,6 @@ SLOTS = ("block", "mixer", "mlp", "norm", "position")
 )
 def test_any_part_of_a_preset_can_be_swapped(preset: str, slot: str) -> None:
     for name in options(f"architecture/{slot}"):
-        chosen = [f"architecture={preset}", f"architecture/{slot}={name}"]
-        config = to_experiment(compose("train", [*chosen, "trainer.max_steps=1"]).config)
+        overrides = [f"architecture={preset}", f"architecture/{slot}={name}"]
+        config = to_experiment(compose("train", [*overrides, "trainer.max_steps=1"]).config)
         assert plugin_of(getattr(config.architecture, slot)).address.endswith(f"/{name}")

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from etude import plugin, require
 from etude.config import AdapterConfig
-from etude.network import AdapterLayer, Block, Context, Network, insert, places
+from etude.network import AdapterLayer, Block, Context, Network, insert, module_slots
 
 
 class Placement(Enum):
@@ -42,15 +42,15 @@ class BottleneckConfig(AdapterConfig):
 
 @plugin(BottleneckConfig)
 def bottleneck(config: BottleneckConfig, network: Network) -> Network:
-    """Adds a bottleneck after every sublayer of the placement."""
+    """Adds a bottleneck after every sublayer that `placement` selects."""
     kinds = ("mlp",) if config.placement is Placement.pfeiffer else ("mixer", "cross", "mlp")
-    inside = [
-        place.name
-        for place in places(network)
-        if isinstance(place.parent, Block) and place.name.rpartition(".")[2] in kinds
+    sublayers = [
+        slot.name
+        for slot in module_slots(network)
+        if isinstance(slot.parent, Block) and slot.name.rpartition(".")[2] in kinds
     ]
     return insert(
-        network, inside, lambda module: True, lambda base: Bottleneck(config, base, network.dim)
+        network, sublayers, lambda module: True, lambda base: Bottleneck(config, base, network.dim)
     )
 
 

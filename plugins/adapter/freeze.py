@@ -20,15 +20,15 @@ class FreezeConfig(AdapterConfig):
     """Name patterns of the weights to train, even if frozen above or by an earlier adapter."""
 
     def __post_init__(self) -> None:
-        require(bool(self.frozen or self.trained), "frozen and trained are both empty")
+        require(bool(self.frozen or self.trained), "frozen and trained are both empty: set one")
 
 
 @plugin(FreezeConfig, merges=True)
 def freeze(config: FreezeConfig, network: Network) -> Network:
     """Sets requires_grad of the matching weights."""
     parameters = dict(network.named_parameters())
-    for learns, patterns in ((False, config.frozen), (True, config.trained)):
+    for requires_grad, patterns in ((False, config.frozen), (True, config.trained)):
         for pattern in patterns:
             for name in matching_names(pattern, list(parameters)):
-                parameters[name].requires_grad_(learns)
+                parameters[name].requires_grad_(requires_grad)
     return network

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from etude import plugin, require
 from etude.config import AdapterConfig
-from etude.formats import Fields, Joined, LinearForm, PeftPart, refuse_others
+from etude.formats import Fields, HFLinear, LinearFormat, PeftPart, require_values
 from etude.network import MergingLayer, Network, insert, linear_of, linears
 
 VECTOR = "ia3_l"
-ONLY = {"modules_to_save": None}
+REQUIRED = {"modules_to_save": None}
 """PEFT fields for which only one value is supported."""
 
 
@@ -27,13 +27,13 @@ class Ia3Config(AdapterConfig):
     outputs: list[str] = field(default_factory=lambda: ["*.k", "*.v"])
     """Name patterns of the linear layers whose outputs are scaled."""
     inputs: list[str] = field(default_factory=lambda: ["*.mlp.down"])
-    """Name patterns of those whose inputs are scaled; for MoE, ["*.mlp.experts.*.down"]."""
+    """Name patterns of the linear layers whose inputs are scaled; MoE: ["*.mlp.experts.*.down"]."""
 
     def __post_init__(self) -> None:
-        require(bool(self.outputs or self.inputs), "outputs and inputs are both empty")
+        require(bool(self.outputs or self.inputs), "outputs and inputs are both empty: set one")
 
-    def form(self) -> "Ia3Form":
-        return Ia3Form(self)
+    def peft_format(self) -> "Ia3Format":
+        return Ia3Format(self)
 
 
 @plugin(Ia3Config, merges=True)
@@ -81,7 +81,7 @@ class ScaledInput(MergingLayer):
         return linear
 
 
-class Ia3Form(LinearForm):
+class Ia3Format(LinearFormat):
     """Output vectors are stored as columns, input vectors as rows."""
 
     peft_type = "IA3"
@@ -91,7 +91,7 @@ class Ia3Form(LinearForm):
     def __init__(self, config: Ia3Config) -> None:
         self.ia3 = config
 
-    def fields(self, linears: Sequence[Joined], transposed: bool) -> dict[str, Any]:
+    def fields(self, linears: Sequence[HFLinear], transposed: bool) -> dict[str, Any]:
         before = [
             one.name
             for one in linears
@@ -103,16 +103,16 @@ class Ia3Form(LinearForm):
             "fan_in_fan_out": transposed,
         }
 
-    def join(self, one: Joined, parts: Sequence[PeftPart]) -> dict[str, Tensor] | None:
-        if any("input_scale" in part.own for part in parts):
-            alone = len(parts) == len(parts[0].own) == 1
-            return {VECTOR: parts[0].own["input_scale"][None]} if alone else None
+    def join(self, one: HFLinear, parts: Sequence[PeftPart]) -> dict[str, Tensor] | None:
+        if any("input_scale" in part.tensors for part in parts):
+            is_only_vector = len(parts) == len(parts[0].tensors) == 1
+            return {VECTOR: parts[0].tensors["input_scale"][None]} if is_only_vector else None
         ones = (part.weight.new_ones(len(part.weight)) for part in parts)
-        rows = [part.own.get("output_scale", one) for part, one in zip(parts, ones, strict=True)]
+        rows = [p.tensors.get("output_scale", one) for p, one in zip(parts, ones, strict=True)]
         return {VECTOR: one.join(rows)[:, None]}
 
     def split(
-        self, one: Joined, parts: Sequence[PeftPart], fields: Fields, found: Mapping[str, Tensor]
+        self, one: HFLinear, parts: Sequence[PeftPart], fields: Fields, found: Mapping[str, Tensor]
     ) -> list[dict[str, Tensor]]:
         vector = found[VECTOR]
         if len(vector) == 1:
@@ -120,8 +120,8 @@ class Ia3Form(LinearForm):
         rows = one.split(vector[:, 0], [len(part.weight) for part in parts])
         return [{"output_scale": row} for row in rows]
 
-    def config(self, fields: Fields, linears: Sequence[Joined]) -> Ia3Config:
-        refuse_others(fields, ONLY)
+    def config(self, fields: Fields, linears: Sequence[HFLinear]) -> Ia3Config:
+        require_values(fields, REQUIRED)
         ends = tuple(f".{name}" for name in fields["feedforward_modules"])
         before = [one for one in linears if f".{one.name}".endswith(ends)]
         return Ia3Config(

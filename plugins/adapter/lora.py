@@ -20,13 +20,13 @@ from torch import Tensor, nn
 
 from etude import plugin, require
 from etude.config import AdapterConfig
-from etude.formats import Fields, Joined, LinearForm, PeftPart, refuse_others
+from etude.formats import Fields, HFLinear, LinearFormat, PeftPart, require_values
 from etude.network import AdapterLayer, MergingLayer, Network, insert, linear_of, linears
 
 DOWN = "lora_A.weight"
 UP = "lora_B.weight"
-LENGTHS = "lora_magnitude_vector"
-ONLY = {"bias": "none", "lora_bias": False, "modules_to_save": None, "layer_replication": None}
+MAGNITUDE = "lora_magnitude_vector"
+REQUIRED = {"bias": "none", "lora_bias": False, "modules_to_save": None, "layer_replication": None}
 """PEFT fields for which only one value is supported."""
 
 
@@ -53,15 +53,15 @@ class LoraConfig(AdapterConfig):
 
     @property
     def scale(self) -> float:
-        """The factor of the low-rank update."""
+        """Factor of the low-rank update."""
         return self.alpha / (math.sqrt(self.rank) if self.rslora else self.rank)
 
-    def form(self) -> "LoraForm":
-        return LoraForm(self)
+    def peft_format(self) -> "LoraFormat":
+        return LoraFormat(self)
 
 
 def norms(weight: Float[Tensor, "out in"]) -> Float[Tensor, " out"]:
-    """The L2 norm of each output's weights."""
+    """Returns the L2 norm of each output's weights."""
     return torch.linalg.vector_norm(weight, dim=1)
 
 
@@ -72,7 +72,7 @@ def lora(config: LoraConfig, network: Network) -> Network:
     def make(base: nn.Module) -> AdapterLayer:
         require(
             not (config.dora and isinstance(base, AdapterLayer)),
-            "dora needs the weights themselves, and another adapter already holds a target",
+            "dora needs plain linear layers, and another adapter already wraps one of its targets",
         )
         return LowRank(config, base)
 
@@ -102,7 +102,7 @@ class LowRank(MergingLayer):
         return self.base(x) + (ratio - 1) * F.linear(dropped, weight) + ratio * branch
 
     def delta(self) -> Float[Tensor, "out in"]:
-        """The low-rank weight update, without DoRA's norms."""
+        """Returns the low-rank weight update, without DoRA's norms."""
         return self.scale * (self.up @ self.down)
 
     def merge(self) -> nn.Module:
@@ -114,20 +114,20 @@ class LowRank(MergingLayer):
         return linear
 
 
-class LoraForm(LinearForm):
+class LoraFormat(LinearFormat):
     """The updates of n layers that PEFT fuses become one, block-diagonal, of n times the rank."""
 
     peft_type = "LORA"
     names = ("down", "up", "magnitude")
-    ends = (DOWN, UP, LENGTHS)
+    ends = (DOWN, UP, MAGNITUDE)
 
     def __init__(self, config: LoraConfig) -> None:
         self.lora = config
 
-    def fields(self, linears: Sequence[Joined], transposed: bool) -> dict[str, Any]:
+    def fields(self, linears: Sequence[HFLinear], transposed: bool) -> dict[str, Any]:
         lora = self.lora
-        joined = {one.name: len(one.ours) for one in linears if len(one.ours) > 1}
-        more = math.sqrt if lora.rslora else float
+        fused = {one.name: len(one.ours) for one in linears if len(one.ours) > 1}
+        growth = math.sqrt if lora.rslora else float
         return {
             "r": lora.rank,
             "lora_alpha": lora.alpha,
@@ -135,29 +135,29 @@ class LoraForm(LinearForm):
             "use_rslora": lora.rslora,
             "use_dora": lora.dora,
             "target_modules": [one.name for one in linears],
-            "rank_pattern": {name: n * lora.rank for name, n in joined.items()},
-            "alpha_pattern": {name: more(n) * lora.alpha for name, n in joined.items()},
+            "rank_pattern": {name: n * lora.rank for name, n in fused.items()},
+            "alpha_pattern": {name: growth(n) * lora.alpha for name, n in fused.items()},
             "fan_in_fan_out": transposed,
         }
 
-    def join(self, one: Joined, parts: Sequence[PeftPart]) -> dict[str, Tensor]:
+    def join(self, one: HFLinear, parts: Sequence[PeftPart]) -> dict[str, Tensor]:
         n = len(parts)
         rank = self.lora.rank
         downs: list[Tensor] = []
         ups: list[Tensor] = []
         for i, part in enumerate(parts):
             rows, columns = part.weight.shape
-            downs.append(part.own.get("down", part.weight.new_zeros(rank, columns)))
-            up = part.own.get("up", part.weight.new_zeros(rows, rank))
+            downs.append(part.tensors.get("down", part.weight.new_zeros(rank, columns)))
+            up = part.tensors.get("up", part.weight.new_zeros(rows, rank))
             ups.append(F.pad(up, (i * rank, (n - 1 - i) * rank)))
-        found = {DOWN: torch.cat(downs), UP: one.join(ups)}
+        tensors = {DOWN: torch.cat(downs), UP: one.join(ups)}
         if self.lora.dora:
-            lengths = [part.own.get("magnitude", norms(part.weight)) for part in parts]
-            found[LENGTHS] = one.join(lengths)
-        return found
+            magnitudes = [part.tensors.get("magnitude", norms(part.weight)) for part in parts]
+            tensors[MAGNITUDE] = one.join(magnitudes)
+        return tensors
 
     def split(
-        self, one: Joined, parts: Sequence[PeftPart], fields: Fields, found: Mapping[str, Tensor]
+        self, one: HFLinear, parts: Sequence[PeftPart], fields: Fields, found: Mapping[str, Tensor]
     ) -> list[dict[str, Tensor]]:
         """Parts of a fused layer share its `down`, unless that has n times our rank."""
         down = found[DOWN]
@@ -173,17 +173,17 @@ class LoraForm(LinearForm):
         factor = alpha / (math.sqrt(len(down)) if self.lora.rslora else len(down)) / self.lora.scale
         if not math.isclose(factor, 1.0):
             ups = [factor * up for up in ups]
-        cut = [{"down": d, "up": u} for d, u in zip(downs, ups, strict=True)]
-        if LENGTHS in found:
-            lengths = one.split(found[LENGTHS], [len(part.weight) for part in parts])
-            cut = [{**c, "magnitude": m} for c, m in zip(cut, lengths, strict=True)]
-        return cut
+        split = [{"down": d, "up": u} for d, u in zip(downs, ups, strict=True)]
+        if MAGNITUDE in found:
+            magnitudes = one.split(found[MAGNITUDE], [len(part.weight) for part in parts])
+            split = [{**s, "magnitude": m} for s, m in zip(split, magnitudes, strict=True)]
+        return split
 
-    def config(self, fields: Fields, linears: Sequence[Joined]) -> LoraConfig:
-        refuse_others(fields, ONLY)
+    def config(self, fields: Fields, linears: Sequence[HFLinear]) -> LoraConfig:
+        require_values(fields, REQUIRED)
         for pattern in ("rank_pattern", "alpha_pattern"):
-            strange = set(fields.get(pattern) or {}) - {one.name for one in linears}
-            require(not strange, f"{pattern} holds what names no linear map: {', '.join(strange)}")
+            unknown = set(fields.get(pattern) or {}) - {one.name for one in linears}
+            require(not unknown, f"{pattern} names unknown linear layers: {', '.join(unknown)}")
         return LoraConfig(
             rank=fields["r"],
             alpha=float(fields["lora_alpha"]),

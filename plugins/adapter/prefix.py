@@ -52,8 +52,8 @@ class Prefix(AdapterLayer):
         assert isinstance(mixer, Mixer)
         require(
             mixer.kv_shape is not None,
-            f"{type(mixer).__name__} has no keys and values that others could stand beside: "
-            "architecture/mixer=attention works",
+            f"{type(mixer).__name__} has no keys and values to prepend to. "
+            "Use architecture/mixer=attention",
         )
         assert mixer.kv_shape is not None
         heads, head_dim = mixer.kv_shape
@@ -65,4 +65,4 @@ class Prefix(AdapterLayer):
     def forward_adapted(
         self, x: Float[Tensor, "batch seq dim"], context: Context
     ) -> Float[Tensor, "batch seq dim"]:
-        return self.base(x, replace(context, beside=(self.keys, self.values)))
+        return self.base(x, replace(context, learned_kv=(self.keys, self.values)))

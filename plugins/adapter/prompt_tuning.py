@@ -1,4 +1,4 @@
-"""Prompt tuning: learned vectors are prepended to the embedded text; nothing else is trained.
+"""Prompt tuning: trains vectors that are prepended to the embedded text, and nothing else.
 
 Lester et al. 2021, https://arxiv.org/abs/2104.08691, section 2; they start as the embeddings of
 random tokens (section 3.2). In an encoder-decoder they precede the source.
@@ -17,8 +17,17 @@ from torch import Tensor, nn
 
 from etude import plugin, require
 from etude.config import AdapterConfig
-from etude.formats import Fields, Joined, PeftForm, Theirs, refuse_others
-from etude.network import AdapterLayer, Inputs, KvCache, Memory, Network, Stack, insert, places
+from etude.formats import Fields, HFLinear, PeftFormat, TransformersView, require_values
+from etude.network import (
+    AdapterLayer,
+    Inputs,
+    KvCache,
+    Memory,
+    Network,
+    Stack,
+    insert,
+    module_slots,
+)
 
 TABLE = "prompt_embeddings"
 
@@ -32,39 +41,39 @@ class PromptTuningConfig(AdapterConfig):
         require(self.length >= 1, f"length must be at least 1, got {self.length}")
 
     @property
-    def n_places(self) -> int:
+    def n_virtual_tokens(self) -> int:
         return self.length
 
-    def form(self) -> "PromptForm":
-        return PromptForm()
+    def peft_format(self) -> "PromptFormat":
+        return PromptFormat()
 
 
 @plugin(PromptTuningConfig)
 def prompt_tuning(config: PromptTuningConfig, network: Network) -> Network:
     """Prepends learned vectors to the input of the first stack."""
-    stacks = [place.name for place in places(network) if isinstance(place.innermost, Stack)]
-    require(len(stacks) > 0, "the network has no stack of blocks to read learned vectors")
+    stacks = [slot.name for slot in module_slots(network) if isinstance(slot.innermost, Stack)]
+    require(len(stacks) > 0, "the network has no stack of blocks to prepend learned vectors to")
     tables = [m for m in network.children() if isinstance(m, nn.Embedding)]
     table = tables[0].weight.detach()
     start = table[torch.randint(len(table), (config.length,))]
     return insert(
-        network, stacks[:1], lambda m: isinstance(m, Stack), lambda base: Prompted(start, base)
+        network, stacks[:1], lambda m: isinstance(m, Stack), lambda base: PromptedStack(start, base)
     )
 
 
 def order(before: Int[Tensor, " batch"], n: int, length: int) -> Int[Tensor, "batch all"]:
-    """Indices that move n prepended vectors to the right of each row's left padding.
+    """Returns the indices that move n prepended vectors after each row's left padding.
 
     `before` is the number of padding tokens at the start of each row; `all` is n + length.
     """
-    place = torch.arange(n + length, device=before.device)[None]
+    index = torch.arange(n + length, device=before.device)[None]
     start = before[:, None]
     return torch.where(
-        place < start, place + n, torch.where(place < start + n, place - start, place)
+        index < start, index + n, torch.where(index < start + n, index - start, index)
     )
 
 
-class Prompted(AdapterLayer):
+class PromptedStack(AdapterLayer):
     """A stack with learned vectors before its input; returns the states of the text only."""
 
     def __init__(self, start: Float[Tensor, "n width"], base: nn.Module) -> None:
@@ -85,42 +94,42 @@ class Prompted(AdapterLayer):
             cache.max_len += n
         documents = inputs.documents
         real = torch.ones_like(inputs.tokens) if documents is None else (documents > 0).long()
-        read = order((real.cumsum(dim=1) == 0).sum(dim=1), n, x.shape[1])
+        indices = order((real.cumsum(dim=1) == 0).sum(dim=1), n, x.shape[1])
         vectors = self.vectors.to(x.dtype).expand(x.shape[0], -1, -1)
-        both = torch.cat((vectors, x), dim=1).take_along_dim(read[..., None], dim=1)
-        states = self.base(both, self._longer(inputs, read), cache, memory)
-        back = read.argsort(dim=1)[:, n:]
-        return states.take_along_dim(back[..., None], dim=1)
+        joined = torch.cat((vectors, x), dim=1).take_along_dim(indices[..., None], dim=1)
+        states = self.base(joined, self._extend(inputs, indices), cache, memory)
+        inverse = indices.argsort(dim=1)[:, n:]
+        return states.take_along_dim(inverse[..., None], dim=1)
 
-    def _longer(self, inputs: Inputs, read: Tensor) -> Inputs:
-        """The inputs with the learned vectors added to the first document and to the prefix."""
+    def _extend(self, inputs: Inputs, indices: Tensor) -> Inputs:
+        """Returns the inputs with the learned vectors in the first document and in the prefix."""
         n = len(self.vectors)
 
-        def longer(part: Tensor | None, value: int) -> Tensor | None:
+        def extend(part: Tensor | None, value: int) -> Tensor | None:
             return (
                 None
                 if part is None
-                else F.pad(part, (n, 0), value=value).take_along_dim(read, dim=1)
+                else F.pad(part, (n, 0), value=value).take_along_dim(indices, dim=1)
             )
 
-        tokens = longer(inputs.tokens, 0)
+        tokens = extend(inputs.tokens, 0)
         assert tokens is not None
         return replace(
             inputs,
             tokens=tokens,
-            documents=longer(inputs.documents, 1),
-            prefix=longer(inputs.prefix, 1),
-            segments=longer(inputs.segments, 0),
+            documents=extend(inputs.documents, 1),
+            prefix=extend(inputs.prefix, 1),
+            segments=extend(inputs.segments, 0),
         )
 
 
-class PromptForm(PeftForm):
+class PromptFormat(PeftFormat):
     """One table of vectors, for decoder-only networks."""
 
     peft_type = "PROMPT_TUNING"
 
-    def write(self, theirs: Theirs) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
-        [vectors] = [held for name, held in theirs.state.items() if name.endswith(".vectors")]
+    def write(self, theirs: TransformersView) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+        [vectors] = [tensor for name, tensor in theirs.state.items() if name.endswith(".vectors")]
         if theirs.task != "CAUSAL_LM":
             return None
         fields = {
@@ -133,10 +142,10 @@ class PromptForm(PeftForm):
         return fields, {TABLE: vectors}
 
     def read(
-        self, theirs: Theirs, fields: Fields, found: Mapping[str, Tensor]
+        self, theirs: TransformersView, fields: Fields, found: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
         return {name: found[TABLE] for name in theirs.state if name.endswith(".vectors")}
 
-    def config(self, fields: Fields, linears: Sequence[Joined]) -> PromptTuningConfig:
-        refuse_others(fields, {"task_type": "CAUSAL_LM"})
+    def config(self, fields: Fields, linears: Sequence[HFLinear]) -> PromptTuningConfig:
+        require_values(fields, {"task_type": "CAUSAL_LM"})
         return PromptTuningConfig(length=fields["num_virtual_tokens"])

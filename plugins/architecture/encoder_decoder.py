@@ -78,25 +78,25 @@ class EncoderDecoder(StackNetwork):
         memory = None if cache is None else cache.memory
         if memory is None:
             source = inputs.source
-            assert source is not None, "the first pass over a target brings its source"
-            read = self.encoder(self.embedding(source.tokens), source)
-            memory = Memory(read, source.documents)
+            assert source is not None, "the first forward pass needs the source"
+            states = self.encoder(self.embedding(source.tokens), source)
+            memory = Memory(states, source.documents)
         if cache is not None:
             cache.memory = memory
         return self.decoder(self.embedding(inputs.tokens), inputs, cache, memory)
 
     def prompt(self, prompts: Sequence[Sequence[int]], *, whole: bool = False) -> Inputs:
         """Uses the prompt as the source, always bidirectional; the target is the start token."""
-        begin = torch.full((len(prompts), 1), self.start)
-        return Inputs(begin, source=pad_right(prompts, self.vocab.pad))
+        start = torch.full((len(prompts), 1), self.start)
+        return Inputs(start, source=pad_right(prompts, self.vocab.pad))
 
     def answer(
         self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]], *, whole: bool = False
     ) -> Targets:
-        """Teacher forcing: the decoder reads the completion shifted right."""
+        """Teacher forcing: the decoder reads the completion, shifted right by one token."""
         source = pad_right([prompt for prompt, _ in pairs], self.vocab.pad)
-        due = pad_right([completion for _, completion in pairs], self.vocab.pad)
-        given = F.pad(due.tokens[:, :-1], (1, 0), value=self.start)
-        everywhere = torch.ones_like(due.tokens, dtype=torch.bool)
-        where = everywhere if due.documents is None else due.documents > 0
-        return Targets(Inputs(given, due.documents, source), due.tokens, where)
+        target = pad_right([completion for _, completion in pairs], self.vocab.pad)
+        shifted = F.pad(target.tokens[:, :-1], (1, 0), value=self.start)
+        everywhere = torch.ones_like(target.tokens, dtype=torch.bool)
+        where = everywhere if target.documents is None else target.documents > 0
+        return Targets(Inputs(shifted, target.documents, source), target.tokens, where)

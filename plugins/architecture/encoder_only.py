@@ -1,4 +1,4 @@
-"""Encoder-only transformer: every position attends to the whole text.
+"""Encoder-only transformer: every token attends to the whole text.
 
 Devlin et al. 2018 (BERT), https://arxiv.org/abs/1810.04805.
 Deviation: there is no pooler; use the first token's hidden state instead.
@@ -51,7 +51,7 @@ class EncoderOnly(StackNetwork):
     def states(
         self, inputs: Inputs, cache: KvCache | None = None
     ) -> Float[Tensor, "batch seq dim"]:
-        assert cache is None, "nothing that decodes step by step needs an encoder"
+        assert cache is None, "an encoder does not decode step by step"
         return self.stack(self.embedding(inputs.tokens), inputs)
 
     def read(
@@ -64,8 +64,8 @@ class EncoderOnly(StackNetwork):
         rows = [([*prompt, self.vocab.eos], completion) for prompt, completion in pairs]
         inputs = pad_right([[*before, *after] for before, after in rows], self.vocab.pad)
         if self.stack.segments is not None and self.stack.segments.num_embeddings > 1:
-            kinds = [[0] * len(before) + [1] * len(after) for before, after in rows]
-            inputs.segments = pad_right(kinds, 0).tokens
+            segments = [[0] * len(before) + [1] * len(after) for before, after in rows]
+            inputs.segments = pad_right(segments, 0).tokens
         where = torch.zeros_like(inputs.tokens, dtype=torch.bool)
         where[:, 0] = True
         return inputs, where

@@ -1,7 +1,6 @@
 """Compares the jobs of a sweep while they train, and stops those that are behind.
 
-A job reads the metrics of the other jobs from the files that they write, so any launcher with a shared disk
-works.
+A job reads the metrics of other jobs from their files, so any launcher with a shared disk works.
 """
 
 import json
@@ -14,7 +13,7 @@ import lightning.pytorch as pl
 
 from etude import require
 from etude.config import Best, CallbackConfig
-from etude.files import JOBS, PRUNED, Curve, curve_of, write_whole
+from etude.files import JOBS, PRUNED, Curve, metric_curve, write_atomic
 from etude.training import refuse_unreported
 
 C = TypeVar("C", bound="PruningConfig")
@@ -22,7 +21,7 @@ C = TypeVar("C", bound="PruningConfig")
 
 @dataclass
 class PruningConfig(CallbackConfig):
-    """How jobs are compared, and from which step on."""
+    """The metric that compares jobs, and the first step at which it does."""
 
     metric: str = "val/loss"
     """Validation metric by which jobs are compared, as named in steps.jsonl."""
@@ -36,7 +35,7 @@ class PruningConfig(CallbackConfig):
 
 
 class Pruning(pl.Callback, ABC, Generic[C]):
-    """Stops a job that is behind; a run outside a sweep has none to compare with and is never stopped."""
+    """Stops a job that is behind the others; has no effect on a run outside a sweep."""
 
     def __init__(self, config: C) -> None:
         self.config = config
@@ -53,14 +52,14 @@ class Pruning(pl.Callback, ABC, Generic[C]):
         run = _folder(trainer)
         metric = self.config.metric
         refuse_unreported("metric", metric, trainer.callback_metrics)
-        own = curve_of(run, metric) | {step: float(trainer.callback_metrics[metric])}
+        own = metric_curve(run, metric) | {step: float(trainer.callback_metrics[metric])}
         names = [file.stem for file in (run.parent / JOBS).glob("*.json")]
-        others = [curve_of(run.parent / name, metric) for name in names if name != run.name]
-        behind = step < trainer.max_steps and self.should_prune(own, others)
-        if trainer.strategy.reduce_boolean_decision(behind, all=False):
+        others = [metric_curve(run.parent / name, metric) for name in names if name != run.name]
+        is_behind = step < trainer.max_steps and self.should_prune(own, others)
+        if trainer.strategy.reduce_boolean_decision(is_behind, all=False):
             trainer.should_stop = True
             if trainer.is_global_zero:
-                write_whole(run / PRUNED, json.dumps({"step": step, metric: own[step]}) + "\n")
+                write_atomic(run / PRUNED, json.dumps({"step": step, metric: own[step]}) + "\n")
 
 
 def _folder(trainer: pl.Trainer) -> Path:

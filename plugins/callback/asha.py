@@ -33,17 +33,17 @@ class Asha(Pruning[AshaConfig]):
     """Compares a job once per rung."""
 
     def should_prune(self, own: Curve, others: list[Curve]) -> bool:
-        now = max(own)
+        step = max(own)
         rung = self.config.min_steps
-        while rung <= now:
+        while rung <= step:
             here = first_at_rung(own, rung)
-            if here is not None and here[0] == now and self._is_behind_at(rung, here[1], others):
+            if here is not None and here[0] == step and self._is_behind_at(rung, here[1], others):
                 return True
             rung *= self.config.reduction
         return False
 
     def _is_behind_at(self, rung: int, value: float, jobs: list[Curve]) -> bool:
-        others = [there[1] for job in jobs if (there := first_at_rung(job, rung)) is not None]
-        places = max(1, (len(others) + 1) // self.config.reduction)
+        others = [reached[1] for job in jobs if (reached := first_at_rung(job, rung)) is not None]
+        n_promoted = max(1, (len(others) + 1) // self.config.reduction)
         best = self.config.best
-        return sum(best.improves(other, value) or value != value for other in others) >= places
+        return sum(best.improves(other, value) or value != value for other in others) >= n_promoted

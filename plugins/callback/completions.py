@@ -14,7 +14,7 @@ import lightning.pytorch as pl
 
 from etude import ConfigError, plugin, require
 from etude.config import CallbackConfig
-from etude.files import forget_after
+from etude.files import truncate_after
 from etude.objective import Objective, StepLoader
 from etude.rl import Completion, RolloutSource
 from etude.training import log_table
@@ -42,31 +42,31 @@ class Completions(pl.Callback):
         loader = trainer.train_dataloader
         if not (isinstance(loader, StepLoader) and isinstance(loader.source, RolloutSource)):
             raise ConfigError(
-                "callback=completions has no effect: this objective learns from no completions "
-                "of its own.\n  callback=samples shows what any network says."
+                "callback=completions has no effect: this objective does not train on its own "
+                "completions.\n  callback=samples logs samples of any network."
             )
         if trainer.is_global_zero:
-            forget_after(Path(trainer.default_root_dir) / FILE, trainer.global_step)
+            truncate_after(Path(trainer.default_root_dir) / FILE, trainer.global_step)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, Objective)
         loader: Any = trainer.train_dataloader  # on_train_start checked that it has a rollout
         held = [sample for sample in loader.source.samples if isinstance(sample, Completion)]
-        attempts = held[: self.config.n]
-        if not (trainer.is_global_zero and attempts):
+        completions = held[: self.config.n]
+        if not (trainer.is_global_zero and completions):
             return
-        rows = [row(attempt, pl_module.tools.tokenizer.decode) for attempt in attempts]
+        rows = [row(completion, pl_module.tools.tokenizer.decode) for completion in completions]
         line = json.dumps({"step": trainer.global_step, "completions": rows}, ensure_ascii=False)
         with (Path(trainer.default_root_dir) / FILE).open("a", encoding="utf-8") as file:
             file.write(line + "\n")
         log_table(trainer, "completions", rows, trainer.global_step)
 
 
-def row(attempt: Completion, decode: Callable[[Sequence[int]], str]) -> dict[str, Any]:
+def row(completion: Completion, decode: Callable[[Sequence[int]], str]) -> dict[str, Any]:
     """A completion as readable text, with its reward."""
     return {
-        "prompt": decode(attempt.prompt),
-        "completion": decode(attempt.completion),
-        "reward": float(attempt.reward),
-        "finished": attempt.is_finished,
+        "prompt": decode(completion.prompt),
+        "completion": decode(completion.completion),
+        "reward": float(completion.reward),
+        "finished": completion.is_finished,
     }

@@ -63,5 +63,5 @@ class Forgetting(pl.Callback):
         was_training = pl_module.training
         found = self.validation.measure(self.task)
         pl_module.train(was_training)
-        told = {name.replace("val/", "val/before/"): value for name, value in found.items()}
-        pl_module.log_dict(told, logger=False)
+        metrics = {name.replace("val/", "val/before/"): value for name, value in found.items()}
+        pl_module.log_dict(metrics, logger=False)

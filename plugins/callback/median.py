@@ -32,13 +32,13 @@ class Median(Pruning[MedianConfig]):
 
     def should_prune(self, own: Curve, others: list[Curve]) -> bool:
         now = max(own)
-        come = [other for other in others if other and max(other) >= now]
-        if now < self.config.min_steps or len(come) < self.config.min_jobs:
+        comparable = [other for other in others if other and max(other) >= now]
+        if now < self.config.min_steps or len(comparable) < self.config.min_jobs:
             return False
-        means = [mean(v for step, v in other.items() if step <= now) for other in come]
+        means = [mean(v for step, v in other.items() if step <= now) for other in comparable]
         means = [value for value in means if isfinite(value)]
-        reached = [value for value in own.values() if isfinite(value)]
-        if not reached or not means:
-            return not reached
-        best = min(reached) if self.config.best is Best.lowest else max(reached)
+        values = [value for value in own.values() if isfinite(value)]
+        if not values or not means:
+            return not values
+        best = min(values) if self.config.best is Best.lowest else max(values)
         return self.config.best.improves(median(means), best)

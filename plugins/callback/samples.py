@@ -13,7 +13,7 @@ import torch
 
 from etude import plugin, require
 from etude.config import CallbackConfig
-from etude.files import forget_after
+from etude.files import truncate_after
 from etude.objective import Objective
 from etude.training import log_table
 
@@ -38,7 +38,7 @@ class Samples(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.is_global_zero:
-            forget_after(Path(trainer.default_root_dir) / FILE, trainer.global_step)
+            truncate_after(Path(trainer.default_root_dir) / FILE, trainer.global_step)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, Objective)

@@ -16,7 +16,7 @@ import torch
 
 from etude import plugin, require
 from etude.config import CallbackConfig
-from etude.files import forget_after
+from etude.files import truncate_after
 from etude.objective import MicroBatch, Objective
 from etude.training import counter, log_metrics
 
@@ -82,7 +82,7 @@ class Throughput(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.is_global_zero:
-            forget_after(Path(trainer.default_root_dir) / FILE, trainer.global_step)
+            truncate_after(Path(trainer.default_root_dir) / FILE, trainer.global_step)
         self.steps = -1  # until the first step of this start is over
 
     def on_train_batch_start(
@@ -110,7 +110,7 @@ class Throughput(pl.Callback):
         self.micro_batches += 1
         if batch.is_last:
             self.steps += 1
-            self.tokens += pl_module.tally.tokens
+            self.tokens += pl_module.batch_sums.tokens
             if self.steps == 0:
                 self._begin()
             elif self.steps == self.every:

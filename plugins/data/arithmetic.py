@@ -36,7 +36,7 @@ class ArithmeticConfig(DataConfig):
         )
         require(
             2 <= self.n_problems <= self.n_possible,
-            f"n_problems must be 2 to {self.n_possible} (all there are with digits={self.digits} "
+            f"n_problems must be 2 to {self.n_possible} (all that exist with digits={self.digits} "
             f"and operators={self.operators}), got {self.n_problems}",
         )
 

@@ -1,7 +1,7 @@
 """Characters and their names in Unicode: `é` is `LATIN SMALL LETTER E WITH ACUTE`.
 
 About 33,000 pairs from Python's own Unicode database, without a download. The names of Chinese
-characters and Hangul syllables are left out: they only spell a number or a sound. Names have a
+characters and Hangul syllables are left out: they only encode a number or a sound. Names have a
 grammar (script, case, letter, marks), so a model can partly infer the names of unseen characters.
 """
 
@@ -15,8 +15,8 @@ from etude import Prompt, plugin
 from etude.config import DataConfig
 from etude.data import DataSource
 
-SPELLED = ("CJK ", "HANGUL SYLLABLE ", "TANGUT ", "NUSHU CHARACTER-", "KHITAN ")
-"""Prefixes of names that only spell a number or a sound."""
+NUMBERED = ("CJK ", "HANGUL SYLLABLE ", "TANGUT ", "NUSHU CHARACTER-", "KHITAN ")
+"""Prefixes of names that only encode a number or a sound."""
 
 
 class Direction(Enum):
@@ -39,7 +39,7 @@ class CharacterNames(DataSource[CharacterNamesConfig]):
     def records(self) -> Iterator[Prompt]:
         for character in map(chr, range(0x21, sys.maxunicode + 1)):
             name = unicodedata.name(character, "")
-            if name and not name.startswith(SPELLED):
+            if name and not name.startswith(NUMBERED):
                 pair = (character, name)
                 yield Prompt(*(pair if self.config.direction is Direction.to_name else pair[::-1]))
 

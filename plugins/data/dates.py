@@ -36,7 +36,7 @@ class DatesConfig(DataConfig):
         require(1 <= self.max_days <= 9999, f"max_days must be 1 to 9999, got {self.max_days}")
         require(
             2 <= self.n_problems <= self.n_possible,
-            f"n_problems must be 2 to {self.n_possible} (all there are), got {self.n_problems}",
+            f"n_problems must be 2 to {self.n_possible} (all that exist), got {self.n_problems}",
         )
 
     @property

@@ -2,7 +2,7 @@
 
 About 6,000, without a download. `Explain` requests a docstring or the first paragraph of a chapter
 of the language reference; if a docstring has a summary line, a second turn requests it. The answers
-are in their authors' own words, so a small model learns the form, not the facts.
+are the original texts, so a small model learns the format, not the facts.
 """
 
 import re
@@ -30,11 +30,11 @@ class DocsChatConfig(DataConfig):
 
 def explain(name: str, answer: str) -> Chat:
     """A question about a name, its answer and, if the answer has a summary, a second turn."""
-    said = [Message("user", f"Explain `{name}`."), Message("assistant", answer)]
+    messages = [Message("user", f"Explain `{name}`."), Message("assistant", answer)]
     line, _, body = answer.partition("\n\n")
     if body and "\n" not in line:
-        said += [Message("user", AGAIN), Message("assistant", line)]
-    return Chat(tuple(said))
+        messages += [Message("user", AGAIN), Message("assistant", line)]
+    return Chat(tuple(messages))
 
 
 @plugin(DocsChatConfig, yields=Chat)

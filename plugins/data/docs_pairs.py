@@ -1,4 +1,4 @@
-"""Requests to summarise a docstring of the standard library, each with its author's own summary.
+"""Requests to summarise a docstring of the standard library, each with its original summary line.
 
 About 2,000 pairs, without a download; `docs_preferences` adds a rejected answer to the same
 requests.

@@ -1,7 +1,7 @@
-"""Requests to summarise a docstring: chosen is its own summary, rejected another docstring's.
+"""Requests to summarise a docstring: chosen is its summary line, rejected another docstring's.
 
-About 2,000 preferences, without a download. A model can only tell the two apart by reading the
-request; length and style carry no signal, as both lines have the same distribution.
+About 2,000 preferences, without a download. A model can distinguish the two only by reading the
+request: chosen and rejected lines have the same distribution of length and style.
 """
 
 from collections.abc import Iterator

@@ -26,6 +26,6 @@ class JsonlAlpaca(JsonlSource[JsonlAlpacaConfig]):
 
     def record(self, row: JsonRow) -> Pair:
         instruction = row.text(self.config.instruction_column)
-        given = row.fields.get(self.config.input_column)
-        about = f"\n\n{row.text(self.config.input_column)}" if given else ""
-        return Pair(instruction + about, row.text(self.config.output_column))
+        has_input = bool(row.optional(self.config.input_column))
+        text = f"\n\n{row.text(self.config.input_column)}" if has_input else ""
+        return Pair(instruction + text, row.text(self.config.output_column))

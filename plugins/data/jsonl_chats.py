@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from etude import Chat, Message, plugin
-from etude.data import BadFieldError, FileConfig, JsonlSource, JsonRow, checked_text
+from etude.data import BadFieldError, FileConfig, JsonlSource, JsonRow, valid_text
 
 ROLES = {
     "system": "system",
@@ -36,7 +36,7 @@ class JsonlChats(JsonlSource[JsonlChatsConfig]):
         items = row.items(self.config.messages_column)
         messages = tuple(self.message(number, item) for number, item in enumerate(items, start=1))
         if all(message.role != "assistant" for message in messages):
-            raise BadFieldError("no message of the assistant")
+            raise BadFieldError("no message has the role assistant")
         return Chat(messages)
 
     def message(self, number: int, item: Any) -> Message:
@@ -47,4 +47,4 @@ class JsonlChats(JsonlSource[JsonlChatsConfig]):
         if not isinstance(role, str) or role not in ROLES:
             raise BadFieldError(f"message {number} has the unknown role {role!r}")
         content = item.get(self.config.content_column)
-        return Message(ROLES[role], checked_text(content, f"the content of message {number}"))
+        return Message(ROLES[role], valid_text(content, f"the content of message {number}"))

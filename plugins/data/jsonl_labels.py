@@ -16,7 +16,7 @@ class JsonlLabelsConfig(FileConfig):
 
 @plugin(JsonlLabelsConfig, yields=Labelled)
 class JsonlLabels(JsonlSource[JsonlLabelsConfig]):
-    """A list of words requires a list of as many labels."""
+    """A list of words requires a list of the same number of labels."""
 
     def record(self, row: JsonRow) -> Labelled:
         text = self.config.text_column
@@ -26,5 +26,5 @@ class JsonlLabels(JsonlSource[JsonlLabelsConfig]):
         words = row.texts(text)
         labels = row.texts(label)
         if len(words) != len(labels):
-            raise BadFieldError(f"{len(words)} words and {len(labels)} labels")
+            raise BadFieldError(f"{len(words)} words, but {len(labels)} labels")
         return Labelled(words, labels)

@@ -32,10 +32,10 @@ class JsonlPreferences(JsonlSource[JsonlPreferencesConfig]):
         if chosen == rejected:
             raise BadFieldError("chosen and rejected are equal")
         margin = 0.0 if config.margin_column is None else row.number(config.margin_column)
-        sure = 1.0 if config.probability_column is None else row.number(config.probability_column)
-        if not 0.5 <= sure <= 1:
+        chance = 1.0 if config.probability_column is None else row.number(config.probability_column)
+        if not 0.5 <= chance <= 1:
             raise BadFieldError(
-                f"field {config.probability_column!r} must be in [0.5, 1], not {sure}: "
-                "chosen is the likelier one"
+                f"field {config.probability_column!r} must be in [0.5, 1], not {chance}: "
+                "chosen is the completion that is more likely to be better"
             )
-        return Preference(prompt, chosen, rejected, margin, sure)
+        return Preference(prompt, chosen, rejected, margin, chance)

@@ -21,5 +21,5 @@ class JsonlPrompts(JsonlSource[JsonlPromptsConfig]):
     def record(self, row: JsonRow) -> Prompt:
         prompt = row.text(self.config.prompt_column)
         column = self.config.answer_column
-        has_answer = row.fields.get(column) is not None
+        has_answer = row.optional(column) is not None
         return Prompt(prompt, row.text(column) if has_answer else None)

@@ -21,5 +21,5 @@ class JsonlRankings(JsonlSource[JsonlRankingsConfig]):
     def record(self, row: JsonRow) -> Ranking:
         completions = row.texts(self.config.completions_column)
         if len(completions) < 2 or len(set(completions)) < len(completions):
-            raise BadFieldError("a ranking needs two completions at least, all different")
+            raise BadFieldError("a ranking needs at least two completions, all different")
         return Ranking(row.text(self.config.prompt_column), completions)

@@ -38,7 +38,9 @@ class ReasoningGym(DataSource[ReasoningGymConfig]):
         try:
             problems = create_dataset(config.task, size=config.n_problems, seed=config.problem_seed)
         except (ValueError, AssertionError) as error:
-            raise DataError(f"data.task={config.task} is not a task: {error}.") from error
+            raise DataError(
+                f"data.task={config.task} is not a reasoning-gym task: {error}."
+            ) from error
         for problem in problems:
             yield Prompt(problem["question"], problem["answer"])
 

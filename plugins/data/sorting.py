@@ -53,11 +53,11 @@ class Sorting(DataSource[SortingConfig]):
             numbers = tuple(draw.randint(0, config.largest) for _ in range(length))
             if numbers not in seen:
                 seen.add(numbers)
-                yield Prompt(f"Sort: {_said(numbers)} =", _said(sorted(numbers)))
+                yield Prompt(f"Sort: {_join(numbers)} =", _join(sorted(numbers)))
 
     def fingerprint(self) -> str:
         return ""
 
 
-def _said(numbers: tuple[int, ...] | list[int]) -> str:
+def _join(numbers: tuple[int, ...] | list[int]) -> str:
     return " ".join(map(str, numbers))

@@ -1,6 +1,6 @@
 """Plain text files such as .txt and .md, in UTF-8 and any script, optionally gzipped.
 
-Long files are split into documents, so that a part of a file can be held out.
+Long files are split into documents, so that part of a file can be held out.
 """
 
 from collections.abc import Iterator
@@ -9,9 +9,7 @@ from pathlib import Path
 
 from etude import BadRow, Text, plugin
 from etude.config import TextDataConfig
-from etude.data import DataSource, Document, FileConfig, files, fingerprint, lines, split_documents
-
-SUFFIXES = (".txt", ".text", ".md", ".markdown", ".rst", ".tex", ".py")
+from etude.data import Document, FileConfig, FileSource, lines, pieces, split_documents
 
 
 @dataclass
@@ -20,9 +18,9 @@ class TextConfig(FileConfig, TextDataConfig):
     """Unit of a document: blocks (consecutive paragraphs, about 2 KB), line or file."""
 
 
-def good_lines(file: Path, bad: list[BadRow]) -> Iterator[str]:
+def good_lines(read: Iterator[tuple[str, str] | BadRow], bad: list[BadRow]) -> Iterator[str]:
     """The readable lines of a file; unreadable ones are appended to `bad`."""
-    for line in lines(file):
+    for line in read:
         if isinstance(line, BadRow):
             bad.append(line)
         else:
@@ -30,16 +28,16 @@ def good_lines(file: Path, bad: list[BadRow]) -> Iterator[str]:
 
 
 @plugin(TextConfig, yields=Text)
-class TextFiles(DataSource[TextConfig]):
+class TextFiles(FileSource[TextConfig]):
     """Yields the documents of each file in order, then reports its unreadable lines."""
 
-    def records(self) -> Iterator[Text | BadRow]:
-        for file in files(self.config.path, SUFFIXES):
-            bad: list[BadRow] = []
-            for document in split_documents(good_lines(file, bad), self.config.document):
-                if document.strip():
-                    yield Text(document)
-            yield from bad
+    suffixes = (".txt", ".text", ".md", ".markdown", ".rst", ".tex", ".py")
 
-    def fingerprint(self) -> str:
-        return fingerprint(files(self.config.path, SUFFIXES))
+    def rows(self, file: Path) -> Iterator[Text | BadRow]:
+        unit = self.config.document
+        read = lines if unit is Document.line else pieces
+        bad: list[BadRow] = []
+        for document in split_documents(good_lines(read(file), bad), unit):
+            if document.strip():
+                yield Text(document)
+        yield from bad

@@ -6,7 +6,7 @@
 
 Columns run from the right, with the carry last, like the scratchpads of Nye et al. 2021,
 https://arxiv.org/abs/2112.00114. The last number is the sum, which is what `reward=numeric` reads.
-After fine-tuning on all three forms, one can observe which of them RL favours: whether answers get
+After fine-tuning on all three forms, RL shows which of them it favours: whether answers become
 longer, and how many include a check.
 """
 
@@ -39,12 +39,12 @@ class WorkedSumsConfig(DataConfig):
             require(0 <= share <= 1, f"{name} must be in [0, 1], got {share}")
         require(
             self.worked + self.checked <= 1,
-            f"worked and checked are shares of all, got {self.worked} + {self.checked}",
+            f"worked + checked must be at most 1, got {self.worked} + {self.checked}",
         )
         require(
             2 <= self.n_problems <= self.n_possible,
-            f"n_problems must be 2 to {self.n_possible} (all there are with digits={self.digits}), "
-            f"got {self.n_problems}",
+            f"n_problems must be 2 to {self.n_possible} (all that exist with digits={self.digits}),"
+            f" got {self.n_problems}",
         )
 
     @property
@@ -64,11 +64,11 @@ class WorkedSums(DataSource[WorkedSumsConfig]):
         numbers = 9 * 10 ** (config.digits - 1)
         for problem in draw.sample(range(config.n_possible), config.n_problems):
             left, right = (least + part for part in divmod(problem, numbers))
-            way = draw.random()
+            form = draw.random()
             answer = str(left + right)
-            if way < config.worked + config.checked:
+            if form < config.worked + config.checked:
                 answer = f"{columns(left, right)}, so {left + right}"
-            if way < config.checked:
+            if form < config.checked:
                 answer += f". check {left + right}-{right}={left}, so {left + right}"
             yield Prompt(f"{left} + {right} =", answer)
 

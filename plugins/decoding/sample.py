@@ -3,7 +3,7 @@
 Top-k: Fan et al. 2018, https://arxiv.org/abs/1805.04833. Top-p: Holtzman et al. 2019,
 https://arxiv.org/abs/1904.09751; the token that crosses p is kept, as in the reference code. Min-p:
 Nguyen et al. 2024, https://arxiv.org/abs/2407.01082. The order is that of transformers: repetition
-penalty, temperature, top-k, top-p, min-p, each applied to what is left.
+penalty, temperature, top-k, top-p, min-p, each applied to the result of the previous one.
 """
 
 from dataclasses import dataclass
@@ -39,28 +39,28 @@ class SampleConfig(DecodingConfig):
         require(0 <= self.min_p <= 1, f"min_p must be in [0, 1], got {self.min_p}")
 
 
-def likeliest(scores: Float[Tensor, "batch vocab"], k: int) -> Float[Tensor, "batch vocab"]:
-    """Keeps the k highest scores of each row, and ties with the last of them; the rest is -inf."""
-    least = scores.topk(min(k, scores.shape[-1])).values[:, -1:]
-    return scores.masked_fill(scores < least, -torch.inf)
+def keep_top_k(scores: Float[Tensor, "batch vocab"], k: int) -> Float[Tensor, "batch vocab"]:
+    """Keeps the k highest scores of each row, with ties for the k-th; the rest is -inf."""
+    threshold = scores.topk(min(k, scores.shape[-1])).values[:, -1:]
+    return scores.masked_fill(scores < threshold, -torch.inf)
 
 
-def nucleus(scores: Float[Tensor, "batch vocab"], p: float) -> Float[Tensor, "batch vocab"]:
+def keep_top_p(scores: Float[Tensor, "batch vocab"], p: float) -> Float[Tensor, "batch vocab"]:
     """Keeps the highest scores of each row up to a total probability of p; the rest is -inf."""
     ordered, order = scores.softmax(dim=-1).sort(descending=True)
     outside = ordered.cumsum(dim=-1) - ordered >= p
     return scores.masked_fill(outside.scatter(-1, order, outside), -torch.inf)
 
 
-def near_likeliest(scores: Float[Tensor, "batch vocab"], p: float) -> Float[Tensor, "batch vocab"]:
+def keep_min_p(scores: Float[Tensor, "batch vocab"], p: float) -> Float[Tensor, "batch vocab"]:
     """Keeps tokens with at least p times the highest probability; the rest is -inf."""
-    shares = scores.softmax(dim=-1)
-    return scores.masked_fill(shares < p * shares.amax(dim=-1, keepdim=True), -torch.inf)
+    probs = scores.softmax(dim=-1)
+    return scores.masked_fill(probs < p * probs.amax(dim=-1, keepdim=True), -torch.inf)
 
 
 @plugin(SampleConfig)
 class Sample(Decoding):
-    """Sets the scores of tokens that are filtered out to -inf, then samples."""
+    """Sets the scores of excluded tokens to -inf, then samples."""
 
     def __init__(self, config: SampleConfig) -> None:
         self.config = config
@@ -71,11 +71,11 @@ class Sample(Decoding):
         config = self.config
         scores = repetition_penalised(logits, seen, config.repetition_penalty) / config.temperature
         if config.top_k is not None:
-            scores = likeliest(scores, config.top_k)
+            scores = keep_top_k(scores, config.top_k)
         if config.top_p < 1:
-            scores = nucleus(scores, config.top_p)
+            scores = keep_top_p(scores, config.top_p)
         if config.min_p > 0:
-            scores = near_likeliest(scores, config.min_p)
+            scores = keep_min_p(scores, config.min_p)
         return scores
 
     def choose(

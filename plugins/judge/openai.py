@@ -20,7 +20,7 @@ from etude import ServerError, plugin, require
 from etude.config import JudgeConfig
 from etude.rl import (
     QUESTION,
-    Answers,
+    AnswerCache,
     Comparison,
     Server,
     check_question,
@@ -82,7 +82,7 @@ class OpenaiJudge:
         self.config = config
         url = f"{config.url.rstrip('/')}/chat/completions"
         self.server = Server(url, config.timeout_s, config.retries, config.key_variable)
-        self.known = Answers()
+        self.cache = AnswerCache()
         self.lock = Lock()
         self.n_calls = self.n_tokens = 0
 
@@ -90,44 +90,44 @@ class OpenaiJudge:
         return in_both_orders(self._ask, comparisons)
 
     def _ask(self, comparisons: Sequence[Comparison]) -> list[float]:
-        questions = [comparison.written(self.config.question) for comparison in comparisons]
-        different = list(dict.fromkeys(questions))
+        questions = [comparison.formatted(self.config.question) for comparison in comparisons]
+        unique = list(dict.fromkeys(questions))
         with ThreadPoolExecutor(self.config.parallel) as pool:
-            said = dict(zip(different, pool.map(self._verdict, different), strict=True))
-        return [said[question] for question in questions]
+            verdicts = dict(zip(unique, pool.map(self._verdict, unique), strict=True))
+        return [verdicts[question] for question in questions]
 
     def _verdict(self, question: str) -> float:
         config = self.config
-        asked = {
+        request = {
             "model": config.model,
             "messages": [{"role": "user", "content": question}],
             "max_tokens": config.reply_tokens,
             "temperature": 0,
         }
-        reply = self.known.get([self.server.url, asked])
+        reply = self.cache.get([self.server.url, request])
         if reply is None:
             if not self._may_call():
                 return math.nan
-            reply = self._reply(self.server.ask(asked))
-            self.known.keep([self.server.url, asked], reply)
+            reply = self._reply(self.server.post(request))
+            self.cache.put([self.server.url, request], reply)
         return verdict(reply)
 
     def _may_call(self) -> bool:
         with self.lock:
-            within = self.n_calls < self.config.max_calls
-            within = within and self.n_tokens < self.config.max_tokens
-            self.n_calls += within
-            return within
+            may_call = self.n_calls < self.config.max_calls
+            may_call = may_call and self.n_tokens < self.config.max_tokens
+            self.n_calls += may_call
+            return may_call
 
-    def _reply(self, answer: Any) -> str:
+    def _reply(self, response: Any) -> str:
         """The text of a response; Any, because a server may send anything."""
         try:
-            tokens = (answer.get("usage") or {}).get("total_tokens") or 0
+            tokens = (response.get("usage") or {}).get("total_tokens") or 0
             with self.lock:
                 self.n_tokens += int(tokens)
-            return str(answer["choices"][0]["message"]["content"] or "")
+            return str(response["choices"][0]["message"]["content"] or "")
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise ServerError(
-                f"{self.server.url} answered without choices[0].message.content: "
-                f"{str(answer)[:200]}."
+                f"The response of {self.server.url} has no choices[0].message.content: "
+                f"{str(response)[:200]}."
             ) from error

@@ -13,7 +13,7 @@ import torch
 from omegaconf import MISSING
 
 from etude import Capability, ConfigError, plugin, require
-from etude.config import JudgeConfig, capabilities_of, longest
+from etude.config import JudgeConfig, capabilities_of, max_positions_of
 from etude.data import exchange
 from etude.formats import read_model
 from etude.objective import Ids, chunks, sequence_log_prob
@@ -43,26 +43,26 @@ class RunJudge:
         model = read_model(config.run)
         if Capability.GENERATE not in capabilities_of(model.architecture):
             raise ConfigError(
-                f"judge.run={config.run} cannot write, so it cannot answer with A or B.\n"
-                "  A decoder can, and an encoder-decoder."
+                f"judge.run={config.run}: the model cannot generate text, so it cannot answer A or "
+                "B.\n  Use a decoder or an encoder-decoder."
             )
         self.tokenizer = model.tokenizer
-        self.room = longest(model.architecture)
+        self.max_tokens = max_positions_of(model.architecture)
         self.network = model.network().requires_grad_(False).eval()
 
     def __call__(self, comparisons: Sequence[Comparison]) -> list[float]:
         return in_both_orders(self._ask, comparisons)
 
     def _ask(self, comparisons: Sequence[Comparison]) -> list[float]:
-        texts = [comparison.written(self.config.question) for comparison in comparisons]
-        found = [math.nan] * len(texts)
+        texts = [comparison.formatted(self.config.question) for comparison in comparisons]
+        probabilities = [math.nan] * len(texts)
         sides = [[self._pair(text, letter) for letter in "AB"] for text in texts]
         fits = [i for i, pairs in enumerate(sides) if all(map(self._fits, pairs))]
         for part in chunks(fits, self.config.batch):
             a, b = (self._log_probs([sides[i][side] for i in part]) for side in (0, 1))
             for i, probability in zip(part, torch.sigmoid(a - b).tolist(), strict=True):
-                found[i] = probability
-        return found
+                probabilities[i] = probability
+        return probabilities
 
     def _pair(self, question: str, letter: str) -> tuple[Ids, Ids]:
         """Ids of a question and of an answer letter, without the tokens that end an answer."""
@@ -70,7 +70,7 @@ class RunJudge:
         return before, [i for i in after if i not in self.tokenizer.vocab.special]
 
     def _fits(self, pair: tuple[Ids, Ids]) -> bool:
-        return self.room is None or len(pair[0]) + len(pair[1]) <= self.room
+        return self.max_tokens is None or sum(map(len, pair)) <= self.max_tokens
 
     @torch.no_grad()
     def _log_probs(self, pairs: Sequence[tuple[Ids, Ids]]) -> torch.Tensor:

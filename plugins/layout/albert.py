@@ -3,7 +3,7 @@
 Lan et al. 2019, https://arxiv.org/abs/1909.11942. The names are those of transformers'
 `models/albert`: a narrow token table projected to the width of the network, and groups of layers
 that share their weights.
-Dropout is not read, as it is a training choice; poolers and sentence-pair heads are left out.
+Dropout is not read, as it is a training choice; poolers and sentence-pair heads are ignored.
 """
 
 from collections.abc import Iterator
@@ -16,20 +16,33 @@ from etude.data import Vocab
 from etude.formats import (
     GELU_NAMES,
     GELUS,
+    AnyStack,
     Fields,
     Layout,
     LayoutConfig,
-    Stacked,
     WeightMapping,
-    is_made_of,
+    has_default_head_dim,
+    has_parts,
     mappings,
-    meaning,
-    plain_heads,
     plugin_config,
-    refuse_others,
+    require_values,
+    translate,
 )
 
-ONLY = {"inner_group_num": 1, "tie_word_embeddings": True, "position_embedding_type": "absolute"}
+DEFAULTS = {
+    "num_hidden_groups": 1,
+    "embedding_size": 128,
+    "hidden_act": "gelu_new",
+    "layer_norm_eps": 1e-12,
+    "max_position_embeddings": 512,
+    "type_vocab_size": 2,
+    "initializer_range": 0.02,
+}
+REQUIRED = {
+    "inner_group_num": 1,
+    "tie_word_embeddings": True,
+    "position_embedding_type": "absolute",
+}
 TABLES = {
     "albert.embeddings.word_embeddings": "embedding",
     "albert.embeddings.token_type_embeddings": "stack.segments",
@@ -62,23 +75,23 @@ class AlbertLayoutConfig(LayoutConfig):
 class AlbertLayout(Layout):
     """encoder_only like BERT, with a narrow token table and layers that share weights."""
 
-    model_types = ("albert",)
+    defaults = {"albert": DEFAULTS}
     dropped = (
         "albert.pooler", "pooler.weight", "pooler.bias", "sop_classifier", "position_ids",
         "decoder.weight", "decoder.bias",
     )  # fmt: skip
 
     def read(self, fields: Fields) -> StackConfig:
-        refuse_others(fields, ONLY)
+        require_values(fields, REQUIRED)
         n_layers = fields["num_hidden_layers"]
-        n_groups = fields.get("num_hidden_groups", 1)
+        n_groups = fields["num_hidden_groups"]
         if not _same_groups(n_layers, n_groups):
             raise ConfigError(
-                f"This albert model splits num_hidden_layers={n_layers} into "
-                f"num_hidden_groups={n_groups} with an error of rounding that étude does not make."
+                f"num_hidden_groups={n_groups} with num_hidden_layers={n_layers}: transformers "
+                "assigns layers to groups with a rounding error that étude does not reproduce."
             )
         dim = fields["hidden_size"]
-        gelu = meaning(fields, "hidden_act", GELUS)
+        gelu = translate(fields, "hidden_act", GELUS)
         return plugin_config(
             "architecture/encoder_only",
             dim=dim,
@@ -87,31 +100,27 @@ class AlbertLayout(Layout):
             n_groups=n_groups,
             embedding_dim=fields["embedding_size"],
             norm_embedding=True,
-            n_segments=fields.get("type_vocab_size", 2),
+            n_segments=fields["type_vocab_size"],
             block=plugin_config("architecture/block/postnorm"),
             mixer=plugin_config("architecture/mixer/attention", qkv_bias=True, out_bias=True),
             mlp=plugin_config(
                 "architecture/mlp/gelu", ratio=fields["intermediate_size"] / dim, approximate=gelu
             ),
-            norm=plugin_config(
-                "architecture/norm/layernorm", eps=fields.get("layer_norm_eps", 1e-12)
-            ),
+            norm=plugin_config("architecture/norm/layernorm", eps=fields["layer_norm_eps"]),
             position=plugin_config(
                 "architecture/position/learned", max_positions=fields["max_position_embeddings"]
             ),
             head=plugin_config("architecture/head/transform", approximate=gelu),
-            init=plugin_config(
-                "architecture/init/normal", std=fields.get("initializer_range", 0.02)
-            ),
+            init=plugin_config("architecture/init/normal", std=fields["initializer_range"]),
         )
 
-    def write(self, config: Stacked, vocab: Vocab) -> dict[str, Any] | None:
+    def write(self, config: AnyStack, vocab: Vocab) -> dict[str, Any] | None:
         parts = {"block": "postnorm", "mixer": "attention", "mlp": "gelu", "norm": "layernorm"}
-        if not is_made_of(config, "encoder_only", **parts, position="learned", head="transform"):
+        if not has_parts(config, "encoder_only", **parts, position="learned", head="transform"):
             return None
         shared = config.n_groups is not None and _same_groups(config.n_layers, config.n_groups)
         if (
-            not plain_heads(config)
+            not has_default_head_dim(config)
             or not shared
             or config.embedding_dim is None
             or config.n_segments == 0
@@ -136,7 +145,7 @@ class AlbertLayout(Layout):
             "hidden_dropout_prob": config.dropout,
         }
 
-    def weight_map(self, config: Stacked, fields: Fields) -> Iterator[WeightMapping]:
+    def weight_map(self, config: AnyStack, fields: Fields) -> Iterator[WeightMapping]:
         yield from mappings(TABLES, "weight")
         modules = dict(MODULES)
         for i in range(config.n_groups):
@@ -144,11 +153,11 @@ class AlbertLayout(Layout):
             modules |= {f"{layer}.{k}": f"stack.blocks.{i}.{v}" for k, v in LAYER.items()}
         yield from mappings(modules, "weight", "bias")
         yield WeightMapping(
-            "predictions.bias", ("head.out.bias",), also=("predictions.decoder.bias",)
+            "predictions.bias", ("head.out.bias",), aliases=("predictions.decoder.bias",)
         )
 
 
 def _same_groups(n_layers: int, n_groups: int) -> bool:
-    """Whether transformers, which rounds floats, puts every layer in the same group as we do."""
+    """Whether transformers, which uses floats, assigns every layer to the same group as étude."""
     floats = [int(i / (n_layers / n_groups)) for i in range(n_layers)]
     return floats == [i * n_groups // n_layers for i in range(n_layers)]

@@ -12,18 +12,24 @@ from etude import plugin
 from etude.config import StackConfig
 from etude.data import Vocab
 from etude.formats import (
+    AnyStack,
     Fields,
     Layout,
     LayoutConfig,
-    Stacked,
     WeightMapping,
-    is_made_of,
-    plain_heads,
+    has_default_head_dim,
+    has_parts,
     plugin_config,
-    refuse_others,
+    require_values,
 )
 
-ONLY = {
+DEFAULTS = {
+    "max_position_embeddings": 1024,
+    "scale_embedding": False,
+    "eos_token_id": 2,
+    "decoder_start_token_id": 2,
+}
+REQUIRED = {
     "activation_function": "gelu",
     "tie_word_embeddings": True,
     "normalize_before": False,
@@ -48,15 +54,15 @@ class BartLayoutConfig(LayoutConfig):
 class BartLayout(Layout):
     """encoder_decoder with postnorm, attention, gelu, layernorm, learned positions and biases."""
 
-    model_types = ("bart",)
+    defaults = {"bart": DEFAULTS}
 
     def read(self, fields: Fields) -> StackConfig:
-        same = {
+        equal = {
             f"decoder_{name}": fields[f"encoder_{name}"]
             for name in ("layers", "ffn_dim", "attention_heads")
         }
-        start = {"decoder_start_token_id": fields.get("eos_token_id", 2)}
-        refuse_others(fields, {**ONLY, **same, **start})
+        start = {"decoder_start_token_id": fields["eos_token_id"]}
+        require_values(fields, {**REQUIRED, **equal, **start})
         dim = fields["d_model"]
         return plugin_config(
             "architecture/encoder_decoder",
@@ -65,7 +71,7 @@ class BartLayout(Layout):
             n_heads=fields["encoder_attention_heads"],
             start="eos",
             norm_embedding=True,
-            scale_embedding=bool(fields.get("scale_embedding", False)),
+            scale_embedding=bool(fields["scale_embedding"]),
             block=plugin_config("architecture/block/postnorm"),
             mixer=plugin_config("architecture/mixer/attention", qkv_bias=True, out_bias=True),
             mlp=plugin_config("architecture/mlp/gelu", ratio=fields["encoder_ffn_dim"] / dim),
@@ -75,11 +81,11 @@ class BartLayout(Layout):
             ),
         )
 
-    def write(self, config: Stacked, vocab: Vocab) -> dict[str, Any] | None:
+    def write(self, config: AnyStack, vocab: Vocab) -> dict[str, Any] | None:
         parts = {"block": "postnorm", "mixer": "attention", "mlp": "gelu", "norm": "layernorm"}
-        if not is_made_of(config, "encoder_decoder", **parts, position="learned", head="linear"):
+        if not has_parts(config, "encoder_decoder", **parts, position="learned", head="linear"):
             return None
-        if not plain_heads(config):
+        if not has_default_head_dim(config):
             return None
         both = {
             "layers": config.n_layers,
@@ -104,11 +110,11 @@ class BartLayout(Layout):
             "forced_eos_token_id": None,
         }
 
-    def weight_map(self, config: Stacked, fields: Fields) -> Iterator[WeightMapping]:
+    def weight_map(self, config: AnyStack, fields: Fields) -> Iterator[WeightMapping]:
         sides = ("encoder", "decoder")
         copies = [f"model.{side}.embed_tokens.weight" for side in sides]
         yield WeightMapping(
-            "model.shared.weight", ("embedding.weight",), also=(*copies, "lm_head.weight")
+            "model.shared.weight", ("embedding.weight",), aliases=(*copies, "lm_head.weight")
         )
         for side in sides:
             theirs = f"model.{side}"

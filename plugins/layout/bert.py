@@ -4,7 +4,7 @@ Devlin et al. 2018, https://arxiv.org/abs/1810.04805; Liu et al. 2019,
 https://arxiv.org/abs/1907.11692. The names are those of transformers' `models/bert` and
 `models/roberta`; RoBERTa does not distinguish segments, its head uses exact GELU, and its
 position table starts with unused rows up to the padding id.
-Dropout is not read, as it is a training choice; poolers and sentence-pair heads are left out.
+Dropout is not read, as it is a training choice; poolers and sentence-pair heads are ignored.
 """
 
 from collections.abc import Iterator
@@ -17,20 +17,27 @@ from etude.data import Vocab
 from etude.formats import (
     GELU_NAMES,
     GELUS,
+    AnyStack,
     Fields,
     Layout,
     LayoutConfig,
-    Stacked,
     WeightMapping,
-    is_made_of,
+    has_default_head_dim,
+    has_parts,
     mappings,
-    meaning,
-    plain_heads,
     plugin_config,
-    refuse_others,
+    require_values,
+    translate,
 )
 
-ONLY = {
+DEFAULTS = {
+    "hidden_act": "gelu",
+    "layer_norm_eps": 1e-12,
+    "max_position_embeddings": 512,
+    "type_vocab_size": 2,
+    "initializer_range": 0.02,
+}
+REQUIRED = {
     "is_decoder": False,
     "add_cross_attention": False,
     "tie_word_embeddings": True,
@@ -60,7 +67,7 @@ HEADS = {
     "roberta": {"lm_head.dense": "head.dense", "lm_head.layer_norm": "head.norm"},
 }
 BIAS = {"bert": "cls.predictions", "roberta": "lm_head"}
-"""Module with the bias of the logits."""
+"""The module that contains the bias of the logits."""
 
 
 @dataclass
@@ -72,16 +79,16 @@ class BertLayoutConfig(LayoutConfig):
 class BertLayout(Layout):
     """encoder_only with postnorm, attention, gelu, layernorm, learned positions, transform."""
 
-    model_types = ("bert", "roberta")
+    defaults = {"bert": DEFAULTS, "roberta": DEFAULTS | {"pad_token_id": 1}}
     dropped = (
         "pooler.dense.weight", "pooler.dense.bias", "cls.seq_relationship", "position_ids",
         "decoder.weight", "decoder.bias",
     )  # fmt: skip
 
     def read(self, fields: Fields) -> StackConfig:
-        refuse_others(fields, ONLY)
+        require_values(fields, REQUIRED)
         dim = fields["hidden_size"]
-        gelu = meaning(fields, "hidden_act", GELUS)
+        gelu = translate(fields, "hidden_act", GELUS)
         positions = fields["max_position_embeddings"] - _offset(fields)
         return plugin_config(
             "architecture/encoder_only",
@@ -89,29 +96,25 @@ class BertLayout(Layout):
             n_layers=fields["num_hidden_layers"],
             n_heads=fields["num_attention_heads"],
             norm_embedding=True,
-            n_segments=fields.get("type_vocab_size", 2),
+            n_segments=fields["type_vocab_size"],
             block=plugin_config("architecture/block/postnorm"),
             mixer=plugin_config("architecture/mixer/attention", qkv_bias=True, out_bias=True),
             mlp=plugin_config(
                 "architecture/mlp/gelu", ratio=fields["intermediate_size"] / dim, approximate=gelu
             ),
-            norm=plugin_config(
-                "architecture/norm/layernorm", eps=fields.get("layer_norm_eps", 1e-12)
-            ),
+            norm=plugin_config("architecture/norm/layernorm", eps=fields["layer_norm_eps"]),
             position=plugin_config("architecture/position/learned", max_positions=positions),
             head=plugin_config(
                 "architecture/head/transform", approximate="none" if _is_roberta(fields) else gelu
             ),
-            init=plugin_config(
-                "architecture/init/normal", std=fields.get("initializer_range", 0.02)
-            ),
+            init=plugin_config("architecture/init/normal", std=fields["initializer_range"]),
         )
 
-    def write(self, config: Stacked, vocab: Vocab) -> dict[str, Any] | None:
+    def write(self, config: AnyStack, vocab: Vocab) -> dict[str, Any] | None:
         parts = {"block": "postnorm", "mixer": "attention", "mlp": "gelu", "norm": "layernorm"}
-        if not is_made_of(config, "encoder_only", **parts, position="learned", head="transform"):
+        if not has_parts(config, "encoder_only", **parts, position="learned", head="transform"):
             return None
-        if not plain_heads(config) or config.n_segments == 0:
+        if not has_default_head_dim(config) or config.n_segments == 0:
             return None
         mlp = config.mlp.approximate.value
         head = config.head.approximate.value
@@ -134,22 +137,22 @@ class BertLayout(Layout):
         rows = config.position.max_positions + _offset({**fields, "pad_token_id": vocab.pad})
         return {**fields, "max_position_embeddings": rows}
 
-    def weight_map(self, config: Stacked, fields: Fields) -> Iterator[WeightMapping]:
+    def weight_map(self, config: AnyStack, fields: Fields) -> Iterator[WeightMapping]:
         family = fields["model_type"]
         offset = _offset(fields)
         for theirs, ours in EMBEDDINGS.items():
             for kind in ("weight", "bias") if theirs == "LayerNorm" else ("weight",):
-                skip = offset if theirs == "position_embeddings" else 0
+                unused = offset if theirs == "position_embeddings" else 0
                 name = f"{family}.embeddings.{theirs}.{kind}"
-                yield WeightMapping(name, (f"{ours}.{kind}",), offset=skip)
+                yield WeightMapping(name, (f"{ours}.{kind}",), offset=unused)
         yield from mappings(HEADS[family], "weight", "bias")
         for i in range(config.n_layers):
             layer = f"{family}.encoder.layer.{i}"
             block = f"stack.blocks.{i}"
             modules = {f"{layer}.{k}": f"{block}.{v}" for k, v in LAYER.items()}
             yield from mappings(modules, "weight", "bias")
-        place = BIAS[family]
-        yield WeightMapping(f"{place}.bias", ("head.out.bias",), also=(f"{place}.decoder.bias",))
+        head = BIAS[family]
+        yield WeightMapping(f"{head}.bias", ("head.out.bias",), aliases=(f"{head}.decoder.bias",))
 
 
 def _is_roberta(fields: Fields) -> bool:
@@ -158,4 +161,4 @@ def _is_roberta(fields: Fields) -> bool:
 
 def _offset(fields: Fields) -> int:
     """Unused rows at the start of the position table."""
-    return fields.get("pad_token_id", 1) + 1 if _is_roberta(fields) else 0
+    return fields["pad_token_id"] + 1 if _is_roberta(fields) else 0

@@ -12,18 +12,19 @@ from etude import plugin
 from etude.config import StackConfig
 from etude.data import Vocab
 from etude.formats import (
+    AnyStack,
     Fields,
     Layout,
     LayoutConfig,
-    Stacked,
     WeightMapping,
-    is_made_of,
-    plain_heads,
+    has_default_head_dim,
+    has_parts,
     plugin_config,
-    refuse_others,
+    require_values,
 )
 
-ONLY = {
+DEFAULTS = {"layer_norm_epsilon": 1e-5}
+REQUIRED = {
     "apply_residual_connection_post_layernorm": False,
     "tie_word_embeddings": True,
     "n_inner": None,
@@ -49,11 +50,11 @@ class BloomLayoutConfig(LayoutConfig):
 class BloomLayout(Layout):
     """decoder_only with prenorm, attention, tanh gelu, layernorm, alibi and biases."""
 
-    model_types = ("bloom",)
+    defaults = {"bloom": DEFAULTS}
     dropped = ("lm_head.weight",)
 
     def read(self, fields: Fields) -> StackConfig:
-        refuse_others(fields, ONLY)
+        require_values(fields, REQUIRED)
         return plugin_config(
             "architecture/decoder_only",
             dim=fields["hidden_size"] if "hidden_size" in fields else fields["n_embed"],
@@ -67,11 +68,11 @@ class BloomLayout(Layout):
             position=plugin_config("architecture/position/alibi"),
         )
 
-    def write(self, config: Stacked, vocab: Vocab) -> dict[str, Any] | None:
+    def write(self, config: AnyStack, vocab: Vocab) -> dict[str, Any] | None:
         parts = {"block": "prenorm", "mixer": "attention", "mlp": "gelu", "norm": "layernorm"}
-        if not is_made_of(config, "decoder_only", **parts, position="alibi", head="linear"):
+        if not has_parts(config, "decoder_only", **parts, position="alibi", head="linear"):
             return None
-        if not plain_heads(config):
+        if not has_default_head_dim(config):
             return None
         if config.mlp.hidden(config.dim) != RATIO * config.dim:
             return None
@@ -89,17 +90,17 @@ class BloomLayout(Layout):
             "attention_dropout": 0.0,
         }
 
-    def weight_map(self, config: Stacked, fields: Fields) -> Iterator[WeightMapping]:
+    def weight_map(self, config: AnyStack, fields: Fields) -> Iterator[WeightMapping]:
         yield WeightMapping("transformer.word_embeddings.weight", ("embedding.weight",))
         for kind in ("weight", "bias"):
-            before = f"transformer.word_embeddings_layernorm.{kind}"
-            yield WeightMapping(before, (f"stack.embedding_norm.{kind}",))
+            norm = f"transformer.word_embeddings_layernorm.{kind}"
+            yield WeightMapping(norm, (f"stack.embedding_norm.{kind}",))
             for i in range(config.n_layers):
                 theirs = f"transformer.h.{i}"
                 ours = f"stack.blocks.{i}"
-                fused = tuple(f"{ours}.mixer.{name}.{kind}" for name in ("q", "k", "v"))
-                joined = f"{theirs}.self_attention.query_key_value.{kind}"
-                yield WeightMapping(joined, fused, groups=config.n_heads)
+                qkv = tuple(f"{ours}.mixer.{name}.{kind}" for name in ("q", "k", "v"))
+                fused = f"{theirs}.self_attention.query_key_value.{kind}"
+                yield WeightMapping(fused, qkv, groups=config.n_heads)
                 for name, our in MODULES.items():
                     yield WeightMapping(f"{theirs}.{name}.{kind}", (f"{ours}.{our}.{kind}",))
             yield WeightMapping(f"transformer.ln_f.{kind}", (f"stack.norm.{kind}",))

@@ -12,18 +12,24 @@ from etude import plugin
 from etude.config import StackConfig
 from etude.data import Vocab
 from etude.formats import (
+    AnyStack,
     Fields,
     Layout,
     LayoutConfig,
-    Stacked,
     WeightMapping,
-    is_made_of,
-    plain_heads,
+    has_default_head_dim,
+    has_parts,
     plugin_config,
-    refuse_others,
+    require_values,
 )
 
-ONLY = {
+DEFAULTS = {
+    "activation_function": "gelu_new",
+    "layer_norm_epsilon": 1e-5,
+    "n_inner": None,
+    "n_positions": 1024,
+}
+REQUIRED = {
     "activation_function": "gelu_new",
     "add_cross_attention": False,
     "scale_attn_weights": True,
@@ -42,13 +48,13 @@ class Gpt2LayoutConfig(LayoutConfig):
 class Gpt2Layout(Layout):
     """decoder_only with prenorm, attention, gelu, layernorm, learned positions and biases."""
 
-    model_types = ("gpt2",)
+    defaults = {"gpt2": DEFAULTS}
     dropped = (".attn.bias", ".attn.masked_bias", "lm_head.weight")
 
     def read(self, fields: Fields) -> StackConfig:
-        refuse_others(fields, ONLY)
+        require_values(fields, REQUIRED)
         dim = fields["n_embd"]
-        ratio = (fields.get("n_inner") or 4 * dim) / dim
+        ratio = (fields["n_inner"] or 4 * dim) / dim
         return plugin_config(
             "architecture/decoder_only",
             dim=dim,
@@ -64,11 +70,11 @@ class Gpt2Layout(Layout):
             ),
         )
 
-    def write(self, config: Stacked, vocab: Vocab) -> dict[str, Any] | None:
+    def write(self, config: AnyStack, vocab: Vocab) -> dict[str, Any] | None:
         parts = {"block": "prenorm", "mixer": "attention", "mlp": "gelu", "norm": "layernorm"}
-        if not is_made_of(config, "decoder_only", **parts, position="learned", head="linear"):
+        if not has_parts(config, "decoder_only", **parts, position="learned", head="linear"):
             return None
-        if not plain_heads(config):
+        if not has_default_head_dim(config):
             return None
         return {
             "model_type": "gpt2",
@@ -87,7 +93,7 @@ class Gpt2Layout(Layout):
             "resid_pdrop": config.dropout,
         }
 
-    def weight_map(self, config: Stacked, fields: Fields) -> Iterator[WeightMapping]:
+    def weight_map(self, config: AnyStack, fields: Fields) -> Iterator[WeightMapping]:
         yield WeightMapping("transformer.wte.weight", ("embedding.weight",))
         yield WeightMapping("transformer.wpe.weight", ("stack.position.table.weight",))
         for i in range(config.n_layers):

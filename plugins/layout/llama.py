@@ -14,18 +14,31 @@ from etude import plugin
 from etude.config import StackConfig, plugin_of
 from etude.data import Vocab
 from etude.formats import (
+    AnyStack,
     Fields,
     Layout,
     LayoutConfig,
-    Stacked,
     WeightMapping,
-    is_made_of,
-    meaning,
+    has_parts,
     plugin_config,
-    refuse_others,
+    require_values,
+    translate,
 )
 
-ONLY = {
+LLAMA = {
+    "num_key_value_heads": None,
+    "head_dim": None,
+    "attention_bias": False,
+    "rms_norm_eps": 1e-6,
+    "rope_theta": 10_000.0,
+    "rope_scaling": None,
+    "rope_parameters": None,
+    "max_position_embeddings": 2048,
+    "tie_word_embeddings": False,
+}
+QWEN2 = LLAMA | {"num_key_value_heads": 32, "max_position_embeddings": 32_768}
+DEFAULTS = {"llama": LLAMA, "qwen2": QWEN2, "qwen3": QWEN2 | {"head_dim": 128}}
+REQUIRED = {
     "hidden_act": "silu",
     "mlp_bias": False,
     "attention_dropout": 0.0,
@@ -50,7 +63,7 @@ SCALINGS: dict[str, dict[str, str]] = {
         "beta_slow": "low_freq_factor",
     },
 }
-"""RoPE scalings that transformers also has, with its names for our knobs."""
+"""RoPE scalings that transformers also supports, with its names for our knobs."""
 ROPE_TYPES = {"default" if name == "none" else name: name for name in SCALINGS}
 DEFAULT_MAX_POSITIONS = 4096
 """Written if positions are unlimited: the Hugging Face config requires a number."""
@@ -65,30 +78,30 @@ class LlamaLayoutConfig(LayoutConfig):
 class LlamaLayout(Layout):
     """decoder_only with prenorm, attention, swiglu, rmsnorm and rope."""
 
-    model_types = ("llama", "qwen2", "qwen3")
+    defaults = DEFAULTS
     dropped = ("rotary_emb.inv_freq", "lm_head.weight")
 
     def read(self, fields: Fields) -> StackConfig:
-        rope = {**(fields.get("rope_scaling") or {}), **(fields.get("rope_parameters") or {})}
-        refuse_others({**fields, **rope}, ONLY)
+        rope = {**(fields["rope_scaling"] or {}), **(fields["rope_parameters"] or {})}
+        require_values({**fields, **rope}, REQUIRED)
         family = fields["model_type"]
         heads = fields["num_attention_heads"]
-        everywhere = bool(fields.get("attention_bias", False))
+        attention_bias = bool(fields["attention_bias"])
         dim = fields["hidden_size"]
-        head_dim = fields.get("head_dim")
-        eps = fields.get("rms_norm_eps", 1e-6)
+        head_dim = fields["head_dim"]
+        eps = fields["rms_norm_eps"]
         return plugin_config(
             "architecture/decoder_only",
             dim=dim,
             n_layers=fields["num_hidden_layers"],
             n_heads=heads,
-            tie=bool(fields.get("tie_word_embeddings", False)),
+            tie=bool(fields["tie_word_embeddings"]),
             block=plugin_config("architecture/block/prenorm"),
             mixer=plugin_config(
                 "architecture/mixer/attention",
-                queries_per_kv=heads // fields.get("num_key_value_heads", heads),
-                qkv_bias=everywhere or family == "qwen2",
-                out_bias=everywhere,
+                queries_per_kv=heads // (fields["num_key_value_heads"] or heads),
+                qkv_bias=attention_bias or family == "qwen2",
+                out_bias=attention_bias,
                 head_dim=None if head_dim in (None, dim // heads) else head_dim,
                 qk_norm=family == "qwen3",
                 qk_norm_eps=eps if family == "qwen3" else 1e-6,
@@ -99,15 +112,15 @@ class LlamaLayout(Layout):
             norm=plugin_config("architecture/norm/rmsnorm", eps=eps),
             position=plugin_config(
                 "architecture/position/rope",
-                theta=float(rope.get("rope_theta", fields.get("rope_theta", 10_000.0))),
-                max_positions=fields.get("max_position_embeddings"),
+                theta=float(rope.get("rope_theta", fields["rope_theta"])),
+                max_positions=fields["max_position_embeddings"],
                 scaling=self._scaling(fields, rope),
             ),
         )
 
-    def write(self, config: Stacked, vocab: Vocab) -> dict[str, Any] | None:
+    def write(self, config: AnyStack, vocab: Vocab) -> dict[str, Any] | None:
         parts = {"block": "prenorm", "mixer": "attention", "mlp": "swiglu", "norm": "rmsnorm"}
-        if not is_made_of(config, "decoder_only", **parts, position="rope", head="linear"):
+        if not has_parts(config, "decoder_only", **parts, position="rope", head="linear"):
             return None
         family = self._family(config)
         mixer = config.mixer
@@ -131,7 +144,7 @@ class LlamaLayout(Layout):
             "initializer_range": vars(config.init).get("std", 0.02),
         }
 
-    def weight_map(self, config: Stacked, fields: Fields) -> Iterator[WeightMapping]:
+    def weight_map(self, config: AnyStack, fields: Fields) -> Iterator[WeightMapping]:
         mixer = config.mixer
         yield WeightMapping("model.embed_tokens.weight", ("embedding.weight",))
         for i in range(config.n_layers):
@@ -162,24 +175,24 @@ class LlamaLayout(Layout):
         if not config.tie:
             yield WeightMapping("lm_head.weight", ("head.out.weight",))
 
-    def _scaling(self, fields: Fields, rope: Fields) -> Stacked:
+    def _scaling(self, fields: Fields, rope: Fields) -> AnyStack:
         """The RoPE scaling, read from the fields of older or newer configs."""
         kind = rope.get("rope_type", rope.get("type", "default"))
-        said = {"model_type": fields["model_type"], "rope_type": kind}
-        name = meaning(said, "rope_type", ROPE_TYPES)
-        longest = {TRAINED["trained_positions"]: fields.get("max_position_embeddings")}
-        given = {ours: {**longest, **rope}.get(theirs) for ours, theirs in SCALINGS[name].items()}
-        known = {ours: value for ours, value in given.items() if value is not None}
-        return plugin_config(f"architecture/position/scaling/{name}", **known)
+        described = {"model_type": fields["model_type"], "rope_type": kind}
+        name = translate(described, "rope_type", ROPE_TYPES)
+        default = {TRAINED["trained_positions"]: fields["max_position_embeddings"]}
+        values = {ours: {**default, **rope}.get(theirs) for ours, theirs in SCALINGS[name].items()}
+        knobs = {ours: value for ours, value in values.items() if value is not None}
+        return plugin_config(f"architecture/position/scaling/{name}", **knobs)
 
-    def _rope_scaling(self, scaling: Stacked) -> dict[str, Any] | None:
+    def _rope_scaling(self, scaling: AnyStack) -> dict[str, Any] | None:
         """The `rope_scaling` field for transformers 4 and 5; None without scaling."""
         name = plugin_of(scaling).address.rpartition("/")[2]
-        given = {theirs: vars(scaling)[ours] for ours, theirs in SCALINGS.get(name, {}).items()}
-        known = {theirs: value for theirs, value in given.items() if value is not None}
-        return {"rope_type": name, **known} if known else None
+        values = {theirs: vars(scaling)[ours] for ours, theirs in SCALINGS.get(name, {}).items()}
+        fields = {theirs: value for theirs, value in values.items() if value is not None}
+        return {"rope_type": name, **fields} if fields else None
 
-    def _family(self, config: Stacked) -> str:
+    def _family(self, config: AnyStack) -> str:
         """The family by attention: qwen3 = QK norm, qwen2 = biases on q, k, v only, else llama."""
         mixer = config.mixer
         if mixer.qk_norm:

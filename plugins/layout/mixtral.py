@@ -13,25 +13,36 @@ from etude import plugin
 from etude.config import StackConfig
 from etude.data import Vocab
 from etude.formats import (
+    AnyStack,
     Fields,
     Layout,
     LayoutConfig,
-    Stacked,
     WeightMapping,
-    is_made_of,
+    has_parts,
     mappings,
     plugin_config,
-    refuse_others,
+    require_values,
 )
 
-ONLY = {
+DEFAULTS = {
+    "num_key_value_heads": 8,
+    "head_dim": None,
+    "num_local_experts": 8,
+    "num_experts_per_tok": 2,
+    "sliding_window": None,
+    "rms_norm_eps": 1e-5,
+    "rope_theta": 1e6,
+    "rope_parameters": None,
+    "max_position_embeddings": 131_072,
+    "tie_word_embeddings": False,
+}
+REQUIRED = {
     "hidden_act": "silu",
     "attention_dropout": 0.0,
     "router_jitter_noise": 0.0,
     "rope_type": "default",
     "rope_scaling": None,
 }
-DEFAULT_THETA = 1e6
 DEFAULT_MAX_POSITIONS = 4096
 """Written if positions are unlimited: the Hugging Face config requires a number."""
 MODULES = {
@@ -56,27 +67,27 @@ class MixtralLayoutConfig(LayoutConfig):
 class MixtralLayout(Layout):
     """decoder_only with prenorm, attention, moe, rmsnorm and rope."""
 
-    model_types = ("mixtral",)
+    defaults = {"mixtral": DEFAULTS}
     dropped = ("rotary_emb.inv_freq", "lm_head.weight")
 
     def read(self, fields: Fields) -> StackConfig:
-        rope = fields.get("rope_parameters") or {}
-        refuse_others({**fields, **rope}, ONLY)
+        rope = fields["rope_parameters"] or {}
+        require_values({**fields, **rope}, REQUIRED)
         dim = fields["hidden_size"]
         heads = fields["num_attention_heads"]
-        head_dim = fields.get("head_dim")
+        head_dim = fields["head_dim"]
         return plugin_config(
             "architecture/decoder_only",
             dim=dim,
             n_layers=fields["num_hidden_layers"],
             n_heads=heads,
-            tie=bool(fields.get("tie_word_embeddings", False)),
+            tie=bool(fields["tie_word_embeddings"]),
             block=plugin_config("architecture/block/prenorm"),
             mixer=plugin_config(
                 "architecture/mixer/attention",
-                queries_per_kv=heads // fields.get("num_key_value_heads", heads),
+                queries_per_kv=heads // (fields["num_key_value_heads"] or heads),
                 head_dim=None if head_dim in (None, dim // heads) else head_dim,
-                window=fields.get("sliding_window"),
+                window=fields["sliding_window"],
             ),
             mlp=plugin_config(
                 "architecture/mlp/moe",
@@ -86,17 +97,17 @@ class MixtralLayout(Layout):
                 multiple_of=1,
                 bias_rate=0.0,
             ),
-            norm=plugin_config("architecture/norm/rmsnorm", eps=fields.get("rms_norm_eps", 1e-5)),
+            norm=plugin_config("architecture/norm/rmsnorm", eps=fields["rms_norm_eps"]),
             position=plugin_config(
                 "architecture/position/rope",
-                theta=float(rope.get("rope_theta", fields.get("rope_theta", DEFAULT_THETA))),
-                max_positions=fields.get("max_position_embeddings"),
+                theta=float(rope.get("rope_theta", fields["rope_theta"])),
+                max_positions=fields["max_position_embeddings"],
             ),
         )
 
-    def write(self, config: Stacked, vocab: Vocab) -> dict[str, Any] | None:
+    def write(self, config: AnyStack, vocab: Vocab) -> dict[str, Any] | None:
         parts = {"block": "prenorm", "mixer": "attention", "mlp": "moe", "norm": "rmsnorm"}
-        if not is_made_of(config, "decoder_only", **parts, position="rope", head="linear"):
+        if not has_parts(config, "decoder_only", **parts, position="rope", head="linear"):
             return None
         mixer = config.mixer
         mlp = config.mlp
@@ -120,7 +131,7 @@ class MixtralLayout(Layout):
             "initializer_range": vars(config.init).get("std", 0.02),
         }
 
-    def weight_map(self, config: Stacked, fields: Fields) -> Iterator[WeightMapping]:
+    def weight_map(self, config: AnyStack, fields: Fields) -> Iterator[WeightMapping]:
         yield WeightMapping("model.embed_tokens.weight", ("embedding.weight",))
         experts = {
             f"block_sparse_moe.experts.{e}.{name}": f"mlp.experts.{e}.{our}"

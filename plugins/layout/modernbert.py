@@ -1,8 +1,8 @@
 """ModernBERT checkpoints in Hugging Face format.
 
 Warner et al. 2024, https://arxiv.org/abs/2412.13663. The names are those of transformers'
-`models/modernbert`; layers with a window alternate with global layers, and a window of
-`local_attention` tokens extends by half of that to each side. Dropout is not read.
+`models/modernbert`; layers with an attention window alternate with global layers, and a
+window of `local_attention` tokens extends by half of that to each side. Dropout is not read.
 """
 
 from collections.abc import Iterator
@@ -15,29 +15,43 @@ from etude.data import Vocab
 from etude.formats import (
     GELU_NAMES,
     GELUS,
+    AnyStack,
     Fields,
     Layout,
     LayoutConfig,
-    Stacked,
     WeightMapping,
-    is_made_of,
-    meaning,
-    plain_heads,
+    has_default_head_dim,
+    has_parts,
     plugin_config,
-    refuse_others,
+    require_values,
+    translate,
 )
 
-ONLY = {"decoder_bias": True, "tie_word_embeddings": True, "rope_scaling": None}
+REQUIRED = {"decoder_bias": True, "tie_word_embeddings": True, "rope_scaling": None}
 PARTS = {
     "block": "prenorm", "mixer": "attention", "mlp": "geglu", "norm": "layernorm",
     "position": "rope", "head": "transform",
 }  # fmt: skip
-WIDE = "full_attention"
-NEAR = "sliding_attention"
-DEFAULT_MAX_POSITIONS = 8192
-"""Written if positions are unlimited: the Hugging Face config requires a number."""
-DEFAULT_WINDOW = 128
-"""Written if no layer has a window: the Hugging Face config requires a number."""
+GLOBAL = "full_attention"
+LOCAL = "sliding_attention"
+DEFAULTS = {
+    "max_position_embeddings": 8192,
+    "local_attention": 128,
+    "global_attn_every_n_layers": 3,
+    "layer_types": None,
+    "hidden_activation": "gelu",
+    "classifier_activation": "gelu",
+    "attention_bias": False,
+    "mlp_bias": False,
+    "norm_bias": False,
+    "classifier_bias": False,
+    "norm_eps": 1e-5,
+    "rope_parameters": None,
+    "global_rope_theta": 160_000.0,
+    "local_rope_theta": 10_000.0,
+    "initializer_range": 0.02,
+}
+"""Also written where the Hugging Face config requires a number that a network of ours lacks."""
 
 
 @dataclass
@@ -49,14 +63,14 @@ class ModernbertLayoutConfig(LayoutConfig):
 class ModernbertLayout(Layout):
     """encoder_only with prenorm, local attention, geglu, layernorm, rope, transform."""
 
-    model_types = ("modernbert",)
+    defaults = {"modernbert": DEFAULTS}
     dropped = ("decoder.weight", "inv_freq")
 
     def read(self, fields: Fields) -> StackConfig:
-        refuse_others(fields, ONLY)
+        require_values(fields, REQUIRED)
         dim = fields["hidden_size"]
-        theta = _theta(fields, WIDE)
-        near = _theta(fields, NEAR)
+        theta = _theta(fields, GLOBAL)
+        local_theta = _theta(fields, LOCAL)
         return plugin_config(
             "architecture/encoder_only",
             dim=dim,
@@ -69,36 +83,34 @@ class ModernbertLayout(Layout):
                 "architecture/mlp/geglu",
                 ratio=fields["intermediate_size"] / dim,
                 multiple_of=1,
-                bias=bool(fields.get("mlp_bias", False)),
-                approximate=meaning(fields, "hidden_activation", GELUS),
+                bias=bool(fields["mlp_bias"]),
+                approximate=translate(fields, "hidden_activation", GELUS),
             ),
             norm=plugin_config(
                 "architecture/norm/layernorm",
-                eps=fields.get("norm_eps", 1e-5),
-                bias=bool(fields.get("norm_bias", False)),
+                eps=fields["norm_eps"],
+                bias=bool(fields["norm_bias"]),
             ),
             position=plugin_config(
                 "architecture/position/rope",
                 theta=theta,
-                local_theta=None if near == theta else near,
-                max_positions=fields.get("max_position_embeddings"),
+                local_theta=None if local_theta == theta else local_theta,
+                max_positions=fields["max_position_embeddings"],
             ),
             head=plugin_config(
                 "architecture/head/transform",
-                bias=bool(fields.get("classifier_bias", False)),
-                approximate=meaning(fields, "classifier_activation", GELUS),
+                bias=bool(fields["classifier_bias"]),
+                approximate=translate(fields, "classifier_activation", GELUS),
             ),
-            init=plugin_config(
-                "architecture/init/scaled", std=fields.get("initializer_range", 0.02)
-            ),
+            init=plugin_config("architecture/init/scaled", std=fields["initializer_range"]),
         )
 
-    def write(self, config: Stacked, vocab: Vocab) -> dict[str, Any] | None:
-        if not is_made_of(config, "encoder_only", **PARTS):
+    def write(self, config: AnyStack, vocab: Vocab) -> dict[str, Any] | None:
+        if not has_parts(config, "encoder_only", **PARTS):
             return None
         mixer = config.mixer
         position = config.position
-        if not plain_heads(config) or mixer.window == 1:
+        if not has_default_head_dim(config) or mixer.window == 1:
             return None
         every = 1 if mixer.window is None else mixer.global_layer_every
         return {
@@ -115,19 +127,22 @@ class ModernbertLayout(Layout):
             "mlp_bias": config.mlp.bias,
             "norm_bias": config.norm.bias,
             "norm_eps": config.norm.eps,
-            "local_attention": 2 * (mixer.window - 1) if mixer.window else DEFAULT_WINDOW,
+            "local_attention": 2 * (mixer.window - 1)
+            if mixer.window
+            else DEFAULTS["local_attention"],
             "global_attn_every_n_layers": every,
             "layer_types": _kinds(config.n_layers, every),
             "global_rope_theta": position.theta,
             "local_rope_theta": position.local_theta or position.theta,
-            "max_position_embeddings": position.max_positions or DEFAULT_MAX_POSITIONS,
+            "max_position_embeddings": position.max_positions
+            or DEFAULTS["max_position_embeddings"],
             "initializer_range": vars(config.init).get("std", 0.02),
             "embedding_dropout": config.dropout,
             "cls_token_id": vocab.cls,
             "sep_token_id": vocab.sep,
         }
 
-    def weight_map(self, config: Stacked, fields: Fields) -> Iterator[WeightMapping]:
+    def weight_map(self, config: AnyStack, fields: Fields) -> Iterator[WeightMapping]:
         embeddings = "model.embeddings"
         yield WeightMapping(f"{embeddings}.tok_embeddings.weight", ("embedding.weight",))
         yield from _norm(config, f"{embeddings}.norm", "stack.embedding_norm")
@@ -151,8 +166,8 @@ class ModernbertLayout(Layout):
 
 def _mixer(fields: Fields) -> Any:  # the config of attention
     every = _global_every(fields)
-    biases = bool(fields.get("attention_bias", False))
-    window = None if every == 1 else fields.get("local_attention", DEFAULT_WINDOW) // 2 + 1
+    biases = bool(fields["attention_bias"])
+    window = None if every == 1 else fields["local_attention"] // 2 + 1
     return plugin_config(
         "architecture/mixer/attention",
         qkv_bias=biases,
@@ -167,30 +182,30 @@ def _map(theirs: str, ours: str, names: tuple[str, ...], bias: bool) -> Iterator
         yield WeightMapping(f"{theirs}.{kind}", tuple(f"{ours}.{name}.{kind}" for name in names))
 
 
-def _norm(config: Stacked, theirs: str, ours: str) -> Iterator[WeightMapping]:
+def _norm(config: AnyStack, theirs: str, ours: str) -> Iterator[WeightMapping]:
     for kind in ("weight", "bias") if config.norm.bias else ("weight",):
         yield WeightMapping(f"{theirs}.{kind}", (f"{ours}.{kind}",))
 
 
 def _kinds(n_layers: int, every: int | None) -> list[str]:
     """The attention type of each layer; none is global if `every` is None."""
-    return [WIDE if every and i % every == 0 else NEAR for i in range(n_layers)]
+    return [GLOBAL if every and i % every == 0 else LOCAL for i in range(n_layers)]
 
 
 def _global_every(fields: Fields) -> int | None:
-    """Every how many layers one is global, from the first: 1 = all are, None = none is."""
+    """Period of global layers, starting with the first layer: 1 = all, None = none."""
     n_layers = fields["num_hidden_layers"]
-    given = fields.get("global_attn_every_n_layers", 3)
-    kinds = fields.get("layer_types") or _kinds(n_layers, given)
-    for every in (given, *range(1, n_layers + 1), None):
+    declared = fields["global_attn_every_n_layers"]
+    kinds = fields["layer_types"] or _kinds(n_layers, declared)
+    for every in (declared, *range(1, n_layers + 1), None):
         if _kinds(n_layers, every) == kinds:
             return every
-    raise ConfigError(f"layer_types={kinds} do not take turns, as étude's attention does.")
+    raise ConfigError(f"layer_types={kinds}: étude makes every n-th layer global, from the first.")
 
 
 def _theta(fields: Fields, kind: str) -> float:
     """The RoPE base of a type of layer."""
-    said = (fields.get("rope_parameters") or {}).get(kind) or {}
-    refuse_others({"model_type": "modernbert", **said}, {"rope_type": "default"})
-    old, default = {WIDE: ("global_rope_theta", 160_000), NEAR: ("local_rope_theta", 10_000)}[kind]
-    return float(said.get("rope_theta", fields.get(old) or default))
+    rope = (fields["rope_parameters"] or {}).get(kind) or {}
+    require_values({"model_type": "modernbert", **rope}, {"rope_type": "default"})
+    old = {GLOBAL: "global_rope_theta", LOCAL: "local_rope_theta"}[kind]
+    return float(rope.get("rope_theta", fields[old] or DEFAULTS[old]))

@@ -15,16 +15,27 @@ from etude import plugin
 from etude.config import MlpConfig, StackConfig
 from etude.data import Vocab
 from etude.formats import (
+    AnyStack,
     Fields,
     Layout,
     LayoutConfig,
-    Stacked,
     WeightMapping,
-    is_made_of,
+    has_parts,
     plugin_config,
-    refuse_others,
+    require_values,
 )
 
+DEFAULTS = {
+    "d_kv": 64,
+    "num_decoder_layers": None,
+    "pad_token_id": 0,
+    "feed_forward_proj": "relu",
+    "layer_norm_epsilon": 1e-6,
+    "relative_attention_num_buckets": 32,
+    "relative_attention_max_distance": 128,
+    "tie_word_embeddings": True,
+    "scale_decoder_outputs": True,
+}
 MLPS = {"relu": "relu", "geglu": "gated-gelu"}
 """MLP names: ours and transformers'."""
 ATTENTION = {"q": "q", "k": "k", "v": "v", "o": "out"}
@@ -44,49 +55,48 @@ class T5LayoutConfig(LayoutConfig):
 class T5Layout(Layout):
     """encoder_decoder with prenorm, unscaled attention, relu or geglu, rmsnorm, relative."""
 
-    model_types = ("t5",)
+    defaults = {"t5": DEFAULTS}
     dropped = ("EncDecAttention.relative_attention_bias.weight",)
 
     def read(self, fields: Fields) -> StackConfig:
-        given = {name: value for name, value in fields.items() if value is not None}
-        only = {
-            "num_decoder_layers": given["num_layers"],
-            "decoder_start_token_id": given.get("pad_token_id", 0),
-        }
-        refuse_others(given, only)
-        dim = given["d_model"]
-        heads = given["num_heads"]
-        shared = given.get("tie_word_embeddings", True) and given.get("scale_decoder_outputs", True)
+        pad = fields["pad_token_id"]
+        n_decoder = fields["num_decoder_layers"] or fields["num_layers"]
+        start = fields.get("decoder_start_token_id") or pad
+        require_values(
+            {**fields, "num_decoder_layers": n_decoder, "decoder_start_token_id": start},
+            {"num_decoder_layers": fields["num_layers"], "decoder_start_token_id": pad},
+        )
+        dim = fields["d_model"]
+        heads = fields["num_heads"]
+        shared = bool(fields["tie_word_embeddings"] and fields["scale_decoder_outputs"])
         return plugin_config(
             "architecture/encoder_decoder",
             dim=dim,
-            n_layers=given["num_layers"],
+            n_layers=fields["num_layers"],
             n_heads=heads,
             tie=shared,
             block=plugin_config("architecture/block/prenorm"),
             mixer=plugin_config(
                 "architecture/mixer/attention",
                 scaled=False,
-                head_dim=None if given["d_kv"] * heads == dim else given["d_kv"],
+                head_dim=None if fields["d_kv"] * heads == dim else fields["d_kv"],
             ),
-            mlp=self._mlp(given),
-            norm=plugin_config(
-                "architecture/norm/rmsnorm", eps=given.get("layer_norm_epsilon", 1e-6)
-            ),
+            mlp=self._mlp(fields),
+            norm=plugin_config("architecture/norm/rmsnorm", eps=fields["layer_norm_epsilon"]),
             position=plugin_config(
                 "architecture/position/relative",
-                n_buckets=given.get("relative_attention_num_buckets", 32),
-                max_distance=given.get("relative_attention_max_distance", 128),
+                n_buckets=fields["relative_attention_num_buckets"],
+                max_distance=fields["relative_attention_max_distance"],
             ),
             head=plugin_config("architecture/head/linear", scaled=shared),
         )
 
-    def write(self, config: Stacked, vocab: Vocab) -> dict[str, Any] | None:
+    def write(self, config: AnyStack, vocab: Vocab) -> dict[str, Any] | None:
         parts = {"block": "prenorm", "mixer": "attention", "norm": "rmsnorm", "head": "linear"}
         mlps = [
             theirs
             for ours, theirs in MLPS.items()
-            if is_made_of(config, "encoder_decoder", **parts, position="relative", mlp=ours)
+            if has_parts(config, "encoder_decoder", **parts, position="relative", mlp=ours)
         ]
         if not mlps:
             return None
@@ -110,11 +120,11 @@ class T5Layout(Layout):
             "decoder_start_token_id": vocab.pad,
         }
 
-    def weight_map(self, config: Stacked, fields: Fields) -> Iterator[WeightMapping]:
+    def weight_map(self, config: AnyStack, fields: Fields) -> Iterator[WeightMapping]:
         copies = ["encoder.embed_tokens.weight", "decoder.embed_tokens.weight"]
         copies += ["lm_head.weight"] if config.tie else []
-        yield WeightMapping("shared.weight", ("embedding.weight",), also=tuple(copies))
-        mlp = MLP[fields.get("feed_forward_proj", "relu")]
+        yield WeightMapping("shared.weight", ("embedding.weight",), aliases=tuple(copies))
+        mlp = MLP[fields["feed_forward_proj"]]
         for side, last in (("encoder", 1), ("decoder", 2)):
             bias = f"{side}.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
             yield WeightMapping(bias, (f"{side}.position.table.weight",))
@@ -131,14 +141,14 @@ class T5Layout(Layout):
                             f"{layer}.{theirs}.{name}.weight", (f"{block}.{our}.weight",)
                         )
             yield WeightMapping(f"{side}.final_layer_norm.weight", (f"{side}.norm.weight",))
-        if not config.tie:  # missing if transformers tied them anyway when saving
-            yield WeightMapping("lm_head.weight", ("head.out.weight",), also=("shared.weight",))
+        if not config.tie:  # missing if transformers tied them when saving
+            yield WeightMapping("lm_head.weight", ("head.out.weight",), aliases=("shared.weight",))
 
     def _mlp(self, fields: Fields) -> MlpConfig:
         ratio = fields["d_ff"] / fields["d_model"]
-        if fields.get("feed_forward_proj", "relu") == "relu":
+        if fields["feed_forward_proj"] == "relu":
             return plugin_config("architecture/mlp/relu", ratio=ratio, bias=False)
-        refuse_others(fields, {"feed_forward_proj": "gated-gelu", "dense_act_fn": "gelu_new"})
+        require_values(fields, {"feed_forward_proj": "gated-gelu", "dense_act_fn": "gelu_new"})
         return plugin_config(
             "architecture/mlp/geglu", ratio=ratio, multiple_of=1, approximate="tanh"
         )

@@ -13,7 +13,7 @@ from typing import Any
 
 from etude import plugin
 from etude.config import LoggerConfig
-from etude.files import write_whole
+from etude.files import write_atomic
 from etude.training import Tracker
 
 
@@ -46,14 +46,14 @@ class Csv(Tracker):
             same = [kept for kept in rows if int(kept["step"]) == step == self.last]
             row = (same[0] if same else {}) | row
             self.columns = list(dict.fromkeys(key for kept in (*before, row) for key in kept))
-            write_whole(self.file, _text(self.columns, [*before, row], header=True))
+            write_atomic(self.file, _text(self.columns, [*before, row], header=True))
         self.last = step
 
     def log_table(self, name: str, rows: Sequence[Mapping[str, Any]], step: int) -> None:
         file = self.folder / f"{name}.csv"
         before = [row for row in _rows(file) if int(row["step"]) < step]
-        said = [{"step": step, **row} for row in rows]
-        write_whole(file, _text([*said[0]], [*before, *said], header=True))
+        logged = [{"step": step, **row} for row in rows]
+        write_atomic(file, _text([*logged[0]], [*before, *logged], header=True))
 
     def close(self, succeeded: bool) -> None:
         """Does nothing: every row is already on disk."""

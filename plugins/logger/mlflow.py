@@ -31,8 +31,8 @@ class MlflowConfig(LoggerConfig):
     """URI of the store; null = $MLFLOW_TRACKING_URI, else mlflow.db in the run folder."""
 
     def __post_init__(self) -> None:
-        require(self.experiment != "", "experiment must have a name")
-        require(self.uri != "", "uri names no store: it is empty")
+        require(self.experiment != "", "experiment must not be empty")
+        require(self.uri != "", "uri must not be empty")
 
 
 @plugin(MlflowConfig, extra="mlflow")
@@ -48,7 +48,7 @@ class Mlflow(Tracker):
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
         from mlflow.entities import Param
 
-        client = self._opened()
+        client = self._open()
         there = client.get_run(self._id).data.params  # MLflow lets no parameter change
         given = [
             Param(_key(k), str(v)[:LONGEST]) for k, v in params.items() if _key(k) not in there
@@ -64,11 +64,11 @@ class Mlflow(Tracker):
         given = [
             Metric(_key(name), float(value), now, step or 0) for name, value in numbers.items()
         ]
-        self._opened().log_batch(self._id, metrics=given)
+        self._open().log_batch(self._id, metrics=given)
 
     def log_table(self, name: str, rows: Sequence[Mapping[str, Any]], step: int) -> None:
-        said = [{"step": step, **row} for row in rows]
-        self._opened().log_dict(self._id, {"rows": said}, f"{name}/step-{step:09d}.json")
+        logged = [{"step": step, **row} for row in rows]
+        self._open().log_dict(self._id, {"rows": logged}, f"{name}/step-{step:09d}.json")
 
     def close(self, succeeded: bool) -> None:
         client = self._client
@@ -76,9 +76,9 @@ class Mlflow(Tracker):
         if client is not None:
             client.set_terminated(self._id, "FINISHED" if succeeded else "FAILED")
 
-    def _opened(self) -> Any:
+    def _open(self) -> Any:
         if self._client is None:
-            os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when it is imported
+            os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read on import
             from mlflow.tracking import MlflowClient
 
             for name in ("mlflow", "alembic"):  # they log every table they create
@@ -93,20 +93,20 @@ class Mlflow(Tracker):
         """Id of the run to continue, or of a new one."""
         kept = self.folder / ID
         if kept.exists():
-            known: str = kept.read_text(encoding="utf-8").strip()
-            client.update_run(known, status="RUNNING")
-            return known
+            run_id: str = kept.read_text(encoding="utf-8").strip()
+            client.update_run(run_id, status="RUNNING")
+            return run_id
         found = client.get_experiment_by_name(self.config.experiment)
         place = None if artifacts is None else artifacts.as_uri()
-        filed = (
+        experiment = (
             found.experiment_id
             if found
             else client.create_experiment(self.config.experiment, artifact_location=place)
         )
         tags = {"etude.folder": str(self.folder), "etude.group": self.folder.absolute().parent.name}
-        made: str = client.create_run(filed, run_name=self.name, tags=tags).info.run_id
-        kept.write_text(made + "\n", encoding="utf-8")
-        return made
+        new_id: str = client.create_run(experiment, run_name=self.name, tags=tags).info.run_id
+        kept.write_text(new_id + "\n", encoding="utf-8")
+        return new_id
 
 
 def _key(name: str) -> str:

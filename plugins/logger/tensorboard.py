@@ -21,7 +21,7 @@ class TensorboardConfig(LoggerConfig):
 
 @plugin(TensorboardConfig, extra="tensorboard")
 class Tensorboard(Tracker):
-    """Opens its file at the first metric, so that it can purge steps of an interrupted attempt."""
+    """Opens its file at the first metric, so that it can purge steps that an interruption lost."""
 
     def __init__(self, config: TensorboardConfig, folder: Path) -> None:
         super().__init__(folder)
@@ -33,24 +33,24 @@ class Tensorboard(Tracker):
         self.config_text = "".join(f"    {key}: {value}\n" for key, value in params.items())
 
     def log_metrics(self, metrics: Mapping[str, int | float], step: int | None = None) -> None:
-        writer = self._opened(step or 0)
+        writer = self._open(step or 0)
         for name, value in metrics.items():
             if name != "step":
                 writer.add_scalar(name, value, step)
         writer.flush()
 
     def log_table(self, name: str, rows: Sequence[Mapping[str, Any]], step: int) -> None:
-        writer = self._opened(step)
+        writer = self._open(step)
         for number, row in enumerate(rows):
-            said = "\n\n".join(f"**{column}** {value}" for column, value in row.items())
-            writer.add_text(f"{name}/{number}", said, step)
+            text = "\n\n".join(f"**{column}** {value}" for column, value in row.items())
+            writer.add_text(f"{name}/{number}", text, step)
 
     def close(self, succeeded: bool) -> None:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
 
-    def _opened(self, step: int) -> Any:
+    def _open(self, step: int) -> Any:
         if self._writer is None:
             from torch.utils.tensorboard import SummaryWriter
 

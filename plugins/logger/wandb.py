@@ -58,7 +58,7 @@ class Wandb(Tracker):
         super().__init__(folder)
         self.config = config
         self.run: service.Run | None = None
-        self.told: Mapping[str, Any] = {}
+        self.config_values: Mapping[str, Any] = {}
         """The config of the run, by full keys."""
 
     @property
@@ -72,8 +72,8 @@ class Wandb(Tracker):
         return self.config.group or self.folder.absolute().parent.name
 
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-        self.told = params
-        run = self._opened()
+        self.config_values = params
+        run = self._current_run()
         run.config.update(params, allow_val_change=True)
         for artifact in self._parents():
             # `use_artifact` raises offline, and waits for the server online
@@ -84,13 +84,13 @@ class Wandb(Tracker):
             run.log_artifact(self._data())
 
     def log_metrics(self, metrics: Mapping[str, int | float], step: int | None = None) -> None:
-        self._opened().log({**metrics, "step": step})
+        self._current_run().log({**metrics, "step": step})
 
     def log_table(self, name: str, rows: Sequence[Mapping[str, Any]], step: int) -> None:
         table = service.Table(columns=["step", *rows[0]])
         for row in rows:
             table.add_data(step, *row.values())
-        self._opened().log({name: table, "step": step})
+        self._current_run().log({name: table, "step": step})
 
     def close(self, succeeded: bool) -> None:
         run = self.run
@@ -104,7 +104,7 @@ class Wandb(Tracker):
                     run.log_artifact(artifact)
                 run.finish(exit_code=0 if succeeded else 1)
             except Exception:  # otherwise the next job of a sweep would continue this run
-                start_afresh()
+                restart_service()
                 raise
 
     def _parents(self) -> Iterator[service.Artifact]:
@@ -112,9 +112,9 @@ class Wandb(Tracker):
         file = self.folder / PARENTS
         digests = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
         for key, digest in digests.items():
-            about = {"digest": digest, "run": str(self.told.get(key))}
+            facts = {"digest": digest, "run": str(self.config_values.get(key))}
             artifact = service.Artifact(
-                f"run-{digest[:12]}", "model", metadata={"key": key, **about}
+                f"run-{digest[:12]}", "model", metadata={"key": key, **facts}
             )
             with artifact.new_file("run.json") as opened:
                 json.dump({"digest": digest}, opened)
@@ -123,17 +123,17 @@ class Wandb(Tracker):
     def _data(self) -> service.Artifact:
         """An artifact of the data card, and of the data files if there are any."""
         card = self.folder / CARD
-        about = json.loads(card.read_text(encoding="utf-8"))
-        artifact = service.Artifact(f"data-{about['digest'][:12]}", "dataset", metadata=about)
+        facts = json.loads(card.read_text(encoding="utf-8"))
+        artifact = service.Artifact(f"data-{facts['digest'][:12]}", "dataset", metadata=facts)
         artifact.add_file(str(card))
-        named = self.told.get("data.path")
+        named = self.config_values.get("data.path")
         if named and Path(named).is_file():
             artifact.add_file(named, name=f"files/{Path(named).name}")
         elif named and Path(named).is_dir():
             artifact.add_dir(named, name="files")
         return artifact
 
-    def _opened(self) -> service.Run:
+    def _current_run(self) -> service.Run:
         if self.run is None:
             self.run = self._open(mode())
             self.run.define_metric("*", step_metric="step", step_sync=True)
@@ -144,9 +144,9 @@ class Wandb(Tracker):
         try:
             return self._start(mode)
         except (service.Error, OSError) as error:
-            said = str(error).partition("\n")[0]
-            warnings.warn(f"wandb goes on offline: {said}", stacklevel=2)
-            start_afresh()
+            reason = str(error).partition("\n")[0]
+            warnings.warn(f"wandb continues offline: {reason}", stacklevel=2)
+            restart_service()
             return self._start("offline")
 
     def _start(self, mode: Mode) -> service.Run:
@@ -170,8 +170,8 @@ class Wandb(Tracker):
         )
 
 
-def start_afresh() -> None:
-    """Drops W&B's helper process: a stuck one keeps the id in use, a dead one the run."""
+def restart_service() -> None:
+    """Ends W&B's helper process: a stuck one would keep the id in use, a dead one the run."""
 
     def end() -> None:
         with suppress(Exception):  # it may be dead
@@ -184,8 +184,8 @@ def start_afresh() -> None:
 
 def mode() -> Mode:
     """$WANDB_MODE if it is offline or disabled; else online, if there are credentials."""
-    if (asked := os.environ.get("WANDB_MODE")) in ("offline", "disabled"):
-        return asked
+    if (requested := os.environ.get("WANDB_MODE")) in ("offline", "disabled"):
+        return requested
     if os.environ.get("WANDB_API_KEY"):
         return "online"
     server = (

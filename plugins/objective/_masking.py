@@ -38,7 +38,7 @@ class MaskedConfig(ObjectiveConfig):
             self.mask_share >= 0
             and self.random_share >= 0
             and self.mask_share + self.random_share <= 1,
-            "mask_share and random_share must be 0 or more and at most 1 together, got "
+            "mask_share and random_share must be 0 or more and sum to at most 1, got "
             f"{self.mask_share} and {self.random_share}",
         )
 
@@ -50,28 +50,28 @@ def mask(
     config: MaskedConfig,
     rng: np.random.Generator,
 ) -> tuple[Int[np.ndarray, " seq"], Bool[np.ndarray, " seq"]]:
-    """Returns the tokens with masks, and the positions to predict.
+    """Returns the masked tokens, and the positions to predict.
 
     The budget is max(1, round(ratio x text tokens)); special tokens are neither selected nor drawn.
     """
-    given = tokens.copy()
+    masked = tokens.copy()
     n_text = len(tokens) - int(np.isin(tokens, list(tokenizer.vocab.special)).sum())
     if n_text == 0:
-        return given, np.zeros(len(tokens), bool)
-    fates = select(tokens, max(1, round(config.mask_ratio * n_text)), rng)
-    chosen = np.argsort(fates, kind="stable")[(fates == 0).sum() :]
-    fate = rng.random(fates.max())[fates[chosen] - 1]
-    random = (config.mask_share <= fate) & (fate < config.mask_share + config.random_share)
-    given[chosen[fate < config.mask_share]] = tokenizer.vocab.mask
-    given[chosen[random]] = rng.choice(tokenizer.text_ids, int(random.sum()))
-    return given, fates > 0
+        return masked, np.zeros(len(tokens), bool)
+    groups = select(tokens, max(1, round(config.mask_ratio * n_text)), rng)
+    selected = np.argsort(groups, kind="stable")[(groups == 0).sum() :]
+    draw = rng.random(groups.max())[groups[selected] - 1]
+    random = (config.mask_share <= draw) & (draw < config.mask_share + config.random_share)
+    masked[selected[draw < config.mask_share]] = tokenizer.vocab.mask
+    masked[selected[random]] = rng.choice(tokenizer.text_ids, int(random.sum()))
+    return masked, groups > 0
 
 
 @dataclass
 class MaskedRow:
-    """The row as input, the original row, the selected positions, and the document ids."""
+    """The masked row, the original row, the selected positions, and the document ids."""
 
-    given: Int[np.ndarray, " seq"]
+    masked: Int[np.ndarray, " seq"]
     original: Int[np.ndarray, " seq"]
     selected: Bool[np.ndarray, " seq"]
     documents: Int[np.ndarray, " seq"]
@@ -88,16 +88,16 @@ def masked_row(
 ) -> MaskedRow:
     """Masks tokens of a row of text, truncated to `seq_len` tokens."""
     tokens = record.tokens[:seq_len]  # rows carry one more, for next-token targets
-    given, selected = mask(tokens, tokenizer, select, config, rng)
-    return MaskedRow(given, tokens, selected, record.documents[:seq_len], record.n_bytes)
+    masked, selected = mask(tokens, tokenizer, select, config, rng)
+    return MaskedRow(masked, tokens, selected, record.documents[:seq_len], record.n_bytes)
 
 
 def masked_targets(rows: Sequence[MaskedRow], pad: int, *, intra_document: bool) -> Targets:
     """Targets at the selected positions; `intra_document` confines attention to documents."""
-    given = pad_right([row.given.tolist() for row in rows], pad)
+    inputs = pad_right([row.masked.tolist() for row in rows], pad)
     ids = pad_right([row.original.tolist() for row in rows], pad).tokens
     where = pad_right([row.selected.tolist() for row in rows], 0).tokens.bool()
-    documents = given.documents
+    documents = inputs.documents
     if intra_document:
         documents = pad_right([row.documents.tolist() for row in rows], 0).tokens
-    return Targets(Inputs(given.tokens, documents), ids, where)
+    return Targets(Inputs(inputs.tokens, documents), ids, where)

@@ -1,4 +1,4 @@
-"""Causal language modelling: predict each token from those before it.
+"""Causal language modelling: predicts each token from those before it.
 
 Radford et al. 2018 (GPT), https://openai.com/index/language-unsupervised, equation 1.
 Documents are bos + text + eos. In a packed row the first token of a document is never a target,
@@ -71,9 +71,9 @@ class Clm(Objective[ClmConfig, TextBatch]):
         }
 
     def show(self, records: Sequence[TokenRow]) -> list[str]:
-        room = self.tools.seq_len  # the network may have no positions beyond it
-        starts = [row.tokens[: min(32, room // 2)].tolist() for row in records]
+        seq_len = self.tools.seq_len  # the network may have no positions beyond it
+        starts = [row.tokens[: min(32, seq_len // 2)].tolist() for row in records]
         decode = self.tools.tokenizer.decode
-        more = min(96, room - room // 2)
-        written = self.continuations(starts, more)
+        n_new = min(96, seq_len - seq_len // 2)
+        written = self.continuations(starts, n_new)
         return [f"{decode(s)} [...] {w}" for s, w in zip(starts, written, strict=True)]

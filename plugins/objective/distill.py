@@ -31,7 +31,7 @@ from etude.config import (
     build,
     capabilities_of,
     config_of_parent,
-    longest,
+    max_positions_of,
     plugin_of,
 )
 from etude.formats import Model, read_model
@@ -69,27 +69,27 @@ class DistillConfig(ObjectiveConfig):
     @property
     def task(self) -> ObjectiveConfig:
         """The task of the teacher, or of its teacher. Raises ConfigError without text targets."""
-        task = self._taught().objective.task
-        chosen = plugin_of(task)
-        kind: Any = chosen.build  # an objective's is a class
+        task = self._teacher_config().objective.task
+        objective = plugin_of(task)
+        kind: Any = objective.build  # the builder of an objective is a class
         if not issubclass(get_type_hints(kind.collate)["return"], TextBatch):
             raise ConfigError(
-                f"objective.run={self.run} cannot be learned from: it was trained with "
-                f"{chosen.address}, which is not about predicting the tokens of a text.\n"
-                "  What clm, mlm, seq2seq and prefix_lm have trained can be."
+                f"objective.run={self.run} cannot be distilled: it was trained with "
+                f"{objective.address}, which does not predict the tokens of a text.\n"
+                "  Name a run that was trained with clm, mlm, seq2seq or prefix_lm."
             )
         return task
 
     def check(self, architecture: ArchitectureConfig) -> None:
-        teacher = self._taught().architecture
-        alike = {Capability.SOURCE_TARGET in capabilities_of(a) for a in (teacher, architecture)}
+        teacher = self._teacher_config().architecture
+        kinds = {Capability.SOURCE_TARGET in capabilities_of(a) for a in (teacher, architecture)}
         require(
-            len(alike) == 1,
-            f"its teacher, objective.run={self.run}, is of {plugin_of(teacher).address}.\n"
-            "  Both must read a source, or neither, to be given the same batch",
+            len(kinds) == 1,
+            f"its teacher, objective.run={self.run}, has {plugin_of(teacher).address}.\n"
+            "  Both networks must read a source, or neither, since they read the same batch",
         )
 
-    def _taught(self) -> ExperimentConfig:
+    def _teacher_config(self) -> ExperimentConfig:
         return config_of_parent("objective.run", self.run)
 
 
@@ -100,8 +100,8 @@ def divergence(
     kind: Divergence,
 ) -> Float[Tensor, " n"]:
     """KL divergence in nats between softened distributions, from their logits."""
-    known, said = ((x / temperature).log_softmax(-1) for x in (teacher, student))
-    pair = (said, known) if kind is Divergence.forward else (known, said)
+    p, q = ((logits / temperature).log_softmax(-1) for logits in (teacher, student))
+    pair = (q, p) if kind is Divergence.forward else (p, q)
     return F.kl_div(*pair, reduction="none", log_target=True).sum(-1)
 
 
@@ -112,13 +112,13 @@ class Distill(Objective[DistillConfig, TextBatch]):
     def __init__(self, config: DistillConfig, network: Network, tools: ObjectiveContext) -> None:
         super().__init__(config, network, tools)
         self.task: Objective[Any, TextBatch] = build(config.task, network, tools)
-        self.teacher = Frozen(_teacher(config, network, tools))
-        self._heard: list[Tensor] = []
-        network.register_forward_hook(self._hear)
+        self.teacher = Frozen(_load_teacher(config, network, tools))
+        self._student_logits: list[Tensor] = []
+        network.register_forward_hook(self._keep_logits)
 
-    def _hear(self, network: nn.Module, given: Any, logits: Tensor) -> None:
+    def _keep_logits(self, network: nn.Module, arguments: Any, logits: Tensor) -> None:
         """Keeps the logits of the task's forward pass, so that one forward pass is enough."""
-        self._heard = [logits]
+        self._student_logits = [logits]
 
     def example(self, record: Any, rng: np.random.Generator) -> Any:
         return self.task.example(record, rng)
@@ -133,31 +133,31 @@ class Distill(Objective[DistillConfig, TextBatch]):
         task = self.task.loss(batch)
         targets = batch.targets
         alpha = self.config.alpha
-        said = to_fp32(self._heard.pop())
-        known = to_fp32(self.teacher(targets.inputs, targets.where))
-        apart = divergence(known, said, self.config.temperature, self.config.divergence).sum()
-        metrics = {**task.metrics, "task": task.total.detach(), "divergence": apart.detach()}
-        total = (1 - alpha) * task.total + alpha * self.config.temperature**2 * apart
+        student = to_fp32(self._student_logits.pop())
+        teacher = to_fp32(self.teacher(targets.inputs, targets.where))
+        kl = divergence(teacher, student, self.config.temperature, self.config.divergence).sum()
+        metrics = {**task.metrics, "task": task.total.detach(), "divergence": kl.detach()}
+        total = (1 - alpha) * task.total + alpha * self.config.temperature**2 * kl
         return Loss(total, metrics)
 
     def report(self, means: Mapping[str, float]) -> dict[str, float]:
-        own = {"loss": means["loss"], "divergence": means["divergence"]}
-        rest = {name: value for name, value in means.items() if name not in (*own, "task")}
+        total = {"loss": means["loss"], "divergence": means["divergence"]}
+        rest = {name: value for name, value in means.items() if name not in (*total, "task")}
         task = self.task.report({**rest, "loss": means["task"]})
-        return {**task, **own, "task_loss": task["loss"]}
+        return {**task, **total, "task_loss": task["loss"]}
 
     def show(self, records: Sequence[Any]) -> list[str]:
         return self.task.show(records)
 
 
-def _teacher(config: DistillConfig, student: Network, tools: ObjectiveContext) -> Network:
+def _load_teacher(config: DistillConfig, student: Network, tools: ObjectiveContext) -> Network:
     """Builds the teacher, in the student's precision. Raises ConfigError if it does not fit."""
     model = read_model(config.run)
-    _refuse_other_tokenizer(config, model, tools)
-    room = longest(model.architecture)
+    _check_tokenizer(config, model, tools)
+    n_positions = max_positions_of(model.architecture)
     require(
-        room is None or tools.seq_len <= room,
-        f"data.seq_len={tools.seq_len} is longer than the {room} positions of the teacher",
+        n_positions is None or tools.seq_len <= n_positions,
+        f"data.seq_len={tools.seq_len} exceeds the {n_positions} positions of the teacher",
     )
     with torch.random.fork_rng(devices=[]):
         teacher: Network = build(model.architecture, model.tokenizer.vocab)
@@ -166,12 +166,12 @@ def _teacher(config: DistillConfig, student: Network, tools: ObjectiveContext) -
     return teacher
 
 
-def _refuse_other_tokenizer(config: DistillConfig, model: Model, tools: ObjectiveContext) -> None:
+def _check_tokenizer(config: DistillConfig, model: Model, tools: ObjectiveContext) -> None:
     if model.tokenizer.digest != tools.tokenizer.digest:
         raise ConfigError(
-            f"objective.run={config.run} has another tokenizer than this run: "
-            f"{model.tokenizer.vocab.size} ids, {tools.tokenizer.vocab.size} here.\n"
-            "  Their probabilities can be compared only over the same tokens.\n"
-            f"  tokenizer=pretrained tokenizer.path={Path(config.run) / 'tokenizer'} is the "
-            "teacher's."
+            f"objective.run={config.run} has a different tokenizer: its vocabulary has "
+            f"{model.tokenizer.vocab.size} tokens, that of this run {tools.tokenizer.vocab.size}.\n"
+            "  Probabilities can be compared only over the same tokens.\n"
+            "  To use the tokenizer of the teacher: tokenizer=pretrained "
+            f"tokenizer.path={Path(config.run) / 'tokenizer'}."
         )

@@ -1,7 +1,7 @@
-"""Direct preference optimisation: learn from preference pairs, with no reward model.
+"""Direct preference optimisation: trains on preference pairs, without a reward model.
 
 Rafailov et al. 2023, https://arxiv.org/abs/2305.18290, equation 7.
-Label smoothing: Mitchell 2023, https://ericmitchell.ai/cdpo.pdf; objective=rdpo corrects the flips
+Label smoothing: Mitchell 2023, https://ericmitchell.ai/cdpo.pdf; objective=rdpo corrects for flips
 instead. `log_prob=mean` is the length-normalised loss of Tülu 3, https://arxiv.org/abs/2411.15124,
 with beta 5; `nll_weight` is that of https://arxiv.org/abs/2404.19733, a mean over each completion.
 """

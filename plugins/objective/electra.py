@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from etude import Capability, Text, option, plugin, require
 from etude.config import MaskingConfig, StackConfig, build
 from etude.data import TokenRow
-from etude.network import Ancestral, Inputs, Network, StackNetwork, Targets, rest_head, to_fp32
+from etude.network import Ancestral, Inputs, Network, StackNetwork, Targets, freeze_head, to_fp32
 from etude.objective import SAMPLE, Loss, Objective, ObjectiveContext, rng, row_means
 
 from ._binary_head import BinaryHead
@@ -78,13 +78,13 @@ def generator_config(config: StackConfig, ratio: float) -> StackConfig:
     return replace(config, n_heads=n_heads, dim=dim, embedding_dim=config.table_dim)
 
 
-def sharing_table(config: StackConfig, network: StackNetwork) -> StackNetwork:
+def network_sharing_table(config: StackConfig, network: StackNetwork) -> StackNetwork:
     """Builds a network that shares the token table of another."""
-    made: StackNetwork = build(config, network.vocab)
-    made.embedding = network.embedding
+    shared: StackNetwork = build(config, network.vocab)
+    shared.embedding = network.embedding
     if config.tie:
-        made.head.out.weight = network.embedding.weight
-    return made
+        shared.head.out.weight = network.embedding.weight
+    return shared
 
 
 @plugin(
@@ -93,6 +93,7 @@ def sharing_table(config: StackConfig, network: StackNetwork) -> StackNetwork:
     needs={Capability.BOTH_SIDES, Capability.HIDDEN},
     lr=5e-4,
     data="python_docs",
+    tokens={"mask"},
 )
 class Electra(Objective[ElectraConfig, ElectraBatch]):
     """The network is the discriminator; the generator is discarded when the run ends."""
@@ -100,13 +101,13 @@ class Electra(Objective[ElectraConfig, ElectraBatch]):
     def __init__(self, config: ElectraConfig, network: Network, tools: ObjectiveContext) -> None:
         super().__init__(config, network, tools)
         architecture = tools.architecture
-        assert isinstance(network, StackNetwork), "BOTH_SIDES is a stack's"
+        assert isinstance(network, StackNetwork), "only a stack provides BOTH_SIDES"
         assert isinstance(architecture, StackConfig)
         self.select: Masking = build(config.masking, tools.tokenizer)
         small = generator_config(architecture, config.generator_ratio)
-        self.generator = sharing_table(small, network)
+        self.generator = network_sharing_table(small, network)
         self.detector = BinaryHead(network.dim, nn.GELU())
-        rest_head(network)
+        freeze_head(network)
 
     def example(self, record: TokenRow, rng: np.random.Generator) -> ElectraExample:
         tokenizer = self.tools.tokenizer
@@ -134,19 +135,17 @@ class Electra(Objective[ElectraConfig, ElectraBatch]):
         nll = row_means(F.cross_entropy(logits, ids, reduction="none"), where) @ weights.to(logits)
         filled = self.fill(batch, logits.detach())
         replaced = (filled.tokens != batch.hidden.ids)[text]
-        verdicts = self.detector(self.network.states(filled)[text])
-        binary = F.binary_cross_entropy_with_logits(
-            verdicts, replaced.to(verdicts), reduction="sum"
-        )
-        found = verdicts > 0
-        right = (logits.argmax(-1) == ids).to(logits)
+        scores = self.detector(self.network.states(filled)[text])
+        binary = F.binary_cross_entropy_with_logits(scores, replaced.to(scores), reduction="sum")
+        detected = scores > 0
+        is_correct = (logits.argmax(-1) == ids).to(logits)
         metrics = {
             "generator_loss": nll.detach(),
-            "generator_accuracy": row_means(right, where) @ weights.to(logits),
+            "generator_accuracy": row_means(is_correct, where) @ weights.to(logits),
             "discriminator_loss": binary.detach(),
-            "accuracy": (found == replaced).sum(),
+            "accuracy": (detected == replaced).sum(),
             "replaced": replaced.sum(),
-            "found": (found & replaced).sum(),
+            "found": (detected & replaced).sum(),
         }
         return Loss(nll + self.config.discriminator_weight * binary, metrics)
 
@@ -157,13 +156,13 @@ class Electra(Objective[ElectraConfig, ElectraBatch]):
         return replace(batch.hidden.inputs, tokens=tokens)
 
     def report(self, means: Mapping[str, float]) -> dict[str, float]:
-        kept = {name: value for name, value in means.items() if name != "found"}
-        return {**kept, "recall": means["found"] / means["replaced"] if means["replaced"] else 0.0}
+        rest = {name: value for name, value in means.items() if name != "found"}
+        return {**rest, "recall": means["found"] / means["replaced"] if means["replaced"] else 0.0}
 
     def show(self, records: Sequence[TokenRow]) -> list[str]:
-        return [self._judged(record, i) for i, record in enumerate(records)]
+        return [self._marked_text(record, i) for i, record in enumerate(records)]
 
-    def _judged(self, record: TokenRow, number: int) -> str:
+    def _marked_text(self, record: TokenRow, number: int) -> str:
         """A filled text, with the tokens classified as replaced in double brackets."""
         batch = self.collate([self.example(record, rng(self.tools.seed, SAMPLE, number))])
         batch = self.transfer_batch_to_device(batch, self.device, 0)

@@ -58,12 +58,13 @@ class Order(Enum):
     SPM = "suffix, prefix"
 
 
-def text_of(document: Int[np.ndarray, " n"], vocab: Vocab) -> slice:
+def text_slice(document: Int[np.ndarray, " n"], vocab: Vocab) -> slice:
     """Slice of the text of a document, or of a part of it: without bos and eos, if present.
 
     bos and eos may be the same token, as in GPT-2.
     """
-    first = int(document[:1].tolist() == [vocab.bos])
+    n_opening = len(vocab.opening)
+    first = n_opening * (document[:n_opening].tolist() == [*vocab.opening])
     last = len(document) > first and document[-1] == vocab.eos
     return slice(first, len(document) - int(last))
 
@@ -72,7 +73,7 @@ def rearrange(
     document: Int[np.ndarray, " n"], cuts: Int[np.ndarray, "2"], order: Order, vocab: Vocab
 ) -> Int[np.ndarray, " n+3"]:
     """Returns a document with its middle, the text between the two cuts, moved to the end."""
-    text = text_of(document, vocab)
+    text = text_slice(document, vocab)
     pre, suf, mid = ([sentinel] for sentinel in vocab.sentinels[:N_MARKERS])
     prefix, middle, suffix = np.split(document[text], cuts)
     psm = (pre, prefix, suf, suffix, mid)
@@ -90,7 +91,7 @@ def rearranged_row(
         document = row.tokens[row.documents == number]
         left = room - sum(map(len, parts))
         inside = document[: max(0, left - N_MARKERS)]
-        text = text_of(inside, vocab)
+        text = text_slice(inside, vocab)
         n_text = text.stop - text.start
         if n_text > 0 and rng.random() < config.fim_rate:
             order = Order.SPM if rng.random() < config.spm_rate else Order.PSM
@@ -98,18 +99,28 @@ def rearranged_row(
             parts.append(rearrange(inside, cuts, order, vocab))
         else:
             parts.append(document[:left])
-    homes = np.repeat(np.arange(1, len(parts) + 1), [len(part) for part in parts])
-    return TokenRow(np.concatenate(parts), homes, row.n_bytes)
+    documents = np.repeat(np.arange(1, len(parts) + 1), [len(part) for part in parts])
+    return TokenRow(np.concatenate(parts), documents, row.n_bytes)
 
 
-@plugin(FimConfig, reads={Text}, needs={Capability.NEXT_TOKEN}, lr=1e-3, data="python_docs")
+@plugin(
+    FimConfig,
+    reads={Text},
+    needs={Capability.NEXT_TOKEN},
+    lr=1e-3,
+    data="python_docs",
+    tokens={"sentinels"},
+)
 class Fim(Objective[FimConfig, TextBatch]):
     """Learns p(token | previous tokens), with the middle last in some documents."""
 
     def __init__(self, config: FimConfig, network: Network, tools: ObjectiveContext) -> None:
         super().__init__(config, network, tools)
-        room = f"data.seq_len must be at least {SHORTEST}, got {tools.seq_len}"
-        require(tools.seq_len >= SHORTEST, f"{room}: markers alone take {N_MARKERS}")
+        require(
+            tools.seq_len >= SHORTEST,
+            f"data.seq_len must be at least {SHORTEST}, got {tools.seq_len}: a row has bos, eos, "
+            f"{N_MARKERS} markers and one token per part",
+        )
 
     def example(self, record: TokenRow, rng: np.random.Generator) -> TokenRow:
         room = self.tools.seq_len + 1  # one more, for next-token targets
@@ -134,16 +145,16 @@ class Fim(Objective[FimConfig, TextBatch]):
     def show(self, records: Sequence[TokenRow]) -> list[str]:
         vocab = self.tools.tokenizer.vocab
         decode = self.tools.tokenizer.decode
-        more = self.tools.seq_len // 4
+        n_new = self.tools.seq_len // 4
         pre, suf, mid = vocab.sentinels[:N_MARKERS]
         gaps: list[tuple[list[int], list[int]]] = []
         for row in records:
             text = row.tokens[~np.isin(row.tokens, list(vocab.special))]
-            text = text[: self.tools.seq_len - more - 1 - N_MARKERS].tolist()
+            text = text[: self.tools.seq_len - n_new - 1 - N_MARKERS].tolist()
             third = len(text) // 3
             gaps.append((text[:third], text[len(text) - third :]))
-        prompts = [[vocab.bos, pre, *before, suf, *after, mid] for before, after in gaps]
-        written = self.continuations(prompts, more)
+        prompts = [vocab.prompt([pre, *before, suf, *after, mid]) for before, after in gaps]
+        written = self.continuations(prompts, n_new)
         return [
             f"{decode(b)} [...] {w} [...] {decode(a)}"
             for (b, a), w in zip(gaps, written, strict=True)

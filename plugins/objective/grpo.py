@@ -36,7 +36,7 @@ from etude.rl import (
     OnPolicyObjective,
     completion_batch,
     metric_sums,
-    rewards_of,
+    penalised_rewards,
 )
 
 from ._policy_gradient import clip_counts, clipped_objective, group_advantages, k3, nan_std
@@ -102,7 +102,7 @@ class GrpoConfig(OnPolicyConfig):
     """keep trains on completions truncated by max_new_tokens; mask excludes them."""
     max_draws: int = 1
     """Maximum rounds of sampling prompts per rollout until rewards differ in every group; 1
-    takes prompts as they come. DAPO's dynamic sampling: 10."""
+    accepts every prompt. DAPO's dynamic sampling: 10."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -111,8 +111,8 @@ class GrpoConfig(OnPolicyConfig):
         require(self.upper > 0, f"epsilon_high must be positive, got {self.upper}")
         require(self.group_size >= 2, f"group_size must be at least 2, got {self.group_size}")
         require(self.max_draws >= 1, f"max_draws must be at least 1, got {self.max_draws}")
-        above = self.delta is None or self.delta > 1 + self.upper
-        require(above, f"delta must be above 1 + epsilon_high={self.upper}, got {self.delta}")
+        is_above = self.delta is None or self.delta > 1 + self.upper
+        require(is_above, f"delta must be above 1 + epsilon_high={self.upper}, got {self.delta}")
 
     @property
     def lower(self) -> float:
@@ -160,26 +160,26 @@ class Grpo(OnPolicyObjective[GrpoConfig, CompletionBatch]):
     def rollout(
         self, prompts: Sequence[Prompt], keys: Sequence[tuple[int, ...]]
     ) -> list[Completion]:
-        tried = self.attempts(prompts, keys)
-        rewards = rewards_of(tried, len(prompts))
+        completions = self.sample_completions(prompts, keys)
+        rewards = penalised_rewards(completions, len(prompts))
         scale = self.config.scale
         pooled = torch.cat(all_gather(rewards)).view(1, -1) if scale is Scale.batch else rewards
         deviation = None if scale is Scale.none else nan_std(pooled)
         advantages = group_advantages(rewards, deviation).flatten().tolist()
-        found = [replace(a, advantage=b) for a, b in zip(tried, advantages, strict=True)]
-        if self.config.truncated is Truncated.mask:
-            found = [a if a.is_finished else replace(a, advantage=math.nan) for a in found]
-        return found
+        masks = self.config.truncated is Truncated.mask
+        rows = zip(completions, advantages, strict=True)
+        rows = ((c, math.nan if masks and not c.is_finished else a) for c, a in rows)
+        return [replace(c, advantage=a) for c, a in rows]
 
-    def teaches(self, group: Sequence[Completion]) -> bool:
+    def has_signal(self, group: Sequence[Completion]) -> bool:
         return not group[0].has_zero_variance
 
     def collate(self, examples: Sequence[Completion]) -> CompletionBatch:
         return completion_batch(examples, self.network)
 
     def count(self, batch: CompletionBatch) -> float:
-        n = batch.is_learned.sum()
-        counts = {Average.sequence: n, Average.token: batch.lengths[batch.is_learned].sum()}
+        n = batch.is_in_loss.sum()
+        counts = {Average.sequence: n, Average.token: batch.lengths[batch.is_in_loss].sum()}
         return float(counts.get(self.config.average, n * self.config.max_new_tokens))
 
     def loss(self, batch: CompletionBatch) -> Loss:
@@ -197,4 +197,4 @@ class Grpo(OnPolicyObjective[GrpoConfig, CompletionBatch]):
             gain = gain - config.beta * tokens["kl"]
         over_tokens = row_means if config.average is Average.sequence else sum_rows
         rows = over_tokens(gain, batch.targets.where)
-        return Loss(-rows[batch.is_learned].sum(), metric_sums(batch, tokens))
+        return Loss(-rows[batch.is_in_loss].sum(), metric_sums(batch, tokens))

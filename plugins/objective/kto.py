@@ -1,4 +1,4 @@
-"""Kahneman-Tversky optimisation: learns from single completions, each desirable or not.
+"""Kahneman-Tversky optimisation: trains on single completions, each desirable or not.
 
 Ethayarajh et al. 2024, https://arxiv.org/abs/2402.01306, equations 7 and 8. The reference point z
 is one number per global batch, over all micro-batches and devices, so its split has no effect; the
@@ -31,15 +31,15 @@ from etude.objective import (
     show_continuations,
 )
 
-from ._kto.judgements import Judged, Judgements, split
+from ._kto.labelled_completions import LabelledCompletion, LabelledCompletions, split
 
 
 @dataclass
 class KtoConfig(ObjectiveConfig):
     beta: float = 0.1
-    """Strength of the pull to the reference policy; larger stays closer. Typical: 0.01-0.5."""
+    """Strength of the penalty for leaving the reference policy. Typical: 0.01-0.5."""
     desirable_weight: float = 1.0
-    """Weight of desirable completions; times their count, 1-1.5 times the undesirable ones'."""
+    """Weight of desirable completions. Usual: 1-1.5 times as much in total as undesirable ones."""
     undesirable_weight: float = 1.0
     """Weight of undesirable completions."""
     threshold: float = 0.5
@@ -51,15 +51,16 @@ class KtoConfig(ObjectiveConfig):
     def __post_init__(self) -> None:
         require(self.beta > 0, f"beta must be positive, got {self.beta}")
         for name in ("desirable_weight", "undesirable_weight"):
-            require(getattr(self, name) >= 0, f"{name} must be at least 0")
+            value = getattr(self, name)
+            require(value >= 0, f"{name} must be 0 or more, got {value}")
 
 
 @dataclass(frozen=True)
 class KtoExample:
-    """The ids of a `Judged`; the room for the prompt depends on the completion."""
+    """The ids of a `LabelledCompletion`; the prompt is truncated separately in each pair."""
 
-    own: IdPair
-    other: IdPair
+    matched: IdPair
+    mismatched: IdPair
     desirable: bool
 
 
@@ -67,10 +68,11 @@ class KtoExample:
 class KtoBatch:
     """Completions, and mismatched completions of the same prompts, row by row."""
 
-    own: Targets
-    other: Targets
+    matched: Targets
+    mismatched: Targets
     desirable: Bool[Tensor, " batch"]
-    told: Float[Tensor, "side batch"] | None = None
+    reference: Float[Tensor, "side batch"] | None = None
+    """Precomputed log-probabilities of both sides under the reference policy."""
 
 
 def kto_loss(
@@ -94,32 +96,33 @@ class Kto(Objective[KtoConfig, KtoBatch]):
     def __init__(self, config: KtoConfig, network: Network, tools: ObjectiveContext) -> None:
         super().__init__(config, network, tools)
         self.reference = Reference(network, tools, precompute=config.precompute)
-        self._seen: list[Judgements] = []
+        self._samples: list[LabelledCompletions] = []
 
     def select_samples(self, samples: Samples) -> Samples:
-        judged = Judgements(self.drop_samples(samples, self._reason), self.config.threshold)
-        self._seen.append(judged)
-        return judged
+        kept = self.drop_samples(samples, self._drop_reason)
+        self._samples.append(LabelledCompletions(kept, self.config.threshold))
+        return self._samples[-1]
 
-    def _reason(self, record: Feedback | Preference) -> str | None:
-        ids = [self._ids(f.prompt, f.completion)[1] for f in split(record)]
+    def _drop_reason(self, record: Feedback | Preference) -> str | None:
+        ids = [self._encode(f.prompt, f.completion)[1] for f in split(record)]
         same = len(ids) > 1 and list(ids[0]) == list(ids[1])
-        return "both completions are the same, as ids" if same else None
+        return "both completions have the same tokens" if same else None
 
-    def _ids(self, prompt: str, completion: str) -> IdPair:
+    def _encode(self, prompt: str, completion: str) -> IdPair:
         row = completion_ids(self.tools.tokenizer, prompt, completion, self.tools.seq_len)
         refuse_empty(prompt, row[1])
         return row
 
-    def example(self, record: Judged, rng: np.random.Generator) -> KtoExample:
-        own = self._ids(record.prompt, record.completion)
-        return KtoExample(own, self._ids(record.prompt, record.other), record.desirable)
+    def example(self, record: LabelledCompletion, rng: np.random.Generator) -> KtoExample:
+        matched = self._encode(record.prompt, record.completion)
+        mismatched = self._encode(record.prompt, record.mismatched)
+        return KtoExample(matched, mismatched, record.desirable)
 
     def collate(self, examples: Sequence[KtoExample]) -> KtoBatch:
-        rows = [e.own for e in examples], [e.other for e in examples]
-        own, other = map(self.network.answer, rows)
+        rows = [e.matched for e in examples], [e.mismatched for e in examples]
+        matched, mismatched = map(self.network.answer, rows)
         desirable = torch.tensor([e.desirable for e in examples])
-        return KtoBatch(own, other, desirable, self.reference.recall([*rows[0], *rows[1]]))
+        return KtoBatch(matched, mismatched, desirable, self.reference.lookup([*rows[0], *rows[1]]))
 
     def count(self, batch: KtoBatch) -> float:
         return float(len(batch.desirable))
@@ -128,10 +131,11 @@ class Kto(Objective[KtoConfig, KtoBatch]):
         return self._log_ratio(batch, 1).sum()
 
     def _log_ratio(self, batch: KtoBatch, side: int) -> Float[Tensor, " batch"]:
-        targets = (batch.own, batch.other)[side]
+        targets = (batch.matched, batch.mismatched)[side]
         policy = sequence_log_prob(self.network, targets)
-        told = self.reference(targets) if batch.told is None else batch.told[side]
-        return policy - told.to(policy)
+        known = batch.reference
+        reference = self.reference(targets) if known is None else known[side]
+        return policy - reference.to(policy)
 
     def loss(self, batch: KtoBatch) -> Loss:
         config = self.config
@@ -162,8 +166,10 @@ class Kto(Objective[KtoConfig, KtoBatch]):
         """Precomputes reference log-probabilities if `precompute` is set."""
         if self.config.precompute:
             unused = np.random.default_rng(0)
-            examples = [self.example(s[i], unused) for s in self._seen for i in range(len(s))]
-            self.reference.work_out(self, [row for e in examples for row in (e.own, e.other)])
+            examples = [self.example(s[i], unused) for s in self._samples for i in range(len(s))]
+            self.reference.compute_all(
+                self, [row for e in examples for row in (e.matched, e.mismatched)]
+            )
 
     def show(self, records: Sequence[Any]) -> list[str]:
         return show_continuations(self, records)

@@ -4,8 +4,8 @@ Devlin et al. 2018 (BERT), https://arxiv.org/abs/1810.04805, section 3.1; new ma
 is seen: Liu et al. 2019 (RoBERTa), https://arxiv.org/abs/1907.11692.
 `objective/masking` chooses how tokens are selected.
 Where implementations differ: the budget is max(1, round(ratio x text tokens)), a fixed count as in
-BERT, without its cap, where Hugging Face flips a coin for each token; special tokens do not count,
-and are neither selected nor drawn.
+BERT, without its cap, where Hugging Face draws for each token; special tokens do not count, and
+are neither selected nor drawn.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,14 @@ class MlmConfig(MaskedConfig):
     masking: MaskingConfig = option("token")
 
 
-@plugin(MlmConfig, reads={Text}, needs={Capability.BOTH_SIDES}, lr=1e-3, data="python_docs")
+@plugin(
+    MlmConfig,
+    reads={Text},
+    needs={Capability.BOTH_SIDES},
+    lr=1e-3,
+    data="python_docs",
+    tokens={"mask"},
+)
 class Mlm(Objective[MlmConfig, TextBatch]):
     """Learns p(masked token | all the others); the loss is a mean over the selected tokens."""
 
@@ -56,15 +63,15 @@ class Mlm(Objective[MlmConfig, TextBatch]):
         targets = batch.targets
         logits = to_fp32(self.network(targets.inputs, targets.where))
         ids = targets.ids[targets.where]
-        right = (logits.argmax(-1) == ids).sum()
-        return Loss(F.cross_entropy(logits, ids, reduction="sum"), {"accuracy": right})
+        n_correct = (logits.argmax(-1) == ids).sum()
+        return Loss(F.cross_entropy(logits, ids, reduction="sum"), {"accuracy": n_correct})
 
     def show(self, records: Sequence[TokenRow]) -> list[str]:
         examples = [self.example(r, rng(self.tools.seed, SAMPLE, i)) for i, r in enumerate(records)]
-        given = [torch.from_numpy(e.given)[None].to(self.device) for e in examples]
-        best = [self.network(Inputs(ids)).argmax(-1)[0].cpu().numpy() for ids in given]
-        filled = [np.where(e.selected, b, e.given) for e, b in zip(examples, best, strict=True)]
+        inputs = [torch.from_numpy(e.masked)[None].to(self.device) for e in examples]
+        best = [self.network(Inputs(ids)).argmax(-1)[0].cpu().numpy() for ids in inputs]
+        filled = [np.where(e.selected, b, e.masked) for e, b in zip(examples, best, strict=True)]
         pieces = self.tools.tokenizer.pieces
         decode = self.tools.tokenizer.decode
         pairs = zip(examples, filled, strict=True)
-        return [f"{''.join(pieces(e.given))} [...] {decode(text)}" for e, text in pairs]
+        return [f"{''.join(pieces(e.masked))} [...] {decode(text)}" for e, text in pairs]

@@ -19,12 +19,12 @@ from etude.objective import (
     Ids,
     Loss,
     ObjectiveContext,
-    due_logits,
     entropy_of,
     log_prob_of,
     preference_loss,
     reference_of,
     sum_rows,
+    target_logits,
     token_log_prob,
 )
 from etude.rl import OnPolicyConfig, OnPolicyObjective
@@ -35,7 +35,7 @@ class OnlineDpoConfig(OnPolicyConfig):
     group_size: int = 2
     """Completions sampled per prompt; the best and the worst form a pair."""
     beta: float = 0.1
-    """Strength of the pull to the reference policy; larger stays closer. Typical: 0.01-0.5."""
+    """Strength of the penalty for leaving the reference policy. Typical: 0.01-0.5."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -44,7 +44,7 @@ class OnlineDpoConfig(OnPolicyConfig):
 
 
 @dataclass
-class Match:
+class RankedPair:
     """Two completions of a prompt, the better one first."""
 
     prompt: Ids
@@ -55,7 +55,7 @@ class Match:
 
 
 @dataclass
-class MatchBatch:
+class RankedPairBatch:
     """The better completions of all prompts, then the worse ones, row by row."""
 
     targets: Targets
@@ -63,7 +63,7 @@ class MatchBatch:
     truncated: Int[Tensor, " pair"]
 
     @property
-    def is_won(self) -> Bool[Tensor, " pair"]:
+    def has_winner(self) -> Bool[Tensor, " pair"]:
         """Whether the first one is better; false for ties and missing verdicts."""
         return self.reward[0] > self.reward[1]
 
@@ -76,10 +76,10 @@ class MatchBatch:
     data="arithmetic",
     reward="exact_answer",
 )
-class OnlineDpo(OnPolicyObjective[OnlineDpoConfig, MatchBatch]):
+class OnlineDpo(OnPolicyObjective[OnlineDpoConfig, RankedPairBatch]):
     """DPO on pairs sampled from the policy; the loss is a mean over pairs."""
 
-    sample_type = Match
+    sample_type = RankedPair
 
     def __init__(self, config: OnlineDpoConfig, network: Network, tools: ObjectiveContext) -> None:
         super().__init__(config, network, tools)
@@ -89,40 +89,43 @@ class OnlineDpo(OnPolicyObjective[OnlineDpoConfig, MatchBatch]):
     def samples_per_prompt(self) -> int:
         return 1
 
-    def rollout(self, prompts: Sequence[Prompt], keys: Sequence[tuple[int, ...]]) -> list[Match]:
-        before, written, rewards, _ = self.write(prompts, keys)
+    def rollout(
+        self, prompts: Sequence[Prompt], keys: Sequence[tuple[int, ...]]
+    ) -> list[RankedPair]:
+        prompt_rows, written, rewards, _ = self.sample_and_score(prompts, keys)
         size = self.config.group_size
         infinite = float("inf")
         best = rewards.nan_to_num(-infinite).argmax(dim=1)
         worst = rewards.nan_to_num(infinite).argmin(dim=1)
-        matches: list[Match] = []
+        pairs: list[RankedPair] = []
         for i, sides in enumerate(torch.stack([best, worst], dim=1).tolist()):
-            pair = [written[size * i + side] for side in sides]
-            cut = sum(not row.ended for row in pair)
-            ids = [row.ids for row in pair]
-            matches.append(Match(before[size * i], ids, rewards[i, sides].tolist(), cut))
-        return matches
+            rows = [written[size * i + side] for side in sides]
+            n_truncated = sum(not row.ended for row in rows)
+            ids = [row.ids for row in rows]
+            scores = rewards[i, sides].tolist()
+            pairs.append(RankedPair(prompt_rows[size * i], ids, scores, n_truncated))
+        return pairs
 
-    def collate(self, examples: Sequence[Match]) -> MatchBatch:
+    def collate(self, examples: Sequence[RankedPair]) -> RankedPairBatch:
         rows = [(e.prompt, e.completions[side]) for side in (0, 1) for e in examples]
-        return MatchBatch(
+        return RankedPairBatch(
             targets=self.network.answer(rows),
             reward=torch.tensor([e.rewards for e in examples]).T,
             truncated=torch.tensor([e.truncated for e in examples]),
         )
 
-    def count(self, batch: MatchBatch) -> float:
-        return float(batch.is_won.sum())
+    def count(self, batch: RankedPairBatch) -> float:
+        return float(batch.has_winner.sum())
 
-    def loss(self, batch: MatchBatch) -> Loss:
+    def loss(self, batch: RankedPairBatch) -> Loss:
         targets = batch.targets
         config = self.config
-        won = batch.is_won
-        logits = due_logits(self.network, targets, config.temperature)
-        told = token_log_prob(self.reference, targets, config.temperature)
-        log_ratio = log_prob_of(logits, targets) - told
+        has_winner = batch.has_winner
+        logits = target_logits(self.network, targets, config.temperature)
+        reference = token_log_prob(self.reference, targets, config.temperature)
+        log_ratio = log_prob_of(logits, targets) - reference
         chosen, rejected = sum_rows(log_ratio, targets.where).view(2, -1)
-        margin = (config.beta * (chosen - rejected))[won]
+        margin = (config.beta * (chosen - rejected))[has_winner]
         known = ~batch.reward.isnan()
         reward = batch.reward.nan_to_num()
         metrics = {
@@ -133,9 +136,9 @@ class OnlineDpo(OnPolicyObjective[OnlineDpoConfig, MatchBatch]):
             "reward": reward.sum(),
             "reward_squares": reward.square().sum(),
             "known": known.sum(),
-            "attempts": known.numel() * torch.ones_like(reward[0, 0]),
+            "n_completions": known.numel() * torch.ones_like(reward[0, 0]),
             "response_length": targets.where.sum(),
             "truncated": batch.truncated.sum(),
-            "zero_variance": 2 * (~won).sum(),
+            "zero_variance": 2 * (~has_winner).sum(),
         }
         return Loss(preference_loss(margin).sum(), metrics)

@@ -1,7 +1,7 @@
 """ORPO: fine-tuning on the chosen completion, with a penalty on the odds of the rejected one.
 
-Hong et al. 2024, https://arxiv.org/abs/2403.07691, equations 5 to 7. It needs no reference and no
-fine-tuning before. A completion's probability is the geometric mean of its tokens'.
+Hong et al. 2024, https://arxiv.org/abs/2403.07691, equations 5 to 7. No reference policy and no
+prior fine-tuning are needed. A completion's probability is the geometric mean of its tokens'.
 """
 
 import math
@@ -50,7 +50,7 @@ def log_odds(log_prob: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
 class Orpo(PreferenceObjective[OrpoConfig]):
     """Raises the odds of chosen over rejected completions while fine-tuning on the chosen ones."""
 
-    of_tokens = Reduction.mean
+    reduction = Reduction.mean
 
     def reward(self, log_ratio: Float[Tensor, " pair"]) -> Float[Tensor, " pair"]:
         return log_odds(log_ratio)

@@ -7,7 +7,7 @@ Where implementations differ: advantages are whitened over the tokens of the who
 ranks, with the population variance; returns are computed before whitening. The value after the last
 token is 0, even if max_new_tokens truncated the completion. Both losses are means over the tokens
 of a mini-batch, which is one step. Completions without a verdict are not counted. beta is updated
-once per rollout from its divergence, and applies from the next rollout on.
+once per rollout from its divergence, and the next rollout uses the new value.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,7 +35,13 @@ from ._policy_gradient import clip_counts, clipped_objective
 from ._ppo.advantages import estimated_advantages, pad_rows, whiten
 from ._ppo.experience import Experience, ExperienceBatch, experience
 from ._ppo.reward_shaping import Shaping, ShapingConfig
-from ._ppo.value_function import ValueKind, explained, spreads, value_losses, value_of
+from ._ppo.value_function import (
+    ValueKind,
+    value_losses,
+    value_of,
+    variance_terms,
+    with_explained_variance,
+)
 
 
 @dataclass
@@ -64,14 +70,14 @@ class PpoConfig(ShapingConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        given = vars(self)
+        values = vars(self)
         require(self.value_weight > 0, f"value_weight must be positive, got {self.value_weight}")
-        bound = self.value_epsilon
-        require(bound is None or bound > 0, f"value_epsilon must be positive or null, got {bound}")
+        clip = self.value_epsilon
+        require(clip is None or clip > 0, f"value_epsilon must be positive or null, got {clip}")
         for name in ("value_warmup_steps", "entropy_weight"):
-            require(given[name] >= 0, f"{name} must be 0 or more, got {given[name]}")
+            require(values[name] >= 0, f"{name} must be 0 or more, got {values[name]}")
         for name in ("gamma", "gae_lambda"):
-            require(0 <= given[name] <= 1, f"{name} must be in [0, 1], got {given[name]}")
+            require(0 <= values[name] <= 1, f"{name} must be in [0, 1], got {values[name]}")
         require(0 < self.epsilon < 1, f"epsilon must be in (0, 1), got {self.epsilon}")
 
 
@@ -101,23 +107,26 @@ class Ppo(OnPolicyObjective[PpoConfig, ExperienceBatch]):
         config = self.config
         shaping = self.shaping
         over_ranks = self.over_ranks
-        tried = self.attempts(prompts, keys)
+        completions = self.sample_completions(prompts, keys)
         beta = shaping.beta
-        pairs = [(a.prompt, a.completion) for a in tried]
-        value = pad_rows(self.of_tokens(pairs, lambda due: self.value(due, self.states(due))))
+        pairs = [(c.prompt, c.completion) for c in completions]
+        value = pad_rows(self.per_token(pairs, lambda due: self.value(due, self.states(due))))
         divergence = torch.zeros_like(value)
         if self.reference is not None:
-            was = pad_rows([a.log_prob for a in tried])
-            divergence = shaping.divergences(was, pad_rows(self.log_probs(pairs, self.reference)))
-        score = shaping.scores(tried, over_ranks)
-        lengths = torch.tensor([len(a.completion) for a in tried]).where(~score.isnan(), 0)
+            reference = pad_rows(self.log_probs(pairs, self.reference))
+            log_prob = pad_rows([c.log_prob for c in completions])
+            divergence = shaping.divergences(log_prob, reference)
+        score = shaping.scores(completions, over_ranks)
+        lengths = torch.tensor([len(c.completion) for c in completions]).where(~score.isnan(), 0)
         mask = torch.arange(value.shape[1]) < lengths[:, None]
         reward = shaping.rewards(divergence, score, mask, over_ranks)
-        found = estimated_advantages(reward, value, mask, config.gamma, config.gae_lambda)
+        advantage, returns = estimated_advantages(
+            reward, value, mask, config.gamma, config.gae_lambda
+        )
         kl = divergence.sum(dim=1)
         shaping.adapt(kl, over_ranks)
-        worth = torch.stack([value, whiten(found[0], mask, over_ranks), found[1]], dim=-1).numpy()
-        rows = zip(tried, worth, score.tolist(), kl.tolist(), strict=True)
+        worth = torch.stack([value, whiten(advantage, mask, over_ranks), returns], dim=-1).numpy()
+        rows = zip(completions, worth, score.tolist(), kl.tolist(), strict=True)
         return [experience(*row, beta) for row in rows]
 
     def states(self, targets: Targets) -> Float[Tensor, "n dim"]:
@@ -126,11 +135,11 @@ class Ppo(OnPolicyObjective[PpoConfig, ExperienceBatch]):
 
     def collate(self, examples: Sequence[Experience]) -> ExperienceBatch:
         batch = completion_batch(examples, self.network)
-        learned = batch.is_learned.repeat_interleave(batch.lengths)
-        targets = replace(batch.targets, where=batch.targets.where & batch.is_learned[:, None])
+        in_loss = batch.is_in_loss.repeat_interleave(batch.lengths)
+        targets = replace(batch.targets, where=batch.targets.where & batch.is_in_loss[:, None])
         return ExperienceBatch(
-            **vars(replace(batch, targets=targets, log_prob=batch.log_prob[learned])),
-            worth=torch.from_numpy(np.concatenate([e.worth for e in examples]))[learned],
+            **vars(replace(batch, targets=targets, log_prob=batch.log_prob[in_loss])),
+            worth=torch.from_numpy(np.concatenate([e.worth for e in examples]))[in_loss],
             beta=torch.tensor([e.beta for e in examples]),
         )
 
@@ -140,33 +149,33 @@ class Ppo(OnPolicyObjective[PpoConfig, ExperienceBatch]):
     def loss(self, batch: ExperienceBatch) -> Loss:
         config = self.config
         targets = batch.targets
-        random = random_state(self.device)
+        random_before = random_state(self.device)
         states = self.states(targets)
         logits = to_fp32(self.network.logits(states)) / config.temperature
-        log_ratio = self.log_ratio(log_prob_of(logits, targets), batch, random)
-        before, advantage, returns = batch.worth.unbind(dim=1)
+        log_ratio = self.log_ratio(log_prob_of(logits, targets), batch, random_before)
+        old_value, advantage, returns = batch.worth.unbind(dim=1)
         gain = clipped_objective(log_ratio, advantage, config.epsilon, config.epsilon)
         value = self.value(targets, states)
-        missed, flat = value_losses(value, before, returns, config.value_epsilon)
+        value_loss, is_clipped = value_losses(value, old_value, returns, config.value_epsilon)
         entropy = entropy_of(logits if config.entropy_weight else logits.detach())
-        losses = config.value_weight * missed - gain - config.entropy_weight * entropy
+        losses = config.value_weight * value_loss - gain - config.entropy_weight * entropy
         tokens = {
             "policy_loss": -gain,
-            "value_loss": missed,
-            "value_clip_fraction": flat.to(value),
+            "value_loss": value_loss,
+            "value_clip_fraction": is_clipped.to(value),
             "entropy": entropy,
             "ratio": log_ratio.exp(),
             "beta": batch.beta.repeat_interleave(batch.lengths),
             **clip_counts(log_ratio, advantage, config.epsilon, config.epsilon),
-            **spreads(returns, value),
+            **variance_terms(returns, value),
         }
         return Loss(losses.sum(), metric_sums(batch, tokens) | {"sequence_kl": batch.kl.sum()})
 
     def report(self, means: Mapping[str, float]) -> dict[str, float]:
-        return explained(metric_means(means))
+        return with_explained_variance(metric_means(means))
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Freezes the policy in value warm-up: without a gradient, nothing decays either."""
+        """Freezes the policy in value warm-up; without gradients, weights do not decay either."""
         if self.trainer.global_step < self.config.value_warmup_steps:
             for parameter in self.network.parameters():
                 parameter.grad = None

@@ -26,8 +26,8 @@ from etude.objective import (
     Objective,
     ObjectiveContext,
     TextBatch,
+    document_tokens,
     perplexity,
-    texts,
     token_log_prob,
 )
 
@@ -46,8 +46,8 @@ class PrefixExample:
     """UTF-8 bytes of all the text to predict."""
 
 
-def cut_in_two(text: Ids, rng: np.random.Generator) -> tuple[Ids, Ids]:
-    """Cuts a text in two; the second part has at least one token if the text has any."""
+def split_text(text: Ids, rng: np.random.Generator) -> tuple[Ids, Ids]:
+    """Splits a text in two; the second part has at least one token if the text has any."""
     place = int(rng.integers(max(1, len(text))))
     return text[:place], text[place:]
 
@@ -67,7 +67,7 @@ class PrefixLm(Objective[PrefixLmConfig, TextBatch]):
         super().__init__(config, network, tools)
         require(
             not tools.intra_document,
-            "data.intra_document has no effect: each document is read alone",
+            "data.intra_document has no effect: each document is a separate sequence",
         )
         self.reads_source = Capability.SOURCE_TARGET in capabilities_of(tools.architecture)
 
@@ -75,18 +75,18 @@ class PrefixLm(Objective[PrefixLmConfig, TextBatch]):
         vocab = self.tools.tokenizer.vocab
         n_bytes = 0
         pairs: list[tuple[Ids, Ids]] = []
-        for text, ended in texts(record, vocab):
+        for text, ended in document_tokens(record, vocab):
             if len(text) > 0:
-                before, after = cut_in_two(text[: self.tools.seq_len].tolist(), rng)
+                before, after = split_text(text[: self.tools.seq_len].tolist(), rng)
                 n_bytes += sum(len(self.tools.tokenizer.token_bytes[i]) for i in after)
-                whole = ended and len(text) < self.tools.seq_len
-                pairs.append((self.prompt(before), [*after, vocab.eos] if whole else after))
+                is_complete = ended and len(text) < self.tools.seq_len
+                pairs.append((self.prompt(before), [*after, vocab.eos] if is_complete else after))
         return PrefixExample(pairs, float(n_bytes))
 
     def prompt(self, text: Ids) -> Ids:
         """A prefix as network input, in the format that `etude generate` uses for a prompt."""
         vocab = self.tools.tokenizer.vocab
-        return [*text, vocab.eos] if self.reads_source else [vocab.bos, *text]
+        return vocab.source(text) if self.reads_source else vocab.prompt(text)
 
     def collate(self, examples: Sequence[PrefixExample]) -> TextBatch:
         pairs = [pair for example in examples for pair in example.pairs]
@@ -113,10 +113,10 @@ class PrefixLm(Objective[PrefixLmConfig, TextBatch]):
         }
 
     def show(self, records: Sequence[TokenRow]) -> list[str]:
-        room = self.tools.seq_len  # the network may have no positions beyond it
-        found = [next(texts(record, self.tools.tokenizer.vocab))[0] for record in records]
-        starts = [text[: min(32, room // 2 - 1)].tolist() for text in found]
+        seq_len = self.tools.seq_len  # the network may have no positions beyond it
+        first = [next(document_tokens(record, self.tools.tokenizer.vocab))[0] for record in records]
+        starts = [text[: min(32, seq_len // 2 - 1)].tolist() for text in first]
         prompts = [self.prompt(start) for start in starts]
-        written = self.continuations(prompts, min(96, room - room // 2))
+        written = self.continuations(prompts, min(96, seq_len - seq_len // 2))
         decode = self.tools.tokenizer.decode
         return [f"{decode(s)} [...] {w}" for s, w in zip(starts, written, strict=True)]

@@ -25,12 +25,12 @@ from etude.rl import (
     OnPolicyObjective,
     completion_batch,
     metric_sums,
-    rewards_of,
+    penalised_rewards,
 )
 
 
 class Baseline(Enum):
-    """What a reward is compared with."""
+    """The baseline subtracted from each reward."""
 
     running = "running"
     batch = "batch"
@@ -52,7 +52,7 @@ class ReinforceConfig(OnPolicyConfig):
         require(self.beta >= 0, f"beta must be 0 or more, got {self.beta}")
         require(
             self.epochs == self.batches_per_rollout == 1,
-            "reinforce makes up for no step since a rollout was written: epochs and "
+            "reinforce does not correct for updates since the rollout was sampled: epochs and "
             f"batches_per_rollout must be 1, got {self.epochs} and {self.batches_per_rollout}",
         )
 
@@ -79,21 +79,21 @@ class Reinforce(OnPolicyObjective[ReinforceConfig, CompletionBatch]):
     def rollout(
         self, prompts: Sequence[Prompt], keys: Sequence[tuple[int, ...]]
     ) -> list[Completion]:
-        tried = self.attempts(prompts, keys, self.reference)
-        rewards = rewards_of(tried, len(prompts), self.config.beta)
+        completions = self.sample_completions(prompts, keys, self.reference)
+        rewards = penalised_rewards(completions, len(prompts), self.config.beta)
         mean = float(torch.cat(all_gather(rewards)).nanmean())
         if not math.isnan(mean):
             self.means.append(mean)
         return [
-            replace(a, advantage=reward - self._baseline())
-            for a, reward in zip(tried, rewards.flatten().tolist(), strict=True)
+            replace(completion, advantage=reward - self._baseline())
+            for completion, reward in zip(completions, rewards.flatten().tolist(), strict=True)
         ]
 
     def _baseline(self) -> float:
         if self.config.baseline is Baseline.none or not self.means:
             return 0.0
-        seen = self.means if self.config.baseline is Baseline.running else self.means[-1:]
-        return math.fsum(seen) / len(seen)
+        means = self.means if self.config.baseline is Baseline.running else self.means[-1:]
+        return math.fsum(means) / len(means)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
@@ -107,11 +107,11 @@ class Reinforce(OnPolicyObjective[ReinforceConfig, CompletionBatch]):
         return completion_batch(examples, self.network)
 
     def count(self, batch: CompletionBatch) -> float:
-        return float(batch.is_learned.sum())
+        return float(batch.is_in_loss.sum())
 
     def loss(self, batch: CompletionBatch) -> Loss:
         logits, log_prob, log_ratio = self.recompute_log_probs(batch)
         gain = batch.advantage.nan_to_num() * sum_rows(log_prob, batch.targets.where)
         tokens = {"ratio": log_ratio.exp(), "entropy": entropy_of(logits.detach())}
         metrics = metric_sums(batch, tokens) | {"kl": batch.kl.sum()}
-        return Loss(-gain[batch.is_learned].sum(), metrics)
+        return Loss(-gain[batch.is_in_loss].sum(), metrics)

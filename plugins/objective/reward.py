@@ -1,4 +1,4 @@
-"""Reward models: a score for the quality of a completion, learned from preferences.
+"""Reward models: a score for the quality of a completion, trained on preferences.
 
 Bradley-Terry: Stiennon et al. 2020, https://arxiv.org/abs/2009.01325, equation 1; all pairs of a
 ranking, averaged, are one element: Ouyang et al. 2022, https://arxiv.org/abs/2203.02155. Margin:
@@ -24,11 +24,11 @@ from torch import Tensor
 from etude import Capability, Feedback, Preference, Ranking, plugin, require
 from etude.config import ArchitectureConfig, ObjectiveConfig
 from etude.data import Samples, Tokenizer, texts_of
-from etude.network import Inputs, Network, rest_head
+from etude.network import Inputs, Network, freeze_head
 from etude.objective import Ids, Loss, Objective, ObjectiveContext, completion_ids, preference_loss
-from etude.rl import HEAD, ScoreHead, measures, pair_sums, prompt_sums, rating_sums
+from etude.rl import HEAD, ScoreHead, pair_sums, prompt_sums, rating_sums, score_metrics
 
-Judged = Preference | Ranking | Feedback
+RewardRecord = Preference | Ranking | Feedback
 numbers = partial(torch.tensor, dtype=torch.float64)
 
 
@@ -86,26 +86,26 @@ class RewardBatch:
 
 def pairs_of(examples: Sequence[RewardExample]) -> Pairs:
     """All pairs of the completions of each prompt, which are ordered best first, row by row."""
-    found: list[tuple[int, int, float, float, float]] = []
+    rows: list[tuple[int, int, float, float, float]] = []
     end = 0
     for e in examples:
         places = range(end, end := end + len(e.completions))
         share = 1 / math.comb(len(places), 2)
-        found += [(*pair, share, e.margin, e.probability) for pair in combinations(places, 2)]
-    better, worse, *known = zip(*found, strict=True)
-    return Pairs(torch.tensor(better), torch.tensor(worse), *map(numbers, known))
+        rows += [(*pair, share, e.margin, e.probability) for pair in combinations(places, 2)]
+    better, worse, *columns = zip(*rows, strict=True)
+    return Pairs(torch.tensor(better), torch.tensor(worse), *map(numbers, columns))
 
 
-def encode_record(record: Judged, tokenizer: Tokenizer) -> RewardExample:
+def encode_record(record: RewardRecord, tokenizer: Tokenizer) -> RewardExample:
     """Encodes a whole record as ids."""
     prompt, *completions = texts_of(record)
     sides = [completion_ids(tokenizer, prompt, text, sys.maxsize) for text in completions]
-    made = RewardExample(sides[0][0], [after for _, after in sides])
+    example = RewardExample(sides[0][0], [completion for _, completion in sides])
     if isinstance(record, Feedback):
-        return replace(made, rating=record.score)
+        return replace(example, rating=record.score)
     if isinstance(record, Preference):
-        return replace(made, margin=record.margin, probability=record.probability)
-    return made
+        return replace(example, margin=record.margin, probability=record.probability)
+    return example
 
 
 @plugin(
@@ -125,22 +125,22 @@ class RewardModel(Objective[RewardModelConfig, RewardBatch]):
     ) -> None:
         super().__init__(config, network, tools)
         self.head = ScoreHead(network.dim)
-        rest_head(network)
+        freeze_head(network)
 
     def select_samples(self, samples: Samples) -> Samples:
-        return self.drop_samples(samples, self.fault)
+        return self.drop_samples(samples, self.drop_reason)
 
-    def fault(self, record: Judged) -> str | None:
+    def drop_reason(self, record: RewardRecord) -> str | None:
         """Why a record is dropped; None if it is kept."""
-        made = encode_record(record, self.tools.tokenizer)
-        if len({tuple(c) for c in made.completions}) < len(made.completions):
-            return "completions of equal tokens"
-        inputs, _ = self.network.read([(made.prompt, max(made.completions, key=len))])
+        example = encode_record(record, self.tools.tokenizer)
+        if len({tuple(c) for c in example.completions}) < len(example.completions):
+            return "two completions have the same tokens"
+        inputs, _ = self.network.read([(example.prompt, max(example.completions, key=len))])
         sides = [inputs] if inputs.source is None else [inputs, inputs.source]
         fits = max(side.tokens.shape[1] for side in sides) <= self.tools.seq_len
         return None if fits else f"longer than data.seq_len={self.tools.seq_len}"
 
-    def example(self, record: Judged, rng: np.random.Generator) -> RewardExample:
+    def example(self, record: RewardRecord, rng: np.random.Generator) -> RewardExample:
         return encode_record(record, self.tools.tokenizer)
 
     def collate(self, examples: Sequence[RewardExample]) -> RewardBatch:
@@ -149,8 +149,8 @@ class RewardModel(Objective[RewardModelConfig, RewardBatch]):
         rated = [e.rating for e in examples if e.rating is not None]
         prompt = torch.tensor([i for i, _, _ in rows])
         length = numbers([len(c) for _, _, c in rows])
-        known = (None, numbers(rated)) if rated else (pairs_of(examples), None)
-        return RewardBatch(inputs, where, prompt, length, *known)
+        labels = (None, numbers(rated)) if rated else (pairs_of(examples), None)
+        return RewardBatch(inputs, where, prompt, length, *labels)
 
     def count(self, batch: RewardBatch) -> float:
         return float(batch.prompt[-1]) + 1.0
@@ -160,9 +160,9 @@ class RewardModel(Objective[RewardModelConfig, RewardBatch]):
         return self.head(self.network.states(batch.inputs)[batch.where])
 
     def loss(self, batch: RewardBatch) -> Loss:
-        return self.judged(self.scores(batch), batch)
+        return self.score_loss(self.scores(batch), batch)
 
-    def judged(self, scores: Float[Tensor, " batch"], batch: RewardBatch) -> Loss:
+    def score_loss(self, scores: Float[Tensor, " batch"], batch: RewardBatch) -> Loss:
         """Loss and metrics of the scores."""
         metrics = prompt_sums(scores.detach(), batch.prompt)
         if batch.pairs is None:
@@ -180,9 +180,9 @@ class RewardModel(Objective[RewardModelConfig, RewardBatch]):
         return Loss((losses * pairs.weight).sum(), metrics)
 
     def report(self, means: Mapping[str, float]) -> dict[str, float]:
-        return measures(means)
+        return score_metrics(means)
 
-    def show(self, records: Sequence[Judged]) -> list[str]:
+    def show(self, records: Sequence[RewardRecord]) -> list[str]:
         batch = self.collate([encode_record(record, self.tools.tokenizer) for record in records])
         scores = iter(self.scores(self.transfer_batch_to_device(batch, self.device, 0)).tolist())
         return [

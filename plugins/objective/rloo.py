@@ -24,7 +24,7 @@ from etude.rl import (
     OnPolicyObjective,
     completion_batch,
     metric_sums,
-    rewards_of,
+    penalised_rewards,
 )
 
 from ._policy_gradient import clip_counts, clipped_objective
@@ -49,13 +49,13 @@ class RlooConfig(OnPolicyConfig):
         )
         require(
             self.epsilon is not None or self.epochs == self.batches_per_rollout == 1,
-            "epsilon=null makes up for no step since a rollout was written: epochs and "
+            "epsilon=null does not correct for updates since the rollout was sampled: epochs and "
             f"batches_per_rollout must be 1, got {self.epochs} and {self.batches_per_rollout}",
         )
 
 
 def leave_one_out(rewards: Float[Tensor, "prompt group"]) -> Float[Tensor, "prompt group"]:
-    """Each reward minus the mean of the others in its group; NaN where either is unknown."""
+    """Each reward minus the mean of the others in its group; NaN where either is missing."""
     others = (~rewards.isnan()).sum(dim=1, keepdim=True) - 1
     return rewards - (rewards.nansum(dim=1, keepdim=True) - rewards) / others
 
@@ -80,15 +80,16 @@ class Rloo(OnPolicyObjective[RlooConfig, CompletionBatch]):
     def rollout(
         self, prompts: Sequence[Prompt], keys: Sequence[tuple[int, ...]]
     ) -> list[Completion]:
-        tried = self.attempts(prompts, keys, self.reference)
-        advantages = leave_one_out(rewards_of(tried, len(prompts), self.config.beta)).flatten()
-        return [replace(a, advantage=x) for a, x in zip(tried, advantages.tolist(), strict=True)]
+        completions = self.sample_completions(prompts, keys, self.reference)
+        rewards = penalised_rewards(completions, len(prompts), self.config.beta)
+        rows = zip(completions, leave_one_out(rewards).flatten().tolist(), strict=True)
+        return [replace(completion, advantage=advantage) for completion, advantage in rows]
 
     def collate(self, examples: Sequence[Completion]) -> CompletionBatch:
         return completion_batch(examples, self.network)
 
     def count(self, batch: CompletionBatch) -> float:
-        return float(batch.is_learned.sum())
+        return float(batch.is_in_loss.sum())
 
     def loss(self, batch: CompletionBatch) -> Loss:
         where = batch.targets.where
@@ -96,12 +97,12 @@ class Rloo(OnPolicyObjective[RlooConfig, CompletionBatch]):
         logits, log_prob, log_ratio = self.recompute_log_probs(batch)
         tokens = {"ratio": log_ratio.exp(), "entropy": entropy_of(logits.detach())}
         advantage = batch.advantage.nan_to_num()
-        whole = sum_rows(log_ratio, where)
+        sequence_log_ratio = sum_rows(log_ratio, where)
         if epsilon is None:
             gain = advantage * sum_rows(log_prob, where)
         else:
-            gain = clipped_objective(whole, advantage, epsilon, epsilon)
-            clips = clip_counts(whole, advantage, epsilon, epsilon)
+            gain = clipped_objective(sequence_log_ratio, advantage, epsilon, epsilon)
+            clips = clip_counts(sequence_log_ratio, advantage, epsilon, epsilon)
             tokens |= {k: v.repeat_interleave(batch.lengths) for k, v in clips.items()}
         metrics = metric_sums(batch, tokens) | {"kl": batch.kl.sum()}
-        return Loss(-gain[batch.is_learned].sum(), metrics)
+        return Loss(-gain[batch.is_in_loss].sum(), metrics)

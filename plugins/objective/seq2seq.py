@@ -26,19 +26,19 @@ from etude.data import Samples, TokenRow, TokenRows
 from etude.network import Network, to_fp32
 from etude.objective import (
     SAMPLE,
-    Asked,
     Corruption,
+    HeldOutPrompts,
     Ids,
     Loss,
     Measure,
     Objective,
     ObjectiveContext,
     TextBatch,
-    nearness,
+    average_measures,
     perplexity,
-    rates,
     rng,
     score_answers,
+    similarity,
 )
 
 
@@ -76,7 +76,7 @@ class DenoisingExample:
 class Seq2seqBatch(TextBatch):
     """Targets to predict; for held-out pairs, also the sources to generate from."""
 
-    asked: Asked | None = None
+    prompts: HeldOutPrompts | None = None
 
 
 def smoothed_loss(
@@ -102,53 +102,55 @@ class Seq2seq(Objective[Seq2seqConfig, Seq2seqBatch]):
 
     def __init__(self, config: Seq2seqConfig, network: Network, tools: ObjectiveContext) -> None:
         super().__init__(config, network, tools)
-        require(not tools.intra_document, "data.intra_document has no effect: a row is one text")
+        require(
+            not tools.intra_document, "data.intra_document has no effect: a row is a single text"
+        )
         self.corrupt: Corruption = build(config.corruption, tools.tokenizer)
-        self.room = self.corrupt.raw_length(tools.seq_len)
+        self.n_raw_tokens = self.corrupt.raw_length(tools.seq_len)
         for measure in config.measures:
-            nearness(measure)  # fails early if it is unavailable
+            similarity(measure)  # fails early if it is unavailable
 
     def select_samples(self, samples: Samples) -> Samples:
         """Resizes rows of text so that corrupted rows need no padding; counts truncated pairs."""
         if isinstance(samples, TokenRows):
-            return samples.bare(self.room)
-        self._refuse_damage()
-        pairs = [self._pair(samples[i]) for i in range(len(samples))]
-        for side, cut in (
+            return samples.without_bos_eos(self.n_raw_tokens)
+        self._refuse_corruption()
+        pairs = [self._encode_pair(samples[i]) for i in range(len(samples))]
+        for side, rows in (
             ("sources", [e.source for e in pairs]),
             ("targets", [e.target for e in pairs]),
         ):
-            if n := sum(len(ids) > self.tools.seq_len for ids in cut):
-                self.notes.append(f"cut short {n:,} of {len(samples):,} {side}")
+            if n := sum(len(ids) > self.tools.seq_len for ids in rows):
+                self.lost[f"{side} truncated"] += n
         return samples
 
-    def _refuse_damage(self) -> None:
+    def _refuse_corruption(self) -> None:
         (slot,) = (item for item in fields(self.config) if item.name == "corruption")
-        chosen = plugin_of(self.config.corruption)
-        usual = chosen.address.endswith(f"/{slot.metadata['option']}")
-        if not usual or self.config.corruption != chosen.config():
+        plugin = plugin_of(self.config.corruption)
+        is_default = plugin.address.endswith(f"/{slot.metadata['option']}")
+        if not is_default or self.config.corruption != plugin.config():
             raise ConfigError(
-                f"{chosen.address} has no effect: pairs are learned as they are.\n"
-                "  Leave objective.corruption out, or choose data of raw text."
+                f"{plugin.address} has no effect: pairs are not corrupted.\n"
+                "  Remove objective.corruption, or choose data of raw text."
             )
 
-    def _pair(self, pair: Pair) -> DenoisingExample:
+    def _encode_pair(self, pair: Pair) -> DenoisingExample:
         """Encodes both sides without truncation."""
-        eos = self.tools.tokenizer.vocab.eos
-        source, target = self.tools.tokenizer.encode_batch([pair.source, pair.target])
-        size = float(len(pair.target.encode()))
-        return DenoisingExample([*source.tolist(), eos], [*target.tolist(), eos], size, True)
+        vocab = self.tools.tokenizer.vocab
+        sides = self.tools.tokenizer.encode_batch([pair.source, pair.target])
+        source, target = (vocab.source(side.tolist()) for side in sides)
+        return DenoisingExample(source, target, float(len(pair.target.encode())), True)
 
     def example(self, record: TokenRow | Pair, rng: np.random.Generator) -> DenoisingExample:
         if isinstance(record, Pair):
-            whole = self._pair(record)
-            room = self.tools.seq_len
-            return replace(whole, source=whole.source[:room], target=whole.target[:room])
+            whole = self._encode_pair(record)
+            end = self.tools.seq_len
+            return replace(whole, source=whole.source[:end], target=whole.target[:end])
         vocab = self.tools.tokenizer.vocab
         text = record.tokens[~np.isin(record.tokens, list(vocab.special))]
-        source, target = self.corrupt(text[: self.room], rng)
+        source, target = self.corrupt(text[: self.n_raw_tokens], rng)
         return DenoisingExample(
-            [*source.tolist(), vocab.eos], [*target.tolist(), vocab.eos], record.n_bytes
+            vocab.source(source.tolist()), vocab.source(target.tolist()), record.n_bytes
         )
 
     def collate(self, examples: Sequence[DenoisingExample]) -> Seq2seqBatch:
@@ -162,14 +164,14 @@ class Seq2seq(Objective[Seq2seqConfig, Seq2seqBatch]):
         examples = [self.example(*pair) for pair in zip(records, rngs, strict=True)]
         batch = self.collate(examples)
         pairs = [e for e in examples if e.is_pair]
-        batch.asked = Asked([(e.source, e.target) for e in pairs]) if pairs else None
+        batch.prompts = HeldOutPrompts([(e.source, e.target) for e in pairs]) if pairs else None
         return batch
 
     def evaluate(self, batch: Seq2seqBatch) -> tuple[Loss, float]:
         loss = self.loss(batch)
         config = self.config
-        near = score_answers(self, batch.asked, config.max_new_tokens, config.measures)
-        return Loss(loss.total, {**loss.metrics, **near}), self.count(batch)
+        scores = score_answers(self, batch.prompts, config.max_new_tokens, config.measures)
+        return Loss(loss.total, {**loss.metrics, **scores}), self.count(batch)
 
     def count(self, batch: Seq2seqBatch) -> float:
         return float(batch.targets.where.sum())
@@ -183,7 +185,7 @@ class Seq2seq(Objective[Seq2seqConfig, Seq2seqBatch]):
 
     def report(self, means: Mapping[str, float]) -> dict[str, float]:
         return {
-            **rates(means, self.config.measures),
+            **average_measures(means, self.config.measures),
             "perplexity": perplexity(means["nll"]),
         }
 

@@ -1,4 +1,4 @@
-"""Supervised fine-tuning: learns to answer from conversations with good answers.
+"""Supervised fine-tuning: trains on conversations with good answers.
 
 Ouyang et al. 2022, https://arxiv.org/abs/2203.02155, section 3.5. The run's `template` formats a
 conversation; the loss is on the assistant's turns: what follows the header, up to and including the
@@ -24,22 +24,22 @@ from etude.config import ArchitectureConfig, ObjectiveConfig, capabilities_of
 from etude.data import Samples, TokenRow
 from etude.network import Inputs, Network, Targets, pad_right, to_fp32
 from etude.objective import (
-    Asked,
+    HeldOutPrompts,
     Loss,
     Measure,
     Objective,
     ObjectiveContext,
     Ranks,
     StepSource,
-    nearness,
+    average_measures,
     perplexity,
-    rates,
     score_answers,
+    similarity,
 )
 
-from ._sft.conversations import ConversationEncoder, TrainingSpan, TrainOn, survey
-from ._sft.neftune import disturb
-from ._sft.replay import Mixture, text_of
+from ._sft.conversations import ConversationEncoder, TrainingSpan, TrainOn, encode_conversations
+from ._sft.neftune import neftune_hook
+from ._sft.replay import Mixture, pretraining_text
 
 
 @dataclass
@@ -65,15 +65,15 @@ class SftConfig(ObjectiveConfig):
             value = getattr(self, name)
             require(value >= 0, f"{name} must be 0 or more, got {value}")
         share = self.replay_share
-        require(0 < share < 1, f"replay_share must lie strictly between 0 and 1, got {share}")
+        require(0 < share < 1, f"replay_share must be in (0, 1), got {share}")
 
     def check(self, architecture: ArchitectureConfig) -> None:
         if Capability.SOURCE_TARGET in capabilities_of(architecture):
-            one = "each answer is a target of its own there"
+            why = "a network that reads a source has each answer as a separate target"
             everything = self.train_on is TrainOn.everything
-            require(not everything, f"objective.train_on=everything has no meaning: {one}")
-            require(not self.pack, f"objective.pack=true has no effect: {one}")
-            require(self.replay is None, f"objective.replay has no meaning: {one}")
+            require(not everything, f"objective.train_on=everything cannot be used: {why}")
+            require(not self.pack, f"objective.pack=true has no effect: {why}")
+            require(self.replay is None, f"objective.replay={self.replay} cannot be used: {why}")
 
 
 @dataclass
@@ -81,7 +81,7 @@ class SftBatch:
     """Tokens to predict; for held-out data, also the prompts to answer."""
 
     targets: Targets
-    asked: Asked | None = None
+    prompts: HeldOutPrompts | None = None
 
 
 @plugin(SftConfig, reads={Chat}, needs={Capability.GENERATE}, lr=1e-4, data="docs_chat")
@@ -91,71 +91,73 @@ class Sft(Objective[SftConfig, SftBatch]):
     def __init__(self, config: SftConfig, network: Network, tools: ObjectiveContext) -> None:
         super().__init__(config, network, tools)
         self.reads_source = Capability.SOURCE_TARGET in capabilities_of(tools.architecture)
-        self.cutter = ConversationEncoder(
+        self.encoder = ConversationEncoder(
             tools.tokenizer, config.train_on, tools.seq_len, self.reads_source
         )
         for measure in config.measures:
-            nearness(measure)  # fails early if it is unavailable
+            similarity(measure)  # fails early if it is unavailable
         if config.neftune_alpha:
             tables = (m for m in network.modules() if isinstance(m, nn.Embedding))
             table = next(m for m in tables if m.num_embeddings == network.vocab.size)
             table.register_forward_hook(
-                partial(disturb, alpha=config.neftune_alpha, pad=network.vocab.pad)
+                partial(neftune_hook, alpha=config.neftune_alpha, pad=network.vocab.pad)
             )
 
     def select_samples(self, samples: Samples) -> Samples:
-        """The conversations with tokens to train on, as rows; notes what was dropped."""
-        rows, lost = survey(samples, self.cutter, self.config.pack)
-        self.notes += [f"left out  {n:,} {w}, of {len(samples):,}" for w, n in lost.items()]
+        """The conversations with tokens to train on, as rows; counts what was dropped."""
+        rows, lost = encode_conversations(samples, self.encoder, self.config.pack)
+        self.lost += lost
         return rows
 
-    def source(self, samples: Samples, window: int, seed: int, ranks: Ranks) -> StepSource:
+    def source(self, samples: Samples, global_batch: int, seed: int, ranks: Ranks) -> StepSource:
         config = self.config
         tools = self.tools
         if config.replay is not None:
-            text = text_of("objective.replay", config.replay, tools.tokenizer, tools.seq_len)
+            text = pretraining_text(
+                "objective.replay", config.replay, tools.tokenizer, tools.seq_len
+            )
             samples = Mixture(samples, text, config.replay_share)
-        return super().source(samples, window, seed, ranks)
+        return super().source(samples, global_batch, seed, ranks)
 
-    def parts(self, record: Chat | TokenRow | list[TrainingSpan]) -> list[TrainingSpan]:
+    def spans(self, record: Chat | TokenRow | list[TrainingSpan]) -> list[TrainingSpan]:
         """The spans of a record, encoded if necessary; a text is one fully trained span."""
         if isinstance(record, TokenRow):
             return [TrainingSpan(record.tokens, np.ones(len(record.tokens), bool))]
-        return self.cutter.parts(record) if isinstance(record, Chat) else record
+        return self.encoder.spans(record) if isinstance(record, Chat) else record
 
     def example(
         self, record: Chat | TokenRow | list[TrainingSpan], rng: np.random.Generator
     ) -> list[TrainingSpan]:
-        return self.parts(record)
+        return self.spans(record)
 
     def collate(self, examples: Sequence[list[TrainingSpan]]) -> SftBatch:
         if self.reads_source:
-            parts = [part for example in examples for part in example]
-            pairs = [(p.ids[~p.trained].tolist(), p.ids[p.trained].tolist()) for p in parts]
+            spans = [span for example in examples for span in example]
+            pairs = [(s.ids[~s.trained].tolist(), s.ids[s.trained].tolist()) for s in spans]
             return SftBatch(self.network.answer(pairs))
-        return SftBatch(self._in_rows(examples))
+        return SftBatch(self._packed_targets(examples))
 
-    def _in_rows(self, examples: Sequence[list[TrainingSpan]]) -> Targets:
+    def _packed_targets(self, examples: Sequence[list[TrainingSpan]]) -> Targets:
         """Conversations packed in a row, each a document whose first token is not a target."""
         pad = self.tools.tokenizer.vocab.pad
-        ids = [np.concatenate([part.ids for part in row]).tolist() for row in examples]
-        learned = [np.concatenate([part.trained for part in row]).tolist() for row in examples]
-        stacked = pad_right(ids, pad)
-        trained = pad_right(learned, 0)
-        numbers = [np.repeat(range(1, len(e) + 1), [len(p.ids) for p in e]) for e in examples]
+        ids = [np.concatenate([span.ids for span in row]).tolist() for row in examples]
+        masks = [np.concatenate([span.trained for span in row]).tolist() for row in examples]
+        tokens = pad_right(ids, pad).tokens
+        trained = pad_right(masks, 0).tokens.bool()
+        numbers = [np.repeat(range(1, len(e) + 1), [len(s.ids) for s in e]) for e in examples]
         documents = pad_right([row.tolist() for row in numbers], 0).tokens
         # The last token of a row has nothing to predict.
         seen = documents[:, :-1].masked_fill(documents[:, 1:] == 0, 0)
-        inputs = Inputs(stacked.tokens[:, :-1], None if bool((seen == 1).all()) else seen)
-        return Targets(inputs, stacked.tokens[:, 1:], trained.tokens[:, 1:].bool())
+        inputs = Inputs(tokens[:, :-1], None if bool((seen == 1).all()) else seen)
+        return Targets(inputs, tokens[:, 1:], trained[:, 1:])
 
     def held_out_batch(
         self, records: Sequence[Chat | list[TrainingSpan]], rngs: Sequence[np.random.Generator]
     ) -> SftBatch:
         examples = [self.example(*pair) for pair in zip(records, rngs, strict=True)]
         batch = self.collate(examples)
-        answers = [part.answer for example in examples for part in example]
-        batch.asked = Asked([pair for pair in answers if pair is not None])
+        answers = [span.answer for example in examples for span in example]
+        batch.prompts = HeldOutPrompts([pair for pair in answers if pair is not None])
         return batch
 
     def count(self, batch: SftBatch) -> float:
@@ -171,23 +173,23 @@ class Sft(Objective[SftConfig, SftBatch]):
     def evaluate(self, batch: SftBatch) -> tuple[Loss, float]:
         loss = self.loss(batch)
         config = self.config
-        near = score_answers(self, batch.asked, config.max_new_tokens, config.measures)
-        return Loss(loss.total, {**loss.metrics, **near}), self.count(batch)
+        scores = score_answers(self, batch.prompts, config.max_new_tokens, config.measures)
+        return Loss(loss.total, {**loss.metrics, **scores}), self.count(batch)
 
     def report(self, means: Mapping[str, float]) -> dict[str, float]:
         return {
-            **rates(means, self.config.measures),
+            **average_measures(means, self.config.measures),
             "perplexity": perplexity(means["loss"]),
         }
 
     def show(self, records: Sequence[Chat | list[TrainingSpan]]) -> list[str]:
         longest = min(self.config.max_new_tokens, self.tools.seq_len // 2)
-        answers = [part.answer for record in records for part in self.parts(record)]
-        asked = [pair[0] for pair in answers if pair is not None]
-        if not asked or longest == 0:
+        answers = [span.answer for record in records for span in self.spans(record)]
+        whole = [pair[0] for pair in answers if pair is not None]
+        if not whole or longest == 0:
             return []
         room = self.tools.seq_len - longest
-        prompts = [[*ids[:1], *ids[1:][max(0, len(ids) - room) :]] for ids in asked]
+        prompts = [[*ids[:1], *ids[1:][max(0, len(ids) - room) :]] for ids in whole]
         written = self.continuations(prompts, longest)
-        said = [self.tools.tokenizer.decode(ids).strip() for ids in prompts]
-        return [f"{s} [...] {w}" for s, w in zip(said, written, strict=True)]
+        texts = [self.tools.tokenizer.decode(ids).strip() for ids in prompts]
+        return [f"{text} [...] {answer}" for text, answer in zip(texts, written, strict=True)]

@@ -35,7 +35,7 @@ class SimpoConfig(PreferenceConfig):
 class Simpo(PreferenceObjective[SimpoConfig]):
     """The reward is the scaled mean log-probability; the loss has a target margin."""
 
-    of_tokens = Reduction.mean
+    reduction = Reduction.mean
 
     def reward(self, log_ratio: Float[Tensor, " pair"]) -> Float[Tensor, " pair"]:
         return self.config.beta * log_ratio

@@ -24,7 +24,15 @@ from etude import Capability, Text, option, plugin, require
 from etude.config import ArchitectureConfig, MaskingConfig, StackConfig, build
 from etude.data import Tokenizer, TokenRow
 from etude.network import Network, Targets, pad_right, to_fp32
-from etude.objective import SAMPLE, Loss, Objective, ObjectiveContext, rng, row_means, texts
+from etude.objective import (
+    SAMPLE,
+    Loss,
+    Objective,
+    ObjectiveContext,
+    document_tokens,
+    rng,
+    row_means,
+)
 
 from ._binary_head import BinaryHead
 from ._masking import MaskedConfig, Masking, mask
@@ -41,19 +49,19 @@ class SopConfig(MaskedConfig):
         require(self.order_weight > 0, f"order_weight must be positive, got {self.order_weight}")
 
     def check(self, architecture: ArchitectureConfig) -> None:
-        has = architecture.n_segments if isinstance(architecture, StackConfig) else 0
+        n = architecture.n_segments if isinstance(architecture, StackConfig) else 0
         require(
-            has >= 2,
-            f"it tells two segments of a row apart, and architecture.n_segments={has}.\n"
-            "  architecture.n_segments=2 adds them; architecture=bert and albert have them",
+            n >= 2,
+            f"it needs embeddings for two segments, and architecture.n_segments={n}.\n"
+            "  Set architecture.n_segments=2; architecture=bert and albert have them already",
         )
 
 
 @dataclass
 class SopExample:
-    """A pair of segments with masks and without, special tokens included."""
+    """A pair of segments, masked and original, special tokens included."""
 
-    given: Int[np.ndarray, " seq"]
+    masked: Int[np.ndarray, " seq"]
     original: Int[np.ndarray, " seq"]
     selected: Bool[np.ndarray, " seq"]
     segments: Int[np.ndarray, " seq"]
@@ -69,7 +77,7 @@ class SopBatch:
     n_text: Float[Tensor, " batch"]
 
 
-def cut_in_two(
+def split_text(
     text: Int[np.ndarray, " n"], tokenizer: Tokenizer, rng: np.random.Generator
 ) -> tuple[Int[np.ndarray, " a"], Int[np.ndarray, " b"]]:
     """Cuts a text of at least two tokens in two, after a sentence if it has several."""
@@ -84,6 +92,7 @@ def cut_in_two(
     needs={Capability.BOTH_SIDES, Capability.HIDDEN},
     lr=1e-3,
     data="python_docs",
+    tokens={"mask", "cls", "sep"},
 )
 class Sop(Objective[SopConfig, SopBatch]):
     """Learns p(masked token | the others) and p(swapped | both segments)."""
@@ -93,26 +102,27 @@ class Sop(Objective[SopConfig, SopBatch]):
         require(tools.seq_len >= 5, f"data.seq_len must be at least 5, got {tools.seq_len}")
         require(
             not tools.intra_document,
-            "data.intra_document has no effect: each document is read alone",
+            "data.intra_document has no effect: each document is a separate sequence",
         )
         self.select: Masking = build(config.masking, tools.tokenizer)
         self.order = BinaryHead(network.dim, nn.Tanh())
 
     def example(self, record: TokenRow, rng: np.random.Generator) -> list[SopExample]:
-        found = [text for text, _ in texts(record, self.tools.tokenizer.vocab) if len(text) > 1]
-        return [self.pair(text[: self.tools.seq_len - 3], rng) for text in found]
+        documents = document_tokens(record, self.tools.tokenizer.vocab)
+        texts = [text[: self.tools.seq_len - 3] for text, _ in documents if len(text) > 1]
+        return [self.pair(text, rng) for text in texts]
 
     def pair(self, text: Int[np.ndarray, " n"], rng: np.random.Generator) -> SopExample:
         """Cuts a text, swaps its segments half of the time, and masks tokens."""
         vocab = self.tools.tokenizer.vocab
-        first, second = cut_in_two(text, self.tools.tokenizer, rng)
+        first, second = split_text(text, self.tools.tokenizer, rng)
         swapped = bool(rng.random() < 0.5)
         if swapped:
             first, second = second, first
         tokens = np.array([vocab.cls, *first, vocab.sep, *second, vocab.sep])
-        given, selected = mask(tokens, self.tools.tokenizer, self.select, self.config, rng)
+        masked, selected = mask(tokens, self.tools.tokenizer, self.select, self.config, rng)
         segments = (np.arange(len(tokens)) > len(first) + 1).astype(np.int64)
-        return SopExample(given, tokens, selected, segments, swapped)
+        return SopExample(masked, tokens, selected, segments, swapped)
 
     def collate(self, examples: Sequence[list[SopExample]]) -> SopBatch:
         vocab = self.tools.tokenizer.vocab
@@ -120,13 +130,13 @@ class Sop(Objective[SopConfig, SopBatch]):
         none = np.zeros(1, np.int64)
         blank = SopExample(start, start, none > 0, none, swapped=False)
         pairs = [pair for example in examples for pair in example] or [blank]
-        given = pad_right([p.given.tolist() for p in pairs], vocab.pad)
-        given.segments = pad_right([p.segments.tolist() for p in pairs], 0).tokens
+        inputs = pad_right([p.masked.tolist() for p in pairs], vocab.pad)
+        inputs.segments = pad_right([p.segments.tolist() for p in pairs], 0).tokens
         ids = pad_right([p.original.tolist() for p in pairs], vocab.pad).tokens
         where = pad_right([p.selected.tolist() for p in pairs], 0).tokens.bool()
         n_text = torch.tensor([float(max(0, len(p.original) - 3)) for p in pairs])
         swapped = torch.tensor([p.swapped for p in pairs])
-        return SopBatch(Targets(given, ids, where), swapped, n_text)
+        return SopBatch(Targets(inputs, ids, where), swapped, n_text)
 
     def count(self, batch: SopBatch) -> float:
         return float(batch.n_text.sum())
@@ -138,27 +148,27 @@ class Sop(Objective[SopConfig, SopBatch]):
         logits = to_fp32(self.network.logits(states[where]))
         ids = batch.targets.ids[where]
         weights = weights.to(logits)
-        right = (logits.argmax(-1) == ids).to(logits)
+        is_correct = (logits.argmax(-1) == ids).to(logits)
         nll = row_means(F.cross_entropy(logits, ids, reduction="none"), where) @ weights
-        verdicts = self.order(states[:, 0])
-        due = batch.swapped.to(verdicts)
-        order = F.binary_cross_entropy_with_logits(verdicts, due, reduction="none") @ weights
+        scores = self.order(states[:, 0])
+        labels = batch.swapped.to(scores)
+        order = F.binary_cross_entropy_with_logits(scores, labels, reduction="none") @ weights
         metrics = {
             "mlm_loss": nll.detach(),
             "order_loss": order.detach(),
-            "accuracy": row_means(right, where) @ weights,
-            "order_accuracy": ((verdicts > 0) == batch.swapped).to(weights) @ weights,
+            "accuracy": row_means(is_correct, where) @ weights,
+            "order_accuracy": ((scores > 0) == batch.swapped).to(weights) @ weights,
         }
         return Loss(nll + self.config.order_weight * order, metrics)
 
     def show(self, records: Sequence[TokenRow]) -> list[str]:
-        return [self._judged(record, i) for i, record in enumerate(records)]
+        return [self._described_pair(record, i) for i, record in enumerate(records)]
 
-    def _judged(self, record: TokenRow, number: int) -> str:
+    def _described_pair(self, record: TokenRow, number: int) -> str:
         """The first pair of a row, whether it was swapped, and the prediction."""
         pairs = self.example(record, rng(self.tools.seed, SAMPLE, number))[:1]
         batch = self.transfer_batch_to_device(self.collate([pairs]), self.device, 0)
-        seems = bool(self.order(self.network.states(batch.targets.inputs)[:, 0])[0] > 0)
+        predicted = bool(self.order(self.network.states(batch.targets.inputs)[:, 0])[0] > 0)
         words = {True: "swapped", False: "in order"}
         text = "".join(self.tools.tokenizer.pieces(batch.targets.inputs.tokens[0].tolist()))
-        return f"{text} [...] {words[bool(batch.swapped[0])]}, taken for {words[seems]}"
+        return f"{text} [...] {words[bool(batch.swapped[0])]}, predicted {words[predicted]}"

@@ -2,7 +2,7 @@
 
 Shazeer & Stern 2018, https://arxiv.org/abs/1804.04235, algorithm 4; torch's, without momentum.
 As there, the learning rate is relative to the root mean square of each tensor and at most
-1 / sqrt(step): T5 uses 0.01; an objective's default rate, meant for AdamW, learns slowly.
+1 / sqrt(step). T5 uses 0.01; an objective's default learning rate is meant for AdamW and too low.
 Weight decay is decoupled from the gradient; biases, norms and embeddings are not decayed.
 """
 

@@ -34,7 +34,7 @@ class AdamwConfig(OptimizerConfig):
 
 @plugin(AdamwConfig)
 def adamw(config: AdamwConfig, parameters: Sequence[OptimizerParameter]) -> torch.optim.AdamW:
-    """Torch's fused AdamW; weight decay applies only to matrices unless `groups` says otherwise."""
+    """Torch's fused AdamW; only matrices decay, unless `groups` says otherwise."""
     return torch.optim.AdamW(
         decay_groups(config, parameters),
         lr=config.lr,

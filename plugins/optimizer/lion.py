@@ -1,8 +1,8 @@
 """Lion: steps by the sign of an interpolated momentum, with half of Adam's state.
 
 Chen et al. 2023, https://arxiv.org/abs/2302.06675, program 1. Every element moves by the full
-learning rate, so use one 3 to 10 times smaller than AdamW's, and a weight decay larger by the same
-factor (section 5). Biases, norms and embeddings are not decayed.
+learning rate, so use one 3 to 10 times smaller than for AdamW, and a weight decay larger by the
+same factor (section 5). Biases, norms and embeddings are not decayed.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ from etude.training import OptimizerParameter, decay_groups
 @dataclass
 class LionConfig(OptimizerConfig):
     weight_decay: float = 0.3
-    """Decoupled weight decay of matrices, times the learning rate; 3 to 10 times AdamW's."""
+    """Each step shrinks matrices by lr * weight_decay; use 3 to 10 times AdamW's value."""
     beta1: float = 0.9
     """Weight of the momentum in the step direction, in [0, 1)."""
     beta2: float = 0.99

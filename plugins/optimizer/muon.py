@@ -50,8 +50,8 @@ class MuonConfig(OptimizerConfig):
         require(self.eps > 0, f"eps must be positive, got {self.eps}")
 
 
-class Both(Optimizer):
-    """Combines optimizers of different parameters: concatenated groups, shared state."""
+class CombinedOptimizer(Optimizer):
+    """Combines optimizers of different parameters: concatenated groups and shared state."""
 
     def __init__(self, parts: Sequence[Optimizer]) -> None:
         self.parts = parts
@@ -70,21 +70,21 @@ class Both(Optimizer):
 
 
 @plugin(MuonConfig)
-def muon(config: MuonConfig, parameters: Sequence[OptimizerParameter]) -> Both:
+def muon(config: MuonConfig, parameters: Sequence[OptimizerParameter]) -> CombinedOptimizer:
     """Torch's Muon and fused AdamW, combined into one optimizer."""
     matrices = {id(p.tensor) for p in parameters if is_hidden(p)}
     if not matrices:
         raise ConfigError(
-            "optimizer=muon finds no matrix to train inside a block: it would be AdamW alone.\n"
-            "  Choose optimizer=adamw."
+            "optimizer=muon: no trainable matrix is inside a block, so only AdamW would be used.\n"
+            "  Use optimizer=adamw."
         )
     groups = decay_groups(config, parameters)
-    others = list(share(groups, lambda tensor: id(tensor) not in matrices))
+    others = list(select_parameters(groups, lambda tensor: id(tensor) not in matrices))
     for group in others:
         group["lr"] *= 1.0 if config.adamw_lr is None else config.adamw_lr / config.lr
     parts: list[Optimizer] = [
         Muon(
-            list(share(groups, lambda tensor: id(tensor) in matrices)),
+            list(select_parameters(groups, lambda tensor: id(tensor) in matrices)),
             lr=config.lr,
             momentum=config.momentum,
             ns_steps=config.ns_steps,
@@ -94,19 +94,19 @@ def muon(config: MuonConfig, parameters: Sequence[OptimizerParameter]) -> Both:
     if others:
         betas = (config.beta1, config.beta2)
         parts.append(AdamW(others, lr=config.lr, betas=betas, eps=config.eps, fused=True))
-    return Both(parts)
+    return CombinedOptimizer(parts)
 
 
 def is_hidden(parameter: OptimizerParameter) -> bool:
-    """Whether a parameter is a two-dimensional matrix between hidden states."""
+    """Whether a parameter is a two-dimensional matrix inside a block."""
     return parameter.kind is ParameterKind.MATRIX and parameter.tensor.ndim == 2
 
 
-def share(
-    groups: Sequence[dict[str, Any]], wanted: Callable[[torch.Tensor], bool]
+def select_parameters(
+    groups: Sequence[dict[str, Any]], selected: Callable[[torch.Tensor], bool]
 ) -> Iterator[dict[str, Any]]:
-    """The groups reduced to the wanted tensors; empty groups are dropped."""
+    """Yields the groups with only the selected tensors, without empty groups."""
     for group in groups:
-        tensors = [tensor for tensor in group["params"] if wanted(tensor)]
+        tensors = [tensor for tensor in group["params"] if selected(tensor)]
         if tensors:
             yield {**group, "params": tensors}

@@ -18,7 +18,7 @@ class ExactAnswerConfig(RewardConfig):
     """The answer is the text after the last of this string, such as </think>; null = all text."""
 
     def __post_init__(self) -> None:
-        require(self.after != "", "after is empty, so nothing would stand behind it")
+        require(self.after != "", "after must not be empty; null takes the whole completion")
 
 
 @plugin(ExactAnswerConfig)
@@ -32,8 +32,8 @@ class ExactAnswer(AnswerVerifier[ExactAnswerConfig]):
         """The answer; None if the completion never reaches it."""
         if self.config.after is None:
             return completion.strip()
-        _, found, behind = completion.rpartition(self.config.after)
-        return behind.strip() if found else None
+        _, marker, answer = completion.rpartition(self.config.after)
+        return answer.strip() if marker else None
 
     def bench(self) -> list[Bench]:
         before = self.config.after or ""

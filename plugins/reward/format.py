@@ -23,10 +23,12 @@ class FormatConfig(RewardConfig):
     def __post_init__(self) -> None:
         for name in ("start", "end"):
             tag = self.start if name == "start" else self.end
-            require(tag == tag.strip() != "", f"{name} must be a tag without white space around it")
+            require(
+                tag == tag.strip() != "", f"{name} must be a tag without surrounding white space"
+            )
         require(
             self.start not in self.end and self.end not in self.start,
-            f"start and end must be told apart, got {self.start} and {self.end}",
+            f"neither of start and end may contain the other, got {self.start} and {self.end}",
         )
 
 

@@ -28,7 +28,7 @@ class HttpRewardConfig(RewardConfig):
     batch: int = 64
     """Completions per request."""
     key_variable: str | None = None
-    """Environment variable with the key, sent as a bearer token; null = no key is sent."""
+    """Environment variable with the API key, sent as a bearer token; null = no key is sent."""
 
     def __post_init__(self) -> None:
         check_server(self.url, self.timeout_s, self.retries)
@@ -49,21 +49,21 @@ class HttpReward:
         scores: list[float] = []
         for start in range(0, len(completions), self.config.batch):
             part = slice(start, start + self.config.batch)
-            asked = {
+            request = {
                 "prompts": list(prompts[part]),
                 "completions": list(completions[part]),
                 "references": list(references[part]),
             }
-            scores += self._scores(self.server.ask(asked), len(asked["completions"]))
+            scores += self._scores(self.server.post(request), len(request["completions"]))
         return scores
 
-    def _scores(self, answer: Any, n: int) -> list[float]:
+    def _scores(self, response: Any, n: int) -> list[float]:
         """The scores in a response; Any, because a server may send anything."""
-        scores = answer.get("scores") if isinstance(answer, dict) else None
+        scores = response.get("scores") if isinstance(response, dict) else None
         if not isinstance(scores, list) or len(scores) != n or not all(map(is_score, scores)):
             raise ServerError(
-                f"{self.config.url} must answer with {n} scores, each a number or null: "
-                f'{{"scores": [...]}}. It said {str(answer)[:200]}.'
+                f"{self.config.url} must respond with {n} scores, each a number or null: "
+                f'{{"scores": [...]}}. It responded {str(response)[:200]}.'
             )
         return [math.nan if score is None else float(score) for score in scores]
 

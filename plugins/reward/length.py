@@ -44,6 +44,6 @@ class Length(Verifier[LengthConfig]):
                 wrong=["a" * (n + 1), "a" * 3 * n],
                 malformed=[""],
                 adversarial=[" " * n, "\n" * n],
-                pays=0.0,
+                full_reward=0.0,
             )
         ]

@@ -39,8 +39,8 @@ class Math(AnswerVerifier[MathConfig]):
         gold = parse(reference if is_marked else f"${reference}$", parsing_timeout=limit)
         if not gold:
             return math.nan
-        found = parse(completion, parsing_timeout=limit)
-        return float(bool(found) and verify(gold, found, timeout_seconds=limit))
+        answer = parse(completion, parsing_timeout=limit)
+        return float(bool(answer) and verify(gold, answer, timeout_seconds=limit))
 
     def bench(self) -> list[Bench]:
         return [

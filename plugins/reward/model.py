@@ -12,7 +12,7 @@ from omegaconf import MISSING
 
 from etude import plugin, require
 from etude.config import RewardConfig
-from etude.rl import read_reward
+from etude.rl import read_reward_model
 
 
 @dataclass
@@ -38,7 +38,7 @@ class ModelReward:
 
     def __init__(self, config: ModelRewardConfig) -> None:
         self.config = config
-        self.scorer = read_reward(config.run)
+        self.scorer = read_reward_model(config.run)
 
     def __call__(
         self, prompts: Sequence[str], completions: Sequence[str], references: Sequence[str | None]

@@ -34,8 +34,8 @@ class NumericConfig(RewardConfig):
 
 def last_number(text: str) -> Decimal | None:
     """The last number in a text; commas may separate thousands."""
-    found = NUMBER.findall(text.replace("\N{MINUS SIGN}", "-"))
-    return Decimal(found[-1].replace(",", "")) if found else None
+    numbers = NUMBER.findall(text.replace("\N{MINUS SIGN}", "-"))
+    return Decimal(numbers[-1].replace(",", "")) if numbers else None
 
 
 @plugin(NumericConfig)
@@ -43,14 +43,16 @@ class Numeric(AnswerVerifier[NumericConfig]):
     """|last number - reference| <= tolerance."""
 
     def score(self, completion: str, reference: str) -> float:
-        wanted = last_number(reference)
-        found = last_number(completion)
-        if wanted is None:
+        expected = last_number(reference)
+        answer = last_number(completion)
+        if expected is None:
             return math.nan
-        if found is None:
+        if answer is None:
             return 0.0
-        near = self.config.tolerance > 0 and abs(found - wanted) <= Decimal(self.config.tolerance)
-        return float(near or found == wanted)
+        near = self.config.tolerance > 0 and abs(answer - expected) <= Decimal(
+            self.config.tolerance
+        )
+        return float(near or answer == expected)
 
     def bench(self) -> list[Bench]:
         """The wrong answers differ by more than the tolerance."""

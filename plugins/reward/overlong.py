@@ -53,6 +53,6 @@ class Overlong(Verifier[OverlongConfig]):
                 right=["", "a" * free],
                 wrong=["a" * (free + 1), "a" * limit, "a" * 2 * limit],
                 adversarial=[" " * limit, "a" + "\n" * limit],
-                pays=0.0,
+                full_reward=0.0,
             )
         ]

@@ -16,11 +16,11 @@ from etude.rl import Bench, Verifier, code_of
 
 @dataclass
 class PythonParsesConfig(RewardConfig):
-    """No knobs of its own."""
+    """No knobs."""
 
 
 def is_program(code: str) -> bool:
-    """Whether the code parses and is more than a word, a constant or nothing."""
+    """Whether the code parses and does more than evaluate a name or a constant."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an invalid escape is still Python

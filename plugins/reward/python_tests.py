@@ -28,13 +28,13 @@ from dataclasses import dataclass
 
 from etude import plugin, require
 from etude.config import RewardConfig
-from etude.rl import Bench, Verifier, answers, code_of
+from etude.rl import Bench, Verifier, code_of, require_references
 
 CHILD = """\
 import builtins, ctypes, json, os, resource, sys
-given = json.loads(sys.stdin.read())
+arguments = json.loads(sys.stdin.read())
 def run(code, tests, secret, seconds, memory):
-    said, null = os.dup(1), os.open(os.devnull, os.O_RDWR)
+    out, null = os.dup(1), os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
     try:
@@ -61,15 +61,15 @@ def run(code, tests, secret, seconds, memory):
     scope = {"__name__": "__main__", "__builtins__": builtins}
     for text in (code, tests):
         exec(compile(text, "program", "exec"), scope)
-    os.write(said, secret.encode())
-run(**given)
+    os.write(out, secret.encode())
+run(**arguments)
 """
 
 
 @dataclass
 class PythonTestsConfig(RewardConfig):
     timeout_s: float = 5.0
-    """Time limit of a program, in seconds; it fails if it is still running."""
+    """Time limit of a program, in seconds; one that is still running then fails."""
     memory_mb: int = 512
     """Memory limit of a program, in MiB."""
     parallel: int = 4
@@ -84,33 +84,33 @@ class PythonTestsConfig(RewardConfig):
 def passes(code: str, tests: str, timeout_s: float, memory_mb: int) -> bool:
     """Whether the code and then the tests run to completion in a process of their own."""
     secret = secrets.token_hex(16)
-    given = {
+    arguments = {
         "code": code,
         "tests": tests,
         "secret": secret,
         "seconds": math.ceil(timeout_s),
         "memory": memory_mb * 2**20,
     }
-    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as out:
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-W", "ignore", "-c", CHILD],
             stdin=subprocess.PIPE,
-            stdout=said,
+            stdout=out,
             stderr=subprocess.DEVNULL,
             cwd=folder,
             env={},
             start_new_session=True,
         )
         try:
-            process.communicate(json.dumps(given).encode(), timeout_s)
+            process.communicate(json.dumps(arguments).encode(), timeout_s)
         except subprocess.TimeoutExpired:
             return False
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.communicate()
-        said.seek(0)
-        return said.read(len(secret) + 1) == secret.encode()
+        out.seek(0)
+        return out.read(len(secret) + 1) == secret.encode()
 
 
 @plugin(PythonTestsConfig)
@@ -120,7 +120,7 @@ class PythonTests(Verifier[PythonTestsConfig]):
     def __call__(
         self, prompts: Sequence[str], completions: Sequence[str], references: Sequence[str | None]
     ) -> list[float]:
-        tests = answers(self.config, prompts, references)
+        tests = require_references(self.config, prompts, references)
         with ThreadPoolExecutor(self.config.parallel) as pool:
             return list(pool.map(self._score, completions, tests))
 

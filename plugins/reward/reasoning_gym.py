@@ -27,7 +27,7 @@ class ReasoningGymRewardConfig(RewardConfig):
 
     def __post_init__(self) -> None:
         require(self.n_problems >= 2, f"n_problems must be at least 2, got {self.n_problems}")
-        require(self.after != "", "after is empty, so nothing would stand behind it")
+        require(self.after != "", "after must not be empty; null takes the whole completion")
 
 
 @plugin(ReasoningGymRewardConfig, extra="reasoning_gym")
@@ -55,19 +55,19 @@ class ReasoningGymReward(Verifier[ReasoningGymRewardConfig]):
         if prompt not in self.problems:
             return math.nan
         if self.config.after is not None:
-            _, found, completion = completion.rpartition(self.config.after)
-            completion = completion if found else ""
+            _, marker, completion = completion.rpartition(self.config.after)
+            completion = completion if marker else ""
         try:
             score = float(self.task.score_answer(completion.strip(), self.problems[prompt]))
-        except Exception:  # scorers vary in quality, and a policy writes anything
+        except Exception:  # scorers vary in quality, and a policy may write anything
             return 0.0
         return score if 0 <= score <= 1 else 0.0
 
     def bench(self) -> list[Bench]:
         """Some problems, each with its own answer and with those of the others."""
         before = self.config.after or ""
-        some = [p for p in list(self.problems.values())[:8] if p["answer"] is not None]
-        answers = dict.fromkeys(problem["answer"] for problem in some)
+        problems = [p for p in list(self.problems.values())[:8] if p["answer"] is not None]
+        answers = dict.fromkeys(problem["answer"] for problem in problems)
         return [
             Bench(
                 None,
@@ -77,5 +77,5 @@ class ReasoningGymReward(Verifier[ReasoningGymRewardConfig]):
                 adversarial=[f"{before}{problem['question']}", f"{before}{'{answer}'}"],
                 prompt=problem["question"],
             )
-            for problem in some
+            for problem in problems
         ]

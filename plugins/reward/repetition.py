@@ -58,6 +58,6 @@ class Repetition(Verifier[RepetitionConfig]):
                     f"{different}  {different.replace(' ', '   ')}",
                     chinese * 3,
                 ],
-                pays=0.0,
+                full_reward=0.0,
             )
         ]

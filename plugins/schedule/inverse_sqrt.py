@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from etude import plugin
 from etude.config import ScheduleConfig
-from etude.training import rise_of
+from etude.training import warmup_length
 
 
 @dataclass
@@ -21,7 +21,7 @@ class InverseSqrtConfig(ScheduleConfig):
 @plugin(InverseSqrtConfig)
 def inverse_sqrt(config: InverseSqrtConfig, total_steps: int) -> Callable[[int], float]:
     """Factor min(n / w, sqrt(w / n)) at step n, with w warm-up steps."""
-    rise = max(1, rise_of(config.warmup_steps, total_steps))
+    rise = max(1, warmup_length(config.warmup_steps, total_steps))
 
     def factor(step: int) -> float:
         return min((step + 1) / rise, math.sqrt(rise / (step + 1)))

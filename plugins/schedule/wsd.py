@@ -33,18 +33,18 @@ class WsdConfig(ScheduleConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        share = self.decay_fraction
-        require(0 < share <= 1, f"decay_fraction must be in (0, 1], got {share}")
+        fraction = self.decay_fraction
+        require(0 < fraction <= 1, f"decay_fraction must be in (0, 1], got {fraction}")
         require(0 <= self.final <= 1, f"final must be in [0, 1], got {self.final}")
 
 
 @plugin(WsdConfig)
 def wsd(config: WsdConfig, total_steps: int) -> Callable[[int], float]:
-    """Factor 1, then final + (1 - final) shape(x) while x, the decay's progress, goes to 1."""
+    """Factor 1, then final + (1 - final) shape(x), where x is the progress of the decay."""
 
     def decay(progress: float) -> float:
         x = max(0.0, (progress - (1 - config.decay_fraction)) / config.decay_fraction)
-        fallen = x if config.shape is Shape.linear else math.sqrt(x)
-        return config.final + (1 - config.final) * (1 - fallen)
+        drop = x if config.shape is Shape.linear else math.sqrt(x)
+        return config.final + (1 - config.final) * (1 - drop)
 
     return with_warmup(config.warmup_steps, total_steps, decay)

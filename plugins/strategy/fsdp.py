@@ -2,8 +2,9 @@
 
 Rajbhandari et al. 2019 (ZeRO), https://arxiv.org/abs/1910.02054, stage 3; Zhao et al. 2023,
 https://arxiv.org/abs/2304.11277; torch's FSDP2 through Lightning. Deviation from Lightning's
-ModelParallelStrategy, which bypasses CheckpointIO and pickles: checkpoints are whole, sealed trees
-as everywhere. Optimizer moments are numbered in the model's order, not the groups'.
+ModelParallelStrategy, which bypasses CheckpointIO and pickles: checkpoints are unsharded and have a
+manifest, as for every strategy. Optimizer state is indexed in the order of the model's parameters,
+not of the groups.
 """
 
 from collections.abc import Mapping
@@ -22,7 +23,7 @@ from torch.distributed.fsdp import FullyShardedDataParallel, OptimStateKeyType
 from etude import plugin
 from etude.config import StrategyConfig
 
-WHOLE = StateDictOptions(full_state_dict=True)
+FULL = StateDictOptions(full_state_dict=True)
 
 
 @dataclass
@@ -55,11 +56,9 @@ class Fsdp(ModelParallelStrategy):
     ) -> dict[str, Any]:
         state = self.checkpoint_io.load_checkpoint(self.broadcast(checkpoint_path))
         assert self.model is not None
-        set_model_state_dict(self.model, state["state_dict"], options=WHOLE)
+        set_model_state_dict(self.model, state["state_dict"], options=FULL)
         for optimizer, held in zip(self.optimizers, state["optimizer_states"], strict=True):
-            set_optimizer_state_dict(
-                self.model, optimizer, by_name(held, self.model), options=WHOLE
-            )
+            set_optimizer_state_dict(self.model, optimizer, by_name(held, self.model), options=FULL)
         return state
 
 

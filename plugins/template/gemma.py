@@ -1,4 +1,4 @@
-"""Gemma: turns of `user` and `model` between <start_of_turn> and <end_of_turn>; no system.
+"""Gemma: turns of `user` and `model` between <start_of_turn> and <end_of_turn>; no system role.
 
 Gemma Team 2024, https://arxiv.org/abs/2403.08295, table 3; the template of gemma-2b-it.
 """

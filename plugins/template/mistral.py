@@ -1,4 +1,4 @@
-"""Mistral: instructions between [INST] and [/INST], answers end with eos; there is not a header.
+"""Mistral: instructions between [INST] and [/INST], answers end with eos; no role headers.
 
 The form of tokenizer V3 (Mistral-7B-Instruct-v0.3), as in
 https://github.com/mistralai/cookbook, concept-deep-dive/tokenization/templates.md. Deviation: the

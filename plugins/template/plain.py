@@ -17,5 +17,5 @@ class PlainConfig(TemplateConfig):
 
 @plugin(PlainConfig)
 def plain(config: PlainConfig, tokenizer: Tokenizer) -> Tokenizer:
-    """Returns the tokenizer with this template, which replaces its own, if any."""
+    """Returns the tokenizer with this template, which replaces any template it has."""
     return tokenizer.with_template(DEFAULT, LITERALS)

@@ -43,9 +43,9 @@ class Bpe(TokenizerSource[BpeConfig]):
     def build(self, corpus: Callable[[], Iterator[str]]) -> Tokenizer:
         inner = tokenizers.Tokenizer(models.BPE())
         words = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        alone = pre_tokenizers.Digits(individual_digits=True)
-        cut = [alone, words] if self.config.split_digits else [words]
-        inner.pre_tokenizer = pre_tokenizers.Sequence(cut)
+        digits = pre_tokenizers.Digits(individual_digits=True)
+        steps = [digits, words] if self.config.split_digits else [words]
+        inner.pre_tokenizer = pre_tokenizers.Sequence(steps)
         inner.decoder = decoders.ByteLevel()
         trainer = trainers.BpeTrainer(
             vocab_size=self.config.vocab_size,

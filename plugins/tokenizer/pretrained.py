@@ -23,7 +23,7 @@ class PretrainedConfig(TokenizerConfig):
 
 @plugin(PretrainedConfig, loads=True)
 class Pretrained(TokenizerSource[PretrainedConfig]):
-    """Encodes like the original, except for special tokens spelled out in a text."""
+    """Encodes like the original, but the text of a special token is ordinary text."""
 
     def build(self, corpus: Callable[[], Iterator[str]]) -> Tokenizer:
         return Tokenizer.load(self.config.path)

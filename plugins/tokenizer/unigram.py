@@ -60,15 +60,15 @@ class Unigram(TokenizerSource[UnigramConfig]):
     def build(self, corpus: Callable[[], Iterator[str]]) -> Tokenizer:
         special = [(token, 0.0) for token in SPECIAL_TOKENS]
         unknown = SPECIAL_TOKENS.index("<unk>")
-        room = self.config.vocab_size - len(special)
-        pieces = canonical(self.trained(corpus()), room)
+        n_pieces = self.config.vocab_size - len(special)
+        pieces = canonical(self.train(corpus()), n_pieces)
         model = models.Unigram([*special, *pieces], unk_id=unknown)
         inner = tokenizers.Tokenizer(model)
         inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         inner.decoder = decoders.ByteLevel()
         return Tokenizer(inner)
 
-    def trained(self, texts: Iterator[str]) -> dict[str, float]:
+    def train(self, texts: Iterator[str]) -> dict[str, float]:
         """The trainer's log-probability of each piece, without special tokens."""
         inner = tokenizers.Tokenizer(models.Unigram())
         inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

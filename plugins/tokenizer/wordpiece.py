@@ -35,15 +35,15 @@ class WordpieceConfig(TrainedTokenizerConfig):
         )
 
 
-def alphabet(words: Counter[str], room: int) -> list[str]:
-    """The most frequent characters, at most `room`; word-initial ones plain, inner ones marked."""
+def alphabet(words: Counter[str], size: int) -> list[str]:
+    """The most frequent characters, at most `size`; word-initial ones plain, inner ones marked."""
     counts: Counter[str] = Counter()
     for word, count in words.items():
         counts[word[0]] += count
         for character in word[1:]:
             counts[INNER + character] += count
     ranked = sorted(counts, key=lambda character: (-counts[character], character))
-    return sorted(ranked[:room])
+    return sorted(ranked[:size])
 
 
 def covered_words(words: Iterable[str], known: set[str]) -> Iterator[str]:
@@ -55,15 +55,15 @@ def covered_words(words: Iterable[str], known: set[str]) -> Iterator[str]:
 
 @plugin(WordpieceConfig)
 class Wordpiece(TokenizerSource[WordpieceConfig]):
-    """Fixes the order of the alphabet before training, since the trainer's own is random."""
+    """Fixes the order of the alphabet before training, because the trainer orders it at random."""
 
     def build(self, corpus: Callable[[], Iterator[str]]) -> Tokenizer:
         fold = self.config.lowercase
         normalizer = normalizers.BertNormalizer(lowercase=fold, strip_accents=fold)
-        cut = pre_tokenizers.BertPreTokenizer()
+        splitter = pre_tokenizers.BertPreTokenizer()
         words: Counter[str] = Counter()
         for text in corpus():
-            words.update(w for w, _ in cut.pre_tokenize_str(normalizer.normalize_str(text)))
+            words.update(w for w, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text)))
         characters = alphabet(words, self.config.vocab_size - len(SPECIAL_TOKENS))
         trainer = trainers.WordPieceTrainer(
             vocab_size=self.config.vocab_size,
@@ -77,6 +77,6 @@ class Wordpiece(TokenizerSource[WordpieceConfig]):
         vocabulary = inner.get_vocab(with_added_tokens=False)
         inner = tokenizers.Tokenizer(models.WordPiece(vocabulary, unk_token="<unk>"))
         inner.normalizer = normalizer
-        inner.pre_tokenizer = cut
+        inner.pre_tokenizer = splitter
         inner.decoder = decoders.WordPiece(prefix=INNER, cleanup=False)
         return Tokenizer(inner)

@@ -16,4 +16,5 @@ from etude.records import (
     Prompt,
     Ranking,
     Text,
+    Unused,
 )

@@ -1,4 +1,4 @@
-"""What a network can do. A test checks each capability on every plugin that declares it."""
+"""Properties that networks guarantee. A test checks each on every plugin that declares it."""
 
 from enum import Enum
 
@@ -6,13 +6,13 @@ from enum import Enum
 class Capability(Enum):
     """A property that an architecture guarantees; the value describes it in error messages."""
 
-    NEXT_TOKEN = "tokens after t cannot move the logits at t"
-    BOTH_SIDES = "every position sees every token"
-    SOURCE_TARGET = "a target that cannot see ahead is written from a source seen whole"
-    PREFIX = "tokens of a prefix see one another, and what follows is written from them"
-    GENERATE = "decoding with a cache equals decoding without one"
-    HIDDEN = "hidden states that a head can be hung on"
+    NEXT_TOKEN = "the logits at t do not depend on tokens after t"
+    BOTH_SIDES = "every position attends to every token"
+    SOURCE_TARGET = "a causal decoder attends to a bidirectionally encoded source"
+    PREFIX = "attention is bidirectional in the prefix and causal after it"
+    GENERATE = "decoding with a KV cache gives the same logits as without one"
+    HIDDEN = "the final hidden states are available to a task head"
 
 
-SIGHT = frozenset({Capability.NEXT_TOKEN, Capability.BOTH_SIDES, Capability.SOURCE_TARGET})
-"""What a position can attend to: an architecture declares one of these, and so must its mixer."""
+ATTENTION = frozenset({Capability.NEXT_TOKEN, Capability.BOTH_SIDES, Capability.SOURCE_TARGET})
+"""Attention patterns: an architecture declares one of these, and its mixer must provide it."""

@@ -1,7 +1,7 @@
 """The kinds of record that a row of data can be, before tokenisation.
 
 A data plugin yields one kind and an objective reads a set of kinds. The lossless conversions
-between kinds are listed here.
+between kinds are listed in `CONVERSIONS`.
 """
 
 from collections.abc import Callable, Mapping, Set
@@ -98,6 +98,13 @@ class BadRow:
     reason: str
 
 
+@dataclass(frozen=True)
+class Unused:
+    """A part of a row that no record contains, such as a field: counted, and shown to the user."""
+
+    part: str
+
+
 def _pair_to_chat(pair: Pair) -> Chat:
     return Chat((Message("user", pair.source), Message("assistant", pair.target)))
 
@@ -105,8 +112,8 @@ def _pair_to_chat(pair: Pair) -> Chat:
 def _prompt_to_pair(prompt: Prompt) -> Pair:
     if prompt.answer is None:
         raise DataError(
-            f"The prompt {prompt.prompt[:60]!r} has no reference answer to learn from.\n"
-            "  Only rewards can teach it; leave such rows out, or give each its answer."
+            f"The prompt {prompt.prompt[:60]!r} has no reference answer to train on.\n"
+            "  Add an answer to each row, leave such rows out, or use an objective with a reward."
         )
     return Pair(prompt.prompt, prompt.answer)
 
@@ -119,7 +126,7 @@ def _preference_to_ranking(preference: Preference) -> Ranking:
     return Ranking(preference.prompt, (preference.chosen, preference.rejected))
 
 
-LIFTS: Final[Mapping[tuple[type, type], Callable[..., Record]]] = {
+CONVERSIONS: Final[Mapping[tuple[type, type], Callable[..., Record]]] = {
     (Pair, Chat): _pair_to_chat,
     (Prompt, Pair): _prompt_to_pair,
     (Prompt, Chat): _prompt_to_chat,
@@ -128,10 +135,10 @@ LIFTS: Final[Mapping[tuple[type, type], Callable[..., Record]]] = {
 """Lossless conversions, keyed by (from, to)."""
 
 
-def lift_of(kind: type, reads: Set[type]) -> Callable[..., Record] | None:
+def conversion_for(kind: type, reads: Set[type]) -> Callable[..., Record] | None:
     """The function that converts a record of this kind to one of `reads`; None if it is in `reads`.
 
     Also None if no conversion exists; `compatibility` rejects such data.
     """
-    ways = () if kind in reads else LIFTS.items()
-    return next((lift for (given, to), lift in ways if given is kind and to in reads), None)
+    pairs = () if kind in reads else CONVERSIONS.items()
+    return next((convert for (a, b), convert in pairs if a is kind and b in reads), None)

@@ -1,6 +1,6 @@
-"""Hydra's sweeper `optuna`: a sampler chooses the jobs by what those before them gave.
+"""Hydra's sweeper `optuna`: an Optuna sampler chooses each job from the results of earlier ones.
 
-Hydra takes sweepers from this namespace alone; what it does stands in `etude.experiments.search`.
+Hydra finds sweepers only in this namespace; the search itself is in `etude.experiments.search`.
 """
 
 from collections.abc import Sequence
@@ -27,19 +27,19 @@ class Sampler(Enum):
 
 @dataclass
 class OptunaConfig:
-    """What `hydra.sweeper` holds once `hydra/sweeper=optuna` is chosen."""
+    """Config of `hydra/sweeper=optuna`."""
 
     _target_: str = "hydra_plugins.etude_optuna.OptunaSweeper"
     sampler: Sampler = Sampler.tpe
-    """tpe, random, grid (each combination once) or cmaes (numbers only)."""
+    """tpe, random, grid (each combination once) or cmaes (numeric parameters only)."""
     n_trials: int | None = None
-    """Jobs in all, those of earlier commands included; null = 20, or all combinations of a grid."""
+    """Total number of jobs, including those of earlier commands; null = 20, or the whole grid."""
     n_parallel: int = 1
-    """Jobs given to the launcher at once; more than one needs a launcher for several."""
+    """Number of jobs launched together; above 1, the launcher must support parallel jobs."""
     seed: int = 0
-    """Decides what the sampler draws; the jobs' own seed is `seed`."""
+    """Random seed of the sampler; the jobs themselves use `seed`."""
     params: dict[str, str] = field(default_factory=dict[str, str])
-    """What is varied, in Hydra's grammar; the command line has the last word."""
+    """Search space in Hydra's override grammar; the command line takes precedence."""
 
 
 ConfigStore.instance().store(
@@ -48,7 +48,7 @@ ConfigStore.instance().store(
 
 
 class OptunaSweeper(Sweeper):
-    """Asks a study for jobs, lets the launcher run them, and tells the study what they gave."""
+    """Asks an Optuna study for jobs, launches them and reports their metrics to the study."""
 
     def __init__(
         self,
@@ -58,21 +58,21 @@ class OptunaSweeper(Sweeper):
         seed: int,
         params: dict[str, str],
     ) -> None:
-        """Hydra hands over what `search` reads from the config itself."""
+        """Takes the fields of `OptunaConfig`, which Hydra passes; `search` reads them itself."""
         self.launcher: Launcher | None = None
         self.config: DictConfig | None = None
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """Called by Hydra before `sweep`."""
+        """Creates the launcher; Hydra calls this before `sweep`."""
         self.config = config
         self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Called by Hydra with the overrides of the command line."""
+        """Runs the search with the overrides of the command line."""
         from etude.experiments.search import search
 
         assert self.config is not None
@@ -80,7 +80,7 @@ class OptunaSweeper(Sweeper):
         launcher = self.launcher
 
         def launch(jobs: Sequence[Sequence[str]], first: int) -> None:
-            for ended in launcher.launch(jobs, initial_job_idx=first):
-                _ = ended.return_value  # raises what ended the job
+            for job in launcher.launch(jobs, initial_job_idx=first):
+                _ = job.return_value  # raises the exception of a failed job
 
         search(self.config, arguments, launch)

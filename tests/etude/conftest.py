@@ -1,4 +1,4 @@
-"""A folder of toys to work in."""
+"""Fixtures that provide a working directory of toy plugins."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +11,7 @@ import etude.plugins
 
 @pytest.fixture(scope="session")
 def toy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A working directory with `plugins/` and `conf/` of toys."""
+    """A folder with `plugins/` and `conf/` of toys."""
     folder = tmp_path_factory.mktemp("toys")
     for address, (base, fields, declared) in TOYS.items():
         write_plugin(folder / "plugins", address, base, fields, declared)
@@ -24,7 +24,7 @@ def toy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def toys(toy_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Works in the folder of toys."""
+    """Makes the folder of toys the working directory."""
     monkeypatch.chdir(toy_folder)
     monkeypatch.setattr(etude.plugins, "__path__", etude.plugins.folders())
     return toy_folder
@@ -34,7 +34,7 @@ def toys(toy_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def more_plugins(
     toys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Path]:
-    """Writes further plugins into a folder named by $ETUDE_PLUGINS."""
+    """Writes more plugins into the folder of $ETUDE_PLUGINS."""
     monkeypatch.setenv(etude.plugins.VARIABLE, str(tmp_path / "more"))
 
     def write(address: str, text: str) -> Path:

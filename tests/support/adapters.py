@@ -1,4 +1,4 @@
-"""Tiny networks with adapters that have learned something."""
+"""Tiny networks with adapters whose parameters have random values."""
 
 from typing import Any
 
@@ -19,14 +19,14 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "prompt_tuning": ("prompt_tuning", {"length": 3}),
     "freeze": ("freeze", {}),
 }
-"""Every adapter and its variants: which plugin, with which values."""
+"""Every adapter and its variants: the plugin and its values."""
 MERGING = ["lora", "rslora", "dora", "ia3", "freeze"]
 AT_BASE = [*MERGING, "houlsby", "pfeiffer"]
-"""Those that begin as the base."""
+"""Adapters that initially compute what the base model does."""
 
 
-def chosen(kind: str) -> dict[str, Any]:  # the config class is the plugin's own
-    """The choice of an adapter, as an experiment has it."""
+def choice(kind: str) -> dict[str, Any]:  # the config class is the plugin's own
+    """The value of `adapter` in an experiment that uses this adapter."""
     name, values = KINDS[kind]
     config = tiny.part("adapter", name)
     values = {k: type(vars(config)[k])(v) for k, v in values.items()}
@@ -34,19 +34,19 @@ def chosen(kind: str) -> dict[str, Any]:  # the config class is the plugin's own
 
 
 def network(stack: str, kind: str | None = None, **parts: Any) -> Any:
-    """A network whose adapter, if it has one, is no longer what it began as."""
+    """A network; its adapter, if any, no longer has its initial values."""
     made = tiny.network(tiny.stack(stack, **parts))
     if kind is not None:
         torch.manual_seed(0)
-        adapt(made, chosen(kind))
-        learn(made)
+        adapt(made, choice(kind))
+        randomise(made)
     return made.eval()
 
 
-def learn(made: Any) -> None:
-    """Moves everything that an adapter brought."""
-    draw = torch.Generator().manual_seed(1)
+def randomise(network: Any) -> None:
+    """Adds noise to every parameter of the adapter."""
+    generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
-        for layer in layers(made):
-            for parameter in layer.own():
-                parameter += 0.2 * torch.randn(parameter.shape, generator=draw).to(parameter)
+        for layer in layers(network):
+            for parameter in layer.added_parameters():
+                parameter += 0.2 * torch.randn(parameter.shape, generator=generator).to(parameter)

@@ -1,4 +1,4 @@
-"""Blocks of parts so simple that what they do can be written out."""
+"""Blocks of trivial parts, whose output can be computed by hand."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ class Shift(nn.Module):
 
 
 def block(name: str, *, cross: bool, dropout: float = 0.0, layer: int = 0, **values: Any) -> Block:
-    """A block whose norm adds 1, whose mixer triples, whose cross halves, whose MLP squares."""
+    """A block: norm adds 1, mixer multiplies by 3, cross-attention halves, MLP squares."""
     square = nn.Sequential(Squared())
     parts = BlockParts(Shift, Scale(3.0), square, dropout, Scale(0.5) if cross else None, layer)
     return build(tiny.part("architecture/block", name, **values), parts)
@@ -38,10 +38,10 @@ class Squared(nn.Module):
 
 
 def context(*, cross: bool) -> Context:
-    places = torch.arange(2)[None]
-    plain = Context(Position(), places, places, causal=True)
+    positions = torch.arange(2)[None]
+    result = Context(Position(), positions, positions, causal=True)
     if cross:
-        plain.source = Context(
+        result.source = Context(
             Position(), torch.arange(2)[None], torch.arange(2)[None], causal=False
         )
-    return plain
+    return result

@@ -1,4 +1,4 @@
-"""Every plugin's config with its defaults, built from the dataclasses alone."""
+"""The config of a plugin with its defaults, built from the dataclass without Hydra."""
 
 from dataclasses import MISSING as NO_DEFAULT
 from dataclasses import fields
@@ -6,15 +6,15 @@ from typing import Any
 
 from etude.config.registry import load
 
-GIVEN: dict[str, Any] = {
+REQUIRED: dict[str, Any] = {
     "lr": 1e-3, "path": "a", "run": "a", "url": "http://localhost:1", "pattern": "a", "target": 20,
     "limit": 100, "margin": 20, "model": "a",
 }  # fmt: skip
-"""The only keys that may lack a default, with a value for each."""
+"""A value for each key that has no default; no other key may lack one."""
 
 
 def default(address: str, **values: Any) -> Any:  # the config class is the plugin's own
-    """The config of a plugin; the plugins it chooses are built alike."""
+    """The config of a plugin, and of the plugins it chooses."""
     kind = load(address).config
     group = address.rpartition("/")[0]
     for item in fields(kind):
@@ -25,5 +25,5 @@ def default(address: str, **values: Any) -> Any:  # the config class is the plug
         elif item.default == "???" or (
             item.default is NO_DEFAULT and item.default_factory is NO_DEFAULT
         ):
-            values[item.name] = GIVEN[item.name]
+            values[item.name] = REQUIRED[item.name]
     return kind(**values)

@@ -11,5 +11,5 @@ FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 def blocks(page: Path, language: str) -> list[str]:
     """The fenced blocks of a page in one language."""
-    found = FENCED.finditer(page.read_text(encoding="utf-8"))
-    return [match[2] for match in found if match[1] == language]
+    matches = FENCED.finditer(page.read_text(encoding="utf-8"))
+    return [match[2] for match in matches if match[1] == language]

@@ -1,4 +1,4 @@
-"""Every config class, and configs in which a knob with a condition has effect or has none."""
+"""Every config class, and configs in which a conditional knob has an effect or has none."""
 
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass, replace
@@ -11,17 +11,17 @@ from defaults import default
 from etude.config.hydra_source import ROOTS
 from etude.config.plugin_files import groups, options
 from etude.config.registry import load
-from etude.config.schema.effect import ONLY_WITH, terms, unmet
+from etude.config.schema.effect import ONLY_WITH, terms, unmet_condition
 from etude.config.schema.plugins import PluginConfig
 
-SET: dict[str, Any] = {
+NON_NULL: dict[str, Any] = {
     "replay": "a", "window": 3, "keep_best": "val/loss", "epsilon_high": 0.3,
 }  # fmt: skip
-"""A value of each knob that is null by default and that a condition names."""
+"""A value for each knob that is null by default and appears in a condition."""
 
 
 def config_classes() -> list[type]:
-    """The config of every plugin, and those of every verb with what they are made of."""
+    """The config class of every plugin and every verb, and of their parts."""
     plugins = [load(f"{group}/{name}").config for group in groups() for name in options(group)]
     found: dict[type, None] = {}
     for kind in (*plugins, *ROOTS.values()):
@@ -30,7 +30,7 @@ def config_classes() -> list[type]:
 
 
 def _with_parts(kind: type) -> Iterator[type]:
-    """A config class and those that its fields are annotated with."""
+    """A config class and the config classes of its fields, recursively."""
     yield kind
     for hint in get_type_hints(kind).values():
         for part in (hint, *get_args(hint)):
@@ -46,15 +46,15 @@ def instance(kind: type, **values: Any) -> Any:
 
 
 def conditional(kind: type) -> dict[str, str]:
-    """The knobs of a class that declare a condition, with it."""
+    """The condition of each knob of a class that declares one."""
     return {
         item.name: item.metadata[ONLY_WITH] for item in fields(kind) if ONLY_WITH in item.metadata
     }
 
 
 def with_effect(config: Any, name: str) -> Any:
-    """A config in which a knob has effect, as little changed as that takes."""
-    if unmet(config, name) is None:
+    """The config with the fewest changes that make a knob effective."""
+    if unmet_condition(config, name) is None:
         return config
     term = terms(conditional(type(config))[name])[0]
     needed = with_effect(config, term.name)
@@ -62,32 +62,32 @@ def with_effect(config: Any, name: str) -> Any:
 
 
 def without_effect(config: Any, name: str) -> list[Any]:
-    """Configs in which a knob has none: one where its own condition fails, one a condition behind.
+    """Configs in which a knob has no effect; the knob keeps its default.
 
-    The knob keeps its default.
+    In one the knob's own condition fails; in the others, a condition of a knob that it depends on.
     """
     alternatives = terms(conditional(type(config))[name])
     failing = {key: value for term in alternatives for key, value in _failing(config, term).items()}
-    behind = [
+    indirect = [
         one
         for term in alternatives
         if term.name in conditional(type(config))
         for one in without_effect(config, term.name)
     ]
-    return [replace(config, **failing), *behind]
+    return [replace(config, **failing), *indirect]
 
 
 def _fulfilling(config: Any, term: Any) -> dict[str, Any]:
     before = vars(config)[term.name]
     match term.sign:
         case "":
-            return {term.name: True if isinstance(before, bool) else SET[term.name]}
+            return {term.name: True if isinstance(before, bool) else NON_NULL[term.name]}
         case ">":
             return {term.name: type(before)(float(term.value) + 0.5) or 1}
         case "=":
-            return {term.name: _meant(before, term.value.split("|")[0])}
+            return {term.name: _parse(before, term.value.split("|")[0])}
         case _:
-            return {term.name: _another(before, term.value)}
+            return {term.name: _other_value(before, term.value)}
 
 
 def _failing(config: Any, term: Any) -> dict[str, Any]:
@@ -99,19 +99,19 @@ def _failing(config: Any, term: Any) -> dict[str, Any]:
             return {term.name: type(before)(float(term.value))}
         case "=":
             if term.value == "null":
-                return {term.name: SET[term.name]}
-            return {term.name: _another(before, term.value)}
+                return {term.name: NON_NULL[term.name]}
+            return {term.name: _other_value(before, term.value)}
         case _:
-            return {term.name: _meant(before, term.value)}
+            return {term.name: _parse(before, term.value)}
 
 
-def _meant(before: Any, text: str) -> Any:
-    """The value that a condition spells, of the type that the knob has."""
+def _parse(before: Any, text: str) -> Any:
+    """The value in a condition, converted to the knob's type."""
     return type(before)[text] if isinstance(before, Enum) else yaml.safe_load(text)
 
 
-def _another(before: Any, text: str) -> Any:
-    """A value of the type of the knob that a condition does not spell."""
+def _other_value(before: Any, text: str) -> Any:
+    """A value of the knob's type that does not fulfil the condition."""
     if isinstance(before, bool):
         return text != "true"
     members = type(before).__members__.items()

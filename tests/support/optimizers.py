@@ -1,4 +1,4 @@
-"""Steps of an optimizer on given gradients, ours beside torch's."""
+"""Compares optimizers with torch's on the same gradients."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,10 +22,10 @@ class Small(nn.Module):
         self.norm = nn.LayerNorm(3)
 
 
-def stepped(
+def parameters_after_steps(
     make: Callable[[Any], torch.optim.Optimizer], fresh: Callable[[], nn.Module] = Small
 ) -> dict[str, Any]:
-    """The parameters after five steps on given gradients."""
+    """The parameters after five steps on random, seeded gradients."""
     module = fresh()
     optimizer = make(module)
     generator = torch.Generator().manual_seed(1)
@@ -38,6 +38,7 @@ def stepped(
 
 
 def by_hand(module: Small, decay: float) -> list[dict[str, Any]]:
+    """The parameter groups that weight decay of matrices only should give."""
     named = dict(module.named_parameters())
     rest = [p for name, p in named.items() if name not in DECAYED]
     return [
@@ -51,6 +52,6 @@ def assert_bit_equal(
     reference: Callable[[Any], torch.optim.Optimizer],
     fresh: Callable[[], nn.Module] = Small,
 ) -> None:
-    ours = stepped(lambda module: build(config, optimizer_parameters(module)), fresh)
-    for name, wanted in stepped(reference, fresh).items():
-        assert torch.equal(ours[name], wanted), name
+    ours = parameters_after_steps(lambda module: build(config, optimizer_parameters(module)), fresh)
+    for name, expected in parameters_after_steps(reference, fresh).items():
+        assert torch.equal(ours[name], expected), name

@@ -1,4 +1,4 @@
-"""Models of transformers, made on the spot: what the layouts are held against."""
+"""Compares our layouts with transformers models that are created in the test."""
 
 from copy import deepcopy
 from functools import cache
@@ -27,32 +27,32 @@ from etude.network.inputs import Inputs
 from etude.network.network import Network
 
 FAST = 2
-"""Shapes that are tried always; the others are slow tests."""
+"""Number of shapes in the fast tests; the others are slow tests."""
 
 
 class InDouble:
-    """`torch`, with nothing narrower than float64: what a model casts to inside."""
+    """`torch` with float32 replaced by float64, for modules that cast internally."""
 
     float32 = float = torch.float64
 
-    def __getattr__(self, name: str) -> Any:  # whatever torch has
+    def __getattr__(self, name: str) -> Any:  # any attribute of torch
         return getattr(torch, name)
 
 
 def neutralise(patch: pytest.MonkeyPatch, module: ModuleType) -> None:
-    """Takes the inner float32 casts out of a transformers module."""
+    """Replaces the internal float32 casts of a transformers module by float64."""
     patch.setattr(module, "torch", InDouble())
     patch.setattr(torch.Tensor, "float", torch.Tensor.double)
 
 
 def shapes(n: int) -> Any:
-    """Parametrises `seed`: the first are fast, the rest slow."""
+    """Parametrises `seed`; seeds from FAST on are marked slow."""
     marks = [[] if i < FAST else [pytest.mark.slow] for i in range(n)]
     return pytest.mark.parametrize("seed", [pytest.param(i, marks=m) for i, m in enumerate(marks)])
 
 
 def preset(name: str) -> StackConfig:
-    """The architecture of a preset, as a user gets it."""
+    """The architecture of a preset, as Hydra composes it."""
     return deepcopy(_composed(name))
 
 
@@ -63,8 +63,8 @@ def _composed(name: str) -> StackConfig:
     return config
 
 
-def saved(theirs: Any, folder: Path) -> Any:  # transformers' models are dynamically typed
-    """Saves a model, no weight at its first value, with a byte tokenizer beside it."""
+def save_model(theirs: Any, folder: Path) -> Any:  # transformers' models are dynamically typed
+    """Gives a model random weights and saves it with a byte tokenizer; returns the model."""
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in theirs.parameters():
@@ -81,10 +81,10 @@ def assert_same(model: Model, theirs: Any, tolerance: float) -> None:
     ours = model.network().to(dtype).eval()
     ids = tiny.tokens(3, 9, vocab=tiny.BYTES.vocab)
     real = torch.arange(9)[None] < torch.tensor([9, 6, 3])[:, None]
-    wanted = theirs(input_ids=ids, attention_mask=real.long()).logits
+    expected = theirs(input_ids=ids, attention_mask=real.long()).logits
     found = ours(Inputs(ids, real.long()))
-    torch.testing.assert_close(found[real], wanted[real], rtol=0, atol=tolerance)
-    losses = [_loss(logits, ids, real) for logits in (found, wanted)]
+    torch.testing.assert_close(found[real], expected[real], rtol=0, atol=tolerance)
+    losses = [_loss(logits, ids, real) for logits in (found, expected)]
     torch.testing.assert_close(*losses, rtol=0, atol=min(tolerance, 1e-6))
     for loss in losses:
         loss.backward()
@@ -94,8 +94,8 @@ def assert_same(model: Model, theirs: Any, tolerance: float) -> None:
     )
 
 
-def assert_same_filling(model: Model, theirs: Any, tolerance: float) -> None:
-    """Of an encoder: logits, the loss of masked tokens and gradients agree, with padded rows."""
+def assert_same_mask_filling(model: Model, theirs: Any, tolerance: float) -> None:
+    """For encoders: logits, masked-token loss and gradients agree, with padded rows."""
     vocab = model.tokenizer.vocab
     dtype = next(theirs.parameters()).dtype
     ours = model.network().to(dtype).eval()
@@ -107,18 +107,18 @@ def assert_same_filling(model: Model, theirs: Any, tolerance: float) -> None:
     kinds = torch.arange(9).expand(3, 9) // 2 % max(1, model.architecture.n_segments)
     extra = {"token_type_ids": kinds} if model.architecture.n_segments else {}
     labels = ids.masked_fill(~masked, -100)
-    wanted = theirs(input_ids=given, attention_mask=real.long(), labels=labels, **extra)
+    expected = theirs(input_ids=given, attention_mask=real.long(), labels=labels, **extra)
     found = ours(Inputs(given, real.long(), segments=kinds if extra else None))
-    torch.testing.assert_close(found[real], wanted.logits[real], rtol=0, atol=tolerance)
+    torch.testing.assert_close(found[real], expected.logits[real], rtol=0, atol=tolerance)
     loss = F.cross_entropy(found[masked], ids[masked])
-    torch.testing.assert_close(loss, wanted.loss, rtol=0, atol=min(tolerance, 1e-6))
+    torch.testing.assert_close(loss, expected.loss, rtol=0, atol=min(tolerance, 1e-6))
     loss.backward()
-    wanted.loss.backward()
+    expected.loss.backward()
     _assert_same_gradients(model, ours, theirs)
 
 
-def assert_same_transduction(model: Model, theirs: Any, tolerance: float) -> None:
-    """Of an encoder-decoder: the same, with sources and targets padded, targets shifted by each."""
+def assert_same_seq2seq(model: Model, theirs: Any, tolerance: float) -> None:
+    """For encoder-decoders: the same, with padded sources and targets; each shifts the targets."""
     vocab = model.tokenizer.vocab
     ours = model.network().to(next(theirs.parameters()).dtype).eval()
     source, target = tiny.tokens(3, 9, vocab=vocab), tiny.tokens(3, 7, vocab=vocab, seed=1)
@@ -129,32 +129,34 @@ def assert_same_transduction(model: Model, theirs: Any, tolerance: float) -> Non
     ]
     targets = ours.answer(pairs)
     found = ours(targets.inputs)
-    wanted = theirs(
+    expected = theirs(
         input_ids=source.masked_fill(~seen, vocab.pad),
         attention_mask=seen.long(),
         decoder_attention_mask=due.long(),
         labels=target.masked_fill(~due, -100),
     )
     assert torch.equal(targets.where, due)
-    torch.testing.assert_close(found[due], wanted.logits[due], rtol=0, atol=tolerance)
+    torch.testing.assert_close(found[due], expected.logits[due], rtol=0, atol=tolerance)
     loss = F.cross_entropy(found[targets.where], targets.ids[targets.where])
-    torch.testing.assert_close(loss, wanted.loss, rtol=0, atol=min(tolerance, 1e-6))
+    torch.testing.assert_close(loss, expected.loss, rtol=0, atol=min(tolerance, 1e-6))
     loss.backward()
-    wanted.loss.backward()
+    expected.loss.backward()
     _assert_same_gradients(model, ours, theirs)
     _assert_same_greedy(ours, theirs, [source for source, _ in pairs])
 
 
 def assert_round_trip(model: Model, folder: Path, auto: Any = AutoModelForCausalLM) -> None:
-    """Written and read by transformers' Auto classes: equal logits, ids, roles; and read by us."""
+    """Our model folder loads in transformers' Auto classes and in ours, with the same results."""
     ours = model.network().eval()
     write_model(ours.state_dict(), model.architecture, model.tokenizer, folder / MODEL)
-    theirs, said = auto.from_pretrained(folder / "model", output_loading_info=True)
-    assert not any(said.values()), said
+    theirs, problems = auto.from_pretrained(folder / "model", output_loading_info=True)
+    assert not any(problems.values()), problems
     theirs.eval()
     tokenizer = AutoTokenizer.from_pretrained(folder / "model")
     text = "étude writes, and 他们 read"
-    assert tokenizer(text)["input_ids"] == model.tokenizer.encode(text).tolist()
+    vocab = model.tokenizer.vocab
+    framed = [*vocab.opening, *model.tokenizer.encode(text).tolist(), *vocab.closing]
+    assert tokenizer(text)["input_ids"] == framed
     assert tokenizer.eos_token_id == model.tokenizer.vocab.eos
     ids = tiny.tokens(2, 7, vocab=model.tokenizer.vocab)
     extra = {"decoder_input_ids": ids} if theirs.config.is_encoder_decoder else {}
@@ -177,18 +179,19 @@ def _assert_same_gradients(model: Model, ours: Network, theirs: Any) -> None:
     grads = {name: p.grad for name, p in ours.named_parameters() if p.grad is not None}
     found = to_theirs(family.weight_map(model.architecture, fields), grads)
     grads = {name: p.grad for name, p in theirs.named_parameters()}
-    wanted: dict[str, Any] = revert_weight_conversion(theirs, grads)  # by their names in a file
-    assert set(found) == set(wanted)
-    least = 0.01 * max(grad.norm() for grad in wanted.values())  # of a key's bias it is rounding
-    for name, grad in wanted.items():
+    expected: dict[str, Any] = revert_weight_conversion(theirs, grads)  # names as in the file
+    assert set(found) == set(expected)
+    # The gradient of a key bias is only rounding error, so a norm has a lower bound.
+    floor = 0.01 * max(grad.norm() for grad in expected.values())
+    for name, grad in expected.items():
         rows = found[name].shape[0]
-        assert (found[name] - grad[:rows]).norm() <= 1e-5 * max(grad.norm(), least), name
+        assert (found[name] - grad[:rows]).norm() <= 1e-5 * max(grad.norm(), floor), name
 
 
 def _assert_same_greedy(ours: Network, theirs: Any, prompts: list[list[int]]) -> None:
-    """Token for token, prompts of several lengths at once, with a penalty and without."""
+    """Greedy tokens are equal for a batch of prompts, with and without a repetition penalty."""
     both_stacks, width = theirs.config.is_encoder_decoder, max(map(len, prompts))
-    # What is padded is a token of the prompt: they penalise whatever stands there.
+    # Pad with a prompt token, since transformers penalises the padding as well.
     fill = [[prompt[0]] * (width - len(prompt)) for prompt in prompts]
     rows = [p + f if both_stacks else f + p for p, f in zip(prompts, fill, strict=True)]
     masks = [[1] * len(p) + [0] * (width - len(p)) for p in prompts]
@@ -202,7 +205,7 @@ def _assert_same_greedy(ours: Network, theirs: Any, prompts: list[list[int]]) ->
             eos_token_id=list(ours.vocab.stops),
             pad_token_id=ours.vocab.pad,
         )
-        written = tiny.continued(ours, prompts, 32, Greedy(penalty))
+        written = tiny.continuations(ours, prompts, 32, Greedy(penalty))
         for row, answer in zip(written, answers.tolist(), strict=True):
             found = answer[1 if both_stacks else width :]
             assert row == found[: len(row)]

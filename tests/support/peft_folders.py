@@ -1,4 +1,4 @@
-"""Adapters of PEFT's on models of transformers: what ours are held against."""
+"""Compares our adapters with PEFT's, on transformers models."""
 
 import copy
 from collections.abc import Callable
@@ -52,9 +52,9 @@ def llama() -> Any:
 FAMILIES: dict[str, Callable[[], Any]] = {"gpt2": gpt2, "llama": llama}
 
 
-def theirs_on(family: str, folder: Path, config: Any) -> Any:
-    """A model with an adapter that has learned something, saved in `base` and `adapter`."""
-    base = parity.saved(FAMILIES[family](), folder / "base")
+def saved_adapter(family: str, folder: Path, config: Any) -> Any:
+    """A PEFT model with random adapter weights, saved in `base` and `adapter`."""
+    base = parity.save_model(FAMILIES[family](), folder / "base")
     base.name_or_path = str(folder / "base")
     made = peft.get_peft_model(copy.deepcopy(base), config)
     torch.manual_seed(0)
@@ -71,17 +71,17 @@ def ids() -> torch.Tensor:
 
 
 def unmerged(model: Model) -> Any:
-    """The network of one of PEFT's folders, its adapter still an adapter."""
+    """The network of a PEFT folder, with its adapter not merged."""
     base = read_model(str(model.base))
     made = base.network()
     adapt(made, model.adapter)
-    chosen = model.architecture, VOCAB, model.adapter
-    load_adapter_tensors(made, peft_format.learned_in(model.folder, *chosen, made.state_dict()))
+    config = model.architecture, VOCAB, model.adapter
+    load_adapter_tensors(made, peft_format.read_adapter(model.folder, *config, made.state_dict()))
     return made.eval()
 
 
 def assert_same_logits(folder: Path, theirs: Any) -> tuple[Any, torch.Tensor, torch.Tensor]:
-    """Returns our network, and the logits of both, which agree; merged or not."""
+    """Checks that logits agree, merged or not; returns our network and both logits."""
     model = read_model(folder / "adapter")
     ours = unmerged(model)
     found, wanted = ours(Inputs(ids())), theirs(ids()).logits[:, -7:]
@@ -93,7 +93,7 @@ def assert_same_logits(folder: Path, theirs: Any) -> tuple[Any, torch.Tensor, to
 
 
 def assert_same_pass(folder: Path, theirs: Any) -> None:
-    """Logits and the gradients of what learns agree, to 1e-5 in fp32; merged, logits still do."""
+    """Logits (merged or not) and adapter gradients agree to 1e-5 in fp32."""
     model = read_model(folder / "adapter")
     ours, found, wanted = assert_same_logits(folder, theirs)
     weights = torch.randn(found.shape, generator=torch.Generator().manual_seed(2))
@@ -125,11 +125,11 @@ ENDS = {
 
 
 def _gathered(model: Model, grads: dict[str, Any]) -> dict[str, Any]:
-    """Our gradients by PEFT's names: what leads into maps that it joined is shared, so summed."""
+    """Our gradients by PEFT's names; inputs of maps that PEFT fuses are shared, so summed."""
     if list(grads) == ["stack.vectors"]:
         return {"prompt_embeddings": grads["stack.vectors"]}
     plain = {name.replace(".base.", "."): grad for name, grad in grads.items()}
-    theirs = peft_format._theirs(model.architecture, VOCAB, {})
+    theirs = peft_format._transformers_view(model.architecture, VOCAB, {})
     assert theirs is not None
     found: dict[str, Any] = {}
     for one in theirs.linears:
@@ -145,12 +145,12 @@ def _gathered(model: Model, grads: dict[str, Any]) -> dict[str, Any]:
 
 
 def assert_round_trip(family: str, folder: Path, adapter: dict[str, Any]) -> None:
-    """Written by us, read by PEFT, written by PEFT and read by us: the same logits."""
-    parity.saved(FAMILIES[family](), folder / "base")
+    """Logits survive: written by us, loaded and saved by PEFT, loaded by us."""
+    parity.save_model(FAMILIES[family](), folder / "base")
     base = read_model(folder / "base")
     ours = base.network()
     adapt(ours, adapter)
-    adapters.learn(ours)
+    adapters.randomise(ours)
     with torch.no_grad():
         wanted = ours.eval()(Inputs(ids()))
     model = replace(base, adapter=adapter, base=str(folder / "base"))

@@ -1,4 +1,4 @@
-"""Run folders as training leaves them, written in no time; and what a report draws from them."""
+"""Run folders written without training, and the data inside a report's page."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def run(folder: Path, n: int = 30, seed: int = 0, lr: float = 0.1, finished: bool = True) -> Path:
-    """A run whose loss falls as a power of its steps; it validates every tenth."""
+    """A run whose loss is a power law of the step; it validates every tenth step."""
     folder.mkdir(parents=True)
     lines: list[dict[str, object]] = []
     for step in range(1, n + 1):
@@ -16,19 +16,19 @@ def run(folder: Path, n: int = 30, seed: int = 0, lr: float = 0.1, finished: boo
         lines.append(line | ({"val/loss": loss + 0.1} if step % 10 == 0 else {}))
     write_lines(folder / "steps.jsonl", lines)
     values = f"values:\n  optimizer:\n    lr: {lr}\n  seed: {seed}\n  run: {folder}\n"
-    chosen = "plugins:\n  optimizer:\n    address: optimizer/adamw\n    sha256: 00\n"
-    (folder / "config.yaml").write_text(chosen + values)
+    plugins = "plugins:\n  optimizer:\n    address: optimizer/adamw\n    sha256: 00\n"
+    (folder / "config.yaml").write_text(plugins + values)
     if finished:
         (folder / "summary.json").write_text(json.dumps({"parameters": 1000}))
     return folder
 
 
 def write_lines(file: Path, lines: list[dict[str, Any]]) -> None:
-    """JSON Lines."""
+    """Writes a JSON Lines file."""
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
-def data_of(page: str) -> dict[str, Any]:
-    """What the page's script draws from."""
-    held = page.partition('<script type="application/json" id="data">')[2]
-    return json.loads(held.partition("</script>")[0])
+def report_data(page: str) -> dict[str, Any]:
+    """The JSON data that the page's script draws."""
+    rest = page.partition('<script type="application/json" id="data">')[2]
+    return json.loads(rest.partition("</script>")[0])

@@ -15,13 +15,13 @@ ROOMS = (
     "files", "config", "data", "network", "formats", "objective", "rl", "training",
     "experiments", "planning", "laws", "cli",
 )  # fmt: skip
-"""The folders of `src/etude`, lowest first: a room imports those before it, never those behind."""
+"""The folders of `src/etude`, lowest first: a room imports only rooms before it."""
 FACES = ("files", "config", "data", "network", "formats", "objective", "rl", "training")
 """Rooms that plugins use. Their `__init__.py` re-exports what a plugin may import."""
 PUBLIC = {"etude", *(f"etude.{room}" for room in FACES)}
 """The modules of étude that a plugin may import."""
 SCAFFOLD = CORE / "cli/scaffold"
-"""What `etude new` copies: text, not modules."""
+"""Templates that `etude new` copies; they are not modules."""
 BEGIN = "<!-- modules: written by make docs -->"
 END = "<!-- end of modules -->"
 
@@ -32,10 +32,10 @@ def core_files() -> list[Path]:
 
 
 def with_modules(page: str) -> str:
-    """The page with the list between its two marks as the folders are now."""
+    """The page with an up-to-date list between its two marks."""
     before, _, rest = page.partition(BEGIN)
     after = rest.partition(END)[2]
-    assert after, f"{PAGE.name} has lost the marks {BEGIN} and {END}"
+    assert after, f"{PAGE.name} lacks the marks {BEGIN} and {END}"
     return f"{before}{BEGIN}\n\n{module_list()}\n\n{END}{after}"
 
 

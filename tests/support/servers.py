@@ -8,8 +8,8 @@ from threading import Thread
 from typing import Any
 
 
-class Stub(ThreadingHTTPServer):
-    """Answers each question by a function; the first ones by a status code alone."""
+class StubServer(ThreadingHTTPServer):
+    """Answers each request with a function; fails the first ones with the given status codes."""
 
     daemon_threads = True
     nonsense = "nonsense"
@@ -18,33 +18,33 @@ class Stub(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.answer = answer
         self.statuses = list(statuses)
-        self.asked: list[Any] = []
+        self.requests: list[Any] = []
         self.keys: list[str | None] = []
-        self.n_asked = 0
+        self.n_requests = 0
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The base URL of the server."""
         return f"http://127.0.0.1:{self.server_port}/v1"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that has gone away is no error here."""
+        """Ignores clients that have disconnected."""
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: Stub  # pyright: ignore[reportIncompatibleVariableOverride]
+    server: StubServer  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def do_POST(self) -> None:
-        self.server.n_asked += 1
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.asked.append(asked)
+        self.server.n_requests += 1
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.requests.append(request)
         self.server.keys.append(self.headers["Authorization"])
         if self.server.statuses:
             self._send(self.server.statuses.pop(0), b"not now")
-        elif self.server.answer is Stub.nonsense:
+        elif self.server.answer is StubServer.nonsense:
             self._send(200, b"<html>")
         else:
-            self._send(200, json.dumps(self.server.answer(asked)).encode())
+            self._send(200, json.dumps(self.server.answer(request)).encode())
 
     def _send(self, status: int, body: bytes) -> None:
         self.send_response(status)
@@ -53,13 +53,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Says nothing."""
+        """Disables the request log."""
 
 
 @contextmanager
-def listening(answer: Callable[[Any], Any] | str, statuses: Sequence[int] = ()) -> Generator[Stub]:
-    """A server for the length of a block."""
-    stub = Stub(answer, statuses)
+def stub_server(
+    answer: Callable[[Any], Any] | str, statuses: Sequence[int] = ()
+) -> Generator[StubServer]:
+    """A server that runs during a `with` block."""
+    stub = StubServer(answer, statuses)
     thread = Thread(target=stub.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:

@@ -1,6 +1,6 @@
 """Which tests cover a module: `make test-of FILE=src/etude/objective/loss.py` runs them.
 
-A test covers a module if it stands in the place that mirrors it, imports it, or is named here.
+A test covers a module if it is in the mirrored place, imports it, or is listed in THROUGH_OTHERS.
 """
 
 import ast
@@ -42,7 +42,7 @@ THROUGH_OTHERS = {
     "planning/fake_rollout.py": "etude/planning/test_forecast.py",
     "planning/memory_meter.py": "etude/planning/test_forecast.py",
 }
-"""Modules that no test imports: they are tried through those that use them."""
+"""Modules that no test imports, with a test of a module that uses them."""
 
 
 def covering_tests(file: Path) -> list[Path]:
@@ -71,7 +71,7 @@ def _imports(file: Path) -> frozenset[str]:
 
 
 if __name__ == "__main__":
-    chosen = covering_tests(Path(sys.argv[1]))
-    if not chosen:
+    tests = covering_tests(Path(sys.argv[1]))
+    if not tests:
         sys.exit(f"no test covers {sys.argv[1]}")
-    sys.exit(subprocess.call([sys.executable, "-m", "pytest", "-n", "2", *map(str, chosen)]))
+    sys.exit(subprocess.call([sys.executable, "-m", "pytest", "-n", "2", *map(str, tests)]))

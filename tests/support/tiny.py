@@ -1,4 +1,4 @@
-"""Tiny networks, data and runs, built from the dataclasses: what the laws are tried on."""
+"""Tiny networks, data, experiments and runs, built from the dataclasses without Hydra."""
 
 import json
 from collections.abc import Sequence, Set
@@ -14,7 +14,7 @@ import torch
 from defaults import default
 from torch import Tensor
 
-from etude.capability import SIGHT, Capability
+from etude.capability import ATTENTION, Capability
 from etude.config.plugin_files import options
 from etude.config.registry import build, load
 from etude.config.schema.blocks import StackConfig
@@ -23,7 +23,7 @@ from etude.config.schema.trainer import NonFinite, TrainerConfig
 from etude.data.corpus import prepare
 from etude.data.tokenizer import Tokenizer
 from etude.data.vocab import Vocab
-from etude.files.run_folder import record_of
+from etude.files.run_folder import untimed_steps
 from etude.network.decoding import Decoding, Greedy
 from etude.network.generation import Request, generate
 from etude.network.inputs import Inputs
@@ -37,7 +37,7 @@ from etude.training.run_writer import RunWriter
 BYTES: Tokenizer = build(load("tokenizer/byte").config()).build(lambda: iter(()))
 SPECIAL = 19
 VOCAB = Vocab(37, 0, 1, 2, 3, 4, 5, 6, 7, 8, tuple(range(9, SPECIAL)))
-"""A vocabulary small enough to write out: ids below `SPECIAL` are reserved."""
+"""A small vocabulary; ids below `SPECIAL` are reserved."""
 PARTS = {
     "block": "prenorm",
     "mixer": "attention",
@@ -47,15 +47,15 @@ PARTS = {
     "head": "linear",
 }
 PREFERENCES = ("dpo", "rdpo", "ipo", "hinge", "kto", "orpo", "simpo", "cpo")
-"""Objectives that are tried on preferences."""
+"""Objectives that are tested on preferences."""
 RUN_PREFERENCES = [
     name if name in ("dpo", "kto") else pytest.param(name, marks=pytest.mark.slow)
     for name in PREFERENCES
 ]
-"""The same, where each takes runs: those that differ by their loss alone are for the slow tier."""
+"""The same for tests that train; those that differ only in their loss are marked slow."""
 ON_POLICY = ("grpo", "rloo", "reinforce", "online_dpo", "ppo")
-"""Objectives that learn from what they write."""
-REWARD = '''"""Scores a completion by its characters, so that few are alike."""
+"""Objectives that train on their own completions."""
+REWARD = '''"""Scores a completion by its characters, so that scores differ."""
 
 from dataclasses import dataclass
 
@@ -80,7 +80,7 @@ def part(group: str, name: str, **values: Any) -> Any:  # the config class is th
 
 
 def stack(architecture: str = "decoder_only", **given: Any) -> Any:  # the plugin's own class
-    """The config of a tiny stack; a part is given by name or as a config, other values as such."""
+    """The config of a tiny stack; parts are passed by name or as configs."""
     values: dict[str, Any] = {"dim": 16, "n_layers": 2, "n_heads": 4}
     values["init"] = part("architecture/init", "scaled", std=0.3)
     values |= {name: given.pop(name, default) for name, default in PARTS.items()} | given
@@ -91,7 +91,7 @@ def stack(architecture: str = "decoder_only", **given: Any) -> Any:  # the plugi
 
 
 def network(config: StackConfig | None = None, vocab: Vocab = VOCAB, seed: int = 0) -> Any:
-    """A network in float64 and eval mode; no weight keeps its first value, biases included."""
+    """A network in float64 and eval mode, with random weights and biases."""
     made: Network = build(config or stack(), vocab)
     made.double().eval()
     generator = torch.Generator().manual_seed(seed)
@@ -103,13 +103,13 @@ def network(config: StackConfig | None = None, vocab: Vocab = VOCAB, seed: int =
 
 
 def combinations(capability: Capability) -> list[Any]:
-    """Every architecture that declares the capability, with choices of blocks: any two meet."""
+    """Pairwise combinations of parts, in every architecture that declares the capability."""
     found: list[Any] = []
     names = {name: options(f"architecture/{name}") for name in PARTS}
     for architecture in options("architecture"):
         provides = load(f"architecture/{architecture}").declaration.provides
         if capability in provides:
-            names["mixer"] = mixers({capability} | (SIGHT & provides))
+            names["mixer"] = mixers({capability} | (ATTENTION & provides))
             rows = pairwise(list(names.values()))
             found += [(architecture, dict(zip(names, row, strict=True))) for row in rows]
     return found
@@ -147,44 +147,44 @@ def _pairwise(choices: tuple[tuple[str, ...], ...]) -> list[tuple[str, ...]]:
 
 
 def pairwise(choices: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
-    """Rows with one choice of each, few of them, in which every two choices meet (greedily)."""
+    """A greedy pairwise design: few rows that contain every pair of choices."""
     return _pairwise(tuple(map(tuple, choices)))
 
 
-def named(combination: tuple[str, dict[str, str]]) -> str:
-    """How a combination is called in a test's name."""
-    architecture, chosen = combination
-    return "-".join((architecture, *chosen.values()))
+def combination_id(combination: tuple[str, dict[str, str]]) -> str:
+    """The id of a combination in the name of a test."""
+    architecture, parts = combination
+    return "-".join((architecture, *parts.values()))
 
 
 def tokens(*shape: int, seed: int = 0, vocab: Vocab = VOCAB) -> Tensor:
-    """Random ids of text."""
+    """Random token ids, without special tokens."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(len(vocab.special), vocab.size, shape, generator=generator)
 
 
 def inputs(made: Network, ids: Tensor, source: Tensor | None = None) -> Inputs:
-    """Inputs of ids, with a source where the network reads one."""
+    """Inputs of ids, with a source if the network has an encoder and a decoder."""
     reads = hasattr(made, "encoder")
     if reads and source is None:
         source = tokens(ids.shape[0], 5, seed=99)
     return Inputs(ids, source=None if source is None or not reads else Inputs(source))
 
 
-def continued(
+def continuations(
     made: Network,
     prompts: Sequence[Sequence[int]],
     n: int,
     decoding: Decoding | None = None,
     whole: bool = False,
 ) -> list[list[int]]:
-    """What a network writes after each prompt, n tokens at most; greedily, unless told."""
+    """The completion of each prompt, at most n tokens; greedy by default."""
     requests = [Request(p, np.random.default_rng(i), n) for i, p in enumerate(prompts)]
     return [row.ids for row in generate(made, requests, decoding or Greedy(), whole=whole)]
 
 
 def tools(tokenizer: Tokenizer = BYTES, **values: Any) -> ObjectiveContext:
-    """What an objective is given beside its config and network."""
+    """The context that an objective receives, besides its config and network."""
     given: dict[str, Any] = {
         "architecture": stack(),
         "seq_len": 16,
@@ -198,7 +198,7 @@ def tools(tokenizer: Tokenizer = BYTES, **values: Any) -> ObjectiveContext:
 
 
 def objective(name: str, made: Network | None = None, **values: Any) -> Any:  # the plugin's class
-    """An objective over a network of bytes; `tools` are the last keyword."""
+    """An objective with a byte-level network; `tools` replaces its context."""
     given = values.pop("tools", None) or tools()
     config = default(f"objective/{name}", **values)
     return build(config, made or network(vocab=BYTES.vocab), given)
@@ -232,7 +232,7 @@ def write_chats(folder: Path, n: int = 40) -> Path:
     """A file of conversations of one or two turns, of different lengths."""
     draw = np.random.default_rng(9)
 
-    def said(role: str) -> dict[str, str]:
+    def message(role: str) -> dict[str, str]:
         return {
             "role": role,
             "content": "".join(map(chr, draw.integers(97, 123, draw.integers(1, 6)))),
@@ -240,7 +240,7 @@ def write_chats(folder: Path, n: int = 40) -> Path:
 
     file = folder / "chats.jsonl"
     rows = [
-        {"messages": [said(role) for _ in range(1 + i % 2) for role in ("user", "assistant")]}
+        {"messages": [message(role) for _ in range(1 + i % 2) for role in ("user", "assistant")]}
         for i in range(n)
     ]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -248,9 +248,10 @@ def write_chats(folder: Path, n: int = 40) -> Path:
 
 
 def experiment(name: str, folder: Path, **given: Any) -> ExperimentConfig:
-    """A run of a few seconds at most of any shipped objective, with dropout 0 and fp64.
+    """The config of a run of a few seconds with any shipped objective, in fp64 without dropout.
 
-    `trainer` are values of the trainer, `architecture` a config; the rest goes to the objective.
+    `trainer` has values of the trainer, `architecture` is a config; the rest configures the
+    objective.
     """
     encoders = {"mlm", "electra", "sop"}
     families = {"seq2seq": "encoder_decoder"} | dict.fromkeys(encoders, "encoder_only")
@@ -261,7 +262,7 @@ def experiment(name: str, folder: Path, **given: Any) -> ExperimentConfig:
         dropout=given.pop("dropout", 0.0),
     )
     if name == "distill" and "run" not in given:
-        given["run"] = str(taught(folder))
+        given["run"] = str(teacher_run(folder))
     seq_len = 16
     reward: dict[str, Any] = {}
     if name in ("reward", *PREFERENCES):
@@ -293,8 +294,8 @@ def experiment(name: str, folder: Path, **given: Any) -> ExperimentConfig:
     )
 
 
-def taught(folder: Path) -> Path:
-    """The run of a teacher in a folder, made when it is first asked for."""
+def teacher_run(folder: Path) -> Path:
+    """The run folder of a teacher, trained on the first call."""
     run = folder / "teacher"
     if not run.exists():
         config = experiment("clm", folder, trainer={"max_steps": 2})
@@ -302,8 +303,8 @@ def taught(folder: Path) -> Path:
     return run
 
 
-def writer(folder: Path) -> Path:
-    """A run that has learned to write words of small letters, which end."""
+def trained_run(folder: Path) -> Path:
+    """A run whose completions are words of lower-case letters that end with eos."""
     config = experiment(
         "clm",
         folder,
@@ -316,22 +317,22 @@ def writer(folder: Path) -> Path:
 
 
 def training_parts(config: ExperimentConfig, reward: Any = None) -> TrainingParts:
-    """What `etude train` would fit; `reward` stands in for that of the config."""
+    """The parts that `etude train` would fit; `reward` replaces that of the config."""
     made = assemble(config, prepare(config), Ranks())
     if reward is not None:
         made.objective.tools = replace(made.objective.tools, reward=reward)
     return made
 
 
-def exactly(found: Tensor, wanted: Tensor) -> None:
-    """Equal up to what float64 rounds."""
-    torch.testing.assert_close(found, wanted, rtol=0.0, atol=1e-10)
+def assert_close(actual: Tensor, expected: Tensor) -> None:
+    """Equal up to float64 rounding."""
+    torch.testing.assert_close(actual, expected, rtol=0.0, atol=1e-10)
 
 
 def remainder(
     prompts: Sequence[str], completions: Sequence[str], references: Sequence[str | None]
 ) -> list[float]:
-    """A reward that random completions differ in."""
+    """A reward that differs between random completions."""
     return [sum(map(ord, c)) % 7 / 6 for c in completions]
 
 
@@ -341,10 +342,10 @@ def fit(
     folder: Path,
     callbacks: Sequence[Any] = (),
 ) -> list[dict[str, Any]]:
-    """Trains in a folder; returns the lines of `steps.jsonl`."""
+    """Trains in a folder and returns the lines of `steps.jsonl`."""
     quiet()
     folder.mkdir(parents=True, exist_ok=True)
     plan = made.plan
     writer = RunWriter(folder, plan.intervals, made.validation, config.seed, lambda line: None)
     trainer_of(config, plan, folder, [writer, *callbacks]).fit(made.objective, made.loader)
-    return record_of(folder)
+    return untimed_steps(folder)

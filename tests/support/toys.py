@@ -1,4 +1,4 @@
-"""Toy plugins, a toy preset and a toy recipe: `config` is tested without the shipped ones."""
+"""Toy plugins, presets and a recipe, to test `config` without the shipped ones."""
 
 from pathlib import Path
 from textwrap import indent

@@ -1,4 +1,4 @@
-"""Runs on two processes, through the real command: held against the same run on one."""
+"""Runs with two processes through the real command, compared with the same run in one."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from etude.files.run_folder import record_of
+from etude.files.run_folder import untimed_steps
 
 SMALL = (
     "tokenizer=byte", "architecture.dim=16", "architecture.n_layers=2", "architecture.dropout=0.1",
@@ -30,43 +30,43 @@ def train(run: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
 
 
 def assert_same_curve(one: Path, two: Path) -> None:
-    """The same losses and held-out losses to fp32's rounding; the samples may be named apart."""
-    for mine, theirs in zip(record_of(one), record_of(two), strict=True):
+    """Training and validation losses agree up to fp32 rounding; digests of samples may differ."""
+    for mine, theirs in zip(untimed_steps(one), untimed_steps(two), strict=True):
         for name in ("loss", "val/loss", "grad_norm", "tokens"):
             assert abs(mine.get(name, 0) - theirs.get(name, 0)) <= 5e-6 * abs(mine.get(name, 0))
 
 
 def assert_equal(one: Path, two: Path) -> None:
-    """The same record and the same weights, bit for bit."""
-    assert record_of(one) == record_of(two)
+    """The step records and the weights are bit-identical."""
+    assert untimed_steps(one) == untimed_steps(two)
     weights, others = (load_file(run / "model" / "model.safetensors") for run in (one, two))
     assert weights.keys() == others.keys()
     assert all(torch.equal(weights[name], others[name]) for name in weights)
 
 
 def workers(run: Path) -> list[int]:
-    """The processes that work on a run."""
-    found = subprocess.run(
+    """The process ids of a run's workers."""
+    result = subprocess.run(
         ["pgrep", "-f", f"etude.training.run {run}"], capture_output=True, text=True, check=False
     )
-    return [int(line) for line in found.stdout.split()]
+    return [int(line) for line in result.stdout.split()]
 
 
 def start_and_wait_for(step: int, run: Path, *overrides: str) -> subprocess.Popen[bytes]:
-    """Starts a run; returns when the record has reached the step."""
+    """Starts a run and returns when its step record has reached a step."""
     process = subprocess.Popen(
         command(run, *overrides), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     record, deadline = run / "steps.jsonl", time.monotonic() + 120
     while not record.exists() or record.read_bytes().count(b"\n") < step:
-        assert time.monotonic() < deadline, "the run does not get there"
+        assert time.monotonic() < deadline, f"the run has not reached step {step}"
         assert process.poll() is None, "the run ended early"
         time.sleep(0.01)
     return process
 
 
 def assert_survives_kill(run: Path, whole: Path, *overrides: str) -> None:
-    """Every process killed with SIGKILL in the middle; the same command goes on, bit for bit."""
+    """After SIGKILL to every process, the same command resumes and is bit-identical."""
     long = ("trainer.max_steps=40", "trainer.val_every=20")
     assert train(whole, *overrides, *long).returncode == 0
     process = start_and_wait_for(5, run, *overrides, *long)
@@ -79,7 +79,7 @@ def assert_survives_kill(run: Path, whole: Path, *overrides: str) -> None:
 
 
 def assert_leaves_no_orphan(run: Path, *overrides: str) -> None:
-    """One rank dies; the command ends with an error, and every process with it."""
+    """When one rank dies, the command fails and no process of the run is left."""
     process = start_and_wait_for(2, run, *overrides, "trainer.max_steps=100000")
     pids = workers(run)
     assert len(pids) == 2

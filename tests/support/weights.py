@@ -1,4 +1,4 @@
-"""First weights of a network large enough to measure."""
+"""Freshly initialised networks that are large enough for statistics of their weights."""
 
 from typing import Any
 
@@ -12,8 +12,8 @@ from etude.network.stack import BranchOut, StackNetwork
 DIM, N_LAYERS = 128, 3
 
 
-def drawn(name: str, architecture: str = "decoder_only", **given: Any) -> StackNetwork:
-    """A network as this initialisation leaves it; `values` are its own."""
+def initialised(name: str, architecture: str = "decoder_only", **given: Any) -> StackNetwork:
+    """A network with this initialisation; `values` configure the initialisation."""
     init = tiny.part("architecture/init", name, **given.pop("values", {}))
     mixer = tiny.part("architecture/mixer", "attention", qkv_bias=True, out_bias=True)
     sizes = {"dim": DIM, "n_layers": N_LAYERS, "mixer": mixer, "init": init, "tie": False}
@@ -22,7 +22,7 @@ def drawn(name: str, architecture: str = "decoder_only", **given: Any) -> StackN
 
 
 def maps(network: nn.Module) -> dict[str, nn.Linear]:
-    """Every linear map by name, but the head's."""
+    """Every linear layer by name, except the head."""
     return {
         name: module
         for name, module in network.named_modules()
@@ -31,24 +31,24 @@ def maps(network: nn.Module) -> dict[str, nn.Linear]:
 
 
 def tables(network: nn.Module) -> list[Tensor]:
-    """The weights of every table."""
+    """The weights of every embedding."""
     return [m.weight for m in network.modules() if isinstance(m, nn.Embedding)]
 
 
 def ends_of_branches(network: nn.Module) -> list[str]:
-    """The names of the last maps of branches."""
+    """The names of the layers that write to the residual stream."""
     return [name for name, module in maps(network).items() if isinstance(module, BranchOut)]
 
 
 def assert_std(weight: Tensor, std: float) -> None:
-    """The mean is 0 and the standard deviation this one, within what chance allows."""
+    """The mean is 0 and the standard deviation is `std`, within sampling error."""
     weight, n = weight.detach(), weight.numel()
     assert abs(float(weight.std()) / std - 1) < 4 / (2 * n) ** 0.5
     assert abs(float(weight.mean())) < 4 * std / n**0.5
 
 
 def assert_biases_are_0_and_norms_1(network: nn.Module) -> None:
-    """As every initialisation leaves them."""
+    """Every initialisation sets biases to 0 and norm scales to 1."""
     for name, parameter in network.named_parameters():
         if parameter.ndim == 1:
             assert parameter.eq(0 if name.endswith("bias") else 1).all(), name

@@ -44,8 +44,8 @@ class Sandwich(Block):
     ) -> Float[Tensor, "batch seq dim"]:
         x = x + self._drop(self.mixer_out_norm(self.mixer(self.mixer_norm(x), context)))
         if context.source is not None:
-            read = self.cross(self.cross_norm(x), context.source)
-            x = x + self._drop(self.cross_out_norm(read))
+            cross = self.cross(self.cross_norm(x), context.source)
+            x = x + self._drop(self.cross_out_norm(cross))
         return x + self._drop(self.mlp_out_norm(self.mlp(self.mlp_norm(x))))
 
     def _drop(self, x: Tensor) -> Tensor:

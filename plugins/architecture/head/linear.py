@@ -19,7 +19,7 @@ from etude.network import Head, HeadParts
 @dataclass
 class LinearConfig(HeadConfig):
     bias: bool = False
-    """Whether the output layer has a bias per vocabulary entry."""
+    """Whether the output layer has a bias."""
     scaled: bool = False
     """Whether hidden states are first divided by sqrt(dim), as in T5 with a tied head."""
     softcap: float | None = None

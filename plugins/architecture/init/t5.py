@@ -20,7 +20,7 @@ from etude.network import QueryIn, StackNetwork, draw_normal
 @dataclass
 class T5Config(InitConfig):
     factor: float = 1.0
-    """Multiplies every standard deviation."""
+    """Factor of every standard deviation."""
 
     def __post_init__(self) -> None:
         require(self.factor > 0, f"factor must be positive, got {self.factor}")

@@ -1,8 +1,8 @@
 """Xavier uniform initialisation, which preserves variance in the forward and backward pass.
 
 Glorot & Bengio 2010, https://proceedings.mlr.press/v9/glorot10a.html, equation 16; used by the
-reference implementations of the 2017 transformer. Tables are drawn from N(0, 1 / width): scaled by
-sqrt(width), they have the magnitude of the positions added to them.
+reference implementations of the 2017 transformer. Embedding tables are drawn from N(0, 1 / width):
+scaled by sqrt(width), they have the magnitude of the sinusoidal positions added to them.
 """
 
 import math
@@ -18,7 +18,7 @@ from etude.network import draw_normal
 @dataclass
 class XavierConfig(InitConfig):
     gain: float = 1.0
-    """Multiplies the bound b of every matrix."""
+    """Factor of the bound b of every matrix."""
 
     def __post_init__(self) -> None:
         require(self.gain > 0, f"gain must be positive, got {self.gain}")

@@ -1,4 +1,4 @@
-"""Multi-head scaled dot-product attention, optionally with grouped queries or a window.
+"""Multi-head scaled dot-product attention, optionally with grouped queries or a sliding window.
 
 Vaswani et al. 2017, https://arxiv.org/abs/1706.03762, section 3.2.2; grouped-query attention:
 Ainslie et al. 2023, https://arxiv.org/abs/2305.13245; normalised queries and keys: Dehghani et al.
@@ -36,7 +36,7 @@ class AttentionConfig(MixerConfig):
     window: int | None = None
     """Attention window: keys less than this many tokens away; null = all. Mistral: 4096."""
     global_layer_every: int | None = only_with("window", None)
-    """Every n-th layer, from the first, has no window; null = all have it. ModernBERT: 3."""
+    """Every n-th layer, from the first, attends globally; null = none does. ModernBERT: 3."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -62,13 +62,13 @@ class AttentionConfig(MixerConfig):
     },
 )
 class Attention(Mixer):
-    """out(softmax(q k' / sqrt(head_dim)) v), over the keys that are visible in the context."""
+    """out(softmax(q k' / sqrt(head_dim)) v), over the keys that the context makes visible."""
 
     def __init__(self, config: AttentionConfig, parts: Parts) -> None:
         super().__init__()
         require(
             parts.n_heads % config.queries_per_kv == 0,
-            f"queries_per_kv must divide n_heads, got {config.queries_per_kv} for {parts.n_heads}",
+            f"queries_per_kv must divide n_heads={parts.n_heads}, got {config.queries_per_kv}",
         )
         self.config = config
         self.head_dim = parts.head_dim
@@ -87,11 +87,11 @@ class Attention(Mixer):
     def forward(
         self, x: Float[Tensor, "batch seq dim"], context: Context
     ) -> Float[Tensor, "batch seq dim"]:
-        seen = context if context.memory is not None else context.within(self._window(context))
-        q = seen.position.rotate(self.q_norm(self._split(self.q(x))), seen)
-        k, v = self._keys_values(x, seen)
+        local = context if context.memory is not None else context.within(self._window(context))
+        q = local.position.rotate(self.q_norm(self._split(self.q(x))), local)
+        k, v = self._keys_values(x, local)
         scale = None if self.config.scaled else 1.0
-        mixed = attend(q, k, v, seen, scale=scale, softcap=self.config.softcap)
+        mixed = attend(q, k, v, local, scale=scale, softcap=self.config.softcap)
         return self.out(mixed.transpose(1, 2).flatten(2))  # batch seq heads*head_dim
 
     def _window(self, context: Context) -> int | None:
@@ -102,15 +102,15 @@ class Attention(Mixer):
         if context.memory is not None:
             states = context.memory.states
             if context.cache is None:
-                return context.with_prefix(*self._project(states))
+                return context.prepend_learned(*self._project(states))
             return context.cache.cross(
-                context.layer, lambda: context.with_prefix(*self._project(states))
+                context.layer, lambda: context.prepend_learned(*self._project(states))
             )
         k, v = self._project(x)
         k = context.position.rotate(k, context)
         if context.cache is None:
-            return context.with_prefix(k, v)
-        return context.cache.extend(context.layer, k, v, context.beside)
+            return context.prepend_learned(k, v)
+        return context.cache.extend(context.layer, k, v, context.learned_kv)
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return self.k_norm(self._split(self.k(x))), self._split(self.v(x))

@@ -3,7 +3,7 @@
 Sun et al. 2023 (RetNet), https://arxiv.org/abs/2307.08621, equations 5 to 8: training
 computes all token pairs in parallel, decoding keeps one state of constant size per layer. The
 paper's rotation of queries and keys is `architecture/position=rope`.
-Deviations: the sums are not normalised before the group norm, which would cancel it up to its
+Deviations: the sums are not normalised before the group norm, which would undo that up to its
 eps. Distance is counted within a document; padding and other documents have weight 0.
 """
 
@@ -32,46 +32,46 @@ class RetentionConfig(MixerConfig):
         require(self.eps > 0, f"eps must be positive, got {self.eps}")
 
 
-def log_rates(n_heads: int, like: Tensor) -> Float[Tensor, " heads"]:
-    """Log of the decay per position of each head i, 1 - 2^(-5 - i)."""
+def log_decay_rates(n_heads: int, like: Tensor) -> Float[Tensor, " heads"]:
+    """Returns the log of the decay per position of each head i, 1 - 2^(-5 - i)."""
     heads = torch.arange(n_heads, device=like.device, dtype=like.dtype)
     return torch.log1p(-(2 ** (-5 - heads)))
 
 
-def fading(context: Context, n_heads: int, n_keys: int, dtype: torch.dtype) -> Tensor:
-    """Decay weights of the last `n_keys` keys: [#batch heads queries keys], in `dtype`."""
-    places = context.positions[:, None, :, None]
-    reached = context.key_positions[:, None, None]
-    apart = (places - reached[..., -n_keys:]).clamp(min=0).to(dtype)
-    weights = (apart * log_rates(n_heads, apart)[:, None, None]).exp()
-    visible = context.visible(reached.shape[-1])
+def decay_weights(context: Context, n_heads: int, n_keys: int, dtype: torch.dtype) -> Tensor:
+    """Returns the decay weights of the last `n_keys` keys: [#batch heads queries keys]."""
+    positions = context.positions[:, None, :, None]
+    keys = context.key_positions[:, None, None]
+    distance = (positions - keys[..., -n_keys:]).clamp(min=0).to(dtype)
+    weights = (distance * log_decay_rates(n_heads, distance)[:, None, None]).exp()
+    visible = context.visible(keys.shape[-1])
     return weights if visible is None else weights.masked_fill(~visible[..., -n_keys:], 0)
 
 
-def gathered(
+def retain(
     q: Float[Tensor, "batch heads seq key_dim"],
     k: Float[Tensor, "batch heads seq key_dim"],
     v: Float[Tensor, "batch heads seq value_dim"],
     weights: Float[Tensor, "#batch heads seq keys"],
     state: Float[Tensor, "batch heads key_dim value_dim"] | None,
 ) -> Float[Tensor, "batch heads seq value_dim"]:
-    """Output of each query, (q k' * weights) v, over this pass and the state before it.
+    """Returns (q k' * weights) v over the keys of this pass and the state before it.
 
     With a state, the first key of `weights` is the last token that the state includes.
     """
-    found = (q @ k.mT * weights[..., -k.shape[2] :]).to(v.dtype) @ v
+    out = (q @ k.mT * weights[..., -k.shape[2] :]).to(v.dtype) @ v
     if state is None:
-        return found
-    return found + (weights[..., :1] * (q.to(state.dtype) @ state)).to(v.dtype)
+        return out
+    return out + (weights[..., :1] * (q.to(state.dtype) @ state)).to(v.dtype)
 
 
-def held(
+def next_state(
     k: Float[Tensor, "batch heads seq key_dim"],
     v: Float[Tensor, "batch heads seq value_dim"],
     weights: Float[Tensor, "#batch heads seq keys"],
     state: Float[Tensor, "batch heads key_dim value_dim"] | None,
 ) -> Float[Tensor, "batch heads key_dim value_dim"]:
-    """The state after this pass: k' v, weighted as its last token sees them; in weights' dtype."""
+    """Returns the state after this pass, in weights' dtype: k' v, weighted for its last token."""
     last = weights[..., -1, :, None]  # batch heads keys 1
     new = (k * last[:, :, -k.shape[2] :]).mT @ v.to(last.dtype)
     return new if state is None else new + last[:, :, :1] * state
@@ -79,14 +79,14 @@ def held(
 
 @plugin(RetentionConfig, provides={Capability.NEXT_TOKEN, Capability.GENERATE, Capability.HIDDEN})
 class Retention(Mixer):
-    """out(swish(gate(x)) * group_norm((q k' * fading) v)), with one group per head."""
+    """out(swish(gate(x)) * group_norm((q k' * decay) v)), with one group per head."""
 
     def __init__(self, config: RetentionConfig, parts: Parts) -> None:
         super().__init__()
         require(
             parts.causal,
-            "retention reads from left to right alone: architecture=decoder_only works, or "
-            "architecture/mixer=attention where a text or a source is seen whole.",
+            "retention is causal only. Use architecture=decoder_only, or "
+            "architecture/mixer=attention for bidirectional and cross-attention.",
         )
         self.n_heads = parts.n_heads
         self.head_dim = parts.head_dim
@@ -105,20 +105,20 @@ class Retention(Mixer):
         q, k, v = (self._split(project(x)) for project in (self.q, self.k, self.v))
         q = context.position.rotate(q, context)
         k = context.position.rotate(k, context) * self.head_dim**-0.5
-        found = self._retain(q, k, v, context).transpose(1, 2).flatten(2)
-        normed = self.norm(found.flatten(0, 1)).view_as(found)  # batch seq heads*value_dim
+        out = self._retain(q, k, v, context).transpose(1, 2).flatten(2)
+        normed = self.norm(out.flatten(0, 1)).view_as(out)  # batch seq heads*value_dim
         return self.out(F.silu(self.gate(x)) * normed)
 
     def _retain(self, q: Tensor, k: Tensor, v: Tensor, context: Context) -> Tensor:
         states = None if context.cache is None else context.cache.states
         state = None if states is None else states.get(context.layer)
         n_keys = k.shape[2] + (state is not None)
-        to_fp32 = torch.promote_types(q.dtype, torch.float32)
-        weights = context.once("fading", lambda: fading(context, self.n_heads, n_keys, to_fp32))
+        dtype = torch.promote_types(q.dtype, torch.float32)
+        weights = context.once("decay", lambda: decay_weights(context, self.n_heads, n_keys, dtype))
         assert weights is not None
         if states is not None:
-            states[context.layer] = held(k, v, weights, state)
-        return gathered(q, k, v, weights, state)
+            states[context.layer] = next_state(k, v, weights, state)
+        return retain(q, k, v, weights, state)
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)  # batch heads seq head_dim

@@ -1,4 +1,4 @@
-"""Mixture of experts: each token is routed to a few of many gated MLPs; no token is dropped.
+"""Mixture of experts: a router sends each token to a few of many gated MLPs; none is dropped.
 
 Shazeer et al. 2017, https://arxiv.org/abs/1701.06538, top-k of softmax as in Mixtral (Jiang et al.
 2024, https://arxiv.org/abs/2401.04088, section 2.1); shared experts: Dai et al. 2024
@@ -76,9 +76,9 @@ def route(
 ) -> tuple[Int[Tensor, "tokens k"], Float[Tensor, "tokens k"]]:
     """Returns each token's experts and their weights; the bias affects only the selection."""
     scores = logits.softmax(-1) if config.scoring is Scoring.softmax else logits.sigmoid()
-    chosen = (scores if bias is None else scores + bias).topk(config.top_k).indices
-    weights = scores.gather(-1, chosen)
-    return chosen, weights / weights.sum(-1, keepdim=True) if config.normalise else weights
+    selected = (scores if bias is None else scores + bias).topk(config.top_k).indices
+    weights = scores.gather(-1, selected)
+    return selected, weights / weights.sum(-1, keepdim=True) if config.normalise else weights
 
 
 @plugin(MoeConfig)
@@ -93,10 +93,10 @@ class Moe(AuxiliaryLoss):
         hidden = config.hidden(parts.dim)
 
         def experts(n: int) -> nn.ModuleList:
-            made = (
+            mlps = (
                 GatedFeedForward(parts.dim, hidden, bias=False, activation=F.silu) for _ in range(n)
             )
-            return nn.ModuleList(made)
+            return nn.ModuleList(mlps)
 
         self.router = nn.Linear(parts.dim, config.n_experts, bias=False)
         self.experts = experts(config.n_experts)
@@ -104,48 +104,48 @@ class Moe(AuxiliaryLoss):
         start = torch.zeros(config.n_experts) if config.bias_rate else None
         self.register_buffer("selection_bias", start)
         self._loads = torch.zeros(config.n_experts, dtype=torch.int64)
-        self._said: Tensor | None = None
+        self._loss: Tensor | None = None
 
     def forward(self, x: Float[Tensor, "batch seq dim"]) -> Float[Tensor, "batch seq dim"]:
         flat = x.flatten(0, 1)  # tokens dim
         logits = to_fp32(self.router(flat))
-        chosen, weights = route(logits, self.selection_bias, self.config)
+        selected, weights = route(logits, self.selection_bias, self.config)
         out = torch.zeros_like(flat)
         for expert in self.shared:
             out = out + expert(flat)
         for i, expert in enumerate(self.experts):
-            token, place = (chosen == i).nonzero(as_tuple=True)
-            told = expert(flat[token]) * weights[token, place, None].to(flat.dtype)
-            out = out.index_add(0, token, told.to(out.dtype))
-        learns = all(parameter.requires_grad for parameter in self.router.parameters())
-        if self.training and learns and torch.is_grad_enabled():
-            self._observe(logits, chosen)
+            token, slot = (selected == i).nonzero(as_tuple=True)
+            part = expert(flat[token]) * weights[token, slot, None].to(flat.dtype)
+            out = out.index_add(0, token, part.to(out.dtype))
+        is_trained = all(parameter.requires_grad for parameter in self.router.parameters())
+        if self.training and is_trained and torch.is_grad_enabled():
+            self._accumulate(logits, selected)
         return out.view_as(x)
 
-    def _observe(self, logits: Tensor, chosen: Tensor) -> None:
-        """Accumulates expert counts and losses over the tokens that are not padding."""
+    def _accumulate(self, logits: Tensor, selected: Tensor) -> None:
+        """Adds this pass's expert counts and losses, over the tokens that are not padding."""
         if self.real is not None:
             logits = logits[self.real.flatten()]
-            chosen = chosen[self.real.flatten()]
-        load = torch.bincount(chosen.flatten(), minlength=self.config.n_experts)
+            selected = selected[self.real.flatten()]
+        load = torch.bincount(selected.flatten(), minlength=self.config.n_experts)
         self._loads = self._loads.to(load.device) + load
-        said = self.config.z_loss * logits.logsumexp(-1).square().sum()
+        loss = self.config.z_loss * logits.logsumexp(-1).square().sum()
         if self.config.balance_loss:
-            share = load / max(chosen.numel(), 1)
+            share = load / max(selected.numel(), 1)
             probabilities = logits.softmax(-1).sum(0)
-            said = said + self.config.balance_loss * len(share) * (share * probabilities).sum()
-        self._said = said if self._said is None else self._said + said
+            loss = loss + self.config.balance_loss * len(share) * (share * probabilities).sum()
+        self._loss = loss if self._loss is None else self._loss + loss
 
     def pop(self) -> Float[Tensor, ""] | None:
-        said = self._said
-        self._said = None
-        return said if self.config.z_loss or self.config.balance_loss else None
+        loss = self._loss
+        self._loss = None
+        return loss if self.config.z_loss or self.config.balance_loss else None
 
     def end_step(self, over_ranks: Callable[[Tensor], Tensor]) -> dict[str, float]:
-        """Updates the bias from the step's counts; returns loads relative to the mean load."""
+        """Updates the bias from the step's expert counts; returns loads relative to their mean."""
         loads = over_ranks(self._loads).double()
         self._loads = torch.zeros_like(self._loads)
         if self.selection_bias is not None:
             self.selection_bias += self.config.bias_rate * (loads.mean() - loads).sign()
-        even = (loads / loads.mean().clamp(min=1e-9)).tolist()
-        return {"max_load": max(even), "min_load": min(even)}
+        relative = (loads / loads.mean().clamp(min=1e-9)).tolist()
+        return {"max_load": max(relative), "min_load": min(relative)}

@@ -22,7 +22,7 @@ class AlibiConfig(PositionConfig):
 
 
 def slopes(n_heads: int) -> list[float]:
-    """Slopes 2^(-8 i / n), i from 1, n a power of two; other heads take odd i of 2^(-8 i / 2n)."""
+    """Returns 2^(-8 i / n), i from 1, for n = 2^k heads, and 2^(-8 i / 2n), i odd, for the rest."""
     n = 2 ** math.floor(math.log2(n_heads))
     between = [2 ** (-4 * i / n) for i in range(1, 2 * n, 2)]
     return ([2 ** (-8 * i / n) for i in range(1, n + 1)] + between)[:n_heads]
@@ -39,6 +39,6 @@ class Alibi(Position):
     def bias(
         self, context: Context, dtype: torch.dtype
     ) -> Float[Tensor, "#batch heads queries keys"]:
-        apart = context.positions[:, None, :, None] - context.key_positions[:, None, None, :]
-        slope = torch.tensor(self.slopes, device=apart.device, dtype=dtype)
-        return -slope[:, None, None] * apart.abs()
+        offset = context.positions[:, None, :, None] - context.key_positions[:, None, None, :]
+        slope = torch.tensor(self.slopes, device=offset.device, dtype=dtype)
+        return -slope[:, None, None] * offset.abs()

@@ -16,11 +16,11 @@ from etude.network import Parts, Position
 @dataclass
 class LearnedConfig(PositionConfig):
     max_positions: int | None = 1024
-    """Longest sequence, in tokens; the table has this many rows."""
+    """Maximum sequence length, in tokens; the table has this many rows."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.max_positions is not None, "max_positions of learned positions is a number")
+        require(self.max_positions is not None, "max_positions must be a number, got null")
 
 
 @plugin(LearnedConfig)

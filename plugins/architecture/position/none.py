@@ -17,5 +17,5 @@ class NoneConfig(PositionConfig):
 
 @plugin(NoneConfig)
 def none(config: NoneConfig, parts: Parts) -> Position:
-    """A Position that adds nothing."""
+    """Returns a position encoding that adds nothing."""
     return Position()

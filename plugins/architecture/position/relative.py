@@ -41,7 +41,7 @@ class RelativeConfig(PositionConfig):
 def bucket(
     ahead: Int[Tensor, "..."], n_buckets: int, max_distance: int, *, causal: bool
 ) -> Int[Tensor, "..."]:
-    """The bucket of each key that is `ahead` positions after its query."""
+    """Returns the bucket of each key that is `ahead` positions after its query."""
     side = torch.zeros_like(ahead)
     if not causal:
         n_buckets //= 2
@@ -66,7 +66,7 @@ class Relative(Position):
         self, context: Context, dtype: torch.dtype
     ) -> Float[Tensor, "#batch heads queries keys"]:
         ahead = context.key_positions[:, None, :] - context.positions[:, :, None]
-        places = bucket(
+        buckets = bucket(
             ahead, self.config.n_buckets, self.config.max_distance, causal=context.causal
         )
-        return self.table(places).permute(0, 3, 1, 2).to(dtype)
+        return self.table(buckets).permute(0, 3, 1, 2).to(dtype)

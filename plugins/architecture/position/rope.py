@@ -24,7 +24,7 @@ class RopeConfig(PositionConfig):
     theta: float = 10_000.0
     """Base of the wavelengths; larger suits longer contexts. LLaMA 3: 500000."""
     local_theta: float | None = None
-    """Base for layers with a window, never scaled; null = as other layers. ModernBERT: 10000."""
+    """Base for layers with a window, never scaled; null = as in other layers. ModernBERT: 10000."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -43,36 +43,36 @@ class Rope(Position):
         super().__init__()
         require(
             parts.head_dim % 2 == 0,
-            f"rope needs an even head width (dim / n_heads or mixer.head_dim): {parts.head_dim}",
+            f"rope needs an even head_dim (dim / n_heads by default), got {parts.head_dim}",
         )
         width = parts.head_dim
         scaling = build(config.scaling)
-        self.frequencies = self.local_frequencies = _listed(scaling, config.theta, width)
+        self.frequencies = self.local_frequencies = _frequency_list(scaling, config.theta, width)
         self.factor = self.local_factor = scaling.attention_factor
         if config.local_theta is not None:
-            self.local_frequencies = _listed(Scaling(), config.local_theta, width)
+            self.local_frequencies = _frequency_list(Scaling(), config.local_theta, width)
             self.local_factor = 1.0
 
     def rotate(
         self, x: Float[Tensor, "batch heads seq head_dim"], context: Context
     ) -> Float[Tensor, "batch heads seq head_dim"]:
-        turn = context.once("rope", lambda: self._turn(x, context))
-        assert turn is not None
-        cos, sin = turn
+        rotation = context.once("rope", lambda: self._cos_sin(x, context))
+        assert rotation is not None
+        cos, sin = rotation
         first, second = x.chunk(2, dim=-1)
         return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
 
-    def _turn(self, x: Tensor, context: Context) -> Tensor:
-        """Cosines and sines, [2 batch 1 seq head_dim/2], computed in at least fp32."""
-        to_fp32 = torch.promote_types(x.dtype, torch.float32)
+    def _cos_sin(self, x: Tensor, context: Context) -> Tensor:
+        """Returns cosines and sines, [2 batch 1 seq head_dim/2], computed in at least fp32."""
+        dtype = torch.promote_types(x.dtype, torch.float32)
         local = context.window is not None
         frequencies = self.local_frequencies if local else self.frequencies
-        places = context.positions[:, None, :, None].to(to_fp32)
-        angles = places * torch.tensor(frequencies, device=x.device, dtype=to_fp32)
+        positions = context.positions[:, None, :, None].to(dtype)
+        angles = positions * torch.tensor(frequencies, device=x.device, dtype=dtype)
         factor = self.local_factor if local else self.factor
         return (factor * torch.stack((angles.cos(), angles.sin()))).to(x.dtype)
 
 
-def _listed(scaling: Scaling, theta: float, head_dim: int) -> list[float]:
-    """Frequencies as floats: a tensor would not survive the meta device or a cast to bf16."""
+def _frequency_list(scaling: Scaling, theta: float, head_dim: int) -> list[float]:
+    """Returns frequencies as floats: a tensor would not survive the meta device or a bf16 cast."""
     return scaling.frequencies(theta, head_dim).tolist()

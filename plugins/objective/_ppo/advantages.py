@@ -37,17 +37,15 @@ def estimated_advantages(
     delta_t = reward_t + gamma value_t+1 - value_t, and A_t = delta_t + gamma decay A_t+1; the value
     after the last token is 0.
     """
-    after = torch.zeros_like(reward[:, 0])
+    next_value = torch.zeros_like(reward[:, 0])
     advantage = torch.zeros_like(reward[:, 0])
-    found: list[Tensor] = []
-    for place in reversed(range(reward.shape[1])):
-        own = mask[:, place]
-        now = value[:, place]
-        delta = reward[:, place] + gamma * after - now
-        advantage = torch.where(own, delta + gamma * decay * advantage, advantage)
-        after = torch.where(own, now, after)
-        found.append(advantage)
-    advantages = torch.stack(found[::-1], dim=1)
+    reversed_advantages: list[Tensor] = []
+    for t in reversed(range(reward.shape[1])):
+        delta = reward[:, t] + gamma * next_value - value[:, t]
+        advantage = torch.where(mask[:, t], delta + gamma * decay * advantage, advantage)
+        next_value = torch.where(mask[:, t], value[:, t], next_value)
+        reversed_advantages.append(advantage)
+    advantages = torch.stack(reversed_advantages[::-1], dim=1)
     return torch.where(mask, advantages, 0.0), torch.where(mask, advantages + value, 0.0)
 
 
@@ -87,13 +85,13 @@ def whiten(
     values: Float[Tensor, "batch seq"], mask: Bool[Tensor, "batch seq"], over_ranks: OverRanks
 ) -> Float[Tensor, "batch seq"]:
     """Standardises values to mean 0 and variance 1 over the tokens of all ranks."""
-    known = moments(values[mask], over_ranks)
-    return torch.where(mask, known.standardize(values), 0.0)
+    pooled = moments(values[mask], over_ranks)
+    return torch.where(mask, pooled.standardize(values), 0.0)
 
 
-def of_unit_variance(
+def scale_to_unit_variance(
     values: Float[Tensor, "batch seq"], mask: Bool[Tensor, "batch seq"], over_ranks: OverRanks
 ) -> Float[Tensor, "batch seq"]:
     """Scales values to variance 1 over the tokens of all ranks, and keeps their mean."""
-    known = moments(values[mask], over_ranks)
-    return torch.where(mask, known.standardize(values) + known.mean, 0.0)
+    pooled = moments(values[mask], over_ranks)
+    return torch.where(mask, pooled.standardize(values) + pooled.mean, 0.0)

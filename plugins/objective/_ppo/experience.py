@@ -30,9 +30,9 @@ class ExperienceBatch(CompletionBatch):
 
 
 def experience(
-    attempt: Completion, worth: Float[np.ndarray, "seq 3"], score: float, kl: float, beta: float
+    row: Completion, worth: Float[np.ndarray, "seq 3"], score: float, kl: float, beta: float
 ) -> Experience:
     """Builds an Experience from a completion, in the precision of its log-probabilities."""
-    own = worth[: len(attempt.completion)].astype(attempt.log_prob.dtype)
-    mean = np.nan if np.isnan(score) else float(own[:, 1].mean())
-    return Experience(**vars(replace(attempt, advantage=mean, kl=kl)), worth=own, beta=beta)
+    worth = worth[: len(row.completion)].astype(row.log_prob.dtype)
+    mean = np.nan if np.isnan(score) else float(worth[:, 1].mean())
+    return Experience(**vars(replace(row, advantage=mean, kl=kl)), worth=worth, beta=beta)

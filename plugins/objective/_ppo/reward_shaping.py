@@ -20,7 +20,7 @@ from etude import only_with, require
 from etude.rl import Completion, OnPolicyConfig
 
 from .._policy_gradient import k1, k3
-from .advantages import Moments, OverRanks, moments, of_unit_variance
+from .advantages import Moments, OverRanks, moments, scale_to_unit_variance
 
 
 class Divergence(Enum):
@@ -85,11 +85,11 @@ class ShapingConfig(OnPolicyConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        given = vars(self)
+        values = vars(self)
         for name in ("kl_target", "kl_horizon", "reward_std"):
-            require(given[name] > 0, f"{name} must be positive, got {given[name]}")
+            require(values[name] > 0, f"{name} must be positive, got {values[name]}")
         for name in ("beta", "unfinished_penalty", "min_new_tokens"):
-            require(given[name] >= 0, f"{name} must be 0 or more, got {given[name]}")
+            require(values[name] >= 0, f"{name} must be 0 or more, got {values[name]}")
 
 
 def token_rewards(
@@ -99,8 +99,8 @@ def token_rewards(
     mask: Bool[Tensor, "batch seq"],
 ) -> Float[Tensor, "batch seq"]:
     """-beta * divergence per token, plus the score at the last one: score - beta KL in total."""
-    written = mask.cumsum(dim=1)
-    last = mask & (written == written[:, -1:])
+    n_tokens = mask.cumsum(dim=1)
+    last = mask & (n_tokens == n_tokens[:, -1:])
     return torch.where(mask, -beta * divergence, 0.0) + torch.where(last, score[:, None], 0.0)
 
 
@@ -116,7 +116,7 @@ class Shaping:
     def __init__(self, config: ShapingConfig) -> None:
         self.config = config
         self.beta = config.beta
-        self.seen = Moments()
+        self.reward_moments = Moments()
 
     def divergences(
         self, log_prob: Float[Tensor, "batch seq"], reference: Float[Tensor, "batch seq"]
@@ -125,19 +125,21 @@ class Shaping:
         return {Divergence.k1: k1, Divergence.k3: k3}[self.config.divergence](log_prob, reference)
 
     def scores(
-        self, attempts: Sequence[Completion], over_ranks: OverRanks
+        self, completions: Sequence[Completion], over_ranks: OverRanks
     ) -> Float[Tensor, " batch"]:
         """Scores of completions, NaN without a verdict; updates the running reward moments."""
         config = self.config
-        least = self.config.min_new_tokens
-        reward = torch.tensor([a.reward for a in attempts], dtype=torch.float64)
+        shortest = config.min_new_tokens
+        reward = torch.tensor([c.reward for c in completions], dtype=torch.float64)
         unfinished = torch.tensor(
-            [not a.is_finished or len(a.completion) < least for a in attempts]
+            [not c.is_finished or len(c.completion) < shortest for c in completions]
         )
-        self.seen = self.seen.merge(moments(reward[~reward.isnan()], over_ranks))
+        self.reward_moments = self.reward_moments.merge(
+            moments(reward[~reward.isnan()], over_ranks)
+        )
         running = config.scaling is Scaling.running
         score = (
-            self.seen.standardize(reward)
+            self.reward_moments.standardize(reward)
             if running
             else (reward - config.reward_mean) / config.reward_std
         )
@@ -158,19 +160,21 @@ class Shaping:
     ) -> Float[Tensor, "batch seq"]:
         """Reward of each token of a rollout."""
         reward = token_rewards(divergence, score, self.beta, mask)
-        return of_unit_variance(reward, mask, over_ranks) if self.config.whiten_rewards else reward
+        if self.config.whiten_rewards:
+            return scale_to_unit_variance(reward, mask, over_ranks)
+        return reward
 
     def adapt(self, kl: Float[Tensor, " batch"], over_ranks: OverRanks) -> None:
         """Updates beta from the divergences of a rollout; the next rollout uses it."""
         if self.config.controller is Controller.adaptive:
-            known = moments(kl, over_ranks)
+            pooled = moments(kl, over_ranks)
             target = self.config.kl_target
             horizon = self.config.kl_horizon
-            self.beta = next_kl_coefficient(self.beta, known.mean, known.n, target, horizon)
+            self.beta = next_kl_coefficient(self.beta, pooled.mean, pooled.n, target, horizon)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"beta": self.beta, "seen": asdict(self.seen)}
+        return {"beta": self.beta, "seen": asdict(self.reward_moments)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.beta = state["beta"]
-        self.seen = Moments(**state["seen"])
+        self.reward_moments = Moments(**state["seen"])

@@ -16,11 +16,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from etude import ConfigError
-from etude.config import longest
+from etude.config import max_positions_of
 from etude.formats import read_model
-from etude.network import Network, Targets, rest_head
+from etude.network import Network, Targets, freeze_head
 from etude.objective import ObjectiveContext
-from etude.rl import HEAD, ScoreHead, Scorer, read_reward
+from etude.rl import HEAD, ScoreHead, Scorer, read_reward_model
 
 
 class ValueKind(Enum):
@@ -44,7 +44,7 @@ class Value(nn.Module, ABC):
 class ValueHead(Value):
     """A linear map of the policy's states; initially 0."""
 
-    note = "values are read off the policy's own states, and begin at 0"
+    note = "values are computed from the policy's own states and start at 0"
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class ValueNetwork(Value):
         self.network = network
         self.head = head
         self.note = note
-        rest_head(network)
+        freeze_head(network)
 
     def forward(self, targets: Targets, states: Float[Tensor, "n dim"]) -> Float[Tensor, " n"]:
         return self.head(self.network.states(targets.inputs)[targets.where])
@@ -70,11 +70,11 @@ class ValueNetwork(Value):
 
 def value_losses(
     value: Float[Tensor, " n"],
-    before: Float[Tensor, " n"],
+    old_value: Float[Tensor, " n"],
     returns: Float[Tensor, " n"],
     epsilon: float | None,
 ) -> tuple[Float[Tensor, " n"], Bool[Tensor, " n"]]:
-    """max((V - R)^2, (V_clipped - R)^2) / 2, and where clipping makes it flat.
+    """max((V - R)^2, (V_clipped - R)^2) / 2, and where clipping zeroes the gradient.
 
     V_clipped stays within `epsilon` of the rollout's value; None disables clipping.
     As in https://github.com/openai/lm-human-preferences, train_policy.py.
@@ -82,32 +82,32 @@ def value_losses(
     free = (value - returns).square()
     if epsilon is None:
         return free / 2, torch.zeros_like(free, dtype=torch.bool)
-    bound = (before + (value - before).clamp(-epsilon, epsilon) - returns).square()
-    return torch.maximum(free, bound) / 2, bound > free
+    clipped = (old_value + (value - old_value).clamp(-epsilon, epsilon) - returns).square()
+    return torch.maximum(free, clipped) / 2, clipped > free
 
 
-def spreads(
+def variance_terms(
     returns: Float[Tensor, " n"], value: Float[Tensor, " n"]
 ) -> dict[str, Float[Tensor, " n"]]:
     """Per-token terms from which `explained_variance` is computed."""
-    rest = returns - value
+    residual = returns - value
     return {
         "_return": returns,
         "_return_square": returns.square(),
-        "_rest": rest,
-        "_rest_square": rest.square(),
+        "_residual": residual,
+        "_residual_square": residual.square(),
     }
 
 
-def explained(found: Mapping[str, float]) -> dict[str, float]:
-    """Replaces the terms of `spreads` by 1 - var(returns - values) / var(returns)."""
-    if "_return" not in found:
-        return dict(found)
-    returns, rest = (
-        max(0.0, found[f"{name}_square"] - found[name] ** 2) for name in ("_return", "_rest")
+def with_explained_variance(means: Mapping[str, float]) -> dict[str, float]:
+    """Replaces the terms of `variance_terms` by 1 - var(returns - values) / var(returns)."""
+    if "_return" not in means:
+        return dict(means)
+    returns, residual = (
+        max(0.0, means[f"{name}_square"] - means[name] ** 2) for name in ("_return", "_residual")
     )
-    shown = {k: v for k, v in found.items() if not k.startswith("_")}
-    return shown | {"explained_variance": 1 - rest / returns if returns else 0.0}
+    metrics = {k: v for k, v in means.items() if not k.startswith("_")}
+    return metrics | {"explained_variance": 1 - residual / returns if returns else 0.0}
 
 
 def value_of(kind: ValueKind, policy: Network, tools: ObjectiveContext) -> Value:
@@ -119,40 +119,44 @@ def value_of(kind: ValueKind, policy: Network, tools: ObjectiveContext) -> Value
         return ValueHead(policy.dim)
     run = reward_model_of(tools.teachers)
     if run is not None:
-        return from_reward(run, policy, tools)
+        return from_reward_model(run, policy, tools)
     frozen = {id(p): p for p in policy.parameters() if not p.requires_grad}
-    made: Network = copy.deepcopy(policy, frozen)
-    return ValueNetwork(made, ScoreHead(policy.dim), "values begin at 0, in a copy of the policy")
+    network: Network = copy.deepcopy(policy, frozen)
+    return ValueNetwork(
+        network, ScoreHead(policy.dim), "values start at 0, in a copy of the policy"
+    )
 
 
 def reward_model_of(runs: Sequence[str]) -> str | None:
     """The only reward model among the runs; None if there is none or more than one."""
-    found = [run for run in runs if read_model(run).extra_tensors(HEAD)]
-    return found[0] if len(found) == 1 else None
+    models = [run for run in runs if read_model(run).extra_tensors(HEAD)]
+    return models[0] if len(models) == 1 else None
 
 
-def from_reward(run: str, policy: Network, tools: ObjectiveContext) -> ValueNetwork:
+def from_reward_model(run: str, policy: Network, tools: ObjectiveContext) -> ValueNetwork:
     """The reward model of a run as a value function; its values start as reward=model's scores.
 
     Raises ConfigError if the reward model cannot read the policy's completions.
     """
-    scorer = read_reward(run)
+    scorer = read_reward_model(run)
     model = read_model(run)
-    room = longest(model.architecture)
-    faults = {
-        "it is not a network of the policy's family": type(scorer.network) is not type(policy),
-        "its tokenizer is another": scorer.tokenizer.digest != tools.tokenizer.digest,
-        f"it has {room} positions for data.seq_len={tools.seq_len}": (room or 1e9) < tools.seq_len,
+    n_positions = max_positions_of(model.architecture)
+    mismatches = {
+        "its architecture differs from the policy's": type(scorer.network) is not type(policy),
+        "it has a different tokenizer": scorer.tokenizer.digest != tools.tokenizer.digest,
+        f"it has {n_positions} positions, fewer than data.seq_len={tools.seq_len}": (
+            (n_positions or 1e9) < tools.seq_len
+        ),
     }
-    for fault in (fault for fault, is_so in faults.items() if is_so):
+    for mismatch in (reason for reason, is_so in mismatches.items() if is_so):
         raise ConfigError(
-            f"objective.value=network cannot start from the reward model of {run}: {fault}.\n"
-            "  A reward model trained from the run that the policy starts from can be; "
-            "objective.value=head needs none."
+            f"objective.value=network cannot start from the reward model of {run}: {mismatch}.\n"
+            "  Use a reward model that was trained from the same run as the policy, or "
+            "objective.value=head, which needs no reward model."
         )
-    still = replace(model, architecture=replace(model.architecture, dropout=0.0))
-    note = f"values begin as the scores of {run}"
-    return ValueNetwork(still.network(), normalised_head(scorer), note)
+    without_dropout = replace(model, architecture=replace(model.architecture, dropout=0.0))
+    note = f"values start as the scores of {run}"
+    return ValueNetwork(without_dropout.network(), normalised_head(scorer), note)
 
 
 def normalised_head(scorer: Scorer) -> ScoreHead:

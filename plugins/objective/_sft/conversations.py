@@ -27,16 +27,16 @@ class TrainingSpan:
 
     ids: Int[np.ndarray, " seq"]
     trained: Bool[np.ndarray, " seq"]
-    asks: tuple[int, int] | None = None
+    answer_range: tuple[int, int] | None = None
     """Start and end of its last answer, if that is complete."""
 
     @property
     def answer(self) -> tuple[list[int], list[int]] | None:
         """(prompt, last answer) as ids, if the answer is complete."""
-        if self.asks is None:
+        if self.answer_range is None:
             return None
-        first, last = self.asks
-        return self.ids[:first].tolist(), self.ids[first:last].tolist()
+        start, end = self.answer_range
+        return self.ids[:start].tolist(), self.ids[start:end].tolist()
 
 
 @dataclass(frozen=True)
@@ -48,67 +48,67 @@ class ConversationEncoder:
     seq_len: int
     sources: bool
 
-    def parts(self, chat: Chat, told: Counter[str] | None = None) -> list[TrainingSpan]:
+    def spans(self, chat: Chat, counts: Counter[str] | None = None) -> list[TrainingSpan]:
         """The spans of a conversation with tokens to train on; counts what is truncated.
 
         Raises TemplateError if the template rejects the conversation, DataError if its output would
         teach something wrong: two bos in a row, or an answer without an end token.
         """
-        told = Counter() if told is None else told
-        found = conversation(self.tokenizer, chat.messages)
-        self._check(found.ids, found.turns)
-        turns = range(1, found.n_turns + 1)
-        spans = [(int(at[0]), int(at[-1]) + 1) for t in turns if len(at := _where(found.turns, t))]
-        spans = spans[-1:] if self.train_on is TrainOn.last else spans
+        counts = Counter() if counts is None else counts
+        encoded = conversation(self.tokenizer, chat.messages)
+        self._check(encoded.ids, encoded.turns)
+        places = [np.flatnonzero(encoded.turns == turn + 1) for turn in range(encoded.n_turns)]
+        answers = [(int(place[0]), int(place[-1]) + 1) for place in places if len(place)]
+        answers = answers[-1:] if self.train_on is TrainOn.last else answers
         if self.sources:
-            made = [self._with_source(found.ids, span, told) for span in spans]
+            spans = [self._with_source(encoded.ids, answer, counts) for answer in answers]
         else:
-            made = [self._in_one(found.ids, spans, told)]
-        return [part for part in made if part.trained.any()]
+            spans = [self._whole(encoded.ids, answers, counts)]
+        return [span for span in spans if span.trained.any()]
 
-    def _in_one(
-        self, ids: np.ndarray, spans: Sequence[tuple[int, int]], told: Counter[str]
+    def _whole(
+        self, ids: np.ndarray, answers: Sequence[tuple[int, int]], counts: Counter[str]
     ) -> TrainingSpan:
         """The start of the conversation: one token more than a row has inputs."""
         room = self.seq_len + 1
         trained = np.full(len(ids), self.train_on is TrainOn.everything)
         trained[0] = False  # no token precedes it
-        for first, last in spans:
-            trained[first:last] = True
-            told["answers cut off"] += first >= room
-            told["answers cut short"] += first < room < last
-        whole = bool(spans) and spans[-1][1] <= room
-        return TrainingSpan(ids[:room], trained[:room], spans[-1] if whole else None)
+        for start, end in answers:
+            trained[start:end] = True
+            counts["answers beyond data.seq_len"] += start >= room
+            counts["answers truncated"] += start < room < end
+        is_complete = bool(answers) and answers[-1][1] <= room
+        return TrainingSpan(ids[:room], trained[:room], answers[-1] if is_complete else None)
 
     def _with_source(
-        self, ids: np.ndarray, span: tuple[int, int], told: Counter[str]
+        self, ids: np.ndarray, answer_range: tuple[int, int], counts: Counter[str]
     ) -> TrainingSpan:
         """The first token and the end of the context, then the start of the answer."""
-        first, last = span
-        source = np.append(ids[:1], ids[1:first][-(self.seq_len - 1) :])
-        answer = ids[first:last][: self.seq_len]
-        told["answers cut short"] += len(answer) < last - first
-        told["questions cut short"] += len(source) < first
+        start, end = answer_range
+        source = np.append(ids[:1], ids[1:start][-(self.seq_len - 1) :])
+        answer = ids[start:end][: self.seq_len]
+        counts["answers truncated"] += len(answer) < end - start
+        counts["prompts truncated"] += len(source) < start
         trained = np.arange(len(source) + len(answer)) >= len(source)
-        whole = len(answer) == last - first
-        span = (len(source), len(trained))
-        return TrainingSpan(np.append(source, answer), trained, span if whole else None)
+        in_row = (len(source), len(trained))
+        is_complete = len(answer) == end - start
+        return TrainingSpan(np.append(source, answer), trained, in_row if is_complete else None)
 
     def _check(self, ids: np.ndarray, turns: np.ndarray) -> None:
         vocab = self.tokenizer.vocab
         if ((ids[:-1] == vocab.bos) & (ids[1:] == vocab.bos)).any():
             raise DataError(
                 "The chat template writes bos twice in a row, which no model was trained on.\n"
-                "  Another template=... or a mended one of the tokenizer helps."
+                "  Choose another template=..., or fix the template of the tokenizer."
             )
         ends = np.flatnonzero((turns > 0) & (np.append(turns[1:], 0) != turns))
         if not np.isin(ids[ends], vocab.stops).all():
             stops = " or ".join(self.tokenizer.pieces(vocab.stops))
             raise DataError(
                 "The chat template ends an answer with "
-                f"{self.tokenizer.pieces(ids[ends])[0]!r}, and generation stops at {stops}: "
-                "a model trained so would never stop.\n"
-                "  Another template=... such as template=plain ends each answer with a token."
+                f"{self.tokenizer.pieces(ids[ends])[0]!r}, but generation stops at {stops}, so "
+                "the trained model would never stop.\n"
+                "  Choose a template that ends answers with a stop token, such as template=plain."
             )
 
 
@@ -125,52 +125,48 @@ class Rows:
         return self.rows[index]
 
 
-def survey(
-    chats: Samples | Sequence[Chat], cutter: ConversationEncoder, pack: bool
+def encode_conversations(
+    chats: Samples | Sequence[Chat], encoder: ConversationEncoder, pack: bool
 ) -> tuple[Rows, Counter[str]]:
     """All conversations with tokens to train on, and counts of what was lost.
 
     Raises DataError if none is left.
     """
-    told: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     rows: list[list[TrainingSpan]] = []
     for i in range(len(chats)):
         try:
-            parts = cutter.parts(chats[i], told)
+            spans = encoder.spans(chats[i], counts)
         except TemplateError as error:
-            told[f"conversations refused ({error})"] += 1
+            counts[f"conversations rejected by the template ({error})"] += 1
             continue
-        told["conversations without a token to train on"] += not parts
-        rows += [parts] if parts else []
-    told = +told
+        counts["conversations without a token to train on"] += not spans
+        rows += [spans] if spans else []
+    counts = +counts
     if not rows:
-        lost = "".join(f"\n  {n:,} {what}" for what, n in told.items())
+        lost = "".join(f"\n  {n:,} {what}" for what, n in counts.items())
         raise DataError(
-            f"None of the {len(chats):,} conversations holds a token to train on.{lost}\n"
-            f"  data.seq_len={cutter.seq_len} may be too short for the prompts."
+            f"None of the {len(chats):,} conversations has a token to train on.{lost}\n"
+            f"  data.seq_len={encoder.seq_len} may be too short for the prompts."
         )
     if pack:
-        parts = [part for row in rows for part in row]
-        filled = pack_rows([len(part.ids) for part in parts], cutter.seq_len + 1)
-        rows = [[parts[i] for i in row] for row in filled]
-    return Rows(rows), told
+        spans = [span for row in rows for span in row]
+        packed = pack_rows([len(span.ids) for span in spans], encoder.seq_len + 1)
+        rows = [[spans[i] for i in row] for row in packed]
+    return Rows(rows), counts
 
 
 def pack_rows(lengths: Sequence[int], room: int) -> list[list[int]]:
     """Indices of lengths, packed in rows of at most `room`: best fit, longest first."""
     rows: list[list[int]] = []
-    left: list[tuple[int, int]] = []  # (room left, row), sorted
+    free: list[tuple[int, int]] = []  # (tokens free, row), sorted
     for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        at = bisect_left(left, (lengths[i], -1))
-        if at == len(left):
+        best = bisect_left(free, (lengths[i], -1))
+        if best == len(free):
             rows.append([])
-            insort(left, (room, len(rows) - 1))
-            at = len(left) - 1
-        free, row = left.pop(at)
+            insort(free, (room, len(rows) - 1))
+            best = len(free) - 1
+        n_free, row = free.pop(best)
         rows[row].append(i)
-        insort(left, (free - lengths[i], row))
+        insort(free, (n_free - lengths[i], row))
     return sorted(rows, key=min)
-
-
-def _where(turns: np.ndarray, turn: int) -> Int[np.ndarray, " n"]:
-    return np.flatnonzero(turns == turn)

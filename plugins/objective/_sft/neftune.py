@@ -14,8 +14,8 @@ def neftune(
     return states + alpha / (lengths * states.shape[-1]).sqrt() * noise
 
 
-def disturb(
-    table: nn.Module, given: tuple[Tensor], states: Tensor, alpha: float, pad: int
+def neftune_hook(
+    table: nn.Module, arguments: tuple[Tensor], states: Tensor, alpha: float, pad: int
 ) -> Tensor | None:
     """Forward hook of the embedding table; it has no effect outside training."""
-    return neftune(states, given[0], alpha, pad) if table.training else None
+    return neftune(states, arguments[0], alpha, pad) if table.training else None

@@ -24,13 +24,13 @@ class Mixture:
         return len(self.samples) + self.n_others
 
     def __getitem__(self, index: int) -> Any:
-        place = index - len(self.samples)
-        if place < 0:
+        i = index - len(self.samples)
+        if i < 0:
             return self.samples[index]
-        return self.others[place * len(self.others) // self.n_others % len(self.others)]
+        return self.others[i * len(self.others) // self.n_others % len(self.others)]
 
 
-def text_of(key: str, run: str, tokenizer: Tokenizer, seq_len: int) -> Samples:
+def pretraining_text(key: str, run: str, tokenizer: Tokenizer, seq_len: int) -> Samples:
     """Rows of the text that a run was trained on; `key` is the name of the knob in errors.
 
     Raises ConfigError if it is not a run, or was not trained on raw text.
@@ -38,8 +38,8 @@ def text_of(key: str, run: str, tokenizer: Tokenizer, seq_len: int) -> Samples:
     config = config_of_parent(key, run)
     if not isinstance(config.data, TextDataConfig):
         raise ConfigError(
-            f"{key}={run} cannot be learned from: it did not learn from raw text.\n"
-            "  Name the run that the base model was pretrained in."
+            f"{key}={run} cannot be replayed: it was not trained on raw text.\n"
+            "  Name the run that pretrained the base model."
         )
-    again = replace(config, data=replace(config.data, seq_len=seq_len))
-    return prepare(again, tokenizer).train
+    config = replace(config, data=replace(config.data, seq_len=seq_len))
+    return prepare(config, tokenizer).train

@@ -1,7 +1,7 @@
 """Noise for denoising objectives: permuted sentences and masked spans of words.
 
 Lewis et al. 2019 (BART), https://arxiv.org/abs/1910.13461, section 2.2, with the choices of
-fairseq's `denoising_dataset.py`. Deviation: in fairseq, a span that runs into another swallows it,
+fairseq's `denoising_dataset.py`. Deviation: in fairseq, a span that reaches another merges with it,
 so less than the budget is masked. Here spans do not overlap, all arrangements of spans and other
 words are equally likely, and exactly the budget is masked.
 """
@@ -57,7 +57,7 @@ def infill(
     tokenizer: Tokenizer,
     config: InfillConfig,
     rng: np.random.Generator,
-) -> Int[np.ndarray, " shown"]:
+) -> Int[np.ndarray, " input"]:
     """Returns the text with each masked span of words replaced by one token; it is never longer."""
     words = tokenizer.words(tokens)
     if len(words) == 0:
@@ -65,13 +65,13 @@ def infill(
     n_words = int(words[-1])
     lengths = span_lengths(math.ceil(config.mask_ratio * n_words), config.mean_span, rng)
     sizes = np.ones(n_words - lengths.sum() + len(lengths), np.int64)  # words in each piece
-    hidden = np.sort(rng.choice(len(sizes), len(lengths), replace=False))
-    sizes[hidden] = lengths
+    masked = np.sort(rng.choice(len(sizes), len(lengths), replace=False))
+    sizes[masked] = lengths
     places = np.searchsorted(words, np.cumsum(sizes)[:-1], side="right")
     pieces = np.split(tokens, places)
-    random = rng.random(len(hidden)) < config.random_share
-    shown = np.where(random, rng.choice(tokenizer.text_ids, len(hidden)), tokenizer.vocab.mask)
-    for piece, token in zip(hidden, shown, strict=True):
+    random = rng.random(len(masked)) < config.random_share
+    masks = np.where(random, rng.choice(tokenizer.text_ids, len(masked)), tokenizer.vocab.mask)
+    for piece, token in zip(masked, masks, strict=True):
         pieces[piece] = np.array([token])
     return np.concatenate(pieces)
 

@@ -29,7 +29,7 @@ class BartConfig(InfillConfig):
         )
 
 
-@plugin(BartConfig)
+@plugin(BartConfig, tokens={"mask"})
 class Bart(Corruption):
     """tokens -> (permuted text with masks, tokens)."""
 
@@ -40,8 +40,8 @@ class Bart(Corruption):
     def __call__(
         self, tokens: Int[np.ndarray, " n"], rng: np.random.Generator
     ) -> tuple[Int[np.ndarray, " input"], Int[np.ndarray, " n"]]:
-        given = permute(tokens, self.tokenizer, rng)
-        given = infill(given, self.tokenizer, self.config, rng)
+        source = permute(tokens, self.tokenizer, rng)
+        source = infill(source, self.tokenizer, self.config, rng)
         if rng.random() < self.config.rotate_share:
-            given = rotate(given, rng)
-        return given, tokens
+            source = rotate(source, rng)
+        return source, tokens

@@ -1,4 +1,4 @@
-"""Token deletion: removes single tokens without a trace; the target is the whole text.
+"""Token deletion: removes single tokens and leaves no mask; the target is the whole text.
 
 Lewis et al. 2019 (BART), https://arxiv.org/abs/1910.13461, section 2.2. Deviation: the number of
 deleted tokens is fixed.

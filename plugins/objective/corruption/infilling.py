@@ -21,7 +21,7 @@ class InfillingConfig(InfillConfig):
     """The same knobs as BART's final recipe, without rotation."""
 
 
-@plugin(InfillingConfig)
+@plugin(InfillingConfig, tokens={"mask"})
 class Infilling(Corruption):
     """tokens -> (text with masks, text); a mask does not reveal how many tokens it hides."""
 

@@ -32,15 +32,15 @@ class SpanConfig(CorruptionConfig):
         require(self.mean_span >= 1, f"mean_span must be at least 1, got {self.mean_span}")
 
 
-def amounts(n: int, noise_density: float, mean_span: float) -> tuple[int, int]:
+def noise_amounts(n: int, noise_density: float, mean_span: float) -> tuple[int, int]:
     """Returns the number of noise tokens among n >= 2 tokens, and the number of spans."""
     n_noise = min(max(round(n * noise_density), 1), n - 1)
     return n_noise, min(max(1, round(n_noise / mean_span)), n_noise, n - n_noise)
 
 
-def damaged_lengths(n: int, noise_density: float, mean_span: float) -> tuple[int, int]:
+def corrupted_lengths(n: int, noise_density: float, mean_span: float) -> tuple[int, int]:
     """Returns the lengths of input and target for n >= 2 tokens, both with eos."""
-    n_noise, n_spans = amounts(n, noise_density, mean_span)
+    n_noise, n_spans = noise_amounts(n, noise_density, mean_span)
     return n - n_noise + n_spans + 1, n_noise + n_spans + 1
 
 
@@ -50,7 +50,7 @@ def segments(total: int, parts: int, rng: np.random.Generator) -> Int[np.ndarray
     return np.diff(np.concatenate(([0], cuts, [total])))
 
 
-@plugin(SpanConfig)
+@plugin(SpanConfig, tokens={"sentinels"})
 class Span(Corruption):
     """tokens -> (input, target), both without eos; every token is in exactly one of them."""
 
@@ -63,7 +63,7 @@ class Span(Corruption):
         density = self.config.noise_density
         mean = self.config.mean_span
         n = max(2, seq_len - 1)  # input has eos, and each sentinel replaces at least one token
-        while damaged_lengths(n + 1, density, mean)[0] <= seq_len:
+        while corrupted_lengths(n + 1, density, mean)[0] <= seq_len:
             n += 1
         return n
 
@@ -73,15 +73,15 @@ class Span(Corruption):
         n = len(tokens)
         if n < 2:
             return tokens, tokens[:0]
-        n_noise, n_spans = amounts(n, self.config.noise_density, self.config.mean_span)
+        n_noise, n_spans = noise_amounts(n, self.config.noise_density, self.config.mean_span)
         n_spans = min(n_spans, len(self.sentinels))
         kept = segments(n - n_noise, n_spans, rng)
-        cut = segments(n_noise, n_spans, rng)
-        pieces = np.split(tokens, np.cumsum(np.column_stack((kept, cut)).ravel())[:-1])
-        given: list[np.ndarray] = []
+        removed = segments(n_noise, n_spans, rng)
+        pieces = np.split(tokens, np.cumsum(np.column_stack((kept, removed)).ravel())[:-1])
+        source: list[np.ndarray] = []
         target: list[np.ndarray] = []
         for i, sentinel in enumerate(self.sentinels[:n_spans]):
             mark = np.array([sentinel], tokens.dtype)
-            given += [pieces[2 * i], mark]
+            source += [pieces[2 * i], mark]
             target += [mark, pieces[2 * i + 1]]
-        return np.concatenate(given), np.concatenate(target)
+        return np.concatenate(source), np.concatenate(target)

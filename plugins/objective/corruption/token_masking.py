@@ -24,7 +24,7 @@ class TokenMaskingConfig(CorruptionConfig):
         require(0 < self.mask_ratio < 1, f"mask_ratio must be in (0, 1), got {self.mask_ratio}")
 
 
-@plugin(TokenMaskingConfig)
+@plugin(TokenMaskingConfig, tokens={"mask"})
 class TokenMasking(Corruption):
     """tokens -> (tokens with some replaced by the mask, tokens)."""
 
@@ -35,7 +35,7 @@ class TokenMasking(Corruption):
     def __call__(
         self, tokens: Int[np.ndarray, " n"], rng: np.random.Generator
     ) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
-        given = tokens.copy()
+        source = tokens.copy()
         n_masked = max(1, round(self.ratio * len(tokens))) if len(tokens) else 0
-        given[rng.permutation(len(tokens))[:n_masked]] = self.mask
-        return given, tokens
+        source[rng.permutation(len(tokens))[:n_masked]] = self.mask
+        return source, tokens

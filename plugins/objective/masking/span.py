@@ -49,17 +49,17 @@ class Span:
     ) -> Int[np.ndarray, " seq"]:
         words = self.tokenizer.words(tokens)
         starts = np.flatnonzero(np.diff(words, prepend=0) > 0)
-        joined = words[starts - 1] == np.arange(len(starts))  # no special token before the word
+        follows = words[starts - 1] == np.arange(len(starts))  # directly follows another word
         sizes = np.bincount(words)[1:]
-        chosen = np.zeros(len(starts) + 1, np.int64)
+        groups = np.zeros(len(starts) + 1, np.int64)
         for span, first in enumerate(rng.permutation(len(starts)), 1):
-            if chosen[first + 1]:
+            if groups[first + 1]:
                 continue
             n_words = 1 + rng.choice(len(self.shares), p=self.shares)
             for word in range(first, min(first + n_words, len(starts))):
-                apart = word > first and not joined[word]
-                if apart or chosen[word + 1] or sizes[word] > budget:
+                is_cut = word > first and not follows[word]
+                if is_cut or groups[word + 1] or sizes[word] > budget:
                     break
-                chosen[word + 1] = span
+                groups[word + 1] = span
                 budget -= sizes[word]
-        return chosen[words]
+        return groups[words]

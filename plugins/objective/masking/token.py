@@ -28,7 +28,7 @@ class Token:
     def __call__(
         self, tokens: Int[np.ndarray, " seq"], budget: int, rng: np.random.Generator
     ) -> Int[np.ndarray, " seq"]:
-        fates = np.zeros(len(tokens), np.int64)
+        groups = np.zeros(len(tokens), np.int64)
         text = np.flatnonzero(~np.isin(tokens, self.special))
-        fates[rng.choice(text, budget, replace=False)] = np.arange(1, budget + 1)
-        return fates
+        groups[rng.choice(text, budget, replace=False)] = np.arange(1, budget + 1)
+        return groups

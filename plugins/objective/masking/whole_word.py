@@ -1,4 +1,4 @@
-"""Whole-word masking: if any part of a word is to be predicted, the whole word is.
+"""Whole-word masking: selects all tokens of a word, or none of them.
 
 Devlin et al. 2019, https://github.com/google-research/bert (README, "Whole Word Masking"); for
 Chinese: Cui et al. 2019, https://arxiv.org/abs/1906.08101. Words are drawn in random order until
@@ -20,7 +20,7 @@ from etude.config import MaskingConfig
 from etude.data import Tokenizer
 
 
-class Fate(Enum):
+class Unit(Enum):
     """The unit for which mask, random token or no change is decided."""
 
     token = "token"
@@ -29,7 +29,7 @@ class Fate(Enum):
 
 @dataclass
 class WholeWordConfig(MaskingConfig):
-    fate: Fate = Fate.token
+    fate: Unit = Unit.token
     """Decide between mask, random and unchanged per token (BERT) or per word (fairseq)."""
 
 
@@ -45,26 +45,26 @@ class WholeWord:
         self, tokens: Int[np.ndarray, " seq"], budget: int, rng: np.random.Generator
     ) -> Int[np.ndarray, " seq"]:
         words = self.tokenizer.words(tokens)
-        chosen = take_words(np.bincount(words)[1:], budget, rng)
-        if self.config.fate is Fate.word:
-            return chosen[words]
-        fates = np.zeros(len(tokens), np.int64)
-        places = np.flatnonzero(chosen[words])
-        fates[places] = np.arange(1, len(places) + 1)
-        return fates
+        word_groups = select_words(np.bincount(words)[1:], budget, rng)
+        if self.config.fate is Unit.word:
+            return word_groups[words]
+        groups = np.zeros(len(tokens), np.int64)
+        places = np.flatnonzero(word_groups[words])
+        groups[places] = np.arange(1, len(places) + 1)
+        return groups
 
 
-def take_words(
+def select_words(
     sizes: Int[np.ndarray, " words"], budget: int, rng: np.random.Generator
 ) -> Int[np.ndarray, " words+1"]:
     """Selects words in random order while they fit in the budget, in tokens.
 
     Returns a distinct id for each selected word, 0 for the others; entry 0 stands for non-words.
     """
-    chosen = np.zeros(len(sizes) + 1, np.int64)
-    room = np.int64(budget)
+    groups = np.zeros(len(sizes) + 1, np.int64)
+    n_left = np.int64(budget)
     for number, word in enumerate(rng.permutation(len(sizes)), 1):
-        if sizes[word] <= room:
-            room -= sizes[word]
-            chosen[word + 1] = number
-    return chosen
+        if sizes[word] <= n_left:
+            n_left -= sizes[word]
+            groups[word + 1] = number
+    return groups

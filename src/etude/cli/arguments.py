@@ -1,4 +1,4 @@
-"""What a verb that composes no experiment is asked: `key=value`, and one value without a key."""
+"""Parses the arguments of verbs without a config: `key=value`, and one value without a key."""
 
 from collections.abc import Sequence
 
@@ -6,26 +6,26 @@ from etude.errors import ConfigError, did_you_mean
 
 
 def parse(verb: str, keys: Sequence[str], arguments: Sequence[str]) -> dict[str, str]:
-    """The values that are given, by key; one alone is that of the first key, which must be there.
+    """Returns the values by key; a value without a key belongs to the first key, which is required.
 
-    Raises ConfigError for a key that the verb does not know, or one that is given twice.
+    Raises ConfigError for an unknown key, or one that is given twice.
     """
     first = keys[0]
-    given: dict[str, str] = {}
+    values: dict[str, str] = {}
     for argument in arguments:
-        key, joined, value = argument.partition("=")
-        if not joined:
+        key, separator, value = argument.partition("=")
+        if not separator:
             key = first
             value = argument
         if key not in keys:
             hint = did_you_mean(key, keys)
             known = ", ".join(f"{name}=" for name in keys)
-            raise ConfigError(f"etude {verb} knows no {argument}.{hint}\n  It takes: {known}.")
-        if key in given:
-            raise ConfigError(f"{key} is given twice: {given[key]} and {value}.")
+            raise ConfigError(f"etude {verb} does not take {argument}.{hint}\n  It takes: {known}.")
+        if key in values:
+            raise ConfigError(f"{key} is given twice: {values[key]} and {value}.")
         if not value:
             raise ConfigError(f"{key} is empty.")
-        given[key] = value
-    if first not in given:
-        raise ConfigError(f"etude {verb} needs a {first}, such as etude {verb} {first}=<folder>.")
-    return given
+        values[key] = value
+    if first not in values:
+        raise ConfigError(f"etude {verb} needs a {first}: etude {verb} {first}=<folder>.")
+    return values

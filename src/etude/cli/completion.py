@@ -1,4 +1,4 @@
-"""Tab completion by Hydra for the verb on the line, reading plugins without importing them."""
+"""Tab completion with Hydra for the verb on the command line; plugins are not imported."""
 
 import os
 from collections.abc import Sequence
@@ -8,13 +8,13 @@ from etude.config.composition import run_hydra
 from etude.config.hydra_source import outlines
 from etude.config.plugin_files import configurations
 
-FIRST = "train"
-"""The verb whose config Hydra loads to print the shell's script, where no verb is meant yet."""
+DEFAULT_VERB = "train"
+"""The verb whose config Hydra loads to print the shell script, before any verb is typed."""
 
 
 def complete(arguments: Sequence[str], verbs: Sequence[str]) -> int:
-    """Prints the shell script (`install=bash`) or, called by that script, the words that fit."""
-    verb = FIRST
+    """Prints the shell script (`install=bash`) or, called by that script, the completions."""
+    verb = DEFAULT_VERB
     line = CommandLine(("--shell-completion",), tuple(arguments))
     if any(argument.startswith("query=") for argument in arguments):
         command, *words = os.environ["COMP_LINE"].split(" ")
@@ -26,9 +26,9 @@ def complete(arguments: Sequence[str], verbs: Sequence[str]) -> int:
     verb = config_name(verb)
     if (configurations()[0] / f"{verb}.yaml").is_file():
         with outlines():
-            run_hydra(verb, line, _nothing)
+            run_hydra(verb, line, _do_nothing)
     return 0
 
 
-def _nothing(config: object) -> None:
-    """Completing runs no task."""
+def _do_nothing(config: object) -> None:
+    """The task of Hydra, which does not run for completions."""

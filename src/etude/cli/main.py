@@ -1,4 +1,4 @@
-"""The command `etude`: finds the verb, and makes of every error a page and an exit code."""
+"""The command `etude`: runs a verb, and turns errors into a message and an exit code."""
 
 import ast
 import importlib
@@ -12,23 +12,23 @@ from etude.errors import ConfigError, EtudeError, did_you_mean, page
 
 VERBS = Path(__file__).resolve().parent / "verbs"
 USAGE = """\
-étude: language models, from a tokenizer to a chat, every part a plugin.
+étude: language model experiments in which every part is a plugin.
 
   etude VERB [key=value ...]
 
 {verbs}
 
   etude VERB --help     what a verb does, and every key it takes
-  etude list            every plugin;  etude show dpo  one of them, with its keys
-  etude train --cfg job [key=value ...]   the config these choices make
-  etude train -m seed=0,1,2               a sweep
+  etude list            lists every plugin;  etude show dpo  shows one, with its keys
+  etude train --cfg job [key=value ...]   prints the composed config
+  etude train -m seed=0,1,2               runs a sweep
   eval "$(etude -sc install=bash)"        tab completion (bash, zsh, fish)
 """
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command; returns its exit code (0 done, 2 config, 3 data, ... 130 interrupted)."""
-    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"  # no line of our source
+    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"  # without a source line
     try:
         return _dispatch(sys.argv[1:] if arguments is None else arguments)
     except EtudeError as error:
@@ -57,7 +57,7 @@ def _dispatch(arguments: list[str]) -> int:
         raise ConfigError(
             f"etude {verb} does not exist."
             + did_you_mean(verb, _verbs(), "etude ")
-            + f"\n  There are: {', '.join(_verbs())}."
+            + f"\n  Verbs: {', '.join(_verbs())}."
         )
     if {"--help", "-h"} & set(arguments):
         print(_help(verb))
@@ -70,14 +70,14 @@ def _verbs() -> list[str]:
 
 
 def _help(verb: str) -> str:
-    """The docstring of a verb, then every key and group that its config takes, if it has one."""
-    pages = importlib.import_module("etude.cli.pages.keys")  # Hydra: only where it is needed
+    """The docstring of a verb, and every key and group of its config, if it has one."""
+    pages = importlib.import_module("etude.cli.pages.keys")  # imports Hydra: only for help
     if verb not in pages.verbs():
         return _doc(verb)
     return f"{_doc(verb)}\n\n{pages.help_lines(verb)}"
 
 
 def _doc(verb: str) -> str:
-    """The docstring of a verb's file, which is its help page; the verb is not imported."""
+    """The docstring of a verb's module, which is its help page, without importing it."""
     tree = ast.parse((VERBS / f"{config_name(verb)}.py").read_text(encoding="utf-8"))
     return ast.get_docstring(tree) or ""

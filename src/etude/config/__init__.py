@@ -1,6 +1,6 @@
-"""Configs of plugins, and what they declare without being built."""
+"""Plugin configs, and what plugins declare before they are built."""
 
-from etude.config.compatibility import capabilities_of, longest
+from etude.config.compatibility import capabilities_of, max_positions_of
 from etude.config.config_file import config_of_parent, load_config
 from etude.config.registry import build, plugin_of
 from etude.config.schema.blocks import (

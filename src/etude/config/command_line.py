@@ -11,7 +11,7 @@ from etude.errors import ConfigError, did_you_mean
 
 NEVER_SWEPT = frozenset({"prompt", "system", "run", "pattern", "question", "opening_prompt"})
 FREE_TEXT = NEVER_SWEPT | {"init_from", "path", "out", "png", "url", "user"}
-"""Last parts of the keys whose value is taken literally: everything after the first `=`."""
+"""Keys (last part) whose value is taken literally: everything after the first `=`."""
 
 VALUES: dict[str, tuple[str, ...]] = {
     "--cfg": ("job", "hydra", "all"),
@@ -40,11 +40,11 @@ class CommandLine:
 
     @property
     def help(self) -> bool:
-        """Whether only the help page of the verb is requested."""
+        """Whether the help page of the verb is requested."""
         return "--help" in self.flags
 
     @property
-    def inquiry(self) -> bool:
+    def prints_only(self) -> bool:
         """Whether Hydra should print something (`--cfg`, `--info`, completions) instead of run."""
         return bool({"--cfg", "--info", "--shell-completion"} & set(self.flags))
 
@@ -64,50 +64,50 @@ def prepare(arguments: list[str]) -> CommandLine:
         if not argument.startswith("-"):
             overrides.append(argument)
             continue
-        written, _, value = argument.partition("=")
-        flag = _flag(written)
+        name, _, value = argument.partition("=")
+        flag = _flag(name)
         flags.append(flag)
         if flag in VALUES:
-            given = value or next(rest, "")
-            if given not in VALUES[flag]:
-                pushed += [given] if given else []
-                given = VALUES[flag][0]
-            flags.append(given)
-    swept = "--multirun" in flags
-    return CommandLine(tuple(flags), tuple(quote(item, swept) for item in overrides))
+            value = value or next(rest, "")
+            if value not in VALUES[flag]:
+                pushed += [value] if value else []
+                value = VALUES[flag][0]
+            flags.append(value)
+    is_sweep = "--multirun" in flags
+    return CommandLine(tuple(flags), tuple(quote(item, is_sweep) for item in overrides))
 
 
-def quote(override: str, swept: bool) -> str:
+def quote(override: str, is_sweep: bool) -> str:
     """Returns an override in Hydra's grammar; the value of a free-text key is taken literally.
 
-    With `swept`, a comma separates values, but never in a prompt or in the name of a run.
+    With `is_sweep`, a comma separates values, except in keys of `NEVER_SWEPT`.
     """
-    found = re.fullmatch(r"(\+{0,2}[\w./@-]+)=(.*)", override, re.DOTALL)
-    if not found:
+    match = re.fullmatch(r"(\+{0,2}[\w./@-]+)=(.*)", override, re.DOTALL)
+    if not match:
         return override
-    key, value = found.groups()
+    key, value = match.groups()
     name = re.split(r"[./@+]", key)[-1]
     if name not in FREE_TEXT or value == "null":
         return override
-    parts = value.split(",") if swept and name not in NEVER_SWEPT else [value]
+    parts = value.split(",") if is_sweep and name not in NEVER_SWEPT else [value]
     return f"{key}={','.join(_literal(part) for part in parts)}"
 
 
 def _literal(text: str) -> str:
     """`text` as a quoted string; escapes quotes, interpolations and the backslashes before them."""
-    text = re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", text)
+    text = re.sub(r"(\\*)\$\{", lambda match: match[1] * 2 + r"\${", text)
     return (
         "'"
-        + re.sub(r"(\\*)('|\Z)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), text)
+        + re.sub(r"(\\*)('|\Z)", lambda match: match[1] * 2 + ("\\'" if match[2] else ""), text)
         + "'"
     )
 
 
-def _flag(written: str) -> str:
-    if written in FLAGS:
-        return FLAGS[written]
+def _flag(name: str) -> str:
+    if name in FLAGS:
+        return FLAGS[name]
     raise ConfigError(
-        f"{written} is not a flag."
-        + did_you_mean(written, FLAGS)
-        + f"\n  There are: {', '.join(sorted(set(FLAGS.values())))}. All else is key=value."
+        f"{name} is not a flag."
+        + did_you_mean(name, FLAGS)
+        + f"\n  Flags: {', '.join(sorted(set(FLAGS.values())))}. Other arguments are key=value."
     )

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from importlib.util import find_spec
 
-from etude.capability import SIGHT, Capability
+from etude.capability import ATTENTION, Capability
 from etude.config.config_file import children, nodes
 from etude.config.plugin_files import options
-from etude.config.plugin_source import descriptions, presets, stands_on
+from etude.config.plugin_source import base_option, descriptions, presets
 from etude.config.registry import plugin_of
 from etude.config.schema.blocks import PositionConfig, StackConfig
 from etude.config.schema.experiment import ExperimentConfig
@@ -17,7 +17,7 @@ from etude.config.schema.plugins import (
     TextDataConfig,
 )
 from etude.errors import CompositionError, MissingExtraError
-from etude.records import LIFTS
+from etude.records import CONVERSIONS
 
 
 def check(config: ExperimentConfig, architecture: str | None = None) -> None:
@@ -45,7 +45,7 @@ def check_extras(config: object) -> None:
         if extra is not None and find_spec(extra) is None:
             raise MissingExtraError(
                 f"{path.rpartition('.')[0]}={_name(node)} needs {extra}, which is not installed.\n"
-                f"  pip install 'etude[{extra}]' brings it."
+                f"  Install it with pip install 'etude[{extra}]'."
             )
 
 
@@ -56,43 +56,43 @@ def _name(config: PluginConfig) -> str:
 def _check_records(config: ExperimentConfig) -> None:
     reads = plugin_of(config.objective).declaration.reads
     yields = plugin_of(config.data).declaration.yields
-    if yields in reads or any((yields, kind) in LIFTS for kind in reads):
+    if yields in reads or any((yields, kind) in CONVERSIONS for kind in reads):
         return
     names = frozenset(kind.__name__ for kind in reads)
     raise CompositionError(
-        f"objective={_name(config.objective)} cannot learn from data={_name(config.data)}.\n"
-        f"  It reads {', '.join(sorted(readable(names)))}; this data yields "
-        f"{yields.__name__ if yields else 'nothing declared'}.\n"
-        f"  Data here that fits: {', '.join(data_for(names)) or 'none'}."
+        f"objective={_name(config.objective)} cannot train on data={_name(config.data)}.\n"
+        f"  It reads {', '.join(sorted(readable_kinds(names)))}; this data yields "
+        f"{yields.__name__ if yields else 'no declared kind'}.\n"
+        f"  Compatible data: {', '.join(data_for(names)) or 'none'}."
     )
 
 
-def readable(reads: frozenset[str]) -> frozenset[str]:
+def readable_kinds(reads: frozenset[str]) -> frozenset[str]:
     """The names of the kinds of record in `reads`, or convertible to one of them."""
-    return reads | {source.__name__ for source, target in LIFTS if target.__name__ in reads}
+    return reads | {source.__name__ for source, target in CONVERSIONS if target.__name__ in reads}
 
 
 def data_for(reads: frozenset[str]) -> list[str]:
     """The options of the group `data` that an objective with these `reads` can train on."""
-    kinds = readable(reads)
+    kinds = readable_kinds(reads)
     return [name for name, one in descriptions("data").items() if kinds & one.names("yields")]
 
 
 def capabilities_of(architecture: ArchitectureConfig) -> frozenset[Capability]:
     """The capabilities of a network: those that both its architecture and its mixer provide."""
-    found = plugin_of(architecture).declaration.provides
+    provides = plugin_of(architecture).declaration.provides
     if isinstance(architecture, StackConfig):
-        found &= plugin_of(architecture.mixer).declaration.provides
-    return found
+        provides &= plugin_of(architecture.mixer).declaration.provides
+    return provides
 
 
 def check_mixer(architecture: ArchitectureConfig, name: str) -> None:
     """Raises CompositionError if the mixer lacks the attention pattern of its architecture."""
-    needs = plugin_of(architecture).declaration.provides & SIGHT
+    needs = plugin_of(architecture).declaration.provides & ATTENTION
     if isinstance(architecture, StackConfig) and not needs <= capabilities_of(architecture):
         raise CompositionError(
-            f"architecture={name} cannot have architecture/mixer={_name(architecture.mixer)}.\n"
-            f"  {_said(needs)}\n  {_having('architecture/mixer', needs)}"
+            f"architecture={name} cannot use architecture/mixer={_name(architecture.mixer)}.\n"
+            f"  {_needs(needs)}\n  {_options_with('architecture/mixer', needs)}"
         )
 
 
@@ -107,132 +107,132 @@ def _check_needs(config: ExperimentConfig, architecture: str) -> None:
             raise CompositionError(
                 f"objective={name} cannot train architecture={architecture}: {error}."
             ) from error
-    able = plugin_of(config.architecture).declaration.provides
-    lines = [f"architecture={architecture}.", _said(lacking)]
-    if not lacking <= able:
-        families = families_for(frozenset(need.name for need in lacking))
+    provides = plugin_of(config.architecture).declaration.provides
+    lines = [f"architecture={architecture}.", _needs(lacking)]
+    if not lacking <= provides:
+        families = architectures_for(frozenset(need.name for need in lacking))
         lines.append(f"Architectures that provide it: {', '.join(families) or 'none'}.")
     if isinstance(config.architecture, StackConfig):
         mixer = config.architecture.mixer
         if not lacking <= plugin_of(mixer).declaration.provides:
             lines[0] = f"architecture={architecture} with architecture/mixer={_name(mixer)}."
-            lines.append(_having("architecture/mixer", lacking))
+            lines.append(_options_with("architecture/mixer", lacking))
     raise CompositionError(f"objective={name} cannot train " + "\n  ".join(lines))
 
 
-def _said(needs: frozenset[Capability]) -> str:
+def _needs(needs: frozenset[Capability]) -> str:
     return f"It needs {' and '.join(sorted(f'{need.name} ({need.value})' for need in needs))}."
 
 
-def _having(group: str, needs: frozenset[Capability]) -> str:
+def _options_with(group: str, needs: frozenset[Capability]) -> str:
     names = {need.name for need in needs}
-    found = [n for n, one in descriptions(group).items() if names <= one.names("provides")]
-    return f"Options of {group} that provide it: {', '.join(found) or 'none'}."
+    able = [n for n, one in descriptions(group).items() if names <= one.names("provides")]
+    return f"Options of {group} that provide it: {', '.join(able) or 'none'}."
 
 
-def families_for(needs: frozenset[str]) -> list[str]:
+def architectures_for(needs: frozenset[str]) -> list[str]:
     """The architectures that provide all of `needs`, each with the presets based on it."""
-    found: list[str] = []
+    able: list[str] = []
     for stack, one in descriptions("architecture").items():
         if needs <= one.names("provides"):
-            famous = famous_as(stack)
-            found.append(f"{stack} ({', '.join(famous)})" if famous else stack)
-    return found
+            names = presets_of(stack)
+            able.append(f"{stack} ({', '.join(names)})" if names else stack)
+    return able
 
 
-def famous_as(stack: str) -> list[str]:
+def presets_of(stack: str) -> list[str]:
     """The presets based on an architecture."""
-    return [name for name, file in presets("architecture").items() if stands_on(file) == stack]
+    return [name for name, file in presets("architecture").items() if base_option(file) == stack]
 
 
 def _check_reward(config: ExperimentConfig) -> None:
     objective = _name(config.objective)
-    wanted = plugin_of(config.objective).declaration.reward is not None
-    if wanted and not config.reward:
+    uses_reward = plugin_of(config.objective).declaration.reward is not None
+    if uses_reward and not config.reward:
         raise CompositionError(
-            f"objective={objective} learns from a reward, and none is chosen.\n"
-            f"  Rewards: {', '.join(options('reward'))}."
+            f"objective={objective} maximises a reward, but no reward is chosen.\n"
+            f"  Choose one: reward=[...]. Rewards: {', '.join(options('reward'))}."
         )
-    if config.reward and not wanted:
+    if config.reward and not uses_reward:
         raise CompositionError(
             f"reward=[{','.join(config.reward)}] has no effect: "
-            f"objective={objective} takes no reward.\n"
-            "  Leave it out, or choose an objective that does: "
-            f"{', '.join(takers()) or 'there is none'}."
+            f"objective={objective} does not use a reward.\n"
+            "  Remove it, or choose an objective that uses one: "
+            f"{', '.join(reward_objectives()) or 'none exists'}."
         )
 
 
-def takers() -> list[str]:
+def reward_objectives() -> list[str]:
     """The objectives that use a reward."""
     return [n for n, one in descriptions("objective").items() if one.declared.get("reward")]
 
 
 def _check_length(config: ExperimentConfig) -> None:
-    room = longest(config.architecture)
-    before = places_before(config.adapter)
-    if room and config.data.seq_len + before > room:
-        asked = f"data.seq_len={config.data.seq_len}"
-        asked += f", with {before} places for what adapters put before it," if before else ""
+    limit = max_positions_of(config.architecture)
+    virtual = total_virtual_tokens(config.adapter)
+    if limit and config.data.seq_len + virtual > limit:
+        length = f"data.seq_len={config.data.seq_len}"
+        length += f" plus {virtual} virtual tokens of the adapters" if virtual else ""
         raise CompositionError(
-            f"{asked} is longer than architecture.position.max_positions"
-            f"={room}.\n  Raise max_positions or lower seq_len."
+            f"{length} is longer than architecture.position.max_positions"
+            f"={limit}.\n  Raise max_positions or lower seq_len."
         )
 
 
-def places_before(adapter: Mapping[str, AdapterConfig]) -> int:
-    """Number of positions that the adapters insert before the text."""
-    return sum(config.n_places for config in adapter.values())
+def total_virtual_tokens(adapter: Mapping[str, AdapterConfig]) -> int:
+    """Number of virtual tokens that the adapters insert before the text."""
+    return sum(config.n_virtual_tokens for config in adapter.values())
 
 
 def _check_adapter(config: ExperimentConfig) -> None:
     names = ",".join(config.adapter)
     if names and config.init_from is None:
         raise CompositionError(
-            f"adapter=[{names}] adapts what another run has learned, and there is none.\n"
-            "  init_from=<run folder or Hugging Face folder> names it; without an adapter a new "
-            "network is trained."
+            f"adapter=[{names}] needs a trained network to adapt, but init_from is null.\n"
+            "  Set init_from=<run folder or Hugging Face folder>, or train a new network without "
+            "an adapter."
         )
-    confined = isinstance(config.data, TextDataConfig) and config.data.intra_document
-    if places_before(config.adapter) and confined:
+    intra_document = isinstance(config.data, TextDataConfig) and config.data.intra_document
+    if total_virtual_tokens(config.adapter) and intra_document:
         raise CompositionError(
-            f"adapter=[{names}] cannot stand before each document of a row.\n"
-            "  data.intra_document=false, or data.pack=false: then a row is one document."
+            f"adapter=[{names}] inserts virtual tokens before a row, not before each document in "
+            "it.\n  Set data.intra_document=false, or data.pack=false for one document per row."
         )
 
 
 def _check_steps(config: ExperimentConfig) -> None:
     if config.trainer.max_tokens is not None and not isinstance(config.data, TextDataConfig):
         raise CompositionError(
-            f"trainer.max_tokens={config.trainer.max_tokens} counts the tokens of raw text, and "
-            f"data={_name(config.data)} is not text.\n"
-            "  trainer.max_steps or trainer.max_epochs work with any data."
+            f"trainer.max_tokens={config.trainer.max_tokens} counts tokens of raw text, but "
+            f"data={_name(config.data)} does not yield raw text.\n"
+            "  Use trainer.max_steps or trainer.max_epochs instead."
         )
 
 
 def _check_devices(config: ExperimentConfig) -> None:
-    most = plugin_of(config.strategy).declaration.max_devices
-    if most is not None and config.trainer.devices > most:
-        ways = descriptions("strategy").items()
-        wider = [name for name, one in ways if one.declared.get("max_devices") is None]
+    limit = plugin_of(config.strategy).declaration.max_devices
+    if limit is not None and config.trainer.devices > limit:
+        strategies = descriptions("strategy").items()
+        wider = [name for name, one in strategies if one.declared.get("max_devices") is None]
         raise CompositionError(
-            f"strategy={_name(config.strategy)} has room for {most} device, and "
+            f"strategy={_name(config.strategy)} supports {limit} device, but "
             f"trainer.devices={config.trainer.devices}.\n"
-            f"  Strategies here for several devices: {', '.join(wider) or 'none'}.\n"
-            "  trainer.devices=1 gives the same curve: the global batch is cut into micro-batches."
+            f"  Strategies for several devices: {', '.join(wider) or 'none'}. "
+            "Or set trainer.devices=1: gradient accumulation gives the same loss curve."
         )
 
 
 def _check_precision(config: ExperimentConfig) -> None:
-    able = plugin_of(config.strategy).declaration.precisions
-    asked = config.trainer.precision
-    if able is not None and asked not in able:
+    supported = plugin_of(config.strategy).declaration.precisions
+    precision = config.trainer.precision
+    if supported is not None and precision not in supported:
         raise CompositionError(
-            f"strategy={_name(config.strategy)} cannot compute in trainer.precision={asked}.\n"
-            f"  It can in {', '.join(sorted(able))}."
+            f"strategy={_name(config.strategy)} does not support trainer.precision={precision}.\n"
+            f"  It supports {', '.join(sorted(supported))}."
         )
 
 
-def longest(config: ArchitectureConfig) -> int | None:
+def max_positions_of(config: ArchitectureConfig) -> int | None:
     """The maximum number of positions of the network; None = no limit."""
     limits = [
         part.max_positions

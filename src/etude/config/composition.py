@@ -22,7 +22,7 @@ from etude.config.hydra_errors import explain
 from etude.config.hydra_source import (
     FOR,
     declared_default,
-    many_of_a_kind,
+    multi_choice_groups,
     outlines,
     register,
 )
@@ -48,10 +48,10 @@ class Composition:
 
 def compose(verb: str, overrides: Sequence[str]) -> Composition:
     """Composes `conf/<verb>.yaml` with `overrides`. Raises ConfigError if they are invalid."""
-    with refusing(overrides, verb):
+    with explain_errors(overrides, verb):
         outline = check_names(verb, overrides)
         composed = _compose(verb, overrides)
-        _refuse_loose(composed.config, outline.config, "")
+        _refuse_non_booleans(composed.config, outline.config, "")
         return composed
 
 
@@ -61,36 +61,36 @@ def check_names(verb: str, overrides: Sequence[str]) -> Composition:
     Returns the values as written, before type conversion.
     """
     names = [override.lstrip("+") for override in overrides]
-    with refusing(overrides, verb), outlines():
+    with explain_errors(overrides, verb), outlines():
         return _compose(verb, names)
 
 
 def compose_one(verb: str, line: CommandLine) -> Composition | None:
     """Composes for a verb that takes one experiment; None if Hydra printed the config instead."""
-    if inquire(verb, line):
+    if print_if_requested(verb, line):
         return None
     if line.multirun:
-        raise ConfigError(f"etude {verb} looks at one experiment, and -m asks for several.")
-    refuse_inert(line)
+        raise ConfigError(f"etude {verb} takes one experiment; -m is only for etude train.")
+    refuse_hydra_overrides(line)
     return compose(verb, line.overrides)
 
 
-def inquire(verb: str, line: CommandLine) -> bool:
+def print_if_requested(verb: str, line: CommandLine) -> bool:
     """Runs Hydra's `--cfg`, `--info` or completions if requested; returns whether it did."""
-    if line.inquiry:
+    if line.prints_only:
         check_names(verb, line.overrides)
-        run_hydra(verb, line, _never)
-    return line.inquiry
+        run_hydra(verb, line, _fail)
+    return line.prints_only
 
 
-def _never(config: DictConfig) -> None:
-    raise AssertionError("Hydra was asked to show something, not to run")
+def _fail(config: DictConfig) -> None:
+    raise AssertionError("Hydra should print something, not run a task")
 
 
 def sweeper(verb: str, overrides: Sequence[str]) -> DictConfig:
     """The composed config of Hydra's sweeper."""
-    with refusing(overrides, verb), outlines():
-        return _hydras(verb, overrides).hydra.sweeper
+    with explain_errors(overrides, verb), outlines():
+        return _compose_all(verb, overrides).hydra.sweeper
 
 
 def run_hydra(verb: str, line: CommandLine, task: Callable[[DictConfig], float | None]) -> None:
@@ -98,44 +98,43 @@ def run_hydra(verb: str, line: CommandLine, task: Callable[[DictConfig], float |
     register()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # otherwise Hydra prints errors itself and exits
     main = hydra.main(version_base=VERSION, config_path=str(configurations()[0]), config_name=verb)
-    with refusing(line.overrides, verb), _argv([*line.flags, *line.overrides]):
+    with explain_errors(line.overrides, verb), _argv([*line.flags, *line.overrides]):
         main(task)()
 
 
-def refuse_inert(line: CommandLine) -> None:
+def refuse_hydra_overrides(line: CommandLine) -> None:
     """Raises ConfigError for settings of Hydra itself that have no effect in étude."""
-    ours = ("hydra.run.", "hydra.sweep.", "hydra.output_subdir", "hydra.mode")
-    inert = ours
-    reason = "run=<folder> says where to write, and -m asks for a sweep"
+    unused = ("hydra.run.", "hydra.sweep.", "hydra.output_subdir", "hydra.mode")
+    hint = "Set the folder with run=<folder>, and start a sweep with -m"
     if not line.multirun:
-        inert = ("hydra.", "hydra/")
-        reason = "Hydra's launchers and sweepers need -m"
+        unused = ("hydra.", "hydra/")
+        hint = "Hydra's launchers and sweepers are used only with -m"
     for override in line.overrides:
-        if override.lstrip("+~").startswith(inert):
-            raise ConfigError(f"{override} would have no effect.\n  Here {reason}.")
+        if override.lstrip("+~").startswith(unused):
+            raise ConfigError(f"{override} would have no effect.\n  {hint}.")
 
 
 @contextmanager
-def refusing(overrides: Sequence[str], verb: str = "train") -> Generator[None]:
+def explain_errors(overrides: Sequence[str], verb: str = "train") -> Generator[None]:
     """Converts errors of Hydra and OmegaConf to a ConfigError that suggests what would work."""
     try:
         yield
     except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
-        raise explain(error, overrides, partial(_holder, verb, overrides)) from error
+        raise explain(error, overrides, partial(_owner, verb, overrides)) from error
 
 
-def _holder(verb: str, overrides: Sequence[str], path: str) -> str:
+def _owner(verb: str, overrides: Sequence[str], path: str) -> str:
     """The owner of the keys at `path`, such as `objective=clm (the default)`, or the verb."""
     group = path.replace(".", "/")
-    above, _, name = group.rpartition("/")
-    if above in many_of_a_kind():
-        return f"{above}={name}"
-    chosen = _chosen(verb, [one for one in overrides if _is_choice(one)], group)
-    if not chosen:
+    parent, _, name = group.rpartition("/")
+    if parent in multi_choice_groups():
+        return f"{parent}={name}"
+    option = _option(verb, [one for one in overrides if _is_choice(one)], group)
+    if not option:
         return path or f"etude {verb.replace('_', '-')}"
-    is_default = chosen == _chosen(verb, [], group)
-    given = [one for one in overrides if one.lstrip("+").startswith(f"{group}=")]
-    return f"{group}={chosen}{' (the default)' if is_default and not given else ''}"
+    is_default = option == _option(verb, [], group)
+    explicit = [one for one in overrides if one.lstrip("+").startswith(f"{group}=")]
+    return f"{group}={option}{' (the default)' if is_default and not explicit else ''}"
 
 
 def _is_choice(override: str) -> bool:
@@ -143,44 +142,44 @@ def _is_choice(override: str) -> bool:
     return any((folder / key).is_dir() for folder in (*configurations(), *roots()))
 
 
-def _chosen(verb: str, choices: Sequence[str], group: str) -> str | None:
+def _option(verb: str, choices: Sequence[str], group: str) -> str | None:
     """The option chosen in a group, explicitly or by default; None if there is none."""
     with suppress(HydraException, OmegaConfBaseException, ConfigError), outlines():
-        found = _compose(verb, [one.lstrip("+") for one in choices]).choices
-        option = found.get(group) or ""
+        options = _compose(verb, [one.lstrip("+") for one in choices]).choices
+        option = options.get(group) or ""
         if option.startswith(FOR):
-            return str(declared_default(group, found["objective"]))
+            return str(declared_default(group, options["objective"]))
         return option or None
     return None
 
 
 def _compose(verb: str, overrides: Sequence[str]) -> Composition:
-    config = _hydras(verb, overrides)
+    config = _compose_all(verb, overrides)
     choices = dict(config.hydra.runtime.choices)
     with open_dict(config):
         del config["hydra"]
     return Composition(config, choices)
 
 
-def _hydras(verb: str, overrides: Sequence[str]) -> DictConfig:
+def _compose_all(verb: str, overrides: Sequence[str]) -> DictConfig:
     """The composed config, including Hydra's own settings."""
     register()
     with hydra.initialize_config_dir(str(configurations()[0]), verb, VERSION):
         return hydra.compose(verb, list(overrides), return_hydra_config=True)
 
 
-def _refuse_loose(typed: DictConfig, written: DictConfig, path: str) -> None:
+def _refuse_non_booleans(typed: DictConfig, written: DictConfig, path: str) -> None:
     """Raises ConfigError for 3, yes or on as a bool; OmegaConf would convert each to true."""
     for key in typed:
         if OmegaConf.is_missing(typed, key) or key not in written:
             continue
-        place = f"{path}.{key}" if path else str(key)
+        full_key = f"{path}.{key}" if path else str(key)
         value = typed[key]
         raw = written[key]
         if isinstance(value, DictConfig) and isinstance(raw, DictConfig):
-            _refuse_loose(value, raw, place)
+            _refuse_non_booleans(value, raw, full_key)
         elif isinstance(value, bool) and not isinstance(raw, bool | None):
-            raise ConfigError(f"{place} must be true or false, got {raw}.")
+            raise ConfigError(f"{full_key} must be true or false, got {raw}.")
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from etude.config.schema.effect import refuse_without_effect
 from etude.config.schema.experiment import ExperimentConfig
 from etude.config.schema.plugins import PluginConfig
 from etude.errors import CheckpointError, ConfigError, did_you_mean
-from etude.files.atomic import write_whole
+from etude.files.atomic import write_atomic
 from etude.files.run_folder import CONFIG
 
 _ENVIRONMENT = re.compile(r"(?<!\\)(\\\\)*\$\{[^}]*\benv\s*:")
@@ -35,12 +35,12 @@ Table: TypeAlias = dict[str, Any]  # of values of any type
 def children(config_type: type) -> dict[str, type[PluginConfig]]:
     """Maps each field that contains plugin configs to its config class; dicts to their values'."""
     hints: dict[str, Any] = get_type_hints(config_type)
-    found: dict[str, type[PluginConfig]] = {}
+    configs: dict[str, type[PluginConfig]] = {}
     for item in fields(config_type):
         for candidate in (hints[item.name], *get_args(hints[item.name])):
             if isinstance(candidate, type) and issubclass(candidate, PluginConfig):
-                found[item.name] = candidate
-    return found
+                configs[item.name] = candidate
+    return configs
 
 
 def to_experiment(cfg: DictConfig) -> ExperimentConfig:
@@ -54,15 +54,15 @@ def build_config(cfg: DictConfig, kind: type[Root]) -> Root:
     Raises ConfigError, with the full key, for an unknown key, for a value that is missing, of the
     wrong type, not finite or rejected by a `__post_init__`, and for a value that has no effect.
     """
-    config = _rebuilt(cfg, kind)
+    config = _to_dataclass(cfg, kind)
     refuse_without_effect(config)
     return config
 
 
-def _rebuilt(cfg: DictConfig, kind: type[Root]) -> Root:
+def _to_dataclass(cfg: DictConfig, kind: type[Root]) -> Root:
     config = _build(cfg, "")
     if not isinstance(config, kind):
-        raise ConfigError(f"this is no {kind.__name__}: it is {OmegaConf.get_type(cfg)}.")
+        raise ConfigError(f"Expected a {kind.__name__}, got {OmegaConf.get_type(cfg)}.")
     return config
 
 
@@ -82,16 +82,16 @@ def node_of(config: ExperimentConfig, group: str) -> Any:
 def save_config(config: ExperimentConfig, folder: Path) -> Path:
     """Writes `config.yaml` into an existing folder and returns its path."""
     plugins = {
-        path: {"address": (chosen := plugin_of(node)).address, "sha256": source_digest(chosen.file)}
+        path: {"address": (plugin := plugin_of(node)).address, "sha256": source_digest(plugin.file)}
         for path, node in nodes(config)
     }
-    values = _plain(config)
+    values = _to_yaml(config)
     readable = not re.search(r"\\x85|\\u202[89]", str(values))  # YAML would fold these line breaks
     text = yaml.safe_dump(
         {"plugins": plugins, "values": values}, allow_unicode=readable, sort_keys=False
     )
     file = folder / CONFIG
-    write_whole(file, text)
+    write_atomic(file, text)
     return file
 
 
@@ -113,17 +113,17 @@ def load_config(folder: Path) -> ExperimentConfig:
     cfg = OmegaConf.structured(ExperimentConfig)
     changed: list[str] = []
     for path, entry in plugins.items():
-        schema, same = _schema(path, entry, file)
+        schema, unchanged = _schema(path, entry, file)
         OmegaConf.update(cfg, path, schema, merge=False, force_add=True)
-        changed += [] if same else [entry["address"]]
+        changed += [] if unchanged else [entry["address"]]
     if changed:
         names = ", ".join(dict.fromkeys(changed))
         warnings.warn(f"plugins have changed since {file} was written: {names}", stacklevel=2)
     try:
-        cfg.merge_with(_escaped(values))
+        cfg.merge_with(_escape(values))
     except OmegaConfBaseException as error:
         raise ConfigError(f"{file}: {error.full_key}: {_first_line(error)}.") from error
-    return _rebuilt(cfg, ExperimentConfig)
+    return _to_dataclass(cfg, ExperimentConfig)
 
 
 def config_of_parent(key: str, run: str) -> ExperimentConfig:
@@ -132,8 +132,8 @@ def config_of_parent(key: str, run: str) -> ExperimentConfig:
         return load_config(Path(run))
     except CheckpointError as error:
         raise ConfigError(
-            f"{key}={run} cannot be learned from: {error}\n"
-            "  It takes a run folder, the last line that `etude train` prints."
+            f"{key}={run} cannot be used: {error}\n"
+            "  Give a run folder, which is the last line that `etude train` prints."
         ) from error
 
 
@@ -151,7 +151,7 @@ def _schema(path: str, entry: Mapping[str, str], file: Path) -> tuple[DictConfig
 def _build(node: DictConfig, path: str) -> Any:  # the dataclass that the node is typed as
     kind = OmegaConf.get_type(node)
     if kind is None or not is_dataclass(kind):
-        raise ConfigError(f"{path} is not typed: no plugin stands behind it.")
+        raise ConfigError(f"{path} does not belong to a plugin.")
     names = [item.name for item in fields(kind) if item.init]
     for key in node:
         if key not in names:
@@ -162,35 +162,35 @@ def _build(node: DictConfig, path: str) -> Any:  # the dataclass that the node i
         return kind(**values)
     except ValueError as error:
         message = str(error)
-        joint = "." if message.partition(" ")[0] in names and path else ": " if path else ""
-        raise ConfigError(f"{path}{joint}{message}") from error
+        separator = "." if message.partition(" ")[0] in names and path else ": " if path else ""
+        raise ConfigError(f"{path}{separator}{message}") from error
 
 
 def _value(node: DictConfig, name: str, path: str) -> Any:  # of whatever type the field has
     if OmegaConf.is_missing(node, name):
         is_plugin = name in children(cast("type", OmegaConf.get_type(node)))
         key = path.replace(".", "/") if is_plugin else path
-        raise ConfigError(f"{path} has no value, and no default.\n  Give one: {key}=...")
+        raise ConfigError(f"{path} has no value and no default.\n  Set {key}=...")
     written = cast("Table", OmegaConf.to_container(node, resolve=False))[name]
     if not isinstance(written, dict) and _ENVIRONMENT.search(str(written)):
         raise ConfigError(
-            f"{path} reads the environment, and a run keeps its config in clear.\n"
-            "  Give the value itself; a secret belongs where the library that needs it looks."
+            f"{path} reads an environment variable, but a run saves its config as plain text.\n"
+            "  Give the value itself; put secrets where the library that needs them looks for them."
         )
     try:
         value = node[name]
     except OmegaConfBaseException as error:
         raise ConfigError(f"{path}: {_first_line(error)}.") from error
-    return _checked(value, path)
+    return _convert(value, path)
 
 
-def _checked(value: Any, path: str) -> Any:  # recursion over containers of any kind
+def _convert(value: Any, path: str) -> Any:  # recursion over containers of any kind
     if isinstance(value, DictConfig):
         if is_dataclass(OmegaConf.get_type(value)):
             return _build(value, path)
         return {key: _value(value, str(key), _join(path, key)) for key in value}
     if isinstance(value, ListConfig):
-        return [_checked(item, f"{path}[{index}]") for index, item in enumerate(value)]
+        return [_convert(item, f"{path}[{index}]") for index, item in enumerate(value)]
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(f"{path} must be a finite number, got {value}.")
     return value
@@ -207,25 +207,25 @@ def _nodes(config: Any, path: str) -> Iterator[tuple[str, PluginConfig]]:  # any
             yield from _nodes(value, _join(path, key))
 
 
-def _plain(value: Any) -> Any:  # types that YAML supports
+def _to_yaml(value: Any) -> Any:  # types that YAML supports
     if is_dataclass(value) and not isinstance(value, type):
-        return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
+        return {item.name: _to_yaml(getattr(value, item.name)) for item in fields(value)}
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in cast("Table", value).items()}
+        return {key: _to_yaml(item) for key, item in cast("Table", value).items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in cast("list[Any]", value)]
+        return [_to_yaml(item) for item in cast("list[Any]", value)]
     if isinstance(value, Enum):
         return value.name
     return str(value) if isinstance(value, Path) else value
 
 
-def _escaped(value: Any) -> Any:  # a saved value is never an interpolation
+def _escape(value: Any) -> Any:  # a saved value is never an interpolation
     if isinstance(value, dict):
-        return {key: _escaped(item) for key, item in cast("Table", value).items()}
+        return {key: _escape(item) for key, item in cast("Table", value).items()}
     if isinstance(value, list):
-        return [_escaped(item) for item in cast("list[Any]", value)]
+        return [_escape(item) for item in cast("list[Any]", value)]
     if isinstance(value, str):
-        return re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", value)
+        return re.sub(r"(\\*)\$\{", lambda match: match[1] * 2 + r"\${", value)
     return value
 
 

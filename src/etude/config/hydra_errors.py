@@ -10,39 +10,39 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from yaml import MarkedYAMLError
 
 from etude.config import plugin_files
-from etude.config.hydra_source import many_of_a_kind
+from etude.config.hydra_source import multi_choice_groups
 from etude.config.plugin_source import describe, presets
 from etude.errors import ConfigError, did_you_mean
 
 
 def explain(
-    error: Exception, overrides: Sequence[str], holder: Callable[[str], str]
+    error: Exception, overrides: Sequence[str], owner_of: Callable[[str], str]
 ) -> ConfigError:
     """Returns the ConfigError to show for an error raised while composing `overrides`.
 
-    `holder` names what has the keys at a path, such as `objective=clm (the default)`.
+    `owner_of` returns what the keys at a path belong to, such as `objective=clm (the default)`.
     """
     causes = list(_causes(error))
     for cause in causes:
         if isinstance(cause, ConfigError):
             return cause
-    place = _place(causes)
-    several = _several(overrides) or _none(overrides)
-    if several:
-        return ConfigError(several)
+    location = _yaml_file(causes)
+    invalid = _list_for_one(overrides) or _removed_group(overrides)
+    if invalid:
+        return ConfigError(invalid)
     for cause in causes:
         if isinstance(cause, MissingConfigException) and cause.missing_cfg_file:
-            return ConfigError(_no_option(cause.missing_cfg_file, cause.options) + place)
+            return ConfigError(_no_option(cause.missing_cfg_file, cause.options) + location)
         if isinstance(cause, OverrideParseException):
-            return ConfigError(_unreadable(cause))
+            return ConfigError(_invalid_syntax(cause))
         if isinstance(cause, ConfigKeyError | ConfigAttributeError) and cause.full_key:
-            return ConfigError(_no_key(cause, overrides, holder) + place)
+            return ConfigError(_no_key(cause, overrides, owner_of) + location)
         if isinstance(cause, OmegaConfBaseException) and cause.full_key:
-            return ConfigError(_bad_value(cause) + place)
+            return ConfigError(_bad_value(cause) + location)
         if isinstance(cause, MarkedYAMLError) and cause.problem_mark:
             mark = cause.problem_mark
-            return ConfigError(f"{mark.name}:{mark.line + 1} is not YAML: {cause.problem}.")
-    return ConfigError(_hydra_says(str(error) or repr(error), overrides))
+            return ConfigError(f"{mark.name}:{mark.line + 1} is not valid YAML: {cause.problem}.")
+    return ConfigError(_other_error(str(error) or repr(error), overrides))
 
 
 def listing(lead: str, names: Sequence[str]) -> str:
@@ -58,38 +58,38 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _place(causes: Sequence[BaseException]) -> str:
+def _yaml_file(causes: Sequence[BaseException]) -> str:
     """A line with the YAML file at fault, if any; Hydra names it only in its message."""
     for cause in causes:
-        found = re.match(r"In '([\w/.-]+/[\w.-]+)'", str(cause))
-        for folder in plugin_files.configurations() if found else ():
-            file = folder / f"{found and found[1]}.yaml"
+        match = re.match(r"In '([\w/.-]+/[\w.-]+)'", str(cause))
+        for folder in plugin_files.configurations() if match else ():
+            file = folder / f"{match and match[1]}.yaml"
             if file.is_file():
-                return f"\n  It stands in {file}."
+                return f"\n  It is in {file}."
     return ""
 
 
-def _several(overrides: Sequence[str]) -> str:
+def _list_for_one(overrides: Sequence[str]) -> str:
     """The message for a list given to a single-choice group; Hydra has no error for it."""
     for override in overrides:
         group, _, value = override.partition("=")
         if (
             value.startswith("[")
             and group in plugin_files.groups()
-            and group not in many_of_a_kind()
+            and group not in multi_choice_groups()
         ):
-            have = listing(f"The group {group} has", plugin_files.options(group))
-            return f"{override}: {group} is one plugin, not a list.{have}"
+            options = listing(f"Options of {group}", plugin_files.options(group))
+            return f"{override}: {group} takes one plugin, not a list.{options}"
     return ""
 
 
-def _none(overrides: Sequence[str]) -> str:
+def _removed_group(overrides: Sequence[str]) -> str:
     """The message for `~group` on a group that every experiment needs."""
     for override in overrides:
         group = override.removeprefix("~").partition("=")[0]
-        if override.startswith("~") and group in set(plugin_files.groups()) - many_of_a_kind():
-            have = listing(f"The group {group} has", plugin_files.options(group))
-            return f"{override}: every experiment has one {group}. Choose another.{have}"
+        if override.startswith("~") and group in set(plugin_files.groups()) - multi_choice_groups():
+            options = listing(f"Options of {group}", plugin_files.options(group))
+            return f"{override}: every experiment needs one {group}; choose another.{options}"
     return ""
 
 
@@ -97,29 +97,29 @@ def _no_option(path: str, options: Sequence[str] | None) -> str:
     group, _, name = path.rpartition("/")
     known = list(options or plugin_files.options(group))
     hint = did_you_mean(name, known, f"{group}=")
-    have = listing(f"The group {group} has", known) if known else ""
-    return f"{group}={name} does not exist.{hint}{have}"
+    options_line = listing(f"Options of {group}", known) if known else ""
+    return f"{group}={name} does not exist.{hint}{options_line}"
 
 
 def _no_key(
     error: ConfigKeyError | ConfigAttributeError,
     overrides: Sequence[str],
-    holder: Callable[[str], str],
+    owner_of: Callable[[str], str],
 ) -> str:
-    """The message for a key that does not exist, with the keys that exist in its place."""
+    """The message for a key that does not exist, with the keys that exist at its level."""
     key = str(error.full_key)
     node = error.parent_node
     parent, _, name = key.rpartition(".")
     group = parent.replace(".", "/")
     here = [str(item) for item in node or () if item != "hydra"]
     if name in plugin_files.options(group) and name not in here:
-        return f"{key} is not there: {group}={name} is not chosen.\n  Choose it: {group}=[{name}]"
+        return f"{key} does not exist: {group}={name} is not chosen.\n  Choose it: {group}=[{name}]"
     verb = "has" if parent else "takes"
-    have = listing(f"{holder(parent)} {verb}", here) if here else ""
-    if not here and (known := plugin_files.options(group)):
-        have = listing(f"No {group} is chosen. The group has", known)
-    if owned := _owners(name, group):
-        return f"{key} does not exist.{have}{owned}"
+    known = listing(f"{owner_of(parent)} {verb}", here) if here else ""
+    if not here and (options := plugin_files.options(group)):
+        known = listing(f"No {group} is chosen. Its options", options)
+    if owners := _owners(name, group):
+        return f"{key} does not exist.{known}{owners}"
     root = _root(node)
     everywhere = list(_keys(root, "")) if isinstance(root, DictConfig) else []
     same = [path for path in everywhere if path.rpartition(".")[2] == name]
@@ -129,7 +129,7 @@ def _no_key(
         or did_you_mean(name, here, f"{parent}." if parent else "")
         or did_you_mean(key, [] if parent else plugin_files.groups())
     )
-    return f"{key} does not exist.{hint}{have}"
+    return f"{key} does not exist.{hint}{known}"
 
 
 def _chooser(key: str, overrides: Sequence[str]) -> str:
@@ -170,57 +170,57 @@ def _keys(node: DictConfig, path: str) -> Iterator[str]:
     for key in node:
         if key == "hydra":
             continue
-        place = f"{path}.{key}" if path else str(key)
-        yield place
+        full_key = f"{path}.{key}" if path else str(key)
+        yield full_key
         if not OmegaConf.is_missing(node, key) and OmegaConf.is_dict(node[key]):
-            yield from _keys(node[key], place)
+            yield from _keys(node[key], full_key)
 
 
 def _bad_value(error: OmegaConfBaseException) -> str:
-    said = (error.msg or str(error)).partition("\n")[0]
-    found = re.match(r"Value '(.*)' of type '\w+' could not be converted to (\w+)", said)
-    if found:
+    message = (error.msg or str(error)).partition("\n")[0]
+    match = re.match(r"Value '(.*)' of type '\w+' could not be converted to (\w+)", message)
+    if match:
         kinds = {"Float": "a number", "Integer": "a whole number", "Boolean": "true or false"}
-        return f"{error.full_key} must be {kinds.get(found[2], found[2])}, got {found[1]}."
-    if "is not a subclass of" in said:
+        return f"{error.full_key} must be {kinds.get(match[2], match[2])}, got {match[1]}."
+    if "is not a subclass of" in message:
         group = str(error.full_key).replace(".", "/")
-        return f"{error.full_key} is a plugin: choose it with slashes, {group}=..."
-    if "not Optional" in said or "non-optional" in said:
-        many = error.full_key in many_of_a_kind()
-        none = f" To choose none: {error.full_key}=[]." if many else ""
+        return f"{error.full_key} is a plugin; choose it with slashes: {group}=..."
+    if "not Optional" in message or "non-optional" in message:
+        takes_several = error.full_key in multi_choice_groups()
+        none = f" To choose none: {error.full_key}=[]." if takes_several else ""
         return f"{error.full_key} cannot be null.{none}"
-    return f"{error.full_key}: {said}."
+    return f"{error.full_key}: {message}."
 
 
-def _unreadable(error: OverrideParseException) -> str:
-    said = str(error).partition("\n")[0]
+def _invalid_syntax(error: OverrideParseException) -> str:
+    message = str(error).partition("\n")[0]
     return (
-        f"{error.override} cannot be read.\n  {said}\n"
-        "  Write key=value; quote a value that holds spaces, commas, brackets, = or quotes "
-        "twice,\n  once for the shell: 'key=\"value\"'."
+        f"{error.override} cannot be parsed.\n  {message}\n"
+        "  Write key=value. If a value contains spaces, commas, brackets, = or quotes, quote it "
+        "twice,\n  for the shell and for Hydra: 'key=\"value\"'."
     )
 
 
-def _hydra_says(message: str, overrides: Sequence[str]) -> str:
-    """The message for errors without a type of their own; Hydra's text if none is known better."""
+def _other_error(message: str, overrides: Sequence[str]) -> str:
+    """The message for errors that Hydra has no type for; Hydra's own text for unknown ones."""
     ambiguous = re.search(r"(?:Ambiguous value for argument|Sweep parameters) '(.*)'", message)
     if ambiguous:
         key, _, values = ambiguous[1].partition("=")
         return (
-            f"{ambiguous[1]} is several values for one key.\n"
-            f"  To try each in turn add -m; to give a list write {key}=[{values}]."
+            f"{ambiguous[1]} gives several values to one key.\n"
+            f"  To run a sweep over them, add -m; to pass a list, write {key}=[{values}]."
         )
     if "group override must be a string or a list" in message:
         for override in overrides:
             group, _, value = override.lstrip("+").partition("=")
-            known = {*plugin_files.groups(), *many_of_a_kind()}
-            if group in known and not re.match(r"\[|(?!null$)[a-zA-Z]", value):
-                none = f" To choose none: {group}=[]." if group in many_of_a_kind() else ""
+            groups = {*plugin_files.groups(), *multi_choice_groups()}
+            if group in groups and not re.match(r"\[|(?!null$)[a-zA-Z]", value):
+                none = f" To choose none: {group}=[]." if group in multi_choice_groups() else ""
                 options = plugin_files.options(group)
-                have = listing(f"The group {group} has", options or ["nothing yet"])
-                return f"{override} chooses nothing.{none}{have}"
+                known = listing(f"Options of {group}", options or ["none"])
+                return f"{override} does not choose an option.{none}{known}"
     unused = re.search(r"Could not override '([^'@]*)", message)
     if unused:
         parent, _, name = unused[1].rpartition("/")
-        return f"{unused[1]} has nothing to choose for here.{_owners(name, parent)}"
+        return f"{unused[1]} is not a group of this experiment.{_owners(name, parent)}"
     return message.partition("\nTo append")[0].strip()

@@ -2,7 +2,7 @@
 
 Besides its plugins, a group has virtual options that no listing shows. `for_<objective>` contains
 what that objective, chosen by name or by a preset, declares for the group: the default data,
-reward or learning rate. `_<name>` contains the own fields of a plugin whose config chooses further
+reward or learning rate. `_<name>` contains the fields of a plugin whose config also chooses
 plugins.
 """
 
@@ -22,7 +22,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from etude.config import plugin_files, registry
 from etude.config.config_file import children
-from etude.config.plugin_source import Declared, Description, bottom, describe
+from etude.config.plugin_source import Declared, Description, base_plugin, describe
 from etude.config.schema.curation import BestOfConfig, DialogueConfig, LabelConfig
 from etude.config.schema.experiment import ExperimentConfig
 from etude.config.schema.generation import GenerationConfig
@@ -31,12 +31,12 @@ from etude.config.schema.report import ReportConfig
 
 ROOTS: dict[str, type] = {
     "schema": ExperimentConfig,
-    "generation": GenerationConfig,
-    "labelling": LabelConfig,
-    "selecting": BestOfConfig,
-    "conversing": DialogueConfig,
-    "pipelining": PipelineConfig,
-    "reporting": ReportConfig,
+    "generate_schema": GenerationConfig,
+    "label_schema": LabelConfig,
+    "best_of_schema": BestOfConfig,
+    "dialogue_schema": DialogueConfig,
+    "pipeline_schema": PipelineConfig,
+    "report_schema": ReportConfig,
 }
 """The root schemas, by the first entry of the defaults list in a verb's YAML file."""
 FOR = "for_"
@@ -53,8 +53,8 @@ def outlines() -> Generator[None]:
         _outlines.reset(token)
 
 
-def many_of_a_kind() -> frozenset[str]:
-    """The groups of which an experiment takes several plugins: the dict fields of the root."""
+def multi_choice_groups() -> frozenset[str]:
+    """The groups from which an experiment takes any number of plugins: dict fields of the root."""
     single = {item.name for item in fields(ExperimentConfig) if item.default is not NO_DEFAULT}
     return frozenset(children(ExperimentConfig)) - single
 
@@ -82,7 +82,7 @@ class PluginSource(ConfigSource):
             return name in ROOTS
         if name.startswith(FOR):
             group = "objective"
-            name = bottom("objective", name.removeprefix(FOR))
+            name = base_plugin("objective", name.removeprefix(FOR))
         return any(
             (root / group / f"{name.removeprefix('_')}.py").is_file()
             for root in plugin_files.roots()
@@ -91,18 +91,18 @@ class PluginSource(ConfigSource):
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
         """The options and nested groups of a group, without the virtual options."""
         inside = config_path.strip("/")
-        found: set[str] = set()
+        names: set[str] = set()
         if results_filter in (None, ObjectType.CONFIG):
-            found.update(plugin_files.options(inside))
+            names.update(plugin_files.options(inside))
         if results_filter in (None, ObjectType.GROUP):
             prefix = f"{inside}/" if inside else ""
-            names = (
+            nested = (
                 group.removeprefix(prefix)
                 for group in plugin_files.groups()
                 if group.startswith(prefix)
             )
-            found.update(name.partition("/")[0] for name in names)
-        return sorted(found)
+            names.update(name.partition("/")[0] for name in nested)
+        return sorted(names)
 
     def load_config(self, config_path: str) -> ConfigResult:
         """Loads one config; this imports a chosen plugin."""
@@ -111,28 +111,29 @@ class PluginSource(ConfigSource):
         if not group:
             config = self._root(ROOTS[name])
         elif name.startswith(FOR):
-            config = _declared(group, name.removeprefix(FOR))
+            config = _objective_default(group, name.removeprefix(FOR))
         else:
             config = self._plugin(group, name)
-            if group in many_of_a_kind() and not name.startswith("_"):
+            if group in multi_choice_groups() and not name.startswith("_"):
                 package = f"{group}.{name}"
         return ConfigResult(self.provider, self.full_path(), config, {"package": package})
 
     def _plugin(self, group: str, name: str) -> DictConfig:
-        described = describe(f"{group}/{name.removeprefix('_')}")
-        chosen = [{knob.name: knob.option} for knob in described.knobs if knob.option]
-        if chosen and not name.startswith("_"):
-            return OmegaConf.create({"defaults": [f"_{name}", *chosen]})
+        plugin = describe(f"{group}/{name.removeprefix('_')}")
+        parts = [{knob.name: knob.option} for knob in plugin.knobs if knob.option]
+        if parts and not name.startswith("_"):
+            return OmegaConf.create({"defaults": [f"_{name}", *parts]})
         if self.path == "outline":
-            return _outline(described)
-        return OmegaConf.structured(registry.load(described.address).config)
+            return _outline(plugin)
+        return OmegaConf.structured(registry.load(plugin.address).config)
 
     def _root(self, root: type) -> DictConfig:
         typed = OmegaConf.structured(root)
         if self.path != "outline":
             return typed
         plugins = children(root)
-        bare: dict[str, Any] = {key: {} if key in many_of_a_kind() else MISSING for key in plugins}
+        several = multi_choice_groups()
+        bare: dict[str, Any] = {key: {} if key in several else MISSING for key in plugins}
         untyped = cast("dict[str, Any]", OmegaConf.to_container(typed))
         return OmegaConf.create({key: bare.get(key, value) for key, value in untyped.items()})
 
@@ -155,11 +156,11 @@ def register() -> None:
 
 
 def declared_default(keyword: str, objective: str) -> Declared:
-    """What an objective, or the plugin below its preset, declares for `data`, `reward` or `lr`."""
-    return describe(f"objective/{bottom('objective', objective)}").declared.get(keyword)
+    """What an objective, or the base plugin of a preset, declares for `data`, `reward` or `lr`."""
+    return describe(f"objective/{base_plugin('objective', objective)}").declared.get(keyword)
 
 
-def _declared(group: str, objective: str) -> DictConfig:
+def _objective_default(group: str, objective: str) -> DictConfig:
     """An objective's default for a group: an option, or the learning rate for `optimizer`."""
     if group == "optimizer":
         lr = declared_default("lr", objective)
@@ -168,9 +169,9 @@ def _declared(group: str, objective: str) -> DictConfig:
     return OmegaConf.create({} if option is None else {"defaults": [option]})
 
 
-def _outline(described: Description) -> DictConfig:
+def _outline(plugin: Description) -> DictConfig:
     outline: dict[str, Any] = {}
-    for knob in described.knobs:
+    for knob in plugin.knobs:
         value: Any = MISSING if knob.group else None
         if knob.type.startswith("dict"):
             value = DictConfig({}, flags={"struct": False})

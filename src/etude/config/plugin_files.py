@@ -24,22 +24,19 @@ def _files(group: str = "") -> Iterator[tuple[str, Path]]:
     """Yields each plugin file below a group with its address. Raises ConfigError for a package."""
     for root in roots():
         for file in sorted((root / group.strip("/")).rglob("*.py")):
-            place = file.relative_to(root)
-            if (
-                any(part.startswith((".", "_")) for part in place.parts[:-1])
-                or len(place.parts) < 2
-            ):
+            path = file.relative_to(root)
+            if any(part.startswith((".", "_")) for part in path.parts[:-1]) or len(path.parts) < 2:
                 continue
-            if place.name == "__init__.py":
-                raise _hiding(file, place.parent.as_posix())
-            if place.stem.isidentifier() and not place.stem.startswith("_"):
-                yield place.with_suffix("").as_posix(), file
+            if path.name == "__init__.py":
+                raise _hidden_group(file, path.parent.as_posix())
+            if path.stem.isidentifier() and not path.stem.startswith("_"):
+                yield path.with_suffix("").as_posix(), file
 
 
-def _hiding(file: Path, group: str) -> ConfigError:
+def _hidden_group(file: Path, group: str) -> ConfigError:
     return ConfigError(
         f"{file} hides every other plugin of the group {group}.\n"
-        "  A group is a plain folder that several places share. Delete that file."
+        "  A group must be a folder without __init__.py, shared by several roots. Delete that file."
     )
 
 
@@ -55,29 +52,29 @@ def groups() -> list[str]:
 
 def options(group: str) -> list[str]:
     """The names of a group's plugins, sorted, without those of its nested groups."""
-    inside = sorted({address for address, _ in _files(group)})
-    return [name for place, _, name in (a.rpartition("/") for a in inside) if place == group]
+    known = sorted({address for address, _ in _files(group)})
+    return [name for parent, _, name in (a.rpartition("/") for a in known) if parent == group]
 
 
 def find(address: str) -> Path:
     """The file of a plugin. Raises ConfigError if there is none or more than one."""
     group, _, name = address.rpartition("/")
-    places = [Path(group), *Path(group).parents][:-1]
-    for place in (root / folder for root in roots() for folder in places):
-        if (place / "__init__.py").is_file():
-            raise _hiding(place / "__init__.py", group)
-    found = [file for root in roots() if (file := root / f"{address}.py").is_file()]
-    if not found:
+    parents = [Path(group), *Path(group).parents][:-1]
+    for folder in (root / parent for root in roots() for parent in parents):
+        if (folder / "__init__.py").is_file():
+            raise _hidden_group(folder / "__init__.py", group)
+    files = [file for root in roots() if (file := root / f"{address}.py").is_file()]
+    if not files:
         raise ConfigError(
             f"{group}={name} does not exist.\n"
-            f"  The group {group} has: {', '.join(options(group)) or 'no plugin'}."
+            f"  Options of {group}: {', '.join(options(group)) or 'none'}."
         )
-    if len(found) > 1:
+    if len(files) > 1:
         raise ConfigError(
-            f"{group}={name} is ambiguous: {' and '.join(str(file) for file in found)} both claim "
-            "that address.\n  Rename one of them."
+            f"{group}={name} is ambiguous: {' and '.join(str(file) for file in files)} have "
+            "the same address.\n  Rename one of them."
         )
-    return found[0]
+    return files[0]
 
 
 def configurations() -> list[Path]:
@@ -94,10 +91,10 @@ def source_files(plugin: Path) -> list[Path]:
     The name of a private module or of its folder begins with an underscore. Plugins use relative
     imports (`from ._ppo.advantages import ...`), so private modules are next to their plugin.
     """
-    found = [plugin]
-    for file in found:
-        found += [module for module in _relative_imports(file) if module not in found]
-    return found
+    files = [plugin]
+    for file in files:
+        files += [module for module in _relative_imports(file) if module not in files]
+    return files
 
 
 def source_digest(plugin: Path) -> str:
@@ -112,12 +109,12 @@ def refuse_ambiguous_modules(plugin: Path) -> None:
     """Raises ConfigError if a private module exists in several plugin folders."""
     here = next(root for root in roots() if plugin.is_relative_to(root))
     for module in source_files(plugin)[1:]:
-        places = [root / module.relative_to(here) for root in roots()]
-        claims = [str(place) for place in places if place.is_file()]
-        if len(claims) > 1:
+        candidates = [root / module.relative_to(here) for root in roots()]
+        copies = [str(file) for file in candidates if file.is_file()]
+        if len(copies) > 1:
             raise ConfigError(
-                f"{plugin} imports a private module that exists {len(claims)} times: "
-                f"{' and '.join(claims)}.\n  Rename yours."
+                f"{plugin} imports a private module that exists {len(copies)} times: "
+                f"{' and '.join(copies)}.\n  Rename your own."
             )
 
 
@@ -126,5 +123,5 @@ def _relative_imports(file: Path) -> Iterator[Path]:
     for node in ast.walk(ast.parse(file.read_bytes(), filename=str(file))):
         if isinstance(node, ast.ImportFrom) and node.level:
             base = file.parents[node.level - 1].joinpath(*(node.module or "").split("."))
-            places = [base, *(base / alias.name for alias in node.names)]
-            yield from filter(Path.is_file, (place.with_suffix(".py") for place in places))
+            modules = [base, *(base / alias.name for alias in node.names)]
+            yield from filter(Path.is_file, (module.with_suffix(".py") for module in modules))

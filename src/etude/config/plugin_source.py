@@ -61,8 +61,8 @@ class Description:
 
     def names(self, keyword: str) -> frozenset[str]:
         """The names in `reads`, `yields`, `needs` or `provides`; empty if not declared."""
-        found = self.declared.get(keyword)
-        return found if isinstance(found, frozenset) else frozenset({str(found)} if found else ())
+        value = self.declared.get(keyword)
+        return value if isinstance(value, frozenset) else frozenset({str(value)} if value else ())
 
 
 def describe(address: str) -> Description:
@@ -72,25 +72,25 @@ def describe(address: str) -> Description:
     call = _registration(tree)
     if call is None or not call.args or not isinstance(call.args[0], ast.Name):
         raise ConfigError(
-            f"{file} holds no plugin.\n"
-            "  Put @plugin(Config) over the class or factory that takes Config first."
+            f"{file} does not register a plugin.\n"
+            "  Put @plugin(Config) above the class or function whose first argument is Config."
         )
     return Description(
         address,
         file,
         ast.get_docstring(tree) or "",
         tuple(knobs(call.args[0].id, file)),
-        {word.arg: _declared(word, file) for word in call.keywords if word.arg},
+        {word.arg: _declared_value(word, file) for word in call.keywords if word.arg},
     )
 
 
 def descriptions(group: str) -> dict[str, Description]:
     """The plugins of a group, except unreadable ones, which `etude list` reports."""
-    found: dict[str, Description] = {}
+    plugins: dict[str, Description] = {}
     for name in options(group):
         with suppress(ConfigError):
-            found[name] = describe(f"{group}/{name}")
-    return found
+            plugins[name] = describe(f"{group}/{name}")
+    return plugins
 
 
 def presets(group: str) -> dict[str, Path]:
@@ -102,18 +102,18 @@ def presets(group: str) -> dict[str, Path]:
     }
 
 
-def stands_on(preset: Path) -> str | None:
+def base_option(preset: Path) -> str | None:
     """The option of the same group that a preset is based on; None if there is none."""
     content: dict[str, Any] | None = yaml.safe_load(preset.read_text(encoding="utf-8"))
     defaults: list[Any] = (content or {}).get("defaults", [])
     return next((item for item in defaults if isinstance(item, str) and item != "_self_"), None)
 
 
-def bottom(group: str, name: str) -> str:
+def base_plugin(group: str, name: str) -> str:
     """The name of the plugin that an option is, or that a preset is ultimately based on."""
     file = presets(group).get(name)
-    below = file and stands_on(file)
-    return bottom(group, below) if below else name
+    base = file and base_option(file)
+    return base_plugin(group, base) if base else name
 
 
 def heading(preset: Path) -> str:
@@ -131,11 +131,11 @@ def _parsed(file: Path, modified: int) -> ast.Module:
     except (SyntaxError, ValueError) as error:
         line = error.lineno if isinstance(error, SyntaxError) else None
         where = f"{file}:{line}" if line else str(file)
-        raise ConfigError(f"{where} is not Python: {error.args[0]}.") from error
+        raise ConfigError(f"{where} is not valid Python: {error.args[0]}.") from error
 
 
 def tree_of(file: Path) -> ast.Module:
-    """The syntax tree of a file. Raises ConfigError, with the line, if it is not Python."""
+    """The syntax tree of a file. Raises ConfigError, with the line, if it is not valid Python."""
     return _parsed(file, file.stat().st_mtime_ns)
 
 
@@ -149,7 +149,7 @@ def _registration(tree: ast.Module) -> ast.Call | None:
     return None
 
 
-def _declared(word: ast.keyword, file: Path) -> Declared:
+def _declared_value(word: ast.keyword, file: Path) -> Declared:
     if isinstance(word.value, ast.Set | ast.List | ast.Tuple):
         return frozenset(ast.unparse(item).rpartition(".")[2] for item in word.value.elts)
     try:
@@ -158,23 +158,23 @@ def _declared(word: ast.keyword, file: Path) -> Declared:
         if word.arg not in LITERAL:
             return ast.unparse(word.value)
         raise ConfigError(
-            f"{file}:{word.value.lineno}: {word.arg}={ast.unparse(word.value)} must be a literal: "
-            "it is read without running the file."
+            f"{file}:{word.value.lineno}: {word.arg}={ast.unparse(word.value)} must be a literal, "
+            "because étude reads it without running the file."
         ) from error
 
 
 def knobs(name: str, file: Path) -> Iterator[Knob]:
     """The fields of the config class `name`, resolved in `file`; inherited ones first."""
-    found: dict[str, Knob] = {}
+    fields: dict[str, Knob] = {}
     for kind, home in lineage(name, file):
         for node, after in zip(kind.body, [*kind.body[1:], None], strict=True):
             if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
                 continue
             if "ClassVar" not in ast.unparse(node.annotation):
                 key = node.target.id
-                text = _docstring(after) or (found[key].help if key in found else "")
-                found[key] = _knob(key, node, text, home)
-    yield from found.values()
+                text = _docstring(after) or (fields[key].help if key in fields else "")
+                fields[key] = _knob(key, node, text, home)
+    yield from fields.values()
 
 
 def _knob(name: str, node: ast.AnnAssign, text: str, home: Path) -> Knob:
@@ -187,8 +187,8 @@ def _knob(name: str, node: ast.AnnAssign, text: str, home: Path) -> Knob:
         default = ast.unparse(node.value.args[1])
     elif isinstance(node.value, ast.Call) and ast.unparse(node.value.func).endswith("option"):
         option = default = str(ast.literal_eval(node.value.args[0]))
-    elif default and (made := re.fullmatch(r"field\(default_factory=(?:lambda: )?(.*)\)", default)):
-        default = "[]" if made[1].startswith("list") else made[1]
+    elif default and (call := re.fullmatch(r"field\(default_factory=(?:lambda: )?(.*)\)", default)):
+        default = "[]" if call[1].startswith("list") else call[1]
     shown = None if default == "MISSING" else default
     return Knob(name, kind, shown, text, home, group, option, condition)
 
@@ -212,8 +212,8 @@ def lineage(name: str, file: Path) -> Iterator[tuple[ast.ClassDef, Path]]:
             yield node, file
         elif isinstance(node, ast.ImportFrom):
             for alias in node.names:
-                named = alias.name == "*" or name == (alias.asname or alias.name)
-                module = imported(node, file) if named else None
+                matches = alias.name == "*" or name == (alias.asname or alias.name)
+                module = imported(node, file) if matches else None
                 if module is not None:
                     yield from lineage(name if alias.name == "*" else alias.name, module)
 
@@ -222,10 +222,10 @@ def imported(node: ast.ImportFrom, file: Path) -> Path | None:
     """The file of an imported module if it belongs to étude or is a private module."""
     root, *inside = (node.module or "").split(".")
     if node.level:
-        place = file.parents[node.level - 1].joinpath(*filter(None, [root, *inside]))
+        path = file.parents[node.level - 1].joinpath(*filter(None, [root, *inside]))
     elif root == "etude":
-        place = SOURCE.joinpath(*inside)
+        path = SOURCE.joinpath(*inside)
     else:
         return None
-    files = (place.with_suffix(".py"), place / "__init__.py")
-    return next((found for found in files if found.is_file()), None)
+    files = (path.with_suffix(".py"), path / "__init__.py")
+    return next((file for file in files if file.is_file()), None)

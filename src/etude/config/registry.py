@@ -17,7 +17,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True, kw_only=True)
 class Declaration:
-    """What a plugin declares in the keywords of `@plugin`, in addition to its config."""
+    """The keywords of `@plugin`: what a plugin declares in addition to its config."""
 
     reads: frozenset[type] = frozenset()
     """Objectives: the kinds of record it trains on."""
@@ -47,6 +47,9 @@ class Declaration:
     """Objectives: attention over the prompt is bidirectional, in training and in generation."""
     merges: bool = False
     """Adapters: can be merged into the network's weights."""
+    tokens: frozenset[str] = frozenset()
+    """Objectives and their parts: roles such as "mask", or "sentinels", that they write into raw
+    text; a tokenizer without them gets new ids."""
     batch_statistic: bool = False
     """Objectives: the loss of a sample depends on the other samples of its micro-batch."""
 
@@ -68,7 +71,7 @@ class Plugin:
 
 def plugin(config: type[PluginConfig], **declared: Any) -> Callable[[F], F]:
     """Registers a class or factory that takes its config first as the plugin of its file."""
-    for name in ("reads", "needs", "provides", "precisions"):
+    for name in ("reads", "needs", "provides", "precisions", "tokens"):
         if name in declared:
             declared[name] = frozenset(declared[name])
     declaration = Declaration(**declared)
@@ -77,7 +80,7 @@ def plugin(config: type[PluginConfig], **declared: Any) -> Callable[[F], F]:
         if config.__module__ != build.__module__:
             raise ConfigError(
                 f"{build.__module__} registers {build.__name__} with {config.__name__}, which is "
-                f"defined in {config.__module__}. A plugin's config stands in the plugin's file."
+                f"defined in {config.__module__}. The config must be in the plugin's file."
             )
         address = config.__module__.removeprefix(ROOT + ".").replace(".", "/")
         config.__plugin__ = Plugin(address, config, build, declaration)  # type: ignore[attr-defined]
@@ -92,9 +95,9 @@ def plugin_of(config: PluginConfig | type[PluginConfig]) -> Plugin:
     return kind.__dict__["__plugin__"]
 
 
-def build(config: PluginConfig, *given: Any) -> Any:  # each group's contract types its result
-    """Builds the plugin of `config`; `given` are the other arguments of its group's contract."""
-    return plugin_of(config).build(config, *given)
+def build(config: PluginConfig, *arguments: Any) -> Any:  # each group's contract types its result
+    """Builds the plugin of `config`; `arguments` are the others of its group's contract."""
+    return plugin_of(config).build(config, *arguments)
 
 
 def load(address: str) -> Plugin:
@@ -109,15 +112,15 @@ def load(address: str) -> Plugin:
         raise ConfigError(
             f"{address} cannot be imported from {file}:\n  {type(error).__name__}: {error}"
         ) from error
-    marked = [
+    registered = [
         kind.__dict__["__plugin__"]
         for kind in vars(module).values()
         if isinstance(kind, type) and "__plugin__" in kind.__dict__
     ]
-    found: list[Plugin] = [plugin for plugin in marked if plugin.address == address]
+    found: list[Plugin] = [plugin for plugin in registered if plugin.address == address]
     if len(found) != 1:
         raise ConfigError(
-            f"{file} holds {len(found)} plugins; a plugin file has one.\n"
-            "  Put @plugin(Config) over the class or factory that takes Config first."
+            f"{file} registers {len(found)} plugins; a plugin file must register one.\n"
+            "  Put @plugin(Config) above the class or function whose first argument is Config."
         )
     return found[0]

@@ -1,9 +1,9 @@
 """Renders conversations with a chat template and encodes them, marking the assistant's turns.
 
 The template is Jinja, in transformers' dialect (https://huggingface.co/docs/transformers,
-`chat_templating`): sandboxed, `{% generation %}` included, and held to a time limit. Deviations:
-there is no `strftime_now`, because a run must not depend on its date; and message content is
-plain text, even where it spells a special token.
+`chat_templating`): sandboxed, with `{% generation %}` blocks and a time limit. Deviations: there is
+no `strftime_now`, because a run must not depend on its date; and message content is plain text,
+even if it contains the text of a special token.
 
 A turn is the content of a `generation` block. Without such a block, it is the text after the
 rendered prompt of the preceding turns, up to its closing special token, without trailing white
@@ -46,7 +46,7 @@ OPEN = "\ufdd0"
 CLOSE = "\ufdd1"
 CUT = "\ufdd2"
 """Unicode noncharacters, which never occur in text. They mark where a turn begins and ends, and
-where the spelling of a special token inside a message is split in two."""
+where the text of a special token inside a message is split in two."""
 _MARKS = dict.fromkeys(map(ord, OPEN + CLOSE + CUT))
 
 
@@ -72,40 +72,40 @@ def conversation(tokenizer: Tokenizer, messages: Sequence[Message]) -> Conversat
     ids: list[np.ndarray] = []
     turns: list[np.ndarray] = []
     number = 0
-    for is_answer, text in _pieces(tokenizer, messages):
+    for is_answer, text in _split_turns(tokenizer, messages):
         number += is_answer
-        coded = _encoded(tokenizer, text, begins=not ids)
-        ids.append(coded)
-        turns.append(np.full(len(coded), number if is_answer else 0))
+        part = _encode(tokenizer, text, at_start=not ids)
+        ids.append(part)
+        turns.append(np.full(len(part), number if is_answer else 0))
     return Conversation(np.concatenate(ids), np.concatenate(turns))
 
 
 def prompt(tokenizer: Tokenizer, messages: Sequence[Message]) -> list[int]:
     """The prompt ids that the assistant's next turn continues."""
-    opened = _pieces(tokenizer, messages, before_answer=True)
-    coded = [_encoded(tokenizer, text, begins=not i) for i, (_, text) in enumerate(opened)]
-    return np.concatenate(coded).tolist()
+    parts = _split_turns(tokenizer, messages, before_answer=True)
+    ids = [_encode(tokenizer, text, at_start=not i) for i, (_, text) in enumerate(parts)]
+    return np.concatenate(ids).tolist()
 
 
 def exchange(tokenizer: Tokenizer, question: str, answer: str) -> tuple[list[int], list[int]]:
     """The ids of a question and of its answer, encoded as a conversation of two turns.
 
-    If the tokenizer has no template: bos + question, and answer + eos.
+    If the tokenizer has no template: the question as a prompt, and answer + eos.
     """
     vocab = tokenizer.vocab
     if tokenizer.template is None:
         before, after = tokenizer.encode_batch([question, answer])
-        return [vocab.bos, *before.tolist()], [*after.tolist(), vocab.eos]
-    both = (Message("user", question), Message("assistant", answer))
-    found = conversation(tokenizer, both)
-    first = int(np.argmax(found.turns > 0))
-    return found.ids[:first].tolist(), found.ids[found.turns > 0].tolist()
+        return vocab.prompt(before.tolist()), [*after.tolist(), vocab.eos]
+    messages = (Message("user", question), Message("assistant", answer))
+    encoded = conversation(tokenizer, messages)
+    start = int(np.argmax(encoded.turns > 0))
+    return encoded.ids[:start].tolist(), encoded.ids[encoded.turns > 0].tolist()
 
 
 def question(tokenizer: Tokenizer, text: str) -> list[int]:
     """The prompt ids of a question, in the format of `exchange`."""
     if tokenizer.template is None:
-        return [tokenizer.vocab.bos, *tokenizer.encode(text).tolist()]
+        return tokenizer.vocab.prompt(tokenizer.encode(text).tolist())
     return prompt(tokenizer, (Message("user", text),))
 
 
@@ -118,7 +118,7 @@ def render(
 ) -> str:
     """Renders a conversation as text. Raises TemplateError if the template fails or times out."""
     try:
-        compiled = _compiled(template)
+        compiled = _compile(template)
         with _deadline(TIMEOUT_S):
             return compiled.render(
                 messages=[dict(message) for message in messages],
@@ -128,32 +128,32 @@ def render(
                 **literals,
             )
     except TimeoutError as error:
-        raise TemplateError(f"The chat template ran for {TIMEOUT_S:g} s.") from error
-    except Exception as error:  # a template may raise anything, and its author is not the user
-        raise TemplateError(f"The chat template does not write this: {error}") from error
+        raise TemplateError(f"The chat template did not finish within {TIMEOUT_S:g} s.") from error
+    except Exception as error:  # a template may raise any exception
+        raise TemplateError(f"The chat template cannot render the messages: {error}") from error
 
 
-def _pieces(
+def _split_turns(
     tokenizer: Tokenizer, messages: Sequence[Message], *, before_answer: bool = False
 ) -> Iterator[tuple[bool, str]]:
     """Yields (is_answer, text) for each non-empty part of a conversation, in order."""
     template = tokenizer.template
-    assert template is not None, "there is a template wherever conversations are learned"
-    said = [{"role": m.role, "content": _as_text(tokenizer, m.content)} for m in messages]
+    assert template is not None, "compatibility checks require a template"
+    contents = [{"role": m.role, "content": _as_text(tokenizer, m.content)} for m in messages]
 
-    def written(n: int, *, before_answer: bool) -> str:
-        return render(template, said[:n], tokenizer.literals, before_answer=before_answer)
+    def render_first(n: int, *, before_answer: bool) -> str:
+        return render(template, contents[:n], tokenizer.literals, before_answer=before_answer)
 
-    whole = written(len(said), before_answer=before_answer)
+    whole = render_first(len(contents), before_answer=before_answer)
     if OPEN not in whole:
         for i, message in reversed(list(enumerate(messages))):
             if message.role == "assistant":
-                start = written(i, before_answer=True)
-                end = written(i + 1, before_answer=False)
+                start = render_first(i, before_answer=True)
+                end = render_first(i + 1, before_answer=False)
                 if not (whole.startswith(end) and end.startswith(start)):
                     raise TemplateError(
-                        f"The chat template writes message {i + 1} otherwise when more follows, "
-                        "so what it was asked cannot be told from what it answers."
+                        f"The chat template renders message {i + 1} differently when more follow, "
+                        "so its turn cannot be located. Mark turns with {% generation %}."
                     )
                 last = _last_special(tokenizer, end, len(start))
                 whole = whole[: len(start)] + OPEN + whole[len(start) : last] + CLOSE + whole[last:]
@@ -166,23 +166,19 @@ def _pieces(
 
 def _last_special(tokenizer: Tokenizer, text: str, start: int) -> int:
     """The end of an answer: after its last special token if only white space follows it."""
-    ends = [match.end() for match in tokenizer.spelled.finditer(text, start)]
+    ends = [match.end() for match in tokenizer.special_pattern.finditer(text, start)]
     return ends[-1] if ends and not text[ends[-1] :].strip() else len(text)
 
 
 def _as_text(tokenizer: Tokenizer, content: str) -> str:
-    """The content of a message, with the spelling of every special token in it split in two."""
-    return tokenizer.spelled.sub(lambda m: m[0][0] + CUT + m[0][1:], content.translate(_MARKS))
+    """The content of a message, with the text of every special token in it split in two."""
+    pattern = tokenizer.special_pattern
+    return pattern.sub(lambda m: m[0][0] + CUT + m[0][1:], content.translate(_MARKS))
 
 
-def _encoded(tokenizer: Tokenizer, text: str, *, begins: bool) -> Int[np.ndarray, " seq"]:
-    parts = text.split(CUT)
-    return np.concatenate(
-        [
-            tokenizer.encode_with_special(part, begins=begins and not i)
-            for i, part in enumerate(parts)
-        ]
-    )
+def _encode(tokenizer: Tokenizer, text: str, *, at_start: bool) -> Int[np.ndarray, " seq"]:
+    encode, parts = tokenizer.encode_with_special, text.split(CUT)
+    return np.concatenate([encode(p, at_start=at_start and not i) for i, p in enumerate(parts)])
 
 
 class _Generation(Extension):
@@ -193,26 +189,26 @@ class _Generation(Extension):
     def parse(self, parser: Parser) -> CallBlock:
         line = next(parser.stream).lineno
         body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-        return CallBlock(self.call_method("_marked"), [], [], body, lineno=line)
+        return CallBlock(self.call_method("_mark"), [], [], body, lineno=line)
 
-    def _marked(self, caller: Any) -> str:  # Jinja's macro
+    def _mark(self, caller: Any) -> str:  # Jinja's macro
         return f"{OPEN}{caller()}{CLOSE}"
 
 
 @lru_cache
-def _compiled(template: str) -> jinja2.Template:
+def _compile(template: str) -> jinja2.Template:
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, "jinja2.ext.loopcontrols"]
     )
     environment.filters["tojson"] = _json
-    return environment.from_string(template, globals={"raise_exception": _refuse})
+    return environment.from_string(template, globals={"raise_exception": _raise_exception})
 
 
 def _json(value: Any, indent: int | None = None) -> str:  # any value that a template passes
     return json.dumps(value, ensure_ascii=False, indent=indent)
 
 
-def _refuse(message: str) -> None:
+def _raise_exception(message: str) -> None:
     raise jinja2.TemplateError(message)
 
 

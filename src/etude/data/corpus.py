@@ -10,20 +10,31 @@ from pathlib import Path
 
 import tokenizers
 
+from etude.config.config_file import nodes
 from etude.config.plugin_files import source_files
 from etude.config.registry import build, plugin_of
 from etude.config.schema.experiment import ExperimentConfig
 from etude.config.schema.plugins import DataConfig, TemplateConfig, TextDataConfig, TokenizerConfig
-from etude.data import chat_template, documents, readers, record_file, token_rows
+from etude.data import (
+    chat_template,
+    documents,
+    json_rows,
+    readers,
+    record_file,
+    special_tokens,
+    token_rows,
+    vocab,
+)
 from etude.data import tokenizer as tokenizer_module
 from etude.data.data_card import SHOWN_BAD_ROWS, Card, SplitCard, tokenizer_card, xz_bits_per_byte
-from etude.data.record_file import RecordFile, read_bad_rows, texts_of, write_records
+from etude.data.record_file import RecordFile, read_bad_rows, read_unused, texts_of, write_records
 from etude.data.source import DataSource, Samples
 from etude.data.token_rows import TokenRows, write_tokens
-from etude.data.tokenizer import Tokenizer, TokenizerSource
+from etude.data.tokenizer import Tokenizer
+from etude.data.tokenizer_source import TokenizerSource
 from etude.errors import DataError
 from etude.files.cache import cached_folder, code_digest, digest_of
-from etude.records import Chat, Record, Text, lift_of
+from etude.records import Chat, Record, Text, conversion_for
 
 AFTER_READING = {"seq_len", "strict", "pack", "intra_document"}
 """Knobs of the group `data` that do not affect which records are read."""
@@ -65,16 +76,19 @@ def prepare(config: ExperimentConfig, tokenizer: Tokenizer | None = None) -> Cor
     bad = read_bad_rows(records.folder)
     shown = tuple(f"{row.place}: {row.reason}" for row in bad[:SHOWN_BAD_ROWS])
     if bad and config.data.strict:
-        first = f"{len(bad)} bad rows, and data.strict=true; the first of them:"
+        first = f"data.strict=true, and {len(bad)} rows are bad. Fix or remove them:"
         raise DataError("\n  ".join((first, *shown)))
     tokenizer = tokenizer or _tokenizer(config.tokenizer, records)
+    if records.kind is Text:
+        parts = [plugin_of(node).declaration for _, node in nodes(config.objective)]
+        tokenizer = tokenizer.with_tokens(frozenset[str]().union(*(part.tokens for part in parts)))
     reads = plugin_of(config.objective).declaration.reads
     if Chat in reads:
-        tokenizer = _speaking(tokenizer, config.template)
+        tokenizer = _with_template(tokenizer, config.template)
     train, val = (_samples(part, config.data, records, tokenizer) for part in ("train", "val"))
-    if lift := lift_of(records.kind, reads):
-        train = _Lifted(train, lift)
-        val = _Lifted(val, lift)
+    if convert := conversion_for(records.kind, reads):
+        train = _ConvertedSamples(train, convert)
+        val = _ConvertedSamples(val, convert)
     card = Card(
         source=plugin_of(config.data).address,
         kind=records.kind.__name__,
@@ -83,6 +97,7 @@ def prepare(config: ExperimentConfig, tokenizer: Tokenizer | None = None) -> Cor
         tokenizer=tokenizer_card(tokenizer, _texts(records.val)),
         n_bad=len(bad),
         bad_rows=shown,
+        unused=read_unused(records.folder),
         xz_bits_per_byte=xz_bits_per_byte(_texts(records.val)) if records.kind is Text else None,
         digest=_digest(records.folder.name, config.data, tokenizer),
     )
@@ -94,7 +109,7 @@ def data_digest(config: DataConfig, tokenizer: Tokenizer) -> str:
 
     Raises DataError if the source does not exist.
     """
-    return _digest(_name_of(config, build(config)), config, tokenizer)
+    return _digest(_records_digest(config, build(config)), config, tokenizer)
 
 
 def _digest(name: str, config: DataConfig, tokenizer: Tokenizer) -> str:
@@ -102,20 +117,20 @@ def _digest(name: str, config: DataConfig, tokenizer: Tokenizer) -> str:
 
 
 @dataclass(frozen=True)
-class _Lifted:
+class _ConvertedSamples:
     """Samples converted on access to the kind of record that the objective reads."""
 
     samples: Samples
-    lift: Callable[..., Record]
+    convert: Callable[..., Record]
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def __getitem__(self, index: int) -> Record:
-        return self.lift(self.samples[index])
+        return self.convert(self.samples[index])
 
 
-def _speaking(tokenizer: Tokenizer, config: TemplateConfig | None) -> Tokenizer:
+def _with_template(tokenizer: Tokenizer, config: TemplateConfig | None) -> Tokenizer:
     """The tokenizer with the configured chat template, else its own, else étude's default."""
     if config is not None:
         return build(config, tokenizer)
@@ -127,35 +142,35 @@ def _speaking(tokenizer: Tokenizer, config: TemplateConfig | None) -> Tokenizer:
 
 
 def read(config: DataConfig) -> Records:
-    """Reads the records of a source, or finds them in the cache. Raises DataError if none exist."""
-    chosen = plugin_of(config)
-    kind = chosen.declaration.yields
+    """Reads the records of a source, or returns the cached ones. Raises DataError if none exist."""
+    plugin = plugin_of(config)
+    kind = plugin.declaration.yields
     if kind is None:
-        raise DataError(f"{chosen.address} does not declare the kind of record it yields.")
+        raise DataError(f"{plugin.address} declares no kind of record: add yields= to its @plugin.")
     source: DataSource[DataConfig] = build(config)
 
     def write(folder: Path) -> None:
         write_records(source.records(), folder, config.val_fraction)
 
-    folder = cached_folder(f"records/{_name_of(config, source)}", write)
+    folder = cached_folder(f"records/{_records_digest(config, source)}", write)
     train, val = (RecordFile(folder, kind, held_out) for held_out in (False, True))
     return Records(folder, kind, train, val)
 
 
-def _name_of(config: DataConfig, source: DataSource[DataConfig]) -> str:
+def _records_digest(config: DataConfig, source: DataSource[DataConfig]) -> str:
     """A digest that changes whenever the records of a source may change."""
-    chosen = plugin_of(config)
-    shaping = {key: value for key, value in asdict(config).items() if key not in AFTER_READING}
-    code = code_digest(*source_files(chosen.file), documents, readers, record_file)
-    return digest_of(chosen.address, shaping, source.fingerprint(), code)
+    plugin = plugin_of(config)
+    knobs = {key: value for key, value in asdict(config).items() if key not in AFTER_READING}
+    code = code_digest(*source_files(plugin.file), documents, json_rows, readers, record_file)
+    return digest_of(plugin.address, knobs, source.fingerprint(), code)
 
 
 def _tokenizer(config: TokenizerConfig, records: Records) -> Tokenizer:
-    chosen = plugin_of(config)
+    plugin = plugin_of(config)
     source: TokenizerSource[TokenizerConfig] = build(config)
-    code = code_digest(*source_files(chosen.file), tokenizer_module)
-    made_by = (chosen.address, asdict(config), source.fingerprint(), code, tokenizers.__version__)
-    name = digest_of(records.folder.name, made_by)
+    code = code_digest(*source_files(plugin.file), special_tokens, tokenizer_module)
+    inputs = (plugin.address, asdict(config), source.fingerprint(), code, tokenizers.__version__)
+    name = digest_of(records.folder.name, inputs)
 
     def write(folder: Path) -> None:
         source.build(lambda: _texts(records.train)).save(folder)
@@ -164,13 +179,13 @@ def _tokenizer(config: TokenizerConfig, records: Records) -> Tokenizer:
 
 
 def _samples(part: str, config: DataConfig, records: Records, tokenizer: Tokenizer) -> Samples:
-    held = {"train": records.train, "val": records.val}[part]
+    side = {"train": records.train, "val": records.val}[part]
     if not isinstance(config, TextDataConfig):
-        return held
-    name = digest_of(records.folder.name, tokenizer.digest, part, code_digest(token_rows))
+        return side
+    name = digest_of(records.folder.name, tokenizer.digest, part, code_digest(token_rows, vocab))
 
     def write(folder: Path) -> None:
-        write_tokens(_texts(held), tokenizer, folder)
+        write_tokens(_texts(side), tokenizer, folder)
 
     return TokenRows(cached_folder(f"tokens/{name}", write), config)
 

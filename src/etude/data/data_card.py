@@ -2,8 +2,8 @@
 
 import json
 import lzma
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -53,6 +53,8 @@ class Card:
     """The first bad rows, as `file:line: reason`."""
     digest: str
     """Equal digests mean equal samples."""
+    unused: Mapping[str, int] = field(default_factory=dict[str, int])
+    """How many rows have each part that no record contains, such as a field."""
     xz_bits_per_byte: float | None = None
     """Bits per byte of the held-out text under `xz -9e`: a baseline for val/bits_per_byte."""
 
@@ -63,20 +65,21 @@ class Card:
 
     def __str__(self) -> str:
         """A few lines of plain text for the terminal."""
-        fit = self.tokenizer
+        card = self.tokenizer
         lines = [
             f"data      {self.source}: {self.kind}, digest {self.digest[:12]}",
-            f"train     {_in_words(self.train)}",
-            f"val       {_in_words(self.val)}",
-            f"tokenizer {fit.vocab_size:,} ids, {fit.bytes_per_token:.2f} bytes a token, "
-            f"{fit.round_trip:.1%} of texts come back exactly, {fit.unknown:.2%} unknown",
+            f"train     {_describe(self.train)}",
+            f"val       {_describe(self.val)}",
+            f"tokenizer {card.vocab_size:,} ids, {card.bytes_per_token:.2f} bytes per token, "
+            f"{card.round_trip:.1%} of texts round-trip exactly, {card.unknown:.2%} unknown",
         ]
         if self.xz_bits_per_byte is not None:
-            lines.append(f"yardstick {self.xz_bits_per_byte:.3f} bits a byte: xz -9e on val")
+            lines.append(f"baseline  {self.xz_bits_per_byte:.3f} bits per byte: xz -9e on val")
         if self.n_bad:
             more = self.n_bad - len(self.bad_rows)
             lines += [f"bad rows  {self.n_bad:,}", *(f"  {row}" for row in self.bad_rows)]
             lines += [f"  and {more:,} more"] if more else []
+        lines += [f"not used  {part} of {n:,} rows" for part, n in self.unused.items()]
         return "\n".join(lines)
 
 
@@ -108,7 +111,7 @@ def xz_bits_per_byte(texts: Iterable[str]) -> float:
     return 8 * (after + len(compressor.flush())) / max(1, before)
 
 
-def _in_words(split: SplitCard) -> str:
+def _describe(split: SplitCard) -> str:
     if split.tokens is None or split.bytes is None:
         return f"{split.records:,} records"
     return (

@@ -8,6 +8,7 @@ hash of the prompt, because other pairs of the same prompt would leak into train
 import hashlib
 import json
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -28,6 +29,7 @@ from etude.records import (
     Ranking,
     Record,
     Text,
+    Unused,
 )
 
 R = TypeVar("R", bound=Record)
@@ -37,7 +39,7 @@ class RecordFile:
     """The records of one side of the split; an `etude.data.source.Samples`."""
 
     def __init__(self, folder: Path, kind: type[Record], held_out: bool) -> None:
-        self._made_of = (folder, kind, held_out)
+        self._arguments = (folder, kind, held_out)
         self._kind = kind
         self._file = folder / "records.jsonl"
         self._ends = np.load(folder / "ends.npy", mmap_mode="r")
@@ -51,31 +53,40 @@ class RecordFile:
         start = int(self._ends[number - 1]) if number else 0
         with self._file.open("rb") as opened:
             opened.seek(start)
-            return _decoded(opened.read(int(self._ends[number]) - start), self._kind)
+            return _decode(opened.read(int(self._ends[number]) - start), self._kind)
 
     def __iter__(self) -> Iterator[Record]:
         """Yields all records in order, in one pass over the file."""
-        wanted = np.zeros(len(self._ends), dtype=bool)
-        wanted[self._numbers] = True
+        is_on_side = np.zeros(len(self._ends), dtype=bool)
+        is_on_side[self._numbers] = True
         with self._file.open("rb") as opened:
-            for line, is_wanted in zip(opened, wanted, strict=True):
-                if is_wanted:
-                    yield _decoded(line, self._kind)
+            for line, keep in zip(opened, is_on_side, strict=True):
+                if keep:
+                    yield _decode(line, self._kind)
 
     def __reduce__(self) -> tuple[Callable[..., "RecordFile"], tuple[Any, ...]]:
         """Pickles the path of the file, not its content, for data loader workers."""
-        return RecordFile, self._made_of
+        return RecordFile, self._arguments
 
 
-def write_records(rows: Iterable[Record | BadRow], folder: Path, val_fraction: float) -> None:
-    """Writes records, split and bad rows to separate files. Raises DataError if no row is good."""
+def write_records(
+    rows: Iterable[Record | BadRow | Unused], folder: Path, val_fraction: float
+) -> None:
+    """Writes records, split, bad rows and the counts of unused parts to separate files.
+
+    Raises DataError if no row is good.
+    """
     scores = array("d")
     ends = array("q")
     n_bad = 0
+    unused: Counter[str] = Counter()
     first_bad = ""
     with (folder / "records.jsonl").open("wb") as good, (folder / "bad.jsonl").open("wb") as bad:
         for row in rows:
-            line = json.dumps(_said(row), default=vars, ensure_ascii=False).encode() + b"\n"
+            if isinstance(row, Unused):
+                unused[row.part] += 1
+                continue
+            line = json.dumps(_set_fields(row), default=vars, ensure_ascii=False).encode() + b"\n"
             if isinstance(row, BadRow):
                 bad.write(line)
                 n_bad += 1
@@ -83,9 +94,10 @@ def write_records(rows: Iterable[Record | BadRow], folder: Path, val_fraction: f
             else:
                 good.write(line)
                 ends.append(good.tell())
-                scores.append(_score(_asked(row) or line))
+                scores.append(_hash_fraction(_shared_prompt(row) or line))
+    (folder / "unused.json").write_text(json.dumps(unused), encoding="utf-8")
     if not scores:
-        raise DataError(f"The data holds no usable record ({n_bad} bad rows{first_bad}).")
+        raise DataError(f"The data contains no usable record ({n_bad} bad rows{first_bad}).")
     np.save(folder / "ends.npy", np.array(ends, dtype=np.int64))
     np.save(folder / "held_out.npy", held_out(np.array(scores), val_fraction))
 
@@ -96,6 +108,11 @@ def read_bad_rows(folder: Path) -> list[BadRow]:
         return [BadRow(**json.loads(line)) for line in opened]
 
 
+def read_unused(folder: Path) -> dict[str, int]:
+    """How often `write_records` met each unused part of a row."""
+    return json.loads((folder / "unused.json").read_text(encoding="utf-8"))
+
+
 def held_out(scores: np.ndarray, val_fraction: float) -> np.ndarray:
     """A mask of the records that are held out: those with a score below the fraction.
 
@@ -104,14 +121,14 @@ def held_out(scores: np.ndarray, val_fraction: float) -> np.ndarray:
     """
     if scores.min() == scores.max():
         raise DataError(
-            "The data holds only one distinct record, or prompt to prefer answers to, so none can "
-            "be held out to validate on. Give more, or cut text into more documents "
-            "(data.document=line)."
+            "The data contains only one distinct record (of preference data: one distinct prompt), "
+            "so none can be held out for validation. Add records, or split text into more "
+            "documents with data.document=line."
         )
-    chosen = scores < val_fraction
-    if not chosen.any():
+    mask = scores < val_fraction
+    if not mask.any():
         return scores == scores.min()
-    return chosen if not chosen.all() else scores < scores.max()
+    return mask if not mask.all() else scores < scores.max()
 
 
 def texts_of(record: Record) -> tuple[str, ...]:
@@ -135,23 +152,23 @@ def texts_of(record: Record) -> tuple[str, ...]:
             return (text,) if isinstance(text, str) else text
 
 
-def _said(row: Record | BadRow) -> dict[str, Any]:
+def _set_fields(row: Record | BadRow) -> dict[str, Any]:
     """The fields of a row that differ from their defaults, so new fields do not change digests."""
     values = ((item, getattr(row, item.name)) for item in fields(row))
     return {item.name: value for item, value in values if value != item.default}
 
 
-def _asked(record: Record) -> bytes:
+def _shared_prompt(record: Record) -> bytes:
     """The prompt of preference data, which several records may share; empty for other kinds."""
     return record.prompt.encode() if isinstance(record, Preference | Ranking | Feedback) else b""
 
 
-def _score(content: bytes) -> float:
+def _hash_fraction(content: bytes) -> float:
     """A number in [0, 1) that depends only on the content."""
     return int.from_bytes(hashlib.sha256(content).digest()[:6], "big") / 2**48
 
 
-def _decoded(line: bytes, kind: type[Record]) -> Record:
+def _decode(line: bytes, kind: type[Record]) -> Record:
     values: dict[str, Any] = json.loads(line)
     if kind is Chat:
         return Chat(tuple(Message(**message) for message in values["messages"]))

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from etude.config.schema.plugins import DataConfig
-from etude.records import BadRow, Record
+from etude.data.file_search import FileList
+from etude.records import BadRow, Record, Unused
 
 DataC = TypeVar("DataC", bound=DataConfig)
 
@@ -18,11 +19,15 @@ class DataSource(ABC, Generic[DataC]):
         self.config = config
 
     @abstractmethod
-    def records(self) -> Iterator[Record | BadRow]:
+    def records(self) -> Iterator[Record | BadRow | Unused]:
         """Every record, and a BadRow for each row that could not become one.
 
         Raises DataError if a configured file is missing, empty or of the wrong format.
         """
+
+    def files(self) -> FileList:
+        """The files that it reads; empty for a source without files."""
+        return FileList()
 
     @abstractmethod
     def fingerprint(self) -> str:
@@ -58,10 +63,10 @@ class Subset:
     """The samples at the given indices."""
 
     samples: Samples
-    places: Sequence[int]
+    indices: Sequence[int]
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.indices)
 
     def __getitem__(self, index: int) -> Any:
-        return self.samples[self.places[index]]
+        return self.samples[self.indices[index]]

@@ -1,7 +1,8 @@
 """Tokenised raw text: a flat file of tokens on disk, and the indexing that cuts it into rows.
 
-Each document is `bos`, its text, `eos`. Packed, row i covers the tokens [i T, i T + T]: rows
-overlap by one token, so every token of the stream except the first is predicted exactly once.
+Each document is its text in the tokenizer's frame, `vocab.document`. Packed, row i covers the
+tokens [i T, i T + T]: rows overlap by one token, so every token of the stream except the first is
+predicted exactly once.
 """
 
 from array import array
@@ -36,7 +37,10 @@ class TokenRow:
 
 
 def write_tokens(texts: Iterable[str], tokenizer: Tokenizer, folder: Path) -> None:
-    """Writes `tokens`, `starts.npy` (document offsets and end) and `sizes.npy` (UTF-8 bytes)."""
+    """Writes `tokens`, `starts.npy` (document offsets and end), `sizes.npy` (UTF-8 bytes).
+
+    `opening.npy` is the number of tokens before the text of each document.
+    """
     vocab = tokenizer.vocab
     width = np.uint16 if vocab.size <= 2**16 else np.uint32
     starts = array("q", [0])
@@ -44,10 +48,11 @@ def write_tokens(texts: Iterable[str], tokenizer: Tokenizer, folder: Path) -> No
     with (folder / "tokens").open("wb") as tokens:
         for batch in _batches(texts):
             for text, ids in zip(batch, tokenizer.encode_batch(batch), strict=True):
-                document = np.concatenate(([vocab.bos], ids, [vocab.eos]))
-                tokens.write(document.astype(width).tobytes())
+                document = np.array(vocab.document(ids.tolist()), dtype=width)
+                tokens.write(document.tobytes())
                 starts.append(starts[-1] + len(document))
                 sizes.append(len(text.encode()))
+    np.save(folder / "opening.npy", np.int64(len(vocab.opening)))
     np.save(folder / "starts.npy", np.array(starts, dtype=np.int64))
     np.save(folder / "sizes.npy", np.array(sizes, dtype=np.int64))
 
@@ -56,11 +61,12 @@ class TokenRows:
     """The rows of one side of the split: packed, or one truncated document each."""
 
     def __init__(self, folder: Path, config: TextDataConfig) -> None:
-        self._made_of = (folder, config)
+        self._arguments = (folder, config)
         self._starts = np.load(folder / "starts.npy", mmap_mode="r")
         width = (folder / "tokens").stat().st_size // int(self._starts[-1])
         self._tokens = np.memmap(folder / "tokens", dtype=f"u{width}", mode="r")
         self._sizes = np.load(folder / "sizes.npy", mmap_mode="r")
+        self._n_opening = int(np.load(folder / "opening.npy"))
         self._stride = config.seq_len
         self._pack = config.pack
 
@@ -95,24 +101,27 @@ class TokenRows:
         bounds = self._starts[first : last + 2]
         inside = np.clip(bounds, start, end)
         n_predicted = inside[1:] - np.maximum(bounds[:-1], start) - 1
-        shares = self._sizes[first : last + 1] * n_predicted / (np.diff(bounds) - 1)
+        n_sized = np.diff(bounds) - min(1, self._n_opening)  # the first token may be text
+        shares = self._sizes[first : last + 1] * n_predicted / n_sized
         return TokenRow(
             tokens=np.asarray(self._tokens[start:end], dtype=np.int64),
             documents=np.repeat(np.arange(1, len(inside)), np.diff(inside)),
             n_bytes=float(shares.sum()),
         )
 
-    def bare(self, length: int) -> Samples:
+    def without_bos_eos(self, length: int) -> Samples:
         """Rows of `length` text tokens without bos and eos if packed; else the rows unchanged."""
-        return _BareRows(self._tokens, self._starts, self._sizes, length) if self._pack else self
+        if not self._pack:
+            return self
+        return _TextRows(self._tokens, self._starts, self._sizes, self._n_opening, length)
 
     def __reduce__(self) -> tuple[Callable[..., "TokenRows"], tuple[Any, ...]]:
         """Pickles the path of the file, not its content, for data loader workers."""
-        return TokenRows, self._made_of
+        return TokenRows, self._arguments
 
 
 @dataclass(frozen=True)
-class _BareRows:
+class _TextRows:
     """Concatenated documents without bos and eos, cut into equal rows; the remainder is dropped.
 
     `n_bytes` of a row is the share of the text's bytes that belongs to its tokens.
@@ -121,29 +130,30 @@ class _BareRows:
     tokens: np.ndarray
     starts: np.ndarray
     sizes: np.ndarray
+    n_opening: int
     length: int
 
     @cached_property
-    def begins(self) -> Int[np.ndarray, " documents+1"]:
+    def offsets(self) -> Int[np.ndarray, " documents+1"]:
         """Offset of each document in the concatenated text, and the end of the last one."""
-        return np.concatenate(([0], np.cumsum(np.diff(self.starts) - 2)))
+        return np.concatenate(([0], np.cumsum(np.diff(self.starts) - self.n_opening - 1)))
 
     def __len__(self) -> int:
-        return max(1, int(self.begins[-1]) // self.length)
+        return max(1, int(self.offsets[-1]) // self.length)
 
     def __getitem__(self, index: int) -> TokenRow:
         if not 0 <= index < len(self):
             raise IndexError(f"row {index} of {len(self)}")
         start = index * self.length
-        end = min(start + self.length, int(self.begins[-1]))
-        first, last = np.searchsorted(self.begins, (start, end - 1), side="right") - 1
+        end = min(start + self.length, int(self.offsets[-1]))
+        first, last = np.searchsorted(self.offsets, (start, end - 1), side="right") - 1
         parts: list[np.ndarray] = []
         n_bytes = 0.0
         for d in range(first, last + 1):
-            begin = int(self.begins[d])
-            size = int(self.begins[d + 1] - self.begins[d])
+            begin = int(self.offsets[d])
+            size = int(self.offsets[d + 1] - self.offsets[d])
             inside = slice(max(0, start - begin), min(size, end - begin))
-            offset = int(self.starts[d]) + 1
+            offset = int(self.starts[d]) + self.n_opening
             parts.append(self.tokens[offset + inside.start : offset + inside.stop])
             n_bytes += float(self.sizes[d]) * len(parts[-1]) / max(1, size)
         documents = np.repeat(np.arange(1, len(parts) + 1), [len(part) for part in parts])

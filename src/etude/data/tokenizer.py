@@ -1,45 +1,42 @@
-"""Encodes and decodes text: the wrapper of every tokenizer, and the contract of its plugins.
+"""Encodes and decodes text: the wrapper of every tokenizer.
 
-Text is data: a text that spells a special token is encoded as ordinary characters, and encoding
-adds no special tokens. Callers insert special ids explicitly.
+Text is data: the text of a special token is encoded as ordinary characters, and encoding adds
+no special tokens. Callers insert special ids explicitly.
 """
 
 import hashlib
 import json
 import re
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final
 
 import numpy as np
 import tokenizers
 from jaxtyping import Bool, Int
 from tokenizers import decoders, models
 
-from etude.config.schema.plugins import TokenizerConfig
-from etude.data.byte_alphabet import BYTE_ALPHABET, BYTES
-from etude.data.tokenizer_files import ROLES, read, rename_tokens, sentinels_of, write
+from etude.data.byte_alphabet import BYTES
+from etude.data.special_tokens import (
+    DEFAULT_ROLES,
+    MASK_ALIASES,
+    ROLES,
+    SPECIAL_TOKENS,
+    add_special,
+    rename_tokens,
+    sentinels_of,
+    tokens_around,
+    write_around,
+)
+from etude.data.tokenizer_files import TokenizerFiles, read, write
 from etude.data.vocab import Vocab
 from etude.errors import CheckpointError, ConfigError
 
-TokenizerC = TypeVar("TokenizerC", bound=TokenizerConfig)
 Ids = Int[np.ndarray, " seq"]
 
-N_SENTINELS: Final = 100
-MASK_ALIASES: Final = ("[MASK]", "<mask>")
-"""Common spellings of the mask token, accepted for every tokenizer."""
-SPECIAL_TOKENS: Final = (
-    *(f"<{role}>" for role in ROLES),
-    *(f"<sentinel_{i}>" for i in range(N_SENTINELS)),
-)
-"""Reserved in every trained tokenizer, for every objective, as ids 0 to 108 in this order."""
-SMALLEST_OF_BYTES: Final = len(SPECIAL_TOKENS) + len(BYTE_ALPHABET)
-"""The smallest vocabulary of a lossless tokenizer: the special tokens and every byte."""
-
-_NAMED: Final = {role: f"<{role}>" for role in ROLES}
 _BYTE: Final = re.compile(r"<0x([0-9A-F]{2})>")  # SentencePiece's byte fallback
 _WORD_START: Final = re.compile(rb"\s|[\xe3-\xe9\xf0]")  # the first bytes of Chinese characters
 _SENTENCE_END: Final = re.compile(
@@ -50,40 +47,58 @@ _SENTENCE_END: Final = re.compile(
 class Tokenizer:
     """A `tokenizers.Tokenizer` with named roles for its special tokens."""
 
-    def __init__(
-        self,
-        inner: tokenizers.Tokenizer,
-        roles: Mapping[str, str] = _NAMED,
-        template: str | None = None,
-    ) -> None:
-        """Takes ownership of `inner`; `roles` maps roles to tokens. Missing tokens are appended."""
+    def __init__(self, inner: tokenizers.Tokenizer, files: TokenizerFiles | None = None) -> None:
+        """Takes ownership of `inner`, an existing tokenizer as `files` describe it, or a new one.
+
+        A new one gets every token of SPECIAL_TOKENS, and bos opens its texts.
+        """
+        if files is None:
+            files = TokenizerFiles(DEFAULT_ROLES)
+            add_special(inner, SPECIAL_TOKENS)
+            write_around(inner, [files.roles["bos"]], [])
         self._inner = inner
-        self._roles = {**_NAMED, **roles}
-        self.template = template
-        """The chat template, in Jinja; None if the tokenizer has none."""
-        present = inner.get_vocab(with_added_tokens=True)
-        self._sentinels = sentinels_of(present) or SPECIAL_TOKENS[len(ROLES) :]
-        special = (*self._roles.values(), *self._sentinels)
-        tokens = [tokenizers.AddedToken(literal, normalized=False) for literal in special]
-        inner.add_special_tokens(tokens)  # pyright: ignore[reportUnknownMemberType] -- bare list
+        self._files = files
+        self._sentinels = sentinels_of(inner.get_vocab(with_added_tokens=True))
+        special = (*files.roles.values(), *self._sentinels)
+        add_special(inner, special)
         inner.encode_special_tokens = True
         inner.no_padding()
         inner.no_truncation()
-        self._spelled = re.compile("|".join(re.escape(literal) for literal in special))
+        self._role_pattern = re.compile("|".join(re.escape(literal) for literal in special))
+
+    @property
+    def template(self) -> str | None:
+        """The chat template, in Jinja; None if the tokenizer has none."""
+        return self._files.template
 
     @cached_property
     def vocab(self) -> Vocab:
         """The vocabulary size and the special ids."""
         ids = self._inner.get_vocab(with_added_tokens=True)
-        named = {role: ids[literal] for role, literal in self._roles.items()}
-        sentinels = tuple(ids[literal] for literal in self._sentinels)
-        return Vocab(size=max(ids.values()) + 1, **named, sentinels=sentinels)
+        size = max(*ids.values(), self._files.model.n_rows - 1) + 1
+        named = {role: ids[literal] for role, literal in self._files.roles.items()}
+        pad = named.get("pad", named["eos"])  # padding has no effect, whatever its id
+        absent = {role: size + i for i, role in enumerate(ROLES)}
+        opening, closing = tokens_around(self._inner)
+        stops = [literal for literal in self._files.model.stops if literal in ids]
+        if self.template is not None and "turn_end" in named:
+            stops.insert(0, self._files.roles["turn_end"])
+        return Vocab(
+            size=size,
+            **{**absent, **named, "pad": pad},
+            sentinels=tuple(ids[literal] for literal in self._sentinels),
+            opening=opening,
+            closing=closing,
+            other_stops=tuple(dict.fromkeys(ids[s] for s in stops if ids[s] != named["eos"])),
+        )
 
     @cached_property
     def digest(self) -> str:
         """A digest that changes whenever an encoding or a role may change."""
-        content = json.dumps([self._inner.to_str(), self._roles])
-        return hashlib.sha256(content.encode()).hexdigest()
+        vocab = self.vocab
+        roles = sorted(self._files.roles.items())
+        content = [self._inner.to_str(), roles, vocab.size, vocab.stops]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def encode(self, text: str) -> Ids:
         """The ids of `text`, without special ids (except `unk`)."""
@@ -91,29 +106,27 @@ class Tokenizer:
 
     def encode_with_mask(self, text: str) -> Ids:
         """The ids of a text in which special tokens are parsed, and [MASK] is the mask."""
-        ids = {literal: int(i) for literal, i in self._inner.get_vocab(True).items()}
-        named = {literal: ids[literal] for literal in (*self._roles.values(), *self._sentinels)}
-        named |= dict.fromkeys(MASK_ALIASES, self.vocab.mask)
-        parts = re.split(f"({'|'.join(map(re.escape, named))})", text)
-        coded = [np.array([named[p]]) if p in named else self.encode(p) for p in parts if p]
-        return np.concatenate([np.zeros(0, dtype=np.int64), *coded])
+        mask = self._files.roles.get("mask")
+        for alias in MASK_ALIASES if mask else ():
+            text = text.replace(alias, str(mask))
+        return self.encode_with_special(text)
 
-    def encode_with_special(self, text: str, *, begins: bool = True) -> Ids:
+    def encode_with_special(self, text: str, *, at_start: bool = True) -> Ids:
         """The ids of a text in which every special token is parsed, as transformers does.
 
-        With `begins=False`, the text is encoded as if it followed a special token.
+        With `at_start=False`, the text is encoded as if it followed a special token.
         """
-        before = "" if begins else self._roles["eos"]
-        ids = self._meant.encode(before + text, add_special_tokens=False).ids
+        before = "" if at_start else self._files.roles["eos"]
+        ids = self._parsing_inner.encode(before + text, add_special_tokens=False).ids
         return np.array(ids[len(before) > 0 :], dtype=np.int64)
 
     @cached_property
-    def _meant(self) -> tokenizers.Tokenizer:
+    def _parsing_inner(self) -> tokenizers.Tokenizer:
         """A copy without `encode_special_tokens`, so it parses special tokens."""
         return tokenizers.Tokenizer.from_str(self._inner.to_str())
 
     @cached_property
-    def spelled(self) -> re.Pattern[str]:
+    def special_pattern(self) -> re.Pattern[str]:
         """Matches every text that `encode_with_special` parses as a special token."""
         added = self._inner.get_added_tokens_decoder().values()
         literals = sorted((token.content for token in added), key=len, reverse=True)
@@ -122,31 +135,49 @@ class Tokenizer:
     @property
     def literals(self) -> dict[str, str]:
         """The variables that name the special tokens in a chat template, such as `eos_token`."""
-        return {f"{role}_token": literal for role, literal in self._roles.items()}
+        return {f"{role}_token": literal for role, literal in self._files.roles.items()}
 
-    def with_template(self, template: str, literals: Mapping[str, str]) -> "Tokenizer":
+    def with_template(self, template: str | None, literals: Mapping[str, str]) -> "Tokenizer":
         """Returns a tokenizer with this chat template, whose `literals` of roles become tokens.
 
-        A literal that is not in the vocabulary replaces the token of its role. Raises ConfigError
-        if that token also has another role.
+        A literal that is not in the vocabulary replaces the token of its role, if it has one.
+        Raises ConfigError if that token also has another role.
         """
         known = self._inner.get_vocab(with_added_tokens=True)
-        roles = dict(self._roles)
-        lacking = {role: new for role, new in literals.items() if new not in known}
-        names = {roles[role]: new for role, new in lacking.items()}
-        for role, new in lacking.items():
-            if list(roles.values()).count(old := roles[role]) > 1:
-                raise ConfigError(f"{new!r} cannot take the place of {old!r}, which has two roles.")
+        roles = dict(self._files.roles)
+        missing = {role: new for role, new in literals.items() if new not in known}
+        names = {roles[role]: new for role, new in missing.items() if role in roles}
+        for old, new in names.items():
+            if list(roles.values()).count(old) > 1:
+                raise ConfigError(
+                    f"The template's {new!r} cannot replace the token {old!r}, which has two roles."
+                )
         roles |= literals
         inner = tokenizers.Tokenizer.from_str(rename_tokens(self._inner.to_str(), names))
-        return Tokenizer(inner, roles, template)
+        if names:
+            around = tokens_around(self._inner)
+            write_around(inner, *([str(inner.id_to_token(i)) for i in ids] for ids in around))
+        return Tokenizer(inner, replace(self._files, roles=roles, template=template))
+
+    def with_tokens(self, needed: Collection[str]) -> "Tokenizer":
+        """Returns a tokenizer with the tokens of these roles, or "sentinels"; missing ones are new.
+
+        New ids follow those of the tokenizer; no trained network knows them.
+        """
+        roles = {role: f"<{role}>" for role in ROLES if role in needed} | dict(self._files.roles)
+        sentinels = self._sentinels or SPECIAL_TOKENS[len(ROLES) :] * ("sentinels" in needed)
+        if roles == self._files.roles and sentinels == self._sentinels:
+            return self
+        inner = tokenizers.Tokenizer.from_str(self._inner.to_str())
+        add_special(inner, (*roles.values(), *sentinels))
+        return Tokenizer(inner, replace(self._files, roles=roles))
 
     def encode_batch(self, texts: Sequence[str]) -> list[Ids]:
         """The ids of each text."""
         encodings = self._inner.encode_batch_fast(list(texts), add_special_tokens=False)
         found = [np.array(encoding.ids, dtype=np.int64) for encoding in encodings]
         return [
-            self._encode_spelled(text) if self._reserved[ids].any() else ids
+            self._encode_split(text) if self._is_reserved[ids].any() else ids
             for text, ids in zip(texts, found, strict=True)
         ]
 
@@ -165,7 +196,8 @@ class Tokenizer:
     @cached_property
     def text_ids(self) -> Ids:
         """Every id that is not special, in order."""
-        return np.setdiff1d(np.arange(self.vocab.size), sorted(self.vocab.special))
+        every = self._inner.get_vocab(with_added_tokens=True).values()
+        return np.setdiff1d(np.array([*every]), sorted(self.vocab.special))
 
     @cached_property
     def token_bytes(self) -> tuple[bytes, ...]:
@@ -227,7 +259,7 @@ class Tokenizer:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "tokenizer.json").write_text(self._inner.to_str(pretty=True), encoding="utf-8")
-        write(folder, self._roles, self.template)
+        write(folder, self._files)
 
     @classmethod
     def load(cls, path: str | Path) -> "Tokenizer":
@@ -242,49 +274,26 @@ class Tokenizer:
         try:
             inner = tokenizers.Tokenizer.from_file(str(file))
         except Exception as error:  # tokenizers raises bare Exception for a file it cannot parse
-            raise CheckpointError(f"{file} is not a tokenizer that can be read: {error}") from error
-        return cls(inner, *read(file, inner.get_vocab(with_added_tokens=True)))
+            raise CheckpointError(f"{file} cannot be read as a tokenizer: {error}") from error
+        files = read(file, inner.get_vocab(with_added_tokens=True))
+        return cls(inner, replace(files, roles={"eos": "<eos>", **files.roles}))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickles the constructor's arguments, because a copy of `inner` loses some settings."""
-        return Tokenizer, (self._inner, self._roles, self.template)
+        return Tokenizer, (self._inner, self._files)
 
     @cached_property
-    def _reserved(self) -> np.ndarray:
+    def _is_reserved(self) -> np.ndarray:
         """For each id, whether ordinary text must never be encoded to it."""
-        roles = self._inner.get_vocab(with_added_tokens=True)
-        allowed = self._roles["unk"]
-        reserved = np.zeros(self.vocab.size, dtype=bool)
-        for literal in (*self._roles.values(), *self._sentinels):
-            reserved[roles[literal]] = literal != allowed
-        return reserved
+        return np.isin(np.arange(self.vocab.size), [*self.vocab.special - {self.vocab.unk}])
 
-    def _encode_spelled(self, text: str) -> Ids:
+    def _encode_split(self, text: str) -> Ids:
         """Encodes a text in which the model itself matches special tokens, by splitting each.
 
         A Unigram model contains its special tokens as pieces, so it matches them in text.
         """
-        cuts = [0, *(match.start() + 1 for match in self._spelled.finditer(text)), len(text)]
+        cuts = [0, *(match.start() + 1 for match in self._role_pattern.finditer(text)), len(text)]
         parts = [text[start:end] for start, end in pairwise(cuts)]
         encodings = self._inner.encode_batch_fast(parts, add_special_tokens=False)
         ids = np.concatenate([np.array(encoding.ids, dtype=np.int64) for encoding in encodings])
-        return np.where(self._reserved[ids], self.vocab.unk, ids)
-
-
-class TokenizerSource(ABC, Generic[TokenizerC]):
-    """Contract of the group `tokenizer`: trains a tokenizer on a corpus, or loads one."""
-
-    def __init__(self, config: TokenizerC) -> None:
-        self.config = config
-
-    @abstractmethod
-    def build(self, corpus: Callable[[], Iterator[str]]) -> Tokenizer:
-        """Returns the tokenizer; `corpus()` starts one pass over the training text.
-
-        The same corpus gives the same tokenizer. A trained one has `SPECIAL_TOKENS` as its first
-        ids, and its `vocab_size` counts them.
-        """
-
-    def fingerprint(self) -> str:
-        """A digest of what determines the tokenizer besides its config and the corpus."""
-        return ""
+        return np.where(self._is_reserved[ids], self.vocab.unk, ids)

@@ -1,67 +1,104 @@
 """The files next to a tokenizer.json: roles of the special tokens, and the chat template.
 
-The format is Hugging Face's, so transformers' AutoTokenizer encodes and renders identically.
+The format is Hugging Face's, so transformers' AutoTokenizer encodes and renders identically. In the
+folder of a model, its config says which tokens end a completion and how many rows its table has.
 """
 
 import json
-import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from etude.data.special_tokens import ROLES, USUAL
 from etude.errors import CheckpointError
 
-ROLES: Final = ("pad", "unk", "bos", "eos", "mask", "cls", "sep", "turn_start", "turn_end")
 CONFIG = "tokenizer_config.json"
 TEMPLATE = "chat_template.jinja"
-TURNS: Final = {
-    "turn_start": ("<|im_start|>", "<start_of_turn>", "<|start_header_id|>"),
-    "turn_end": ("<|im_end|>", "<end_of_turn>", "<|eot_id|>"),
-}
-"""The tokens that begin and end a turn in known model families; their files do not name them."""
-
-_SENTINEL: Final = re.compile(r"<(?:sentinel|extra_id)_(\d+)>")  # ours, and T5's
+_OURS: Final = "etude"  # the key of what Hugging Face's format has no field for
 
 
-def write(folder: Path, roles: Mapping[str, str], template: str | None) -> None:
+@dataclass(frozen=True)
+class ModelFacts:
+    """What the config of a model says about tokens; no tokenizer file has a field for it."""
+
+    stops: tuple[str, ...] = ()
+    """Tokens that end a completion, besides the roles eos and turn_end."""
+    n_rows: int = 0
+    """Rows of the token table, which may be more than the tokenizer has ids."""
+
+
+@dataclass(frozen=True)
+class TokenizerFiles:
+    """What the files next to a tokenizer.json say."""
+
+    roles: Mapping[str, str]
+    """The token of each role that the tokenizer has."""
+    template: str | None = None
+    """The chat template, in Jinja; None if there is none."""
+    model: ModelFacts = ModelFacts()
+    """What the model's config adds."""
+
+
+def write(folder: Path, files: TokenizerFiles) -> None:
     """Writes tokenizer_config.json."""
-    named = {f"{role}_token": literal for role, literal in roles.items()}
+    named = {f"{role}_token": files.roles.get(role) for role in ROLES}  # null: it has none
     turns = {key: named.pop(key) for key in ("turn_start_token", "turn_end_token")}
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "clean_up_tokenization_spaces": False,
         **named,
-        "extra_special_tokens": turns,
-        **({} if template is None else {"chat_template": template}),
+        "extra_special_tokens": {key: token for key, token in turns.items() if token},
+        **({} if files.template is None else {"chat_template": files.template}),
+        **({_OURS: model} if any((model := vars(files.model)).values()) else {}),
     }
     text = json.dumps(config, indent=2, ensure_ascii=False)
     (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
 
 
-def read(file: Path, vocabulary: Mapping[str, int]) -> tuple[dict[str, str], str | None]:
-    """The tokens of the roles and the chat template, from the folder of a tokenizer.json.
+def read(file: Path, vocabulary: Mapping[str, int]) -> TokenizerFiles:
+    """What the folder of a tokenizer.json says. Raises CheckpointError for a file that is no JSON.
 
-    Raises CheckpointError for a file that is not JSON.
+    A role is what the tokenizer's files name, else what the model's config names, else a usual
+    token of the vocabulary.
     """
-    merged: dict[str, Any] = {}
-    for name in ("special_tokens_map.json", CONFIG):
-        if (place := file.with_name(name)).is_file():
-            try:
-                merged |= json.loads(place.read_text(encoding="utf-8"))
-            except ValueError as error:
-                raise CheckpointError(f"{place} is not JSON: {error}") from error
+    merged = _fields(file, "special_tokens_map.json") | _fields(file, CONFIG)
     extra: Any = merged.get("extra_special_tokens")
     merged |= extra if isinstance(extra, dict) else {}
-    found: dict[str, Any] = {role: merged.get(f"{role}_token") for role in ROLES}
-    for role, token in found.items():
-        if isinstance(token, dict):  # a serialised AddedToken
-            found[role] = token["content"]
+    config = _fields(file, "config.json")
+    literals = {i: literal for literal, i in vocabulary.items()}
+    found: dict[str, Any] = {}
+    for role in ROLES:
+        usual = (literal for literal in USUAL[role] if literal in vocabulary)
+        default = next(iter((*_tokens(config.get(f"{role}_token_id"), literals), *usual)), None)
+        token = merged.get(f"{role}_token", default)
+        found[role] = token["content"] if isinstance(token, dict) else token  # an AddedToken
     found["bos"] = found["bos"] or found["cls"]  # BERT's texts begin and end with these
     found["eos"] = found["eos"] or found["sep"]
-    for role, literals in TURNS.items():
-        known = (literal for literal in literals if literal in vocabulary)
-        found[role] = found[role] or next(known, None)
-    return {role: literal for role, literal in found.items() if literal}, _template(file, merged)
+    roles = {role: literal for role, literal in found.items() if literal}
+    if _OURS in merged:
+        kept = merged[_OURS]
+        model = ModelFacts(tuple(kept["stops"]), kept["n_rows"])
+    else:
+        stops = (config | _fields(file, "generation_config.json")).get("eos_token_id")
+        n_rows = config.get("vocab_size")
+        model = ModelFacts(_tokens(stops, literals), n_rows if isinstance(n_rows, int) else 0)
+    return TokenizerFiles(roles, _template(file, merged), model)
+
+
+def _tokens(ids: Any, literals: Mapping[int, str]) -> tuple[str, ...]:
+    """The tokens of a field such as eos_token_id: one id, several, or none."""
+    given = ids if isinstance(ids, list) else [ids]
+    return tuple(literals[i] for i in given if isinstance(i, int) and i in literals)
+
+
+def _fields(beside: Path, name: str) -> dict[str, Any]:
+    """The content of a JSON file in the same folder; empty if it does not exist."""
+    place = beside.with_name(name)
+    try:
+        return dict(json.loads(place.read_text(encoding="utf-8"))) if place.is_file() else {}
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"{place} is not a JSON object: {error}") from error
 
 
 def _template(file: Path, merged: Mapping[str, Any]) -> str | None:
@@ -72,24 +109,3 @@ def _template(file: Path, merged: Mapping[str, Any]) -> str | None:
     if isinstance(found, list):
         return next((one["template"] for one in found if one["name"] == "default"), None)
     return found
-
-
-def sentinels_of(vocabulary: Mapping[str, int]) -> tuple[str, ...]:
-    """The sentinel tokens of a vocabulary, in order; empty if it has none."""
-    numbered = ((literal, _SENTINEL.fullmatch(literal)) for literal in vocabulary)
-    found = {int(match[1]): literal for literal, match in numbered if match}
-    return tuple(found[i] for i in sorted(found))
-
-
-def rename_tokens(text: str, names: Mapping[str, str]) -> str:
-    """A tokenizer.json with some tokens renamed and everything else unchanged."""
-    given: dict[str, Any] = json.loads(text)
-    for added in given["added_tokens"]:
-        added["content"] = names.get(added["content"], added["content"])
-    pieces = given["model"]["vocab"]
-    given["model"]["vocab"] = (
-        {names.get(piece, piece): i for piece, i in pieces.items()}
-        if isinstance(pieces, dict)
-        else [[names.get(piece, piece), score] for piece, score in pieces]
-    )
-    return json.dumps(given, ensure_ascii=False)

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any, cast
 
 from etude.capability import Capability
-from etude.config.compatibility import capabilities_of, data_for, longest
+from etude.config.compatibility import capabilities_of, data_for, max_positions_of
 from etude.config.registry import build, plugin_of
 from etude.config.schema.curation import SamplingConfig
 from etude.data.corpus import read
 from etude.errors import ConfigError, DataError
-from etude.files.atomic import write_whole
+from etude.files.atomic import write_atomic
 from etude.formats.model import Model, read_model
 from etude.network.decoding import Decoding
-from etude.network.generation import Request, Written, generate
+from etude.network.generation import Generation, Request, generate
 from etude.network.network import Network
 from etude.objective.batches import Ids, prompt_ids
 from etude.objective.loader import chunks
@@ -26,7 +26,7 @@ from etude.records import Prompt
 
 
 @dataclass(frozen=True)
-class Answered:
+class SampledPrompt:
     """A prompt with several completions, and which of them ended with a stop token."""
 
     prompt: Prompt
@@ -34,23 +34,23 @@ class Answered:
     ended: Sequence[bool]
 
 
-class Writer:
-    """A run that generates completions."""
+class CompletionSampler:
+    """Samples completions from a run."""
 
     def __init__(self, config: SamplingConfig, run: str) -> None:
-        """Raises ConfigError for a run that cannot generate, or not as many tokens."""
+        """Raises ConfigError for a run that cannot generate text, or has too few positions."""
         self.config = config
         self.model = read_model(run)
-        _refuse_unable(self.model, config)
+        _refuse_unfit(self.model, config)
         self.network: Network = self.model.network().requires_grad_(False).eval()
         self.decoding: Decoding = build(config.decoding)
 
     @property
-    def room(self) -> int:
+    def max_prompt_tokens(self) -> int:
         """Maximum number of prompt tokens."""
         return self.config.data.seq_len - self.config.max_new_tokens
 
-    def write(self, before: Sequence[Ids], keys: Sequence[tuple[int, ...]]) -> list[Written]:
+    def sample(self, prompts: Sequence[Ids], keys: Sequence[tuple[int, ...]]) -> list[Generation]:
         """Returns a completion of each prompt; its key seeds the sampling."""
         seed = self.config.seed
         longest = self.config.max_new_tokens
@@ -58,14 +58,14 @@ class Writer:
             self.network,
             [
                 Request(ids, rng(seed, SAMPLE, *key), longest)
-                for ids, key in zip(before, keys, strict=True)
+                for ids, key in zip(prompts, keys, strict=True)
             ],
             self.decoding,
             whole=self.model.whole_prompt,
             generation_batch=self.config.generation_batch,
         )
 
-    def text(self, written: Written) -> str:
+    def text(self, written: Generation) -> str:
         """Returns the completion's text, without stop tokens and surrounding white space."""
         return self.model.tokenizer.decode(written.ids).strip()
 
@@ -78,27 +78,28 @@ def prompts_of(config: SamplingConfig) -> list[Prompt]:
     if plugin_of(config.data).declaration.yields is not Prompt:
         fitting = ", ".join(data_for(frozenset({Prompt.__name__})))
         raise ConfigError(
-            f"data={_name(config.data)} holds no prompts to answer.\n  Data that does: {fitting}."
+            f"data={_name(config.data)} contains no prompts.\n  These data sets do: {fitting}."
         )
     return cast("list[Prompt]", list(islice(read(config.data).train, config.n_prompts)))
 
 
-def answer_prompts(config: SamplingConfig, n: int) -> Iterator[list[Answered]]:
+def answer_prompts(config: SamplingConfig, n: int) -> Iterator[list[SampledPrompt]]:
     """Samples `n` completions of each prompt; yields one generation batch at a time."""
     prompts = prompts_of(config)
-    writer = Writer(config, config.run)
+    sampler = CompletionSampler(config, config.run)
     for part in chunks(list(enumerate(prompts)), max(1, config.generation_batch // n)):
         keys = [(number, i) for number, _ in part for i in range(n)]
-        ids = [prompt_ids(writer.model.tokenizer, p.prompt, writer.room) for _, p in part]
-        written = chunks(writer.write([one for one in ids for _ in range(n)], keys), n)
+        most = sampler.max_prompt_tokens
+        ids = [prompt_ids(sampler.model.tokenizer, p.prompt, most) for _, p in part]
+        written = chunks(sampler.sample([one for one in ids for _ in range(n)], keys), n)
         yield [
-            Answered(prompt, [writer.text(row) for row in rows], [row.ended for row in rows])
+            SampledPrompt(prompt, [sampler.text(row) for row in rows], [row.ended for row in rows])
             for (_, prompt), rows in zip(part, written, strict=True)
         ]
 
 
 def write_rows(file: Path, rows: Iterable[Mapping[str, Any]], left_out: Counter[str]) -> None:
-    """Writes JSON lines atomically, and prints the number of rows and what was left out and why.
+    """Writes JSON lines atomically, and prints the number of rows and what was left out, by reason.
 
     Raises DataError if there are no rows.
     """
@@ -106,21 +107,22 @@ def write_rows(file: Path, rows: Iterable[Mapping[str, Any]], left_out: Counter[
     for reason, n in left_out.items():
         print(f"left out  {n:,}: {reason}")
     if not lines:
-        raise DataError(f"Nothing is left to be written to {file}.")
+        raise DataError(f"{file} was not written: no rows are left.")
     print(f"written   {len(lines):,}")
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(file, "".join(lines))
+    write_atomic(file, "".join(lines))
     print(file)
 
 
-def _refuse_unable(model: Model, config: SamplingConfig) -> None:
+def _refuse_unfit(model: Model, config: SamplingConfig) -> None:
     if Capability.GENERATE not in capabilities_of(model.architecture):
-        raise ConfigError(f"{model.folder} cannot write: {_name(model.architecture)} only reads.")
-    room = longest(model.architecture)
-    if room is not None and config.data.seq_len > room:
+        name = _name(model.architecture)
+        raise ConfigError(f"{model.folder}: {name} is an encoder and cannot generate text.")
+    n_positions = max_positions_of(model.architecture)
+    if n_positions is not None and config.data.seq_len > n_positions:
         raise ConfigError(
-            f"data.seq_len={config.data.seq_len} is longer than the {room} places that "
-            f"{model.folder} tells apart."
+            f"data.seq_len={config.data.seq_len} exceeds the {n_positions} positions of "
+            f"{model.folder}. Choose a smaller data.seq_len."
         )
 
 

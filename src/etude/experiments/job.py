@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
-from etude.files.atomic import write_whole
+from etude.files.atomic import write_atomic
 from etude.files.sweep_folder import JOBS
 
 
@@ -38,7 +38,7 @@ class JobRecord:
         """Writes the record file of this job."""
         (sweep / JOBS).mkdir(parents=True, exist_ok=True)
         text = json.dumps(asdict(self), indent=2, ensure_ascii=False)
-        write_whole(sweep / JOBS / f"{self.job}.json", text + "\n")
+        write_atomic(sweep / JOBS / f"{self.job}.json", text + "\n")
 
 
 def read_jobs(sweep: Path) -> list[JobRecord]:
@@ -49,7 +49,7 @@ def read_jobs(sweep: Path) -> list[JobRecord]:
 
 
 def distinguishing_overrides(jobs: Mapping[int, Sequence[str]]) -> dict[int, list[str]]:
-    """Returns each job's distinguishing overrides: its own without those common to all jobs."""
+    """Returns each job's distinguishing overrides: those that not all jobs have."""
     return {
         number: [item for item in job if not all(item in other for other in jobs.values())]
         for number, job in jobs.items()

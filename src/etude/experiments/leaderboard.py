@@ -9,8 +9,8 @@ from etude.config import config_file
 from etude.config.schema.trainer import Best
 from etude.experiments.job import JobRecord, State, distinguishing_overrides, read_jobs
 from etude.experiments.recipe import best_recipe
-from etude.files.atomic import write_whole
-from etude.files.run_folder import CONFIG, summary_of
+from etude.files.atomic import write_atomic
+from etude.files.run_folder import CONFIG, read_summary
 
 METRIC = "val/loss"
 """Metric that ranks the jobs if trainer.keep_best sets no other."""
@@ -45,13 +45,13 @@ def publish(sweep: Path, verb: str) -> Leaderboard:
     board = leaderboard(sweep)
     plain = {**asdict(board), "best": board.best.value}
     text = json.dumps(plain, indent=2, ensure_ascii=False)
-    write_whole(sweep / "leaderboard.json", text + "\n")
-    write_whole(sweep / "leaderboard.md", markdown(board))
+    write_atomic(sweep / "leaderboard.json", text + "\n")
+    write_atomic(sweep / "leaderboard.md", markdown(board))
     first = next(iter(board.rows), None)
     if first is not None and first.rank == 1:
-        given = next(one.overrides for one in read_jobs(sweep) if one.job == first.job)
+        overrides = next(one.overrides for one in read_jobs(sweep) if one.job == first.job)
         result = f"{board.metric} {first.value:.4f}"
-        write_whole(sweep / "best.yaml", best_recipe(sweep, first.job, result, given, verb))
+        write_atomic(sweep / "best.yaml", best_recipe(sweep, first.job, result, overrides, verb))
     show(board)
     return board
 
@@ -60,8 +60,8 @@ def leaderboard(sweep: Path) -> Leaderboard:
     """Reads the job folders of a sweep; ranks them by the metric of trainer.keep_best."""
     done = read_jobs(sweep)
     metric, best = ranked_by(sweep, done)
-    own = distinguishing_overrides({one.job: one.overrides for one in done})
-    rows = [_row(sweep, one, own[one.job], metric) for one in done]
+    distinct = distinguishing_overrides({one.job: one.overrides for one in done})
+    rows = [_row(sweep, one, distinct[one.job], metric) for one in done]
     sign = 1 if best is Best.lowest else -1
 
     def order(row: Row) -> tuple[bool, bool, float]:
@@ -93,9 +93,9 @@ def value_of(summary: dict[str, Any] | None, metric: str) -> float | None:
     return summary["metrics"].get(metric)
 
 
-def _row(sweep: Path, one: JobRecord, own: list[str], metric: str) -> Row:
-    summary = summary_of(sweep / str(one.job))
-    pairs = dict(item.lstrip("+").split("=", 1) for item in own if "=" in item)
+def _row(sweep: Path, one: JobRecord, distinct: list[str], metric: str) -> Row:
+    summary = read_summary(sweep / str(one.job))
+    pairs = dict(item.lstrip("+").split("=", 1) for item in distinct if "=" in item)
     step = None if summary is None else int(summary["metrics"]["step"])
     seconds = None if summary is None else summary["seconds"]
     value = value_of(summary, metric)
@@ -112,10 +112,10 @@ def cells(board: Leaderboard, row: Row) -> list[str]:
     """Returns the cells of a row, in the order of `columns`."""
     keys = columns(board)[3:-3]
     value = "" if row.value is None else f"{row.value:.4f}"
-    told = [_text(row.rank), str(row.job), value, *(row.overrides.get(key, "") for key in keys)]
+    leading = [_text(row.rank), str(row.job), value, *(row.overrides.get(key, "") for key in keys)]
     first = (row.error or "").partition("\n")[0]
     return [
-        *told,
+        *leading,
         _text(row.step),
         _text(row.seconds),
         f"{row.state}: {first}" if first else row.state,
@@ -131,12 +131,12 @@ def show(board: Leaderboard) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    shown = Table(title=f"by {board.metric}, {board.best.value} first", title_justify="left")
+    table = Table(title=f"by {board.metric}, {board.best.value} first", title_justify="left")
     for name in columns(board):
-        shown.add_column(name, overflow="fold")
+        table.add_column(name, overflow="fold")
     for row in board.rows:
-        shown.add_row(*cells(board, row))
-    Console().print(shown)
+        table.add_row(*cells(board, row))
+    Console().print(table)
 
 
 def markdown(board: Leaderboard) -> str:

@@ -34,7 +34,7 @@ Table: TypeAlias = dict[str, Any]  # of values of any type
 class State(Enum):
     """Whether a dependency is unchanged since it was used."""
 
-    same = "as it was"
+    same = "unchanged"
     changed = "CHANGED"
     damaged = "DAMAGED"
     missing = "MISSING"
@@ -54,7 +54,7 @@ class Artefact:
     state: State = State.same
     digest: str = ""
     """Current digest; the stored one if it is missing."""
-    said: str = ""
+    note: str = ""
     parents: tuple["Artefact", ...] = ()
 
     def walk(self) -> Iterator["Artefact"]:
@@ -75,16 +75,16 @@ def _model(folder: Path, key: str, was: str | None, above: frozenset[Path]) -> A
     if not folder.is_dir():
         return Artefact(key, place, State.missing, was or "")
     if folder.resolve() in above:
-        return Artefact(key, place, State.unknown, said="it stands on itself")
-    state, digest, said = _weights(folder, was)
+        return Artefact(key, place, State.unknown, note="it depends on itself")
+    state, digest, note = _weights_state(folder, was)
     if was is None and above and state is State.same:
         state = State.unknown
-        said = "what it was is not remembered"
+        note = "its digest at that time was not stored"
     parents = tuple(_parents(folder, above | {folder.resolve()}))
-    return Artefact(key, place, state, digest, said, parents)
+    return Artefact(key, place, state, digest, note, parents)
 
 
-def _weights(folder: Path, was: str | None) -> tuple[State, str, str]:
+def _weights_state(folder: Path, was: str | None) -> tuple[State, str, str]:
     """Returns the state of a model's weights, their digest, and the reason if they differ."""
     try:
         digest = _digest(folder)
@@ -99,21 +99,21 @@ def _weights(folder: Path, was: str | None) -> tuple[State, str, str]:
             was = was or digest  # the digest in its manifest
     config = _json(folder / SUMMARY).get("config")
     if config is not None and code_digest(folder / CONFIG) != config:
-        return State.changed, digest, f"{CONFIG} is not what it ended with"
-    return _compared(digest, was), digest, ""
+        return State.changed, digest, f"{CONFIG} has changed since the run finished"
+    return _state_of(digest, was), digest, ""
 
 
 def _parents(folder: Path, above: frozenset[Path]) -> Iterator[Artefact]:
-    stored = _stored(folder)
+    stored = _stored_config(folder)
     if not stored["values"]:
         return
-    named, home = places_of(folder)
-    remembered = _json(folder / PARENTS)
-    for key, place in named.items():
+    paths, home = places_of(folder)
+    stored_digests = _json(folder / PARENTS)
+    for key, place in paths.items():
         if NAMES_A_RUN.search(key):
-            yield _model(home / place, key, remembered.get(key), above)
+            yield _model(home / place, key, stored_digests.get(key), above)
     yield from _plugins(stored["plugins"])
-    data = _data(folder, home, named.get("data.path"), above)
+    data = _data(folder, home, paths.get("data.path"), above)
     yield _tokenizer(folder, data.state)
     yield data
 
@@ -123,13 +123,13 @@ def places_of(folder: Path) -> tuple[dict[str, str], Path]:
 
     This is the folder relative to which most paths exist: the current one, or one above the run.
     """
-    named = dict(references(_stored(folder)["values"]))
-    named.pop("run", None)
+    paths = dict(references(_stored_config(folder)["values"]))
+    paths.pop("run", None)
 
-    def found(home: Path) -> int:
-        return sum((home / place).exists() for place in named.values())
+    def n_existing(home: Path) -> int:
+        return sum((home / place).exists() for place in paths.values())
 
-    return named, max((Path.cwd(), *folder.absolute().parents), key=found)
+    return paths, max((Path.cwd(), *folder.absolute().parents), key=n_existing)
 
 
 def _plugins(plugins: Mapping[str, Mapping[str, str]]) -> Iterator[Artefact]:
@@ -150,7 +150,7 @@ def _tokenizer(folder: Path, data: State) -> Artefact:
     try:
         tokenizer = Tokenizer.load(place)
     except EtudeError as error:
-        return Artefact("tokenizer", str(place), State.missing, said=str(error))
+        return Artefact("tokenizer", str(place), State.missing, note=str(error))
     state = State.same if data is State.same else State.unknown
     return Artefact("tokenizer", str(place), state, tokenizer.digest)
 
@@ -161,20 +161,20 @@ def _data(folder: Path, home: Path, path: str | None, above: frozenset[Path]) ->
     place = str(was.get("source", "data")).partition("/")[2]
     parents = () if path is None else (_file(home / path, above),)
     try:
-        with quietly(), chdir(home):
+        with silenced_warnings(), chdir(home):
             config = config_file.load_config(folder.absolute())
             digest = data_digest(config.data, Tokenizer.load(folder.absolute() / TOKENIZER))
     except EtudeError as error:
         state = State.missing if any(p.state is State.missing for p in parents) else State.unknown
-        said = _first_line(error)
-        return Artefact("data", place, state, was.get("digest", ""), said, parents)
-    state = _compared(digest, was.get("digest"))
+        note = _first_line(error)
+        return Artefact("data", place, state, was.get("digest", ""), note, parents)
+    state = _state_of(digest, was.get("digest"))
     if state is State.same:  # the data digest includes its files
         parents = tuple(
             replace(one, state=state) if one.state is State.unknown else one for one in parents
         )
-    said = "its files, its knobs or the code that reads it" if state is State.changed else ""
-    return Artefact("data", place, state, digest, said, parents)
+    note = "its files, its settings or the code that reads it" if state is State.changed else ""
+    return Artefact("data", place, state, digest, note, parents)
 
 
 def _file(place: Path, above: frozenset[Path]) -> Artefact:
@@ -187,8 +187,8 @@ def _file(place: Path, above: frozenset[Path]) -> Artefact:
     if origin is None:
         return Artefact("data.path", str(place), State.unknown, digest)
     runs = tuple(_model(Path(run), key, was, above) for key, (run, was) in origin.parents.items())
-    said = f"written by etude {origin.verb}"
-    return Artefact("data.path", str(place), _compared(digest, origin.digest), digest, said, runs)
+    note = f"written by etude {origin.verb}"
+    return Artefact("data.path", str(place), _state_of(digest, origin.digest), digest, note, runs)
 
 
 def children(folder: Path, place: Path) -> list[Artefact]:
@@ -198,35 +198,35 @@ def children(folder: Path, place: Path) -> list[Artefact]:
 
 
 def _children(folder: Path, runs: Sequence[Path], above: frozenset[Path]) -> list[Artefact]:
-    whole = folder.resolve()
-    if whole in above:
+    resolved = folder.resolve()
+    if resolved in above:
         return []
-    made: list[Artefact] = []
+    dependents: list[Artefact] = []
     digest = _digest(folder)
     for run in runs:
-        for key, place, was in _named(run):
-            if place.resolve() == whole:
-                below = tuple(_children(run, runs, above | {whole}))
-                state = _compared(digest, was)
-                said = "" if state is State.same else f"when it was made, {folder.name} was another"
-                made.append(Artefact(key, str(run), state, _digest(run), said, below))
-    return made
+        for key, place, was in _referenced_runs(run):
+            if place.resolve() == resolved:
+                below = tuple(_children(run, runs, above | {resolved}))
+                state = _state_of(digest, was)
+                note = "" if state is State.same else f"made with other weights of {folder.name}"
+                dependents.append(Artefact(key, str(run), state, _digest(run), note, below))
+    return dependents
 
 
-def _named(run: Path) -> Iterator[tuple[str, Path, str | None]]:
+def _referenced_runs(run: Path) -> Iterator[tuple[str, Path, str | None]]:
     """Yields the runs referenced by a run or by the origin of its data: key, folder, digest."""
-    named, home = places_of(run)
-    remembered = _json(run / PARENTS)
-    for key, place in named.items():
+    paths, home = places_of(run)
+    stored_digests = _json(run / PARENTS)
+    for key, place in paths.items():
         if NAMES_A_RUN.search(key):
-            yield key, home / place, remembered.get(key)
+            yield key, home / place, stored_digests.get(key)
         elif origin := origin_of(home / place):
             yield from (
                 (f"{key}: {name}", Path(at), was) for name, (at, was) in origin.parents.items()
             )
 
 
-def _stored(folder: Path) -> Table:
+def _stored_config(folder: Path) -> Table:
     """Returns a run's config as stored, without needing its plugins; empty if there is none."""
     file = folder / CONFIG
     try:
@@ -237,7 +237,7 @@ def _stored(folder: Path) -> Table:
 
 def _digest(folder: Path) -> str:
     """Returns the current digest of a run's weights."""
-    with quietly():
+    with silenced_warnings():
         return read_model(folder).digest
 
 
@@ -245,7 +245,7 @@ def _first_line(error: EtudeError) -> str:
     return str(error).partition("\n")[0]
 
 
-def _compared(now: str, was: str | None) -> State:
+def _state_of(now: str, was: str | None) -> State:
     if was is None:
         return State.unknown
     return State.same if now == was else State.changed
@@ -256,7 +256,7 @@ def _json(file: Path) -> Table:
 
 
 @contextmanager
-def quietly() -> Generator[None]:
+def silenced_warnings() -> Generator[None]:
     """Silences warnings on loading, such as a changed plugin: the tree reports them."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

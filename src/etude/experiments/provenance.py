@@ -14,7 +14,7 @@ from etude.config.config_file import nodes
 from etude.config.plugin_files import source_digest
 from etude.config.registry import plugin_of
 from etude.config.schema.curation import SamplingConfig
-from etude.files.atomic import sha256, write_whole
+from etude.files.atomic import sha256, write_atomic
 
 SUFFIX = ".origin.json"
 NAMES_A_RUN = re.compile(r"(^(init_from|run|user)|\.(run|replay))$")
@@ -30,7 +30,7 @@ class Origin:
     digest: str
     """SHA-256 of the file when it was written."""
     parents: Mapping[str, tuple[str, str]]
-    """The runs used, by the config key that named them: folder and digest."""
+    """The runs used, by the config key that names them: folder and digest."""
 
 
 def references(values: Any, path: str = "") -> Iterator[tuple[str, str]]:
@@ -47,10 +47,10 @@ def write_origin(verb: str, config: SamplingConfig) -> None:
     from etude.formats.model import read_model  # imports torch
 
     values = asdict(config)
-    named = {key: Path(place) for key, place in references(values) if NAMES_A_RUN.search(key)}
+    runs = {key: Path(place) for key, place in references(values) if NAMES_A_RUN.search(key)}
     parents = {
         key: {"place": str(place.absolute()), "digest": read_model(place).digest}
-        for key, place in named.items()
+        for key, place in runs.items()
     }
     file = Path(config.out)
     plugins = {
@@ -64,7 +64,7 @@ def write_origin(verb: str, config: SamplingConfig) -> None:
         "values": values,
     }
     text = json.dumps(origin, indent=2, ensure_ascii=False, default=str)
-    write_whole(file.with_name(file.name + SUFFIX), text + "\n")
+    write_atomic(file.with_name(file.name + SUFFIX), text + "\n")
 
 
 def origin_of(file: Path) -> Origin | None:

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from etude.config import plugin_files
-from etude.experiments.search_space import parsed
+from etude.experiments.search_space import parse_overrides
 
 BASES = ("experiment", "debug", "sweep")
 """Groups of YAML that change the whole experiment, in the order in which they apply."""
@@ -15,29 +15,29 @@ BASES = ("experiment", "debug", "sweep")
 
 def recipe(verb: str, overrides: Sequence[str], header: Sequence[str]) -> str:
     """Returns YAML that, as `experiment=...`, composes to the same config as the overrides."""
-    items = {item.get_key_element().lstrip("+~"): item for item in parsed(verb, overrides)}
-    chosen = {key: items.pop(key).value() for key in BASES if key in items}
-    brought, values = _beside_the_space(str(chosen.pop("sweep", "")))
-    bases = [{f"/{key}@_global_": option} for key, option in chosen.items() if option]
+    items = {item.get_key_element().lstrip("+~"): item for item in parse_overrides(verb, overrides)}
+    base_choices = {key: items.pop(key).value() for key in BASES if key in items}
+    defaults, values = _space_defaults(str(base_choices.pop("sweep", "")))
+    bases = [{f"/{key}@_global_": option} for key, option in base_choices.items() if option]
     choices: list[Any] = []
     for key, item in items.items():
         if key in plugin_files.groups():
             choices.append({f"override /{key}": item.value()})
         elif key != "run":
             _put(values, key, item.value())
-    body = {"defaults": [*bases, *brought, "_self_", *choices], **values}
+    body = {"defaults": [*bases, *defaults, "_self_", *choices], **values}
     text = yaml.safe_dump(body, allow_unicode=True, sort_keys=False)
     return "# @package _global_\n" + "".join(f"# {line}\n" for line in header) + text
 
 
-def _beside_the_space(option: str) -> tuple[list[Any], dict[str, Any]]:
+def _space_defaults(option: str) -> tuple[list[Any], dict[str, Any]]:
     """Returns the defaults and values that a search-space file sets for each of its jobs."""
     for folder in plugin_files.configurations():
         file = folder / "sweep" / f"{option}.yaml"
         if file.is_file():
-            written: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
-            brought = [one for one in written.pop("defaults", []) if "hydra" not in str(one)]
-            return brought, {key: value for key, value in written.items() if key != "hydra"}
+            content: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+            defaults = [one for one in content.pop("defaults", []) if "hydra" not in str(one)]
+            return defaults, {key: value for key, value in content.items() if key != "hydra"}
     return [], {}
 
 
@@ -54,7 +54,7 @@ def best_recipe(sweep: Path, job: int, value: str, overrides: Sequence[str], ver
 
 def _put(values: dict[str, Any], key: str, value: Any) -> None:
     """Sets a dotted key of nested mappings."""
-    *above, name = key.split(".")
-    for part in above:
+    *parents, name = key.split(".")
+    for part in parents:
         values = values.setdefault(part, {})
     values[name] = value

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from etude.config import config_file
 from etude.config.registry import plugin_of
 from etude.errors import ConfigError
-from etude.experiments.lineage import FAULTS, lineage, places_of, quietly
+from etude.experiments.lineage import FAULTS, lineage, places_of, silenced_warnings
 from etude.files.run_folder import (
     ADAPTER,
     CLOCKS,
@@ -25,8 +25,8 @@ from etude.files.run_folder import (
     MODEL,
     PARENTS,
     TOKENIZER,
+    read_summary,
     step_lines,
-    summary_of,
 )
 from etude.formats.checkpoint import MANIFEST
 from etude.objective.ranks import Ranks
@@ -35,8 +35,8 @@ from etude.training.fit import fit, versions
 from etude.training.launch import launch
 from etude.training.run import corpus_of, quiet
 
-MEASURED = "val/"
-CLOCKED = "perf/"
+VALIDATION = "val/"
+TIMED = "perf/"
 SAMPLES = "samples"
 TENSORS = ".safetensors"
 Line: TypeAlias = dict[str, Any]  # of a step: numbers, and the digest of its samples
@@ -49,26 +49,26 @@ class Difference:
     step: int
     key: str
     was: Any
-    found: Any
+    now: Any
 
     def __str__(self) -> str:
         """Returns the number's name and by how much it differs."""
         if self.key == SAMPLES:
-            return "it learned from other samples"
-        if isinstance(self.was, int | float) and isinstance(self.found, int | float):
-            relative = abs(self.found - self.was) / max(abs(self.was), 1e-30)
-            return f"{self.key} was {self.was}, is {self.found} (off by {relative:.2g} of it)"
-        return f"{self.key} was {self.was}, is {self.found}"
+            return "it trained on other samples"
+        if isinstance(self.was, int | float) and isinstance(self.now, int | float):
+            relative = abs(self.now - self.was) / max(abs(self.was), 1e-30)
+            return f"{self.key} was {self.was}, is {self.now} (relative difference {relative:.2g})"
+        return f"{self.key} was {self.was}, is {self.now}"
 
 
 def conditions(folder: Path) -> list[str]:
     """Returns what has changed since the run was made, one line each."""
     changed = [
-        f"{one.key} {one.place}: {one.state.value}{one.said and f' ({one.said})'}"
+        f"{one.key} {one.place}: {one.state.value}{one.note and f' ({one.note})'}"
         for one in lineage(folder).walk()
         if one.state in FAULTS
     ]
-    if summary := summary_of(folder):
+    if summary := read_summary(folder):
         was: Mapping[str, str] = summary["versions"]
         now = versions()
         changed += [
@@ -87,18 +87,18 @@ def replay(folder: Path, out: Path, steps: int | None) -> None:
     quiet()
     folder = folder.absolute()
     out = out.absolute()
-    with quietly():  # `conditions` reports changed plugins
+    with silenced_warnings():  # `conditions` reports changed plugins
         config = replace(config_file.load_config(folder), run=str(out), logger={})
-    alone = plugin_of(config.strategy).declaration.max_devices == 1
-    if steps is not None and not alone:
+    in_process = plugin_of(config.strategy).declaration.max_devices == 1
+    if steps is not None and not in_process:
         raise ConfigError(
-            f"steps={steps}: {plugin_of(config.strategy).address} trains in processes of its own, "
-            "which replay a whole run.\n  Leave steps out."
+            f"steps={steps}: {plugin_of(config.strategy).address} starts its own processes, "
+            "which can only replay a whole run.\n  Remove steps."
         )
     with chdir(places_of(folder)[1]):
         corpus = corpus_of(config)
         print(corpus.card)
-        made = assemble(config, corpus, Ranks(0, config.trainer.devices))
+        parts = assemble(config, corpus, Ranks(0, config.trainer.devices))
         out.mkdir(parents=True)
         corpus.tokenizer.save(out / TOKENIZER)
         corpus.card.save(out)
@@ -106,9 +106,9 @@ def replay(folder: Path, out: Path, steps: int | None) -> None:
         for name in (HARDWARE, PARENTS):
             if (folder / name).exists():
                 shutil.copy(folder / name, out)
-        if alone:
-            last = made.plan.steps if steps is None else min(steps, made.plan.steps)
-            fit(config, corpus, replace(made, plan=made.plan.until(last)), out)
+        if in_process:
+            last = parts.plan.steps if steps is None else min(steps, parts.plan.steps)
+            fit(config, corpus, replace(parts, plan=parts.plan.until(last)), out)
         else:
             launch(out)
 
@@ -121,14 +121,14 @@ def compare_steps(folder: Path, again: Path) -> tuple[int, list[Difference]]:
     before = step_lines(folder)
     after = step_lines(again)
     n = min(len(before), len(after))
-    for was, found in zip(before[:n], after[:n], strict=True):
-        at_its_end = found["step"] == n < len(before)
+    for was, now in zip(before[:n], after[:n], strict=True):
+        is_last = now["step"] == n < len(before)
         differences = [
-            Difference(int(was["step"]), key, was.get(key), found.get(key))
-            for key in dict.fromkeys((*was, *found))
-            if not (key in CLOCKS or key.startswith(CLOCKED))
-            and not (at_its_end and key.startswith(MEASURED) and key not in was)
-            and json.dumps(was.get(key)) != json.dumps(found.get(key))  # in JSON, NaN equals NaN
+            Difference(int(was["step"]), key, was.get(key), now.get(key))
+            for key in dict.fromkeys((*was, *now))
+            if not (key in CLOCKS or key.startswith(TIMED))
+            and not (is_last and key.startswith(VALIDATION) and key not in was)
+            and json.dumps(was.get(key)) != json.dumps(now.get(key))  # in JSON, NaN equals NaN
         ]
         if differences:
             return n, sorted(differences, key=lambda one: one.key != SAMPLES)
@@ -139,9 +139,9 @@ def final_weights(folder: Path, again: Path) -> Iterator[str]:
     """Yields each tensor file that differs between two runs, with the largest difference."""
     for name in (MODEL, ADAPTER):
         was = _tensor_files(folder / name)
-        found = _tensor_files(again / name)
-        for file in sorted({*was, *found}):
-            if was.get(file) != found.get(file):
+        now = _tensor_files(again / name)
+        for file in sorted({*was, *now}):
+            if was.get(file) != now.get(file):
                 by = _largest(folder / name / file, again / name / file)
                 yield f"{name}/{file} differs{by}"
 
@@ -157,10 +157,10 @@ def _tensor_files(folder: Path) -> dict[str, str]:
 def _largest(first: Path, second: Path) -> str:
     """Returns the largest difference of any weight, as text."""
     if not (first.exists() and second.exists()):
-        return ": one of the runs has no such file"
+        return ": only one of the runs has this file"
     was = load_file(first)
-    found = load_file(second)
-    if {k: v.shape for k, v in was.items()} != {k: v.shape for k, v in found.items()}:
-        return ": its tensors have other names or shapes"
-    by, name = max((float((found[k].double() - was[k].double()).abs().max()), k) for k in was)
+    now = load_file(second)
+    if {k: v.shape for k, v in was.items()} != {k: v.shape for k, v in now.items()}:
+        return ": its tensors have different names or shapes"
+    by, name = max((float((now[k].double() - was[k].double()).abs().max()), k) for k in was)
     return f" by up to {by:.3g}, in {name}"

@@ -34,8 +34,8 @@ from etude.errors import ConfigError, NonFiniteError
 from etude.experiments.job import JobRecord, State, read_jobs
 from etude.experiments.leaderboard import METRIC, value_of
 from etude.experiments.search_space import SearchSpace, search_space
-from etude.files.run_folder import summary_of
-from etude.files.sweep_folder import curve_of
+from etude.files.run_folder import read_summary
+from etude.files.sweep_folder import metric_curve
 
 JOURNAL = "study.journal"
 NAME = "sweep"
@@ -50,7 +50,7 @@ class Search:
 
     folder: Path
     space: SearchSpace
-    given: DictConfig
+    settings: DictConfig
     """The settings of the sweeper."""
     metric: str
     study: Study
@@ -58,41 +58,41 @@ class Search:
 
     def run(self, launch: Launch) -> None:
         """Runs the open trials, then new ones until the requested number is reached."""
-        waiting = self._open()
+        waiting = self._unfinished()
         while waiting:
-            n = _n_in_a_row(waiting[: self.given.n_parallel])
+            n = _n_consecutive(waiting[: self.settings.n_parallel])
             self._launch(waiting[:n], launch)
             waiting = waiting[n:]
-        while drawn := self._drawn():
-            self._launch(drawn, launch)
+        while numbers := self._new_trials():
+            self._launch(numbers, launch)
 
-    def _drawn(self) -> list[int]:
+    def _new_trials(self) -> list[int]:
         """Returns the numbers of new trials, as many as run in parallel; empty at the end."""
         found: list[int] = []
-        while len(found) < self.given.n_parallel and (number := self._ask()) is not None:
+        while len(found) < self.settings.n_parallel and (number := self._new_trial()) is not None:
             found.append(number)
         return found
 
-    def _ask(self) -> int | None:
+    def _new_trial(self) -> int | None:
         trials = self.study.get_trials(deepcopy=False)
-        alive = [trial for trial in trials if trial.state != TrialState.FAIL]
-        if self.given.sampler.value == "grid":
-            tried = [trial.params for trial in alive]
+        valid = [trial for trial in trials if trial.state != TrialState.FAIL]
+        if self.settings.sampler.value == "grid":
+            tried = [trial.params for trial in valid]
             left = [job for job in self._grid() if job not in tried]
-            if not left or len(alive) >= (self.given.n_trials or math.inf):
+            if not left or len(valid) >= (self.settings.n_trials or math.inf):
                 return None
             self.study.enqueue_trial(left[0])
-        elif len(alive) >= (self.given.n_trials or N_TRIALS):
+        elif len(valid) >= (self.settings.n_trials or N_TRIALS):
             return None
         else:
-            self.study.sampler = sampler(self.given, len(trials))
+            self.study.sampler = sampler(self.settings, len(trials))
         return self.study.ask(distributions(self.space)).number
 
     def _grid(self) -> list[dict[str, object]]:
         values = [list(values_of(override)) for override in self.space.swept.values()]
         return [dict(zip(self.space.swept, job, strict=True)) for job in product(*values)]
 
-    def _open(self) -> list[int]:
+    def _unfinished(self) -> list[int]:
         """Returns the unfinished trials; discards one whose sampling was interrupted."""
         found: list[int] = []
         for trial in self.study.get_trials(states=(TrialState.RUNNING,)):
@@ -112,26 +112,26 @@ class Search:
         ended = {one.job: one for one in read_jobs(self.folder)}
         for number in numbers:
             if number in ended:
-                self._tell(ended[number])
+                self._report_result(ended[number])
 
-    def _tell(self, ended: JobRecord) -> None:
+    def _report_result(self, record: JobRecord) -> None:
         """Reports the result of a trial to the study; leaves a failed trial open."""
-        place = self.folder / str(ended.job)
-        value = value_of(summary_of(place), self.metric)
-        if ended.exit_code == NonFiniteError.exit_code:
-            self.study.tell(ended.job, state=TrialState.PRUNED)
-        elif ended.state is State.pruned:
-            self._report(ended.job, curve_of(place, self.metric))
-            self.study.tell(ended.job, state=TrialState.PRUNED)
-        elif ended.state is State.finished:
+        place = self.folder / str(record.job)
+        value = value_of(read_summary(place), self.metric)
+        if record.exit_code == NonFiniteError.exit_code:
+            self.study.tell(record.job, state=TrialState.PRUNED)
+        elif record.state is State.pruned:
+            self._report_curve(record.job, metric_curve(place, self.metric))
+            self.study.tell(record.job, state=TrialState.PRUNED)
+        elif record.state is State.finished:
             if value is None or math.isnan(value):
                 raise ConfigError(
-                    f"Job {ended.job} did not report {self.metric}, the metric of this search.\n"
-                    "  trainer.keep_best=<number> names another, such as val/loss."
+                    f"Job {record.job} did not report {self.metric}, the metric of this search.\n"
+                    "  Choose another with trainer.keep_best, such as val/loss."
                 )
-            self.study.tell(ended.job, value)
+            self.study.tell(record.job, value)
 
-    def _report(self, number: int, values: Mapping[int, float]) -> None:
+    def _report_curve(self, number: int, values: Mapping[int, float]) -> None:
         study = self.storage.get_study_id_from_name(NAME)
         trial = self.storage.get_trial_id_from_study_id_trial_number(study, number)
         for step, value in values.items():
@@ -157,14 +157,14 @@ def search(config: DictConfig, arguments: Sequence[str], launch: Launch) -> None
     Search(folder, space, hydra.sweeper, trainer.keep_best or METRIC, study, storage).run(launch)
 
 
-def sampler(given: DictConfig, number: int) -> BaseSampler:
+def sampler(settings: DictConfig, number: int) -> BaseSampler:
     """Returns the sampler of the trial with this number."""
-    seed = int(SeedSequence((given.seed, number)).generate_state(1)[0])  # decorrelates seeds
-    if given.sampler.value == "cmaes":
+    seed = int(SeedSequence((settings.seed, number)).generate_state(1)[0])  # decorrelates seeds
+    if settings.sampler.value == "cmaes":
         return CmaEsSampler(seed=seed, independent_sampler=RandomSampler(seed=seed))
-    if given.sampler.value == "random":
+    if settings.sampler.value == "random":
         return RandomSampler(seed=seed)
-    return TPESampler(seed=seed, constant_liar=given.n_parallel > 1)
+    return TPESampler(seed=seed, constant_liar=settings.n_parallel > 1)
 
 
 def _refuse_other_space(study: Study, space: SearchSpace) -> None:
@@ -177,8 +177,8 @@ def _refuse_other_space(study: Study, space: SearchSpace) -> None:
                 check_distribution_compatibility(trial.distributions[key], now)
         except ValueError as error:
             raise ConfigError(
-                f"The study in this folder is of another search space: {error}.\n"
-                "  run=<folder> names another place."
+                f"The study in this folder has a different search space: {error}.\n"
+                "  Choose another folder with run=<folder>."
             ) from error
 
 
@@ -215,6 +215,6 @@ def values_of(override: Override) -> Iterable[object]:
     return override.sweep_string_iterator()
 
 
-def _n_in_a_row(numbers: Sequence[int]) -> int:
+def _n_consecutive(numbers: Sequence[int]) -> int:
     """Returns how many of the numbers are consecutive, from the first."""
     return next((k for k, n in enumerate(numbers) if n != numbers[0] + k), len(numbers))

@@ -15,7 +15,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override
 from omegaconf import DictConfig
 
-from etude.config.composition import VERSION, refusing, sweeper
+from etude.config.composition import VERSION, explain_errors, sweeper
 from etude.config.hydra_source import register
 from etude.config.plugin_files import configurations
 from etude.errors import ConfigError, MissingExtraError
@@ -47,8 +47,9 @@ class SearchSpace:
 
 def search_space(verb: str, overrides: Sequence[str], chosen: DictConfig) -> SearchSpace:
     """Returns the joint space of the overrides and of the `chosen` sweeper's `params`."""
-    given = parsed(verb, overrides)
-    params = parsed(verb, [f"{key}={value}" for key, value in (chosen.get("params") or {}).items()])
+    given = parse_overrides(verb, overrides)
+    swept_by_file = (chosen.get("params") or {}).items()
+    params = parse_overrides(verb, [f"{key}={value}" for key, value in swept_by_file])
     items = {item.get_key_element(): item for item in (*params, *given)}.values()
     fixed = tuple(str(item.input_line) for item in items if not item.is_sweep_override())
     swept = {item.get_key_element(): item for item in items if item.is_sweep_override()}
@@ -56,18 +57,18 @@ def search_space(verb: str, overrides: Sequence[str], chosen: DictConfig) -> Sea
     for item in swept.values():
         if not item.is_discrete_sweep() and not space.is_search:
             raise ConfigError(
-                f"{item.input_line} has no end of values, and nothing here chooses among them.\n"
-                "  hydra/sweeper=optuna does, and so does a search space such as sweep=lr."
+                f"{item.input_line}: an interval needs a sampler, and none is configured.\n"
+                "  Add hydra/sweeper=optuna, or choose a search space such as sweep=lr."
             )
     return space
 
 
 def chosen_sweeper(verb: str, overrides: Sequence[str]) -> DictConfig:
     """Returns the sweeper that the overrides choose, with all its settings."""
-    given = parsed(verb, overrides)
+    given = parse_overrides(verb, overrides)
     for item in given:
         if item.is_sweep_override() and item.key_or_group == "sweep":
-            raise ConfigError(f"{item.input_line} is several search spaces; choose one.")
+            raise ConfigError(f"{item.input_line} names several search spaces; choose one.")
         if item.key_or_group == "hydra/launcher":
             _refuse_missing_launcher(str(item.value()))
     return sweeper(verb, [str(item.input_line) for item in given if not item.is_sweep_override()])
@@ -78,18 +79,18 @@ def _refuse_missing_launcher(launcher: str) -> None:
     if extra in LAUNCHERS and find_spec(f"hydra_plugins.hydra_{extra}_launcher") is None:
         raise MissingExtraError(
             f"hydra/launcher={launcher} needs hydra-{extra}-launcher, which is not installed.\n"
-            f"  pip install 'etude[{extra}]' brings it."
+            f"  Install it with: pip install 'etude[{extra}]'."
         )
 
 
-def parsed(verb: str, overrides: Sequence[str]) -> list[Override]:
+def parse_overrides(verb: str, overrides: Sequence[str]) -> list[Override]:
     """Returns the overrides as Hydra parses them."""
     register()
     if GlobalHydra.instance().is_initialized():  # Hydra is sweeping
         loader = nullcontext()
     else:
         loader = hydra.initialize_config_dir(str(configurations()[0]), verb, VERSION)
-    with refusing(overrides), loader:
+    with explain_errors(overrides), loader:
         parser = OverridesParser.create(GlobalHydra.instance().config_loader())
         return list(parser.parse_overrides(list(overrides)))
 
@@ -108,8 +109,8 @@ def refuse_unsearchable(space: SearchSpace, chosen: DictConfig) -> None:
     sampler = chosen.sampler.value
     if not space.swept:
         raise ConfigError(
-            "hydra/sweeper=optuna is given nothing to vary.\n"
-            "  Name values, such as 'optimizer.lr=tag(log, interval(1e-4, 1e-2))', or a search "
+            "hydra/sweeper=optuna: no override varies.\n"
+            "  Give values, such as 'optimizer.lr=tag(log, interval(1e-4, 1e-2))', or a search "
             "space, such as sweep=lr."
         )
     needed = ("optuna", "cmaes") if sampler == "cmaes" else ("optuna",)
@@ -117,19 +118,19 @@ def refuse_unsearchable(space: SearchSpace, chosen: DictConfig) -> None:
         if find_spec(library) is None:
             raise MissingExtraError(
                 f"hydra/sweeper=optuna with the sampler {sampler} needs {library}, which is not "
-                "installed.\n  pip install 'etude[sweep]' brings it."
+                "installed.\n  Install it with: pip install 'etude[sweep]'."
             )
     intervals = [item for item in space.swept.values() if not item.is_discrete_sweep()]
     if sampler == "grid" and intervals:
         raise ConfigError(
-            f"hydra.sweeper.sampler=grid cannot try every value of {intervals[0].input_line}.\n"
-            "  Name the values with choice(...) or range(...), or choose tpe, random or cmaes."
+            f"hydra.sweeper.sampler=grid cannot enumerate {intervals[0].input_line}.\n"
+            "  List the values with choice(...) or range(...), or choose tpe, random or cmaes."
         )
     numbers = [item for item in space.swept.values() if not item.is_choice_sweep()]
     if sampler == "cmaes" and len(numbers) < max(2, len(space.swept)):
         raise ConfigError(
-            "hydra.sweeper.sampler=cmaes moves in a space of at least two numbers, each an "
-            "interval(...) or a range(...).\n"
-            f"  Given: {', '.join(str(item.input_line) for item in space.swept.values())}.\n"
-            "  tpe, random and grid take any values."
+            "hydra.sweeper.sampler=cmaes needs at least two numeric keys, each an "
+            "interval(...) or a range(...), and no others.\n"
+            f"  Swept: {', '.join(str(item.input_line) for item in space.swept.values())}.\n"
+            "  The samplers tpe, random and grid accept any values."
         )

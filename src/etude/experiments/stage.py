@@ -7,7 +7,7 @@ bit-identical, the stages that depend on it stay valid.
 import ast
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -17,14 +17,14 @@ import yaml
 from etude.config.plugin_files import find, source_digest, source_files
 from etude.errors import ConfigError
 from etude.experiments.provenance import NAMES_A_RUN, NAMES_FILES, SUFFIX
-from etude.files.atomic import sha256, write_whole
+from etude.files.atomic import sha256, write_atomic
 from etude.files.run_folder import CONFIG
 
 STAMP = "stage.json"
 """File with the record of a finished stage."""
 ROWS = "rows.jsonl"
 """Output file of a stage that generates data."""
-SEALS = ("model/manifest.json", "adapter/manifest.json", ROWS)
+RESULTS = ("model/manifest.json", "adapter/manifest.json", ROWS)
 """The result of a stage is the first of these that exists."""
 CORE = Path(__file__).resolve().parents[1]
 ENTRIES = {"train": "training.run"}
@@ -62,7 +62,7 @@ def reasons(stage: Stage, stages: Sequence[Stage]) -> list[str] | None:
     return list(_reasons(was, stage, stages))
 
 
-def seal(stage: Stage, stages: Sequence[Stage], core: Digests) -> None:
+def write_stamp(stage: Stage, stages: Sequence[Stage], core: Digests) -> None:
     """Writes the record of a stage that has just finished; `core` is the core when it started."""
     plugins = _plugins(stage.folder)
     needed = _closure(stage.command[0], list(plugins))
@@ -75,41 +75,41 @@ def seal(stage: Stage, stages: Sequence[Stage], core: Digests) -> None:
         "result": stage.result,
     }
     stage.folder.mkdir(parents=True, exist_ok=True)
-    write_whole(stage.stamp, json.dumps(stamp, indent=2) + "\n")
+    write_atomic(stage.stamp, json.dumps(stamp, indent=2) + "\n")
 
 
 def core_digests() -> Digests:
     """Returns the digest of every core module by name, without comments and docstrings."""
-    return {_name(file): _meaning(file) for file in sorted(CORE.rglob("*.py"))}
+    return {_name(file): _code_digest(file) for file in sorted(CORE.rglob("*.py"))}
 
 
 def _reasons(was: Stamp, stage: Stage, stages: Sequence[Stage]) -> Iterator[str]:
     if "result" not in was:
-        yield "it was finished before stages kept their results"
+        yield "it finished before stages stored their results"
         return
     before = was["command"]
     now = stage.command
     if before != now:
-        gone = " ".join(item for item in before if item not in now)
-        new = " ".join(item for item in now if item not in before)
-        yield f"its command was {gone or 'without it'}, is {new or 'without it'}"
+        removed = " ".join(item for item in before if item not in now)
+        added = " ".join(item for item in now if item not in before)
+        yield f"its command was {removed or 'without it'}, is {added or 'without it'}"
     for name, digest in _parents(stage, stages).items():
         if was["parents"].get(name) != digest:
-            yield f"{name}, on which it stands, gives another result"
-    yield from _changed("", was["inputs"], _inputs(stage), "other content")
-    now_there = {address: _file_digest(address) for address in was["plugins"]}
-    yield from _changed("the plugin ", was["plugins"], now_there, "other code")
+            yield f"the result of {name}, on which it depends, has changed"
+    yield from _changed("", was["inputs"], _inputs(stage), "different content")
+    current = {address: _file_digest(address) for address in was["plugins"]}
+    yield from _changed("the plugin ", was["plugins"], current, "different code")
     core = core_digests()
-    there = {name: core.get(name, "") for name in was["core"]}
-    yield from _changed("etude.", was["core"], there, "other code")
+    current_core = {name: core.get(name, "") for name in was["core"]}
+    yield from _changed("etude.", was["core"], current_core, "different code")
     if was["result"] != stage.result:
-        yield "its result is gone, or is not what it gave"
+        yield "its result is missing or has changed"
 
 
-def _changed(kind: str, was: Mapping[str, str], now: Mapping[str, str], said: str) -> Iterator[str]:
+def _changed(kind: str, was: Digests, now: Digests, change: str) -> Iterator[str]:
     for name in sorted({*was, *now}):
         if was.get(name) != now.get(name):
-            yield f"{kind}{name} has {said}"
+            yield f"{kind}{name} has {change}"
 
 
 def _parents(stage: Stage, stages: Sequence[Stage]) -> dict[str, str | None]:
@@ -140,8 +140,8 @@ def _digest_of(files: Iterable[Path]) -> str:
 
 
 def _result(folder: Path) -> str | None:
-    seals = (folder / seal for seal in SEALS)
-    return next((sha256(seal) for seal in seals if seal.exists()), None)
+    files = (folder / name for name in RESULTS)
+    return next((sha256(file) for file in files if file.exists()), None)
 
 
 def _plugins(folder: Path) -> Digests:
@@ -183,12 +183,13 @@ def _imported(file: Path) -> Iterator[Path]:
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "etude":
             for alias in node.names:
-                module = _home(str(node.module).removeprefix("etude").lstrip("."), alias.name)
+                parent = str(node.module).removeprefix("etude").lstrip(".")
+                module = _defining_file(parent, alias.name)
                 if module is not None:
                     yield module
 
 
-def _home(module: str, name: str) -> Path | None:
+def _defining_file(module: str, name: str) -> Path | None:
     """Returns the file that defines the name in `from etude.<module> import <name>`."""
     inside = _file(f"{module}.{name}".lstrip("."))
     file = _file(module)
@@ -196,7 +197,7 @@ def _home(module: str, name: str) -> Path | None:
         return inside or file
     for node in ast.parse(file.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.ImportFrom) and name in {alias.name for alias in node.names}:
-            return _home(str(node.module).removeprefix("etude").lstrip("."), name)
+            return _defining_file(str(node.module).removeprefix("etude").lstrip("."), name)
     return None
 
 
@@ -212,14 +213,14 @@ def _name(file: Path) -> str:
     return ".".join(file.relative_to(CORE).with_suffix("").parts).removesuffix(".__init__")
 
 
-def _meaning(file: Path) -> str:
+def _code_digest(file: Path) -> str:
     """Returns a digest of a file's code, without comments and docstrings."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            node.body = [one for one in node.body if not _is_said(one)] or [ast.Pass()]
+            node.body = [one for one in node.body if not _is_docstring(one)] or [ast.Pass()]
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
 
 
-def _is_said(node: ast.stmt) -> bool:
+def _is_docstring(node: ast.stmt) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)

@@ -27,7 +27,7 @@ from etude.experiments.search_space import (
     refuse_unsearchable,
     search_space,
 )
-from etude.files.run_folder import CONFIG, LOCK, run_lock, summary_of
+from etude.files.run_folder import CONFIG, LOCK, read_summary, run_lock
 from etude.files.sweep_folder import PRUNED
 
 
@@ -37,10 +37,10 @@ def sweep(verb: str, line: CommandLine) -> int:
     space = search_space(verb, line.overrides, chosen)
     if space.is_search:
         refuse_unsearchable(space, chosen)
-    folder = _checked(verb, space)
+    folder = _validate_jobs(verb, space)
     launched = replace(line, overrides=(*line.overrides, f"hydra.sweep.dir='{folder}'"))
-    broke = False
-    _make(folder)
+    launcher_failed = False
+    _create_folder(folder)
     with run_lock(folder, "swept by another command"):
         try:
             composition.run_hydra(verb, launched, _job_in(folder))
@@ -50,22 +50,22 @@ def sweep(verb: str, line: CommandLine) -> int:
             publish(folder, verb)
             raise
         except Exception as error:  # a launcher lost its process or machine
-            said = str(error).partition("\n")[0]
-            print(f"the launcher broke: {type(error).__name__}: {said}", file=sys.stderr)
-            broke = True
+            message = str(error).partition("\n")[0]
+            print(f"the launcher failed: {type(error).__name__}: {message}", file=sys.stderr)
+            launcher_failed = True
         publish(folder, verb)
     failed = [one for one in read_jobs(folder) if one.state in (State.failed, State.started)]
     if failed:
         numbers = ", ".join(str(one.job) for one in failed)
-        print(f"jobs that failed: {numbers}", file=sys.stderr)
-    if failed or broke:
-        print(f"The same command with run={folder} runs what is missing.", file=sys.stderr)
+        print(f"failed jobs: {numbers}", file=sys.stderr)
+    if failed or launcher_failed:
+        print(f"To run the missing jobs, run the same command with run={folder}.", file=sys.stderr)
         return failed[0].exit_code or 1 if failed else 1
     print(folder, flush=True)
     return 0
 
 
-def _checked(verb: str, space: SearchSpace) -> Path:
+def _validate_jobs(verb: str, space: SearchSpace) -> Path:
     """Raises ConfigError if any job is invalid; returns the sweep's folder, not yet created."""
     jobs = space.corners() if space.is_search else space.jobs()
     for job in jobs:
@@ -74,7 +74,7 @@ def _checked(verb: str, space: SearchSpace) -> Path:
         validate_experiment,  # imports torch: only after all checks
     )
 
-    own = distinguishing_overrides(dict(enumerate(jobs)))
+    distinct = distinguishing_overrides(dict(enumerate(jobs)))
     names: set[str] = set()
     run: str | None = None
     for number, job in enumerate(jobs):
@@ -84,16 +84,16 @@ def _checked(verb: str, space: SearchSpace) -> Path:
             if config.run is not None and not space.is_search:
                 is_finished(replace(config, run=f"{config.run}/{number}"), job)
         except ConfigError as error:
-            raise type(error)(f"job {number} ({' '.join(own[number])}): {error}") from error
+            raise type(error)(f"job {number} ({' '.join(distinct[number])}): {error}") from error
         run = config.run
         names.add(composed.experiment)
     if run is not None and space.is_search:
-        _refuse_other(verb, space, Path(run))
+        _refuse_other_settings(verb, space, Path(run))
     name = names.pop() if len(names) == 1 else "sweep"
     return Path(run or f"outputs/{name}/{time.strftime('%Y-%m-%d_%H-%M-%S')}").resolve()
 
 
-def _refuse_other(verb: str, space: SearchSpace, folder: Path) -> None:
+def _refuse_other_settings(verb: str, space: SearchSpace, folder: Path) -> None:
     """Raises ConfigError if the folder's jobs have other settings: results do not compare."""
     from etude.training.experiment import validate_experiment
 
@@ -107,14 +107,15 @@ def _refuse_other(verb: str, space: SearchSpace, folder: Path) -> None:
             return
 
 
-def _make(folder: Path) -> None:
+def _create_folder(folder: Path) -> None:
     """Creates the folder of a sweep. Raises ConfigError if it is not writable."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / LOCK).touch()
     except OSError as error:
         raise ConfigError(
-            f"{folder} cannot be written: {error.strerror}.\n  run=<folder> names another place."
+            f"{folder} cannot be created: {error.strerror}.\n"
+            "  Choose another folder with run=<folder>."
         ) from error
 
 
@@ -129,7 +130,7 @@ def is_finished(config: ExperimentConfig, overrides: Sequence[str]) -> bool:
     if not (place / CONFIG).exists():
         return False
     stored = config_file.load_config(place)
-    return resumed_config(stored, config, overrides) == stored and summary_of(place) is not None
+    return resumed_config(stored, config, overrides) == stored and read_summary(place) is not None
 
 
 def _job_in(folder: Path) -> Callable[[DictConfig], float | None]:
@@ -143,38 +144,38 @@ def _job_in(folder: Path) -> Callable[[DictConfig], float | None]:
     return job
 
 
-def _run(folder: Path, number: int, composed: Composition, given: list[str]) -> float | None:
+def _run(folder: Path, number: int, composed: Composition, overrides: list[str]) -> float | None:
     """Runs a job and records its result; returns the ranking metric, or None if it failed."""
     from etude.training.experiment import validate_experiment
     from etude.training.run import start
 
     place = folder / str(number)
-    outcome = JobRecord(number, [item for item in given if not item.startswith("run=")])
+    record = JobRecord(number, [item for item in overrides if not item.startswith("run=")])
     try:
-        config = replace(validate_experiment(composed, given), run=str(place))
-        if is_finished(config, given):
+        config = replace(validate_experiment(composed, overrides), run=str(place))
+        if is_finished(config, overrides):
             print(f"{place} is finished; nothing to do.")
         else:
-            outcome.save(folder)
-            start(config, composed.experiment, given)
+            record.save(folder)
+            start(config, composed.experiment, overrides)
     except (PreemptedError, InterruptedRunError) as error:
         raise SystemExit(error.exit_code) from error  # starts no further job
     except Exception as error:
-        _record(replace(outcome, state=State.failed), error, folder)
+        _record(replace(record, state=State.failed), error, folder)
         return None
     state = State.pruned if (place / PRUNED).exists() else State.finished
-    replace(outcome, state=state).save(folder)
+    replace(record, state=state).save(folder)
     print(place, flush=True)
-    return value_of(summary_of(place), config.trainer.keep_best or METRIC)
+    return value_of(read_summary(place), config.trainer.keep_best or METRIC)
 
 
-def _record(outcome: JobRecord, error: Exception, folder: Path) -> None:
+def _record(record: JobRecord, error: Exception, folder: Path) -> None:
     """Reports a failed job on the terminal and in the sweep folder."""
     known = isinstance(error, EtudeError)
     text = page(error) if known else "".join(traceback.format_exception(error)).rstrip()
-    print(f"job {outcome.job}: {text}", file=sys.stderr)
+    print(f"job {record.job}: {text}", file=sys.stderr)
     code = error.exit_code if known else 1
-    replace(outcome, exit_code=code, error=text).save(folder)
-    place = folder / str(outcome.job)
+    replace(record, exit_code=code, error=text).save(folder)
+    place = folder / str(record.job)
     if place.is_dir() and not any(place.iterdir()):
         place.rmdir()  # Hydra creates the folder before the job can fail

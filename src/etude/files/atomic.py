@@ -10,23 +10,23 @@ from pathlib import Path
 from threading import get_native_id
 
 
-def write_whole(file: Path, text: str) -> None:
+def write_atomic(file: Path, text: str) -> None:
     """Writes a temporary file in the same folder, syncs and renames it, so no partial file appears.
 
     Several threads and processes may write the same file, as jobs do in the cache: the last wins.
     """
-    beside = file.with_name(f".{file.name}.{get_native_id()}.tmp")
-    with beside.open("w", encoding="utf-8") as opened:
-        opened.write(text)
-        opened.flush()
-        os.fsync(opened.fileno())
-    beside.replace(file)
+    temporary = file.with_name(f".{file.name}.{get_native_id()}.tmp")
+    with temporary.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(file)
 
 
 def sha256(file: Path) -> str:
     """SHA-256 of a file, computed in constant memory."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
@@ -34,17 +34,17 @@ def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
 
     Every file is flushed to disk first. A previous folder is removed after the rename.
     """
-    beside = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(beside, ignore_errors=True)  # left by a process that was killed
-    beside.mkdir(parents=True)
+    temporary = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)  # left by a process that was killed
+    temporary.mkdir(parents=True)
     try:
-        fill(beside)
-        for path in (*sorted(beside.rglob("*")), beside):
+        fill(temporary)
+        for path in (*sorted(temporary.rglob("*")), temporary):
             _sync(path)
-        replace_folder(beside, folder)
+        replace_folder(temporary, folder)
         _sync(folder.parent)
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _sync(path: Path) -> None:
@@ -55,14 +55,14 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def replace_folder(beside: Path, folder: Path) -> None:
-    """Renames `beside` to `folder`; a previous `folder` is removed only after that."""
+def replace_folder(new: Path, folder: Path) -> None:
+    """Renames `new` to `folder`; a previous `folder` is removed only after that."""
     old = folder.with_name(f".{folder.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
         folder.rename(old)
     try:
-        beside.rename(folder)
+        new.rename(folder)
     except OSError:
         if old.exists():
             old.rename(folder)
@@ -70,12 +70,12 @@ def replace_folder(beside: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def forget_after(file: Path, step: int) -> None:
-    """Drops the lines of a JSON Lines file that an interrupted attempt wrote after `step`."""
+def truncate_after(file: Path, step: int) -> None:
+    """Drops the lines of a JSON Lines file that an interrupted run wrote after `step`."""
     if file.exists():
         lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
         kept = takewhile(lambda line: _step_of(line) <= step, lines)
-        write_whole(file, "".join(kept))
+        write_atomic(file, "".join(kept))
 
 
 def _step_of(line: str) -> float:

@@ -18,8 +18,8 @@ from etude.files.atomic import sha256, write_folder
 
 def root() -> Path:
     """The root folder of the cache."""
-    if named := os.environ.get("ETUDE_CACHE"):
-        return Path(named).resolve()
+    if folder := os.environ.get("ETUDE_CACHE"):
+        return Path(folder).resolve()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").resolve() / "etude"
 
 
@@ -41,25 +41,25 @@ def cached_folder(name: str, write: Callable[[Path], None]) -> Path:
     Concurrent processes wait for the one that creates it. A folder appears atomically: it is
     filled under a temporary name, flushed to disk and renamed.
     """
-    place = root() / name
-    if place.is_dir():
-        return place
+    folder = root() / name
+    if folder.is_dir():
+        return folder
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with open(f"{place}.lock", "w") as lock:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with open(f"{folder}.lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if not place.is_dir():
-                write_folder(place, write)
+            if not folder.is_dir():
+                write_folder(folder, write)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFullError(
-                f"No space left to prepare the data in {root()}. Free some, or set ETUDE_CACHE "
+                f"No space left for prepared data in {root()}. Free some, or set ETUDE_CACHE "
                 "to a folder on a larger disk."
             ) from error
         if error.errno in (errno.EACCES, errno.EROFS, errno.ENOENT, errno.ENOTDIR):
             raise DataError(
-                f"Cannot write the prepared data to {root()}: {error.strerror}. Set ETUDE_CACHE "
-                "to a folder that can be written."
+                f"Cannot write prepared data to {root()}: {error.strerror}. Set ETUDE_CACHE "
+                "to a writable folder."
             ) from error
         raise
-    return place
+    return folder

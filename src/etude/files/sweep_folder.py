@@ -12,6 +12,6 @@ Curve = dict[int, float]
 """A validation metric by step, in step order."""
 
 
-def curve_of(run: Path, metric: str) -> Curve:
+def metric_curve(run: Path, metric: str) -> Curve:
     """The values of a metric that a run has logged so far, by step."""
-    return {one["step"]: one[metric] for one in step_lines(run, f'"{metric}"')}
+    return {line["step"]: line[metric] for line in step_lines(run, f'"{metric}"')}

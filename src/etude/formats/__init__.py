@@ -4,16 +4,16 @@ from etude.formats.checkpoint import checkpoints
 from etude.formats.hugging_face import (
     GELU_NAMES,
     GELUS,
+    AnyStack,
     Fields,
     Layout,
     LayoutConfig,
-    Stacked,
-    is_made_of,
-    meaning,
-    plain_heads,
+    has_default_head_dim,
+    has_parts,
     plugin_config,
-    refuse_others,
+    require_values,
+    translate,
 )
 from etude.formats.model import Model, read_model
-from etude.formats.peft import Joined, LinearForm, PeftForm, PeftPart, Theirs
+from etude.formats.peft import HFLinear, LinearFormat, PeftFormat, PeftPart, TransformersView
 from etude.formats.weight_map import WeightMapping, mappings

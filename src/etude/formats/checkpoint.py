@@ -27,16 +27,16 @@ PREFIX = "step-"
 
 
 @contextmanager
-def disk_full_named(place: Path) -> Generator[None]:
-    """Converts 'no space left' to a DiskFullError that names the place."""
+def disk_full_error(place: Path) -> Generator[None]:
+    """Converts the OSError of a full disk to a DiskFullError that names `place`."""
     try:
         yield
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise DiskFullError(
-            f"No space left while writing {place}.\n  What was saved before is intact: make room "
-            "and issue the same command again."
+            f"No space left while writing {place}.\n  Everything saved before is intact. Free some "
+            "space and run the same command again."
         ) from error
 
 
@@ -53,15 +53,15 @@ def write_sealed_folder(
         manifest["sha256"] = _seal(manifest)
         (inside / MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
 
-    with disk_full_named(folder):
+    with disk_full_error(folder):
         write_folder(folder, fill_and_seal)
     fault = fault_of(folder)
     if fault is not None:
-        raise CheckpointError(f"{folder} was written and does not read back: {fault}.")
+        raise CheckpointError(f"{folder} was damaged while it was written: {fault}.")
 
 
 def fault_of(folder: Path) -> str | None:
-    """Describes the damage of a sealed folder; None if every byte is as it was written."""
+    """Describes the damage of a sealed folder; None if every file matches the manifest."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         if manifest.pop("sha256") != _seal(manifest):
@@ -100,15 +100,15 @@ def newest_intact(folder: Path) -> Path | None:
         fault = fault_of(path)
         if fault is None:
             if faults:
-                warnings.warn(f"damaged, not used: {'; '.join(faults)}", stacklevel=2)
+                warnings.warn(f"Damaged checkpoints are skipped: {'; '.join(faults)}", stacklevel=2)
             return path
         faults.append(f"{path}: {fault}")
     if faults:
-        raise CheckpointError("No checkpoint is intact:\n  " + "\n  ".join(faults))
+        raise CheckpointError("All checkpoints are damaged:\n  " + "\n  ".join(faults))
     return None
 
 
-def retire(newest: Path, keep: int) -> None:
+def delete_old(newest: Path, keep: int) -> None:
     """Deletes all checkpoints except the last `keep`, counted back from the one just written.
 
     Checkpoints of later steps are deleted too: they are damaged, and the run resumed before them.
@@ -136,7 +136,7 @@ class TreeCheckpointIO(CheckpointIO):
     ) -> dict[str, Any]:
         fault = fault_of(Path(path))
         if fault is not None:
-            raise CheckpointError(f"{path}: {fault}")
+            raise CheckpointError(f"{path} is damaged: {fault}.")
         return read_tree(Path(path))
 
     def remove_checkpoint(self, path: Any) -> None:

@@ -2,7 +2,8 @@
 
 A folder contains `config.json`, `model.safetensors` (or shards with an index) and a tokenizer.
 Only safetensors are read, so no code in such a folder can run. A setting in `config.json` that
-étude's blocks do not support is an error that names it, and is never ignored.
+étude's blocks do not support is an error that names it, and is never ignored. A setting that it
+leaves out has the default of transformers.
 """
 
 import json
@@ -22,7 +23,6 @@ from etude.errors import CheckpointError, ConfigError
 from etude.formats.weight_map import WeightMapping
 
 CONFIG = "config.json"
-WEIGHTS = "model.safetensors"
 GENERATION = "generation_config.json"
 GELUS = {"gelu": "none", "gelu_new": "tanh", "gelu_fast": "tanh", "gelu_pytorch_tanh": "tanh"}
 """Our GELU approximation for each of Hugging Face's names."""
@@ -33,7 +33,7 @@ SHAPES = {"ratio", "multiple_of", "max_positions", "head_dim"}
 TRAINING = {"dropout", "init", "balance_loss", "z_loss"}
 """Knobs that only affect training."""
 Fields: TypeAlias = Mapping[str, Any]
-Stacked: TypeAlias = Any  # a StackConfig whose parts have the fields of other plugins' own classes
+AnyStack: TypeAlias = Any  # a StackConfig whose parts have the fields of other plugins' own classes
 
 
 @dataclass
@@ -41,10 +41,33 @@ class LayoutConfig(PluginConfig):
     """Base config of the group `layout`: the model families of Hugging Face's format."""
 
 
-class Layout(ABC):
-    """Contract of the group `layout`: converts the families whose `model_type` it lists."""
+class CompleteFields(dict[str, Any]):
+    """The fields of a config.json, with transformers' defaults for those that it leaves out."""
 
-    model_types: tuple[str, ...]
+    def __init__(self, fields: Fields, defaults: Fields, source: str) -> None:
+        super().__init__({**defaults, **fields})
+        self.source = source
+        self.left_out = {name: value for name, value in defaults.items() if name not in fields}
+
+    def __missing__(self, name: str) -> None:
+        raise CheckpointError(f"{self.source} has no field {name!r}, and it has no default.")
+
+    @property
+    def defaults_used(self) -> str:
+        """A line for errors that names the numbers which were left out; empty if none was."""
+        numbers = {k: v for k, v in self.left_out.items() if type(v) in (int, float)}
+        named = ", ".join(f"{name}={value}" for name, value in numbers.items())
+        return (
+            f"\n  {self.source} leaves out, with transformers' default: {named}." if named else ""
+        )
+
+
+class Layout(ABC):
+    """Contract of the group `layout`: converts the families that `defaults` lists."""
+
+    defaults: Mapping[str, Mapping[str, Any]]
+    """For each `model_type`: what transformers assumes for fields that a config.json leaves out.
+    Sizes have no defaults here: those of transformers describe one particular model."""
     dropped: tuple[str, ...] = ()
     """Prefixes or suffixes of tensors in the checkpoint that our model does not need: constants,
     a head tied to the token embedding, heads trained besides the LM head."""
@@ -52,19 +75,26 @@ class Layout(ABC):
     def __init__(self, config: LayoutConfig) -> None:
         self.config = config
 
+    def complete(self, fields: Fields, source: str = CONFIG) -> CompleteFields:
+        """The fields of a config.json with the defaults of its family; `source` is its path."""
+        return CompleteFields(fields, self.defaults[fields["model_type"]], source)
+
     @abstractmethod
     def read(self, fields: Fields) -> StackConfig:
-        """Returns the architecture of a config.json. Raises ConfigError if it is not supported."""
+        """Returns the architecture of completed `fields`. Raises ConfigError for unsupported ones.
 
-    @abstractmethod
-    def write(self, config: Stacked, vocab: Vocab) -> dict[str, Any] | None:
-        """Returns the config.json of an architecture, or None if the family has no such model.
-
-        `fitting` adds the fields that all families share.
+        Looking up a field that is missing and has no default raises CheckpointError.
         """
 
     @abstractmethod
-    def weight_map(self, config: Stacked, fields: Fields) -> Iterable[WeightMapping]:
+    def write(self, config: AnyStack, vocab: Vocab) -> dict[str, Any] | None:
+        """Returns the config.json of an architecture, or None if the family has no such model.
+
+        `find_layout` adds the fields that all families share.
+        """
+
+    @abstractmethod
+    def weight_map(self, config: AnyStack, fields: Fields) -> Iterable[WeightMapping]:
         """The mapping of every tensor of a model of this family with these config.json `fields`."""
 
 
@@ -80,7 +110,7 @@ def plugin_config(address: str, **values: Any) -> Any:  # the config class is th
     return kind(**values)
 
 
-def is_made_of(config: ArchitectureConfig, stack: str, **parts: str) -> bool:
+def has_parts(config: ArchitectureConfig, stack: str, **parts: str) -> bool:
     """Whether an architecture is the plugin `stack` with these plugins as parts, by name."""
     if _name(config) != stack or not isinstance(config, StackConfig):
         return False
@@ -91,7 +121,7 @@ def _name(config: PluginConfig) -> str:
     return registry.plugin_of(config).address.rpartition("/")[2]
 
 
-def plain_heads(config: Stacked) -> bool:
+def has_default_head_dim(config: AnyStack) -> bool:
     """Whether head_dim is dim / n_heads; most families have no field for another value."""
     return config.mixer.head_dim in (None, config.dim // config.n_heads)
 
@@ -103,26 +133,26 @@ def tokenizer_of(folder: Path) -> TokenizerConfig:
     return plugin_config(f"tokenizer/{name}", path=str(folder))
 
 
-def meaning(fields: Fields, name: str, known: Mapping[str, str]) -> str:
+def translate(fields: Fields, name: str, known: Mapping[str, str]) -> str:
     """Returns our equivalent of a field's value. Raises ConfigError if the value is unknown."""
     if fields[name] not in known:
         raise ConfigError(
-            f"This {fields['model_type']} model asks for what étude's blocks cannot do:\n  "
-            f"{name}={fields[name]!r} (only {', '.join(known)})"
+            f"étude does not support these fields of this {fields['model_type']} config:\n  "
+            f"{name}={fields[name]!r} (supported: {', '.join(known)})"
         )
     return known[fields[name]]
 
 
-def refuse_others(fields: Fields, allowed: Mapping[str, Any]) -> None:
+def require_values(fields: Fields, allowed: Mapping[str, Any]) -> None:
     """Raises ConfigError if a field has a value other than the only supported one."""
     wrong = [
-        f"{name}={fields[name]!r} (only {value!r})"
+        f"{name}={fields[name]!r} (supported: {value!r})"
         for name, value in allowed.items()
         if name in fields and fields[name] != value
     ]
     if wrong:
         raise ConfigError(
-            f"This {fields.get('model_type')} model asks for what étude's blocks cannot do:\n  "
+            f"étude does not support these fields of this {fields.get('model_type')} config:\n  "
             + "\n  ".join(wrong)
         )
 
@@ -134,19 +164,32 @@ def is_hugging_face(folder: Path) -> bool:
 
 def write_fields(folder: Path, fields: Fields, vocab: Vocab) -> None:
     """Writes config.json and generation_config.json, so transformers stops at the same tokens."""
-    begun = ("bos_token_id", "pad_token_id", "decoder_start_token_id")
-    asked = {key: fields[key] for key in begun if key in fields}
-    for name, held in (CONFIG, fields), (GENERATION, {**asked, "eos_token_id": list(vocab.stops)}):
-        (folder / name).write_text(json.dumps(held, indent=2) + "\n", encoding="utf-8")
+    names = ("bos_token_id", "pad_token_id", "decoder_start_token_id")
+    ids = {name: fields[name] for name in names if name in fields}
+    for file, value in (CONFIG, fields), (GENERATION, {**ids, "eos_token_id": list(vocab.stops)}):
+        (folder / file).write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
-def read_fields(folder: Path) -> dict[str, Any]:
-    """Returns the fields of config.json. Raises CheckpointError if it cannot be read."""
+def read_fields(folder: Path) -> tuple[Layout, CompleteFields]:
+    """Returns the layout and completed fields of a folder. Raises CheckpointError if unreadable."""
     try:
         fields = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        return {**fields, "model_type": str(fields["model_type"])}
+        layout = layout_of(str(fields["model_type"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{folder / CONFIG} cannot be read: {error!r}") from error
+    return layout, layout.complete(fields, str(folder / CONFIG))
+
+
+def architecture_of(folder: Path) -> StackConfig:
+    """Returns the architecture of a model folder. Raises ConfigError if it is not supported."""
+    layout, fields = read_fields(folder)
+    try:
+        return layout.read(fields)
+    except ConfigError as error:
+        raise ConfigError(f"{folder / CONFIG}: {error}") from error
+    except (TypeError, ValueError, ArithmeticError) as error:
+        note = f"{error}{fields.defaults_used}"
+        raise CheckpointError(f"{folder / CONFIG} describes no model: {note}") from error
 
 
 def layouts() -> list[Layout]:
@@ -158,40 +201,42 @@ def layouts() -> list[Layout]:
 def layout_of(model_type: str) -> Layout:
     """Returns the layout of a model type. Raises ConfigError if there is none."""
     for layout in layouts():
-        if model_type in layout.model_types:
+        if model_type in layout.defaults:
             return layout
-    known = [name for layout in layouts() for name in layout.model_types]
+    known = [name for layout in layouts() for name in layout.defaults]
     raise ConfigError(
-        f"Models of type {model_type} cannot be read.\n  Families here: {', '.join(known)}."
+        f"model_type={model_type} is not supported.\n  Supported: {', '.join(known)}."
     )
 
 
-def fitting(config: ArchitectureConfig, vocab: Vocab) -> tuple[Layout, dict[str, Any]] | None:
+def find_layout(config: ArchitectureConfig, vocab: Vocab) -> tuple[Layout, dict[str, Any]] | None:
     """Returns the first layout that supports this model, with its config.json; None if none does.
 
     Reading the fields must give back the same config, so no knob that a layout ignores is lost.
     """
     if isinstance(config, StackConfig):
         for layout in layouts():
-            own = layout.write(config, vocab)
-            fields = {**(own or {}), **_common(vocab)}
-            if own is not None and _same(layout.read(fields), config):
+            family_fields = layout.write(config, vocab)
+            fields = {**(family_fields or {}), **_common_fields(vocab)}
+            if family_fields is not None and _is_equivalent(
+                layout.read(layout.complete(fields)), config
+            ):
                 return layout, fields
     return None
 
 
-def _common(vocab: Vocab) -> dict[str, Any]:
+def _common_fields(vocab: Vocab) -> dict[str, Any]:
     """The config.json fields that all families share."""
     return {
         "vocab_size": vocab.size,
-        "bos_token_id": vocab.bos,
+        "bos_token_id": vocab.known(vocab.bos),
         "eos_token_id": vocab.eos,
-        "pad_token_id": vocab.pad,
+        "pad_token_id": None if vocab.pad == vocab.eos else vocab.pad,
         "dtype": "float32",
     }
 
 
-def _same(found: PluginConfig, wanted: PluginConfig) -> bool:
+def _is_equivalent(found: PluginConfig, wanted: PluginConfig) -> bool:
     """Whether the networks of two configs compute the same function."""
     if type(found) is not type(wanted):
         return False
@@ -200,4 +245,4 @@ def _same(found: PluginConfig, wanted: PluginConfig) -> bool:
         for name, value in vars(wanted).items()
         if name not in SHAPES | TRAINING
     )
-    return all(_same(a, b) if isinstance(b, PluginConfig) else a == b for a, b in pairs)
+    return all(_is_equivalent(a, b) if isinstance(b, PluginConfig) else a == b for a, b in pairs)

@@ -26,11 +26,11 @@ from etude.files.run_folder import ADAPTER, CHECKPOINTS, CONFIG, MODEL, TOKENIZE
 from etude.formats import hugging_face, peft
 from etude.formats.checkpoint import MANIFEST, fault_of, newest_intact
 from etude.formats.state_tree import read_tree
-from etude.formats.weight_map import BESIDE, read_tensors, to_ours
+from etude.formats.weight_map import EXTRA_TENSORS, WEIGHTS, read_tensors, to_ours, weight_files
 from etude.network.adapter import adapt, can_merge, layers, load_adapter_tensors, merge
 from etude.network.network import Network
 
-LEARNED = "adapter.safetensors"
+ADAPTER_WEIGHTS = "adapter.safetensors"
 
 
 NETWORK = "network."
@@ -65,7 +65,7 @@ class Model:
             network.load_state_dict(self._weights(network))
 
     @property
-    def carries(self) -> bool:
+    def keeps_adapters(self) -> bool:
         """Whether its adapters stay in the network because they cannot be merged."""
         return not can_merge(self.adapter)
 
@@ -77,7 +77,7 @@ class Model:
 
     def extra_tensors(self, name: str) -> dict[str, Tensor]:
         """The saved tensors of a module outside the network, by its own names; empty if none."""
-        file = self.folder / (ADAPTER if self.adapter else MODEL) / BESIDE
+        file = self.folder / (ADAPTER if self.adapter else MODEL) / EXTRA_TENSORS
         kept = load_file(file) if file.exists() else {}
         return {k.removeprefix(f"{name}."): v for k, v in kept.items() if k.startswith(f"{name}.")}
 
@@ -90,15 +90,15 @@ class Model:
     @property
     def whole_prompt(self) -> bool:
         """Whether it was trained with bidirectional attention over the prompt."""
-        learned = self.objective and plugin_of(self.objective.task).declaration
-        return learned is not None and learned.whole_prompt
+        declaration = self.objective and plugin_of(self.objective.task).declaration
+        return declaration is not None and declaration.whole_prompt
 
     @property
     def digest(self) -> str:
         """SHA-256 of the weights that `load_weights` loads."""
         digest = hashlib.sha256()
         if hugging_face.is_hugging_face(self.folder):
-            files = sorted(self.folder.glob("*.safetensors"))
+            files = weight_files(self.folder)
         elif (self.folder / MODEL).exists():
             files = [self.folder / MODEL / MANIFEST]
         elif (self._adapter_folder / MANIFEST).exists():
@@ -119,12 +119,12 @@ class Model:
             return _weights_of(self.folder, self.architecture, network)
         model = self.folder / MODEL
         if model.exists():
-            refuse_damaged(model)
+            require_intact(model)
             return _weights_of(model, self.architecture, network)
         checkpoint = newest_intact(self.folder / CHECKPOINTS)
         if checkpoint is None:
-            raise CheckpointError(f"{self.folder} has no model yet, and no checkpoint.")
-        return own(read_tree(checkpoint)["state_dict"])
+            raise CheckpointError(f"{self.folder} contains neither {MODEL}/ nor a checkpoint.")
+        return network_state(read_tree(checkpoint)["state_dict"])
 
     def _load_adapted(self, network: Network) -> None:
         """Loads base and adapters, or the checkpoint that contains both; merges if possible."""
@@ -133,15 +133,15 @@ class Model:
             self._base(folder).load_weights(network)
             adapt(network, self.adapter)
             if peft.is_peft(folder):
-                given = self.architecture, self.tokenizer.vocab, self.adapter
-                tensors = peft.learned_in(folder, *given, network.state_dict())
+                model = self.architecture, self.tokenizer.vocab, self.adapter
+                tensors = peft.read_adapter(folder, *model, network.state_dict())
             else:
-                tensors = load_file(folder / LEARNED)
+                tensors = load_file(folder / ADAPTER_WEIGHTS)
             load_adapter_tensors(network, tensors)
         else:
             adapt(network, self.adapter)
             network.load_state_dict(self._weights(network))
-        if self.carries:
+        if self.keeps_adapters:
             for layer in layers(network):
                 layer.is_new = False
         else:
@@ -153,31 +153,33 @@ class Model:
 
     def _base(self, folder: Path) -> "Model":
         """Opens the base of an adapter. Raises CheckpointError if it is missing or has changed."""
-        assert self.base is not None, "compatibility asks every adapter for a base"
+        assert self.base is not None, "compatibility checks require a base"
         place = Path(self.base)
         facts = None
         if folder != self.folder or (folder / MANIFEST).exists():  # else PEFT wrote it
-            refuse_damaged(folder)
+            require_intact(folder)
             facts = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["facts"]
-            told = Path(facts["base_folder"])  # absolute, so valid from any working directory
-            place = told if told.exists() else place
+            recorded = Path(facts["base_folder"])  # absolute, so valid from any working directory
+            place = recorded if recorded.exists() else place
         try:
             base = read_model(place)
         except ConfigError as error:
-            raise CheckpointError(f"{self.folder} needs its base: {error}") from error
+            raise CheckpointError(f"The base of {self.folder} cannot be read: {error}") from error
         if facts is not None and facts["base"] != base.digest:
-            raise CheckpointError(f"{folder} was learned on other weights than {place} has now.")
+            raise CheckpointError(
+                f"{place} has changed since {folder} was trained on it. Restore its weights."
+            )
         return base
 
 
-def refuse_damaged(folder: Path) -> None:
+def require_intact(folder: Path) -> None:
     """Raises CheckpointError if a sealed folder is damaged."""
     fault = fault_of(folder)
     if fault is not None:
         raise CheckpointError(f"{folder} is damaged: {fault}.")
 
 
-def own(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def network_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The network's tensors in an objective's state_dict, by the network's names."""
     return {k.removeprefix(NETWORK): v for k, v in state.items() if k.startswith(NETWORK)}
 
@@ -204,20 +206,18 @@ def _open(folder: Path) -> Model:
     if (folder / CONFIG).is_file():
         config = config_file.load_config(folder)
         tokenizer = Tokenizer.load(folder / TOKENIZER)
-        chosen = config.architecture, tokenizer, config.tokenizer, config.objective
-        return Model(folder, *chosen, config.adapter, config.init_from)
+        parts = config.architecture, tokenizer, config.tokenizer, config.objective
+        return Model(folder, *parts, config.adapter, config.init_from)
     if peft.is_peft(folder):
         base = read_model(_run_of(peft.base_of(folder)))
         adapter = peft.adapter_of(folder, base.architecture, base.tokenizer.vocab)
         return replace(base, folder=folder, adapter=adapter, base=str(base.folder))
     if hugging_face.is_hugging_face(folder):
-        fields = hugging_face.read_fields(folder)
-        family = hugging_face.layout_of(fields["model_type"])
-        return Model(
-            folder, family.read(fields), Tokenizer.load(folder), hugging_face.tokenizer_of(folder)
-        )
+        architecture = hugging_face.architecture_of(folder)
+        tokenizer = Tokenizer.load(folder)
+        return Model(folder, architecture, tokenizer, hugging_face.tokenizer_of(folder))
     raise ConfigError(
-        f"{folder} holds no model: it has neither {CONFIG} (a run folder, the last line "
+        f"{folder} contains no model: it has neither {CONFIG} (a run folder, the last line "
         f"that `etude train` prints) nor {hugging_face.CONFIG} (a Hugging Face folder)."
     )
 
@@ -234,10 +234,12 @@ def _weights_of(
 ) -> Mapping[str, Tensor]:
     """The tensors of a model folder, by the names of `network`."""
     if not hugging_face.is_hugging_face(folder):
-        return load_file(folder / hugging_face.WEIGHTS)
+        return load_file(folder / WEIGHTS)
     assert isinstance(architecture, StackConfig)
-    fields = hugging_face.read_fields(folder)
+    family, fields = hugging_face.read_fields(folder)
     tensors = read_tensors(folder)
-    family = hugging_face.layout_of(fields["model_type"])
     weight_map = family.weight_map(architecture, fields)
-    return to_ours(weight_map, family.dropped, tensors, network.state_dict())
+    try:
+        return to_ours(weight_map, family.dropped, tensors, network.state_dict())
+    except CheckpointError as error:
+        raise CheckpointError(f"{folder}: {error}{fields.defaults_used}") from error

@@ -16,8 +16,8 @@ from etude.data.tokenizer import Tokenizer
 from etude.files.run_folder import MODEL
 from etude.formats import hugging_face, peft
 from etude.formats.checkpoint import write_sealed_folder
-from etude.formats.model import LEARNED, Model, read_model
-from etude.formats.weight_map import BESIDE, to_theirs
+from etude.formats.model import ADAPTER_WEIGHTS, Model, read_model
+from etude.formats.weight_map import EXTRA_TENSORS, WEIGHTS, to_theirs
 
 
 def write_adapter(
@@ -33,30 +33,30 @@ def write_adapter(
     `weights` is the adapted network's state_dict, `names` the tensors that differ from the base.
     If PEFT supports the adapter and the network, the folder is in PEFT's format.
     """
-    assert model.base is not None, "compatibility asks every adapter for a base"
+    assert model.base is not None, "compatibility checks require a base"
     base = read_model(model.base)
     theirs = peft.peft_export(model.architecture, model.tokenizer.vocab, model.adapter, weights)
 
     def fill(inside: Path) -> None:
-        files = {LEARNED: {name: weights[name] for name in names}}
+        files = {ADAPTER_WEIGHTS: {name: weights[name] for name in names}}
         if theirs is not None:
             place = base.folder / MODEL if (base.folder / MODEL).exists() else base.folder
             fields = {**theirs[0], "base_model_name_or_path": str(place.resolve())}
             text = json.dumps(fields, indent=2) + "\n"
             (inside / peft.CONFIG).write_text(text, encoding="utf-8")
             files = {peft.WEIGHTS: theirs[1]}
-        _save({**files, BESIDE: extra_tensors or {}}, inside)
+        _save({**files, EXTRA_TENSORS: extra_tensors or {}}, inside)
 
-    about = {"base": base.digest, "base_folder": str(base.folder.absolute())}
-    write_sealed_folder(folder, fill, {**(facts or {}), **about})
+    origin = {"base": base.digest, "base_folder": str(base.folder.absolute())}
+    write_sealed_folder(folder, fill, {**(facts or {}), **origin})
 
 
 def _save(files: Mapping[str, Mapping[str, Tensor]], folder: Path) -> None:
     """Writes each file that contains at least one tensor."""
-    for name, held in files.items():
-        if held:
-            alone = {key: tensor.detach().cpu().clone() for key, tensor in held.items()}
-            save_file(alone, folder / name, metadata={"format": "pt"})
+    for name, tensors in files.items():
+        if tensors:
+            copies = {key: tensor.detach().cpu().clone() for key, tensor in tensors.items()}
+            save_file(copies, folder / name, metadata={"format": "pt"})
 
 
 def write_model(
@@ -73,7 +73,7 @@ def write_model(
     state_dict. The folder is written atomically; its manifest contains `facts`. `extra_tensors`
     go to a separate file.
     """
-    found = hugging_face.fitting(config, tokenizer.vocab)
+    found = hugging_face.find_layout(config, tokenizer.vocab)
 
     def fill(inside: Path) -> None:
         tensors = {name: tensor.contiguous() for name, tensor in weights.items()}
@@ -81,7 +81,7 @@ def write_model(
             family, fields = found
             tensors = to_theirs(family.weight_map(config, fields), weights)
             hugging_face.write_fields(inside, fields, tokenizer.vocab)
-        _save({hugging_face.WEIGHTS: tensors, BESIDE: extra_tensors or {}}, inside)
+        _save({WEIGHTS: tensors, EXTRA_TENSORS: extra_tensors or {}}, inside)
         tokenizer.save(inside)
 
     write_sealed_folder(folder, fill, facts)

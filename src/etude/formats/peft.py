@@ -1,7 +1,7 @@
 """Reads and writes PEFT's adapter folders: adapter_config.json and adapter_model.safetensors.
 
-An adapter plugin that PEFT supports has a `PeftForm`. PEFT uses the tensor names of Hugging Face's
-models, so this works only for networks with a layout. A folder contains one adapter.
+An adapter plugin that PEFT supports has a `PeftFormat`. PEFT uses the tensor names of Hugging
+Face's models, so this works only for networks with a layout. A folder contains one adapter.
 """
 
 import json
@@ -31,51 +31,51 @@ TASKS = {"CausalLM": "CAUSAL_LM", "LMHeadModel": "CAUSAL_LM", "Generation": "SEQ
 
 
 @dataclass(frozen=True)
-class Joined:
+class HFLinear:
     """A linear layer of the Hugging Face model, and our layers that it concatenates."""
 
     name: str
     ours: tuple[str, ...]
-    tie: WeightMapping
+    mapping: WeightMapping
 
     def join(self, rows: Sequence[Tensor]) -> Tensor:
         """Joins our tensors, which have one row per output, into theirs."""
-        return self.tie.to_theirs(rows)
+        return self.mapping.to_theirs(rows)
 
     def split(self, rows: Tensor, sizes: Sequence[int]) -> list[Tensor]:
         """Splits their tensor into ours, `sizes` rows each."""
-        return self.tie.to_ours(rows, sizes)
+        return self.mapping.to_ours(rows, sizes)
 
 
 @dataclass(frozen=True)
-class Theirs:
+class TransformersView:
     """The network in transformers' layout; `state` has our tensors, named as in the base."""
 
     architecture: StackConfig
-    linears: list[Joined]
+    linears: list[HFLinear]
     state: Mapping[str, Tensor]
     task: str | None
     transposed: bool
     """Whether linear weights are stored as [in, out]."""
 
 
-class PeftForm(ABC):
+class PeftFormat(ABC):
     """Converts an adapter to PEFT's format and back; tensor names are without PEFT's prefix."""
 
     peft_type: str
 
     @abstractmethod
-    def write(self, theirs: Theirs) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+    def write(self, theirs: TransformersView) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
         """PEFT's fields and tensors of the adapter; None if PEFT cannot represent it."""
 
     @abstractmethod
     def read(
-        self, theirs: Theirs, fields: Fields, found: Mapping[str, Tensor]
+        self, theirs: TransformersView, fields: Fields, found: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
         """The tensors of the adapter in `theirs.state`, by our names."""
 
     @abstractmethod
-    def config(self, fields: Fields, linears: Sequence[Joined]) -> AdapterConfig:
+    def config(self, fields: Fields, linears: Sequence[HFLinear]) -> AdapterConfig:
         """Returns our config of a PEFT adapter that has tensors for these linear layers.
 
         Raises ConfigError if it is not supported.
@@ -87,10 +87,10 @@ class PeftPart:
     """One of our linear layers: its weight, and the adapter's tensors for it."""
 
     weight: Tensor
-    own: dict[str, Tensor]
+    tensors: dict[str, Tensor]
 
 
-class LinearForm(PeftForm):
+class LinearFormat(PeftFormat):
     """Converts an adapter of linear layers to PEFT's format and back."""
 
     names: tuple[str, ...]
@@ -99,37 +99,37 @@ class LinearForm(PeftForm):
     """Suffixes of PEFT's tensor names."""
 
     @abstractmethod
-    def fields(self, linears: Sequence[Joined], transposed: bool) -> dict[str, Any]:
+    def fields(self, linears: Sequence[HFLinear], transposed: bool) -> dict[str, Any]:
         """PEFT's config fields for an adapter of these layers."""
 
     @abstractmethod
-    def join(self, one: Joined, parts: Sequence[PeftPart]) -> dict[str, Tensor] | None:
+    def join(self, one: HFLinear, parts: Sequence[PeftPart]) -> dict[str, Tensor] | None:
         """PEFT's tensors by suffix; None if PEFT cannot represent the adapter."""
 
     @abstractmethod
     def split(
-        self, one: Joined, parts: Sequence[PeftPart], fields: Fields, found: Mapping[str, Tensor]
+        self, one: HFLinear, parts: Sequence[PeftPart], fields: Fields, found: Mapping[str, Tensor]
     ) -> list[dict[str, Tensor]]:
         """Splits PEFT's tensors into ours, one dict for each part."""
 
-    def write(self, theirs: Theirs) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+    def write(self, theirs: TransformersView) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
         tensors: dict[str, Tensor] = {}
-        adapted: list[Joined] = []
+        adapted: list[HFLinear] = []
         for one in theirs.linears:
             parts = self._parts(one, theirs)
-            if any(part.own for part in parts):
+            if any(part.tensors for part in parts):
                 joined = self.join(one, parts)
                 if joined is None:
                     return None
                 tensors |= {f"{one.name}.{end}": tensor for end, tensor in joined.items()}
                 adapted.append(one)
         total = sum(name.endswith(tuple(f".{n}" for n in self.names)) for name in theirs.state)
-        if total != sum(len(p.own) for one in adapted for p in self._parts(one, theirs)):
-            return None  # some adapt layers that their model does not have
+        if total != sum(len(p.tensors) for one in adapted for p in self._parts(one, theirs)):
+            return None  # some adapted layers do not exist in the Hugging Face model
         return self.fields(adapted, theirs.transposed), tensors
 
     def read(
-        self, theirs: Theirs, fields: Fields, found: Mapping[str, Tensor]
+        self, theirs: TransformersView, fields: Fields, found: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
         ours: dict[str, Tensor] = {}
         left = dict(found)
@@ -146,7 +146,7 @@ class LinearForm(PeftForm):
             raise CheckpointError(f"Unexpected tensors in the adapter: {names}.")
         return ours
 
-    def _parts(self, one: Joined, theirs: Theirs) -> list[PeftPart]:
+    def _parts(self, one: HFLinear, theirs: TransformersView) -> list[PeftPart]:
         state = theirs.state
         return [
             PeftPart(
@@ -176,8 +176,8 @@ def base_of(folder: Path) -> str:
     base = read_fields(folder).get("base_model_name_or_path")
     if not base:
         raise ConfigError(
-            f"{folder / CONFIG} names no base.\n"
-            "  base_model_name_or_path must be the folder of the model it was learned on."
+            f"{folder / CONFIG} does not name a base model.\n"
+            "  base_model_name_or_path must be the folder of the model it was trained on."
         )
     return base
 
@@ -189,15 +189,15 @@ def peft_export(
     state: Mapping[str, Tensor],
 ) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
     """PEFT's fields and tensors of an adapter; None if PEFT does not support it."""
-    forms = [config.form() for config in adapter.values()]
-    theirs = _theirs(architecture, vocab, state)
+    forms = [config.peft_format() for config in adapter.values()]
+    theirs = _transformers_view(architecture, vocab, state)
     if len(forms) != 1 or forms[0] is None or theirs is None:
         return None
-    said = forms[0].write(theirs)
-    if said is None:
+    exported = forms[0].write(theirs)
+    if exported is None:
         return None
     fields = {"peft_type": forms[0].peft_type, "task_type": theirs.task, "inference_mode": True}
-    return {**fields, **said[0]}, {_full(name): tensor for name, tensor in said[1].items()}
+    return {**fields, **exported[0]}, {_full(name): tensor for name, tensor in exported[1].items()}
 
 
 def adapter_of(
@@ -205,10 +205,10 @@ def adapter_of(
 ) -> dict[str, AdapterConfig]:
     """The config of the adapter in a PEFT folder. Raises ConfigError if it is not supported."""
     fields = read_fields(folder)
-    theirs = _theirs(architecture, vocab, {})
+    theirs = _transformers_view(architecture, vocab, {})
     known: list[str] = []
     for name in plugin_files.options("adapter"):
-        form = hugging_face.plugin_config(f"adapter/{name}").form()
+        form = hugging_face.plugin_config(f"adapter/{name}").peft_format()
         known += [] if form is None else [form.peft_type]
         if theirs is not None and form is not None and form.peft_type == fields["peft_type"]:
             try:
@@ -216,12 +216,12 @@ def adapter_of(
             except ValueError as error:
                 raise ConfigError(f"{folder}: {error}.") from error
     raise ConfigError(
-        f"{folder} holds an adapter of type {fields['peft_type']} that cannot be read here.\n"
-        f"  Types here: {', '.join(known)}, on networks with a layout."
+        f"{folder} contains an adapter of the unsupported type {fields['peft_type']}.\n"
+        f"  Supported: {', '.join(known)}, on networks with a Hugging Face layout."
     )
 
 
-def learned_in(
+def read_adapter(
     folder: Path,
     architecture: ArchitectureConfig,
     vocab: Vocab,
@@ -229,45 +229,45 @@ def learned_in(
     state: Mapping[str, Tensor],
 ) -> dict[str, Tensor]:
     """The tensors of a PEFT folder by the names in `state`, an adapted network's state_dict."""
-    theirs = _theirs(architecture, vocab, state)
-    assert theirs is not None, "what was written or chosen for it had a layout"
-    [form] = [config.form() for config in adapter.values()]
+    theirs = _transformers_view(architecture, vocab, state)
+    assert theirs is not None, "PEFT adapters are accepted only for networks with a layout"
+    [form] = [config.peft_format() for config in adapter.values()]
     read = form.read(theirs, read_fields(folder), _tensors(folder))
     plain = {_plain(name): name for name in state}
     return {plain[name]: tensor for name, tensor in read.items()}
 
 
-def _adapted(theirs: Theirs, found: Mapping[str, Tensor]) -> list[Joined]:
+def _adapted(theirs: TransformersView, found: Mapping[str, Tensor]) -> list[HFLinear]:
     """The linear layers that have tensors in `found`."""
     return [one for one in theirs.linears if any(n.startswith(f"{one.name}.") for n in found)]
 
 
 def _tensors(folder: Path) -> dict[str, Tensor]:
     if not (folder / WEIGHTS).is_file():
-        raise CheckpointError(f"{folder} has no {WEIGHTS}; other formats are not read.")
+        raise CheckpointError(f"{folder} contains no {WEIGHTS}. Other formats are not read.")
     return {k.removeprefix(PREFIX): v for k, v in load_file(folder / WEIGHTS).items()}
 
 
-def _theirs(
+def _transformers_view(
     architecture: ArchitectureConfig, vocab: Vocab, state: Mapping[str, Tensor]
-) -> Theirs | None:
-    found = hugging_face.fitting(architecture, vocab)
+) -> TransformersView | None:
+    found = hugging_face.find_layout(architecture, vocab)
     if found is None:
         return None
     assert isinstance(architecture, StackConfig)
     family, fields = found
-    linears: list[Joined] = []
+    linears: list[HFLinear] = []
     transposed = False
-    for tie in family.weight_map(architecture, fields):
-        if all(name.endswith(".weight") for name in (tie.theirs, *tie.ours)):
-            ours = tuple(name.removesuffix(".weight") for name in tie.ours)
-            straight = replace(tie, transposed=False)
-            linears.append(Joined(tie.theirs.removesuffix(".weight"), ours, straight))
-            transposed |= tie.transposed
+    for mapping in family.weight_map(architecture, fields):
+        if all(name.endswith(".weight") for name in (mapping.theirs, *mapping.ours)):
+            ours = tuple(name.removesuffix(".weight") for name in mapping.ours)
+            straight = replace(mapping, transposed=False)
+            linears.append(HFLinear(mapping.theirs.removesuffix(".weight"), ours, straight))
+            transposed |= mapping.transposed
     made = fields["architectures"][0]
     task = next((task for end, task in TASKS.items() if made.endswith(end)), None)
     plain = {_plain(name): tensor for name, tensor in state.items()}
-    return Theirs(architecture, linears, plain, task, transposed)
+    return TransformersView(architecture, linears, plain, task, transposed)
 
 
 def _plain(name: str) -> str:

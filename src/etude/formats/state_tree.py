@@ -66,9 +66,7 @@ class _Writer:
             if all(isinstance(k, str) and k not in _TAGS for k, _ in items):
                 return dict(items)
             return {"$dict": [[self.encode(k, path), v] for k, v in items]}
-        raise TypeError(
-            f"{path or 'the tree'} is a {type(node).__name__}, which no checkpoint holds"
-        )
+        raise TypeError(f"{path or 'the tree'} is a {type(node).__name__}, which cannot be saved")
 
     def _name(self, tensor: Tensor, path: str) -> str:
         shape = (tensor.shape, tensor.stride(), tensor.dtype)
@@ -77,9 +75,9 @@ class _Writer:
             while path in self.tensors:  # "a/b" may be one key or b in a; 1 may be "1"
                 path += "'"
             self._names[key] = path
-            held = tensor.detach().cpu().contiguous()
-            storage = held.untyped_storage().data_ptr()
-            self.tensors[path] = held.clone() if storage in self._storages else held
+            saved = tensor.detach().cpu().contiguous()
+            storage = saved.untyped_storage().data_ptr()
+            self.tensors[path] = saved.clone() if storage in self._storages else saved
             self._storages.add(storage)
         return self._names[key]
 
@@ -90,13 +88,13 @@ def _decode(node: Any, tensors: dict[str, Tensor]) -> Any:
     if not isinstance(node, dict):
         return node
     if len(node) == 1:
-        (tag, held), *_ = node.items()
+        (tag, value), *_ = node.items()
         if tag == "$tensor":
-            return tensors[held]
+            return tensors[value]
         if tag == "$array":
-            return tensors[held].numpy()
+            return tensors[value].numpy()
         if tag == "$tuple":
-            return tuple(_decode(v, tensors) for v in held)
+            return tuple(_decode(v, tensors) for v in value)
         if tag == "$dict":
-            return {_decode(k, tensors): _decode(v, tensors) for k, v in held}
+            return {_decode(k, tensors): _decode(v, tensors) for k, v in value}
     return {k: _decode(v, tensors) for k, v in node.items()}

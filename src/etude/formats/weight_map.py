@@ -1,5 +1,6 @@
 """Maps the tensors of Hugging Face's model folders to ours, and converts them both ways."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from torch import Tensor
 
 from etude.errors import CheckpointError
 
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
 TABLE = "embedding.weight"
 HEAD = "head.out.weight"
 TABLES = (TABLE, HEAD, "head.out.bias")
@@ -20,7 +23,7 @@ OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm
 ZEROS = ("final_logits_bias",)
 """Suffixes of their tensors that have no effect if they are all zeros."""
 
-BESIDE = "heads.safetensors"
+EXTRA_TENSORS = "heads.safetensors"
 """The objective's own tensors, such as heads, by its names; not part of the model's weights."""
 
 
@@ -32,25 +35,25 @@ class WeightMapping:
     ours: tuple[str, ...]
     transposed: bool = False
     """Whether theirs is stored as [in, out], as in GPT-2."""
-    also: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
     """Alternative names of the same tensor, accepted when reading and never written."""
     offset: int = 0
     """Extra rows at the start of theirs, as in BART's position embedding."""
     groups: int = 1
-    """Times ours are interleaved in theirs: in BLOOM, queries, keys and values once per head."""
+    """Number of interleaved groups in theirs: in BLOOM, one group of q, k and v per head."""
 
     def to_ours(self, tensor: Tensor, sizes: Sequence[int]) -> list[Tensor]:
         """Splits theirs into ours, `sizes` rows each."""
-        straight = (tensor.t() if self.transposed else tensor)[self.offset :]
+        rows = (tensor.t() if self.transposed else tensor)[self.offset :]
         if self.ours[0] in TABLES:
-            return [_fitted(straight, sizes[0])]
-        turns = straight.unflatten(0, (self.groups, -1)).split([n // self.groups for n in sizes], 1)
-        return [turn.flatten(0, 1) for turn in turns]
+            return [_resize_table(rows, sizes[0])]
+        parts = rows.unflatten(0, (self.groups, -1)).split([n // self.groups for n in sizes], 1)
+        return [part.flatten(0, 1) for part in parts]
 
     def to_theirs(self, tensors: Sequence[Tensor]) -> Tensor:
         """Joins ours into theirs."""
-        turns = [tensor.unflatten(0, (self.groups, -1)) for tensor in tensors]
-        joined = torch.cat(turns, dim=1).flatten(0, 1)
+        parts = [tensor.unflatten(0, (self.groups, -1)) for tensor in tensors]
+        joined = torch.cat(parts, dim=1).flatten(0, 1)
         joined = torch.cat((joined.new_zeros(self.offset, *joined.shape[1:]), joined))
         return (joined.t() if self.transposed else joined).contiguous()
 
@@ -63,19 +66,37 @@ def mappings(modules: Mapping[str, str], *kinds: str) -> Iterator[WeightMapping]
 
 
 def read_tensors(folder: Path) -> dict[str, Tensor]:
-    """Returns every tensor of a model folder, sharded or not, without the objective's own."""
-    files = sorted(file for file in folder.glob("*.safetensors") if file.name != BESIDE)
-    if not files:
-        raise CheckpointError(
-            f"{folder} has no *.safetensors; other formats can hold code and are not read."
-        )
+    """Returns the tensors of `weight_files`. Raises CheckpointError if one cannot be read."""
     found: dict[str, Tensor] = {}
-    for file in files:
+    for file in weight_files(folder):
         try:
-            found |= {_renamed(name): tensor for name, tensor in load_file(file).items()}
+            found |= {_current_name(name): tensor for name, tensor in load_file(file).items()}
         except (SafetensorError, OSError) as error:
             raise CheckpointError(f"{file} cannot be read: {error}") from error
     return found
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files that transformers reads: model.safetensors, else the shards that the index names.
+
+    Other files may be left over from an earlier save. Raises CheckpointError if one is missing.
+    """
+    if (folder / WEIGHTS).is_file():
+        return [folder / WEIGHTS]
+    index = folder / INDEX
+    if not index.is_file():
+        raise CheckpointError(
+            f"{folder} contains neither {WEIGHTS} nor {INDEX}; other formats may run code and are "
+            "not read.\n  Save the model with transformers' save_pretrained."
+        )
+    try:
+        names = {str(name) for name in json.loads(index.read_text("utf-8"))["weight_map"].values()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{index} cannot be read: {error!r}") from error
+    files = [folder / name for name in sorted(names)]
+    if missing := [file for file in files if not file.is_file()]:
+        raise CheckpointError(f"{index} names {missing[0].name}, but {missing[0]} does not exist.")
+    return files
 
 
 def to_ours(
@@ -93,40 +114,40 @@ def to_ours(
     """
     left = set(theirs)
     found: dict[str, Tensor] = {}
-    for tie in weight_map:
-        names = (tie.theirs, *tie.also)
-        names += tuple(name.partition(".")[2] for name in names)  # if saved without a head
+    for one in weight_map:
+        names = (one.theirs, *one.aliases)
+        names += tuple(name.partition(".")[2] for name in names)  # saved without a head
         present = [name for name in names if name in theirs]
         if not present:
-            raise CheckpointError(f"The model has no tensor {tie.theirs}.")
+            raise CheckpointError(f"Missing tensor in the checkpoint: {one.theirs}.")
         left -= set(present)
-        rows = [ours[name].shape[0] for name in tie.ours]
-        for name, part in zip(tie.ours, tie.to_ours(theirs[present[0]], rows), strict=True):
+        rows = [ours[name].shape[0] for name in one.ours]
+        for name, part in zip(one.ours, one.to_ours(theirs[present[0]], rows), strict=True):
             found[name] = part
             if part.shape != ours[name].shape:
                 raise CheckpointError(
-                    f"{tie.theirs} gives {tuple(part.shape)} for {name}, {tuple(ours[name].shape)}."
+                    f"Size mismatch for {name}: {tuple(part.shape)}, not {tuple(ours[name].shape)}."
                 )
     left -= {name for name in left if name.endswith(ZEROS) and not theirs[name].any()}
-    strangers = [n for n in left if not n.endswith(dropped) and not n.startswith(dropped)]
-    if strangers:
-        names = ", ".join(sorted(strangers)[:8])
+    unexpected = [n for n in left if not n.endswith(dropped) and not n.startswith(dropped)]
+    if unexpected:
+        names = ", ".join(sorted(unexpected)[:8])
         raise CheckpointError(f"Unexpected tensors in the checkpoint: {names}.")
     return {HEAD: found[TABLE], **found}  # one tensor if the head is tied to the table
 
 
 def to_theirs(weight_map: Iterable[WeightMapping], ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Converts a state_dict to the names and shapes of a model family."""
-    return {tie.theirs: tie.to_theirs([ours[name] for name in tie.ours]) for tie in weight_map}
+    return {one.theirs: one.to_theirs([ours[name] for name in one.ours]) for one in weight_map}
 
 
-def _renamed(name: str) -> str:
+def _current_name(name: str) -> str:
     for old, new in OLD_NAMES.items():
         name = name.replace(old, new)
     return name
 
 
-def _fitted(table: Tensor, rows: int) -> Tensor:
+def _resize_table(table: Tensor, rows: int) -> Tensor:
     missing = max(0, rows - table.shape[0])
     mean = table.mean(dim=0, keepdim=True)
     return torch.cat((table[:rows], mean.expand(missing, *table.shape[1:])))

@@ -8,7 +8,7 @@ from torch import Tensor
 from etude.laws import architecture
 from etude.laws.trial import Trial
 from etude.laws.verdict import Finding, broken, held, holds, not_applicable
-from etude.network.adapter import adapt, layers, merge, parameters
+from etude.network.adapter import adapt, layers, merge, parameter_counts
 from etude.network.inputs import Inputs
 from etude.network.network import Network
 
@@ -18,47 +18,47 @@ ROUNDING = 1e-10
 def it_starts_as_the_base(trial: Trial) -> Finding:
     """Before training, the adapted network has the same outputs as the base."""
     base = _base(trial)
-    off = _apart(_said(base), _said(_adapted(trial, base)))
-    return holds(off <= ROUNDING, f"logits are {off:.2g} apart")
+    off = _max_difference(_logits(base), _logits(_adapted(trial, base)))
+    return holds(off <= ROUNDING, f"logits differ by {off:.2g}")
 
 
-def some_weights_learn_and_get_gradients(trial: Trial) -> Finding:
+def trainable_weights_get_gradients(trial: Trial) -> Finding:
     """Some weights are trainable, and after a change from initialization all get gradients."""
     made = _adapted(trial, _base(trial))
-    _move(made)
-    _said(made).square().sum().backward()
-    learns = {name: p for name, p in made.named_parameters() if p.requires_grad}
-    idle = [name for name, p in learns.items() if p.grad is None or not bool(p.grad.any())]
+    _perturb(made)
+    _logits(made).square().sum().backward()
+    trainable = {name: p for name, p in made.named_parameters() if p.requires_grad}
+    idle = [name for name, p in trainable.items() if p.grad is None or not bool(p.grad.any())]
     if idle:
-        return broken(f"{len(idle)} of {len(learns)} get no gradient: {', '.join(idle[:3])}")
-    n_all, n_free = parameters(made).values()
+        return broken(f"{len(idle)} of {len(trainable)} get no gradient: {', '.join(idle[:3])}")
+    n_all, n_free = parameter_counts(made).values()
     return held(f"{n_free:,} of {n_all:,} parameters")
 
 
-def switched_off_it_is_the_base(trial: Trial) -> Finding:
+def disabled_it_equals_the_base(trial: Trial) -> Finding:
     """With its layers disabled, the outputs are the base's, as a reference policy needs."""
     base = _base(trial)
     made = _adapted(trial, base)
     if not layers(made):
-        return not_applicable("it puts no layers in")
-    _move(made)
+        return not_applicable("it adds no layers")
+    _perturb(made)
     for layer in layers(made):
         layer.on = False
-    off = _apart(_said(base), _said(made))
-    return holds(off <= ROUNDING, f"logits are {off:.2g} apart")
+    off = _max_difference(_logits(base), _logits(made))
+    return holds(off <= ROUNDING, f"logits differ by {off:.2g}")
 
 
-def merged_it_says_the_same(trial: Trial) -> Finding:
+def merging_changes_no_output(trial: Trial) -> Finding:
     """Merged into the base's weights, it has the same outputs."""
     if not trial.plugin.declaration.merges:
         return not_applicable("it does not declare merges")
     made = _adapted(trial, _base(trial))
-    _move(made)
+    _perturb(made)
     with torch.no_grad():
-        before = _said(made)
+        before = _logits(made)
         merge(made)
-        off = _apart(before, _said(made))
-    return holds(off <= ROUNDING and not layers(made), f"logits are {off:.2g} apart")
+        off = _max_difference(before, _logits(made))
+    return holds(off <= ROUNDING and not layers(made), f"logits differ by {off:.2g}")
 
 
 def _base(trial: Trial) -> Network:
@@ -72,7 +72,7 @@ def _adapted(trial: Trial, base: Network) -> Network:
     return made.double().eval()
 
 
-def _move(made: Network) -> None:
+def _perturb(made: Network) -> None:
     """Changes the value of every trainable weight."""
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
@@ -82,9 +82,9 @@ def _move(made: Network) -> None:
                 parameter.add_(0.3 * noise)
 
 
-def _said(made: Network) -> Tensor:
+def _logits(made: Network) -> Tensor:
     return made(Inputs(architecture.tokens(2, 7)))
 
 
-def _apart(one: Tensor, two: Tensor) -> float:
+def _max_difference(one: Tensor, two: Tensor) -> float:
     return float((one - two).abs().max().detach())

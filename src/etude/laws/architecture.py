@@ -50,9 +50,9 @@ def gradients_reach_every_weight(trial: Trial) -> Finding:
         with torch.enable_grad():
             logits = network(law_inputs(network, tokens(2, 7)))
             total = (logits * torch.linspace(-1, 1, logits.numel()).view_as(logits)).sum()
-            for side in (m for m in network.modules() if isinstance(m, AuxiliaryLoss)):
-                said = side.pop()
-                total = total if said is None else total + said
+            for layer in (m for m in network.modules() if isinstance(m, AuxiliaryLoss)):
+                loss = layer.pop()
+                total = total if loss is None else total + loss
             total.backward()
         idle = [
             n for n, p in network.named_parameters() if p.grad is None or not bool(p.grad.any())
@@ -68,23 +68,23 @@ def causal(trial: Trial) -> Finding:
 
     def law(network: Network) -> str:
         ids = tokens(2, 7)
-        off = change(network(Inputs(ids)), network(Inputs(other(ids, 4))))
+        off = change(network(Inputs(ids)), network(Inputs(changed(ids, 4))))
         if max(off[:4]) > ROUNDING:
             return (
-                f"token 4 moves the logits of token {off.index(max(off[:4]))} by {max(off[:4]):.2g}"
+                f"token 4 changes logits of token {off.index(max(off[:4]))} by {max(off[:4]):.2g}"
             )
-        return "" if off[4] > 0 else "token 4 does not move its own logits"
+        return "" if off[4] > 0 else "token 4 does not change its own logits"
 
     return in_every(trial, Capability.NEXT_TOKEN, law)
 
 
-def sees_both_sides(trial: Trial) -> Finding:
+def bidirectional(trial: Trial) -> Finding:
     """BOTH_SIDES: a token affects the logits before it and after it."""
 
     def law(network: Network) -> str:
         ids = tokens(2, 7)
-        off = change(network(Inputs(ids)), network(Inputs(other(ids, 3))))
-        return "" if max(off[:3]) > 0 and max(off[4:]) > 0 else "token 3 moves one side alone"
+        off = change(network(Inputs(ids)), network(Inputs(changed(ids, 3))))
+        return "" if max(off[:3]) > 0 and max(off[4:]) > 0 else "token 3 affects only one side"
 
     return in_every(trial, Capability.BOTH_SIDES, law)
 
@@ -96,13 +96,13 @@ def reads_a_source(trial: Trial) -> Finding:
         ids = tokens(2, 7)
         source = tokens(2, 5, seed=1)
         before = network(Inputs(ids, source=Inputs(source)))
-        ahead = change(before, network(Inputs(other(ids, 4), source=Inputs(source))))
+        ahead = change(before, network(Inputs(changed(ids, 4), source=Inputs(source))))
         if max(ahead[:4]) > ROUNDING:
-            return f"token 4 of the target moves logits before it by {max(ahead[:4]):.2g}"
-        for place in range(5):
-            after = network(Inputs(ids, source=Inputs(other(source, place))))
+            return f"token 4 of the target changes earlier logits by {max(ahead[:4]):.2g}"
+        for position in range(5):
+            after = network(Inputs(ids, source=Inputs(changed(source, position))))
             if max(change(before, after)) == 0:
-                return f"token {place} of the source moves nothing"
+                return f"token {position} of the source changes no logits"
         return ""
 
     return in_every(trial, Capability.SOURCE_TARGET, law)
@@ -123,7 +123,7 @@ def cached_equals_uncached(trial: Trial) -> Finding:
             off = (torch.stack(found, 1)[row] - network(targets.inputs, targets.where)).abs()
             if not float(off.max()) <= ROUNDING:
                 token = int(off.amax(-1).argmax())
-                return f"prompt {row}, token {token}: logits are {float(off.max()):.2g} apart"
+                return f"prompt {row}, token {token}: logits differ by {float(off.max()):.2g}"
         return ""
 
     return in_every(trial, Capability.GENERATE, law)
@@ -136,20 +136,20 @@ def padding_changes_nothing(trial: Trial) -> Finding:
         ids = tokens(2, 5)
         plain = network(law_inputs(network, ids))
         for left, right in ((0, 3), (3, 0), (2, 2)):
-            around = tokens(2, left, seed=10), tokens(2, right, seed=20)
+            padding = tokens(2, left, seed=10), tokens(2, right, seed=20)
             documents = torch.tensor([0] * left + [1] * 5 + [0] * right).expand(2, -1)
-            padded = Inputs(torch.cat((around[0], ids, around[1]), 1), documents)
+            padded = Inputs(torch.cat((padding[0], ids, padding[1]), 1), documents)
             padded.source = law_inputs(network, ids).source
             off = float((network(padded)[:, left : left + 5] - plain).abs().max())
             if not off <= ROUNDING:
-                return f"{left} and {right} places of padding move logits by {off:.2g}"
+                return f"{left} and {right} tokens of padding change logits by {off:.2g}"
         return ""
 
     return in_every(trial, Capability.HIDDEN, law)
 
 
-def packed_equals_alone(trial: Trial) -> Finding:
-    """HIDDEN: packed documents have the same logits as each document alone."""
+def packed_equals_separate(trial: Trial) -> Finding:
+    """HIDDEN: packed documents have the same logits as separate documents."""
 
     def law(network: Network) -> str:
         lengths = (3, 1, 4)
@@ -160,9 +160,9 @@ def packed_equals_alone(trial: Trial) -> Finding:
         reads = law_inputs(network, ids).source is not None
         packed.source = Inputs(source, document_numbers(source_lengths)) if reads else None
         parts = zip(ids.split(lengths, 1), source.split(source_lengths, 1), strict=True)
-        alone = [network(Inputs(a, source=Inputs(b) if reads else None)) for a, b in parts]
-        off = float((network(packed) - torch.cat(alone, 1)).abs().max())
-        return "" if off <= ROUNDING else f"logits are {off:.2g} apart"
+        separate = [network(Inputs(a, source=Inputs(b) if reads else None)) for a, b in parts]
+        off = float((network(packed) - torch.cat(separate, 1)).abs().max())
+        return "" if off <= ROUNDING else f"logits differ by {off:.2g}"
 
     return in_every(trial, Capability.HIDDEN, law)
 
@@ -171,12 +171,12 @@ def in_every(trial: Trial, capability: Capability, law: Law) -> Finding:
     """Returns the finding of a law over all architectures that declare the capability."""
     names = [name for name, config in trial.stacks.items() if capability in capabilities_of(config)]
     if not names:
-        return not_applicable(f"it does not claim {capability.name}")
+        return not_applicable(f"it does not declare {capability.name}")
     for name in names:
         with torch.no_grad():
-            wrong = law(random_network(trial.stacks[name]))
-        if wrong:
-            return broken(f"{name}: {wrong}")
+            fault = law(random_network(trial.stacks[name]))
+        if fault:
+            return broken(f"{name}: {fault}")
     return held(", ".join(names))
 
 
@@ -203,10 +203,10 @@ def tokens(*shape: int, seed: int = 0) -> Tensor:
     return torch.randint(TEXT, VOCAB.size, shape, generator=generator)
 
 
-def other(ids: Tensor, place: int) -> Tensor:
-    """Returns the same ids with a different one at `place`."""
+def changed(ids: Tensor, position: int) -> Tensor:
+    """Returns the same ids with a different one at `position`."""
     found = ids.clone()
-    found[:, place] = torch.where(ids[:, place] == VOCAB.size - 1, TEXT, VOCAB.size - 1)
+    found[:, position] = torch.where(ids[:, position] == VOCAB.size - 1, TEXT, VOCAB.size - 1)
     return found
 
 

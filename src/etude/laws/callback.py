@@ -1,4 +1,4 @@
-"""Laws of callbacks, loggers and strategies: they do not change what a run learns."""
+"""Laws of callbacks, loggers and strategies: they do not change the losses of a run."""
 
 from dataclasses import replace
 
@@ -6,22 +6,22 @@ from etude.config.config_file import node_of
 from etude.config.plugin_source import descriptions
 from etude.config.registry import load, plugin_of
 from etude.config.schema.experiment import ExperimentConfig
-from etude.files.run_folder import record_of
-from etude.laws.runs import apart
+from etude.files.run_folder import untimed_steps
+from etude.laws.runs import difference
 from etude.laws.trial import Trial
 from etude.laws.verdict import Finding, broken, held, not_applicable
 
 
-def it_changes_no_loss(trial: Trial) -> Finding:
+def losses_are_unchanged(trial: Trial) -> Finding:
     """At each common step, the loss equals that of a run without it."""
     without = _without(trial)
     if without is None:
-        return not_applicable("it is what others are compared with")
+        return not_applicable("it is the reference that others are compared with")
     plain = trial.run("without", without)
-    n = min(len(record_of(run)) for run in (trial.whole, plain))
-    if off := apart(trial, plain, n):
-        return broken(f"with it and without it: {off}")
-    return held(f"{n} steps as without it")
+    n = min(len(untimed_steps(run)) for run in (trial.whole, plain))
+    if off := difference(trial, plain, n):
+        return broken(f"with and without it: {off}")
+    return held(f"{n} steps: the same losses")
 
 
 def _without(trial: Trial) -> ExperimentConfig | None:

@@ -17,13 +17,13 @@ LR = 1e-2
 FALL = 0.2
 """Relative decrease of the first loss that counts as learned."""
 ROUNDING = 1e-9
-WRITES = "its samples are what the network writes"
+ON_POLICY = "its samples are completions of the network"
 
 
 def shapes_and_sums(trial: Trial) -> Finding:
     """The loss is a finite scalar with a gradient, metrics are detached, counts are positive."""
-    if trial.writes:
-        return not_applicable(WRITES)
+    if trial.is_on_policy:
+        return not_applicable(ON_POLICY)
     made = trial.assemble()
     batch = batch_of(made, range(N_SAMPLES))
     loss = made.objective.loss(batch)
@@ -31,8 +31,8 @@ def shapes_and_sums(trial: Trial) -> Finding:
     total = loss.total
     if total.ndim or not total.requires_grad or not math.isfinite(float(total.detach())):
         return broken(
-            f"total has the shape {tuple(total.shape)}, the value {total.detach().tolist()} and "
-            f"{'a' if total.requires_grad else 'no'} gradient; it must be a finite number with one"
+            f"the total has shape {tuple(total.shape)}, value {total.detach().tolist()} and "
+            f"{'a' if total.requires_grad else 'no'} gradient; it must be a finite scalar with one"
         )
     attached = [name for name, value in loss.metrics.items() if value.requires_grad or value.ndim]
     if attached:
@@ -42,8 +42,8 @@ def shapes_and_sums(trial: Trial) -> Finding:
 
 def counts_add_up(trial: Trial) -> Finding:
     """Counts and loss sums of the parts of a batch add up to those of the whole."""
-    if trial.writes:
-        return not_applicable(WRITES)
+    if trial.is_on_policy:
+        return not_applicable(ON_POLICY)
     if trial.plugin.declaration.batch_statistic:
         return not_applicable("it declares batch_statistic")
     made = trial.assemble()
@@ -54,55 +54,55 @@ def counts_add_up(trial: Trial) -> Finding:
         one = float(made.objective.loss(whole).total), made.objective.count(whole)
         many = [(float(made.objective.loss(p).total), made.objective.count(p)) for p in parts]
     total, count = (math.fsum(column) for column in zip(*many, strict=True))
-    said = f"{one[0]:.6g} over {one[1]:g} at once, {total:.6g} over {count:g} one by one"
+    evidence = f"{one[0]:.6g} over {one[1]:g} in a batch, {total:.6g} over {count:g} one by one"
     same = math.isclose(one[0], total, rel_tol=ROUNDING, abs_tol=ROUNDING) and one[1] == count
-    return holds(same, said)
+    return holds(same, evidence)
 
 
 def gradients_reach_every_parameter(trial: Trial) -> Finding:
     """Every trainable parameter gets a gradient."""
-    if trial.writes:
-        return not_applicable(WRITES)
+    if trial.is_on_policy:
+        return not_applicable(ON_POLICY)
     made = trial.assemble()
     made.objective.loss(batch_of(made, range(N_SAMPLES))).total.backward()
-    learns = {n: p for n, p in made.objective.named_parameters() if p.requires_grad}
-    idle = [n for n, p in learns.items() if p.grad is None or not bool(p.grad.any())]
+    trainable = {n: p for n, p in made.objective.named_parameters() if p.requires_grad}
+    idle = [n for n, p in trainable.items() if p.grad is None or not bool(p.grad.any())]
     if idle:
         shown = ", ".join(idle[:4]) + (" ..." if len(idle) > 4 else "")
-        return broken(f"{len(idle)} of {len(learns)} get no gradient: {shown}")
-    return held(f"{len(learns)} tensors")
+        return broken(f"{len(idle)} of {len(trainable)} get no gradient: {shown}")
+    return held(f"{len(trainable)} tensors")
 
 
-def the_example_is_pure(trial: Trial) -> Finding:
+def samples_are_reproducible(trial: Trial) -> Finding:
     """The same record and the same random state give the same sample."""
-    if trial.writes:
-        return not_applicable(WRITES)
+    if trial.is_on_policy:
+        return not_applicable(ON_POLICY)
     made = trial.assemble()
     made.objective.eval()
     with torch.no_grad():
         first, second = (
             float(made.objective.loss(batch_of(made, range(N_SAMPLES))).total) for _ in range(2)
         )
-    return holds(first == second, f"{first:.6g} and {second:.6g} of the same samples")
+    return holds(first == second, f"{first:.6g} and {second:.6g} for the same samples")
 
 
 def overfits_a_batch(trial: Trial) -> Finding:
     """A few Adam steps on one batch reduce its loss."""
-    if trial.writes:
-        return not_applicable(WRITES)
+    if trial.is_on_policy:
+        return not_applicable(ON_POLICY)
     made = trial.assemble()
     objective = made.objective
     batch = batch_of(made, range(N_SAMPLES))
     count = max(objective.count(batch), 1.0)
     adam = torch.optim.Adam([p for p in objective.parameters() if p.requires_grad], LR)
-    sides = [m for m in objective.modules() if isinstance(m, AuxiliaryLoss)]
+    layers = [m for m in objective.modules() if isinstance(m, AuxiliaryLoss)]
     losses: list[float] = []
     for _ in range(N_STEPS):
         total = objective.loss(batch).total
         losses.append(float(total.detach()) / count)
         adam.zero_grad()
-        for said in (side.pop() for side in sides):
-            total = total if said is None else total + said
+        for auxiliary in (layer.pop() for layer in layers):
+            total = total if auxiliary is None else total + auxiliary
         (total / count).backward()
         adam.step()
     first = losses[0]

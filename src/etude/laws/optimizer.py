@@ -32,39 +32,39 @@ def factors_are_finite_and_not_negative(trial: Trial) -> Finding:
     return held(f"{least:.4g} to {most:.4g}")
 
 
-def a_factor_depends_on_its_step_alone(trial: Trial) -> Finding:
+def factors_depend_only_on_the_step(trial: Trial) -> Finding:
     """A step has the same factor in any order of calls, so a run can resume at any step."""
     factor = _schedule(trial, 100)
     forwards = [factor(step) for step in range(101)]
     backwards = [factor(step) for step in reversed(range(101))][::-1]
     same = forwards == backwards == [_schedule(trial, 100)(step) for step in range(101)]
-    return holds(same, "forwards, backwards and built anew")
+    return holds(same, "forwards, backwards and built again")
 
 
-def some_step_learns(trial: Trial) -> Finding:
+def the_peak_is_the_configured_rate(trial: Trial) -> Finding:
     """The learning rate is not always 0, and its peak is the configured one."""
     found = [_schedule(trial, 100)(step) for step in range(100)]
     return holds(0 < max(found) <= 1 + 1e-9, f"the largest factor is {max(found):.4g}")
 
 
-def every_parameter_has_one_rate(trial: Trial) -> Finding:
+def every_parameter_is_in_one_group(trial: Trial) -> Finding:
     """Each is in one group with the configured learning rate; only matrices have weight decay."""
     network = _network(trial)
     optimizer = _optimizer(trial, network)
-    held_by = {id(p): group for group in optimizer.param_groups for p in group["params"]}
+    group_of = {id(p): group for group in optimizer.param_groups for p in group["params"]}
     n = sum(len(group["params"]) for group in optimizer.param_groups)
     parameters = optimizer_parameters(network)
-    if n != len(held_by) or held_by.keys() != {id(p.tensor) for p in parameters}:
-        return broken(f"{n} places hold {len(held_by)} of {len(parameters)} parameters")
+    if n != len(group_of) or group_of.keys() != {id(p.tensor) for p in parameters}:
+        return broken(f"{n} entries for {len(group_of)} of {len(parameters)} parameters")
     rates = {group["lr"] for group in optimizer.param_groups}
-    rests = (ParameterKind.EMBEDDING, ParameterKind.VECTOR)
-    wrong = [p.name for p in parameters if p.kind in rests and _decay(held_by[id(p.tensor)])]
+    no_decay = (ParameterKind.EMBEDDING, ParameterKind.VECTOR)
+    wrong = [p.name for p in parameters if p.kind in no_decay and _decay(group_of[id(p.tensor)])]
     if wrong:
-        return broken(f"{', '.join(wrong[:3])} decay, and are no matrices")
+        return broken(f"{', '.join(wrong[:3])} have weight decay but are not matrices")
     return holds(rates == {trial.config.optimizer.lr}, f"lr {', '.join(f'{r:g}' for r in rates)}")
 
 
-def no_gradient_no_step(trial: Trial) -> Finding:
+def no_update_without_a_gradient(trial: Trial) -> Finding:
     """Without gradients, a step does not change the weights."""
     network = _network(trial)
     optimizer = _optimizer(trial, network)
@@ -73,10 +73,10 @@ def no_gradient_no_step(trial: Trial) -> Finding:
     optimizer.zero_grad()
     optimizer.step()
     moved = sum(not torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
-    return holds(moved == 0, f"{moved} of {len(before)} tensors move")
+    return holds(moved == 0, f"{moved} of {len(before)} tensors changed")
 
 
-def its_state_goes_on(trial: Trial) -> Finding:
+def its_state_can_be_restored(trial: Trial) -> Finding:
     """A new optimizer with the restored state takes a bit-identical next step."""
     one = _network(trial)
     two = _network(trial)
@@ -89,16 +89,16 @@ def its_state_goes_on(trial: Trial) -> Finding:
     for network, optimizer in ((one, first), (two, second)):
         _step(network, optimizer, seed=3)
     pairs = list(zip(one.parameters(), two.parameters(), strict=True))
-    apart = sum(not torch.equal(a, b) for a, b in pairs)
-    return holds(apart == 0, f"{apart} of {len(pairs)} tensors differ after the next step")
+    n_differ = sum(not torch.equal(a, b) for a, b in pairs)
+    return holds(n_differ == 0, f"{n_differ} of {len(pairs)} tensors differ after the next step")
 
 
 def _schedule(trial: Trial, total: int) -> Callable[[int], float]:
-    return build(trial.tried, total)
+    return build(trial.tested, total)
 
 
 def _optimizer(trial: Trial, network: nn.Module) -> torch.optim.Optimizer:
-    return build(trial.tried, optimizer_parameters(network))
+    return build(trial.tested, optimizer_parameters(network))
 
 
 def _network(trial: Trial) -> Network:

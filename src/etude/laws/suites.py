@@ -20,92 +20,92 @@ from etude.laws.trial import Trial
 from etude.laws.verdict import Finding
 
 Law = Callable[[Trial], Finding]
-RUNS: Sequence[Law] = (
+OF_RUNS: Sequence[Law] = (
     runs.it_trains,
-    runs.cuts_change_nothing,
-    runs.a_resumed_run_is_the_same_to_the_bit,
-    runs.two_ranks_equal_one,
-    runs.speed_beside_a_peer,
+    runs.micro_batch_size_changes_nothing,
+    runs.resuming_is_bit_identical,
+    runs.two_devices_equal_one,
+    runs.speed_relative_to_a_peer,
 )
-LEARNS: Sequence[Law] = (
+OF_OBJECTIVES: Sequence[Law] = (
     objective.shapes_and_sums,
     objective.counts_add_up,
-    objective.the_example_is_pure,
+    objective.samples_are_reproducible,
     objective.gradients_reach_every_parameter,
     objective.overfits_a_batch,
 )
-SEES: Sequence[Law] = (
+OF_ARCHITECTURES: Sequence[Law] = (
     architecture.shapes,
     architecture.gradients_reach_every_weight,
     architecture.causal,
-    architecture.sees_both_sides,
+    architecture.bidirectional,
     architecture.reads_a_source,
     architecture.cached_equals_uncached,
     architecture.padding_changes_nothing,
-    architecture.packed_equals_alone,
+    architecture.packed_equals_separate,
     objective.overfits_a_batch,
 )
-WATCHES: Sequence[Law] = (*RUNS[:-1], callback.it_changes_no_loss)
+OF_CALLBACKS: Sequence[Law] = (*OF_RUNS[:-1], callback.losses_are_unchanged)
 SUITES: Mapping[str, Sequence[Law]] = {
-    "objective": (*LEARNS, *RUNS),
-    "architecture": (*SEES, *RUNS),
+    "objective": (*OF_OBJECTIVES, *OF_RUNS),
+    "architecture": (*OF_ARCHITECTURES, *OF_RUNS),
     "optimizer": (
-        optimizer.every_parameter_has_one_rate,
-        optimizer.no_gradient_no_step,
-        optimizer.its_state_goes_on,
-        *RUNS[:-1],
+        optimizer.every_parameter_is_in_one_group,
+        optimizer.no_update_without_a_gradient,
+        optimizer.its_state_can_be_restored,
+        *OF_RUNS[:-1],
     ),
     "schedule": (
         optimizer.factors_are_finite_and_not_negative,
-        optimizer.a_factor_depends_on_its_step_alone,
-        optimizer.some_step_learns,
+        optimizer.factors_depend_only_on_the_step,
+        optimizer.the_peak_is_the_configured_rate,
     ),
     "adapter": (
         adapter.it_starts_as_the_base,
-        adapter.some_weights_learn_and_get_gradients,
-        adapter.switched_off_it_is_the_base,
-        adapter.merged_it_says_the_same,
+        adapter.trainable_weights_get_gradients,
+        adapter.disabled_it_equals_the_base,
+        adapter.merging_changes_no_output,
     ),
     "data": (
-        data.two_readings_agree,
-        data.the_fingerprint_is_steady,
-        data.every_record_is_of_its_kind,
-        data.both_sides_of_the_split_hold_records,
+        data.records_are_reproducible,
+        data.the_fingerprint_is_stable,
+        data.records_are_of_the_declared_kind,
+        data.both_splits_contain_records,
     ),
     "tokenizer": (
-        tokenizer.it_is_the_same_when_made_again,
-        tokenizer.special_ids_are_apart,
-        tokenizer.text_is_data,
+        tokenizer.building_it_is_reproducible,
+        tokenizer.special_ids_are_distinct,
+        tokenizer.text_is_never_a_special_token,
         tokenizer.ids_are_within_the_vocabulary,
-        tokenizer.what_it_decodes_has_the_same_ids,
-        tokenizer.a_file_keeps_it,
+        tokenizer.decoded_text_has_the_same_ids,
+        tokenizer.saving_and_loading_changes_nothing,
     ),
     "decoding": (
-        decoding.every_row_has_something_to_draw,
-        decoding.what_is_ruled_out_is_never_chosen,
-        decoding.neighbours_change_nothing,
-        decoding.logits_are_left_as_they_are,
+        decoding.every_row_has_a_finite_score,
+        decoding.excluded_tokens_are_never_chosen,
+        decoding.rows_do_not_depend_on_the_batch,
+        decoding.logits_are_not_modified,
     ),
     "reward": (
-        reward.its_bench_is_judged_right,
+        reward.its_bench_is_scored_correctly,
         reward.every_answer_gets_one_score,
-        reward.neighbours_change_no_score,
+        reward.scores_do_not_depend_on_the_batch,
     ),
     "judge": (
         judge.every_pair_gets_a_probability,
-        judge.the_other_order_is_the_other_verdict,
-        judge.what_is_equal_is_a_tie,
-        judge.neighbours_change_no_verdict,
+        judge.swapping_the_answers_flips_the_verdict,
+        judge.equal_answers_tie,
+        judge.verdicts_do_not_depend_on_the_batch,
     ),
     "template": (
-        template.every_answer_is_told_apart,
-        template.a_prompt_has_the_ids_that_it_has_in_training,
-        template.every_answer_ends,
-        template.what_a_message_spells_is_text,
+        template.every_answer_has_a_span,
+        template.prompts_have_the_same_ids_as_in_training,
+        template.every_answer_ends_with_a_stop_token,
+        template.messages_cannot_inject_special_tokens,
     ),
-    "strategy": WATCHES,
-    "callback": WATCHES,
-    "logger": WATCHES,
+    "strategy": OF_CALLBACKS,
+    "callback": OF_CALLBACKS,
+    "logger": OF_CALLBACKS,
 }
 
 

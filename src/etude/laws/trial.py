@@ -27,7 +27,7 @@ LOG = "log.txt"
 class Trial:
     """The tested plugin and the experiment it is tested in."""
 
-    tried: PluginConfig
+    tested: PluginConfig
     """The config of the tested plugin."""
     config: ExperimentConfig
     folder: Path
@@ -40,7 +40,7 @@ class Trial:
     @property
     def plugin(self) -> Plugin:
         """The tested plugin."""
-        return plugin_of(self.tried)
+        return plugin_of(self.tested)
 
     @cached_property
     def corpus(self) -> Corpus:
@@ -52,22 +52,22 @@ class Trial:
         return assemble(self.config, self.corpus, Ranks())
 
     @cached_property
-    def writes(self) -> bool:
-        """Whether it trains on its own rollouts, so that there are no fixed samples."""
+    def is_on_policy(self) -> bool:
+        """Whether it trains on its own completions, so that there are no fixed samples."""
         return isinstance(self.assemble().objective, OnPolicyObjective)
 
     def run(self, name: str, config: ExperimentConfig | None = None, **trainer: Any) -> Path:
         """Trains in its own folder, or resumes there; returns the folder."""
         config = config or self.config
         folder = self.folder / name
-        given = replace(config, run=str(folder), trainer=replace(config.trainer, **trainer))
+        config = replace(config, run=str(folder), trainer=replace(config.trainer, **trainer))
         log = self.folder / LOG
         try:
             with silent(log):
-                start(given, "check", [])
+                start(config, "check", [])
         except EtudeError as error:
-            said = str(error) or log.read_text(encoding="utf-8", errors="replace")[-300:]
-            raise RuntimeError(said) from error
+            message = str(error) or log.read_text(encoding="utf-8", errors="replace")[-300:]
+            raise RuntimeError(message) from error
         return folder
 
     @cached_property
@@ -77,11 +77,11 @@ class Trial:
 
 
 def batch_of(
-    made: TrainingParts, places: Sequence[int], seed: int = 0
+    made: TrainingParts, positions: Sequence[int], seed: int = 0
 ) -> Any:  # what the objective collates
-    """Returns the batch of the training samples at `places`."""
+    """Returns the batch of the training samples at `positions`."""
     objective = made.objective
-    records = [(i, made.train[i % len(made.train)]) for i in places]
+    records = [(i, made.train[i % len(made.train)]) for i in positions]
     return objective.collate(
         [objective.example(record, rng(seed, TRAIN, 0, i)) for i, record in records]
     )
@@ -92,7 +92,7 @@ def silent(log: Path) -> Generator[None]:
     """Redirects the output of this process and its children to a file."""
     sys.stdout.flush()
     sys.stderr.flush()
-    kept = [os.dup(number) for number in (1, 2)]
+    saved = [os.dup(number) for number in (1, 2)]
     with (
         log.open("w", encoding="utf-8") as opened,
         contextlib.redirect_stdout(opened),
@@ -103,6 +103,6 @@ def silent(log: Path) -> Generator[None]:
                 os.dup2(opened.fileno(), number)
             yield
         finally:
-            for number, before in zip((1, 2), kept, strict=True):
+            for number, before in zip((1, 2), saved, strict=True):
                 os.dup2(before, number)
                 os.close(before)

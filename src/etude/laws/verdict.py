@@ -18,27 +18,27 @@ class Finding:
     """A verdict and its evidence."""
 
     verdict: Verdict
-    said: str
+    evidence: str
 
 
-def held(said: str = "") -> Finding:
-    """Returns that the law holds; `said` contains the numbers, if any."""
-    return Finding(Verdict.HELD, said)
+def held(evidence: str = "") -> Finding:
+    """Returns that the law holds; `evidence` contains the numbers, if any."""
+    return Finding(Verdict.HELD, evidence)
 
 
-def broken(said: str) -> Finding:
-    """Returns that the law is broken; `said` contains what was found and what was expected."""
-    return Finding(Verdict.BROKEN, said)
+def broken(evidence: str) -> Finding:
+    """Returns that the law is broken; `evidence` contains what was found and what was expected."""
+    return Finding(Verdict.BROKEN, evidence)
 
 
-def not_applicable(why: str) -> Finding:
+def not_applicable(reason: str) -> Finding:
     """Returns that the law does not apply to this plugin."""
-    return Finding(Verdict.NOT_APPLICABLE, why)
+    return Finding(Verdict.NOT_APPLICABLE, reason)
 
 
-def holds(condition: bool, said: str) -> Finding:
-    """Returns held or broken by a condition; `said` contains the deciding numbers."""
-    return held(said) if condition else broken(said)
+def holds(condition: bool, evidence: str) -> Finding:
+    """Returns held or broken by a condition; `evidence` contains the deciding numbers."""
+    return held(evidence) if condition else broken(evidence)
 
 
 def try_law(law: Callable[[], Finding]) -> Finding:
@@ -46,5 +46,5 @@ def try_law(law: Callable[[], Finding]) -> Finding:
     try:
         return law()
     except Exception as error:  # a user's plugin may raise anything
-        said = " ".join(str(error).split()) or "no message"
-        return broken(f"raised {type(error).__name__}: {said[:300]}")
+        message = " ".join(str(error).split()) or "no message"
+        return broken(f"raised {type(error).__name__}: {message[:300]}")

@@ -8,7 +8,7 @@ from etude.network.adapter import (
     linear_of,
     linears,
     matching_names,
-    places,
+    module_slots,
 )
 from etude.network.auxiliary_loss import AuxiliaryLoss
 from etude.network.context import Context, Position, Scaling, attend
@@ -27,6 +27,6 @@ from etude.network.stack import (
     Stack,
     StackNetwork,
     draw_normal,
+    freeze_head,
     hidden_size,
-    rest_head,
 )

@@ -31,18 +31,18 @@ class AdapterLayer(nn.Module, ABC):
         self.base = base
         self.on = True
         self.is_new = True
-        """Whether this run added it: switched off, it reproduces what the run started from."""
+        """Whether this run added it: switched off, it restores the run's initial network."""
 
-    def forward(self, *given: Any) -> Tensor:
+    def forward(self, *args: Any) -> Tensor:
         """Returns the output of the base, adapted while the layer is on."""
-        return self.forward_adapted(*given) if self.on else self.base(*given)
+        return self.forward_adapted(*args) if self.on else self.base(*args)
 
     @abstractmethod
-    def forward_adapted(self, *given: Any, **named: Any) -> Tensor:  # as the base is called
-        """Returns the adapted output."""
+    def forward_adapted(self, *args: Any, **kwargs: Any) -> Tensor:  # the arguments of the base
+        """Returns the adapted output of the base."""
 
-    def own(self) -> list[nn.Parameter]:
-        """Returns the parameters that it adds."""
+    def added_parameters(self) -> list[nn.Parameter]:
+        """Returns the parameters that the layer adds to its base."""
         base = {id(parameter) for parameter in self.base.parameters()}
         return [parameter for parameter in self.parameters() if id(parameter) not in base]
 
@@ -56,8 +56,8 @@ class MergingLayer(AdapterLayer):
 
 
 @dataclass(frozen=True)
-class Place:
-    """A module of a network, under its name before any adapter was added."""
+class ModuleSlot:
+    """Where a module of a network is stored; its name does not depend on adapters."""
 
     name: str
     module: nn.Module
@@ -74,13 +74,13 @@ class Place:
         setattr(self.parent, self.name.rpartition(".")[2], module)
 
 
-def places(network: nn.Module, name: str = "") -> Iterator[Place]:
-    """Yields every module of a network, except those that adapters added."""
+def module_slots(network: nn.Module, name: str = "") -> Iterator[ModuleSlot]:
+    """Yields the slot of every module of a network, except those that adapters added."""
     inner = innermost(network)
     for key, child in inner.named_children():
-        place = Place(f"{name}.{key}" if name else key, child, inner)
-        yield place
-        yield from places(child, place.name)
+        slot = ModuleSlot(f"{name}.{key}" if name else key, child, inner)
+        yield slot
+        yield from module_slots(child, slot.name)
 
 
 def innermost(module: nn.Module) -> nn.Module:
@@ -118,30 +118,30 @@ def insert(
 
     Raises ValueError for a pattern that matches no fitting module.
     """
-    found = [place for place in places(network) if fits(place.innermost)]
+    candidates = [slot for slot in module_slots(network) if fits(slot.innermost)]
     for pattern in patterns:
-        matching_names(pattern, [place.name for place in found])
+        matching_names(pattern, [slot.name for slot in candidates])
     freeze_base(network)
-    for place in found:
-        if any(fnmatchcase(place.name, pattern) for pattern in patterns):
-            place.set_module(make(place.module).train(place.module.training))
+    for slot in candidates:
+        if any(fnmatchcase(slot.name, pattern) for pattern in patterns):
+            slot.set_module(make(slot.module).train(slot.module.training))
     return network
 
 
 def matching_names(pattern: str, names: Sequence[str]) -> list[str]:
-    """Returns the names that match a pattern. Raises ValueError, with all names, if none does."""
-    found = [name for name in names if fnmatchcase(name, pattern)]
-    if not found:
+    """Returns the names that match a pattern. Raises ValueError, listing all, if none does."""
+    matches = [name for name in names if fnmatchcase(name, pattern)]
+    if not matches:
         known = dict.fromkeys(re.sub(r"(^|\.)\d+\b", r"\1*", name) for name in names)
-        raise ValueError(f"{pattern} fits no name here. There are {', '.join(known)}")
-    return found
+        raise ValueError(f"{pattern} matches no name. Available: {', '.join(known)}")
+    return matches
 
 
 def freeze_base(network: nn.Module) -> None:
     """Freezes all parameters except those that adapters added."""
-    own = {id(parameter) for layer in layers(network) for parameter in layer.own()}
+    added = {id(p) for layer in layers(network) for p in layer.added_parameters()}
     for parameter in network.parameters():
-        if id(parameter) not in own:
+        if id(parameter) not in added:
             parameter.requires_grad_(False)
 
 
@@ -152,19 +152,19 @@ def adapt(network: Network, configs: Mapping[str, AdapterConfig]) -> None:
     """
     if layers(network):
         return
-    learns: dict[str, list[nn.Parameter]] = {}
+    trained: dict[str, list[nn.Parameter]] = {}
     for name, config in configs.items():
-        before = {id(p) for p in network.parameters() if p.requires_grad} if learns else set[int]()
+        before = {id(p) for p in network.parameters() if p.requires_grad} if trained else set[int]()
         try:
             build(config, network)
         except ValueError as error:
             raise ConfigError(f"adapter={name}: {error}.") from error
         now = [p for p in network.parameters() if p.requires_grad]
-        learns[name] = [p for p in now if id(p) not in before] or now
-    for name, parameters in learns.items():
+        trained[name] = [p for p in now if id(p) not in before] or now
+    for name, parameters in trained.items():
         if not any(parameter.requires_grad for parameter in parameters):
             raise ConfigError(
-                f"adapter={name} has nothing to train in adapter=[{','.join(configs)}].\n"
+                f"adapter={name} has no trainable weights in adapter=[{','.join(configs)}].\n"
                 "  All weights are frozen, by it or by a later adapter. List the adapter that "
                 "unfreezes weights last."
             )
@@ -172,17 +172,17 @@ def adapt(network: Network, configs: Mapping[str, AdapterConfig]) -> None:
 
 def merge(network: Network) -> None:
     """Merges all adapters into the weights, unfreezes these and removes the adapters."""
-    for place in list(places(network)):
-        while isinstance(place.module, AdapterLayer):
-            place = Place(place.name, _merged(place.module), place.parent)
-            place.set_module(place.module)
+    for slot in list(module_slots(network)):
+        while isinstance(slot.module, AdapterLayer):
+            slot = ModuleSlot(slot.name, _merge_layer(slot.module), slot.parent)
+            slot.set_module(slot.module)
     network.requires_grad_(True)
 
 
-def _merged(layer: AdapterLayer) -> nn.Module:
+def _merge_layer(layer: AdapterLayer) -> nn.Module:
     if isinstance(layer.base, AdapterLayer):
-        layer.base = _merged(layer.base)
-    assert isinstance(layer, MergingLayer), "only what declares `merges` is merged"
+        layer.base = _merge_layer(layer.base)
+    assert isinstance(layer, MergingLayer), "`can_merge` allows mergeable layers only"
     with torch.no_grad():
         return layer.merge()
 
@@ -194,9 +194,9 @@ def can_merge(configs: Mapping[str, AdapterConfig]) -> bool:
 
 def adapter_tensors(network: nn.Module) -> list[str]:
     """Returns the names in `state_dict` that differ from the base: what an adapter run saves."""
-    own = {id(parameter) for layer in layers(network) for parameter in layer.own()}
-    weights = [n for n, p in network.named_parameters() if p.requires_grad or id(p) in own]
-    if not any(p.requires_grad and id(p) not in own for p in network.parameters()):
+    added = {id(p) for layer in layers(network) for p in layer.added_parameters()}
+    weights = [n for n, p in network.named_parameters() if p.requires_grad or id(p) in added]
+    if not any(p.requires_grad and id(p) not in added for p in network.parameters()):
         return weights
     kept = network.state_dict().keys()
     return weights + [name for name, _ in network.named_buffers() if name in kept]
@@ -205,18 +205,18 @@ def adapter_tensors(network: nn.Module) -> list[str]:
 def load_adapter_tensors(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Loads `adapter_tensors`. Raises CheckpointError if names or shapes differ."""
     state = network.state_dict()
-    own = {id(parameter) for layer in layers(network) for parameter in layer.own()}
-    missing = [n for n, p in network.named_parameters() if id(p) in own and n not in tensors]
+    added = {id(p) for layer in layers(network) for p in layer.added_parameters()}
+    missing = [n for n, p in network.named_parameters() if id(p) in added and n not in tensors]
     wrong = [n for n, t in tensors.items() if n not in state or state[n].shape != t.shape]
     if missing or wrong:
         raise CheckpointError(
-            f"The adapter does not fit its network: {', '.join((missing + wrong)[:8])}."
+            f"Missing, unexpected or misshapen adapter tensors: {', '.join((missing + wrong)[:8])}."
         )
     network.load_state_dict(dict(tensors), strict=False)
 
 
-def parameters(network: nn.Module) -> dict[str, int]:
-    """Returns the number of parameters, and of trainable ones."""
+def parameter_counts(network: nn.Module) -> dict[str, int]:
+    """Returns the number of all parameters and of the trainable ones."""
     sizes = [(parameter.numel(), parameter.requires_grad) for parameter in network.parameters()]
     return {"parameters": sum(n for n, _ in sizes), "trainable": sum(n for n, on in sizes if on)}
 
@@ -224,22 +224,22 @@ def parameters(network: nn.Module) -> dict[str, int]:
 @contextmanager
 def adapters_off(network: nn.Module) -> Generator[None]:
     """Switches the adapters off in the body."""
-    switched = [layer for layer in layers(network) if layer.on]
-    for layer in switched:
+    active = [layer for layer in layers(network) if layer.on]
+    for layer in active:
         layer.on = False
     try:
         yield
     finally:
-        for layer in switched:
+        for layer in active:
             layer.on = True
 
 
 def is_base_intact(network: nn.Module) -> bool:
-    """Whether the network with its adapters off is, and remains, what the run started from."""
-    found = layers(network)
-    own = {id(parameter) for layer in found for parameter in layer.own()}
-    free = any(p.requires_grad and id(p) not in own for p in network.parameters())
-    return bool(found) and not free and all(layer.is_new for layer in found)
+    """Whether switching the adapters off restores the run's initial network, now and later."""
+    adapters = layers(network)
+    added = {id(p) for layer in adapters for p in layer.added_parameters()}
+    base_trains = any(p.requires_grad and id(p) not in added for p in network.parameters())
+    return bool(adapters) and not base_trains and all(layer.is_new for layer in adapters)
 
 
 class WithoutAdapter(nn.Module):
@@ -247,12 +247,12 @@ class WithoutAdapter(nn.Module):
 
     def __init__(self, network: Network) -> None:
         super().__init__()
-        self._held = (network,)  # a tuple hides it from state_dict
+        self._network = (network,)  # a tuple hides it from state_dict
 
     def forward(
         self, inputs: Inputs, where: Bool[Tensor, "batch seq"] | None = None
     ) -> Float[Tensor, "... vocab"]:
-        network = self._held[0]
+        network = self._network[0]
         was_training = network.training
         network.eval()
         try:

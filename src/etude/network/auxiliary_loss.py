@@ -11,15 +11,15 @@ class AuxiliaryLoss(nn.Module, ABC):
     """A layer that adds an auxiliary loss and metrics, such as MoE load balancing."""
 
     real: Bool[Tensor, "batch seq"] | None = None
-    """Which tokens of this pass are not padding; None = all. Set by the stack."""
+    """Which tokens of the forward pass are not padding; None = all. Set by the stack."""
 
     @abstractmethod
     def pop(self) -> Float[Tensor, ""] | None:
-        """Returns the term to add to the loss: a sum over the real tokens since the last call."""
+        """Returns the auxiliary loss, summed over the non-padding tokens since the last call."""
 
     @abstractmethod
     def end_step(self, over_ranks: Callable[[Tensor], Tensor]) -> dict[str, float]:
-        """Called once per step, after the gradients; returns the metrics of the step, by name.
+        """Returns the metrics of the step, by name; called once per step, after the gradients.
 
         `over_ranks` sums a tensor over the data-parallel processes.
         """

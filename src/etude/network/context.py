@@ -1,4 +1,4 @@
-"""What layers know of a forward pass: which keys each query sees, and the token positions.
+"""What layers know about a forward pass: which keys each query sees, and the positions.
 
 Layers never see a dense mask. They see a `Context`, and `attend` turns it into the fastest
 equivalent kernel.
@@ -38,10 +38,10 @@ class Position(nn.Module):
 
 
 class Scaling:
-    """The rotary frequencies of queries and keys; in this base class, those of training."""
+    """The rotary frequencies of queries and keys; this base class leaves them unscaled."""
 
     attention_factor: float = 1.0
-    """Factor of the rotated queries and keys."""
+    """Factor by which rotated queries and keys are multiplied."""
 
     def frequencies(self, theta: float, head_dim: int) -> Float[Tensor, " pairs"]:
         """Returns radians per position of each pair of features, on the CPU, in float64."""
@@ -70,8 +70,8 @@ class Context:
     source: "Context | None" = None
     """The context of cross-attention to the source, if there is one."""
     window: int | None = None
-    beside: tuple[Tensor, Tensor] | None = None
-    """Learned keys and values, [kv_heads n head_dim] each, that every query sees; see `joined`."""
+    learned_kv: tuple[Tensor, Tensor] | None = None
+    """Learned keys and values, [kv_heads n head_dim] each, that every query sees."""
     layer: int = 0
     """Index of the current layer; set by the stack."""
     memos: dict[int | None, dict[str, Tensor | None]] = field(default_factory=dict)
@@ -83,7 +83,7 @@ class Context:
             self.source.layer = layer
 
     def within(self, window: int | None) -> "Context":
-        """Returns the same context with this attention window."""
+        """Returns the context with this attention window."""
         return self if window == self.window else replace(self, window=window)
 
     def once(self, name: str, compute: Callable[[], Tensor | None]) -> Tensor | None:
@@ -93,16 +93,16 @@ class Context:
             memo[name] = compute()
         return memo[name]
 
-    def with_prefix(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the keys and values of a layer, with those of `beside` prepended."""
-        if self.beside is None:
+    def prepend_learned(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the keys and values of a layer, with `learned_kv` prepended."""
+        if self.learned_kv is None:
             return k, v
-        first = (part.to(k).expand(k.shape[0], -1, -1, -1) for part in self.beside)
+        first = (part.to(k).expand(k.shape[0], -1, -1, -1) for part in self.learned_kv)
         keys, values = (torch.cat(pair, dim=2) for pair in zip(first, (k, v), strict=True))
         return keys, values
 
     def visible(self, n_keys: int) -> Bool[Tensor, "#batch 1 seq keys"] | None:
-        """Returns which keys each query sees; None = all. Padding sees all, and is seen by none."""
+        """Returns which keys each query sees; None = all. Padding sees all keys."""
         n_queries = self.positions.shape[1]
         device = self.positions.device
         seen = None
@@ -110,11 +110,11 @@ class Context:
             order = torch.ones(n_queries, n_keys, dtype=torch.bool, device=device)
             seen = order.tril(n_keys - n_queries)[None, None]
             if self.prefix is not None:
-                assert n_keys == n_queries, "a prefix is read in one pass"
+                assert n_keys == n_queries, "a prefix must be processed in one pass"
                 seen = seen | self.prefix[:, None, None, :]
         if self.window is not None:
-            apart = self.positions[:, None, :, None] - self.key_positions[:, None, None, :]
-            near = apart.abs() < self.window
+            offset = self.positions[:, None, :, None] - self.key_positions[:, None, None, :]
+            near = offset.abs() < self.window
             seen = near if seen is None else seen & near
         if self.key_documents is None:
             return seen
@@ -125,7 +125,7 @@ class Context:
 
     @property
     def is_plain(self) -> bool:
-        """Whether visibility depends on order alone."""
+        """Whether visibility depends only on the order of tokens."""
         return self.key_documents is None and self.prefix is None and self.window is None
 
 
@@ -141,21 +141,21 @@ def attend(
     """Attention over the keys that `context` makes visible to each query.
 
     Logits are `scale` q.k, 1 / sqrt(head_dim) by default; a `softcap` c makes them c tanh(. / c).
-    Prepended keys (see `Context.joined`) are visible to all queries, without bias.
+    Prepended keys (`Context.learned_kv`) are visible to all queries, without bias.
     """
     n_keys = context.key_positions.shape[1]
-    n_beside = k.shape[2] - n_keys
+    n_learned = k.shape[2] - n_keys
     if k.shape[1] != q.shape[1]:
         repeats = q.shape[1] // k.shape[1]
         k = k.repeat_interleave(repeats, dim=1)
         v = v.repeat_interleave(repeats, dim=1)
     bias = context.once("bias", lambda: context.position.bias(context, q.dtype))
     square = context.causal and q.shape[2] == k.shape[2]
-    if square and softcap is None and bias is None and context.is_plain and not n_beside:
+    if square and softcap is None and bias is None and context.is_plain and not n_learned:
         return F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale)
-    mask = _seen_beside(context.once("mask", lambda: _mask(context, bias, n_keys)), n_beside)
+    mask = _seen_learned(context.once("mask", lambda: _mask(context, bias, n_keys)), n_learned)
     if softcap is None and q.shape[2] == 1:
-        return _of_one_query(q, k, v, mask, scale)
+        return _attend_one_query(q, k, v, mask, scale)
     if softcap is None:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
     logits = q @ k.mT * (q.shape[-1] ** -0.5 if scale is None else scale)
@@ -165,19 +165,19 @@ def attend(
     return logits.softmax(dim=-1) @ v
 
 
-def _of_one_query(
+def _attend_one_query(
     q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float | None
 ) -> Tensor:
-    """Attention of one query, on a CPU without oneDNN's matmuls (see hardware.py).
+    """Attends with a single query; on a CPU, without oneDNN's matmuls (see hardware.py).
 
-    oneDNN prepares them anew for each number of keys, so for each generated token.
+    oneDNN prepares one kernel per number of keys, which means one per generated token.
     """
-    route = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest" if q.device.type == "cpu" else route)
+    precision = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest" if q.device.type == "cpu" else precision)
     try:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
     finally:
-        torch.set_float32_matmul_precision(route)
+        torch.set_float32_matmul_precision(precision)
 
 
 def _mask(context: Context, bias: Tensor | None, n_keys: int) -> Tensor | None:
@@ -186,8 +186,8 @@ def _mask(context: Context, bias: Tensor | None, n_keys: int) -> Tensor | None:
     return seen if bias is None else bias if seen is None else bias.masked_fill(~seen, -torch.inf)
 
 
-def _seen_beside(mask: Tensor | None, n: int) -> Tensor | None:
-    """Extends a mask or bias by `n` prepended keys that every query sees."""
+def _seen_learned(mask: Tensor | None, n: int) -> Tensor | None:
+    """Extends a mask or bias by `n` prepended keys, which every query sees."""
     if mask is None or n == 0:
         return mask
     return F.pad(mask, (n, 0), value=True if mask.dtype == torch.bool else 0.0)

@@ -16,15 +16,15 @@ class Decoding(ABC):
     ) -> Float[Tensor, "batch vocab"]:
         """Returns the logits that the next token is sampled from; -inf is never sampled.
 
-        `logits` are fp32 or wider. `seen` is true for the ids in a row: generated ones and the
-        prompt's, without padding; if the prompt is a source, the start of the target instead.
+        `logits` are at least fp32. `seen` marks the ids in each row: the generated ones and the
+        prompt's, without padding. If the prompt is a source, its ids do not count.
         """
 
     @abstractmethod
     def choose(
         self, scores: Float[Tensor, "batch vocab"], draw: Float[Tensor, " batch"]
     ) -> Int[Tensor, " batch"]:
-        """Returns one token per row of `scores`; `draw` has a uniform number in [0, 1) per row."""
+        """Returns one token per row of `scores`; `draw` is a uniform number in [0, 1) per row."""
 
 
 class Greedy(Decoding):
@@ -65,18 +65,18 @@ def sample_token(
     scores: Float[Tensor, "batch vocab"], draw: Float[Tensor, " batch"]
 ) -> Int[Tensor, " batch"]:
     """Samples one token per row from softmax(scores), by inverting the CDF at `draw`."""
-    reached = scores.softmax(dim=-1).cumsum(dim=-1)
-    end = reached[:, -1:]
+    cdf = scores.softmax(dim=-1).cumsum(dim=-1)
+    end = cdf[:, -1:]
     below = torch.nextafter(end, torch.zeros_like(end))  # a draw may round up to 1
-    threshold = torch.minimum(draw[:, None].to(reached.dtype) * end, below)
-    return torch.searchsorted(reached, threshold, right=True)[:, 0]
+    threshold = torch.minimum(draw[:, None].to(cdf.dtype) * end, below)
+    return torch.searchsorted(cdf, threshold, right=True)[:, 0]
 
 
 def repetition_penalised(
     logits: Float[Tensor, "batch vocab"], seen: Bool[Tensor, "batch vocab"], penalty: float
 ) -> Float[Tensor, "batch vocab"]:
-    """Logits of seen tokens divided by the penalty where positive, multiplied where negative."""
+    """Divides positive logits of seen tokens by the penalty, and multiplies negative ones by it."""
     if penalty == 1.0:
         return logits
-    less = torch.where(logits < 0, logits * penalty, logits / penalty)
-    return torch.where(seen, less, logits)
+    penalised = torch.where(logits < 0, logits * penalty, logits / penalty)
+    return torch.where(seen, penalised, logits)

@@ -1,9 +1,9 @@
 """Generation: one token at a time, with a cache, for every network that provides GENERATE.
 
 `generate` is the engine behind rollouts, samples, `etude generate` and evaluation. Its contract is
-narrow, so that another engine can replace it: requests in, one `Written` each out, in order. The
-result of a request depends on its own prompt, generator and limit, and on no other request. As
-float sums depend on the shape of a batch, that is exact up to rounding, which may flip a near tie.
+narrow, so that another engine can replace it: it returns one `Generation` per request, in order.
+The result of a request depends only on its own prompt, random generator and limit, not on other
+requests. Float sums depend on the shape of a batch, so rounding may still flip a near tie.
 
 Repetition penalty: Keskar et al. 2019 (CTRL), https://arxiv.org/abs/1909.05858, section 4.1,
 with negative logits multiplied, as in transformers.
@@ -33,34 +33,34 @@ class Request:
 
     prompt: Sequence[int]
     rng: np.random.Generator
-    """Source of its randomness: one number per token."""
+    """Source of randomness: one number per token."""
     max_new_tokens: int
 
 
 @dataclass
-class Written:
+class Generation:
     """The completion of a prompt."""
 
     ids: list[int] = field(default_factory=list[int])
-    """The new tokens, including the one that ends them."""
+    """The new tokens, including the stop token."""
     log_probs: list[float] = field(default_factory=list[float])
-    """log p of each, in nats, under the distribution it was drawn from (see `Decoding.scores`)."""
+    """log p of each token, in nats, under the distribution it was sampled from."""
     ended: bool = False
-    """Whether a stop ended it, rather than its limit."""
+    """Whether it ended with a stop token or string, not at its limit."""
 
 
 @dataclass(frozen=True)
 class StopStrings:
-    """Strings that end a completion when its text contains one, whatever the token boundaries.
+    """Strings that end a completion as soon as its text contains one, across token boundaries.
 
-    The token that completes one is the last; it is kept whole, with any text after the string.
+    The token that completes the string is the last one, and is kept with any text after it.
     """
 
     strings: Sequence[str]
     decode: Callable[[Sequence[int]], str]
 
-    def reached(self, ids: Sequence[int]) -> bool:
-        """Whether the text of new tokens contains one."""
+    def found_in(self, ids: Sequence[int]) -> bool:
+        """Whether the text of new tokens contains a stop string."""
         text = self.decode(ids) if self.strings else ""
         return any(string in text for string in self.strings)
 
@@ -72,7 +72,7 @@ class Token(NamedTuple):
     id: int
     log_prob: float
     ends: bool
-    """Whether it is a stop, or completes a stop string."""
+    """Whether it is a stop token or completes a stop string."""
 
 
 def generate(
@@ -83,15 +83,15 @@ def generate(
     whole: bool = False,
     stop: StopStrings | None = None,
     generation_batch: int | None = None,
-) -> list[Written]:
+) -> list[Generation]:
     """Returns the completion of each request.
 
     A request ends with a stop token of the network's vocabulary, with a stop string, or at its
-    limit. With `whole`, the tokens of a prompt see one another. `generation_batch` requests are
-    generated together, all by default. The network should be in eval mode; the result is on the
+    limit. With `whole`, the tokens of a prompt see one another. `generation_batch` is the number
+    of requests per batch, all by default. The network should be in eval mode; the result is on the
     CPU. With a sharded network, every rank must call this equally often, even without requests.
     """
-    written = [Written() for _ in requests]
+    written = [Generation() for _ in requests]
     size = generation_batch or max(1, len(requests))
     start = 0
     while _any_rank(network, start < len(requests)):
@@ -115,28 +115,28 @@ def stream(
     stop: StopStrings | None = None,
 ) -> Iterator[list[Token]]:
     """Yields the next token of every unfinished request, step by step."""
-    rows = _Rows(network, requests or [_nothing(network)], whole)
-    left = {i: r.max_new_tokens for i, r in enumerate(requests) if r.max_new_tokens > 0}
+    rows = _Rows(network, requests or [_dummy_request(network)], whole)
+    budgets = {i: r.max_new_tokens for i, r in enumerate(requests) if r.max_new_tokens > 0}
     texts: list[list[int]] = [[] for _ in requests]
-    while _any_rank(network, bool(left)):
+    while _any_rank(network, bool(budgets)):
         ids, log_probs = rows.step(decoding)
         tokens: list[Token] = []
         for request, token, log_prob in zip(rows.requests, ids, log_probs, strict=True):
-            if request not in left:
+            if request not in budgets:
                 continue
             texts[request].append(token)
             ends = token in network.vocab.stops
-            ends = ends or (stop is not None and stop.reached(texts[request]))
-            left[request] -= 1
-            if ends or left[request] == 0:
-                del left[request]
+            ends = ends or (stop is not None and stop.found_in(texts[request]))
+            budgets[request] -= 1
+            if ends or budgets[request] == 0:
+                del budgets[request]
             tokens.append(Token(request, token, log_prob, ends))
         yield tokens
-        rows.leave(left)
+        rows.drop_finished(budgets)
 
 
 class _Rows:
-    """The requests that are generated together, one row each, with their state."""
+    """The requests of one batch, one row each, with their state."""
 
     def __init__(self, network: Network, requests: Sequence[Request], whole: bool) -> None:
         device = next(network.parameters()).device
@@ -169,13 +169,13 @@ class _Rows:
         self.steps += 1
         return tokens.tolist(), log_probs.tolist()
 
-    def leave(self, going_on: Sequence[int] | dict[int, int]) -> None:
-        """Removes the finished rows, once they are half of all.
+    def drop_finished(self, unfinished: Sequence[int] | dict[int, int]) -> None:
+        """Removes the finished rows once they make up half of the batch.
 
-        A rank without unfinished rows keeps running with those that have some (see `generate`):
-        one row stays, at the same position.
+        A rank whose rows are all finished keeps one row, at the same position, so that it can run
+        along with the other ranks (see `generate`).
         """
-        kept = [row for row, request in enumerate(self.requests) if request in going_on]
+        kept = [row for row, request in enumerate(self.requests) if request in unfinished]
         if not kept:
             kept, self.steps, self.cache.length = [0], self.steps - 1, self.cache.length - 1
         if 2 * len(kept) > len(self.requests):
@@ -184,24 +184,24 @@ class _Rows:
         self.requests = [self.requests[row] for row in kept]
         self.draws, self.seen = self.draws[rows], self.seen[rows]
         self.inputs = Inputs(self.inputs.tokens[rows])
-        self.cache.keep(rows)
+        self.cache.select_rows(rows)
 
 
 def _seen(inputs: Inputs, n_vocab: int) -> Bool[Tensor, "batch vocab"]:
-    """Returns which ids each row contains, without padding."""
+    """Returns which token ids each row contains, ignoring padding."""
     real = torch.ones_like(inputs.tokens) if inputs.documents is None else inputs.documents
     counts = real.new_zeros((len(real), n_vocab))
     return counts.scatter_add_(1, inputs.tokens, (real > 0).long()) > 0
 
 
-def _nothing(network: Network) -> Request:
+def _dummy_request(network: Network) -> Request:
     return Request([network.vocab.eos], np.random.default_rng(0), 1)
 
 
-def _any_rank(network: Network, wanted: bool) -> bool:
-    """Whether this rank needs a pass or, with a sharded network, any rank does."""
+def _any_rank(network: Network, needed: bool) -> bool:
+    """Whether this rank or, with a sharded network, any rank needs another forward pass."""
     if not isinstance(network, FSDPModule):
-        return wanted
-    flag = torch.tensor(float(wanted), device=next(network.parameters()).device)
+        return needed
+    flag = torch.tensor(float(needed), device=next(network.parameters()).device)
     dist.all_reduce(flag, dist.ReduceOp.MAX)
     return bool(flag)

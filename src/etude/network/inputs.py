@@ -11,32 +11,32 @@ from torch import Tensor
 
 @dataclass
 class Inputs:
-    """Tokens for one forward pass. Document 0 is padding; no `documents` = one document per row."""
+    """Tokens for one forward pass. Document 0 is padding; None means one document per row."""
 
     tokens: Int[Tensor, "batch seq"]
     documents: Int[Tensor, "batch seq"] | None = None
     source: "Inputs | None" = None
     prefix: Bool[Tensor, "batch seq"] | None = None
-    """The tokens that every token of their document sees, in any order."""
+    """Prefix tokens, which every token of their document sees, whether before or after it."""
     segments: Int[Tensor, "batch seq"] | None = None
     """Segment id of each token, for networks with segment embeddings; None = 0."""
 
     def to(self, device: torch.device) -> "Inputs":
-        """Returns the same inputs on a device."""
+        """Returns the inputs on a device."""
 
-        def moved(part: Tensor | None) -> Tensor | None:
+        def move(part: Tensor | None) -> Tensor | None:
             return None if part is None else part.to(device)
 
         source = None if self.source is None else self.source.to(device)
         tokens = self.tokens.to(device)
-        documents = moved(self.documents)
-        return Inputs(tokens, documents, source, moved(self.prefix), moved(self.segments))
+        documents = move(self.documents)
+        return Inputs(tokens, documents, source, move(self.prefix), move(self.segments))
 
     @property
     def n_tokens(self) -> int:
         """Number of tokens without padding, including those of the source."""
-        own = self.tokens.numel() if self.documents is None else int((self.documents > 0).sum())
-        return own + (self.source.n_tokens if self.source else 0)
+        n = self.tokens.numel() if self.documents is None else int((self.documents > 0).sum())
+        return n + (self.source.n_tokens if self.source else 0)
 
     def positions(self) -> Int[Tensor, "#batch seq"]:
         """Returns the position of each token in its document, from 0."""
@@ -56,20 +56,20 @@ class Targets:
     where: Bool[Tensor, "batch seq"]
 
 
-def width_of(lengths: Sequence[int]) -> int:
+def padded_width(lengths: Sequence[int]) -> int:
     """Returns the padded width of rows of these lengths: one of four per octave, if they differ.
 
-    A CPU compiles and caches a kernel for each shape; so does a compiled network.
+    Few widths mean few kernels: a CPU, like a compiled network, prepares one per shape.
     """
-    most = max(lengths)
-    step = 1 if min(lengths) == most else 1 << max(0, most.bit_length() - 3)
-    return -(-most // step) * step
+    longest = max(lengths)
+    step = 1 if min(lengths) == longest else 1 << max(0, longest.bit_length() - 3)
+    return -(-longest // step) * step
 
 
 def pad_right(rows: Sequence[Sequence[int]], pad: int) -> Inputs:
     """Stacks rows of ids, padded on the right; sets `documents` only if there is padding."""
     lengths = [len(row) for row in rows]
-    width = width_of(lengths)
+    width = padded_width(lengths)
     tokens = torch.full((len(rows), width), pad)
     for i, row in enumerate(rows):
         tokens[i, : len(row)] = torch.as_tensor(row)
@@ -78,7 +78,7 @@ def pad_right(rows: Sequence[Sequence[int]], pad: int) -> Inputs:
 
 
 def last_real(inputs: Inputs) -> Bool[Tensor, "batch seq"]:
-    """Marks the last token of each row that is not padding, on whichever side the padding is."""
+    """Marks the last token of each row that is not padding, with padding on either side."""
     index = torch.arange(inputs.tokens.shape[1], device=inputs.tokens.device)[None]
     if inputs.documents is None:
         return (index == index.max()).expand(inputs.tokens.shape)

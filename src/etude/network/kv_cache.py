@@ -26,29 +26,29 @@ class KvCache:
         self.length = 0
         self.memory: Memory | None = None
         self.states: dict[int, Tensor] = {}
-        """State of each layer whose mixer has no keys and values, row by row."""
-        self._documents: Int[Tensor, "batch room"] | None = None
-        self._positions: Int[Tensor, "#batch room"] | None = None
+        """State of each layer whose mixer caches no keys and values; batch first."""
+        self._documents: Int[Tensor, "batch max_len"] | None = None
+        self._positions: Int[Tensor, "#batch max_len"] | None = None
         self._self: dict[int, Tensor] = {}
         self._cross: dict[int, tuple[Tensor, Tensor]] = {}
 
     def extend(
-        self, layer: int, k: Tensor, v: Tensor, beside: tuple[Tensor, Tensor] | None = None
+        self, layer: int, k: Tensor, v: Tensor, learned: tuple[Tensor, Tensor] | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Writes this pass's keys and values of a layer; returns all so far, after `beside`."""
-        n_beside = 0 if beside is None else beside[0].shape[1]
+        """Stores a layer's new keys and values; returns all so far, preceded by `learned`."""
+        n_learned = 0 if learned is None else learned[0].shape[1]
         if layer not in self._self:
             batch, heads, _, head_dim = k.shape
-            room = k.new_empty((2, batch, heads, n_beside + self.max_len, head_dim))
-            if beside is not None:
-                room[:, :, :, :n_beside] = torch.stack(beside)[:, None]
-            self._self[layer] = room
-        start = n_beside + self.length
-        end = n_beside + self.length + k.shape[2]
-        both = self._self[layer]
-        both[0, :, :, start:end] = k
-        both[1, :, :, start:end] = v
-        return both[0, :, :, :end], both[1, :, :, :end]
+            buffer = k.new_empty((2, batch, heads, n_learned + self.max_len, head_dim))
+            if learned is not None:
+                buffer[:, :, :, :n_learned] = torch.stack(learned)[:, None]
+            self._self[layer] = buffer
+        start = n_learned + self.length
+        end = n_learned + self.length + k.shape[2]
+        stored = self._self[layer]
+        stored[0, :, :, start:end] = k
+        stored[1, :, :, start:end] = v
+        return stored[0, :, :, :end], stored[1, :, :, :end]
 
     def cross(
         self, layer: int, project: Callable[[], tuple[Tensor, Tensor]]
@@ -59,7 +59,7 @@ class KvCache:
         return self._cross[layer]
 
     def positions(self, inputs: Inputs) -> Int[Tensor, "#batch keys"]:
-        """Returns the positions of all tokens so far and of this pass, which continue each row."""
+        """Returns the positions of all tokens so far and of this pass, which continues each row."""
         end = self.length + inputs.tokens.shape[1]
         if self._positions is None:
             first = inputs.positions()
@@ -68,12 +68,12 @@ class KvCache:
         return self._positions[:, :end]
 
     def documents(self, inputs: Inputs) -> Int[Tensor, "batch keys"] | None:
-        """Returns the documents of all keys so far and of this pass; None without any padding."""
+        """Returns the document ids of all keys, with those of this pass; None without padding."""
         end = self.length + inputs.tokens.shape[1]
         if inputs.documents is not None:
             if self._documents is None:
-                room = (inputs.tokens.shape[0], self.max_len)
-                self._documents = inputs.documents.new_ones(room)
+                shape = (inputs.tokens.shape[0], self.max_len)
+                self._documents = inputs.documents.new_ones(shape)
             self._documents[:, self.length : end] = inputs.documents
         return None if self._documents is None else self._documents[:, :end]
 
@@ -81,10 +81,10 @@ class KvCache:
         """Ends a pass: the next one continues after it."""
         self.length += inputs.tokens.shape[1]
 
-    def keep(self, rows: Int[Tensor, " kept"]) -> None:
+    def select_rows(self, rows: Int[Tensor, " kept"]) -> None:
         """Drops all rows except these."""
         self.states = {layer: state[rows] for layer, state in self.states.items()}
-        self._self = {layer: both[:, rows] for layer, both in self._self.items()}
+        self._self = {layer: kv[:, rows] for layer, kv in self._self.items()}
         self._cross = {layer: (k[rows], v[rows]) for layer, (k, v) in self._cross.items()}
         if self.memory is not None:
             documents = self.memory.documents

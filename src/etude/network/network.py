@@ -1,6 +1,6 @@
 """The base class of networks.
 
-A network is a stack of blocks; a block joins a mixer, an MLP and norms; all of them are plugins.
+A network is a stack of blocks; a block combines a mixer, an MLP and norms; all are plugins.
 A `Context` defines which positions a layer sees (see context.py).
 """
 
@@ -21,8 +21,8 @@ from etude.network.kv_cache import KvCache
 from etude.network.parts import Block
 
 ROWS = 64
-"""On a CPU, the number of rows for the head is padded to a multiple of this: each matmul shape
-leaves its kernel in memory between the tensors, which fragments the heap."""
+"""On a CPU, the number of rows for the head is padded to a multiple of this: the kernel of each
+matmul shape stays in memory between the tensors, which fragments the heap."""
 
 
 class Network(nn.Module, ABC):
@@ -35,11 +35,11 @@ class Network(nn.Module, ABC):
     def states(
         self, inputs: Inputs, cache: KvCache | None = None
     ) -> Float[Tensor, "batch seq dim"]:
-        """Hidden states of the target side, ready for the head."""
+        """Returns the hidden states for the head; in an encoder-decoder, of the target."""
 
     @abstractmethod
     def logits(self, states: Float[Tensor, "... dim"]) -> Float[Tensor, "... vocab"]:
-        """Scores of every token id."""
+        """Returns the logits of every token id."""
 
     def forward(
         self,
@@ -51,10 +51,10 @@ class Network(nn.Module, ABC):
         states = self.states(inputs, cache)
         if where is None:
             return self.logits(states)
-        chosen = states[where]
-        n = len(chosen)
-        rest = -n % ROWS if chosen.device.type == "cpu" else 0
-        return self.logits(F.pad(chosen, (0, 0, 0, rest)))[:n]
+        selected = states[where]
+        n = len(selected)
+        n_pad = -n % ROWS if selected.device.type == "cpu" else 0
+        return self.logits(F.pad(selected, (0, 0, 0, n_pad)))[:n]
 
     def prompt(self, prompts: Sequence[Sequence[int]], *, whole: bool = False) -> Inputs:
         """Returns the inputs of generation: prompts padded on the left.
@@ -70,8 +70,8 @@ class Network(nn.Module, ABC):
     ) -> Targets:
         """Lays out (prompt, completion) pairs so that the completion is predicted.
 
-        Here each row is prompt + completion, shifted by one; a network that reads a source
-        puts the prompt there. With `whole`, the tokens of a prompt see one another.
+        Here each row is prompt + completion, shifted by one; an encoder-decoder uses the prompt
+        as the source. With `whole`, the tokens of a prompt see one another.
         """
         rows = pad_right([[*prompt, *completion] for prompt, completion in pairs], self.vocab.pad)
         index = torch.arange(rows.tokens.shape[1] - 1)[None]
@@ -87,13 +87,13 @@ class Network(nn.Module, ABC):
     def read(
         self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]
     ) -> tuple[Inputs, Bool[Tensor, "batch seq"]]:
-        """Lays out (prompt, completion) pairs to score, and marks the state that has seen all.
+        """Lays out (prompt, completion) pairs to score, and marks the state that has seen them.
 
-        Here it is the last token's; a bidirectional network uses its first.
+        Here it is that of the last token; a bidirectional network uses the first.
         """
-        pad = self.vocab.pad  # a dummy target, so that the last token is read, too
-        laid = self.answer([(prompt, [*completion, pad]) for prompt, completion in pairs])
-        return laid.inputs, last_real(laid.inputs)
+        pad = self.vocab.pad  # a dummy target, so that the inputs include the last token
+        targets = self.answer([(prompt, [*completion, pad]) for prompt, completion in pairs])
+        return targets.inputs, last_real(targets.inputs)
 
 
 def shard(network: Network, mesh: DeviceMesh) -> None:

@@ -14,31 +14,31 @@ class Mixer(nn.Module, ABC):
     """The group `architecture/mixer`: mixes information across positions."""
 
     kv_shape: tuple[int, int] | None = None
-    """Number and width of its key heads, if learned keys may be prepended (see `Context`)."""
+    """Number and width of the key heads, if learned keys can be prepended (see `Context`)."""
 
     @abstractmethod
     def forward(
         self, x: Float[Tensor, "batch seq dim"], context: Context
     ) -> Float[Tensor, "batch seq dim"]:
-        """Mixes along the sequence, within what the context makes visible."""
+        """Mixes along the sequence; each query reads the keys that are visible in the context."""
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What a mixer, an MLP, a norm or a position is built with."""
+    """Sizes that a mixer, MLP, norm or position encoding is built with."""
 
     dim: int
     n_heads: int
     causal: bool = True
-    """Whether its stack reads from left to right."""
+    """Whether the stack is causal."""
     table_dim: int | None = None
-    """Width of the token table; null = dim."""
+    """Width of the token embedding table; None = dim."""
     key_dim: int | None = None
-    """Width of the queries and keys of a head; null = dim / n_heads."""
+    """Width of the queries and keys of a head; None = dim / n_heads."""
 
     @property
     def embedding_dim(self) -> int:
-        """Width of the embedded tokens, before they become `dim` wide."""
+        """Width of the token embeddings, before they are projected to `dim`."""
         return self.table_dim or self.dim
 
     @property
@@ -49,7 +49,7 @@ class Parts:
 
 @dataclass(frozen=True)
 class BlockParts:
-    """The parts of a layer's block. `cross` is set in a decoder that reads a source."""
+    """The parts of a layer's block. `cross` is the cross-attention of an encoder-decoder."""
 
     norm: Callable[[], nn.Module]
     mixer: Mixer
@@ -74,7 +74,7 @@ class Block(nn.Module, ABC):
 
 @dataclass(frozen=True)
 class HeadParts:
-    """What a head is built with: it reads `dim` features; its last map reads `embedding_dim`."""
+    """Sizes of a head: it reads `dim` features, and its last layer reads `embedding_dim`."""
 
     dim: int
     embedding_dim: int
@@ -87,7 +87,7 @@ class Head(nn.Module, ABC):
     """The group `architecture/head`: maps hidden states to the logits of every token id."""
 
     out: nn.Linear
-    """The last map, whose weight a network may share with its token table."""
+    """The last layer, whose weight a network may tie to its token embeddings."""
 
     @abstractmethod
     def forward(self, states: Float[Tensor, "... dim"]) -> Float[Tensor, "... vocab"]:

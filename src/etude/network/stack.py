@@ -1,4 +1,4 @@
-"""A stack: positions, blocks and a final norm, shared by the three families of architecture."""
+"""A stack of blocks with positions and a final norm, used by all three architecture families."""
 
 import math
 from abc import ABC
@@ -96,10 +96,10 @@ class Stack(nn.Module):
         )
         self.widen: nn.Module = nn.Linear(width, dim) if config.embedding_dim else nn.Identity()
         self.blocks = nn.ModuleList(
-            _block(config, parts, layer, reads_source)
+            _build_block(config, parts, layer, reads_source)
             for layer in range(config.n_groups or config.n_layers)
         )
-        self._sides = tuple(m for m in self.blocks.modules() if isinstance(m, AuxiliaryLoss))
+        self._auxiliary = tuple(m for m in self.blocks.modules() if isinstance(m, AuxiliaryLoss))
         last = any(block.final_norm for block in self.blocks)
         self.norm: nn.Module = build(config.norm, parts) if last else nn.Identity()
 
@@ -112,8 +112,8 @@ class Stack(nn.Module):
     ) -> Float[Tensor, "batch seq dim"]:
         context = self.context(inputs, cache, memory)
         x = self.embed(x, inputs, context)
-        for side in self._sides:
-            side.real = None if inputs.documents is None else inputs.documents > 0
+        for auxiliary in self._auxiliary:
+            auxiliary.real = None if inputs.documents is None else inputs.documents > 0
         for layer in range(self.n_layers):
             context.enter(layer)
             x = self.blocks[layer * len(self.blocks) // self.n_layers](x, context)
@@ -125,20 +125,19 @@ class Stack(nn.Module):
         """Adds position and segment embeddings to the token embeddings, and projects to `dim`."""
         x = self.position.embed(x * self.scale, context.positions)
         if self.segments is not None:
-            kinds = inputs.segments
-            x = x + self.segments(torch.zeros_like(inputs.tokens) if kinds is None else kinds)
+            ids = inputs.segments
+            x = x + self.segments(torch.zeros_like(inputs.tokens) if ids is None else ids)
         return self.widen(F.dropout(self.embedding_norm(x), self.dropout, self.training))
 
     def context(self, inputs: Inputs, cache: KvCache | None, memory: Memory | None) -> Context:
-        """Returns the context of this pass: which keys each query sees."""
+        """Returns the context of this forward pass: which keys each query sees."""
         if cache is None:
-            reached = inputs.positions()
-            keys = inputs.documents
+            key_positions, key_documents = inputs.positions(), inputs.documents
         else:
-            reached = cache.positions(inputs)
-            keys = cache.documents(inputs)
-        positions = reached[:, -inputs.tokens.shape[1] :]
-        context = Context(self.position, positions, reached, self.causal, inputs.documents, keys)
+            key_positions, key_documents = cache.positions(inputs), cache.documents(inputs)
+        positions = key_positions[:, -inputs.tokens.shape[1] :]
+        context = Context(self.position, positions, key_positions, self.causal, inputs.documents)
+        context.key_documents = key_documents
         context.prefix = inputs.prefix
         context.cache = cache
         if memory is not None:
@@ -151,7 +150,7 @@ class Stack(nn.Module):
         return context
 
 
-def _block(config: StackConfig, parts: Parts, layer: int, reads_source: bool) -> nn.Module:
+def _build_block(config: StackConfig, parts: Parts, layer: int, reads_source: bool) -> nn.Module:
     return build(
         config.block,
         BlockParts(
@@ -166,7 +165,7 @@ def _block(config: StackConfig, parts: Parts, layer: int, reads_source: bool) ->
 
 
 class StackNetwork(Network, ABC):
-    """Base of the three families: one token table, stacks of blocks, and a head.
+    """Base of the three families: a token embedding, stacks of blocks, and a head.
 
     A family builds its stacks after `super().__init__`, and then calls `initialise`.
     """
@@ -183,7 +182,7 @@ class StackNetwork(Network, ABC):
         )
 
     def initialise(self, config: StackConfig) -> None:
-        """Initialises the weights, and ties the head to the token table if `tie` is set."""
+        """Initialises the weights, and ties the head to the token embedding if `tie` is set."""
         build(config.init, self, config.n_layers)
         if config.tie:
             self.head.out.weight = self.embedding.weight
@@ -192,8 +191,8 @@ class StackNetwork(Network, ABC):
         return self.head(states)
 
 
-def rest_head(network: Network) -> None:
-    """Freezes the head, for users of the states only; a tied token table stays trainable."""
+def freeze_head(network: Network) -> None:
+    """Freezes the head of a network used only for its hidden states; tied embeddings stay free."""
     if isinstance(network, StackNetwork):
         for parameter in network.head.parameters():
             if parameter is not network.embedding.weight:
@@ -201,7 +200,7 @@ def rest_head(network: Network) -> None:
 
 
 def draw_normal(network: nn.Module, std: Callable[[nn.Linear | nn.Embedding], float]) -> None:
-    """Draws every matrix and table from N(0, std(module)^2), and sets biases to 0."""
+    """Draws each matrix and embedding table from N(0, std(module)^2) and sets biases to 0."""
     for module in network.modules():
         if isinstance(module, nn.Linear | nn.Embedding):
             nn.init.normal_(module.weight, std=std(module))

@@ -1,21 +1,26 @@
 """Objectives: losses as exact sums, and the batches that they are computed from."""
 
-from etude.objective.answer_metrics import Asked, Measure, nearness, rates, score_answers
+from etude.objective.answer_metrics import (
+    HeldOutPrompts,
+    Measure,
+    average_measures,
+    score_answers,
+    similarity,
+)
 from etude.objective.batches import (
     Ids,
     PreferenceBatch,
     PreferenceExample,
     TextBatch,
     completion_ids,
+    document_tokens,
     next_token_batch,
     preference_batch,
     preference_example,
-    texts,
 )
 from etude.objective.corruption import Corruption
 from etude.objective.loader import MicroBatch, StepLoader, StepSource, chunks
 from etude.objective.log_probs import (
-    due_logits,
     entropy_of,
     log_prob_of,
     perplexity,
@@ -23,6 +28,7 @@ from etude.objective.log_probs import (
     row_means,
     sequence_log_prob,
     sum_rows,
+    target_logits,
     token_log_prob,
 )
 from etude.objective.loss import Loss

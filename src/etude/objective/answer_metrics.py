@@ -23,7 +23,7 @@ from etude.objective.objective import Objective
 from etude.objective.randomness import SAMPLE, rng
 
 
-class Asked:
+class HeldOutPrompts:
     """Prompts with their reference answers; its repr is only their number."""
 
     def __init__(self, pairs: Sequence[tuple[Ids, Ids]]) -> None:
@@ -42,76 +42,71 @@ class Measure(Enum):
 
 
 @cache
-def nearness(measure: Measure) -> Callable[[str, str], float]:
+def similarity(measure: Measure) -> Callable[[str, str], float]:
     """Returns a function of (answer, reference), 0 to 1. Raises ConfigError without `[text]`."""
     try:
         if measure is Measure.chrf:
             from sacrebleu.metrics.chrf import CHRF
 
             chrf = CHRF()
-            return lambda said, right: chrf.sentence_score(said, [right]).score / 100
+            return lambda answer, right: chrf.sentence_score(answer, [right]).score / 100
         if measure is Measure.rouge_l:
             from rouge_score.rouge_scorer import RougeScorer
 
             rouge = RougeScorer(["rougeL"], use_stemmer=True)
-            return lambda said, right: rouge.score(right, said)["rougeL"].fmeasure
+            return lambda answer, right: rouge.score(right, answer)["rougeL"].fmeasure
     except ImportError as error:
         raise ConfigError(
             f"objective.measures={measure.value} needs {error.name}, which is not installed.\n"
-            "  pip install 'etude[text]' brings it."
+            "  Install it with: pip install 'etude[text]'."
         ) from error
-    return lambda said, right: float(said == right)
+    return lambda answer, right: float(answer == right)
 
 
 def score_answers(
     objective: Objective[Any, Any],
-    asked: Asked | None,
+    prompts: HeldOutPrompts | None,
     max_new_tokens: int,
     measures: Sequence[Measure],
 ) -> dict[str, Tensor]:
-    """Returns sums for `evaluate`: the number of prompts, and each measure; see `rates`."""
-    if asked is None or max_new_tokens == 0:
+    """Returns sums for `evaluate`: the number of prompts and each measure."""
+    if prompts is None or max_new_tokens == 0:
         return {}
-    answers = answer_pairs(objective, asked.pairs, max_new_tokens)
-    sums = {m.value: sum(nearness(m)(*pair) for pair in answers) for m in measures}
-    sums["asked"] = float(len(answers))
+    answers = answer_pairs(objective, prompts.pairs, max_new_tokens)
+    sums = {m.value: sum(similarity(m)(*pair) for pair in answers) for m in measures}
+    sums["n_prompts"] = float(len(answers))
     return {name: torch.tensor(n, device=objective.device) for name, n in sums.items()}
 
 
-def rates(means: Mapping[str, float], measures: Sequence[Measure]) -> dict[str, float]:
+def average_measures(means: Mapping[str, float], measures: Sequence[Measure]) -> dict[str, float]:
     """Returns the means, with each measure averaged over the prompts; NaN without prompts."""
-    said = dict(means)
-    if (asked := said.pop("asked", None)) is not None:
+    averaged = dict(means)
+    if (n := averaged.pop("n_prompts", None)) is not None:
         for measure in measures:
-            said[measure.value] = said[measure.value] / asked if asked else float("nan")
-    return said
+            averaged[measure.value] = averaged[measure.value] / n if n else float("nan")
+    return averaged
 
 
 def answer_pairs(
     objective: Objective[Any, Any], pairs: Sequence[tuple[Ids, Ids]], max_new_tokens: int
 ) -> list[tuple[str, str]]:
-    """Returns the greedy answer to each prompt, and its reference answer.
+    """Returns the greedy answer to each prompt with its reference answer.
 
     White space at the ends is stripped. No answer is longer than `max_new_tokens`, nor than the
     longest reference answer.
     """
     tools = objective.tools
     longest = min(max_new_tokens, max((len(answer) for _, answer in pairs), default=0))
-    beside = Capability.SOURCE_TARGET in capabilities_of(
-        tools.architecture
-    )  # the prompt takes no room from the answer
+    # If the prompt is the source, it takes no positions from the answer.
+    has_source = Capability.SOURCE_TARGET in capabilities_of(tools.architecture)
 
-    def room(prompt: Ids, answer: Ids) -> int:
+    def token_limit(prompt: Ids, answer: Ids) -> int:
         """Returns the token limit of an answer, so that no position exceeds `seq_len`."""
-        fits = beside or len(prompt) + longest <= tools.seq_len
+        fits = has_source or len(prompt) + longest <= tools.seq_len
         return longest if fits else min(max_new_tokens, len(answer))
 
-    requests = [Request(prompt, rng(tools.seed, SAMPLE), room(prompt, a)) for prompt, a in pairs]
-    texts, wanted = (
-        [tools.tokenizer.decode(ids).strip() for ids in side]
-        for side in (
-            [row.ids for row in generate(objective.network, requests, Greedy())],
-            [answer for _, answer in pairs],
-        )
-    )
-    return list(zip(texts, wanted, strict=True))
+    requests = [Request(p, rng(tools.seed, SAMPLE), token_limit(p, a)) for p, a in pairs]
+    rows = generate(objective.network, requests, Greedy())
+    answers = [tools.tokenizer.decode(row.ids).strip() for row in rows]
+    references = [tools.tokenizer.decode(answer).strip() for _, answer in pairs]
+    return list(zip(answers, references, strict=True))

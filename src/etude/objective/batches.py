@@ -34,7 +34,7 @@ class PreferenceBatch:
 
     chosen: Targets
     rejected: Targets
-    told: Float[Tensor, "side pair"] | None = None
+    reference: Float[Tensor, "side pair"] | None = None
     """Precomputed reference log-probabilities of both sides, in nats; None = not precomputed."""
 
 
@@ -52,19 +52,19 @@ def next_token_batch(rows: Sequence[TokenRow], pad: int, *, intra_document: bool
 
     With `intra_document`, attention and positions stay within the documents of a packed row.
     """
-    stacked = pad_right([row.tokens.tolist() for row in rows], pad)
+    padded = pad_right([row.tokens.tolist() for row in rows], pad)
     documents = pad_right([row.documents.tolist() for row in rows], 0).tokens
     where = (documents[:, 1:] == documents[:, :-1]) & (documents[:, 1:] > 0)
-    seen = documents if intra_document else stacked.documents
-    if seen is not None:  # the last token of a row has nothing to predict
-        seen = seen[:, :-1].masked_fill(documents[:, 1:] == 0, 0)
-    inputs = Inputs(stacked.tokens[:, :-1], seen)
+    visible = documents if intra_document else padded.documents
+    if visible is not None:  # the last token of a row has nothing to predict
+        visible = visible[:, :-1].masked_fill(documents[:, 1:] == 0, 0)
+    inputs = Inputs(padded.tokens[:, :-1], visible)
     n_bytes = torch.tensor(sum(row.n_bytes for row in rows), dtype=torch.float64)
-    return TextBatch(Targets(inputs, stacked.tokens[:, 1:], where), n_bytes)
+    return TextBatch(Targets(inputs, padded.tokens[:, 1:], where), n_bytes)
 
 
-def texts(row: TokenRow, vocab: Vocab) -> Iterator[tuple[Int[np.ndarray, " seq"], bool]]:
-    """Yields each document of a row without special tokens, and whether it ends here."""
+def document_tokens(row: TokenRow, vocab: Vocab) -> Iterator[tuple[Int[np.ndarray, " seq"], bool]]:
+    """Yields each document of a row, without special tokens, and whether it ends in this row."""
     for document in np.unique(row.documents):
         tokens = row.tokens[row.documents == document]
         yield tokens[~np.isin(tokens, list(vocab.special))], tokens[-1] == vocab.eos
@@ -73,26 +73,27 @@ def texts(row: TokenRow, vocab: Vocab) -> Iterator[tuple[Int[np.ndarray, " seq"]
 def completion_ids(
     tokenizer: Tokenizer, prompt: str, completion: str, seq_len: int
 ) -> tuple[Ids, Ids]:
-    """Returns a prompt and its completion, together at most `seq_len` + 1 ids.
+    """Returns the ids of a prompt and its completion, together at most `seq_len` + 1.
 
-    A completion that is too long is truncated before its stop, then the prompt at its start.
+    A completion that is too long is truncated before its stop token; then the prompt is
+    truncated at the start.
     """
     before, after = exchange(tokenizer, prompt, completion)
     after = [*after[:-1][: seq_len - 1], after[-1]]
-    return _end_of(before, seq_len + 1 - len(after)), after
+    return _truncate_left(before, seq_len + 1 - len(after)), after
 
 
-def prompt_ids(tokenizer: Tokenizer, prompt: str, room: int) -> Ids:
-    """Returns a prompt without its completion, at most `room` ids: its first id and its end."""
-    return _end_of(question(tokenizer, prompt), room)
+def prompt_ids(tokenizer: Tokenizer, prompt: str, max_length: int) -> Ids:
+    """Returns a prompt without completion, at most `max_length` ids: the first and the last."""
+    return _truncate_left(question(tokenizer, prompt), max_length)
 
 
-def _end_of(ids: Ids, room: int) -> Ids:
-    return [ids[0], *ids[1:][max(0, len(ids) - room) :]]
+def _truncate_left(ids: Ids, max_length: int) -> Ids:
+    return [ids[0], *ids[1:][max(0, len(ids) - max_length) :]]
 
 
 def preference_example(tokenizer: Tokenizer, record: Preference, seq_len: int) -> PreferenceExample:
-    """Encodes both completions with the same prompt, cut to what the longer one leaves free."""
+    """Encodes both completions with the same prompt, truncated to fit the longer one."""
     chosen, rejected = (
         completion_ids(tokenizer, record.prompt, completion, seq_len)
         for completion in (record.chosen, record.rejected)
@@ -110,10 +111,10 @@ def preference_batch(examples: Sequence[PreferenceExample], network: Network) ->
 
 
 def n_tokens(batch: Any) -> int:  # any dataclass of tensors
-    """Returns the number of tokens, without padding, in all `Inputs` of a batch."""
+    """Returns the number of non-padding tokens in all `Inputs` of a batch."""
     if isinstance(batch, Inputs):
         return batch.n_tokens
     if isinstance(batch, Targets):
         return batch.inputs.n_tokens
-    held: Iterable[Any] = (getattr(batch, item.name) for item in fields(batch))
-    return sum(n_tokens(part) for part in held if isinstance(part, Inputs | Targets))
+    values: Iterable[Any] = (getattr(batch, item.name) for item in fields(batch))
+    return sum(n_tokens(part) for part in values if isinstance(part, Inputs | Targets))

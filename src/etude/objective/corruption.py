@@ -1,4 +1,4 @@
-"""The group `objective/corruption`: how a text is corrupted, and what restores it."""
+"""The group `objective/corruption`: corrupts a text and builds the target that restores it."""
 
 from abc import ABC, abstractmethod
 
@@ -7,7 +7,7 @@ from jaxtyping import Int
 
 
 class Corruption(ABC):
-    """The group `objective/corruption`: how a text is corrupted, and what restores it."""
+    """The group `objective/corruption`: corrupts a text and builds the target that restores it."""
 
     @abstractmethod
     def __call__(
@@ -16,5 +16,5 @@ class Corruption(ABC):
         """Returns the corrupted input and the target, both without eos."""
 
     def raw_length(self, seq_len: int) -> int:
-        """Tokens of text that fill `seq_len` when corrupted, with eos; here, the target's."""
+        """Returns the number of text tokens that fill `seq_len` once corrupted, with eos."""
         return seq_len - 1

@@ -1,9 +1,9 @@
-"""The loader: global batches, cut into micro-batches, in an order that is a pure function.
+"""The loader: global batches, split into micro-batches, in an order that depends on the seed only.
 
 A *global batch* is the `trainer.global_batch` samples of one optimizer step. It does not depend on
-the hardware; how it is cut does. Each micro-batch carries the count of its whole global batch,
-which makes the step exact (see `objective.py`). The loader's state is a position, so resuming is a
-seek.
+the hardware, but the size of its micro-batches does. Each micro-batch carries the count of the
+whole global batch, which makes the step exact (see `objective.py`). The loader's state is a
+position, so resuming is a seek.
 """
 
 import hashlib
@@ -53,40 +53,40 @@ class EpochSource:
         self,
         samples: Samples,
         example: Callable[[Any, np.random.Generator], Any],
-        window: int,
+        global_batch: int,
         seed: int,
         ranks: Ranks,
     ) -> None:
         self.samples = samples
         self.example = example
-        self.window = window
+        self.global_batch = global_batch
         self.seed = seed
         self.ranks = ranks
-        self.windows_read = 0
+        self.n_read = 0
 
     @property
     def steps_per_epoch(self) -> float:
-        """Global batches in one pass over the samples."""
-        return len(self.samples) / self.window
+        """Number of global batches in one pass over the samples."""
+        return len(self.samples) / self.global_batch
 
     def next_step_batch(self) -> StepBatch:
-        start = self.windows_read * self.window
-        self.windows_read += 1
-        places = [
-            sample_at(self.seed, len(self.samples), start + place)
-            for place in self.ranks.share(self.window)
+        start = self.n_read * self.global_batch
+        self.n_read += 1
+        positions = [
+            sample_at(self.seed, len(self.samples), start + offset)
+            for offset in self.ranks.share(self.global_batch)
         ]
         examples = [
             self.example(self.samples[sample], rng(self.seed, TRAIN, epoch, sample))
-            for epoch, sample in places
+            for epoch, sample in positions
         ]
-        return StepBatch(examples, [sample for _, sample in places])
+        return StepBatch(examples, [sample for _, sample in positions])
 
     def state_dict(self) -> dict[str, Any]:
-        return {"windows_read": self.windows_read}
+        return {"windows_read": self.n_read}
 
     def load_state_dict(self, states: Sequence[Mapping[str, Any]]) -> None:
-        self.windows_read = states[0]["windows_read"]  # the same on every rank
+        self.n_read = states[0]["windows_read"]  # the same on every rank
 
 
 @dataclass
@@ -101,8 +101,8 @@ class MicroBatch(Generic[BatchT]):
     step_count: float
     """The objective's count over this rank's share of the global batch."""
     digest: str
-    window: Sequence[BatchT] = ()
-    """All parts, on the first one, if the objective needs a batch statistic; otherwise empty."""
+    step_batches: Sequence[BatchT] = ()
+    """All parts, set on the first one if the objective needs a batch statistic; otherwise empty."""
 
     @property
     def is_last(self) -> bool:
@@ -111,7 +111,7 @@ class MicroBatch(Generic[BatchT]):
 
 
 class StepLoader(Generic[BatchT]):
-    """The iterable for Lightning: endless, sized (so that it never prefetches), with state."""
+    """The endless iterable for Lightning; it has a length, so that Lightning never prefetches."""
 
     def __init__(
         self,
@@ -119,28 +119,28 @@ class StepLoader(Generic[BatchT]):
         collate: Callable[[Sequence[Any]], BatchT],
         count: Callable[[BatchT], float],
         micro_batch: int,
-        whole: bool = False,
+        attach_step_batches: bool = False,
     ) -> None:
         self.source = source
         self.collate = collate
         self.count = count
         self.micro_batch = micro_batch
-        self.whole = whole
+        self.attach_step_batches = attach_step_batches
 
     def __len__(self) -> int:
         return 2**40
 
     def __iter__(self) -> Iterator[MicroBatch[BatchT]]:
         while True:
-            window = self.source.next_step_batch()
-            batches = [self.collate(part) for part in chunks(window.examples, self.micro_batch)]
+            step = self.source.next_step_batch()
+            batches = [self.collate(part) for part in chunks(step.examples, self.micro_batch)]
             total = sum(map(self.count, batches))
             for index, batch in enumerate(batches):
-                window_seen = batches if self.whole and index == 0 else ()
-                yield MicroBatch(batch, index, len(batches), total, window.digest, window_seen)
+                attached = batches if self.attach_step_batches and index == 0 else ()
+                yield MicroBatch(batch, index, len(batches), total, step.digest, attached)
 
     def state_dict(self) -> dict[str, Any]:
-        """Position of each rank's source; a global batch that was begun counts as read."""
+        """Returns each rank's position; a global batch that has been started counts as read."""
         return {"ranks": all_gather(self.source.state_dict())}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -148,5 +148,5 @@ class StepLoader(Generic[BatchT]):
 
 
 def chunks(examples: Sequence[Any], size: int) -> list[Sequence[Any]]:
-    """Cuts a list into parts of `size`; the last may be shorter."""
+    """Splits a list into parts of `size`; the last may be shorter."""
     return [examples[i : i + size] for i in range(0, len(examples), size)]

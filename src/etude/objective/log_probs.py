@@ -13,11 +13,11 @@ from etude.network.precision import to_fp32
 def token_log_prob(
     network: nn.Module, targets: Targets, temperature: float = 1.0
 ) -> Float[Tensor, " n"]:
-    """Returns log p, in nats, of each target token (`targets.where` is true), row by row."""
-    return log_prob_of(due_logits(network, targets, temperature), targets)
+    """Returns log p, in nats, of each target token (where `targets.where` is true), row by row."""
+    return log_prob_of(target_logits(network, targets, temperature), targets)
 
 
-def due_logits(
+def target_logits(
     network: nn.Module, targets: Targets, temperature: float = 1.0
 ) -> Float[Tensor, "n vocab"]:
     """Returns logits / temperature at the positions where `targets.where` is true, row by row."""
@@ -64,5 +64,8 @@ def perplexity(nll: float) -> float:
 def preference_loss(
     margin: Float[Tensor, " pair"], flipped: float | Float[Tensor, " pair"] = 0.0
 ) -> Float[Tensor, " pair"]:
-    """Cross-entropy, in nats, of labels under log-odds `margin`; a share `flipped` is wrong."""
+    """Returns the cross-entropy, in nats, of preference labels whose log-odds are `margin`.
+
+    A fraction `flipped` of the labels is assumed to be wrong.
+    """
     return -(1 - flipped) * F.logsigmoid(margin) - flipped * F.logsigmoid(-margin)

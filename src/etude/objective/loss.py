@@ -1,18 +1,43 @@
-"""The return type of `loss`: sums, never means, so that they are exact however a batch is cut."""
+"""The return type of `loss`: sums instead of means, so that splitting a batch changes nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+import torch
 from jaxtyping import Float, Num
 from torch import Tensor
 
 
 @dataclass(frozen=True)
 class Loss:
-    """A sum over what the objective's `count(batch)` counts, so that means stay exact.
+    """Sums over the items that the objective's `count(batch)` counts.
 
     `total` carries the gradient; `metrics` are detached sums over the same count.
     """
 
     total: Float[Tensor, ""]
     metrics: Mapping[str, Num[Tensor, ""]] = field(default_factory=dict[str, Tensor])
+
+
+@dataclass
+class BatchSums:
+    """Detached sums over a global batch or a validation pass."""
+
+    count: float = 0.0
+    tokens: int = 0
+    digest: str = ""
+    sums: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
+    auxiliary: dict[str, float] = field(default_factory=dict[str, float])
+    """Metrics of this step from the layers with an auxiliary loss, by name."""
+
+    def add(self, loss: Loss, tokens: int) -> None:
+        """Adds a micro-batch."""
+        self.tokens += tokens
+        for name, value in {"loss": loss.total.detach(), **loss.metrics}.items():
+            value = value.double()
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
+
+    def means(self, over_ranks: Callable[[Tensor], Tensor]) -> dict[str, float]:
+        """Returns every sum over all ranks, divided by the count."""
+        stacked = over_ranks(torch.stack(list(self.sums.values())))
+        return dict(zip(self.sums, (stacked / max(self.count, 1.0)).tolist(), strict=True))

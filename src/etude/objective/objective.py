@@ -1,15 +1,15 @@
-"""The base class of objectives: Lightning runs the loop, the plugin supplies the maths.
+"""The base class of objectives: Lightning runs the loop, the plugin supplies the loss.
 
-The step is exact. `loss` returns a sum over what `count` counts; the loader passes the count of
-the whole global batch with each micro-batch; here it is summed over the ranks, and the loss is
-divided by it once. So how a global batch is cut - micro-batches, accumulation, devices - never
-changes the gradient.
+The step is exact. `loss` returns a sum over the items that `count` counts; the loader passes the
+count of the whole global batch with each micro-batch; here it is summed over the ranks, and the
+loss is divided by it once. So the split of a global batch into micro-batches, accumulation steps
+and devices never changes the gradient.
 """
 
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -34,7 +34,7 @@ from etude.network.generation import Request, StopStrings, generate
 from etude.network.network import Network, shard
 from etude.objective.batches import Ids, n_tokens
 from etude.objective.loader import EpochSource, MicroBatch, Ranks, StepSource
-from etude.objective.loss import Loss
+from etude.objective.loss import BatchSums, Loss
 from etude.objective.randomness import SAMPLE, TRAIN, rng
 from etude.objective.reward import Reward
 
@@ -67,45 +67,23 @@ class ObjectiveContext:
     """Held-out records for `show`."""
 
 
-@dataclass
-class BatchSums:
-    """Detached sums over one global batch, or over one validation pass."""
-
-    count: float = 0.0
-    tokens: int = 0
-    digest: str = ""
-    sums: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
-    sides: dict[str, float] = field(default_factory=dict[str, float])
-    """Metrics of the layers with an auxiliary loss for this step, by name."""
-
-    def add(self, loss: Loss, tokens: int) -> None:
-        """Adds a micro-batch."""
-        self.tokens += tokens
-        for name, value in {"loss": loss.total.detach(), **loss.metrics}.items():
-            value = value.double()
-            self.sums[name] = self.sums[name] + value if name in self.sums else value
-
-    def means(self, over_ranks: Callable[[Tensor], Tensor]) -> dict[str, float]:
-        """Returns every sum over all ranks, divided by the count."""
-        stacked = over_ranks(torch.stack(list(self.sums.values())))
-        return dict(zip(self.sums, (stacked / max(self.count, 1.0)).tolist(), strict=True))
-
-
 class Objective(pl.LightningModule, ABC, Generic[C, B]):
     """Base of the group `objective`: `example`, `collate`, `count` and `loss` are the contract."""
 
     exported_modules: Collection[str] = ()
-    """Modules of the objective that users of the network need, so `model/` contains them, too."""
+    """Modules of the objective that are exported to `model/` with the network."""
 
     def __init__(self, config: C, network: Network, tools: ObjectiveContext) -> None:
         super().__init__()
         self.config = config
         self.network = network
         self.tools = tools
-        self.tally = BatchSums()
+        self.batch_sums = BatchSums()
         self.grad_norm = self.lr = float("nan")
         self.skipped = 0
         self.statistic_mean = 0.0
+        self.lost: Counter[str] = Counter()
+        """Samples that are dropped or cut, by reason: shown before training, in summary.json."""
         self.notes: list[str] = []
         """Notes on the samples for the user: shown before training, saved in summary.json."""
 
@@ -119,7 +97,7 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
 
     @abstractmethod
     def count(self, batch: B) -> float:
-        """Returns how many items the loss of this batch sums over: tokens, pairs, prompts."""
+        """Returns the number of items that the loss sums over, such as tokens, pairs or prompts."""
 
     @abstractmethod
     def loss(self, batch: B) -> Loss:
@@ -128,7 +106,7 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
     def batch_statistic(self, batch: B) -> Tensor:
         """Returns a sum over a batch; `statistic_mean` is its mean over the global batch.
 
-        Override it if `loss` needs such a mean, which covers all ranks; otherwise it is not called.
+        Override it if `loss` needs such a mean, over all ranks; otherwise it is not called.
         """
         return torch.zeros(())
 
@@ -138,28 +116,44 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
         return type(self).batch_statistic is not Objective.batch_statistic
 
     def select_samples(self, samples: Samples) -> Samples:
-        """Returns the samples to train on, filtered or re-cut; unchanged by default."""
+        """Returns the samples to train on, filtered or re-split; unchanged by default."""
         return samples
 
     def drop_samples(self, samples: Samples, reason: Callable[[Any], str | None]) -> Samples:
-        """Returns samples whose `reason` is None; `notes` counts the dropped ones by reason.
+        """Returns the samples whose `reason` is None; `lost` counts the dropped ones by reason.
 
-        Raises DataError if none is left.
+        Raises DataError if all are dropped.
         """
         reasons = [reason(samples[i]) for i in range(len(samples))]
-        against = Counter(why for why in reasons if why is not None)
-        said = [f"left out  {n:,} of {len(samples):,} samples: {why}" for why, n in against.items()]
-        self.notes += said
-        if against.total() == len(samples):
-            raise DataError("No sample is left.\n  " + "\n  ".join(said))
+        counts = Counter(why for why in reasons if why is not None)
+        notes = [f"left out  {n:,} of {len(samples):,} samples: {why}" for why, n in counts.items()]
+        self.lost += counts
+        if counts.total() == len(samples):
+            raise DataError("No sample is left to train on.\n  " + "\n  ".join(notes))
         return Subset(samples, [i for i, why in enumerate(reasons) if why is None])
 
+    def cuts(self, sample: Any) -> Iterable[str]:
+        """Returns a reason for each part of a sample that is cut off, such as "prompts cut".
+
+        It is called once for each training sample, before the first step; none by default.
+        """
+        return ()
+
+    def count_cuts(self, samples: Samples) -> None:
+        """Adds what `cuts` returns for each sample to `lost`."""
+        if type(self).cuts is not Objective.cuts:
+            self.lost.update(why for i in range(len(samples)) for why in self.cuts(samples[i]))
+
+    def lost_lines(self) -> list[str]:
+        """Returns `lost` as lines for a person to read."""
+        return [f"not used  {n:,}: {why}" for why, n in self.lost.items()]
+
     def held_out_batch(self, records: Sequence[Any], rngs: Sequence[np.random.Generator]) -> Any:
-        """Returns the batch for `evaluate`; by default, one like those of training."""
+        """Returns the batch for `evaluate`; by default, one as in training."""
         return self.collate([self.example(*pair) for pair in zip(records, rngs, strict=True)])
 
     def evaluate(self, batch: Any) -> tuple[Loss, float]:
-        """Returns the sums of validation and their count; by default, those of the loss."""
+        """Returns the validation sums and their count; by default, those of the loss."""
         return self.loss(batch), self.count(batch)
 
     def report(self, means: Mapping[str, float]) -> dict[str, float]:
@@ -174,7 +168,7 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
         self, prompts: Sequence[Ids], max_new_tokens: int, stop: StopStrings | None = None
     ) -> list[str]:
         """Returns the network's continuation of each prompt, with the run's `decoding`."""
-        written = generate(
+        completions = generate(
             self.network,
             [
                 Request(prompt, rng(self.tools.seed, SAMPLE, i), max_new_tokens)
@@ -184,23 +178,23 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
             whole=plugin_of(self.config).declaration.whole_prompt,
             stop=stop,
         )
-        return [self.tools.tokenizer.decode(row.ids) for row in written]
+        return [self.tools.tokenizer.decode(row.ids) for row in completions]
 
-    # The rest connects the contract to Lightning; plugins do not need to change it.
+    # The rest connects the contract to Lightning; plugins need not change it.
 
     def training_step(self, micro: MicroBatch[B], _index: int) -> Tensor:
-        """Scales the sum so that Lightning's divisions leave loss / count of the global batch."""
+        """Scales the sum so that Lightning's averaging gives loss / count of the global batch."""
         if micro.index == 0:
             count = float(self.over_ranks(torch.tensor(micro.step_count, dtype=torch.float64)))
-            self.tally = BatchSums(count, digest=micro.digest)
-            if micro.window:
-                self.measure_batches((batch, True) for batch in micro.window)
+            self.batch_sums = BatchSums(count, digest=micro.digest)
+            if micro.step_batches:
+                self.measure_batches((batch, True) for batch in micro.step_batches)
         loss = self.loss(micro.batch)
-        self.tally.add(loss, n_tokens(micro.batch))
+        self.batch_sums.add(loss, n_tokens(micro.batch))
         total = loss.total
-        for side in self._sides.values():
-            total = total if (said := side.pop()) is None else total + said
-        return total * (self.trainer.world_size * micro.of / max(self.tally.count, 1.0))
+        for layer in self._auxiliary_layers.values():
+            total = total if (extra := layer.pop()) is None else total + extra
+        return total * (self.trainer.world_size * micro.of / max(self.batch_sums.count, 1.0))
 
     def measure_batches(self, batches: Iterable[tuple[B, bool]]) -> None:
         """Sets `statistic_mean`, without gradients or dropout, from the batches flagged true."""
@@ -209,13 +203,13 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
         sums = torch.zeros(2, dtype=torch.float64)
         with torch.no_grad():
             for batch, counts in batches:
-                said = float(self.batch_statistic(batch)), self.count(batch)
-                sums += counts * torch.tensor(said, dtype=torch.float64)
+                terms = float(self.batch_statistic(batch)), self.count(batch)
+                sums += counts * torch.tensor(terms, dtype=torch.float64)
         self.network.train(was_training)
         total, count = self.over_ranks(sums).tolist()
         self.statistic_mean = total / max(count, 1.0)
 
-    def source(self, samples: Samples, window: int, seed: int, ranks: Ranks) -> StepSource:
+    def source(self, samples: Samples, global_batch: int, seed: int, ranks: Ranks) -> StepSource:
         """Returns the source of global batches: the samples, reshuffled every epoch.
 
         Raises DataError if no sample has anything to train on; the check stops at the first
@@ -227,17 +221,17 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
                 break
         else:
             raise DataError(
-                f"No sample of the {len(samples)} holds a token that "
-                f"{plugin_of(self.config).address} is trained on.\n"
-                "  The tokenizer may know none of the words, or data.seq_len be too short."
+                f"{plugin_of(self.config).address}: none of the {len(samples)} samples contains "
+                "a token to train on.\n"
+                "  Check that the tokenizer covers the text, or increase data.seq_len."
             )
-        return EpochSource(samples, self.example, window, seed, ranks)
+        return EpochSource(samples, self.example, global_batch, seed, ranks)
 
     @cached_property
-    def _sides(self) -> dict[str, AuxiliaryLoss]:
-        """The layers with an auxiliary loss, by name; those of the network without prefix."""
-        found = {n: m for n, m in self.named_modules() if isinstance(m, AuxiliaryLoss)}
-        return {name.removeprefix("network."): module for name, module in found.items()}
+    def _auxiliary_layers(self) -> dict[str, AuxiliaryLoss]:
+        """The layers with an auxiliary loss, by name; without the prefix `network.`."""
+        layers = {n: m for n, m in self.named_modules() if isinstance(m, AuxiliaryLoss)}
+        return {name.removeprefix("network."): layer for name, layer in layers.items()}
 
     def over_ranks(self, value: Tensor) -> Tensor:
         """Sums a tensor over the data-parallel processes."""
@@ -269,28 +263,28 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Measures and clips the gradient; drops it, or raises, if its norm is not finite."""
+        """Measures and clips the gradient; if its norm is not finite, drops it or raises."""
         del gradient_clip_algorithm
-        for name, side in self._sides.items():
-            said = side.end_step(self.over_ranks)
-            self.tally.sides |= {f"{name}/{key}": value for key, value in said.items()}
+        for name, layer in self._auxiliary_layers.items():
+            metrics = layer.end_step(self.over_ranks)
+            self.batch_sums.auxiliary |= {f"{name}/{key}": value for key, value in metrics.items()}
         self.lr = float(optimizer.param_groups[0]["lr"])
         parameters = [p for p in self.parameters() if p.grad is not None]
         norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         self.grad_norm = float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
         if not np.isfinite(self.grad_norm):
-            self._refuse_gradient(parameters)
+            self._handle_non_finite(parameters)
         elif gradient_clip_val is not None:
             torch.nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val, norm)
 
-    def _refuse_gradient(self, parameters: Sequence[nn.Parameter]) -> None:
+    def _handle_non_finite(self, parameters: Sequence[nn.Parameter]) -> None:
         step = self.trainer.global_step + 1
         if self.tools.non_finite is NonFinite.stop:
             raise NonFiniteError(
-                f"The gradient of step {step} is {self.grad_norm}; the weights were not touched.\n"
-                f"  Samples of the step: digest {self.tally.digest}.\n"
+                f"The gradient norm of step {step} is {self.grad_norm}; the step was not taken.\n"
+                f"  Digest of the step's samples: {self.batch_sums.digest}.\n"
                 "  A lower optimizer.lr or trainer.precision=32 often helps; "
-                "trainer.non_finite=skip leaves such steps out and counts them."
+                "trainer.non_finite=skip skips such steps and counts them."
             )
         self.skipped += 1
         for parameter in parameters:

@@ -61,11 +61,11 @@ class ReferenceConfig(PreferenceConfig):
     """KL penalty strength: larger values keep the policy closer to the reference policy. Usual
     range 0.01 to 0.5."""
     log_prob: Reduction = Reduction.sum
-    """Reduction of token log-probabilities to one per completion: sum, or mean to remove the effect
-    of length. With mean, beta is usually 2 to 10."""
+    """How token log-probabilities become one per completion: sum, or mean to remove the effect of
+    length, which needs a larger beta."""
     precompute: bool = False
-    """true computes all reference log-probabilities before the first step, in one pass over the
-    pairs, and then frees the reference policy. They are cached by weights and ids."""
+    """Whether to compute all reference log-probabilities in one pass before the first step and then
+    free the reference policy. They are cached by weights and ids."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -78,21 +78,21 @@ P = TypeVar("P", bound=PreferenceConfig)
 class PreferenceObjective(Objective[P, PreferenceBatch]):
     """Base of objectives that train on pairs. The loss of a step is the mean over its pairs."""
 
-    of_tokens = Reduction.sum
+    reduction = Reduction.sum
 
     def __init__(self, config: P, network: Network, tools: ObjectiveContext) -> None:
         super().__init__(config, network, tools)
         self.reference: Reference | None = None
         if isinstance(config, ReferenceConfig):
-            self.of_tokens = config.log_prob
+            self.reduction = config.log_prob
             self.reference = Reference(network, tools, precompute=config.precompute)
-        self._seen: list[Samples] = []
+        self._selected: list[Samples] = []
 
     @abstractmethod
     def reward(self, log_ratio: Float[Tensor, " pair"]) -> Float[Tensor, " pair"]:
-        """Returns the implicit reward of completions, from their log-ratio to the reference.
+        """Returns the implicit reward of completions from their log-ratio to the reference.
 
-        Without a reference, from their log-probability.
+        Without a reference policy, it is computed from their log-probability.
         """
 
     @abstractmethod
@@ -100,9 +100,9 @@ class PreferenceObjective(Objective[P, PreferenceBatch]):
         """Returns the loss of each pair, from the chosen reward minus the rejected one."""
 
     def select_samples(self, samples: Samples) -> Samples:
-        """Drops pairs whose completions are identical, since they have no learning signal."""
-        samples = self.drop_samples(samples, self._reason)
-        self._seen.append(samples)
+        """Drops pairs with identical completions, which give no learning signal."""
+        samples = self.drop_samples(samples, self._drop_reason)
+        self._selected.append(samples)
         return samples
 
     def example(self, record: Preference, rng: np.random.Generator) -> PreferenceExample:
@@ -114,7 +114,7 @@ class PreferenceObjective(Objective[P, PreferenceBatch]):
     def collate(self, examples: Sequence[PreferenceExample]) -> PreferenceBatch:
         batch = preference_batch(examples, self.network)
         if self.reference is not None:
-            batch.told = self.reference.recall(rows(examples))
+            batch.reference = self.reference.lookup(rows(examples))
         return batch
 
     def count(self, batch: PreferenceBatch) -> float:
@@ -124,21 +124,21 @@ class PreferenceObjective(Objective[P, PreferenceBatch]):
         sides = batch.chosen, batch.rejected
         policy = torch.stack([sequence_log_prob(self.network, side) for side in sides])
         lengths = torch.stack([side.where.sum(dim=1) for side in sides])
-        told = batch.told
-        if told is None and self.reference is not None:
-            told = torch.stack([self.reference(side) for side in sides])
-        losses, metrics = self.judge(policy, None if told is None else told.to(policy), lengths)
+        ref = batch.reference
+        if ref is None and self.reference is not None:
+            ref = torch.stack([self.reference(side) for side in sides])
+        losses, metrics = self.pair_losses(policy, None if ref is None else ref.to(policy), lengths)
         return Loss(losses.sum(), {name: x.detach().sum() for name, x in metrics.items()})
 
-    def judge(
+    def pair_losses(
         self,
         policy: Float[Tensor, "side pair"],
         reference: Float[Tensor, "side pair"] | None,
         lengths: Int[Tensor, "side pair"],
     ) -> tuple[Float[Tensor, " pair"], dict[str, Num[Tensor, " pair"]]]:
-        """Returns loss and metrics of each pair, from log-probabilities summed over tokens."""
+        """Returns the loss and metrics of each pair from log-probabilities summed over tokens."""
         ratios = policy if reference is None else policy - reference
-        if self.of_tokens is Reduction.mean:
+        if self.reduction is Reduction.mean:
             ratios = ratios / lengths
         chosen, rejected = map(self.reward, ratios)
         margin = chosen - rejected
@@ -155,26 +155,26 @@ class PreferenceObjective(Objective[P, PreferenceBatch]):
     def on_fit_start(self) -> None:
         """Precomputes the reference log-probabilities if `precompute` is set."""
         if self.reference is not None and self.reference.precompute:
-            examples = [e for samples in self._seen for e in self._examples(samples)]
-            self.reference.work_out(self, rows(examples))
+            examples = [e for samples in self._selected for e in self._examples(samples)]
+            self.reference.compute_all(self, rows(examples))
 
     def _examples(self, samples: Samples) -> Iterator[PreferenceExample]:
-        return (self._exampled(samples[i]) for i in range(len(samples)))
+        return (self._example_of(samples[i]) for i in range(len(samples)))
 
-    def _exampled(self, record: Preference) -> PreferenceExample:
+    def _example_of(self, record: Preference) -> PreferenceExample:
         return self.example(record, rng(self.tools.seed, TRAIN))
 
-    def _reason(self, record: Preference) -> str | None:
-        example = self._exampled(record)
+    def _drop_reason(self, record: Preference) -> str | None:
+        example = self._example_of(record)
         same = list(example.chosen) == list(example.rejected)
-        return "both completions are the same, as ids" if same else None
+        return "both completions have the same tokens" if same else None
 
     def show(self, records: Sequence[Any]) -> list[str]:
         return show_continuations(self, records)
 
 
 def rows(examples: Sequence[PreferenceExample]) -> list[IdPair]:
-    """Returns every (prompt, completion): all chosen ones, then all rejected ones."""
+    """Returns all (prompt, completion) pairs: first the chosen, then the rejected ones."""
     chosen = [(e.prompt, e.chosen) for e in examples]
     return [*chosen, *((e.prompt, e.rejected) for e in examples)]
 
@@ -189,8 +189,8 @@ def refuse_empty(prompt: str, completion: Sequence[int]) -> None:
 
 
 def show_continuations(objective: Objective[Any, Any], records: Sequence[Any]) -> list[str]:
-    """Returns each record's prompt and the network's continuation, for a person to read."""
-    room = objective.tools.seq_len // 2
-    prompts = [prompt_ids(objective.tools.tokenizer, r.prompt, room) for r in records]
-    written = objective.continuations(prompts, min(64, room))
-    return [f"{r.prompt} [...] {w}" for r, w in zip(records, written, strict=True)]
+    """Returns each record's prompt with the network's continuation, for a person to read."""
+    limit = objective.tools.seq_len // 2
+    prompts = [prompt_ids(objective.tools.tokenizer, r.prompt, limit) for r in records]
+    texts = objective.continuations(prompts, min(64, limit))
+    return [f"{r.prompt} [...] {text}" for r, text in zip(records, texts, strict=True)]

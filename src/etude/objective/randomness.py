@@ -1,4 +1,4 @@
-"""Random numbers that are a pure function of a key, and the order of samples that follows."""
+"""Random numbers as a pure function of a key, and the order of samples."""
 
 import functools
 
@@ -18,8 +18,8 @@ def rng(seed: int, purpose: int, *key: int) -> np.random.Generator:
 
 def sample_at(seed: int, n_samples: int, position: int) -> tuple[int, int]:
     """Returns (epoch, sample) at a position of the endless shuffled stream of samples."""
-    epoch, place = divmod(position, n_samples)
-    return epoch, int(_order(seed, n_samples, epoch)[place])
+    epoch, index = divmod(position, n_samples)
+    return epoch, int(_order(seed, n_samples, epoch)[index])
 
 
 @functools.lru_cache(maxsize=2)

@@ -22,16 +22,16 @@ class Ranks:
         rank = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))
         return cls(int(rank), int(os.environ.get("WORLD_SIZE", size)))
 
-    def share(self, window: int) -> range:
-        """Returns the indices in a global batch of `window` samples that this rank reads."""
-        each = window // self.size
-        return range(self.rank * each, (self.rank + 1) * each)
+    def share(self, global_batch: int) -> range:
+        """Returns the indices in a global batch of this many samples that this rank reads."""
+        n = global_batch // self.size
+        return range(self.rank * n, (self.rank + 1) * n)
 
 
 def all_gather(value: T) -> list[T]:
-    """Returns the value of every rank, in rank order; all ranks must call this."""
+    """Returns the values of all ranks, in rank order; every rank must call this."""
     if not dist.is_initialized():
         return [value]
-    found: list[T | None] = [None] * dist.get_world_size()
-    dist.all_gather_object(found, value)
-    return [item for item in found if item is not None]
+    values: list[T | None] = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return [item for item in values if item is not None]

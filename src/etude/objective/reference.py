@@ -1,4 +1,4 @@
-"""The reference policy, which is the policy when training began: run each step or precomputed."""
+"""The reference policy: the initial policy, evaluated at each step or precomputed."""
 
 import copy
 import hashlib
@@ -28,59 +28,59 @@ from etude.objective.ranks import all_gather
 
 IdPair = tuple[Ids, Ids]
 """A prompt and a completion."""
-TOKENS_AT_ONCE = 8192
+TOKENS_PER_BATCH = 8192
 
 
 class Reference(nn.Module):
-    """log p(completion | prompt), in nats, under the network as it is when this is built.
+    """log p(completion | prompt), in nats, under the policy as it is when this is built.
 
-    With `precompute`, `work_out` computes every log-probability that training needs, caches them
-    and frees the network. The cache key covers its weights, its code and the ids.
+    With `precompute`, `compute_all` computes all log-probabilities that training needs, caches
+    them and frees the network. The cache key covers its weights, its code and the ids.
     """
 
     def __init__(self, policy: Network, tools: ObjectiveContext, *, precompute: bool) -> None:
         super().__init__()
         self.network: nn.Module | None = reference_of(policy)
         self.precompute = precompute
-        self.told: dict[bytes, float] = {}
-        self._name = _digest(policy, tools) if precompute else ""
+        self.precomputed: dict[bytes, float] = {}
+        self._digest = _digest(policy, tools) if precompute else ""
 
     def forward(self, targets: Targets) -> Float[Tensor, " batch"]:
-        assert self.network is not None, "it was let go"
+        assert self.network is not None, "the network was freed after precomputing"
         with torch.no_grad():
             return sequence_log_prob(self.network, targets)
 
-    def recall(self, rows: Sequence[IdPair]) -> Float[Tensor, "side batch"] | None:
-        """Returns the precomputed values of rows, one side after the other; None without any."""
-        if not self.told:
+    def lookup(self, rows: Sequence[IdPair]) -> Float[Tensor, "side batch"] | None:
+        """Returns the precomputed values of rows, all of one side first; None if there are none."""
+        if not self.precomputed:
             return None
-        said = [self.told[_key(row)] for row in rows]
-        return torch.tensor(said, dtype=torch.float64).unflatten(0, (2, -1))
+        values = [self.precomputed[_key(row)] for row in rows]
+        return torch.tensor(values, dtype=torch.float64).unflatten(0, (2, -1))
 
-    def work_out(self, objective: Objective[Any, Any], rows: Sequence[IdPair]) -> None:
-        """Computes every row, unless cached; on all ranks, since the network may be sharded."""
+    def compute_all(self, objective: Objective[Any, Any], rows: Sequence[IdPair]) -> None:
+        """Computes all rows unless they are cached; on all ranks, as the network may be sharded."""
         rows = list({_key(row): row for row in rows}.values())
         keys = [_key(row) for row in rows]
-        name = cache.digest_of(self._name, objective.trainer.precision, [k.hex() for k in keys])
-        said: list[float] = []
+        name = cache.digest_of(self._digest, objective.trainer.precision, [k.hex() for k in keys])
+        values: list[float] = []
         if not all(all_gather((cache.root() / "reference" / name).is_dir())):
-            said = self._ask(objective, rows)
+            values = self._compute(objective, rows)
 
         def write(folder: Path) -> None:
-            np.save(folder / "log_probs.npy", np.array(said))
+            np.save(folder / "log_probs.npy", np.array(values))
 
-        kept = np.load(cache.cached_folder(f"reference/{name}", write) / "log_probs.npy")
-        self.told = dict(zip(keys, kept.tolist(), strict=True))
+        loaded = np.load(cache.cached_folder(f"reference/{name}", write) / "log_probs.npy")
+        self.precomputed = dict(zip(keys, loaded.tolist(), strict=True))
         self.network = None
 
-    def _ask(self, objective: Objective[Any, Any], rows: Sequence[IdPair]) -> list[float]:
-        said: list[float] = []
+    def _compute(self, objective: Objective[Any, Any], rows: Sequence[IdPair]) -> list[float]:
+        values: list[float] = []
         with objective.trainer.precision_plugin.forward_context():
-            for part in chunks(rows, max(1, TOKENS_AT_ONCE // objective.tools.seq_len)):
+            for part in chunks(rows, max(1, TOKENS_PER_BATCH // objective.tools.seq_len)):
                 targets = objective.network.answer(part)
                 targets = objective.transfer_batch_to_device(targets, objective.device, 0)
-                said += self(targets).double().tolist()
-        return said
+                values += self(targets).double().tolist()
+        return values
 
 
 def _key(row: IdPair) -> bytes:
@@ -89,7 +89,7 @@ def _key(row: IdPair) -> bytes:
 
 
 def _digest(policy: Network, tools: ObjectiveContext) -> str:
-    """Returns a hash that changes if the network's outputs might: weights, shape and code."""
+    """Returns a hash of all that determines the outputs: weights, architecture and code."""
     weights = hashlib.sha256()
     for name, tensor in policy.state_dict().items():
         weights.update(f"{name} {tensor.dtype}\0".encode())
@@ -106,27 +106,27 @@ def _digest(policy: Network, tools: ObjectiveContext) -> str:
 class Frozen(nn.Module):
     """A network that is never trained: eval mode, no gradients, in no `state_dict`.
 
-    It moves between devices with its owner. A resumed run rebuilds it from the weights that the
-    run started from.
+    It moves between devices with its owner. A resumed run rebuilds it from the run's initial
+    weights.
     """
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self._held = (network.requires_grad_(False).eval(),)  # a tuple hides it from state_dict
+        self._network = (network.requires_grad_(False).eval(),)  # a tuple hides it from state_dict
 
     def forward(
         self, inputs: Inputs, where: Bool[Tensor, "batch seq"] | None = None
     ) -> Float[Tensor, "... vocab"]:
         with torch.no_grad():
-            return self._held[0](inputs, where)
+            return self._network[0](inputs, where)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Frozen":
-        self._held[0]._apply(fn, recurse)
+        self._network[0]._apply(fn, recurse)
         return super()._apply(fn, recurse)
 
 
 def reference_of(network: Network) -> Frozen | WithoutAdapter:
-    """Returns the reference policy: a frozen copy of the policy as it is now.
+    """Returns the reference policy: a frozen copy of the current policy.
 
     If only an adapter is trained, it is the policy with its adapter off, without a copy.
     """

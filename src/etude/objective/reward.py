@@ -8,9 +8,9 @@ from typing import Protocol, runtime_checkable
 class Reward(Protocol):
     """The group `reward`: scores completions; references are None where a prompt has none.
 
-    A score is a finite number, or NaN for no verdict: a reference that cannot be read, a prompt
-    of another kind. A completion without a verdict is left out of the loss, the statistics of its
-    group and every mean; it is neither 0 nor an error.
+    A score is a finite number, or NaN for no verdict, for example if a reference cannot be parsed
+    or a prompt is of another kind. A completion without a verdict is excluded from the loss, the
+    statistics of its group and every mean; it does not count as 0 and is not an error.
     """
 
     def __call__(

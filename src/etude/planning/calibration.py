@@ -40,7 +40,7 @@ class Calibration:
     """Memory of Python and libraries before training."""
 
     @property
-    def held(self) -> int:
+    def training(self) -> int:
         """Memory that training added."""
         return self.process - self.before
 
@@ -53,7 +53,7 @@ def calibrate(config: ExperimentConfig, plan: Forecast, n: int) -> Calibration:
     """Trains `n` plain steps and a few more. Raises TrialFailedError with the run's output."""
     cycle = _cycle(config)
     saved = next(
-        i for i in count(max(3, (n + 7) // 3)) if len({k % cycle for k in plain(i)}) == cycle
+        i for i in count(max(3, (n + 7) // 3)) if len({k % cycle for k in plain_steps(i)}) == cycle
     )
     steps = 3 * saved + 1
     n_val = min(N_VALIDATED, config.trainer.val_samples or N_VALIDATED)
@@ -74,17 +74,17 @@ def calibrate(config: ExperimentConfig, plan: Forecast, n: int) -> Calibration:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise TrialFailedError(
-                f"The {steps} steps that were to be timed ended with exit code "
+                f"The {steps} calibration steps failed with exit code "
                 f"{done.returncode}:\n{done.stderr.strip()[-2000:]}\n"
-                "  calibrate=0 plans without them."
+                "  calibrate=0 plans without calibration."
             )
         lines = (Path(folder) / STEPS).read_text(encoding="utf-8").splitlines()
-        held = json.loads((Path(folder) / FILE).read_text(encoding="utf-8"))
-    return phase_times([json.loads(line)["seconds"] for line in lines], n_val, held, cycle)
+        memory = json.loads((Path(folder) / FILE).read_text(encoding="utf-8"))
+    return phase_times([json.loads(line)["seconds"] for line in lines], n_val, memory, cycle)
 
 
 def phase_times(
-    seconds: Sequence[float], n_val: int, held: dict[str, int], cycle: int = 1
+    seconds: Sequence[float], n_val: int, memory: dict[str, int], cycle: int = 1
 ) -> Calibration:
     """Derives the time of a step, a checkpoint and a validation from the end times of steps.
 
@@ -96,7 +96,7 @@ def phase_times(
     n = len(took) // 3
     saving = (2 * n, 3 * n)
     validating = (n + 1, 2 * n + 2)
-    usual = [_mean([took[i] for i in plain(n) if i % cycle == k]) for k in range(cycle)]
+    usual = [_mean([took[i] for i in plain_steps(n) if i % cycle == k]) for k in range(cycle)]
     save_s, val_s = (
         max(0.0, min(took[i] - usual[i % cycle] for i in event)) for event in (saving, validating)
     )
@@ -104,12 +104,12 @@ def phase_times(
         step_s=_mean(usual),
         save_s=save_s,
         sample_s=val_s / n_val,
-        process=held["process"],
-        before=held["before"],
+        process=memory["process"],
+        before=memory["before"],
     )
 
 
-def plain(n: int) -> list[int]:
+def plain_steps(n: int) -> list[int]:
     """Returns the steps, from 0, of 3n + 1 without warmup, checkpoint or validation time."""
     return [i for i in range(1, 3 * n) if i % n and i % (n + 1)]
 
@@ -127,12 +127,13 @@ def _cycle(config: ExperimentConfig) -> int:
 
 
 def seconds_of(
-    config: ExperimentConfig, plan: Forecast, n_held_out: int, one: Calibration
+    config: ExperimentConfig, plan: Forecast, n_held_out: int, times: Calibration
 ) -> float:
     """Returns the seconds of the whole run: steps, validations and checkpoints."""
     tenth = max(1, math.ceil(plan.steps / 10))
-    given = config.trainer
-    validations = math.ceil(plan.steps / (given.val_every or tenth))
-    saves = math.ceil(plan.steps / (given.save_every or tenth))
-    n_val = min(n_held_out, given.val_samples or n_held_out)
-    return plan.steps * one.step_s + validations * n_val * one.sample_s + saves * one.save_s
+    trainer = config.trainer
+    validations = math.ceil(plan.steps / (trainer.val_every or tenth))
+    saves = math.ceil(plan.steps / (trainer.save_every or tenth))
+    n_val = min(n_held_out, trainer.val_samples or n_held_out)
+    validation_s = validations * n_val * times.sample_s
+    return plan.steps * times.step_s + validation_s + saves * times.save_s

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from etude.network.decoding import Decoding
-from etude.network.generation import Written
+from etude.network.generation import Generation
 from etude.network.inputs import Targets
 from etude.network.kv_cache import KvCache
 from etude.objective.batches import Ids, prompt_ids
@@ -28,11 +28,11 @@ class RolloutPolicy:
         self.objective = objective
         self.config = objective.config
 
-    def take_over(self) -> None:
+    def patch(self) -> None:
         """Patches the objective's methods with those of this class."""
         self.objective.complete = self.complete
         self.objective.score = self.score
-        self.objective.of_tokens = self.of_tokens
+        self.objective.per_token = self.per_token
         self.objective.over_ranks = self.over_ranks
 
     def over_ranks(self, value: Tensor) -> Tensor:
@@ -44,16 +44,16 @@ class RolloutPolicy:
         prompts: Sequence[Prompt],
         rngs: Sequence[np.random.Generator],
         decoding: Decoding | None = None,
-    ) -> tuple[list[Ids], list[Written]]:
+    ) -> tuple[list[Ids], list[Generation]]:
         """Returns the prompts, and completions of maximum length."""
         tools = self.objective.tools
-        longest = self.config.max_new_tokens
-        room = tools.seq_len - longest
-        before = [prompt_ids(tools.tokenizer, prompt.prompt, room) for prompt in prompts]
+        n_new = self.config.max_new_tokens
+        max_prompt = tools.seq_len - n_new
+        inputs = [prompt_ids(tools.tokenizer, prompt.prompt, max_prompt) for prompt in prompts]
         last = tools.tokenizer.vocab.size - 1
         with self.objective.eval_mode():
-            generation(self.objective, before[: self.config.generation_batch], longest)
-        return before, [Written([last] * longest, [0.0] * longest) for _ in prompts]
+            generation(self.objective, inputs[: self.config.generation_batch], n_new)
+        return inputs, [Generation([last] * n_new, [0.0] * n_new) for _ in prompts]
 
     def score(
         self, prompts: Sequence[Prompt], completions: Sequence[Sequence[int]]
@@ -61,14 +61,14 @@ class RolloutPolicy:
         """Returns different rewards, so that the advantages are not zero."""
         return torch.arange(len(prompts), dtype=torch.float64), {}
 
-    def of_tokens(
-        self, pairs: Sequence[tuple[Ids, Ids]], ask: Callable[[Targets], Tensor]
+    def per_token(
+        self, pairs: Sequence[tuple[Ids, Ids]], compute: Callable[[Targets], Tensor]
     ) -> list[np.ndarray]:
         """Runs the network as training does, and returns 0 for each token."""
         found: list[np.ndarray] = []
         with self.objective.eval_mode():
             for part in chunks(pairs, self.config.generation_batch):
-                shape = ask(self.objective.network.answer(part)).shape[1:]
+                shape = compute(self.objective.network.answer(part)).shape[1:]
                 found += [np.zeros((len(ids), *shape), np.float32) for _, ids in part]
         return found
 

@@ -14,17 +14,17 @@ from etude.objective.loader import MicroBatch
 from etude.objective.objective import Objective
 from etude.planning.fake_rollout import RolloutPolicy, generation
 from etude.planning.fake_tensors import tensors
-from etude.planning.memory_meter import Ledger
+from etude.planning.memory_meter import MemoryMeter
 from etude.rl.on_policy import OnPolicyObjective
 from etude.training.assemble import TrainingParts
 from etude.training.flops import counter
 
-N_WINDOWS = 8
+N_BATCHES = 8
 """Number of global batches whose sizes are examined: conversations and pairs differ in length."""
 
 
 @dataclass(frozen=True)
-class Rehearsal:
+class StepCost:
     """Memory of one device in bytes, and the cost of its largest micro-batch."""
 
     weights: int
@@ -39,55 +39,55 @@ class Rehearsal:
     """KV cache of one row of maximum length."""
     peak: int
     """Peak memory of the step."""
-    flops_a_token: float
+    flops_per_token: float
     """FLOPs of forward and backward pass per token; includes the cost of padding."""
-    tokens_a_step: float
+    tokens_per_step: float
     """Tokens per step on one device, excluding padding."""
 
 
-def rehearse(made: TrainingParts, seq_len: int, *, writes: bool) -> Rehearsal:
+def simulate_steps(parts: TrainingParts, seq_len: int, *, generates: bool) -> StepCost:
     """Simulates two steps; before the first there are no gradients and optimizer moments.
 
-    `writes` is whether the network can generate, and therefore has a KV cache.
+    `generates` is whether the network can generate, and therefore has a KV cache.
     """
-    objective = made.objective
+    objective = parts.objective
     held = tensors(objective)
-    writer = objective if isinstance(objective, OnPolicyObjective) else None
-    if writer is not None:
-        RolloutPolicy(writer).take_over()
-    with Ledger(held) as ledger:
-        weights = ledger.live
-        windows = _windows(made, N_WINDOWS if writer is None else 1)
-        rollout = 0 if writer is None else ledger.peak - weights
-        if writer is not None:
-            writer.is_fresh = False  # fake log-ratios cannot be checked
-        cache = _cache_bytes(objective, seq_len, ledger) if writes else 0
+    on_policy = objective if isinstance(objective, OnPolicyObjective) else None
+    if on_policy is not None:
+        RolloutPolicy(on_policy).patch()
+    with MemoryMeter(held) as meter:
+        weights = meter.live
+        batches = _global_batches(parts, N_BATCHES if on_policy is None else 1)
+        rollout = 0 if on_policy is None else meter.peak - weights
+        if on_policy is not None:
+            on_policy.is_fresh = False  # fake log-ratios cannot be checked
+        cache = _cache_bytes(objective, seq_len, meter) if generates else 0
         optimizer, _ = objective.tools.optimizer(objective)
-        largest = max((part for window in windows for part in window), key=_size)
+        largest = max((part for batch in batches for part in batch), key=_size)
         flops = activations = 0
         for _ in range(2):
-            activations, flops = _step(objective, optimizer, largest, ledger)
-    found = [tensor.grad for tensor in held if tensor.grad is not None]
-    return Rehearsal(
+            activations, flops = _step(objective, optimizer, largest, meter)
+    gradients = [tensor.grad for tensor in held if tensor.grad is not None]
+    return StepCost(
         weights=weights,
-        gradients=sum(gradient.untyped_storage().nbytes() for gradient in found),
+        gradients=sum(gradient.untyped_storage().nbytes() for gradient in gradients),
         optimizer=state_bytes(optimizer.state_dict()),
         activations=activations,
         rollout=rollout,
         cache=cache,
-        peak=ledger.peak,
-        flops_a_token=flops / max(1, n_tokens(largest.batch)),
-        tokens_a_step=sum(n_tokens(p.batch) for w in windows for p in w) / len(windows),
+        peak=meter.peak,
+        flops_per_token=flops / max(1, n_tokens(largest.batch)),
+        tokens_per_step=sum(n_tokens(p.batch) for parts in batches for p in parts) / len(batches),
     )
 
 
-def _windows(made: TrainingParts, n: int) -> list[list[MicroBatch[Any]]]:
+def _global_batches(assembled: TrainingParts, n: int) -> list[list[MicroBatch[Any]]]:
     """Returns the first global batches of training, split into their micro-batches."""
-    parts = iter(made.loader)
+    parts = iter(assembled.loader)
     first = next(parts)
     rest = list(islice(parts, n * first.of - 1))
-    together = [first, *rest]
-    return [together[i : i + first.of] for i in range(0, len(together), first.of)]
+    micro_batches = [first, *rest]
+    return [micro_batches[i : i + first.of] for i in range(0, len(micro_batches), first.of)]
 
 
 def _size(part: MicroBatch[Any]) -> int:
@@ -104,16 +104,16 @@ def elements(batch: Any) -> int:  # any dataclass of tensors
 
 
 def _step(
-    objective: Objective[Any, Any], optimizer: Optimizer, part: MicroBatch[Any], ledger: Ledger
+    objective: Objective[Any, Any], optimizer: Optimizer, part: MicroBatch[Any], meter: MemoryMeter
 ) -> tuple[int, int]:
     """Runs a step, with at most two micro-batches; returns activations and FLOPs of one of them."""
     activations = flops = 0
     for index in range(min(2, part.of)):
-        before = ledger.live
+        before = meter.live
         with counter() as counted:
             with objective.trainer.precision_plugin.forward_context():
                 total = objective.loss(part.batch).total
-            activations = ledger.live - before
+            activations = meter.live - before
             if index == 0:
                 optimizer.zero_grad()
             total.backward()
@@ -123,11 +123,11 @@ def _step(
     return activations, flops
 
 
-def _cache_bytes(objective: Objective[Any, Any], seq_len: int, ledger: Ledger) -> int:
-    before = ledger.live
+def _cache_bytes(objective: Objective[Any, Any], seq_len: int, meter: MemoryMeter) -> int:
+    before = meter.live
     with torch.no_grad(), objective.trainer.precision_plugin.forward_context():
-        cache = generation(objective, [[objective.network.vocab.bos] * (seq_len - 1)], 1)
-        found = ledger.live - before
+        cache = generation(objective, [[objective.network.vocab.eos] * (seq_len - 1)], 1)
+        found = meter.live - before
     del cache
     return found
 

@@ -24,30 +24,30 @@ def assemble_fake(config: ExperimentConfig, corpus: Corpus) -> TrainingParts:
     """Assembles a run with fake weights. Raises ConfigError for a config it cannot build."""
     with warnings.catch_warnings(), torch.device("meta"):
         warnings.filterwarnings("ignore", message=".*copying from a non-meta parameter.*")
-        made = assemble(config, corpus, Ranks(0, config.trainer.devices))
+        parts = assemble(config, corpus, Ranks(0, config.trainer.devices))
         if config.trainer.precision == LOW:
-            made.objective.to(torch.bfloat16)  # as Lightning does before the first step
-    _fake(made.objective)
-    return made
+            parts.objective.to(torch.bfloat16)  # as Lightning does before the first step
+    _fake(parts.objective)
+    return parts
 
 
 def modules(root: nn.Module) -> Iterator[nn.Module]:
     """Yields every module once, including those in a tuple, which `state_dict` does not see."""
     seen: set[int] = set()
-    waiting = [root]
-    while waiting:
-        module = waiting.pop()
+    queue = [root]
+    while queue:
+        module = queue.pop()
         if id(module) not in seen:
             seen.add(id(module))
             yield module
-            waiting += module.children()
+            queue += module.children()
             for value in vars(module).values():
                 held = value if isinstance(value, tuple) else (value,)
-                waiting += [item for item in held if isinstance(item, nn.Module)]
+                queue += [item for item in held if isinstance(item, nn.Module)]
 
 
 def tensors(root: nn.Module) -> list[Tensor]:
-    """Yields every parameter and buffer once."""
+    """Returns every parameter and buffer once."""
     found = {
         id(tensor): tensor
         for module in modules(root)
@@ -59,18 +59,18 @@ def tensors(root: nn.Module) -> list[Tensor]:
 def _fake(root: nn.Module) -> None:
     """Replaces each meta tensor with a fake CPU tensor; tied weights stay tied."""
     mode = FakeTensorMode(allow_non_fake_inputs=True)
-    made: dict[Tensor, Tensor] = {}
+    fakes: dict[Tensor, Tensor] = {}
 
-    def faked(tensor: Tensor) -> Tensor:
-        if tensor not in made:
+    def fake_of(tensor: Tensor) -> Tensor:
+        if tensor not in fakes:
             with mode:
                 fake = torch.empty_like(tensor, device="cpu")
             is_weight = isinstance(tensor, nn.Parameter)
-            made[tensor] = nn.Parameter(fake, tensor.requires_grad) if is_weight else fake
-        return made[tensor]
+            fakes[tensor] = nn.Parameter(fake, tensor.requires_grad) if is_weight else fake
+        return fakes[tensor]
 
     for module in modules(root):
         weights = module.named_parameters(recurse=False)
         for name, tensor in (*weights, *module.named_buffers(recurse=False)):
             if tensor.is_meta:
-                setattr(module, name, faked(tensor))
+                setattr(module, name, fake_of(tensor))

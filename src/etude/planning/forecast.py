@@ -23,7 +23,7 @@ from etude.formats.model import read_model
 from etude.network import adapter
 from etude.network.network import Network
 from etude.network.parts import Block
-from etude.planning.fake_step import Rehearsal, rehearse
+from etude.planning.fake_step import StepCost, simulate_steps
 from etude.planning.fake_tensors import assemble_fake, modules
 from etude.training.assemble import TrainingParts, trainer_of
 
@@ -44,57 +44,57 @@ class Forecast:
     micro_batch: int
     n_micro_batches: int
     devices: int
-    rehearsal: Rehearsal
+    step: StepCost
     sharded: int
     """Memory per device that sharding saves."""
 
     @property
-    def a_device(self) -> int:
+    def per_device(self) -> int:
         """Peak memory of one device."""
-        return self.rehearsal.peak - self.sharded
+        return self.step.peak - self.sharded
 
     @property
     def tokens(self) -> float:
         """Number of tokens of the whole run."""
-        return self.rehearsal.tokens_a_step * self.devices * self.steps
+        return self.step.tokens_per_step * self.devices * self.steps
 
     @property
     def flops(self) -> float:
         """FLOPs of all training steps of the run; excludes generation and validation."""
-        return self.tokens * self.rehearsal.flops_a_token
+        return self.tokens * self.step.flops_per_token
 
 
 def forecast(config: ExperimentConfig, corpus: Corpus) -> Forecast:
     """Plans a run. Raises ConfigError for a config that cannot be built."""
     config = replace(config, trainer=replace(config.trainer, compile=False))
-    made = assemble_fake(config, corpus)
-    made.objective.trainer = trainer_of(_alone(config), made.plan, Path(), [])
-    writes = Capability.GENERATE in plugin_of(config.architecture).declaration.provides
+    parts = assemble_fake(config, corpus)
+    parts.objective.trainer = trainer_of(_on_one_device(config), parts.plan, Path(), [])
+    generates = Capability.GENERATE in plugin_of(config.architecture).declaration.provides
     try:
-        found = rehearse(made, config.data.seq_len, writes=writes)
+        step = simulate_steps(parts, config.data.seq_len, generates=generates)
     except DynamicOutputShapeException as error:
         raise ConfigError(
-            "This network sends tokens to layers by their values, as a mixture of experts does, "
-            "and a plan knows shapes alone.\n"
-            "  `etude train` with trainer.max_steps=10 says what it takes."
+            "This network routes tokens by their values, as a mixture of experts does, "
+            "but a plan knows only shapes.\n"
+            "  To measure its cost, run `etude train` with trainer.max_steps=10."
         ) from error
-    sizes = adapter.parameters(made.objective.network)
-    per_device = config.trainer.global_batch // config.trainer.devices
+    sizes = adapter.parameter_counts(parts.objective.network)
+    n_samples = config.trainer.global_batch // config.trainer.devices
     return Forecast(
         parameters=sizes["parameters"],
         trainable=sizes["trainable"],
-        parts=_parts(made.objective.network),
-        others=_others(config, made),
-        steps=made.plan.steps,
-        micro_batch=made.plan.micro_batch,
-        n_micro_batches=per_device // made.plan.micro_batch,
+        parts=_parts(parts.objective.network),
+        others=_others(config, parts),
+        steps=parts.plan.steps,
+        micro_batch=parts.plan.micro_batch,
+        n_micro_batches=n_samples // parts.plan.micro_batch,
         devices=config.trainer.devices,
-        rehearsal=found,
-        sharded=_sharded(config, made.objective.network, found),
+        step=step,
+        sharded=_sharded(config, parts.objective.network, step),
     )
 
 
-def _alone(config: ExperimentConfig) -> ExperimentConfig:
+def _on_one_device(config: ExperimentConfig) -> ExperimentConfig:
     """Returns the config with the same precision on one device, without callbacks and loggers."""
     names = (f"strategy/{name}" for name in options("strategy"))
     single = next(load(name) for name in names if load(name).declaration.max_devices == 1)
@@ -112,11 +112,11 @@ def _parts(network: Network) -> dict[str, int]:
     return dict(found)
 
 
-def _others(config: ExperimentConfig, made: TrainingParts) -> dict[str, int]:
+def _others(config: ExperimentConfig, parts: TrainingParts) -> dict[str, int]:
     """Returns the parameters of the other networks, without shared ones, by network name."""
-    seen = {id(p) for p in _weights(made.objective.network)}
+    seen = {id(p) for p in _weights(parts.objective.network)}
     found: dict[str, int] = {}
-    for name, child in made.objective.named_children():
+    for name, child in parts.objective.named_children():
         own = {id(p): p.numel() for p in _weights(child) if id(p) not in seen}
         seen |= own.keys()
         if own:
@@ -126,7 +126,7 @@ def _others(config: ExperimentConfig, made: TrainingParts) -> dict[str, int]:
             model = read_model(reward.teacher)
             with torch.device("meta"):
                 scorer: Network = build(model.architecture, model.tokenizer.vocab)
-            found[f"reward {name}"] = adapter.parameters(scorer)["parameters"]
+            found[f"reward {name}"] = adapter.parameter_counts(scorer)["parameters"]
     return found
 
 
@@ -134,18 +134,18 @@ def _weights(root: nn.Module) -> list[nn.Parameter]:
     return [p for module in modules(root) for p in module.parameters(recurse=False)]
 
 
-def _sharded(config: ExperimentConfig, network: Network, held: Rehearsal) -> int:
+def _sharded(config: ExperimentConfig, network: Network, held: StepCost) -> int:
     """Returns the memory that sharding saves per device, which keeps 1 of `devices` shares.
 
     The largest block is unsharded while it computes, with its gradient.
     """
     if not plugin_of(config.strategy).declaration.shards:
         return 0
-    own = sum(p.nbytes for p in network.parameters())
+    size = sum(p.nbytes for p in network.parameters())
     found = [module for module in modules(network) if isinstance(module, Block)]
     blocks = [sum(p.nbytes for p in block.parameters()) for block in found]
-    rest = own - sum(blocks)
-    state = own + held.gradients + held.optimizer
+    rest = size - sum(blocks)
+    state = size + held.gradients + held.optimizer
     return max(0, state - state // config.trainer.devices - 2 * max([rest, *blocks]))
 
 
@@ -155,13 +155,13 @@ def memory(accelerator: str) -> int:
         return torch.cuda.mem_get_info()[1]
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     for place in map(Path, CPU_LIMITS):
-        said = place.read_text().strip() if place.exists() else "max"
-        limits += [int(said)] if said.isdigit() else []
+        limit = place.read_text().strip() if place.exists() else "max"
+        limits += [int(limit)] if limit.isdigit() else []
     return min(limits)
 
 
 def process() -> int:
-    """Returns the peak memory of this process in bytes: Python, torch and data, no network."""
+    """Returns the peak memory of this process in bytes: Python, torch and data."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
@@ -169,5 +169,5 @@ def process() -> int:
 def peak_memory(plan: Forecast, accelerator: str) -> int:
     """Returns the bytes of `memory` that a run needs."""
     if accelerator in ("auto", "gpu") and torch.cuda.is_available():
-        return plan.a_device
-    return plan.devices * (plan.a_device + process())
+        return plan.per_device
+    return plan.devices * (plan.per_device + process())

@@ -1,4 +1,4 @@
-"""Counts the memory of live fake tensors, operation by operation."""
+"""Counts the memory of live fake tensors after each operation."""
 
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,19 +11,19 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 
-class Ledger(TorchDispatchMode):
+class MemoryMeter(TorchDispatchMode):
     """A dispatch mode that counts the bytes of all live fake tensors.
 
     Indexing a fake tensor with a real mask has an unknown size, so masks are converted to indices;
     `item()` of a fake tensor, as in Adafactor, returns 1.
     """
 
-    def __init__(self, held: Iterable[Tensor]) -> None:
+    def __init__(self, tensors: Iterable[Tensor]) -> None:
         super().__init__()
         self.live = 0
         self.peak = 0
         self._known: dict[int, int] = {}
-        for tensor in held:
+        for tensor in tensors:
             self._add(tensor)
 
     def __torch_dispatch__(
@@ -34,7 +34,7 @@ class Ledger(TorchDispatchMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         if func is torch.ops.aten.index.Tensor and isinstance(args[0], FakeTensor):
-            args = (args[0], _places(args[1]))
+            args = (args[0], _indices(args[1]))
         if func is torch.ops.aten._local_scalar_dense.default and isinstance(args[0], FakeTensor):
             return torch.ones((), dtype=args[0].dtype).item()
         result = func(*args, **(kwargs or {}))
@@ -56,7 +56,7 @@ class Ledger(TorchDispatchMode):
         self.live -= self._known.pop(key)
 
 
-def _places(indices: Sequence[Tensor | None]) -> list[Tensor | None]:
+def _indices(indices: Sequence[Tensor | None]) -> list[Tensor | None]:
     """Returns the indices with each real mask replaced by the positions where it is true."""
     found: list[Tensor | None] = []
     for index in indices:

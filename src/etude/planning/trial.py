@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from etude.files.atomic import write_whole
+from etude.files.atomic import write_atomic
 from etude.planning.forecast import process
 from etude.training import run
 
@@ -19,7 +19,7 @@ def main() -> None:
     run.main()
     on_device = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
     held = {"before": before, "process": process(), "device": on_device}
-    write_whole(Path(sys.argv[1]) / FILE, json.dumps(held) + "\n")
+    write_atomic(Path(sys.argv[1]) / FILE, json.dumps(held) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Completions of a policy, with their log-probabilities, rewards and advantages.
 
-A NaN reward means no verdict: its completion is left out of means, deviations and losses.
+A NaN reward means no verdict: its completion is excluded from means, deviations and losses.
 """
 
 import math
@@ -53,7 +53,7 @@ class CompletionBatch:
     parts: dict[str, Float[Tensor, " batch"]] = field(default_factory=dict[str, Tensor])
 
     @property
-    def is_learned(self) -> Bool[Tensor, " batch"]:
+    def is_in_loss(self) -> Bool[Tensor, " batch"]:
         """The rows that the loss includes."""
         return ~self.advantage.isnan()
 
@@ -63,19 +63,19 @@ class CompletionBatch:
         return self.targets.where.sum(dim=1)
 
 
-def completion_batch(attempts: Sequence[Completion], network: Network) -> CompletionBatch:
-    """Lays out completions in the network's format, in the dtype of their log-probabilities."""
-    log_prob = torch.from_numpy(np.concatenate([a.log_prob for a in attempts]))
+def completion_batch(completions: Sequence[Completion], network: Network) -> CompletionBatch:
+    """Collates completions in the network's format, in the dtype of their log-probabilities."""
+    log_prob = torch.from_numpy(np.concatenate([c.log_prob for c in completions]))
     numbers = partial(torch.tensor, dtype=log_prob.dtype)
     return CompletionBatch(
-        targets=network.answer([(a.prompt, a.completion) for a in attempts]),
+        targets=network.answer([(c.prompt, c.completion) for c in completions]),
         log_prob=log_prob,
-        reward=numbers([a.reward for a in attempts]),
-        advantage=numbers([a.advantage for a in attempts]),
-        is_finished=torch.tensor([a.is_finished for a in attempts]),
-        has_zero_variance=torch.tensor([a.has_zero_variance for a in attempts]),
-        kl=numbers([a.kl for a in attempts]),
-        parts={name: numbers([a.parts[name] for a in attempts]) for name in attempts[0].parts},
+        reward=numbers([c.reward for c in completions]),
+        advantage=numbers([c.advantage for c in completions]),
+        is_finished=torch.tensor([c.is_finished for c in completions]),
+        has_zero_variance=torch.tensor([c.has_zero_variance for c in completions]),
+        kl=numbers([c.kl for c in completions]),
+        parts={n: numbers([c.parts[n] for c in completions]) for n in completions[0].parts},
     )
 
 
@@ -91,11 +91,11 @@ def metric_sums(
         "reward": reward.sum(),
         "reward_squares": reward.square().sum(),
         "known": known.to(reward).sum(),
-        "attempts": torch.ones_like(reward).sum(),
+        "n_completions": torch.ones_like(reward).sum(),
         "response_length": batch.lengths.to(reward).sum(),
         "truncated": (~batch.is_finished).to(reward).sum(),
         "zero_variance": batch.has_zero_variance.to(reward).sum(),
-        "unlearned": (~batch.is_learned).to(reward).sum(),
+        "unlearned": (~batch.is_in_loss).to(reward).sum(),
     }
 
 
@@ -110,8 +110,8 @@ def part_sums(parts: Mapping[str, Float[Tensor, " batch"]]) -> dict[str, Float[T
 
 PART = "reward/"
 VERDICTS = "verdicts/"
-OF_ATTEMPTS = ("response_length", "truncated", "zero_variance", "unlearned", "sequence_kl")
-OF_TOKENS = ("entropy", "kl", "ratio", "clip_fraction_low", "clip_fraction_high")
+PER_COMPLETION = ("response_length", "truncated", "zero_variance", "unlearned", "sequence_kl")
+PER_TOKEN = ("entropy", "kl", "ratio", "clip_fraction_low", "clip_fraction_high")
 
 
 def metric_means(means: Mapping[str, float]) -> dict[str, float]:
@@ -120,17 +120,17 @@ def metric_means(means: Mapping[str, float]) -> dict[str, float]:
     Rewards are divided by verdicts, shares by completions, token metrics by tokens.
     """
     means = _part_means(means)
-    if "attempts" not in means:
+    if "n_completions" not in means:
         return means
-    known, attempts, length = (
-        max(means[k], 1e-300) for k in ("known", "attempts", "response_length")
+    known, n, length = (
+        max(means[k], 1e-300) for k in ("known", "n_completions", "response_length")
     )
-    per = dict.fromkeys(OF_ATTEMPTS, attempts) | dict.fromkeys(OF_TOKENS, length)
-    per |= {"reward": known, "reward_squares": known}
-    found = {name: value / per.get(name, 1.0) for name, value in means.items()}
-    variance = found.pop("reward_squares") - found["reward"] ** 2
-    del found["known"], found["attempts"]
-    return found | {"reward_std": max(variance, 0.0) ** 0.5}
+    divisors = dict.fromkeys(PER_COMPLETION, n) | dict.fromkeys(PER_TOKEN, length)
+    divisors |= {"reward": known, "reward_squares": known}
+    metrics = {name: value / divisors.get(name, 1.0) for name, value in means.items()}
+    variance = metrics.pop("reward_squares") - metrics["reward"] ** 2
+    del metrics["known"], metrics["n_completions"]
+    return metrics | {"reward_std": max(variance, 0.0) ** 0.5}
 
 
 def _part_means(means: Mapping[str, float]) -> dict[str, float]:
@@ -149,9 +149,9 @@ def zero_variance(rewards: Float[Tensor, "rows n"]) -> Bool[Tensor, " rows"]:
     return rewards.nan_to_num(-infinite).amax(1) <= rewards.nan_to_num(infinite).amin(1)
 
 
-def rewards_of(
-    attempts: Sequence[Completion], n_prompts: int, beta: float = 0.0
+def penalised_rewards(
+    completions: Sequence[Completion], n_prompts: int, beta: float = 0.0
 ) -> Float[Tensor, "prompt group"]:
     """Returns the rewards minus `beta` times the KL divergence, prompt by prompt, in float64."""
-    rewards = torch.tensor([a.reward - beta * a.kl for a in attempts], dtype=torch.float64)
+    rewards = torch.tensor([c.reward - beta * c.kl for c in completions], dtype=torch.float64)
     return rewards.unflatten(0, (n_prompts, -1))

@@ -17,7 +17,7 @@ from urllib.request import Request, urlopen
 from etude.config.schema.plugins import require
 from etude.errors import ConfigError, ServerError
 
-PASSING = (408, 429, 500, 502, 503, 504)
+TRANSIENT = (408, 429, 500, 502, 503, 504)
 """Status codes after which a retry may succeed."""
 LONGEST_PAUSE_S = 60.0
 SHOWN = 200
@@ -36,31 +36,31 @@ class Server:
     pause_s: float = 1.0
     """Wait before the first retry, in seconds; doubles with each further one."""
 
-    def ask(self, question: Any) -> Any:
-        """Posts a request and returns the answer. Raises ServerError if there is no JSON answer."""
-        request = Request(self.url, json.dumps(question).encode(), method="POST")
+    def post(self, body: Any) -> Any:
+        """Posts JSON and returns the JSON response. Raises ServerError if there is none."""
+        request = Request(self.url, json.dumps(body).encode(), method="POST")
         request.add_header("Content-Type", "application/json")
         if self.key_variable is not None:
             request.add_unredirected_header("Authorization", f"Bearer {_key(self.key_variable)}")
         reason = ""
         for attempt in range(self.retries + 1):
             try:
-                with urlopen(request, timeout=self.timeout_s) as answer:
-                    return json.load(answer)
+                with urlopen(request, timeout=self.timeout_s) as response:
+                    return json.load(response)
             except HTTPError as error:
                 with error:
-                    words = error.read(SHOWN).decode(errors="replace").strip()
-                reason = f"{error.code} {error.reason}: {words}"
-                if error.code not in PASSING:
+                    text = error.read(SHOWN).decode(errors="replace").strip()
+                reason = f"{error.code} {error.reason}: {text}"
+                if error.code not in TRANSIENT:
                     break
             except (OSError, HTTPException) as error:  # no connection, dropped, timed out
                 reason = str(error) or type(error).__name__
             except ValueError as error:
-                reason = f"it is not JSON ({error})"
+                reason = f"the response is not JSON ({error})"
                 break
             if attempt < self.retries:
                 time.sleep(min(LONGEST_PAUSE_S, self.pause_s * 2**attempt))
-        raise ServerError(f"{self.url} gave no answer that can be used: {reason}.")
+        raise ServerError(f"{self.url} returned no usable response: {reason}.")
 
 
 def check_server(url: str, timeout_s: float, retries: int) -> None:
@@ -68,9 +68,9 @@ def check_server(url: str, timeout_s: float, retries: int) -> None:
     parts = urlsplit(url)
     require(
         parts.scheme in ("http", "https") and bool(parts.hostname),
-        f"url must begin with http:// or https:// and name a server, got {url}",
+        f"url must start with http:// or https:// and contain a host name, got {url}",
     )
-    require(parts.username is None, "url holds a user name; a run keeps its config in clear")
+    require(parts.username is None, "url must not contain credentials: runs save their config")
     require(timeout_s > 0, f"timeout_s must be positive, got {timeout_s}")
     require(retries >= 0, f"retries must be 0 or more, got {retries}")
 
@@ -78,5 +78,5 @@ def check_server(url: str, timeout_s: float, retries: int) -> None:
 def _key(variable: str) -> str:
     key = os.environ.get(variable)
     if not key:
-        raise ConfigError(f"The environment variable {variable}, which is to hold a key, is empty.")
+        raise ConfigError(f"key_variable={variable}: the environment variable is not set.")
     return key

@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from etude.config.schema.plugins import require
 from etude.files import cache
-from etude.files.atomic import write_whole
+from etude.files.atomic import write_atomic
 
 QUESTION = """\
 Which of two answers to the same request is better: more correct, more helpful, better written?
@@ -45,8 +45,8 @@ class Comparison:
         """The same answers in the other order."""
         return Comparison(self.prompt, self.second, self.first, self.reference)
 
-    def written(self, question: str) -> str:
-        """Returns the prompt for a language-model judge."""
+    def formatted(self, question: str) -> str:
+        """Returns the prompt for a language-model judge, from a template."""
         return question.format(prompt=self.prompt, first=self.first, second=self.second)
 
 
@@ -63,38 +63,38 @@ def in_both_orders(
     ask: Callable[[Sequence[Comparison]], Sequence[float]], comparisons: Sequence[Comparison]
 ) -> list[float]:
     """Returns the probability that each first answer is better, averaged over both orders."""
-    said = ask([c for one in comparisons for c in (one, one.swapped)])
-    return [(there + 1 - back) / 2 for there, back in zip(said[::2], said[1::2], strict=True)]
+    p = ask([c for comparison in comparisons for c in (comparison, comparison.swapped)])
+    return [(first + 1 - swapped) / 2 for first, swapped in zip(p[::2], p[1::2], strict=True)]
 
 
 def check_question(question: str) -> None:
     """Raises ValueError unless a question contains the prompt and both answers."""
     try:
-        shown = [Comparison(*words).written(question) for words in ("123", "023", "103", "120")]
+        texts = [Comparison(*words).formatted(question) for words in ("123", "023", "103", "120")]
     except (LookupError, ValueError, AttributeError) as error:
         raise ValueError(
-            f"question must name {{prompt}}, {{first}} and {{second}}, and write other braces "
-            f"twice: {error!r}"
+            "question must contain {prompt}, {first} and {second}, and no other single braces; "
+            f"double literal braces: {error!r}"
         ) from error
-    require(shown[0] not in shown[1:], "question must show each of {prompt}, {first} and {second}")
+    require(texts[0] not in texts[1:], "question must contain {prompt}, {first} and {second}")
 
 
-class Answers:
+class AnswerCache:
     """A judge's past answers, cached on disk under a digest of the request."""
 
     def __init__(self) -> None:
         self.folder = cache.root() / "judge"
 
-    def get(self, asked: Any) -> Any:
+    def get(self, request: Any) -> Any:
         """Returns the cached answer, any JSON value, or None if there is none."""
-        file = self._file(asked)
+        file = self._file(request)
         return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
 
-    def keep(self, asked: Any, answer: Any) -> None:
-        """Caches an answer; of the request, only the digest is stored."""
-        file = self._file(asked)
+    def put(self, request: Any, answer: Any) -> None:
+        """Caches an answer; only a digest of the request is stored."""
+        file = self._file(request)
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(file, json.dumps(answer))
+        write_atomic(file, json.dumps(answer))
 
-    def _file(self, asked: Any) -> Path:
-        return self.folder / f"{cache.digest_of(asked)}.json"
+    def _file(self, request: Any) -> Path:
+        return self.folder / f"{cache.digest_of(request)}.json"

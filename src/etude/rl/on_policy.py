@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from etude.config.schema.plugins import require
 from etude.data.source import Samples
 from etude.network.decoding import Ancestral, Decoding, Greedy
-from etude.network.generation import Request, StopStrings, Written, generate
+from etude.network.generation import Generation, Request, StopStrings, generate
 from etude.network.inputs import Targets
 from etude.network.network import Network
 from etude.objective.batches import Ids, prompt_ids
 from etude.objective.loader import Ranks, chunks
-from etude.objective.log_probs import due_logits, log_prob_of, token_log_prob
+from etude.objective.log_probs import log_prob_of, target_logits, token_log_prob
 from etude.objective.loss import Loss
 from etude.objective.objective import B, Objective, ObjectiveContext
 from etude.objective.randomness import VALIDATION, rng
@@ -49,7 +49,7 @@ class PromptBatch:
 
 
 class OnPolicyObjective(Objective[P, B]):
-    """Base of objectives that learn from their own completions, sample by sample."""
+    """Base of objectives that train on completions sampled from their own policy."""
 
     sample_type: type
     """The dataclass of arrays that `rollout` returns a list of; it is saved in checkpoints."""
@@ -62,7 +62,7 @@ class OnPolicyObjective(Objective[P, B]):
         super().__init__(config, network, tools)
         require(
             config.max_new_tokens < tools.seq_len,
-            f"max_new_tokens must be below data.seq_len, which holds prompt and completion, got "
+            f"max_new_tokens must be below data.seq_len, which includes the prompt, got "
             f"{config.max_new_tokens} and {tools.seq_len}",
         )
 
@@ -78,16 +78,16 @@ class OnPolicyObjective(Objective[P, B]):
         """Number of samples that `rollout` returns per prompt."""
         return self.config.group_size
 
-    def teaches(self, group: Sequence[Any]) -> bool:
-        """Whether to keep the samples of a prompt, if `max_draws` allows drawing others."""
+    def has_signal(self, group: Sequence[Any]) -> bool:
+        """Whether to train on a prompt's samples, if `max_draws` allows drawing other prompts."""
         return True
 
     def example(self, record: Any, rng: np.random.Generator) -> Any:
         """Returns the record: the samples of a rollout need no processing."""
         return record
 
-    def source(self, samples: Samples, window: int, seed: int, ranks: Ranks) -> RolloutSource:
-        return RolloutSource(self, samples, window, seed, ranks)
+    def source(self, samples: Samples, global_batch: int, seed: int, ranks: Ranks) -> RolloutSource:
+        return RolloutSource(self, samples, global_batch, seed, ranks)
 
     def held_out_batch(
         self, records: Sequence[Prompt], rngs: Sequence[np.random.Generator]
@@ -101,8 +101,8 @@ class OnPolicyObjective(Objective[P, B]):
         _, written = self.complete(prompts, rngs, Greedy())
         rewards, parts = self.score(prompts, [row.ids for row in written])
         reward = rewards.nansum()
-        known = float((~rewards.isnan()).sum())
-        return Loss(-reward, {"reward": reward, **part_sums(parts)}), known
+        n_scored = float((~rewards.isnan()).sum())
+        return Loss(-reward, {"reward": reward, **part_sums(parts)}), n_scored
 
     def report(self, means: Mapping[str, float]) -> dict[str, float]:
         return metric_means(means)
@@ -123,54 +123,51 @@ class OnPolicyObjective(Objective[P, B]):
         prompts: Sequence[Prompt],
         rngs: Sequence[np.random.Generator],
         decoding: Decoding | None = None,
-    ) -> tuple[list[Ids], list[Written]]:
-        """Returns the ids of each prompt and the policy's completion of it."""
+    ) -> tuple[list[Ids], list[Generation]]:
+        """Samples one completion per prompt; returns the ids of each prompt and its completion."""
         config = self.config
         tokenizer = self.tools.tokenizer
         room = self.tools.seq_len - config.max_new_tokens
-        before = [prompt_ids(tokenizer, prompt.prompt, room) for prompt in prompts]
+        ids = [prompt_ids(tokenizer, prompt.prompt, room) for prompt in prompts]
         with self.eval_mode():
             written = generate(
                 self.network,
-                [
-                    Request(ids, own, config.max_new_tokens)
-                    for ids, own in zip(before, rngs, strict=True)
-                ],
+                [Request(*pair, config.max_new_tokens) for pair in zip(ids, rngs, strict=True)],
                 decoding or Ancestral(config.temperature),
                 stop=self.stop,
                 generation_batch=config.generation_batch,
             )
-        return before, written
+        return ids, written
 
-    def write(
+    def sample_and_score(
         self, prompts: Sequence[Prompt], keys: Sequence[tuple[int, ...]]
-    ) -> tuple[list[Ids], list[Written], Float[Tensor, "prompt group"], Parts]:
+    ) -> tuple[list[Ids], list[Generation], Float[Tensor, "prompt group"], Parts]:
         """Samples `group_size` completions per prompt: prompts, completions, rewards, parts."""
         group = self.config.group_size
         repeated = [prompt for prompt in prompts for _ in range(group)]
         rngs = [rng(*key, i) for key in keys for i in range(group)]
-        before, written = self.complete(repeated, rngs)
+        prompt_rows, written = self.complete(repeated, rngs)
         rewards, parts = self.score(repeated, [row.ids for row in written])
-        return before, written, rewards.unflatten(0, (-1, group)), parts
+        return prompt_rows, written, rewards.unflatten(0, (-1, group)), parts
 
-    def attempts(
+    def sample_completions(
         self,
         prompts: Sequence[Prompt],
         keys: Sequence[tuple[int, ...]],
         reference: nn.Module | None = None,
     ) -> list[Completion]:
         """Samples completions of each prompt, with their KL from a reference, if there is one."""
-        before, written, rewards, parts = self.write(prompts, keys)
+        prompt_rows, written, rewards, parts = self.sample_and_score(prompts, keys)
         ids = [row.ids for row in written]
         ended = [row.ended for row in written]
-        pairs = list(zip(before, ids, strict=True))
+        pairs = list(zip(prompt_rows, ids, strict=True))
         log_probs = self.log_probs(pairs)
-        first = log_probs if reference is None else self.log_probs(pairs, reference)
-        kl = [float((new - old).sum()) for new, old in zip(log_probs, first, strict=True)]
+        reference_log_probs = log_probs if reference is None else self.log_probs(pairs, reference)
+        kl = [float((p - q).sum()) for p, q in zip(log_probs, reference_log_probs, strict=True)]
         same = zero_variance(rewards).repeat_interleave(rewards.shape[1]).tolist()
-        columns = before, ids, log_probs, rewards.flatten().tolist(), ended, same, kl
-        own = [{name: float(said[i]) for name, said in parts.items()} for i in range(len(written))]
-        return [Completion(*row, parts=said) for *row, said in zip(*columns, own, strict=True)]
+        columns = prompt_rows, ids, log_probs, rewards.flatten().tolist(), ended, same, kl
+        scores = [{name: float(part[i]) for name, part in parts.items()} for i in range(len(ids))]
+        return [Completion(*row, parts=p) for *row, p in zip(*columns, scores, strict=True)]
 
     def score(
         self, prompts: Sequence[Prompt], completions: Sequence[Sequence[int]]
@@ -180,62 +177,62 @@ class OnPolicyObjective(Objective[P, B]):
         On the CPU and in float64, so that sums are exact.
         """
         reward = self.tools.reward
-        assert reward is not None, "compatibility asks every on-policy run for a reward"
+        assert reward is not None, "compatibility requires a reward of every on-policy run"
         texts = [self.tools.tokenizer.decode(ids) for ids in completions]
-        asked = [p.prompt for p in prompts], texts, [p.answer for p in prompts]
+        arguments = [p.prompt for p in prompts], texts, [p.answer for p in prompts]
         if not isinstance(reward, WeightedRewards) or len(reward.parts) == 1:
-            return torch.tensor(reward(*asked), dtype=torch.float64), {}
-        said = reward.by_name(*asked)
-        parts = {n: torch.tensor(scores, dtype=torch.float64) for n, scores in said.items()}
-        return torch.tensor(reward.total(said), dtype=torch.float64), parts
+            return torch.tensor(reward(*arguments), dtype=torch.float64), {}
+        by_name = reward.by_name(*arguments)
+        parts = {n: torch.tensor(scores, dtype=torch.float64) for n, scores in by_name.items()}
+        return torch.tensor(reward.total(by_name), dtype=torch.float64), parts
 
     def log_probs(
         self, pairs: Sequence[tuple[Ids, Ids]], network: nn.Module | None = None
     ) -> list[np.ndarray]:
-        """Log-probability, in nats, of each token of each completion of a prompt, in order.
+        """Log-probability, in nats, of each completion token, one array per (prompt, completion).
 
         Under the current policy, unless another network is given; at the sampling temperature.
         """
-        asked = network or self.network
+        model = network or self.network
         temperature = self.config.temperature
-        return self.of_tokens(pairs, lambda due: token_log_prob(asked, due, temperature))
+        return self.per_token(pairs, lambda due: token_log_prob(model, due, temperature))
 
-    def of_tokens(
-        self, pairs: Sequence[tuple[Ids, Ids]], ask: Callable[[Targets], Float[Tensor, "n ..."]]
+    def per_token(
+        self, pairs: Sequence[tuple[Ids, Ids]], compute: Callable[[Targets], Float[Tensor, "n ..."]]
     ) -> list[np.ndarray]:
-        """Returns what `ask` computes for the tokens of each completion, in order."""
-        found: list[np.ndarray] = []
+        """Returns the result of `compute` for each completion token, one array per completion."""
+        values: list[np.ndarray] = []
         with self.eval_mode():
             for part in chunks(pairs, self.config.generation_batch):
                 targets = self.transfer_batch_to_device(self.network.answer(part), self.device, 0)
-                ends = np.cumsum([len(written) for _, written in part])[:-1]
-                found += np.split(ask(targets).cpu().numpy(), ends)
-        return found
+                ends = np.cumsum([len(completion) for _, completion in part])[:-1]
+                values += np.split(compute(targets).cpu().numpy(), ends)
+        return values
 
     def recompute_log_probs(
         self, batch: CompletionBatch
     ) -> tuple[Float[Tensor, "n vocab"], Float[Tensor, " n"], Float[Tensor, " n"]]:
         """Returns logits, log-probability and log-ratio (see `log_ratio`) of each target token."""
-        before = random_state(self.device)
-        logits = due_logits(self.network, batch.targets, self.config.temperature)
+        random_before = random_state(self.device)
+        logits = target_logits(self.network, batch.targets, self.config.temperature)
         log_prob = log_prob_of(logits, batch.targets)
-        return logits, log_prob, self.log_ratio(log_prob, batch, before)
+        return logits, log_prob, self.log_ratio(log_prob, batch, random_before)
 
     def log_ratio(
-        self, log_prob: Float[Tensor, " n"], batch: CompletionBatch, before: Tensor
+        self, log_prob: Float[Tensor, " n"], batch: CompletionBatch, random_before: Tensor
     ) -> Float[Tensor, " n"]:
         """Log-ratio of the current policy to the one that sampled, per token.
 
         On the first step of a rollout the weights have not changed, so it must be 0, up to rounding
-        due to different padding. This is not checked if random numbers were drawn since `before`,
-        the random state before this pass, as dropout does.
+        due to different padding. This is not checked if random numbers were drawn since the state
+        `random_before` was taken, as dropout does.
         """
         log_ratio = log_prob - batch.log_prob
-        if __debug__ and self.is_fresh and torch.equal(before, random_state(self.device)):
+        if __debug__ and self.is_fresh and torch.equal(random_before, random_state(self.device)):
             error = float(log_ratio.detach().abs().mean().nan_to_num())
             assert error <= ROUNDING.get(self.trainer.precision, 0.1), (
-                f"The policy that learns is not the one that wrote: log p differs by {error:.2g} "
-                "on the mean token before anything was learned."
+                "The trained policy is not the one that sampled the rollout: log-probabilities "
+                f"differ by {error:.2g} nats per token before the first update."
             )
         return log_ratio
 

@@ -26,15 +26,13 @@ HEAD = "head"
 MEAN = "val/reward_mean"
 STD = "val/reward_std"
 """Metrics of a run's scores on held-out texts, which are saved with `model/`."""
-
-
 N_BINS = 10
 """Number of confidence bins of the calibration error."""
 GAP = "_gap_"
 
 
 class ScoreHead(nn.Linear):
-    """weight . state + bias, in at least fp32; initialised to 0."""
+    """weight . state + bias, in at least fp32; weight and bias are initialised to 0."""
 
     def __init__(self, dim: int) -> None:
         super().__init__(dim, 1)
@@ -42,23 +40,23 @@ class ScoreHead(nn.Linear):
         nn.init.zeros_(self.bias)
 
     def forward(self, input: Float[Tensor, "... dim"]) -> Float[Tensor, "..."]:
-        """Computed elementwise, because autocast does not lower the precision of that."""
+        """Multiplies and sums, because autocast lowers the precision of a matrix product."""
         return (to_fp32(input) * self.weight[0]).sum(-1) + self.bias[0]
 
 
 def prompt_sums(
     scores: Float[Tensor, " batch"], prompt: Int[Tensor, " batch"]
 ) -> dict[str, Float[Tensor, ""]]:
-    """Sums over prompts, for `measures`: mean, square, min and max of their completions' scores."""
+    """Sums over prompts, for `score_metrics`: mean, square, min and max of their scores."""
     sizes = prompt.bincount()
     share = 1 / sizes[prompt].to(scores)
-    none = scores.new_zeros(len(sizes))
-    ends = {
-        f"reward_{name}": none.scatter_reduce(0, prompt, scores, f"a{name}", include_self=False)
+    zeros = scores.new_zeros(len(sizes))
+    extremes = {
+        f"reward_{name}": zeros.scatter_reduce(0, prompt, scores, f"a{name}", include_self=False)
         for name in ("min", "max")
     }
     means = {"reward_mean": scores * share, "_square": scores**2 * share}
-    return {name: value.sum() for name, value in (means | ends).items()}
+    return {name: value.sum() for name, value in (means | extremes).items()}
 
 
 def pair_sums(
@@ -67,7 +65,7 @@ def pair_sums(
     probability: Float[Tensor, " pair"],
     weight: Float[Tensor, " pair"],
 ) -> dict[str, Float[Tensor, ""]]:
-    """Weighted sums over pairs, for `measures`; differences of score and tokens, better - worse.
+    """Weighted sums over pairs, for `score_metrics`; differences are better minus worse.
 
     A pair counts as correct with the probability of its label; a tie counts as half correct.
     """
@@ -77,44 +75,44 @@ def pair_sums(
     gaps = weight.new_zeros(N_BINS).index_add(0, bins, weight * (right - confidence))
     sums = {"accuracy": right, "margin": difference, "_dd": difference**2}
     sums |= {"_dl": difference * longer, "_ll": longer**2}
-    found = {name: (weight * value).sum() for name, value in sums.items()}
-    return found | {f"{GAP}{i}": gap for i, gap in enumerate(gaps)}
+    weighted = {name: (weight * value).sum() for name, value in sums.items()}
+    return weighted | {f"{GAP}{i}": gap for i, gap in enumerate(gaps)}
 
 
 def rating_sums(
     scores: Float[Tensor, " n"], rating: Float[Tensor, " n"]
 ) -> dict[str, Float[Tensor, ""]]:
-    """Sums, for `measures`, for the correlation of scores and ratings."""
+    """Sums, for `score_metrics`, for the correlation of scores and ratings."""
     sums = {"_rating": rating, "_rating_square": rating**2, "_product": scores * rating}
     return {name: value.sum() for name, value in sums.items()}
 
 
-def measures(means: Mapping[str, float]) -> dict[str, float]:
+def score_metrics(means: Mapping[str, float]) -> dict[str, float]:
     """Returns the metrics of scores, from the means of the sums above.
 
     `reward_min` and `reward_max` are means over prompts of the extremes of their completions. For
     pairs, `calibration_error` is the expected one, the sum of |accuracy - confidence| over bins of
     confidence; `length_bias` is the correlation of score and length differences, each pair in both
-    orders. For ratings, `correlation` is that with the scores.
+    orders. For ratings, `correlation` is the correlation of scores and ratings.
     """
-    found = {name: value for name, value in means.items() if not name.startswith("_")}
+    metrics = {name: value for name, value in means.items() if not name.startswith("_")}
     variance = max(0.0, means["_square"] - means["reward_mean"] ** 2)
-    found["reward_std"] = math.sqrt(variance)
+    metrics["reward_std"] = math.sqrt(variance)
     if "accuracy" in means:
         gaps = [value for name, value in means.items() if name.startswith(GAP)]
-        found["calibration_error"] = sum(map(abs, gaps))
-        found["length_bias"] = _correlation(means["_dl"], means["_dd"], means["_ll"])
+        metrics["calibration_error"] = sum(map(abs, gaps))
+        metrics["length_bias"] = _correlation(means["_dl"], means["_dd"], means["_ll"])
     else:
         rating = means["_rating"]
-        common = means["_product"] - means["reward_mean"] * rating
-        spread = max(0.0, means["_rating_square"] - rating**2)
-        found["correlation"] = _correlation(common, variance, spread)
-    return found
+        covariance = means["_product"] - means["reward_mean"] * rating
+        rating_variance = max(0.0, means["_rating_square"] - rating**2)
+        metrics["correlation"] = _correlation(covariance, variance, rating_variance)
+    return metrics
 
 
-def _correlation(common: float, one: float, other: float) -> float:
+def _correlation(covariance: float, variance: float, other: float) -> float:
     """Correlation from a covariance and two variances; 0 if either variance is 0."""
-    return common / math.sqrt(one * other) if one * other > 0 else 0.0
+    return covariance / math.sqrt(variance * other) if variance * other > 0 else 0.0
 
 
 @dataclass(frozen=True)
@@ -144,15 +142,15 @@ class Scorer:
         return completion_ids(self.tokenizer, prompt, completion, self.seq_len - 2)
 
 
-def read_reward(folder: str | Path) -> Scorer:
+def read_reward_model(folder: str | Path) -> Scorer:
     """Reads the reward model of a finished run. Raises ConfigError if there is none."""
     model = read_model(folder)
     tensors = model.extra_tensors(HEAD)
     facts = model.facts
     if not tensors or MEAN not in facts:
         raise ConfigError(
-            f"{folder} holds no reward model: it has no score head.\n"
-            "  A finished run of objective=reward leaves one."
+            f"{folder} is not a reward model: it has no score head.\n"
+            "  Name a finished run of objective=reward."
         )
     network = model.network().requires_grad_(False).eval()
     head = ScoreHead(model.architecture.dim)

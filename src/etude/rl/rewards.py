@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from etude.config.registry import build
 from etude.config.schema.plugins import RewardConfig
 from etude.objective.reward import Reward
-from etude.rl.verifier import Verifier, refuse_failing
+from etude.rl.verifier import Verifier, check_bench
 
 
 class WeightedRewards:
@@ -40,14 +40,14 @@ class WeightedRewards:
 
 
 def _sum(weights: Sequence[float], scores: Sequence[float]) -> float:
-    known = [w * s for w, s in zip(weights, scores, strict=True) if not math.isnan(s)]
-    return sum(known) if known else math.nan
+    scored = [w * s for w, s in zip(weights, scores, strict=True) if not math.isnan(s)]
+    return sum(scored) if scored else math.nan
 
 
-def rewards_of(configs: Mapping[str, RewardConfig]) -> WeightedRewards | None:
+def build_rewards(configs: Mapping[str, RewardConfig]) -> WeightedRewards | None:
     """Builds the configured rewards, if any. Raises ConfigError for one that fails its bench."""
     parts = {name: (config.weight, build(config)) for name, config in configs.items()}
     for _, reward in parts.values():
         if isinstance(reward, Verifier):
-            refuse_failing(reward)
+            check_bench(reward)
     return WeightedRewards(parts) if parts else None

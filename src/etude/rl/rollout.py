@@ -27,10 +27,10 @@ class OnPolicyConfig(ObjectiveConfig):
     max_new_tokens: int = 64
     """Longest completion, in tokens; must be below data.seq_len."""
     temperature: float = 1.0
-    """Sampling temperature, above 0; divides the logits of every log-probability, too. Usual: 1."""
+    """Sampling temperature, above 0; also divides the logits of every log-probability. Usual: 1."""
     stop: list[str] = field(default_factory=list[str])
-    """Strings that end a completion, as a stop token does. The token that completes one is kept
-    whole, so it is rewarded and trained on."""
+    """Strings that end a completion, as a stop token does. The token that completes a stop string
+    is kept whole, so it is rewarded and trained on."""
     generation_batch: int = 64
     """Sequences generated in parallel, limited by memory; independent of the micro-batch size, so
     that micro-batching does not change the samples."""
@@ -50,7 +50,9 @@ class OnPolicyConfig(ObjectiveConfig):
             require(value >= 1, f"{name} must be at least 1, got {value}")
         require(self.temperature > 0, f"temperature must be positive, got {self.temperature}")
         require(0 <= self.dropout < 1, f"dropout must be in [0, 1), got {self.dropout}")
-        require("" not in self.stop, "stop holds an empty string, which would end every completion")
+        require(
+            "" not in self.stop, "stop contains an empty string, which would end every completion"
+        )
 
     def adjusted_architecture(self, architecture: ArchitectureConfig) -> ArchitectureConfig:
         return replace(architecture, dropout=self.dropout)
@@ -68,7 +70,7 @@ class RolloutPolicy(Protocol):
     @property
     def samples_per_prompt(self) -> int: ...
     def rollout(self, prompts: Sequence[Prompt], keys: Sequence[tuple[int, ...]]) -> list[Any]: ...
-    def teaches(self, group: Sequence[Any]) -> bool: ...
+    def has_signal(self, group: Sequence[Any]) -> bool: ...
 
 
 class RolloutSource:
@@ -79,97 +81,98 @@ class RolloutSource:
     """
 
     def __init__(
-        self, author: RolloutPolicy, prompts: Samples, window: int, seed: int, ranks: Ranks
+        self, policy: RolloutPolicy, prompts: Samples, global_batch: int, seed: int, ranks: Ranks
     ) -> None:
-        self.author = author
+        self.policy = policy
         self.prompts = prompts
-        config = author.config
-        self.window = window // ranks.size
-        each = author.samples_per_prompt
-        self.n_prompts, rest = divmod(self.window * config.batches_per_rollout, each)
+        config = policy.config
+        self.rank_batch = global_batch // ranks.size
+        group_size = policy.samples_per_prompt
+        self.n_prompts, rest = divmod(self.rank_batch * config.batches_per_rollout, group_size)
         if rest:
             raise ConfigError(
                 "trainer.global_batch x objective.batches_per_rollout must be a multiple of "
-                f"trainer.devices x objective.group_size, got {window} x "
-                f"{config.batches_per_rollout}, {ranks.size} and {each}."
+                f"trainer.devices x objective.group_size, got {global_batch} x "
+                f"{config.batches_per_rollout} and {ranks.size} x {group_size}."
             )
         self.seed = seed
         self.ranks = ranks
-        self.rollouts = 0
-        self.drawn = 0
-        self.used = 0
+        self.n_rollouts = 0
+        self.n_drawn = 0
+        self.n_used = 0
         self.samples: list[Any] = []
 
     @property
     def steps_per_epoch(self) -> float:
         """Global batches in one pass over the prompts, with each rollout used `epochs` times."""
-        samples = len(self.prompts) * self.author.samples_per_prompt * self.author.config.epochs
-        return samples / (self.window * self.ranks.size)
+        samples = len(self.prompts) * self.policy.samples_per_prompt * self.policy.config.epochs
+        return samples / (self.rank_batch * self.ranks.size)
 
     def next_step_batch(self) -> StepBatch:
-        self.author.is_fresh = self.used == len(self._plan())
-        if self.author.is_fresh:
+        self.policy.is_fresh = self.n_used == len(self._batch_indices())
+        if self.policy.is_fresh:
             self._collect()
-        ids = self._plan()[self.used]
-        self.used += 1
-        return StepBatch([self.samples[i] for i in ids], [self.rollouts, *ids])
+        ids = self._batch_indices()[self.n_used]
+        self.n_used += 1
+        return StepBatch([self.samples[i] for i in ids], [self.n_rollouts, *ids])
 
     def _collect(self) -> None:
-        self.samples = self._draw() if self.author.max_draws == 1 else self._draw_until_all_teach()
-        self.rollouts += 1
-        self.used = 0
+        self.samples = self._draw() if self.policy.max_draws == 1 else self._draw_until_filled()
+        self.n_rollouts += 1
+        self.n_used = 0
 
     def _draw(self) -> list[Any]:
         """Samples completions of this rank's share of the next prompts, in order."""
-        start = self.drawn + self.ranks.rank * self.n_prompts
-        self.drawn += self.ranks.size * self.n_prompts
+        start = self.n_drawn + self.ranks.rank * self.n_prompts
+        self.n_drawn += self.ranks.size * self.n_prompts
         places = range(start, start + self.n_prompts)
-        chosen = [sample_at(self.seed, len(self.prompts), place)[1] for place in places]
-        return self.author.rollout(
-            [self.prompts[i] for i in chosen], [(self.seed, ROLLOUT, place) for place in places]
+        indices = [sample_at(self.seed, len(self.prompts), place)[1] for place in places]
+        return self.policy.rollout(
+            [self.prompts[i] for i in indices], [(self.seed, ROLLOUT, place) for place in places]
         )
 
-    def _draw_until_all_teach(self) -> list[Any]:
-        """Samples of the first prompts that pass `teaches`; ranks draw until all have enough.
+    def _draw_until_filled(self) -> list[Any]:
+        """Samples of the first prompts that pass `has_signal`; ranks draw until all have enough.
 
         Raises DataError after `max_draws` draws.
         """
         kept: list[Sequence[Any]] = []
-        for _ in range(self.author.max_draws):
-            groups = chunks(self._draw(), self.author.samples_per_prompt)
-            found = all_gather([group for group in groups if self.author.teaches(group)])
-            kept += [group for part in found for group in part]
+        for _ in range(self.policy.max_draws):
+            groups = chunks(self._draw(), self.policy.samples_per_prompt)
+            by_rank = all_gather([group for group in groups if self.policy.has_signal(group)])
+            kept += [group for groups in by_rank for group in groups]
             if len(kept) >= self.n_prompts * self.ranks.size:
                 mine = kept[self.ranks.rank * self.n_prompts :][: self.n_prompts]
                 return [sample for group in mine for sample in group]
-        wanted = self.n_prompts * self.ranks.size
+        needed = self.n_prompts * self.ranks.size
         raise DataError(
-            f"Of {self.author.max_draws * wanted:,} prompts drawn for one rollout, {len(kept):,} "
-            f"have completions with different rewards; {wanted:,} are wanted.\n"
-            "  The task is too hard or too easy for this policy, or the reward is always the same."
-            "\n  A larger objective.group_size, objective.temperature or objective.max_draws may "
-            "find more; objective.max_draws=1 takes prompts as they come."
+            f"objective.max_draws={self.policy.max_draws}: a rollout needs {needed:,} prompts with "
+            f"different rewards, but only {len(kept):,} of "
+            f"{self.policy.max_draws * needed:,} sampled prompts have them.\n"
+            "  The task is too hard or too easy for this policy, or the reward is constant.\n"
+            "  A larger objective.group_size, objective.temperature or objective.max_draws may "
+            "find more; objective.max_draws=1 accepts every prompt."
         )
 
-    def _plan(self) -> list[list[int]]:
-        """Indices of the samples in each global batch of the current rollout."""
-        windows: list[list[int]] = []
-        for epoch in range(self.author.config.epochs if self.samples else 0):
-            order = rng(self.seed, TRAIN, self.rollouts, epoch).permutation(len(self.samples))
-            windows += [part.tolist() for part in order.reshape(-1, self.window)]
-        return windows
+    def _batch_indices(self) -> list[list[int]]:
+        """Indices of the samples that this rank uses in each global batch of the rollout."""
+        batches: list[list[int]] = []
+        for epoch in range(self.policy.config.epochs if self.samples else 0):
+            order = rng(self.seed, TRAIN, self.n_rollouts, epoch).permutation(len(self.samples))
+            batches += [part.tolist() for part in order.reshape(-1, self.rank_batch)]
+        return batches
 
     def state_dict(self) -> dict[str, Any]:
-        samples = [asdict(sample) for sample in self.samples]
-        at = {"rollouts": self.rollouts, "drawn": self.drawn, "used": self.used}
-        return {**at, "samples": samples}
+        counts = {"rollouts": self.n_rollouts, "drawn": self.n_drawn, "used": self.n_used}
+        return {**counts, "samples": [asdict(sample) for sample in self.samples]}
 
     def load_state_dict(self, states: Sequence[Mapping[str, Any]]) -> None:
         if len(states) != self.ranks.size:
             raise CheckpointError(
-                f"The rollout in hand was written by {len(states)} processes; "
-                f"{self.ranks.size} cannot go on with it."
+                f"The rollout in the checkpoint was sampled by {len(states)} processes, and this "
+                f"run has {self.ranks.size}.\n  Resume with {len(states)} processes."
             )
         state = states[self.ranks.rank]
-        self.rollouts, self.drawn, self.used = (state[k] for k in ("rollouts", "drawn", "used"))
-        self.samples = [self.author.sample_type(**sample) for sample in state["samples"]]
+        counts = (state[key] for key in ("rollouts", "drawn", "used"))
+        self.n_rollouts, self.n_drawn, self.n_used = counts
+        self.samples = [self.policy.sample_type(**sample) for sample in state["samples"]]

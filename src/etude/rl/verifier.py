@@ -1,7 +1,7 @@
 """Verifiers: rewards computed by a program, each with a bench of test answers.
 
 A policy finds every wrong answer that is rewarded. So a verifier lists right, wrong, malformed
-and adversarial answers, and is rejected before training if it misjudges one of them.
+and adversarial answers, and training does not start if it misjudges one of them.
 """
 
 import re
@@ -41,7 +41,7 @@ class Bench:
     """Answers with nothing to judge: empty, truncated, or in the wrong format."""
     adversarial: Sequence[str] = ()
     """Answers that look right to a careless program."""
-    pays: float = 1.0
+    full_reward: float = 1.0
     """Reward of a right answer; every other answer must get less."""
     prompt: str = ""
 
@@ -84,104 +84,103 @@ class AnswerVerifier(Verifier[C]):
     def __call__(
         self, prompts: Sequence[str], completions: Sequence[str], references: Sequence[str | None]
     ) -> list[float]:
-        known = answers(self.config, prompts, references)
-        return [self.score(*pair) for pair in zip(completions, known, strict=True)]
+        required = require_references(self.config, prompts, references)
+        return [self.score(*pair) for pair in zip(completions, required, strict=True)]
 
 
 @dataclass(frozen=True)
-class Judged:
+class BenchResult:
     """A bench answer and the reward it got."""
 
     kind: Kind
     completion: str
     reference: str | None
     score: float
-    pays: float
+    full_reward: float
 
     @property
     def is_misjudged(self) -> bool:
         """Right answers must get the full reward, others less; no verdict is no reward."""
-        is_paid = self.score >= self.pays - 1e-9
-        return is_paid != (self.kind is Kind.RIGHT)
+        is_rewarded = self.score >= self.full_reward - 1e-9
+        return is_rewarded != (self.kind is Kind.RIGHT)
 
 
 @dataclass(frozen=True)
-class Report:
+class BenchReport:
     """The results of a verifier on its bench."""
 
-    judged: tuple[Judged, ...]
+    results: tuple[BenchResult, ...]
 
     @property
-    def misjudged(self) -> list[Judged]:
-        """The answers that it misjudged."""
-        return [one for one in self.judged if one.is_misjudged]
+    def misjudged(self) -> list[BenchResult]:
+        """The results that are wrong."""
+        return [result for result in self.results if result.is_misjudged]
 
     @property
     def false_positives(self) -> float:
         """Share of the answers other than right ones that got the full reward."""
-        return _share([one for one in self.judged if one.kind is not Kind.RIGHT])
+        return _error_rate([r for r in self.results if r.kind is not Kind.RIGHT])
 
     @property
     def false_negatives(self) -> float:
         """Share of the right answers that did not get the full reward."""
-        return _share([one for one in self.judged if one.kind is Kind.RIGHT])
+        return _error_rate([r for r in self.results if r.kind is Kind.RIGHT])
 
 
-def _share(judged: Sequence[Judged]) -> float:
-    return sum(one.is_misjudged for one in judged) / max(len(judged), 1)
+def _error_rate(results: Sequence[BenchResult]) -> float:
+    return sum(result.is_misjudged for result in results) / max(len(results), 1)
 
 
-def examine(verifier: Verifier[Any]) -> Report:
+def run_bench(verifier: Verifier[Any]) -> BenchReport:
     """Runs a verifier on its bench."""
-    judged: list[Judged] = []
+    results: list[BenchResult] = []
     for bench in verifier.bench():
         cases = list(bench.cases())
         n = len(cases)
-        scores = verifier(
-            [bench.prompt] * n, [answer for _, answer in cases], [bench.reference] * n
-        )
+        scores = verifier([bench.prompt] * n, [a for _, a in cases], [bench.reference] * n)
         for (kind, answer), score in zip(cases, scores, strict=True):
-            judged.append(Judged(kind, answer, bench.reference, score, bench.pays))
-    return Report(tuple(judged))
+            results.append(BenchResult(kind, answer, bench.reference, score, bench.full_reward))
+    return BenchReport(tuple(results))
 
 
-def refuse_failing(verifier: Verifier[Any]) -> None:
+def check_bench(verifier: Verifier[Any]) -> None:
     """Raises ConfigError for a verifier that misjudges an answer of its bench."""
-    report = examine(verifier)
+    report = run_bench(verifier)
     if not report.misjudged:
         return
-    lines = [verdict_line(one) for one in report.misjudged[:5]]
+    override = _override(verifier.config)
+    lines = [result_line(result) for result in report.misjudged[:5]]
     raise ConfigError(
-        f"{_chosen(verifier.config)} fails its own bench, so a policy would learn what it pays by "
-        f"mistake: {report.false_positives:.0%} false positives, {report.false_negatives:.0%} "
-        "false negatives.\n  " + "\n  ".join(lines) + "\n  Its config may be too lenient, or too "
-        f"strict: etude check {_chosen(verifier.config)} shows the whole bench."
+        f"{override} fails its own bench, so a policy would learn to exploit its mistakes: "
+        f"{report.false_positives:.0%} false positives, {report.false_negatives:.0%} "
+        "false negatives.\n  " + "\n  ".join(lines) + "\n  Its config may be too lenient or too "
+        f"strict: etude check {override} shows the whole bench."
     )
 
 
-def verdict_line(judged: Judged) -> str:
+def result_line(result: BenchResult) -> str:
     """Returns one line with a bench answer and the reward it got."""
-    where = "" if judged.reference is None else f" where {judged.reference[:SHOWN]!r} is asked"
+    reference = "" if result.reference is None else f" for reference {result.reference[:SHOWN]!r}"
     return (
-        f"{judged.kind.value} answer {judged.completion[:SHOWN]!r}{where}: "
-        f"paid {judged.score:g}, a right one is paid {judged.pays:g}"
+        f"{result.kind.value} answer {result.completion[:SHOWN]!r}{reference}: "
+        f"reward {result.score:g}; a right answer gets {result.full_reward:g}"
     )
 
 
-def answers(
+def require_references(
     config: RewardConfig, prompts: Sequence[str], references: Sequence[str | None]
 ) -> list[str]:
     """Returns the references. Raises DataError with the first prompt that has none."""
     known = [reference for reference in references if reference is not None]
     if len(known) < len(references):
         raise DataError(
-            f"{_chosen(config)} needs a reference answer, and the prompt "
+            f"{_override(config)} needs a reference answer for every prompt, but the prompt "
             f"{prompts[list(references).index(None)]!r} has none."
         )
     return known
 
 
-def _chosen(config: RewardConfig) -> str:
+def _override(config: RewardConfig) -> str:
     return "=".join(plugin_of(config).address.rsplit("/", 1))
 
 

@@ -5,7 +5,7 @@ from etude.training.optim import (
     OptimizerParameter,
     ParameterKind,
     decay_groups,
-    rise_of,
+    warmup_length,
     with_warmup,
 )
 from etude.training.trackers import Tracker, log_metrics, log_table

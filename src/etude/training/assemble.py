@@ -24,14 +24,14 @@ from etude.network.adapter import adapt
 from etude.network.network import Network
 from etude.objective.loader import Ranks, StepLoader, StepSource
 from etude.objective.objective import Objective, ObjectiveContext, OptimizerOf
-from etude.rl.rewards import rewards_of
+from etude.rl.rewards import build_rewards
 from etude.training.optim import optimizer_parameters
 from etude.training.run_writer import Intervals
 from etude.training.validation import Validation
 
 DEFAULT_STEPS = 600
-SIZE_IN_TRIAL = 16
-"""Vocabulary size of the trial network that is built before a tokenizer exists."""
+TRIAL_VOCAB = 16
+"""Vocabulary size of the network that is built as a check before a tokenizer exists."""
 MICRO_BATCH_TOKENS = 8192
 """Maximum tokens of an automatic micro-batch: enough to keep any CPU busy."""
 _PRECISION = {"32": "32-true", "64": "64-true", "16-mixed": "16-mixed"}
@@ -74,19 +74,20 @@ def assemble(config: ExperimentConfig, corpus: Corpus, ranks: Ranks) -> Training
     network = _network(config, corpus.tokenizer.vocab, exact)
 
     def optimizer(module: nn.Module) -> tuple[Optimizer, Any]:
-        made = build(config.optimizer, optimizer_parameters(module))
-        return made, build(config.schedule, plan.steps)
+        built = build(config.optimizer, optimizer_parameters(module))
+        return built, build(config.schedule, plan.steps)
 
     tools = _tools(config, corpus, optimizer)
-    objective: Objective[Any, Any] = _built("objective", config.objective, network, tools)
+    objective: Objective[Any, Any] = _build("objective", config.objective, network, tools)
     _refuse_sharding(config, objective)
     if exact:
         objective.double()
-    _built("optimizer", config.optimizer, optimizer_parameters(objective))  # to fail early
+    _build("optimizer", config.optimizer, optimizer_parameters(objective))  # fails early
     with torch.device("cpu"):  # samples are real even if weights are on the meta device
         train = objective.select_samples(corpus.train)
         val = objective.select_samples(corpus.val)
         corpus = replace(corpus, train=train, val=val)
+        objective.count_cuts(train)
         train = Take(corpus.train, config.trainer.train_samples or len(corpus.train))
         source = objective.source(train, config.trainer.global_batch, config.seed, ranks)
     plan = plan_of(config, corpus, source, ranks)
@@ -114,7 +115,7 @@ def _tools(config: ExperimentConfig, corpus: Corpus, optimizer: OptimizerOf) -> 
         optimizer=optimizer,
         non_finite=config.trainer.non_finite,
         decoding=build(config.decoding),
-        reward=rewards_of(config.reward),
+        reward=build_rewards(config.reward),
         teachers=[run for one in config.reward.values() if (run := one.teacher) is not None],
         held_out=corpus.val,
     )
@@ -122,7 +123,7 @@ def _tools(config: ExperimentConfig, corpus: Corpus, optimizer: OptimizerOf) -> 
 
 def _network(config: ExperimentConfig, vocab: Vocab, exact: bool) -> Network:
     """Returns the network to train, with its initial weights and adapters."""
-    network: Network = _built(
+    network: Network = _build(
         "architecture", config.objective.adjusted_architecture(config.architecture), vocab
     )
     if exact:
@@ -136,13 +137,13 @@ def _network(config: ExperimentConfig, vocab: Vocab, exact: bool) -> Network:
 def _refuse_sharding(config: ExperimentConfig, objective: Objective[Any, Any]) -> None:
     """Raises ConfigError if the objective has its own weights, which sharding would replicate."""
     sharded = {id(parameter) for parameter in objective.network.parameters()}
-    own = [name for name, p in objective.named_parameters() if id(p) not in sharded]
-    if own and plugin_of(config.strategy).declaration.shards:
+    outside = [name for name, p in objective.named_parameters() if id(p) not in sharded]
+    if outside and plugin_of(config.strategy).declaration.shards:
         raise ConfigError(
             f"{plugin_of(config.objective).address} cannot be trained with "
-            f"{plugin_of(config.strategy).address}: it has weights of its own beside the "
-            f"network's, such as {own[0]}, which are not sharded.\n"
-            "  A strategy that keeps the weights whole, such as strategy=ddp, trains it."
+            f"{plugin_of(config.strategy).address}: it has weights outside the network, such as "
+            f"{outside[0]}, which would not be sharded.\n"
+            "  Use a strategy that replicates the weights, such as strategy=ddp."
         )
 
 
@@ -150,9 +151,9 @@ def refuse_unbuildable(
     architecture: ArchitectureConfig, adapter: Mapping[str, AdapterConfig]
 ) -> None:
     """Raises ConfigError for an invalid architecture or adapter; needs no data and no memory."""
-    vocab = Vocab(SIZE_IN_TRIAL, 0, 1, 2, 3, 4, 5, 6, 7, 8, tuple(range(9, SIZE_IN_TRIAL)))
+    vocab = Vocab(TRIAL_VOCAB, 0, 1, 2, 3, 4, 5, 6, 7, 8, tuple(range(9, TRIAL_VOCAB)))
     with torch.device("meta"):
-        adapt(_built("architecture", architecture, vocab), adapter)
+        adapt(_build("architecture", architecture, vocab), adapter)
 
 
 def plan_of(config: ExperimentConfig, corpus: Corpus, source: StepSource, ranks: Ranks) -> Plan:
@@ -161,8 +162,8 @@ def plan_of(config: ExperimentConfig, corpus: Corpus, source: StepSource, ranks:
     steps = _steps(config, corpus, source)
     tenth = max(1, math.ceil(steps / 10))
     per_rank = trainer.global_batch // ranks.size
-    room = max(1, MICRO_BATCH_TOKENS // config.data.seq_len)
-    largest = max(d for d in range(1, per_rank + 1) if per_rank % d == 0 and d <= room)
+    most = max(1, MICRO_BATCH_TOKENS // config.data.seq_len)
+    largest = max(d for d in range(1, per_rank + 1) if per_rank % d == 0 and d <= most)
     return Plan(
         intervals=Intervals(
             total=steps,
@@ -184,7 +185,7 @@ def _steps(config: ExperimentConfig, corpus: Corpus, source: StepSource) -> int:
         lengths.append(math.ceil(trainer.max_epochs * source.steps_per_epoch))
     if trainer.max_tokens is not None:
         n_tokens = corpus.card.train.tokens
-        assert n_tokens is not None, "compatibility refuses other data"
+        assert n_tokens is not None, "compatibility.check rejects data without a token count"
         used = min(1.0, (trainer.train_samples or len(corpus.train)) / len(corpus.train))
         epochs = trainer.max_tokens / (n_tokens * used)
         lengths.append(math.ceil(epochs * source.steps_per_epoch))
@@ -195,16 +196,16 @@ def trainer_of(
     config: ExperimentConfig, plan: Plan, folder: Path, callbacks: list[pl.Callback]
 ) -> pl.Trainer:
     """Returns Lightning's Trainer, with its output, checkpoints and validation disabled."""
-    given = config.trainer
+    settings = config.trainer
     return pl.Trainer(
         default_root_dir=folder,
-        accelerator=given.accelerator,
-        devices=given.devices,
+        accelerator=settings.accelerator,
+        devices=settings.devices,
         strategy=build(config.strategy),
-        precision=_PRECISION.get(given.precision, given.precision),  # type: ignore[arg-type]
+        precision=_PRECISION.get(settings.precision, settings.precision),  # type: ignore[arg-type]
         max_steps=plan.steps,
-        accumulate_grad_batches=given.global_batch // plan.ranks.size // plan.micro_batch,
-        gradient_clip_val=given.clip,
+        accumulate_grad_batches=settings.global_batch // plan.ranks.size // plan.micro_batch,
+        gradient_clip_val=settings.clip,
         callbacks=[*(build(c) for c in config.callback.values()), *callbacks],
         logger=[build(c, folder) for c in config.logger.values()] or False,
         plugins=[TreeCheckpointIO()],
@@ -217,9 +218,9 @@ def trainer_of(
     )
 
 
-def _built(group: str, config: Any, *given: Any) -> Any:
+def _build(group: str, config: Any, *arguments: Any) -> Any:
     """Builds a plugin. Raises ConfigError for a ValueError, such as incompatible sizes."""
     try:
-        return build(config, *given)
+        return build(config, *arguments)
     except ValueError as error:
         raise ConfigError(f"{group}: {error}.") from error

@@ -37,33 +37,33 @@ class BestModel:
     at: dict[str, float] = field(default_factory=dict[str, float])
     """Step and value of the best weights; empty before the first validation."""
 
-    def offer(self, trainer: pl.Trainer, step: int, measured: Mapping[str, float]) -> None:
-        """Stages the weights that were just validated if they are the best so far.
+    def update(self, trainer: pl.Trainer, step: int, metrics: Mapping[str, float]) -> None:
+        """Stages the weights that were just validated if their metric is the best so far.
 
         Raises ConfigError if the metric was not reported.
         """
-        refuse_unreported("trainer.keep_best", self.metric, measured)
-        value = measured[self.metric]
+        refuse_unreported("trainer.keep_best", self.metric, metrics)
+        value = metrics[self.metric]
         if not math.isfinite(value) or not self.best.improves(value, self.at.get("value")):
             return
         self.at = {"step": step, "value": value}
         state = trainer.strategy.lightning_module_state_dict()  # collective: all ranks take part
         if trainer.is_global_zero:
-            self.write(state, self._waiting, self.at)
+            self.write(state, self._staged, self.at)
 
-    def settle(self, trainer: pl.Trainer) -> None:
+    def commit(self, trainer: pl.Trainer) -> None:
         """Moves staged weights to `best/` if the checkpoint records them; deletes them otherwise.
 
         Called after each checkpoint and when a run resumes.
         """
-        if trainer.is_global_zero and self._waiting.exists():
-            if fault_of(self._waiting) is None and _facts(self._waiting) == self.at:
-                replace_folder(self._waiting, self.folder / FOLDER)
+        if trainer.is_global_zero and self._staged.exists():
+            if fault_of(self._staged) is None and _facts(self._staged) == self.at:
+                replace_folder(self._staged, self.folder / FOLDER)
             else:
-                shutil.rmtree(self._waiting)
+                shutil.rmtree(self._staged)
 
     @property
-    def _waiting(self) -> Path:
+    def _staged(self) -> Path:
         return self.folder / f".{FOLDER}.waiting"
 
 

@@ -17,13 +17,13 @@ from torch.backends import cpu
 
 from etude.config.schema.experiment import ExperimentConfig
 from etude.data.corpus import Corpus
-from etude.files.atomic import write_whole
+from etude.files.atomic import write_atomic
 from etude.files.cache import code_digest
 from etude.files.run_folder import ADAPTER, CHECKPOINTS, CONFIG, MODEL, SUMMARY
 from etude.formats.checkpoint import newest_intact
-from etude.formats.model import Model, own
+from etude.formats.model import Model, network_state
 from etude.formats.model_folder import write_adapter, write_model
-from etude.network.adapter import adapter_tensors, parameters
+from etude.network.adapter import adapter_tensors, parameter_counts
 from etude.objective.objective import Objective
 from etude.training import hardware
 from etude.training.assemble import TrainingParts, trainer_of
@@ -33,45 +33,46 @@ from etude.training.resume import flat
 from etude.training.run_writer import RunWriter
 from etude.training.trackers import log_config
 
-N_SHOWN = 3
+N_SAMPLES = 3
 
 
 def fit(config: ExperimentConfig, corpus: Corpus, assembled: TrainingParts, folder: Path) -> None:
     """Trains to the last step, from the newest intact checkpoint if there is one."""
-    hardware.choose(folder).apply()
+    hardware.load_or_benchmark(folder).apply()
     plan = assembled.plan
     objective = assembled.objective
-    leads = plan.ranks.rank == 0
+    is_first_rank = plan.ranks.rank == 0
     checkpoint = newest_intact(folder / CHECKPOINTS)
-    if leads:
-        _announce(checkpoint, objective.notes)
+    if is_first_rank:
+        _announce(checkpoint, [*objective.lost_lines(), *objective.notes])
     began = time.perf_counter()
     bar = ProgressBar(plan.steps, plan.intervals.log)
-    with bar if leads else nullcontext():
-        watch = bar.update if leads else _unwatched
+    with bar if is_first_rank else nullcontext():
+        watch = bar.update if is_first_rank else _no_progress
         best = _best(config, folder, write := _write(config, corpus, objective))
         writer = RunWriter(folder, plan.intervals, assembled.validation, config.seed, watch, best)
         trainer = trainer_of(config, plan, folder, [writer])
         log_config(trainer, flat(config))
         trainer.fit(objective, assembled.loader, ckpt_path=checkpoint)
     state = trainer.strategy.lightning_module_state_dict()
-    shown = _shown(corpus, assembled)
-    if not leads:
+    texts = _sample_texts(corpus, assembled)
+    if not is_first_rank:
         return
-    (folder / "samples.txt").write_text("\n\n".join(shown) + "\n", encoding="utf-8")
-    measured = {k: v for k, v in writer.last.items() if k.startswith("val/")}
-    write(state, folder / (ADAPTER if config.adapter else MODEL), measured)
-    _print_result(shown, measured, corpus.card.xz_bits_per_byte)
+    (folder / "samples.txt").write_text("\n\n".join(texts) + "\n", encoding="utf-8")
+    metrics = {k: v for k, v in writer.last.items() if k.startswith("val/")}
+    write(state, folder / (ADAPTER if config.adapter else MODEL), metrics)
+    _print_result(texts, metrics, corpus.card.xz_bits_per_byte)
     summary = {
-        **_reached(writer, plan.steps),
-        **parameters(objective.network),
+        **_outcome(writer, plan.steps),
+        **parameter_counts(objective.network),
         "seconds": round(time.perf_counter() - began, 1),
         "data": corpus.card.digest,
+        "lost": objective.lost,
         "notes": objective.notes,
         "init_from": config.init_from,
-        **_made_with(folder),
+        **_environment(folder),
     }
-    write_whole(folder / SUMMARY, json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+    write_atomic(folder / SUMMARY, json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
 
 
 def _announce(checkpoint: Path | None, notes: Sequence[str]) -> None:
@@ -82,17 +83,17 @@ def _announce(checkpoint: Path | None, notes: Sequence[str]) -> None:
         print(note)
 
 
-def _made_with(folder: Path) -> dict[str, Any]:
+def _environment(folder: Path) -> dict[str, Any]:
     """Returns the config digest, the machine and the library versions of a run."""
     return {
         "config": code_digest(folder / CONFIG),
-        "hardware": asdict(hardware.choose(folder)),
+        "hardware": asdict(hardware.load_or_benchmark(folder)),
         "versions": versions(),
     }
 
 
-def _reached(writer: RunWriter, planned: int) -> dict[str, Any]:
-    """Returns where the run ended; prints a note if it stopped early."""
+def _outcome(writer: RunWriter, planned: int) -> dict[str, Any]:
+    """Returns the metrics and the last step of a run; prints a note if it stopped early."""
     stopped = writer.last["step"] < planned
     if stopped:
         print(f"stopped at step {writer.last['step']:.0f} of {planned}", file=sys.stderr)
@@ -106,7 +107,7 @@ def _reached(writer: RunWriter, planned: int) -> dict[str, Any]:
 
 
 def _best(config: ExperimentConfig, folder: Path, write: Write) -> BestModel | None:
-    """Returns the keeper of the best weights, or None if the config does not enable it."""
+    """Returns the object that keeps the best weights; None if the config does not enable it."""
     metric = config.trainer.keep_best
     return None if metric is None else BestModel(folder, metric, config.trainer.best, write)
 
@@ -122,10 +123,10 @@ def _write(config: ExperimentConfig, corpus: Corpus, objective: Objective[Any, A
         extra_tensors = {
             name: held for name, held in state.items() if name.partition(".")[0] in exported_modules
         }
-        weights = own(state)
+        weights = network_state(state)
         if config.adapter:
-            chosen = config.architecture, corpus.tokenizer, config.tokenizer, config.objective
-            model = Model(place, *chosen, config.adapter, config.init_from)
+            parts = config.architecture, corpus.tokenizer, config.tokenizer, config.objective
+            model = Model(place, *parts, config.adapter, config.init_from)
             write_adapter(
                 model, weights, adapter_tensors(objective.network), place, facts, extra_tensors
             )
@@ -135,27 +136,27 @@ def _write(config: ExperimentConfig, corpus: Corpus, objective: Objective[Any, A
     return write
 
 
-def _unwatched(line: Mapping[str, float]) -> None:
+def _no_progress(line: Mapping[str, float]) -> None:
     """Replaces the progress bar on ranks other than 0."""
 
 
-def _shown(corpus: Corpus, assembled: TrainingParts) -> list[str]:
+def _sample_texts(corpus: Corpus, assembled: TrainingParts) -> list[str]:
     """Returns a few outputs of the network. All ranks must call it, as it may be sharded."""
     objective = assembled.objective
-    n = min(N_SHOWN, len(corpus.val))
+    n = min(N_SAMPLES, len(corpus.val))
     objective.eval()
     with torch.no_grad(), objective.trainer.precision_plugin.forward_context():
         return objective.show([corpus.val[i] for i in range(n)])
 
 
-def _print_result(shown: list[str], measured: Mapping[str, float], xz: float | None) -> None:
-    for text in shown:
+def _print_result(texts: list[str], metrics: Mapping[str, float], xz: float | None) -> None:
+    for text in texts:
         print(f"---\n{text}")
     print("---")
-    for name, value in measured.items():
+    for name, value in metrics.items():
         print(f"{name} {value:.4f}")
-    if xz is not None and "val/bits_per_byte" in measured:
-        print(f"xz -9e on the same text: {xz:.4f} bits a byte")
+    if xz is not None and "val/bits_per_byte" in metrics:
+        print(f"xz -9e on the same text: {xz:.4f} bits per byte")
 
 
 def versions() -> dict[str, str]:

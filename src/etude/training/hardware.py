@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from etude.errors import ConfigError
-from etude.files.atomic import write_whole
+from etude.files.atomic import write_atomic
 from etude.files.cache import root
 from etude.files.run_folder import HARDWARE
 
@@ -29,21 +29,21 @@ class Hardware:
         """Applies the settings to this process."""
         torch.set_float32_matmul_precision(self.matmul_precision)
         torch.set_num_threads(self.threads)
-        keep_memory()
+        keep_freed_pages()
 
 
 def refuse_missing(accelerator: str) -> None:
     """Raises ConfigError for an accelerator that this machine does not have."""
-    there = {"gpu": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not there.get(accelerator, True):
-        found = [name for name, is_there in there.items() if is_there]
+    available = {"gpu": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not available.get(accelerator, True):
+        seen = ", ".join(["cpu", *(name for name in available if available[name])])
         raise ConfigError(
-            f"trainer.accelerator={accelerator} is not there: torch finds none on this machine.\n"
-            f"  It finds: {', '.join(['cpu', *found])}; trainer.accelerator=auto takes the best."
+            f"trainer.accelerator={accelerator}: no {accelerator.upper()} is available.\n"
+            f"  Available: {seen}; trainer.accelerator=auto chooses the fastest."
         )
 
 
-def choose(folder: Path) -> Hardware:
+def load_or_benchmark(folder: Path) -> Hardware:
     """Returns the settings stored in a run folder; stores this machine's if there are none.
 
     The machine is benchmarked once, so the jobs of a sweep use the same settings.
@@ -51,15 +51,15 @@ def choose(folder: Path) -> Hardware:
     file = folder / HARDWARE
     if not file.exists():
         threads = torch.get_num_threads()
-        ours = root() / f"hardware-torch{torch.__version__}-{threads}threads.json"
-        if not ours.exists():
-            ours.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(ours, json.dumps(asdict(probe()), indent=2) + "\n")
-        write_whole(file, ours.read_text(encoding="utf-8"))
+        cached = root() / f"hardware-torch{torch.__version__}-{threads}threads.json"
+        if not cached.exists():
+            cached.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(cached, json.dumps(asdict(benchmark()), indent=2) + "\n")
+        write_atomic(file, cached.read_text(encoding="utf-8"))
     return Hardware(**json.loads(file.read_text(encoding="utf-8")))
 
 
-def probe(size: int = 512, rounds: int = 7) -> Hardware:
+def benchmark(size: int = 512, rounds: int = 7) -> Hardware:
     """Benchmarks a matrix product at "highest" and "medium" precision.
 
     On some CPUs "medium" uses oneDNN's fp32 kernels: twice as fast and as accurate. On others it
@@ -73,27 +73,27 @@ def probe(size: int = 512, rounds: int = 7) -> Hardware:
     errors: dict[str, float] = {}
     before = torch.get_float32_matmul_precision()
     for _ in range(rounds):
-        for route, times in seconds.items():
-            torch.set_float32_matmul_precision(route)
+        for precision, times in seconds.items():
+            torch.set_float32_matmul_precision(precision)
             start = time.perf_counter()
             product = a @ b
             times.append(time.perf_counter() - start)
-            errors[route] = float((product - exact).abs().max())
+            errors[precision] = float((product - exact).abs().max())
     torch.set_float32_matmul_precision(before)
     speedup = statistics.median(seconds["highest"]) / statistics.median(seconds["medium"])
-    taken = errors["medium"] <= 8 * errors["highest"] and speedup > 1.05
+    is_better = errors["medium"] <= 8 * errors["highest"] and speedup > 1.05
     return Hardware(
-        "medium" if taken else "highest", torch.get_num_threads(), speedup if taken else 1.0
+        "medium" if is_better else "highest", torch.get_num_threads(), speedup if is_better else 1.0
     )
 
 
-def keep_memory() -> None:
+def keep_freed_pages() -> None:
     """Makes glibc keep freed pages: writing to fresh pages is eight times slower."""
     trim_threshold = -1
     mmap_max = -4
     try:
         mallopt = ctypes.CDLL(None).mallopt
-    except AttributeError:  # not glibc: macOS, musl
+    except AttributeError:  # not glibc, such as on macOS
         return
     mallopt(mmap_max, 0)
     mallopt(trim_threshold, 2**31 - 1)

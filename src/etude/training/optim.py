@@ -20,10 +20,10 @@ from etude.network.parts import Block
 class ParameterKind(Enum):
     """Kind of a parameter, which decides its weight decay and its optimizer."""
 
-    MATRIX = "the weight of a linear map inside a block"
-    HEAD = "the weight of one outside the blocks: to the vocabulary, to classes, to a value"
-    EMBEDDING = "a table of vectors, one a token or a position"
-    VECTOR = "a bias, or the scale or shift of a norm"
+    MATRIX = "weight of a linear layer inside a block"
+    HEAD = "weight of a linear layer outside the blocks, such as a head"
+    EMBEDDING = "embedding table of tokens or positions"
+    VECTOR = "bias, or scale or shift of a norm"
 
 
 @dataclass(frozen=True)
@@ -44,38 +44,38 @@ def decay_groups(
     come last. Raises ConfigError for an entry of `config.groups` that matches no parameter.
     """
     entries = [*config.groups, ParameterGroup("*")]
-    held: dict[tuple[int, bool], list[nn.Parameter]] = {}
+    tensors_of: dict[tuple[int, bool], list[nn.Parameter]] = {}
     for one in parameters:
         first = next(i for i, e in enumerate(entries) if fnmatch.fnmatchcase(one.name, e.pattern))
-        rests = one.kind in (ParameterKind.EMBEDDING, ParameterKind.VECTOR)
-        held.setdefault((-first, rests), []).append(one.tensor)
+        no_decay = one.kind in (ParameterKind.EMBEDDING, ParameterKind.VECTOR)
+        tensors_of.setdefault((-first, no_decay), []).append(one.tensor)
     for index, entry in enumerate(config.groups):
-        if not {(-index, True), (-index, False)} & held.keys():
-            raise _without_parameters(index, entry.pattern, [one.name for one in parameters])
+        if not {(-index, True), (-index, False)} & tensors_of.keys():
+            raise _unmatched_pattern(index, entry.pattern, [one.name for one in parameters])
     groups: list[dict[str, Any]] = []
-    for (index, rests), tensors in sorted(held.items(), key=lambda item: item[0]):
+    for (index, no_decay), tensors in sorted(tensors_of.items(), key=lambda item: item[0]):
         entry = entries[-index]
         decay = entry.weight_decay
         if decay is None:
-            decay = 0.0 if rests else config.weight_decay
+            decay = 0.0 if no_decay else config.weight_decay
         groups.append({"params": tensors, "lr": config.lr * entry.lr, "weight_decay": decay})
     return groups
 
 
-def _without_parameters(index: int, pattern: str, names: Sequence[str]) -> ConfigError:
-    taken = " that an entry before it leaves" if fnmatch.filter(names, pattern) else ""
+def _unmatched_pattern(index: int, pattern: str, names: Sequence[str]) -> ConfigError:
+    hint = " that no earlier entry matches" if fnmatch.filter(names, pattern) else ""
     known = list(dict.fromkeys(re.sub(r"\.\d+\.", ".*.", name) for name in names))
     parts = dict.fromkeys(part for name in known for part in name.split("."))
     near = get_close_matches(pattern.strip("*."), [*known, *parts], n=1)
-    have = fill(f"There are {', '.join(known)}.", 94, break_on_hyphens=False)
+    have = fill(f"The parameters are {', '.join(known)}.", 94, break_on_hyphens=False)
     return ConfigError(
-        f"optimizer.groups[{index}]: {pattern} matches no parameter{taken}."
-        + (f"\n  The nearest name is {near[0]}." if near and not taken else "")
+        f"optimizer.groups[{index}]: {pattern} matches no parameter{hint}."
+        + (f"\n  Did you mean {near[0]}?" if near and not hint else "")
         + f"\n{indent(have, '  ')}"
     )
 
 
-def rise_of(warmup_steps: int | None, total_steps: int) -> int:
+def warmup_length(warmup_steps: int | None, total_steps: int) -> int:
     """Returns the number of warmup steps; null means min(100, 10 % of all steps)."""
     return min(100, total_steps // 10) if warmup_steps is None else warmup_steps
 
@@ -85,14 +85,14 @@ def with_warmup(
 ) -> Callable[[int], float]:
     """Returns step -> learning-rate factor: linear warmup, then `decay` of the progress, 0 to 1.
 
-    Step 0 already has the first nonzero factor of the warmup.
+    Step 0 has the first nonzero factor of the warmup.
     """
-    rise = rise_of(warmup_steps, total_steps)
+    n_warmup = warmup_length(warmup_steps, total_steps)
 
     def factor(step: int) -> float:
-        if step < rise:
-            return (step + 1) / rise
-        return decay(min(1.0, (step - rise) / max(1, total_steps - rise)))
+        if step < n_warmup:
+            return (step + 1) / n_warmup
+        return decay(min(1.0, (step - n_warmup) / max(1, total_steps - n_warmup)))
 
     return factor
 

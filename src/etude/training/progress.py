@@ -25,13 +25,13 @@ class ProgressBar:
             TextColumn("training"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[shown]}"),
+            TextColumn("{task.fields[text]}"),
             TimeRemainingColumn(),
             console=self.console,
             refresh_per_second=2,
             disable=not self.console.is_terminal,
         )
-        self._task = self._bar.add_task("training", total=total, shown="")
+        self._task = self._bar.add_task("training", total=total, text="")
         self._mark = (0.0, 0.0)
         self._last_line = 0.0
         self._validated = ""
@@ -54,7 +54,7 @@ class ProgressBar:
         step = int(line["step"])
         now = time.perf_counter()
         if "val/loss" in line:
-            self._validated = "  " + _named(line, *SHOWN)
+            self._validated = "  " + _first_metric(line, *SHOWN)
         elif step % self.log_every and step != self.total:
             return
         if self._mark[1] < 0:
@@ -62,16 +62,16 @@ class ProgressBar:
         seconds = now - self._mark[0]
         tokens = line["tokens"] - self._mark[1]
         rate = f"  {tokens / seconds:,.0f} tokens/s" if seconds > 0 else ""
-        shown = f"loss {line['loss']:.4g}{rate}{self._validated}"
-        self._bar.update(self._task, completed=step, shown=shown)
+        text = f"loss {line['loss']:.4g}{rate}{self._validated}"
+        self._bar.update(self._task, completed=step, text=text)
         if not self.console.is_terminal and (
             now - self._last_line > LINE_EVERY_S or step == self.total
         ):
             self._last_line = now
-            self.console.print(f"step {step}/{self.total}  {shown}", soft_wrap=True)
+            self.console.print(f"step {step}/{self.total}  {text}", soft_wrap=True)
 
 
-def _named(line: Mapping[str, float], *names: str) -> str:
+def _first_metric(line: Mapping[str, float], *names: str) -> str:
     """Returns the first of these metrics that the line has."""
     name = next(name for name in names if name in line)
     return f"{name} {line[name]:.4g}"

@@ -13,7 +13,7 @@ LENGTHS = ("max_steps", "max_epochs", "max_tokens")
 
 
 def resumed_config(
-    stored: ExperimentConfig, given: ExperimentConfig, overrides: Sequence[str]
+    stored: ExperimentConfig, config: ExperimentConfig, overrides: Sequence[str]
 ) -> ExperimentConfig:
     """Returns the stored config with the run length of `overrides`.
 
@@ -21,22 +21,22 @@ def resumed_config(
     config.
     """
     before = flat(stored)
-    asked = flat(given)
+    requested = flat(config)
     keys = _keys(overrides)
-    lengths = {name: getattr(given.trainer, name) for name in LENGTHS if f"trainer.{name}" in keys}
+    lengths = {name: getattr(config.trainer, name) for name in LENGTHS if f"trainer.{name}" in keys}
     different = sorted(
         key
-        for key in before.keys() | asked.keys()
-        if before.get(key) != asked.get(key) and _is_meant(key, keys)
+        for key in before.keys() | requested.keys()
+        if before.get(key) != requested.get(key) and _is_overridden(key, keys)
     )
     if different:
-        lines = [f"{key}: {before.get(key)}, now {asked.get(key)}" for key in different[:8]]
+        lines = [f"{key}: {before.get(key)}, now {requested.get(key)}" for key in different[:8]]
         raise ConfigError(
-            f"run={given.run} was started with other settings:\n  "
+            f"run={config.run} was started with different settings:\n  "
             + "\n  ".join(lines)
-            + "\n  Start a new run with another folder; only "
+            + "\n  Only "
             + ", ".join(f"trainer.{name}" for name in LENGTHS)
-            + " may change."
+            + " may change. Start a new run in another folder."
         )
     return replace(stored, trainer=replace(stored.trainer, **lengths))
 
@@ -53,24 +53,22 @@ def inherit_from_parent(config: ExperimentConfig, overrides: Sequence[str]) -> E
     try:
         parent = read_model(config.init_from)
     except (CheckpointError, ConfigError) as error:
-        raise ConfigError(
-            f"init_from={config.init_from} cannot be started from: {error}"
-        ) from error
+        raise ConfigError(f"init_from={config.init_from} cannot be loaded: {error}") from error
     started = replace(config, architecture=parent.architecture, tokenizer=parent.tokenizer_config)
-    if parent.carries:  # they cannot be merged into the weights, so they train on
+    if parent.keeps_adapters:  # they cannot be merged into the weights, so they train on
         started = replace(started, adapter=dict(parent.adapter))
-    has = flat(started)
-    asked = flat(config)
+    inherited = flat(started)
+    requested = flat(config)
     keys = _keys(overrides)
-    lost = sorted(
-        f"{key}={value} (it has {has.get(key)})"
-        for key, value in asked.items()
-        if has.get(key) != value and _is_about(key, keys)
+    ignored = sorted(
+        f"{key}={value} (the parent has {inherited.get(key)})"
+        for key, value in requested.items()
+        if inherited.get(key) != value and _is_set(key, keys)
     )
-    if lost:
+    if ignored:
         raise ConfigError(
-            f"init_from={config.init_from} brings its own network and tokenizer; "
-            "these would have no effect:\n  " + "\n  ".join(lost[:8])
+            f"init_from={config.init_from} determines the network and tokenizer; "
+            "these settings would have no effect:\n  " + "\n  ".join(ignored[:8])
         )
     return started
 
@@ -93,14 +91,14 @@ def flat(config: ExperimentConfig) -> dict[str, Any]:
     return found
 
 
-def _is_meant(key: str, overridden: Sequence[str]) -> bool:
+def _is_overridden(key: str, overridden: Sequence[str]) -> bool:
     """Returns whether an override sets this key; a recipe may set any key."""
     if key == "run" or key in {f"trainer.{name}" for name in LENGTHS}:
         return False
-    return "experiment" in overridden or _is_about(key, overridden)
+    return "experiment" in overridden or _is_set(key, overridden)
 
 
-def _is_about(key: str, overridden: Sequence[str]) -> bool:
+def _is_set(key: str, overridden: Sequence[str]) -> bool:
     return any(key == override or key.startswith(f"{override}.") for override in overridden)
 
 

@@ -30,10 +30,10 @@ from etude.errors import (
     NonFiniteError,
     PreemptedError,
 )
-from etude.files.atomic import write_whole
+from etude.files.atomic import write_atomic
 from etude.files.run_folder import CONFIG, LOCK, PARENTS, SUMMARY, TOKENIZER, run_lock
 from etude.formats.model import Model, read_model
-from etude.network.adapter import parameters
+from etude.network.adapter import parameter_counts
 from etude.objective.ranks import Ranks
 from etude.training import hardware
 from etude.training.assemble import TrainingParts, assemble, refuse_unbuildable
@@ -41,7 +41,7 @@ from etude.training.fit import fit
 from etude.training.launch import launch
 from etude.training.resume import resumed_config
 
-WRITTEN = "written by another process"
+ACTIVITY = "written by another process"
 
 
 def start(config: ExperimentConfig, experiment: str, overrides: list[str]) -> Path:
@@ -50,25 +50,25 @@ def start(config: ExperimentConfig, experiment: str, overrides: list[str]) -> Pa
     If `config.run` already contains a run, resumes it, or returns immediately if it is finished.
     """
     quiet()
-    with _stopping_at_once():
+    with _exit_on_sigterm():
         hardware.refuse_missing(config.trainer.accelerator)
         folder = _folder(config, experiment)
         if config.run is not None and (folder / CONFIG).exists():
-            with run_lock(folder, WRITTEN):
-                _go_on(config, overrides, folder)
+            with run_lock(folder, ACTIVITY):
+                _resume(config, overrides, folder)
                 return folder
         _refuse_unwritable(folder)
         refuse_unbuildable(config.architecture, config.adapter)
-        parents = _digests(config)
+        parents = _parent_digests(config)
         corpus = corpus_of(config)
         print(corpus.card)
         assembled = assemble(config, corpus, Ranks(0, config.trainer.devices))
-        folder = _made(folder, named=config.run is not None)
-        with run_lock(folder, WRITTEN):
+        folder = _create_folder(folder, is_named=config.run is not None)
+        with run_lock(folder, ACTIVITY):
             corpus.tokenizer.save(folder / TOKENIZER)
             corpus.card.save(folder)
             if parents:
-                write_whole(folder / PARENTS, json.dumps(parents, indent=2) + "\n")
+                write_atomic(folder / PARENTS, json.dumps(parents, indent=2) + "\n")
             config_file.save_config(config, folder)
             _train(config, corpus, assembled, folder)
         return folder
@@ -81,19 +81,19 @@ def main() -> None:
     config = config_file.load_config(folder)
     ranks = Ranks.of_this_process(config.trainer.devices)
     try:
-        with _stopping_at_once():
-            hardware.choose(folder).apply()
+        with _exit_on_sigterm():
+            hardware.load_or_benchmark(folder).apply()
             corpus = corpus_of(config)
             fit(config, corpus, assemble(config, corpus, ranks), folder)
     except EtudeError as error:
         if ranks.rank == 0:
             print(error, file=sys.stderr)
-        agreed = isinstance(error, PreemptedError | InterruptedRunError | NonFiniteError)
+        is_coordinated = isinstance(error, PreemptedError | InterruptedRunError | NonFiniteError)
         # Lightning kills rank 0 when another rank fails; if all stop together, it must not.
-        sys.exit(0 if agreed and ranks.rank > 0 else error.exit_code)
+        sys.exit(0 if is_coordinated and ranks.rank > 0 else error.exit_code)
 
 
-def _go_on(config: ExperimentConfig, overrides: list[str], folder: Path) -> None:
+def _resume(config: ExperimentConfig, overrides: list[str], folder: Path) -> None:
     """Resumes a run with its stored config, in which only the run length may change."""
     stored = config_file.load_config(folder)
     config = resumed_config(stored, config, overrides)
@@ -102,7 +102,7 @@ def _go_on(config: ExperimentConfig, overrides: list[str], folder: Path) -> None
         print(f"{folder} is finished; nothing to do.")
         return
     _refuse_changed_parents(config, folder)
-    hardware.choose(folder).apply()
+    hardware.load_or_benchmark(folder).apply()
     corpus = corpus_of(config)
     print(corpus.card)
     assembled = assemble(config, corpus, Ranks(0, config.trainer.devices))
@@ -119,9 +119,9 @@ def _train(
     Such a strategy leaves state in its process (ports, process groups), even on one device.
     """
     if config.adapter:
-        total, learns = parameters(assembled.objective.network).values()
-        print(f"trains {learns:,} of {total:,} parameters ({learns / total:.2%})")
-    hardware.choose(folder)
+        n_all, n_trainable = parameter_counts(assembled.objective.network).values()
+        print(f"trains {n_trainable:,} of {n_all:,} parameters ({n_trainable / n_all:.2%})")
+    hardware.load_or_benchmark(folder)
     if plugin_of(config.strategy).declaration.max_devices == 1:
         fit(config, corpus, assembled, folder)
     else:
@@ -141,7 +141,7 @@ def _parents(config: ExperimentConfig) -> dict[str, Model]:
     return {key: read_model(run) for key, run in named.items() if run is not None}
 
 
-def _digests(config: ExperimentConfig) -> dict[str, str]:
+def _parent_digests(config: ExperimentConfig) -> dict[str, str]:
     """Returns the digests of the parents' weights, from which frozen networks are rebuilt.
 
     Raises ConfigError for a parent run that does not exist.
@@ -154,8 +154,8 @@ def _refuse_changed_parents(config: ExperimentConfig, folder: Path) -> None:
         was = json.loads((folder / PARENTS).read_text(encoding="utf-8"))[key]
         if model.digest != was:
             raise CheckpointError(
-                f"{key}={model.folder} has other weights than when {folder} started from it.\n"
-                "  Resuming would measure against another network. Start a new run, or restore it."
+                f"{key}={model.folder}: its weights have changed since {folder} was started.\n"
+                "  Restore them, or start a new run; resuming would use a different network."
             )
 
 
@@ -169,42 +169,42 @@ def _folder(config: ExperimentConfig, experiment: str) -> Path:
     return Path("outputs", experiment, time.strftime("%Y-%m-%d_%H-%M-%S")).absolute()
 
 
-def _made(folder: Path, *, named: bool) -> Path:
+def _create_folder(folder: Path, *, is_named: bool) -> Path:
     """Creates the run folder; an automatic name gets a number if it is taken."""
     place = folder
     for number in itertools.count(2):
         try:
-            place.mkdir(parents=True, exist_ok=named)
+            place.mkdir(parents=True, exist_ok=is_named)
             return place
         except FileExistsError:
-            if named:
+            if is_named:
                 raise
             place = folder.with_name(f"{folder.name}_{number}")
     raise AssertionError("there is always another number")
 
 
 def _refuse_unwritable(folder: Path) -> None:
-    there = next(place for place in (folder, *folder.parents) if place.exists())
+    parent = next(place for place in (folder, *folder.parents) if place.exists())
     try:
-        with tempfile.TemporaryFile(dir=there):
+        with tempfile.TemporaryFile(dir=parent):
             pass
     except OSError as error:
         raise ConfigError(
-            f"{folder} cannot be written: {there} is not a folder this user may write to "
-            f"({error.strerror}).\n  run=<folder> names another place."
+            f"{folder} cannot be created: {parent} is not writable ({error.strerror}).\n"
+            "  Choose another folder with run=<folder>."
         ) from error
-    if there == folder and any(folder.iterdir()) and not (folder / LOCK).exists():
+    if parent == folder and any(folder.iterdir()) and not (folder / LOCK).exists():
         raise ConfigError(
-            f"{folder} is not empty and holds no run.\n  run=<folder> names a new or an empty one."
+            f"{folder} is not empty and contains no run.\n  Choose a new folder with run=<folder>."
         )
 
 
 @contextmanager
-def _stopping_at_once() -> Generator[None]:
+def _exit_on_sigterm() -> Generator[None]:
     """Makes SIGTERM end the command with its own exit code: outside training nothing is saved."""
 
     def stop(number: int, frame: FrameType | None) -> None:
-        raise PreemptedError("Stopped by a signal before the first step; start it again.")
+        raise PreemptedError("Stopped by a signal before the first step; nothing was saved.")
 
     before = signal.signal(signal.SIGTERM, stop)
     try:

@@ -22,7 +22,7 @@ import torch
 
 from etude.errors import InterruptedRunError, PreemptedError
 from etude.files.run_folder import CHECKPOINTS, STEPS
-from etude.formats.checkpoint import disk_full_named, path_of, retire
+from etude.formats.checkpoint import delete_old, disk_full_error, path_of
 from etude.objective.loader import MicroBatch
 from etude.objective.objective import Objective
 from etude.objective.ranks import all_gather
@@ -82,7 +82,7 @@ class RunWriter(pl.Callback):
         if trainer.is_global_zero:
             self._lines = _reopen(self.folder / STEPS, trainer.global_step)
         if self.best is not None:
-            self.best.settle(trainer)
+            self.best.commit(trainer)
         self._started = time.perf_counter()
         for number in SIGNALS:
             self._handlers[number] = signal.signal(number, self._on_signal)
@@ -100,7 +100,7 @@ class RunWriter(pl.Callback):
             return
         step = trainer.global_step
         intervals = self.intervals
-        self.tokens += int(pl_module.over_ranks(torch.tensor(pl_module.tally.tokens)))
+        self.tokens += int(pl_module.over_ranks(torch.tensor(pl_module.batch_sums.tokens)))
         line = self._line(step, pl_module)
         if intervals.is_due(intervals.validate, step):
             line |= self._validate(trainer, pl_module)
@@ -113,7 +113,7 @@ class RunWriter(pl.Callback):
             stopped = InterruptedRunError if stop == signal.SIGINT else PreemptedError
             raise stopped(
                 f"Stopped by a signal after step {step}; the run was saved.\n"
-                f"  The same command with run={self.folder} goes on."
+                f"  To resume it, run the same command with run={self.folder}."
             )
 
     def _agreed_stop(self, objective: Objective[Any, Any]) -> int | None:
@@ -135,13 +135,13 @@ class RunWriter(pl.Callback):
         measured = self.validation.measure(objective)
         objective.log_dict(measured, logger=False)
         if self.best is not None:
-            self.best.offer(trainer, trainer.global_step, measured)
+            self.best.update(trainer, trainer.global_step, measured)
         for callback in others:
             callback.on_validation_epoch_end(trainer, objective)
         for callback in others:
             callback.on_validation_end(trainer, objective)
-        beside = {k for k in trainer.callback_metrics if k.startswith("val/")} - measured.keys()
-        return {**measured, **{k: float(trainer.callback_metrics[k]) for k in sorted(beside)}}
+        logged = {k for k in trainer.callback_metrics if k.startswith("val/")} - measured.keys()
+        return {**measured, **{k: float(trainer.callback_metrics[k]) for k in sorted(logged)}}
 
     def _track(self, trainer: pl.Trainer, line: Mapping[str, Any]) -> None:
         """Logs to the trackers at the logging interval and after each validation."""
@@ -152,19 +152,19 @@ class RunWriter(pl.Callback):
     def save(self, trainer: pl.Trainer) -> None:
         """Writes the checkpoint of the current step, then deletes older ones."""
         place = self.folder / CHECKPOINTS
-        with disk_full_named(place):
+        with disk_full_error(place):
             if self._lines is not None:
                 os.fsync(self._lines.fileno())
             path = path_of(place, trainer.global_step)
             trainer.save_checkpoint(path)
             if trainer.is_global_zero:
-                retire(path, self.intervals.keep)
+                delete_old(path, self.intervals.keep)
             if self.best is not None:
-                self.best.settle(trainer)
+                self.best.commit(trainer)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.best is not None:  # a run killed after its last checkpoint
-            self.best.settle(trainer)
+            self.best.commit(trainer)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         self._close()
@@ -195,16 +195,16 @@ class RunWriter(pl.Callback):
             self.best.at = state_dict["best"]
 
     def _line(self, step: int, objective: Objective[Any, Any]) -> dict[str, Any]:
-        tally = objective.tally
+        sums = objective.batch_sums
         return {
             "step": step,
-            **objective.report(tally.means(objective.over_ranks)),
-            **tally.sides,
+            **objective.report(sums.means(objective.over_ranks)),
+            **sums.auxiliary,
             "grad_norm": objective.grad_norm,
             "lr": objective.lr,
             "tokens": self.tokens,
             "skipped": objective.skipped,
-            "samples": tally.digest,
+            "samples": sums.digest,
             "seconds": round(time.perf_counter() - self._started, 3),
         }
 
@@ -212,7 +212,7 @@ class RunWriter(pl.Callback):
         numbers = {k: v for k, v in line.items() if k != "samples"}
         self.last = {**self.last, **numbers}
         if self._lines is not None:
-            with disk_full_named(self.folder / STEPS):
+            with disk_full_error(self.folder / STEPS):
                 self._lines.write(json.dumps(line) + "\n")
                 self._lines.flush()
         self.watch(numbers)
@@ -220,7 +220,7 @@ class RunWriter(pl.Callback):
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         """Lets the current step finish; a second Ctrl-C stops immediately."""
         if number == signal.SIGINT and self.stop_signal == signal.SIGINT:
-            raise InterruptedRunError("Interrupted twice: the step in hand was not saved.")
+            raise InterruptedRunError("Interrupted twice: the current step was not saved.")
         self.stop_signal = number
 
 

@@ -51,37 +51,37 @@ class Tracker(Logger, ABC):
         try:
             self.close(status == "success")
         except Exception as error:  # whatever a tracker and its server can raise
-            warnings.warn(f"{type(self).__name__} did not close: {error}", stacklevel=2)
+            warnings.warn(f"{type(self).__name__} could not be closed: {error}", stacklevel=2)
 
 
 def log_metrics(trainer: pl.Trainer, numbers: Mapping[str, float], step: int) -> None:
     """Logs the metrics of a step to every tracker."""
-    _each(trainer, lambda logger: logger.log_metrics(dict(numbers), step))
+    _for_each_logger(trainer, lambda logger: logger.log_metrics(dict(numbers), step))
 
 
 def log_config(trainer: pl.Trainer, config: Mapping[str, Any]) -> None:
     """Logs the config, by full keys, to every tracker; trackers open their connection here."""
-    _each(trainer, lambda logger: logger.log_hyperparams(dict(config)))
+    _for_each_logger(trainer, lambda logger: logger.log_hyperparams(dict(config)))
 
 
 def log_table(trainer: pl.Trainer, name: str, rows: Sequence[Mapping[str, Any]], step: int) -> None:
     """Logs rows with the same columns to every tracker that supports tables."""
 
-    def act(logger: Logger) -> None:
+    def call(logger: Logger) -> None:
         if isinstance(logger, Tracker):
             logger.log_table(name, rows, step)
 
-    _each(trainer, act)
+    _for_each_logger(trainer, call)
 
 
-def _each(trainer: pl.Trainer, act: Callable[[Logger], None]) -> None:
+def _for_each_logger(trainer: pl.Trainer, call: Callable[[Logger], None]) -> None:
     if not trainer.is_global_zero:
         return
     for logger in list(trainer.loggers):
         try:
-            act(logger)
+            call(logger)
         except Exception as error:  # whatever a tracker and its server can raise
             trainer.loggers = [other for other in trainer.loggers if other is not logger]
             with suppress(Exception):
                 logger.finalize("failed")
-            warnings.warn(f"{type(logger).__name__} failed, left out: {error}", stacklevel=3)
+            warnings.warn(f"{type(logger).__name__} failed and was removed: {error}", stacklevel=3)

@@ -10,8 +10,8 @@ import torch
 from etude.data.source import Samples
 from etude.errors import ConfigError, did_you_mean
 from etude.objective.loader import chunks
-from etude.objective.loss import Loss
-from etude.objective.objective import BatchSums, Objective
+from etude.objective.loss import BatchSums, Loss
+from etude.objective.objective import Objective
 from etude.objective.randomness import VALIDATION, rng
 from etude.objective.ranks import Ranks
 
@@ -28,7 +28,7 @@ class Validation:
 
     def measure(self, objective: Objective[Any, Any]) -> dict[str, float]:
         """Returns `val/<name>` for every metric the objective reports."""
-        tally = BatchSums()
+        sums = BatchSums()
         was_training = objective.training
         objective.eval()
         context = objective.trainer.precision_plugin.forward_context()
@@ -37,12 +37,12 @@ class Validation:
                 objective.measure_batches(self._batches(objective))
             for batch, counts in self._batches(objective):
                 loss, count = objective.evaluate(batch)
-                tally.add(loss if counts else nothing(loss), 0)
-                tally.count += count if counts else 0
+                sums.add(loss if counts else zeroed(loss), 0)
+                sums.count += count if counts else 0
         objective.train(was_training)
-        tally.count = float(objective.over_ranks(torch.tensor(tally.count, dtype=torch.float64)))
-        means = tally.means(objective.over_ranks)
-        if tally.count == 0:  # such as completions without any verdict: the mean is undefined
+        sums.count = float(objective.over_ranks(torch.tensor(sums.count, dtype=torch.float64)))
+        means = sums.means(objective.over_ranks)
+        if sums.count == 0:  # such as completions without any verdict: the mean is undefined
             means = dict.fromkeys(means, math.nan)
         return {f"val/{name}": value for name, value in objective.report(means).items()}
 
@@ -62,9 +62,9 @@ class Validation:
         one sample that does not count.
         """
         mine = chunks(range(self.ranks.rank, self.n_samples, self.ranks.size), self.batch)
-        most = math.ceil(math.ceil(self.n_samples / self.ranks.size) / self.batch)
+        n_batches = math.ceil(math.ceil(self.n_samples / self.ranks.size) / self.batch)
         yield from ((part, True) for part in mine)
-        yield from (((0,), False) for _ in range(most - len(mine)))
+        yield from (((0,), False) for _ in range(n_batches - len(mine)))
 
 
 def refuse_unreported(key: str, metric: str, reported: Iterable[str]) -> None:
@@ -77,7 +77,7 @@ def refuse_unreported(key: str, metric: str, reported: Iterable[str]) -> None:
         )
 
 
-def nothing(loss: Loss) -> Loss:
+def zeroed(loss: Loss) -> Loss:
     """Returns the same sums with every value zero."""
     zeros = {name: torch.zeros_like(value) for name, value in loss.metrics.items()}
     return Loss(torch.zeros_like(loss.total), zeros)

@@ -1,4 +1,4 @@
-"""The command answers fast, refuses on one screen, and leaves nothing behind when it refuses."""
+"""The command is fast, prints errors on one screen, and leaves no files after an error."""
 
 import json
 import subprocess
@@ -30,7 +30,7 @@ print(json.dumps(took))
 
 
 class Worker(ModuleType):
-    """Stands where training would start; what it was given is the end of the command's work."""
+    """Replaces `etude.training.run.start` and records its arguments."""
 
     def __init__(self) -> None:
         super().__init__("etude.training.run")
@@ -39,7 +39,7 @@ class Worker(ModuleType):
     def start(self, config: ExperimentConfig, experiment: str, overrides: list[str]) -> Path:
         self.started.append((config, experiment, overrides))
         if config.seed == 13:
-            raise DataError("nothing to learn from")
+            raise DataError("nothing to train on")
         if config.seed == 15:
             raise PreemptedError("saved")
         return Path(config.run or "outputs/one")
@@ -62,7 +62,7 @@ def train(*arguments: str) -> int:
     return main(["train", *CHOICES, *arguments])
 
 
-def test_pages_and_wrong_names_are_answered_within_a_second_and_without_torch() -> None:
+def test_help_pages_and_unknown_names_take_less_than_a_second_and_do_not_import_torch() -> None:
     lines = [
         "--help", "--version", "train --help", "list", "list objective", "show objective=dpo",
         "label --help", "pipeline --help", "show trainer", "show data", "show dpo", "show dppo",
@@ -88,13 +88,13 @@ def test_pages_and_wrong_names_are_answered_within_a_second_and_without_torch() 
         ("archtecture/mlp=toy_gelu", "Did you mean architecture/mlp=toy_gelu?"),
         ("modle=toy_famous", "Did you mean architecture=toy_famous?"),
         ("objective/corruption=toy_span", "objective=toy_denoise"),
-        ("architecture.mlp=toy_gelu", "choose it with slashes, architecture/mlp="),
-        ("objective=null", "objective=null chooses nothing."),
+        ("architecture.mlp=toy_gelu", "choose it with slashes: architecture/mlp="),
+        ("objective=null", "objective=null does not choose an option."),
         ("logger=null", "To choose none: logger=[]."),
-        ("objective=[toy_next,toy_both]", "objective is one plugin, not a list."),
+        ("objective=[toy_next,toy_both]", "objective takes one plugin, not a list."),
         ("experiment=toy_recip", "Did you mean experiment=toy_recipe?"),
-        ("seed=1,2", "To try each in turn add -m"),
-        ("seed=[1", "seed=[1 cannot be read."),
+        ("seed=1,2", "To run a sweep over them, add -m"),
+        ("seed=[1", "seed=[1 cannot be parsed."),
         ("+trainer.max_stepz=1", "Did you mean trainer.max_steps?"),
         ("trainer.max_steps=0", "trainer.max_steps must be positive, got 0"),
         ("hydra.run.dir=x", "would have no effect"),
@@ -102,7 +102,7 @@ def test_pages_and_wrong_names_are_answered_within_a_second_and_without_torch() 
         ("--foo", "--foo is not a flag."),
     ],
 )
-def test_a_mistake_is_one_page_on_stderr_that_says_what_would_work(
+def test_an_error_is_one_page_on_stderr_that_says_what_would_work(
     override: str, message: str, worker: Worker, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert train("objective=toy_prefer", override) == 2
@@ -121,11 +121,11 @@ def test_a_mistake_is_one_page_on_stderr_that_says_what_would_work(
         ("objective:\n  _target_: os.system\n", "objective._target_ does not exist."),
         ("trainer:\n  max_steps: lots\n", "trainer.max_steps must be a whole number, got lots."),
         ("trainer:\n  max_steps: ${seeds}\n", "Interpolation key 'seeds' not found"),
-        ("trainer: {: 3\n", "toy_wrong.yaml:2 is not YAML"),
+        ("trainer: {: 3\n", "toy_wrong.yaml:2 is not valid YAML"),
         ("defaults:\n  - override /objective: clmm\n", "Did you mean objective=clm?"),
     ],
 )
-def test_a_mistake_in_a_recipe_is_refused_like_one_on_the_command_line(
+def test_an_error_in_a_recipe_is_refused_like_one_on_the_command_line(
     recipe: str, message: str, worker: Worker, toys: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = toys / "conf/experiment/toy_wrong.yaml"
@@ -140,7 +140,7 @@ def test_a_mistake_in_a_recipe_is_refused_like_one_on_the_command_line(
     assert not worker.started
 
 
-def test_a_key_of_another_plugin_of_the_group_is_named_as_its(
+def test_a_key_of_another_plugin_is_refused_with_the_plugin_that_has_it(
     worker: Worker, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert train("objective.beta=1") == 2
@@ -159,23 +159,23 @@ def test_the_last_line_of_stdout_is_the_run_folder(
     assert "run='runs/my book (1)'" in overrides
 
 
-def test_every_job_of_a_sweep_has_its_number_as_its_folder(worker: Worker, tmp_path: Path) -> None:
+def test_the_folder_of_a_sweeps_job_is_its_number(worker: Worker, tmp_path: Path) -> None:
     assert train("-m", "seed=1,2", "run=many") == 0
     sweep = tmp_path / "many"
     assert [config.run for config, *_ in worker.started] == [f"{sweep}/0", f"{sweep}/1"]
 
 
-def test_a_job_that_fails_neither_stops_nor_hides_the_others(
+def test_a_failed_job_does_not_stop_the_others_and_is_reported(
     worker: Worker, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert train("-m", "seed=1,13,2") == DataError.exit_code
     assert [config.seed for config, *_ in worker.started] == [1, 13, 2]
     err = capsys.readouterr().err
-    assert "job 1: nothing to learn from" in err
-    assert "jobs that failed: 1" in err
+    assert "job 1: nothing to train on" in err
+    assert "failed jobs: 1" in err
 
 
-def test_a_preempted_sweep_starts_no_further_job_and_says_what_there_is(
+def test_a_preempted_sweep_starts_no_further_job_and_writes_the_leaderboard(
     worker: Worker, tmp_path: Path
 ) -> None:
     with pytest.raises(SystemExit) as end:
@@ -195,7 +195,7 @@ def test_a_preempted_sweep_starts_no_further_job_and_says_what_there_is(
         ("hydra.sweep.dir=x", "would have no effect"),
     ],
 )
-def test_a_sweep_with_one_bad_job_is_refused_before_the_first(
+def test_a_sweep_with_an_invalid_job_is_refused_before_the_first_job(
     override: str, message: str, worker: Worker, capsys: pytest.CaptureFixture[str]
 ) -> None:
     choices = [choice for choice in CHOICES if not choice.startswith("objective")]
@@ -205,7 +205,7 @@ def test_a_sweep_with_one_bad_job_is_refused_before_the_first(
 
 
 @pytest.mark.usefixtures("toys")
-def test_cfg_job_shows_what_the_objective_declares(capsys: pytest.CaptureFixture[str]) -> None:
+def test_cfg_job_prints_the_defaults_of_the_objective(capsys: pytest.CaptureFixture[str]) -> None:
     assert train("--cfg", "job", "objective=toy_prefer", "data.path=数据/文 本.txt") == 0
     shown = capsys.readouterr().out
     assert "lr: 5.0e-07" in shown
@@ -213,7 +213,7 @@ def test_cfg_job_shows_what_the_objective_declares(capsys: pytest.CaptureFixture
 
 
 @pytest.mark.usefixtures("toys")
-def test_show_prints_knobs_defaults_and_what_a_plugin_declares(
+def test_show_prints_knobs_defaults_and_declarations(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main(["show", "objective=toy_prefer", "architecture=toy_famous"]) == 0
@@ -225,7 +225,7 @@ def test_show_prints_knobs_defaults_and_what_a_plugin_declares(
 
 
 @pytest.mark.usefixtures("toys")
-def test_completion_knows_verbs_groups_options_and_keys(
+def test_completion_completes_verbs_groups_options_and_keys(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for typed, expected in [
@@ -239,7 +239,7 @@ def test_completion_knows_verbs_groups_options_and_keys(
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "conf").glob("*.yaml")), ids=lambda file: file.stem)
-def test_every_verb_that_composes_refuses_what_hydra_would_not_obey(
+def test_every_verb_refuses_hydra_settings_that_have_no_effect(
     file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([file.stem.replace("_", "-"), "hydra.run.dir=x"]) == 2
@@ -265,7 +265,7 @@ def test_the_help_of_a_verb_lists_every_key_and_group_that_it_takes(
 
 
 @pytest.mark.parametrize("verb", ["list", "show", "new"])
-def test_the_help_of_a_verb_without_a_config_is_its_page(
+def test_the_help_of_a_verb_without_a_config_is_its_docstring(
     verb: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([verb, "--help"]) == 0
@@ -292,7 +292,7 @@ def test_the_help_of_a_verb_without_a_config_is_its_page(
         ("reward.toy_length.target", "reward.toy_length.target = 10  (int)"),
     ],
 )
-def test_show_knows_groups_nodes_keys_and_names(
+def test_show_finds_groups_nodes_keys_and_plain_names(
     argument: str, line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["show", argument]) == 0
@@ -310,7 +310,7 @@ def test_show_knows_groups_nodes_keys_and_names(
         ("objective=toy_perfer", "objective=toy_perfer does not exist."),
     ],
 )
-def test_show_says_what_was_meant(
+def test_show_suggests_the_closest_match(
     argument: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["show", argument]) == 2
@@ -326,13 +326,13 @@ def test_show_says_what_was_meant(
         ("train architecture.mlp.width=3", "architecture/mlp=swiglu (the default) has: "),
         ("train data.size=3", "data=python_docs (the default) has: "),
         ("train reward=[length] reward.length.size=3", "reward=length has: "),
-        ("train adapter.size=3", "No adapter is chosen. The group has: "),
+        ("train adapter.size=3", "No adapter is chosen. Its options: "),
         ("train trainer.steps=3", "trainer has: "),
         ("train sead=3", "etude train takes: objective, "),
         ("best-of sead=3", "etude best-of takes: run, "),
     ],
 )
-def test_a_refused_key_says_what_has_the_keys_that_it_was_compared_with(
+def test_an_unknown_key_is_refused_with_the_known_keys_and_their_owner(
     line: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(line.split()) == 2

@@ -1,4 +1,4 @@
-"""Whatever a shell hands over as free text reaches the config unchanged."""
+"""Free text from the shell reaches the config unchanged."""
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -20,7 +20,7 @@ SYNTAX = "'\"\\${}a=, []()\n\t中?!<>#~+"
 @example("Hello, world")
 @example("my book (1).txt")
 @settings(max_examples=300, deadline=None)
-def test_free_text_survives_the_grammar(text: str) -> None:
+def test_free_text_survives_hydras_override_grammar(text: str) -> None:
     if text == "null":
         return
     (line,) = prepare([f"prompt={text}"]).overrides
@@ -30,7 +30,7 @@ def test_free_text_survives_the_grammar(text: str) -> None:
     assert config.prompt == text
 
 
-def test_flags_move_in_front_and_keep_their_values() -> None:
+def test_flags_are_moved_to_the_front_with_their_values() -> None:
     line = prepare(["seed=1", "-m", "--info", "data.path=a", "-c", "job"])
     assert line.flags == ("--multirun", "--info", "all", "--cfg", "job")
     assert line.overrides == ("seed=1", "data.path='a'")
@@ -46,7 +46,7 @@ def test_null_stays_null_and_other_keys_are_left_to_hydra() -> None:
     assert prepare(["run=null", "seed=1,2"]).overrides == ("run=null", "seed=1,2")
 
 
-def test_an_unknown_flag_is_refused_with_the_nearest() -> None:
+def test_an_unknown_flag_is_refused_with_the_closest_match() -> None:
     with pytest.raises(ConfigError, match=r"--multrun is not a flag.\n  Did you mean --multirun\?"):
         prepare(["--multrun"])
     with pytest.raises(ConfigError, match="is not a flag"):

@@ -1,4 +1,4 @@
-"""What does not fit together is refused before anything is built, with what would fit."""
+"""Incompatible choices are refused before anything is built, with compatible options."""
 
 import pytest
 from toys import CHOICES
@@ -11,7 +11,7 @@ from etude.errors import CompositionError
 pytestmark = pytest.mark.usefixtures("toys")
 
 
-def judge(*overrides: str) -> None:
+def check_choices(*overrides: str) -> None:
     composed = compose("train", [*CHOICES, *overrides])
     check(to_experiment(composed.config), composed.choices["architecture"])
 
@@ -26,61 +26,61 @@ def judge(*overrides: str) -> None:
         ("data.seq_len=9999", "architecture.position.max_positions=null"),
     ],
 )
-def test_what_fits_is_let_through(overrides: tuple[str, ...]) -> None:
-    judge(*overrides)
+def test_compatible_choices_are_accepted(overrides: tuple[str, ...]) -> None:
+    check_choices(*overrides)
 
 
-def test_an_architecture_that_lacks_a_capability_is_answered_with_those_that_have_it() -> None:
+def test_a_missing_capability_is_refused_with_the_architectures_that_provide_it() -> None:
     with pytest.raises(CompositionError) as refusal:
-        judge("objective=toy_both")
+        check_choices("objective=toy_both")
     first, second, third = str(refusal.value).splitlines()
     assert first == "objective=toy_both cannot train architecture=toy_famous."
-    assert second == "  It needs BOTH_SIDES (every position sees every token)."
+    assert second == "  It needs BOTH_SIDES (every position attends to every token)."
     assert third.startswith("  Architectures that provide it: ")
     assert "toy_mirror" in third
     assert "toy_stack" not in third
 
 
-def test_presets_are_offered_beside_the_stack_they_stand_on() -> None:
+def test_suggested_architectures_include_the_presets_based_on_them() -> None:
     with pytest.raises(CompositionError, match=r"toy_stack \(toy_famous\)"):
-        judge("architecture=toy_mirror")
+        check_choices("architecture=toy_mirror")
 
 
-def test_records_the_objective_cannot_read_are_answered_with_data_that_fits() -> None:
+def test_records_that_the_objective_cannot_read_are_refused_with_compatible_data() -> None:
     with pytest.raises(CompositionError) as refusal:
-        judge("data=toy_preferences")
-    assert "objective=toy_next cannot learn from data=toy_preferences" in str(refusal.value)
+        check_choices("data=toy_preferences")
+    assert "objective=toy_next cannot train on data=toy_preferences" in str(refusal.value)
     assert "It reads Text; this data yields Preference." in str(refusal.value)
     assert "toy_text" in str(refusal.value).splitlines()[2]
 
 
-def test_a_reward_nobody_learns_from_is_refused_and_so_is_a_missing_one() -> None:
+def test_an_unused_reward_and_a_missing_reward_are_refused() -> None:
     with pytest.raises(CompositionError, match=r"reward=\[toy_words\] has no effect"):
-        judge("reward=toy_words")
-    with pytest.raises(CompositionError, match="learns from a reward, and none is chosen"):
-        judge("objective=toy_reinforce", "reward=[]")
+        check_choices("reward=toy_words")
+    with pytest.raises(CompositionError, match="maximises a reward, but no reward is chosen"):
+        check_choices("objective=toy_reinforce", "reward=[]")
 
 
-def test_a_row_longer_than_the_positions_is_refused() -> None:
+def test_a_row_longer_than_max_positions_is_refused() -> None:
     with pytest.raises(CompositionError, match=r"data.seq_len=513 .*max_positions=512"):
-        judge("data.seq_len=513")
+        check_choices("data.seq_len=513")
 
 
-def test_a_mixer_must_see_what_its_architecture_sees() -> None:
+def test_a_mixer_must_provide_the_attention_pattern_of_its_architecture() -> None:
     with pytest.raises(CompositionError) as refusal:
-        judge("objective=mlm", "architecture=bert", "architecture/mixer=retention")
+        check_choices("objective=mlm", "architecture=bert", "architecture/mixer=retention")
     assert str(refusal.value).splitlines() == [
-        "architecture=bert cannot have architecture/mixer=retention.",
-        "  It needs BOTH_SIDES (every position sees every token).",
+        "architecture=bert cannot use architecture/mixer=retention.",
+        "  It needs BOTH_SIDES (every position attends to every token).",
         "  Options of architecture/mixer that provide it: attention.",
     ]
-    with pytest.raises(CompositionError, match=r"architecture=t5 cannot have .*=retention"):
-        judge("objective=dpo", "architecture=t5", "architecture/mixer=retention")
+    with pytest.raises(CompositionError, match=r"architecture=t5 cannot use .*=retention"):
+        check_choices("objective=dpo", "architecture=t5", "architecture/mixer=retention")
 
 
-def test_a_mixer_that_lacks_what_is_needed_is_named_beside_the_architecture() -> None:
+def test_a_mixer_that_lacks_a_capability_is_named_with_the_architecture() -> None:
     with pytest.raises(CompositionError) as refusal:
-        judge("objective=mlm", "architecture=gpt2", "architecture/mixer=retention")
+        check_choices("objective=mlm", "architecture=gpt2", "architecture/mixer=retention")
     first, _, families, mixers = str(refusal.value).splitlines()
     assert first == (
         "objective=mlm cannot train architecture=gpt2 with architecture/mixer=retention."
@@ -89,8 +89,8 @@ def test_a_mixer_that_lacks_what_is_needed_is_named_beside_the_architecture() ->
     assert mixers == "  Options of architecture/mixer that provide it: attention."
 
 
-def test_an_architecture_that_has_what_its_mixer_lacks_is_not_told_of_others() -> None:
+def test_only_mixers_are_suggested_if_only_the_mixer_lacks_the_capability() -> None:
     with pytest.raises(CompositionError) as refusal:
-        judge("objective=prefix_lm", "architecture=gpt2", "architecture/mixer=retention")
-    said = [line.split()[0] for line in str(refusal.value).splitlines()]
-    assert said == ["objective=prefix_lm", "It", "Options"]
+        check_choices("objective=prefix_lm", "architecture=gpt2", "architecture/mixer=retention")
+    first_words = [line.split()[0] for line in str(refusal.value).splitlines()]
+    assert first_words == ["objective=prefix_lm", "It", "Options"]

@@ -1,4 +1,4 @@
-"""A saved experiment comes back equal, without Hydra; a wrong one names its key."""
+"""A saved config loads as an equal config, without Hydra; errors name the full key."""
 
 import shutil
 from copy import deepcopy
@@ -40,7 +40,7 @@ def default() -> ExperimentConfig:
         ("seed=3", "run='数据/a b'", "trainer.clip=null", "logger=[]"),
     ],
 )
-def test_loading_what_was_saved_gives_an_equal_experiment(
+def test_a_saved_config_loads_as_an_equal_config(
     overrides: tuple[str, ...], tmp_path: Path
 ) -> None:
     config = experiment(*overrides)
@@ -50,7 +50,7 @@ def test_loading_what_was_saved_gives_an_equal_experiment(
 
 @given(text=st.text(), number=st.floats(min_value=1e-300, allow_infinity=False))
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_no_text_and_no_number_changes_on_its_way_through_the_file(
+def test_any_text_and_any_number_survive_saving_and_loading(
     text: str, number: float, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     config = deepcopy(default())
@@ -62,19 +62,19 @@ def test_no_text_and_no_number_changes_on_its_way_through_the_file(
 
 
 @pytest.mark.parametrize("text", ["${a}", r"\${a}", r"\\${b} \${", "a\\", "${oc.env:HOME}", "null"])
-def test_what_looks_like_an_interpolation_stays_text(text: str, tmp_path: Path) -> None:
+def test_text_that_looks_like_an_interpolation_stays_text(text: str, tmp_path: Path) -> None:
     config = experiment()
     config.init_from = text
     save_config(config, tmp_path)
     assert load_config(tmp_path) == config
 
 
-def test_enums_return_as_enums(tmp_path: Path) -> None:
+def test_enums_are_loaded_as_enums(tmp_path: Path) -> None:
     save_config(experiment("trainer.non_finite=skip"), tmp_path)
     assert load_config(tmp_path).trainer.non_finite is NonFinite.skip
 
 
-def test_the_file_names_every_plugin_by_path_address_and_digest(tmp_path: Path) -> None:
+def test_the_file_lists_every_plugin_by_path_with_address_and_digest(tmp_path: Path) -> None:
     config = experiment()
     stored = OmegaConf.load(save_config(config, tmp_path))
     assert list(stored.plugins) == [path for path, _ in nodes(config)]
@@ -97,20 +97,20 @@ def test_the_file_names_every_plugin_by_path_address_and_digest(tmp_path: Path) 
         ("architecture.n_heads=3", "architecture.dim must be a multiple of n_heads"),
     ],
 )
-def test_a_value_that_cannot_be_is_refused_with_its_full_key(override: str, message: str) -> None:
+def test_an_invalid_value_is_refused_with_its_full_key(override: str, message: str) -> None:
     with pytest.raises(ConfigError) as refusal:
         experiment("objective=toy_prefer", override)
     assert message in str(refusal.value)
 
 
-def test_a_key_that_slipped_into_a_typed_config_is_refused() -> None:
+def test_an_unknown_key_in_a_typed_config_is_refused() -> None:
     config = compose("train", [*CHOICES, "objective=toy_prefer"]).config
     OmegaConf.update(config, "objective.betta", 3, force_add=True)
     with pytest.raises(ConfigError, match=r"objective.betta does not exist.\n.*objective.beta\?"):
         to_experiment(config)
 
 
-def test_a_plugin_that_is_gone_or_changed_is_told(
+def test_a_changed_plugin_is_warned_about_and_a_missing_plugin_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plugins = tmp_path / "plugins_of_mine"
@@ -127,7 +127,7 @@ def test_a_plugin_that_is_gone_or_changed_is_told(
         load_config(tmp_path)
 
 
-def test_a_folder_without_a_config_or_with_a_torn_one_is_no_run(tmp_path: Path) -> None:
+def test_a_folder_with_a_missing_or_damaged_config_is_not_a_run(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="is not a run folder"):
         load_config(tmp_path)
     (tmp_path / CONFIG).write_text("plugins: {a: [")
@@ -138,10 +138,10 @@ def test_a_folder_without_a_config_or_with_a_torn_one_is_no_run(tmp_path: Path) 
 @pytest.mark.parametrize(
     "value", ["${oc.env:TOKEN}", "a/${oc.env:TOKEN,none}", "${oc.decode:${oc.env:TOKEN}}"]
 )
-def test_a_value_that_reads_the_environment_is_refused_and_told_to_nobody(
+def test_a_value_that_reads_the_environment_is_refused_and_not_printed(
     value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TOKEN", "a_secret")
-    with pytest.raises(ConfigError, match="init_from reads the environment") as refused:
+    with pytest.raises(ConfigError, match="init_from reads an environment variable") as refusal:
         experiment(f"init_from='{value}'")
-    assert "a_secret" not in str(refused.value)
+    assert "a_secret" not in str(refusal.value)

@@ -1,4 +1,4 @@
-"""Plugins are Hydra groups: typed, composable, with what the objective declares as defaults."""
+"""Plugins are typed Hydra config groups, with defaults that the objective declares."""
 
 import sys
 from collections.abc import Callable
@@ -9,8 +9,8 @@ from omegaconf import OmegaConf
 from toys import CHOICES
 
 from etude.config.composition import Composition, check_names, compose
-from etude.config.hydra_source import PluginSource, many_of_a_kind
-from etude.config.plugin_source import bottom
+from etude.config.hydra_source import PluginSource, multi_choice_groups
+from etude.config.plugin_source import base_plugin
 from etude.config.schema.experiment import ExperimentConfig
 from etude.errors import ConfigError
 
@@ -21,27 +21,27 @@ def composed(*overrides: str) -> Composition:
     return compose("train", [*CHOICES, *overrides])
 
 
-def test_every_node_is_typed_by_the_dataclass_beside_the_code() -> None:
+def test_every_node_is_typed_by_the_config_class_of_its_plugin() -> None:
     config = composed("objective=toy_prefer").config
     assert OmegaConf.get_type(config) is ExperimentConfig
     assert OmegaConf.get_type(config, "objective").__module__.endswith("objective.toy_prefer")
     assert OmegaConf.get_type(config.architecture, "mlp").__module__.endswith("mlp.toy_swiglu")
 
 
-def test_a_preset_stands_on_a_stack_and_any_of_its_parts_can_be_exchanged() -> None:
+def test_a_preset_is_based_on_an_architecture_whose_parts_can_be_replaced() -> None:
     assert composed().config.architecture.mlp == {"ratio": 3.0}
     assert composed("architecture=toy_stack").config.architecture.mlp == {"ratio": 4.0}
     swapped = composed("architecture=toy_stack", "architecture/mlp=toy_swiglu")
     assert swapped.config.architecture.mlp == {"ratio": 2.67}
 
 
-def test_a_part_inside_an_objective_is_a_nested_group() -> None:
+def test_a_part_of_an_objective_is_a_nested_group() -> None:
     assert composed("objective=toy_denoise").config.objective.corruption == {"ratio": 0.15}
     config = composed("objective=toy_denoise", "objective/corruption=toy_drop").config
     assert config.objective.corruption == {"chance": 0.5}
 
 
-def test_the_objective_decides_rate_data_and_reward_when_the_user_does_not() -> None:
+def test_the_objective_sets_the_default_learning_rate_data_and_reward() -> None:
     config = composed("objective=toy_reinforce").config
     assert config.optimizer.lr == 1e-6
     assert OmegaConf.get_type(config, "data").__module__.endswith("toy_prompts")
@@ -50,15 +50,17 @@ def test_the_objective_decides_rate_data_and_reward_when_the_user_does_not() -> 
 
 
 @pytest.mark.parametrize("preset", ["toy_gentle", "toy_gentler"])
-def test_a_preset_of_an_objective_declares_what_the_objective_does(preset: str) -> None:
+def test_a_preset_of_an_objective_has_the_declarations_of_the_objective(preset: str) -> None:
     config = composed(f"objective={preset}").config
     assert config.objective == {"beta": 0.01}
     assert config.optimizer.lr == 5e-7
     assert OmegaConf.get_type(config, "data").__module__.endswith("toy_preferences")
-    assert bottom("objective", preset) == bottom("objective", "toy_prefer") == "toy_prefer"
+    assert (
+        base_plugin("objective", preset) == base_plugin("objective", "toy_prefer") == "toy_prefer"
+    )
 
 
-def test_a_recipe_that_chooses_the_objective_chooses_what_it_declares() -> None:
+def test_a_recipe_that_chooses_an_objective_gets_its_declared_defaults() -> None:
     plain = [choice for choice in CHOICES if not choice.startswith("objective=")]
     recipe = compose("train", [*plain, "experiment=toy_recipe"])
     assert recipe.config.optimizer.lr == 5e-7
@@ -67,13 +69,13 @@ def test_a_recipe_that_chooses_the_objective_chooses_what_it_declares() -> None:
     assert recipe.choices["experiment"] == "toy_recipe"
 
 
-def test_what_the_user_gives_wins_over_what_the_objective_declares() -> None:
+def test_the_command_line_overrides_the_defaults_of_the_objective() -> None:
     config = composed("optimizer.lr=3", "data=toy_preferences").config
     assert config.optimizer.lr == 3
     assert OmegaConf.get_type(config, "data").__module__.endswith("toy_preferences")
 
 
-def test_several_of_a_kind_are_typed_each_under_its_name() -> None:
+def test_several_plugins_of_a_group_are_typed_under_their_names() -> None:
     config = composed(
         "objective=toy_reinforce", "reward=[toy_length,toy_words]", "reward.toy_words.weight=0.5"
     ).config
@@ -81,7 +83,7 @@ def test_several_of_a_kind_are_typed_each_under_its_name() -> None:
         "toy_length": {"weight": 1.0, "target": 10},
         "toy_words": {"weight": 0.5},
     }
-    assert {"reward", "logger", "callback"} <= many_of_a_kind()
+    assert {"reward", "logger", "callback"} <= multi_choice_groups()
     with pytest.raises(ConfigError, match=r"reward.toy_words.weight must be a number, got x"):
         composed("objective=toy_reinforce", "reward=toy_words", "reward.toy_words.weight=x")
 

@@ -1,11 +1,11 @@
-"""What a plugin says of itself can be read without running it."""
+"""Plugin descriptions are read without running the plugin."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from etude.config.plugin_source import describe, heading, presets, stands_on
+from etude.config.plugin_source import base_option, describe, heading, presets
 from etude.errors import ConfigError
 
 Write = Callable[[str, str], Path]
@@ -39,7 +39,7 @@ def make(config): ...
 '''
 
 
-def test_knobs_come_with_type_default_and_help_their_own_and_inherited(more_plugins: Write) -> None:
+def test_own_and_inherited_knobs_have_type_default_and_help(more_plugins: Write) -> None:
     more_plugins("data/toy_read", PLUGIN.format(lr="3e-4"))
     plugin = describe("data/toy_read")
     knobs = {knob.name: knob for knob in plugin.knobs}
@@ -57,37 +57,40 @@ def test_knobs_come_with_type_default_and_help_their_own_and_inherited(more_plug
     assert plugin.names("yields") == {"Text"}
 
 
-def test_a_declaration_that_must_be_run_to_be_known_is_refused(more_plugins: Write) -> None:
+def test_a_declaration_that_is_not_a_literal_is_refused(more_plugins: Write) -> None:
     file = more_plugins("data/toy_read", PLUGIN.format(lr="RATE"))
     with pytest.raises(ConfigError, match="lr=RATE must be a literal") as refusal:
         describe("data/toy_read")
     assert f"{file}:26" in str(refusal.value)
 
 
-@pytest.mark.parametrize(("text", "says"), [("def (", r":1 is not Python"), ("x = 1", "no plugin")])
-def test_a_broken_file_is_named(more_plugins: Write, text: str, says: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("def (", r":1 is not valid Python"), ("x = 1", "does not register a plugin")],
+)
+def test_an_error_names_the_broken_file(more_plugins: Write, text: str, message: str) -> None:
     file = more_plugins("data/toy_read", text)
-    with pytest.raises(ConfigError, match=says) as refusal:
+    with pytest.raises(ConfigError, match=message) as refusal:
         describe("data/toy_read")
     assert str(file) in str(refusal.value)
 
 
 @pytest.mark.usefixtures("toys")
-def test_a_preset_tells_its_purpose_and_what_it_stands_on() -> None:
+def test_a_preset_has_a_heading_and_a_base_option() -> None:
     preset = presets("architecture")["toy_famous"]
-    assert stands_on(preset) == "toy_stack"
+    assert base_option(preset) == "toy_stack"
     assert heading(preset) == "Famous 1901: a stack with another mlp."
     recipe = presets("experiment")["toy_recipe"]
-    assert stands_on(recipe) is None
+    assert base_option(recipe) is None
     assert heading(recipe) == "Prefers the better one."
 
 
-def test_the_default_of_a_list_is_shown_as_the_list() -> None:
+def test_the_default_of_a_list_is_a_list() -> None:
     knobs = {knob.name: knob.default for knob in describe("adapter/freeze").knobs}
     assert knobs == {"frozen": "['embedding*']", "trained": "[]"}
 
 
-def test_a_knob_with_a_condition_is_shown_with_its_default_and_the_condition() -> None:
+def test_a_conditional_knob_has_its_default_and_its_condition() -> None:
     knobs = {knob.name: knob for knob in describe("objective/ppo").knobs}
     assert (knobs["kl_target"].default, knobs["kl_target"].only_with) == (
         "6.0",

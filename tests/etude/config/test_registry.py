@@ -37,13 +37,13 @@ def test_a_nested_path_is_an_address() -> None:
     assert loaded.file == plugin_files.find("objective/corruption/toy_span")
 
 
-def test_a_file_of_ones_own_is_a_plugin_without_registering_anywhere(more_plugins: Write) -> None:
+def test_a_new_file_is_a_plugin_without_further_registration(more_plugins: Write) -> None:
     more_plugins("tokenizer/toy_mine", GOOD)
     config = registry.load("tokenizer/toy_mine").config()
     assert registry.build(config) == ("made", config)
 
 
-def test_two_files_with_one_address_are_both_named(more_plugins: Write, toys: Path) -> None:
+def test_two_files_with_the_same_address_are_both_named(more_plugins: Write, toys: Path) -> None:
     other = more_plugins("tokenizer/toy", GOOD)
     with pytest.raises(ConfigError) as refusal:
         plugin_files.find("tokenizer/toy")
@@ -51,14 +51,16 @@ def test_two_files_with_one_address_are_both_named(more_plugins: Write, toys: Pa
     assert str(toys / "plugins/tokenizer/toy.py") in str(refusal.value)
 
 
-def test_an_init_file_that_would_hide_a_group_is_refused_by_name(more_plugins: Write) -> None:
+def test_an_init_file_that_would_hide_a_group_is_refused(more_plugins: Write) -> None:
     file = more_plugins("tokenizer/__init__", "")
-    with pytest.raises(ConfigError, match="hides every other plugin of the group tokenizer") as no:
+    with pytest.raises(
+        ConfigError, match="hides every other plugin of the group tokenizer"
+    ) as refusal:
         plugin_files.groups()
-    assert str(file) in str(no.value)
+    assert str(file) in str(refusal.value)
 
 
-def test_an_import_error_is_named_when_chosen_and_breaks_nothing_else(more_plugins: Write) -> None:
+def test_an_import_error_is_reported_only_if_the_plugin_is_chosen(more_plugins: Write) -> None:
     file = more_plugins("tokenizer/toy_broken", "import nothing_of_that_name")
     assert "toy_broken" in plugin_files.options("tokenizer")
     registry.load("tokenizer/toy")
@@ -67,14 +69,14 @@ def test_an_import_error_is_named_when_chosen_and_breaks_nothing_else(more_plugi
     assert str(file) in str(refusal.value)
 
 
-def test_a_file_without_a_plugin_says_what_to_write(more_plugins: Write) -> None:
+def test_a_file_without_a_plugin_is_refused_with_the_fix(more_plugins: Write) -> None:
     more_plugins("tokenizer/toy_empty", "x = 1")
-    with pytest.raises(ConfigError, match=r"holds 0 plugins.*\n.*@plugin\(Config\)"):
+    with pytest.raises(ConfigError, match=r"registers 0 plugins.*\n.*@plugin\(Config\)"):
         registry.load("tokenizer/toy_empty")
 
 
 @pytest.mark.usefixtures("toys")
-def test_a_missing_plugin_is_answered_with_those_that_exist() -> None:
+def test_a_missing_plugin_is_refused_with_the_existing_options() -> None:
     with pytest.raises(ConfigError, match=r"reward=toy_lenght does not exist.\n.*toy_length"):
         plugin_files.find("reward/toy_lenght")
 
@@ -85,5 +87,5 @@ def test_relative_folders_become_absolute_for_child_processes(
     monkeypatch.setenv(etude.plugins.VARIABLE, os.pathsep.join(["plugins", "./plugins", ""]))
     folders = etude.plugins.folders()
     assert folders.count(str(toys / "plugins")) == 1
-    written = os.environ[etude.plugins.VARIABLE].split(os.pathsep)
-    assert written == [str(toys / "plugins")] * 2
+    variable = os.environ[etude.plugins.VARIABLE].split(os.pathsep)
+    assert variable == [str(toys / "plugins")] * 2

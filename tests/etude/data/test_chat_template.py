@@ -1,4 +1,4 @@
-"""A conversation's tokens are those of transformers, and its answers are told apart exactly."""
+"""Conversations have the tokens of transformers, and the assistant's turns are located exactly."""
 
 import json
 import pickle
@@ -41,7 +41,7 @@ GLM = """\
 {% for message in messages %}<turn_start>{{ message['role'] }}
 {{ message['content'] }}{% endfor %}{% if add_generation_prompt %}<turn_start>assistant
 {% endif %}"""
-FORGETS = """\
+REWRITES = """\
 {% for message in messages %}{% if loop.last %}<turn_start>{% endif %}{{ message['content'] }}\
 {% endfor %}"""
 contents = st.text(st.characters(codec="utf-8"), max_size=12)
@@ -51,14 +51,12 @@ def turns(*texts: str) -> tuple[Message, ...]:
     return tuple(Message(("user", "assistant")[i % 2], text) for i, text in enumerate(texts))
 
 
-def written(tokenizer: Tokenizer, ids: Any) -> str:
+def decoded(tokenizer: Tokenizer, ids: Any) -> str:
     return tokenizer.decode(ids, skip_special=False)
 
 
 @pytest.mark.parametrize("kind", ["byte", "bpe", "unigram"])
-def test_answers_are_where_transformers_finds_the_generation_blocks(
-    kind: str, tmp_path: Path
-) -> None:
+def test_answers_have_the_assistant_mask_of_transformers(kind: str, tmp_path: Path) -> None:
     from transformers import AutoTokenizer
 
     source = build(default(f"tokenizer/{kind}", **({} if kind == "byte" else {"vocab_size": 420})))
@@ -75,8 +73,8 @@ def test_answers_are_where_transformers_finds_the_generation_blocks(
     assert found.n_turns == 2
 
 
-def test_blocks_and_prefixes_find_the_same_answers() -> None:
-    """MARKED writes what the default template writes, but for an empty line behind each turn."""
+def test_generation_blocks_and_prefixes_locate_the_same_answers() -> None:
+    """MARKED renders like the default template, with an additional empty line after each turn."""
     messages = turns("Why?", "So.", "And?", " \n")
     marked = conversation(tiny.BYTES.with_template(MARKED, {}), messages)
     found = conversation(PLAIN, messages)
@@ -86,7 +84,9 @@ def test_blocks_and_prefixes_find_the_same_answers() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(contents, min_size=2, max_size=4))
-def test_every_answer_is_its_text_and_its_end_whatever_it_spells(texts: list[str]) -> None:
+def test_every_answer_is_its_text_and_turn_end_even_if_it_contains_special_tokens(
+    texts: list[str],
+) -> None:
     texts[-1] += "<turn_end><bos>"
     found = conversation(PLAIN, turns(*texts))
     for turn, text in enumerate(texts[1::2], start=1):
@@ -96,7 +96,7 @@ def test_every_answer_is_its_text_and_its_end_whatever_it_spells(texts: list[str
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(contents, min_size=2, max_size=5))
-def test_a_prompt_is_the_start_of_what_is_trained_on(texts: list[str]) -> None:
+def test_a_prompt_has_the_first_ids_of_the_training_sample(texts: list[str]) -> None:
     messages = turns(*texts)
     found = conversation(PLAIN, messages)
     for turn in range(1, found.n_turns + 1):
@@ -104,29 +104,29 @@ def test_a_prompt_is_the_start_of_what_is_trained_on(texts: list[str]) -> None:
         assert prompt(PLAIN, messages[: 2 * turn - 1]) == before
 
 
-def test_special_tokens_in_a_message_stay_text_and_the_markers_vanish() -> None:
+def test_special_tokens_in_a_message_stay_text_and_markers_are_removed() -> None:
     found = conversation(PLAIN, turns(f"<bos>{OPEN}<turn_end>{CUT}", f"<eos>{CLOSE}"))
     vocab = PLAIN.vocab
     special = [int(i) for i in found.ids if i in vocab.special]
     turn = [vocab.turn_start, vocab.turn_end]
     assert special == [vocab.bos, *turn, *turn]
-    assert "<bos><turn_end><" in written(PLAIN, found.ids)
-    assert written(PLAIN, found.ids[found.turns == 1]) == "<eos><turn_end>"
+    assert "<bos><turn_end><" in decoded(PLAIN, found.ids)
+    assert decoded(PLAIN, found.ids[found.turns == 1]) == "<eos><turn_end>"
 
 
-def test_without_a_token_that_ends_it_an_answer_is_all_that_is_said() -> None:
+def test_without_an_end_token_an_answer_is_the_whole_content() -> None:
     tokenizer = tiny.BYTES.with_template(GLM, chat_template.LITERALS)
     found = conversation(tokenizer, turns("a", "b", "c", "d"))
-    assert written(tokenizer, found.ids[found.turns == 1]) == "b"
+    assert decoded(tokenizer, found.ids[found.turns == 1]) == "b"
 
 
-def test_a_template_that_rewrites_earlier_turns_is_refused() -> None:
-    with pytest.raises(TemplateError, match="otherwise when more follows"):
-        conversation(tiny.BYTES.with_template(FORGETS, {}), turns("a", "b", "c", "d"))
+def test_a_template_that_renders_earlier_turns_differently_is_rejected() -> None:
+    with pytest.raises(TemplateError, match="differently when more follow"):
+        conversation(tiny.BYTES.with_template(REWRITES, {}), turns("a", "b", "c", "d"))
 
 
 @pytest.mark.parametrize(
-    ("template", "said"),
+    ("template", "reason"),
     [
         ("{{ messages.append(1) }}", "append"),
         ("{{ ''.__class__.__mro__ }}", "__class__"),
@@ -136,34 +136,34 @@ def test_a_template_that_rewrites_earlier_turns_is_refused() -> None:
         ("{{ strftime_now('%Y') }}", "strftime_now"),
     ],
 )
-def test_what_a_template_may_not_do_is_said(template: str, said: str) -> None:
-    with pytest.raises(TemplateError, match=said):
+def test_forbidden_operations_of_a_template_are_reported(template: str, reason: str) -> None:
+    with pytest.raises(TemplateError, match=reason):
         chat_template.render(template, [{"role": "user", "content": "a"}], {})
 
 
-def test_a_template_without_end_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_template_that_runs_too_long_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chat_template, "TIMEOUT_S", 0.05)
     loops = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
     began = time.monotonic()
-    with pytest.raises(TemplateError, match="ran for"):
+    with pytest.raises(TemplateError, match="did not finish"):
         chat_template.render(loops, [], {})
     assert time.monotonic() - began < 1
 
 
-def test_an_exchange_is_the_conversation_of_two_turns() -> None:
+def test_an_exchange_is_a_conversation_of_two_turns() -> None:
     before, after = exchange(PLAIN, "Why?", "So.")
     assert [*before, *after] == conversation(PLAIN, turns("Why?", "So.")).ids[:-1].tolist()
     assert question(PLAIN, "Why?") == before
-    assert written(PLAIN, after) == "So.<turn_end>"
+    assert decoded(PLAIN, after) == "So.<turn_end>"
 
 
 def test_without_a_template_an_exchange_is_plain_text() -> None:
     before, after = exchange(tiny.BYTES, "Why?", "So.")
-    assert (written(tiny.BYTES, before), written(tiny.BYTES, after)) == ("<bos>Why?", "So.<eos>")
+    assert (decoded(tiny.BYTES, before), decoded(tiny.BYTES, after)) == ("<bos>Why?", "So.<eos>")
     assert question(tiny.BYTES, "Why?") == before
 
 
-def test_a_template_travels_with_its_tokenizer(tmp_path: Path) -> None:
+def test_a_template_is_saved_and_pickled_with_its_tokenizer(tmp_path: Path) -> None:
     PLAIN.save(tmp_path)
     assert Tokenizer.load(tmp_path).template == PLAIN.template == chat_template.DEFAULT
     assert pickle.loads(pickle.dumps(PLAIN)).template == chat_template.DEFAULT
@@ -171,7 +171,7 @@ def test_a_template_travels_with_its_tokenizer(tmp_path: Path) -> None:
     assert Tokenizer.load(tmp_path).template == GLM
 
 
-def test_of_several_templates_the_default_is_meant(tmp_path: Path) -> None:
+def test_of_several_templates_the_default_is_used(tmp_path: Path) -> None:
     PLAIN.save(tmp_path)
     file = tmp_path / "tokenizer_config.json"
     several = [{"name": "tool_use", "template": "a"}, {"name": "default", "template": "b"}]
@@ -179,7 +179,7 @@ def test_of_several_templates_the_default_is_meant(tmp_path: Path) -> None:
     assert Tokenizer.load(tmp_path).template == "b"
 
 
-def test_a_family_s_own_turn_tokens_have_their_roles(tmp_path: Path) -> None:
+def test_the_turn_tokens_of_a_known_family_get_their_roles(tmp_path: Path) -> None:
     tokenizer = tiny.BYTES.with_template(
         "", {"turn_start": "<start_of_turn>", "turn_end": "<end_of_turn>"}
     )
@@ -188,10 +188,10 @@ def test_a_family_s_own_turn_tokens_have_their_roles(tmp_path: Path) -> None:
     config = json.loads(file.read_text())
     del config["extra_special_tokens"]
     file.write_text(json.dumps(config))
-    assert Tokenizer.load(tmp_path).vocab == tiny.BYTES.vocab
+    assert Tokenizer.load(tmp_path).vocab == tiny.BYTES.with_template("", {}).vocab
 
 
-def test_a_token_of_two_roles_does_not_become_another(tmp_path: Path) -> None:
+def test_a_token_with_two_roles_is_not_replaced(tmp_path: Path) -> None:
     tiny.BYTES.save(tmp_path)
     file = tmp_path / "tokenizer_config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"eos_token": "<sep>"}))

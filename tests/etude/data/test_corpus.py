@@ -28,7 +28,7 @@ from etude.plugins.objective.sft import SftConfig
 from etude.plugins.tokenizer.bpe import BpeConfig
 from etude.plugins.tokenizer.byte import ByteConfig
 from etude.records import (
-    LIFTS,
+    CONVERSIONS,
     BadRow,
     Chat,
     Feedback,
@@ -73,7 +73,7 @@ def rows_of(texts: list[str], folder: Path, seq_len: int, pack: bool) -> list[To
 
 @settings(max_examples=100, deadline=None)
 @given(texts=documents, seq_len=st.integers(2, 30))
-def test_packed_every_token_but_the_first_is_predicted_exactly_once(
+def test_packed_rows_predict_every_token_except_the_first_exactly_once(
     texts: list[str], seq_len: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     rows = rows_of(texts, tmp_path_factory.mktemp("rows"), seq_len, pack=True)
@@ -86,7 +86,7 @@ def test_packed_every_token_but_the_first_is_predicted_exactly_once(
 
 @settings(max_examples=100, deadline=None)
 @given(texts=documents, seq_len=st.integers(2, 30))
-def test_packed_the_bytes_of_the_rows_add_up_to_the_text(
+def test_the_bytes_of_packed_rows_sum_to_the_size_of_the_text(
     texts: list[str], seq_len: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     rows = rows_of(texts, tmp_path_factory.mktemp("rows"), seq_len, pack=True)
@@ -105,7 +105,7 @@ def test_documents_are_numbered_from_one_and_change_at_each_bos(
         assert np.array_equal(row.documents, np.cumsum(starts))
 
 
-def test_unpacked_each_document_is_a_row_cut_at_seq_len(tmp_path: Path) -> None:
+def test_without_packing_each_document_is_a_row_truncated_at_seq_len(tmp_path: Path) -> None:
     short, long = rows_of(["abc", "你好，世界" * 3], tmp_path, seq_len=10, pack=False)
     vocab = BYTES.vocab
     assert short.tokens.tolist() == [vocab.bos, *BYTES.encode("abc"), vocab.eos]
@@ -117,25 +117,25 @@ def test_unpacked_each_document_is_a_row_cut_at_seq_len(tmp_path: Path) -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(texts=documents, length=st.integers(1, 30))
-def test_bare_rows_are_the_text_end_to_end_in_equal_rows(
+def test_rows_without_bos_and_eos_concatenate_to_the_text(
     texts: list[str], length: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("rows")
     write_tokens(texts, BYTES, folder)
-    rows = TokenRows(folder, TextDataConfig(seq_len=8)).bare(length)
+    rows = TokenRows(folder, TextDataConfig(seq_len=8)).without_bos_eos(length)
     found = [rows[i] for i in range(len(rows))]
     stream = np.concatenate([BYTES.encode(text) for text in texts])
     owner = np.repeat(np.arange(len(texts)), [len(BYTES.encode(text)) for text in texts])
     n = min(len(stream), max(1, len(stream) // length) * length)
     assert np.array_equal(np.concatenate([row.tokens for row in found]), stream[:n])
     assert len({len(row.tokens) for row in found}) == 1
-    assert sum(row.n_bytes for row in found) == pytest.approx(n)  # a byte a token here
+    assert sum(row.n_bytes for row in found) == pytest.approx(n)  # one byte per token here
     for i, row in enumerate(found):
-        mine = owner[i * length : i * length + len(row.tokens)]
-        assert np.array_equal(row.documents[1:] != row.documents[:-1], mine[1:] != mine[:-1])
+        owners = owner[i * length : i * length + len(row.tokens)]
+        assert np.array_equal(row.documents[1:] != row.documents[:-1], owners[1:] != owners[:-1])
 
 
-def test_rows_travel_to_workers_by_their_place(tmp_path: Path) -> None:
+def test_rows_are_pickled_by_path(tmp_path: Path) -> None:
     write_tokens(["some text"] * 1000, BYTES, tmp_path)
     rows = TokenRows(tmp_path, TextDataConfig(seq_len=8))
     packed = pickle.dumps(rows)
@@ -182,17 +182,17 @@ def test_the_split_keeps_the_fraction() -> None:
 
 
 @pytest.mark.parametrize(
-    "judged",
+    "make_record",
     [
         lambda prompt, n: Preference(prompt, f"good {n}", "bad"),
         lambda prompt, n: Ranking(prompt, (f"good {n}", "bad")),
         lambda prompt, n: Feedback(prompt, f"good {n}", 1.0),
     ],
 )
-def test_all_that_is_preferred_of_a_prompt_is_on_one_side(
-    judged: Callable[[str, int], Preference | Ranking | Feedback], tmp_path: Path
+def test_all_preference_records_of_a_prompt_are_on_the_same_side_of_the_split(
+    make_record: Callable[[str, int], Preference | Ranking | Feedback], tmp_path: Path
 ) -> None:
-    records = [judged(f"{i}?", n) for i in range(40) for n in range(3)]
+    records = [make_record(f"{i}?", n) for i in range(40) for n in range(3)]
     write_records(records, tmp_path, 0.5)
     both = (RecordFile(tmp_path, type(records[0]), held) for held in (False, True))
     train, val = ({texts_of(record)[0] for record in side} for side in both)
@@ -201,7 +201,9 @@ def test_all_that_is_preferred_of_a_prompt_is_on_one_side(
 
 
 @pytest.mark.parametrize("both", TWO_OF_EACH, ids=lambda both: type(both[0]).__name__)
-def test_every_kind_of_record_comes_back_equal(both: tuple[Record, Record], tmp_path: Path) -> None:
+def test_every_kind_of_record_is_restored_unchanged(
+    both: tuple[Record, Record], tmp_path: Path
+) -> None:
     write_records([both[0], BadRow("file:2", "why"), both[1]], tmp_path, 0.5)
     assert read_bad_rows(tmp_path) == [BadRow("file:2", "why")]
     train, val = (RecordFile(tmp_path, type(both[0]), held) for held in (False, True))
@@ -210,10 +212,10 @@ def test_every_kind_of_record_comes_back_equal(both: tuple[Record, Record], tmp_
     assert all(texts_of(record) for record in both)
 
 
-def of_text(path: str, **chosen: object) -> ExperimentConfig:
+def of_text(path: str, **knobs: object) -> ExperimentConfig:
     return ExperimentConfig(
         objective=ClmConfig(),
-        data=JsonlConfig(path=path, seq_len=16, **chosen),  # pyright: ignore[reportArgumentType]
+        data=JsonlConfig(path=path, seq_len=16, **knobs),  # pyright: ignore[reportArgumentType]
         tokenizer=BpeConfig(vocab_size=400),
     )
 
@@ -233,7 +235,7 @@ def samples(corpus: Corpus) -> list[list[int]]:
     return found
 
 
-def test_preparing_again_anywhere_gives_the_same_digest_and_the_same_samples(
+def test_preparing_twice_with_or_without_cache_gives_the_same_digest_and_samples(
     texts: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = of_text(write_jsonl(tmp_path / "a.jsonl", texts))
@@ -245,7 +247,7 @@ def test_preparing_again_anywhere_gives_the_same_digest_and_the_same_samples(
     assert first.tokenizer.digest == cold.tokenizer.digest
 
 
-def test_whatever_shapes_the_samples_changes_the_digest(texts: list[str], tmp_path: Path) -> None:
+def test_every_change_of_the_samples_changes_the_digest(texts: list[str], tmp_path: Path) -> None:
     path = write_jsonl(tmp_path / "a.jsonl", texts)
     variants = [
         of_text(path),
@@ -271,7 +273,7 @@ def all_texts(side: RecordFile) -> list[str]:
 WORDS = ["".join(map(chr, (97 + i // 10, 98 + i % 10, 99 + i % 7))) for i in range(99)]
 
 
-def test_the_tokenizer_learns_from_the_training_side_alone(tmp_path: Path) -> None:
+def test_the_tokenizer_is_trained_on_the_training_split_only(tmp_path: Path) -> None:
     path = write_jsonl(tmp_path / "a.jsonl", [f"w{word}x " * 9 for word in WORDS])
     corpus = prepare(of_text(path))
     train = all_texts(corpus.train_records)
@@ -282,7 +284,7 @@ def test_the_tokenizer_learns_from_the_training_side_alone(tmp_path: Path) -> No
     assert everything.digest != corpus.tokenizer.digest
 
 
-def test_a_given_tokenizer_is_used_as_it_is(texts: list[str], tmp_path: Path) -> None:
+def test_a_tokenizer_passed_to_prepare_is_used_unchanged(texts: list[str], tmp_path: Path) -> None:
     config = of_text(write_jsonl(tmp_path / "a.jsonl", texts))
     config.tokenizer = BpeConfig(vocab_size=10_000)
     corpus = prepare(config, BYTES)
@@ -298,7 +300,7 @@ def of_sums(objective: ObjectiveConfig) -> ExperimentConfig:
     )
 
 
-def test_other_kinds_of_record_are_samples_as_they_are() -> None:
+def test_other_kinds_of_record_are_used_as_samples_unchanged() -> None:
     config = of_sums(default("objective/grpo"))
     corpus = prepare(config)
     assert len(corpus.train) + len(corpus.val) == 100
@@ -307,23 +309,23 @@ def test_other_kinds_of_record_are_samples_as_they_are() -> None:
     assert corpus.card.tokenizer.bytes_per_token == 1
 
 
-def test_records_of_a_kind_that_is_not_read_are_lifted_to_one_that_is() -> None:
-    """The split stays: what one objective holds out, every other does."""
+def test_records_are_converted_to_a_kind_that_the_objective_reads() -> None:
+    """The split does not change: every objective holds out the same records."""
     sums, chats = prepare(of_sums(default("objective/grpo"))), prepare(of_sums(SftConfig()))
     assert len(chats.val) == len(sums.val)
     for i in range(len(sums.val)):
-        asked = Message("user", sums.val[i].prompt), Message("assistant", sums.val[i].answer)
-        assert chats.val[i] == Chat(asked)
+        turns = Message("user", sums.val[i].prompt), Message("assistant", sums.val[i].answer)
+        assert chats.val[i] == Chat(turns)
     assert sums.tokenizer.template is None
     assert chats.tokenizer.template is not None
 
 
-def test_a_prompt_without_an_answer_cannot_be_lifted() -> None:
+def test_a_prompt_without_an_answer_cannot_be_converted() -> None:
     with pytest.raises(DataError, match="has no reference answer"):
-        LIFTS[Prompt, Chat](Prompt("Why?"))
+        CONVERSIONS[Prompt, Chat](Prompt("Why?"))
 
 
-def test_the_card_counts_and_names_what_was_left_out(texts: list[str], tmp_path: Path) -> None:
+def test_the_data_card_counts_and_lists_bad_rows(texts: list[str], tmp_path: Path) -> None:
     file = tmp_path / "a.jsonl"
     write_jsonl(file, texts)
     with file.open("a") as opened:
@@ -338,7 +340,9 @@ def test_the_card_counts_and_names_what_was_left_out(texts: list[str], tmp_path:
     assert json.loads((tmp_path / "data_card.json").read_text())["digest"] == card.digest
 
 
-def test_strict_refuses_what_is_otherwise_left_out(texts: list[str], tmp_path: Path) -> None:
+def test_strict_rejects_bad_rows_that_are_otherwise_skipped(
+    texts: list[str], tmp_path: Path
+) -> None:
     path = write_jsonl(tmp_path / "a.jsonl", [*texts, ""])
     assert prepare(of_text(path)).card.n_bad == 1
     with pytest.raises(DataError, match=r"a\.jsonl:201: field 'text' is empty"):
@@ -349,7 +353,7 @@ def test_strict_refuses_what_is_otherwise_left_out(texts: list[str], tmp_path: P
     ("texts", "reason"),
     [([], "no usable record"), ([""], "no usable record"), (["one"] * 3, "one distinct record")],
 )
-def test_data_with_nothing_to_learn_or_to_hold_out_is_refused(
+def test_data_without_records_to_train_on_or_hold_out_is_rejected(
     texts: list[str], reason: str, tmp_path: Path
 ) -> None:
     with pytest.raises(DataError, match=reason):
@@ -372,23 +376,23 @@ def _slow_write(folder: Path) -> None:
         opened.write("x")
 
 
-def _ask(name: str) -> str:
+def _read_cached(name: str) -> str:
     return (cached_folder(name, _slow_write) / "who").read_text()
 
 
-def test_processes_that_prepare_at_once_make_it_once(
+def test_concurrent_processes_create_a_cached_folder_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ETUDE_CACHE", str(tmp_path))
     with multiprocessing.get_context("fork").Pool(4) as pool:
-        answers = pool.map(_ask, ["kind/one"] * 8)
-        pool.close()  # a worker may have inherited a handler by which SIGTERM does not end it
+        answers = pool.map(_read_cached, ["kind/one"] * 8)
+        pool.close()  # a worker may have inherited a handler that ignores SIGTERM
         pool.join()
     assert len(set(answers)) == 1
     assert (tmp_path / "writers").read_text() == "x"
 
 
-def test_what_failed_or_was_killed_half_way_is_made_anew(
+def test_an_interrupted_cache_entry_is_recreated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ETUDE_CACHE", str(tmp_path))
@@ -400,5 +404,5 @@ def test_what_failed_or_was_killed_half_way_is_made_anew(
 
     with pytest.raises(DataError):
         cached_folder("kind/one", fail)
-    made = cached_folder("kind/one", lambda folder: (folder / "done").touch())
-    assert [file.name for file in made.iterdir()] == ["done"]
+    folder = cached_folder("kind/one", lambda folder: (folder / "done").touch())
+    assert [file.name for file in folder.iterdir()] == ["done"]

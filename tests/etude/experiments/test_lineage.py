@@ -1,4 +1,4 @@
-"""Whatever a run stands on is named, and so is every way in which it is no longer what it was."""
+"""Lineage lists all dependencies of a run, and how each of them has changed."""
 
 import json
 import shutil
@@ -21,7 +21,7 @@ TWO = {"max_steps": 2, "val_samples": 2}
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A base, and a run of preferences that starts from it; all places are relative."""
+    """A base run, and a preference run that starts from it; all paths are relative."""
     place = tmp_path_factory.mktemp("lineage")
     with chdir(place):
         for name, run, parent in (("clm", "base", None), ("dpo", "tuned", "base")):
@@ -32,18 +32,18 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def chain(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of it, to be changed."""
+    """A copy that a test may change."""
     shutil.copytree(made, tmp_path / "chain")
     monkeypatch.chdir(tmp_path / "chain")
     return tmp_path / "chain"
 
 
 def states(root: Artefact) -> dict[str, State]:
-    """What is wrong, by key."""
+    """The faults, by key."""
     return {one.key: one.state for one in root.walk() if one.state in FAULTS}
 
 
-def test_an_untouched_chain_is_what_it_was_from_wherever_one_looks(
+def test_an_unchanged_chain_has_no_faults_from_any_working_directory(
     chain: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(chain.parent)
@@ -55,12 +55,12 @@ def test_an_untouched_chain_is_what_it_was_from_wherever_one_looks(
         "lines.txt", "preferences.jsonl",
     ]  # fmt: skip
     assert main(["lineage", str(chain / "tuned"), f"children={chain}"]) == 0
-    assert "standing on it" in capsys.readouterr().out
+    assert "that depend on it" in capsys.readouterr().out
     ((key, below),) = [(one.key, one.place) for one in children(chain / "base", chain)]
     assert (key, Path(below)) == ("init_from", chain / "tuned")
 
 
-def test_what_was_changed_damaged_or_lost_is_named(
+def test_changed_damaged_and_missing_dependencies_are_named(
     chain: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with (chain / "preferences.jsonl").open("a") as file:
@@ -81,7 +81,7 @@ def test_what_was_changed_damaged_or_lost_is_named(
 
 
 @pytest.mark.slow
-def test_a_base_that_was_trained_again_is_another(chain: Path) -> None:
+def test_a_retrained_base_counts_as_changed(chain: Path) -> None:
     shutil.rmtree(chain / "base")
     other = replace(tiny.experiment("clm", chain, trainer=TWO), seed=1)
     start(replace(other, run="base"), "tiny", [])
@@ -89,7 +89,7 @@ def test_a_base_that_was_trained_again_is_another(chain: Path) -> None:
     assert [one.state for one in children(chain / "base", chain)] == [State.changed]
 
 
-def test_a_plugin_whose_file_changed_or_went_is_named(chain: Path) -> None:
+def test_a_changed_or_missing_plugin_is_named(chain: Path) -> None:
     file = chain / "tuned" / CONFIG
     was = file.read_text()
     stored = config_file.yaml.safe_load(was)
@@ -103,27 +103,27 @@ def test_a_plugin_whose_file_changed_or_went_is_named(chain: Path) -> None:
 
 
 @pytest.mark.slow
-def test_rows_that_a_verb_wrote_stand_on_the_runs_it_asked(
+def test_generated_rows_depend_on_the_runs_that_wrote_them(
     chain: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = tiny.writer(chain)
-    asked = ["data=arithmetic", "data.digits=1", "data.n_problems=30", "data.seq_len=96"]
-    asked += ["max_new_tokens=6", "n_prompts=10", "reward=length", "judge=rule"]
-    asked += ["reward.length.target=4"]
-    assert main(["label", f"run={run}", "out=rows.jsonl", *asked]) == 0
+    run = tiny.trained_run(chain)
+    options = ["data=arithmetic", "data.digits=1", "data.n_problems=30", "data.seq_len=96"]
+    options += ["max_new_tokens=6", "n_prompts=10", "reward=length", "judge=rule"]
+    options += ["reward.length.target=4"]
+    assert main(["label", f"run={run}", "out=rows.jsonl", *options]) == 0
     origin = json.loads((chain / f"rows.jsonl{SUFFIX}").read_text())
     assert origin["parents"]["run"]["place"] == str(run)
     config = tiny.experiment("dpo", chain, trainer=TWO)
     data = replace(config.data, path="rows.jsonl", seq_len=96)
     start(replace(config, data=data, run="taught"), "tiny", [])
     rows = next(one for one in lineage(chain / "taught").walk() if one.key == "data.path")
-    assert (rows.state, rows.said) == (State.same, "written by etude label")
+    assert (rows.state, rows.note) == (State.same, "written by etude label")
     assert [(one.key, one.state) for one in rows.parents] == [("run", State.same)]
     assert [one.key for one in children(run, chain)] == ["data.path: run"]
 
 
-def test_a_question_it_does_not_know_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    for arguments, said in (
+def test_an_unknown_argument_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, message in (
         (["rnu=a"], "Did you mean run?"),
         ([], "needs a run"),
         (["a", "run=b"], "given twice"),
@@ -131,4 +131,4 @@ def test_a_question_it_does_not_know_is_refused(capsys: pytest.CaptureFixture[st
         (["run="], "run is empty"),
     ):
         assert main(["lineage", *arguments]) == 2
-        assert said in capsys.readouterr().err
+        assert message in capsys.readouterr().err

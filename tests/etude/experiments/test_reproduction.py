@@ -1,4 +1,4 @@
-"""A run can be replayed from what it left behind; where it is not the same, one learns why."""
+"""A run can be replayed from its folder; a difference is reported with its cause."""
 
 import shutil
 import sys
@@ -40,49 +40,49 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of it, to be changed."""
+    """A copy that a test may change."""
     shutil.copytree(made, tmp_path / "copy")
     monkeypatch.chdir(tmp_path)
     return tmp_path / "copy" / "run"
 
 
-def test_a_run_is_reproduced_bit_for_bit_from_another_folder(
+def test_a_run_is_reproduced_bit_for_bit_from_a_different_folder(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["reproduce", str(run)]) == 0
-    said = capsys.readouterr().out.splitlines()
-    assert said[said.index("steps: all 4 are the same, number by number") :] == [
-        "steps: all 4 are the same, number by number",
-        "weights: the same digest",
-        "the same bit for bit",
+    output = capsys.readouterr().out.splitlines()
+    assert output[output.index("steps: all numbers of all 4 steps are identical") :] == [
+        "steps: all numbers of all 4 steps are identical",
+        "weights: identical digest",
+        "bit-identical",
         "outputs/reproduce/run",
     ]
-    assert not [line for line in said if line.startswith("not as it was")]
+    assert not [line for line in output if line.startswith("differs: ")]
 
 
-def test_its_first_steps_are_those_of_the_whole_run(
+def test_a_partial_replay_equals_the_first_steps(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["reproduce", f"run={run}", "steps=2", "out=part"]) == 0
-    assert "all 2 are the same" in capsys.readouterr().out
+    assert "all 2 steps are identical" in capsys.readouterr().out
     assert main(["reproduce", f"run={run}", "steps=2", "out=part"]) == 2
-    assert "out=part exists already" in capsys.readouterr().err
+    assert "out=part already exists" in capsys.readouterr().err
 
 
-def test_another_seed_is_noticed_and_so_is_the_first_step_that_differs(
+def test_a_changed_seed_is_reported_with_the_first_step_that_differs(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = run / CONFIG
     file.write_text(file.read_text().replace("seed: 0", "seed: 1"))
     assert main(["reproduce", str(run)]) == 1
-    said = capsys.readouterr().out
-    assert f"not as it was: run {run}: CHANGED (config.yaml is not" in said
-    assert "step 1 of 4 is the first that differs: it learned from other samples" in said
-    assert "model/model.safetensors differs by up to" in said
-    assert "not the same\n" in said
+    output = capsys.readouterr().out
+    assert f"differs: run {run}: CHANGED (config.yaml has changed" in output
+    assert "step 1 of 4 is the first that differs: it trained on other samples" in output
+    assert "model/model.safetensors differs by up to" in output
+    assert "not identical\n" in output
 
 
-def test_an_edited_plugin_is_named_with_what_it_did(
+def test_an_edited_plugin_is_named_with_its_effect(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "plugins/schedule/toy_flat.py"
@@ -97,18 +97,18 @@ def test_an_edited_plugin_is_named_with_what_it_did(
     file.write_text(PLUGIN.replace("1.0", "4.0 / 2"))
     monkeypatch.delitem(sys.modules, "etude.plugins.schedule.toy_flat")
     assert main(["reproduce", "run"]) == 1
-    said = capsys.readouterr().out
-    assert "not as it was: plugin schedule/toy_flat: CHANGED" in said
-    assert "lr was 0.001, is 0.002 (off by 1 of it)" in said
+    output = capsys.readouterr().out
+    assert "differs: plugin schedule/toy_flat: CHANGED" in output
+    assert "lr was 0.001, is 0.002 (relative difference 1)" in output
 
 
-def test_what_cannot_be_reproduced_is_refused(
+def test_a_run_that_cannot_be_reproduced_is_refused(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for arguments, said in (
+    for arguments, message in (
         (["nowhere"], "is not a run folder"),
-        ([str(run), "steps=0"], "steps must be a whole number from 1, got 0"),
+        ([str(run), "steps=0"], "steps must be a positive whole number, got 0"),
         ([str(run), "setps=1"], "Did you mean steps?"),
     ):
         assert main(["reproduce", *arguments]) == 2
-        assert said in capsys.readouterr().err
+        assert message in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""A study asks for what it would have asked for, and knows what broke from what answered."""
+"""A resumed study proposes the same trials, and distinguishes failed from finished jobs."""
 
 import json
 import math
@@ -31,7 +31,7 @@ Ends = Callable[[int, float], State]
 
 
 def settings(folder: Path, sampler: Sampler, n_trials: int | None) -> DictConfig:
-    """What Hydra hands to a sweeper."""
+    """The settings that Hydra passes to a sweeper."""
     sweeper = OmegaConf.structured(OptunaConfig(sampler=sampler, n_trials=n_trials))
     hydra = {"job": {"config_name": "train"}, "sweep": {"dir": str(folder)}, "sweeper": sweeper}
     return OmegaConf.create({"hydra": hydra, "trainer": OmegaConf.structured(TrainerConfig())})
@@ -48,7 +48,7 @@ def searched(
     space: Sequence[str] = SPACE,
     ends: Ends = finishes,
 ) -> list[list[str]]:
-    """Searches for the least a^2 + b^2; returns the jobs that were launched, with their numbers."""
+    """Minimizes a^2 + b^2; returns the launched jobs with their numbers."""
     launched: list[list[str]] = []
 
     def launch(jobs: Sequence[Sequence[str]], first: int) -> None:
@@ -70,7 +70,7 @@ def searched(
 
 
 @pytest.mark.parametrize("sampler", [Sampler.random, Sampler.tpe, Sampler.cmaes])
-def test_a_study_that_goes_on_asks_for_what_one_that_never_stopped_did(
+def test_a_resumed_study_proposes_the_same_trials_as_an_uninterrupted_one(
     sampler: Sampler, tmp_path: Path
 ) -> None:
     whole = searched(tmp_path / "whole", 12, sampler)
@@ -80,20 +80,20 @@ def test_a_study_that_goes_on_asks_for_what_one_that_never_stopped_did(
     assert [job for part in parts for job in part] == whole
 
 
-def test_tpe_learns_where_the_least_is(tmp_path: Path) -> None:
+def test_tpe_finds_the_minimum(tmp_path: Path) -> None:
     jobs = searched(tmp_path, 30)
     distance = [max(abs(float(item.split("=")[1])) for item in job[1:]) for job in jobs]
     assert sum(distance[20:]) / 10 < sum(distance[:10]) / 10
 
 
-def test_a_grid_is_each_combination_once_in_the_order_written(tmp_path: Path) -> None:
+def test_a_grid_runs_each_combination_once_in_order(tmp_path: Path) -> None:
     space = ("a=1,2", "b=range(0,3)")
     jobs = searched(tmp_path, None, Sampler.grid, space)
     assert [job[1:] for job in jobs] == [[f"a={a}", f"b={b}"] for a in (1, 2) for b in range(3)]
     assert searched(tmp_path, None, Sampler.grid, space) == []
 
 
-def test_a_job_that_failed_is_run_again_under_its_number_before_new_ones(tmp_path: Path) -> None:
+def test_a_failed_job_runs_again_under_its_number_before_new_ones(tmp_path: Path) -> None:
     def fails(number: int, value: float) -> State:
         return State.failed if number == 1 else State.finished
 
@@ -105,7 +105,7 @@ def test_a_job_that_failed_is_run_again_under_its_number_before_new_ones(tmp_pat
     assert searched(tmp_path, 4) == []
 
 
-def test_a_job_that_was_pruned_or_diverged_has_answered(tmp_path: Path) -> None:
+def test_pruned_and_diverged_jobs_count_as_complete(tmp_path: Path) -> None:
     def ends(number: int, value: float) -> State:
         return State.failed if math.isinf(value) else State.pruned
 
@@ -115,9 +115,9 @@ def test_a_job_that_was_pruned_or_diverged_has_answered(tmp_path: Path) -> None:
     assert [one.state for one in read_jobs(tmp_path)] == [State.pruned, State.failed]
 
 
-def test_another_space_in_the_same_folder_is_refused(tmp_path: Path) -> None:
+def test_a_different_space_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     searched(tmp_path, 1)
-    with pytest.raises(ConfigError, match="of another search space: it varied a, b"):
+    with pytest.raises(ConfigError, match="has a different search space: it varied a, b"):
         searched(tmp_path, 2, space=("a=interval(0.0,1.0)",))
     assert len(searched(tmp_path, 2, space=("a=interval(0.0,1.0)", SPACE[1]))) == 1
 
@@ -134,7 +134,7 @@ def test_another_space_in_the_same_folder_is_refused(tmp_path: Path) -> None:
         ("'a b',c", CategoricalDistribution(["'a b'", "c"])),
     ],
 )
-def test_what_hydra_writes_is_what_optuna_draws_from(written: str, expected: object) -> None:
+def test_hydra_sweeps_become_optuna_distributions(written: str, expected: object) -> None:
     (override,) = OverridesParser.create().parse_overrides([f"x={written}"])
     assert distribution(override) == expected
 
@@ -145,27 +145,27 @@ OPTUNA = "hydra/sweeper=optuna"
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (OPTUNA, "is given nothing to vary"),
-        (f"{OPTUNA} hydra.sweeper.sampler=grid optimizer.lr=interval(0,1)", "every value"),
+        (OPTUNA, "no override varies"),
+        (f"{OPTUNA} hydra.sweeper.sampler=grid optimizer.lr=interval(0,1)", "cannot enumerate"),
         (f"{OPTUNA} hydra.sweeper.sampler=cmaes optimizer.lr=interval(0,1)", "at least two"),
         (f"{OPTUNA} hydra.sweeper.sampler=cmaes seed=1,2 data.seq_len=8,9", "at least two"),
-        ("optimizer.lr=interval(0,1)", "hydra/sweeper=optuna does"),
+        ("optimizer.lr=interval(0,1)", "an interval needs a sampler"),
         ("sweep=lr,seeds", "choose one"),
     ],
 )
-def test_a_search_that_cannot_be_is_refused(given: str, message: str) -> None:
+def test_an_invalid_search_is_refused(given: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         space_of(*given.split())
 
 
-def test_a_missing_library_is_an_extra_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_library_is_reported_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(MissingExtraError, match=r"etude\[sweep\]"):
         space_of("sweep=lr")
 
 
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_slurm"])
-def test_a_missing_launcher_is_an_extra_to_install(
+def test_a_missing_launcher_is_reported_with_its_extra(
     launcher: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     extra = launcher.partition("_")[0]
@@ -181,7 +181,7 @@ def space_of(*overrides: str) -> SearchSpace:
     return space
 
 
-def test_the_command_line_has_the_last_word_over_the_file_of_a_search_space() -> None:
+def test_the_command_line_overrides_the_search_space_file() -> None:
     assert list(space_of("sweep=lr", "seed=range(0,2)").swept) == ["optimizer.lr", "seed"]
     narrow = space_of("sweep=lr", "optimizer.lr=interval(0.5,1.0)").swept["optimizer.lr"].value()
     assert narrow == IntervalSweep(start=0.5, end=1.0)
@@ -191,7 +191,7 @@ def test_the_command_line_has_the_last_word_over_the_file_of_a_search_space() ->
 
 
 @pytest.mark.parametrize("file", SPACES, ids=lambda file: file.stem)
-def test_every_search_space_that_ships_varies_what_an_experiment_has(file: Path) -> None:
+def test_shipped_search_spaces_vary_keys_that_exist(file: Path) -> None:
     overrides = (f"sweep={file.stem}",)
     space = search_space("train", overrides, chosen_sweeper("train", overrides))
     assert space.swept

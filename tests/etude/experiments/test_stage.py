@@ -1,4 +1,4 @@
-"""A stage is run again when anything that makes it what it is has changed, and says what."""
+"""A stage runs again if anything it depends on has changed, and reports the change."""
 
 import json
 import shutil
@@ -12,14 +12,14 @@ import pytest
 import tiny
 
 from etude.experiments import stage as stages
-from etude.experiments.stage import Stage, core_digests, reasons, seal
+from etude.experiments.stage import Stage, core_digests, reasons, write_stamp
 from etude.files.run_folder import CONFIG
 from etude.training.run import start
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A pipeline of two stages, the second upon the first."""
+    """A pipeline of two stages; the second depends on the first."""
     place = tmp_path_factory.mktemp("stages")
     with chdir(place):
         for name, parent in (("base", None), ("more", "base")):
@@ -30,7 +30,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def chain(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Stage]:
-    """A copy of it, stamped."""
+    """A copy, recorded as finished."""
     place = tmp_path / "chain"
     shutil.copytree(made, place)
     shutil.move(place / "lines.txt", tmp_path)
@@ -44,7 +44,7 @@ def chain(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[S
     ]
     for one in both:
         assert reasons(one, both) is None
-        seal(one, both, core_digests())
+        write_stamp(one, both, core_digests())
     return both
 
 
@@ -54,7 +54,7 @@ def edit(file: Path, change: Callable[[dict[str, Any]], None]) -> None:
     file.write_text(json.dumps(content))
 
 
-def test_nothing_changed_is_nothing_to_do(chain: list[Stage]) -> None:
+def test_an_unchanged_stage_has_no_reason_to_run_again(chain: list[Stage]) -> None:
     assert [reasons(one, chain) for one in chain] == [[], []]
     stamp = json.loads(chain[1].stamp.read_text())
     assert {"objective/clm", "optimizer/adamw"} <= stamp["plugins"].keys()
@@ -63,26 +63,28 @@ def test_nothing_changed_is_nothing_to_do(chain: list[Stage]) -> None:
     assert not {"experiments.lineage", "cli.main", "config.hydra_errors"} & core
 
 
-def test_another_command_is_told_by_what_differs(chain: list[Stage]) -> None:
+def test_a_changed_command_is_reported_by_its_difference(chain: list[Stage]) -> None:
     other = replace(chain[0], command=["train", "data.path=lines.txt", "seed=1", "run=base"])
     assert reasons(other, [other, chain[1]]) == ["its command was without it, is seed=1"]
 
 
-def test_a_file_that_it_reads_counts(chain: list[Stage]) -> None:
+def test_a_changed_input_file_is_a_reason(chain: list[Stage]) -> None:
     Path("lines.txt").write_text("something else\n")
-    assert reasons(chain[0], chain) == ["lines.txt has other content"]
+    assert reasons(chain[0], chain) == ["lines.txt has different content"]
 
 
-def test_another_result_below_counts_and_the_same_result_does_not(chain: list[Stage]) -> None:
+def test_a_changed_result_of_a_parent_is_a_reason_and_an_equal_one_is_not(
+    chain: list[Stage],
+) -> None:
     base, more = chain
     edit(base.stamp, lambda stamp: stamp.update(core={}))  # it was run again, and gave the same
     assert reasons(more, chain) == []
     edit(base.folder / "model/manifest.json", lambda manifest: manifest.update(facts={}))
-    assert reasons(more, chain) == ["base, on which it stands, gives another result"]
-    assert reasons(base, chain) == ["its result is gone, or is not what it gave"]
+    assert reasons(more, chain) == ["the result of base, on which it depends, has changed"]
+    assert reasons(base, chain) == ["its result is missing or has changed"]
 
 
-def test_code_counts_and_what_is_said_about_it_does_not(
+def test_changed_code_is_a_reason_and_changed_comments_are_not(
     chain: list[Stage], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(stages.CORE, tmp_path / "core", ignore=shutil.ignore_patterns("*.pyc"))
@@ -92,14 +94,14 @@ def test_code_counts_and_what_is_said_about_it_does_not(
     (tmp_path / "core/experiments/lineage.py").write_text("changed = True\n")
     assert reasons(chain[0], chain) == []
     loss.write_text(loss.read_text() + "more = 1\n")
-    assert reasons(chain[0], chain) == ["etude.objective.loss has other code"]
+    assert reasons(chain[0], chain) == ["etude.objective.loss has different code"]
 
 
-def test_a_plugin_that_changed_or_went_is_named(chain: list[Stage]) -> None:
+def test_a_changed_or_missing_plugin_is_named(chain: list[Stage]) -> None:
     edit(chain[0].stamp, lambda stamp: stamp["plugins"].update({"optimizer/adamw": "0"}))
     edit(chain[0].stamp, lambda stamp: stamp["plugins"].update({"optimizer/gone": "0"}))
     assert reasons(chain[0], chain) == [
-        "the plugin optimizer/adamw has other code",
-        "the plugin optimizer/gone has other code",
+        "the plugin optimizer/adamw has different code",
+        "the plugin optimizer/gone has different code",
     ]
     assert (chain[0].folder / CONFIG).exists()

@@ -1,4 +1,4 @@
-"""A sweep is what its jobs' folders say: what is missing runs, what is best is a recipe."""
+"""A sweep is defined by its job folders: missing jobs run, and the best becomes a recipe."""
 
 import json
 import os
@@ -28,17 +28,17 @@ SMALL = (
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory with a text."""
+    """A working directory with a text file."""
     monkeypatch.chdir(tmp_path)
     text = "\n\n".join(f"The quick brown fox {i} jumps over the lazy dog. " * 5 for i in range(99))
     (tmp_path / "good.txt").write_text(text)
     return tmp_path
 
 
-def ended(sweep: Path, value: float | None, *overrides: str, **given: Any) -> None:
-    """Leaves what a job leaves that measured `value`."""
+def write_job(sweep: Path, value: float | None, *overrides: str, **fields: Any) -> None:
+    """Writes the files of a job with this metric."""
     number = len(read_jobs(sweep))
-    replace(JobRecord(number, ["data=text", *overrides], State.finished), **given).save(sweep)
+    replace(JobRecord(number, ["data=text", *overrides], State.finished), **fields).save(sweep)
     if value is not None:
         (sweep / str(number)).mkdir()
         metrics = {"step": 5, "val/loss": value}
@@ -46,12 +46,14 @@ def ended(sweep: Path, value: float | None, *overrides: str, **given: Any) -> No
         (sweep / str(number) / "summary.json").write_text(summary)
 
 
-def test_the_best_stands_first_and_what_gave_no_number_last(tmp_path: Path) -> None:
-    ended(tmp_path, 2.0, "seed=0")
-    ended(tmp_path, None, "seed=1", state=State.failed, error="no file\nsecond line", exit_code=3)
-    ended(tmp_path, 1.0, "seed=2")
-    ended(tmp_path, float("nan"), "seed=3")
-    ended(tmp_path, 0.5, "seed=4", state=State.pruned)
+def test_the_best_job_is_first_and_jobs_without_a_metric_are_last(tmp_path: Path) -> None:
+    write_job(tmp_path, 2.0, "seed=0")
+    write_job(
+        tmp_path, None, "seed=1", state=State.failed, error="no file\nsecond line", exit_code=3
+    )
+    write_job(tmp_path, 1.0, "seed=2")
+    write_job(tmp_path, float("nan"), "seed=3")
+    write_job(tmp_path, 0.5, "seed=4", state=State.pruned)
     board = leaderboard(tmp_path)
     assert [(row.rank, row.job) for row in board.rows][:2] == [(1, 2), (2, 0)]
     assert {row.job: row.rank for row in board.rows}[4] == 3  # stopped early: behind what ended
@@ -73,7 +75,7 @@ RECIPES = [
 ]
 
 
-@pytest.mark.parametrize("overrides", RECIPES, ids=lambda given: given[0])
+@pytest.mark.parametrize("overrides", RECIPES, ids=lambda overrides: overrides[0])
 def test_the_recipe_of_a_job_composes_to_the_config_of_the_job(
     overrides: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,19 +90,19 @@ def test_the_recipe_of_a_job_composes_to_the_config_of_the_job(
 
 def test_a_search_space_without_a_sweep_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "sweep=lr"]) == 2
-    assert "Add -m." in capsys.readouterr().err
+    assert "which needs -m" in capsys.readouterr().err
 
 
 @pytest.mark.slow
-def test_the_same_command_runs_what_is_missing_and_records_what_failed(
+def test_the_same_command_runs_missing_jobs_and_records_failures(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["train", "-m", *SMALL, "data.path=good.txt,late.txt", "seed=0,1", "run=many"]
     assert main(command) == 3
     sweep = place / "many"
     assert [one.state.value for one in read_jobs(sweep)] == ["finished"] * 2 + ["failed"] * 2
-    assert "late.txt names no file" in (sweep / "jobs/2.json").read_text()
-    assert "jobs that failed: 2, 3" in capsys.readouterr().err
+    assert "late.txt matches no file" in (sweep / "jobs/2.json").read_text()
+    assert "failed jobs: 2, 3" in capsys.readouterr().err
     assert not (sweep / "2").exists()
     before = [(sweep / f"{k}/summary.json").stat().st_mtime_ns for k in (0, 1)]
     (place / "late.txt").write_text((place / "good.txt").read_text())
@@ -117,7 +119,7 @@ def test_the_same_command_runs_what_is_missing_and_records_what_failed(
 
 
 @pytest.mark.slow
-def test_a_search_goes_on_prunes_and_gives_a_recipe_that_is_its_best_job(place: Path) -> None:
+def test_a_search_resumes_prunes_and_writes_its_best_job_as_a_recipe(place: Path) -> None:
     search = [
         "train", "-m", *SMALL, "sweep=lr", "trainer.max_steps=6", "trainer.val_every=2",
         "callback.asha.min_steps=2", "run=many",
@@ -145,7 +147,7 @@ def test_a_search_goes_on_prunes_and_gives_a_recipe_that_is_its_best_job(place: 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
-def test_jobs_in_processes_of_their_own_equal_those_run_alone(launcher: str, place: Path) -> None:
+def test_jobs_in_separate_processes_equal_single_runs(launcher: str, place: Path) -> None:
     settings = ["hydra.launcher.n_jobs=2"] if launcher == "joblib" else []
     done = called("-m", f"hydra/launcher={launcher}", *settings, "seed=0,1", "run=many")
     assert done.returncode == 0, done.stderr
@@ -158,6 +160,6 @@ def test_jobs_in_processes_of_their_own_equal_those_run_alone(launcher: str, pla
 
 
 def called(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """The command, in a process of its own."""
+    """Runs the command in a separate process."""
     command = [sys.executable, "-m", "etude", "train", *SMALL, *arguments]
     return subprocess.run(command, capture_output=True, text=True, env={**os.environ})

@@ -11,16 +11,16 @@ import pytest
 import torch
 
 from etude.errors import CheckpointError, DiskFullError
-from etude.files.atomic import write_whole
+from etude.files.atomic import write_atomic
 from etude.formats import checkpoint
 from etude.formats.checkpoint import (
     MANIFEST,
     TreeCheckpointIO,
     checkpoints,
+    delete_old,
     fault_of,
     newest_intact,
     path_of,
-    retire,
     write_sealed_folder,
 )
 from etude.formats.state_tree import read_tree, write_tree
@@ -35,18 +35,18 @@ def write(folder: Path, value: int = 0) -> Path:
     return folder
 
 
-def held(folder: Path) -> list[str]:
+def names_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_what_is_written_is_whole_and_alone(tmp_path: Path) -> None:
+def test_a_written_folder_is_intact_and_leaves_no_other_files(tmp_path: Path) -> None:
     folder = write(tmp_path / "step-1")
     assert fault_of(folder) is None
-    assert held(tmp_path) == ["step-1"]
+    assert names_in(tmp_path) == ["step-1"]
     assert read_tree(folder)["value"] == 0
 
 
-def test_every_flipped_bit_is_noticed(tmp_path: Path) -> None:
+def test_flipped_bits_are_detected(tmp_path: Path) -> None:
     folder = write(tmp_path / "step-1")
     for file in sorted(folder.iterdir()):
         whole = file.read_bytes()
@@ -60,7 +60,7 @@ def test_every_flipped_bit_is_noticed(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_every_single_bit_of_a_checkpoint_counts(tmp_path: Path) -> None:
+def test_every_single_flipped_bit_is_detected(tmp_path: Path) -> None:
     folder = write(tmp_path / "step-1")
     for file in sorted(folder.iterdir()):
         whole = file.read_bytes()
@@ -72,7 +72,7 @@ def test_every_single_bit_of_a_checkpoint_counts(tmp_path: Path) -> None:
         file.write_bytes(whole)
 
 
-def test_truncated_and_missing_files_are_noticed_by_name(tmp_path: Path) -> None:
+def test_truncated_and_missing_files_are_reported_by_name(tmp_path: Path) -> None:
     folder = write(tmp_path / "step-1")
     for file in sorted(folder.iterdir()):
         whole = file.read_bytes()
@@ -90,12 +90,12 @@ def damage(folder: Path) -> None:
     file.write_bytes(file.read_bytes()[:-1] + b" ")
 
 
-def test_the_newest_intact_is_used_and_damaged_ones_are_named(tmp_path: Path) -> None:
+def test_the_newest_intact_checkpoint_is_used_and_damaged_ones_are_reported(tmp_path: Path) -> None:
     assert newest_intact(tmp_path) is None
     first, second = (write(path_of(tmp_path, step)) for step in (9, 10))
     assert newest_intact(tmp_path) == second
     damage(second)
-    with pytest.warns(UserWarning, match=r"damaged, not used: .*step-000000010: tree\.json has ch"):
+    with pytest.warns(UserWarning, match=r"are skipped: .*step-000000010: tree\.json has changed"):
         assert newest_intact(tmp_path) == first
     damage(first)
     with pytest.raises(CheckpointError, match=r"(?s)step-000000010: tree.*step-000000009: tree"):
@@ -103,21 +103,23 @@ def test_the_newest_intact_is_used_and_damaged_ones_are_named(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("keep", [1, 2])
-def test_what_was_just_written_stays_and_damaged_later_ones_go(tmp_path: Path, keep: int) -> None:
+def test_the_newest_checkpoints_are_kept_and_later_damaged_ones_deleted(
+    tmp_path: Path, keep: int
+) -> None:
     for step in (10, 20, 30):
         write(path_of(tmp_path, step))
     damage(path_of(tmp_path, 30))
     newest = write(path_of(tmp_path, 25))
-    retire(newest, keep)
+    delete_old(newest, keep)
     wanted = [path_of(tmp_path, step) for step in (25, 20)][:keep]
     assert checkpoints(tmp_path) == wanted
     assert newest_intact(tmp_path) == newest
 
 
 class Trap:
-    """Lets the first `left` calls of the file system pass, and fails every later one.
+    """Lets the first `left` file system calls succeed and makes every later one fail.
 
-    Whatever stands at `place` when a call is made must be whole: a kill could come just then.
+    If `place` exists when a call is made, it must be intact: the process may be killed then.
     """
 
     NAMES = ("mkdir", "open", "fsync", "rename", "rmdir", "unlink", "replace", "chmod", "utime")
@@ -133,13 +135,13 @@ class Trap:
         patch.setattr(checkpoint, "write_tree", self.guarded(write_tree, error))
 
     def guarded(self, call: Any, error: type[BaseException]) -> Any:  # any function of `os`
-        def guard(*given: Any, **more: Any) -> Any:
+        def guard(*args: Any, **kwargs: Any) -> Any:
             self.calls += 1
             if self.left < 10**9 and self.place.exists():
                 assert fault_of(self.place) is None
             if self.calls > self.left:
-                raise error(errno.EIO, "the disk is gone")
-            return call(*given, **more)
+                raise error(errno.EIO, "the disk failed")
+            return call(*args, **kwargs)
 
         return guard
 
@@ -151,58 +153,58 @@ def trap() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
-def test_whatever_call_fails_the_older_checkpoints_are_whole(
+def test_older_checkpoints_stay_intact_whichever_call_fails(
     error: type[BaseException], trap: Any, tmp_path: Path
 ) -> None:
     old, folder = write(path_of(tmp_path, 1), 1), path_of(tmp_path, 2)
-    made: Trap = trap(error, folder)
+    trapped: Trap = trap(error, folder)
     write(folder)
-    n_calls = made.calls
+    n_calls = trapped.calls
     assert n_calls > 10
     for left in range(n_calls):
-        made.calls, made.left = 0, 10**9
+        trapped.calls, trapped.left = 0, 10**9
         shutil.rmtree(folder, ignore_errors=True)
-        made.calls, made.left = 0, left
+        trapped.calls, trapped.left = 0, left
         with suppress(error):
             write(folder, 2)
-        made.calls, made.left = 0, 10**9
+        trapped.calls, trapped.left = 0, 10**9
         assert fault_of(old) is None
         if folder.exists():
             assert fault_of(folder) is None
         assert newest_intact(tmp_path) in (old, folder)
     write(folder, 3)
-    assert held(tmp_path) == [old.name, folder.name]  # no litter is left behind
+    assert names_in(tmp_path) == [old.name, folder.name]  # no temporary files remain
 
 
-def test_a_folder_written_again_is_the_old_one_or_the_new(trap: Any, tmp_path: Path) -> None:
+def test_an_overwritten_folder_is_either_the_old_or_the_new_one(trap: Any, tmp_path: Path) -> None:
     folder = write(tmp_path / "model", 1)
-    made: Trap = trap(OSError, folder)
+    trapped: Trap = trap(OSError, folder)
     write(folder, 1)
-    n_calls = made.calls
+    n_calls = trapped.calls
     for left in range(n_calls):
-        made.calls, made.left = 0, left
+        trapped.calls, trapped.left = 0, left
         with suppress(OSError):
             write(folder, left)
-        made.calls, made.left = 0, 10**9
+        trapped.calls, trapped.left = 0, 10**9
         if folder.exists():
             assert fault_of(folder) is None
-        else:  # the disk failed twice, also while the old one was put back
+        else:  # the disk also failed while the old folder was restored
             assert fault_of(tmp_path / ".model.old") is None
             (tmp_path / ".model.old").rename(folder)
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-def test_a_full_disk_is_named(number: int, tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_with_the_folder(number: int, tmp_path: Path) -> None:
     def fill(inside: Path) -> None:
         raise OSError(number, "no space")
 
     old = write(path_of(tmp_path, 1))
     with pytest.raises(DiskFullError, match=r"No space left while writing .*step-000000002"):
         write_sealed_folder(path_of(tmp_path, 2), fill)
-    assert held(tmp_path) == [old.name]
+    assert names_in(tmp_path) == [old.name]
 
 
-def test_lightning_saves_and_loads_through_it(tmp_path: Path) -> None:
+def test_lightning_saves_and_loads_checkpoints(tmp_path: Path) -> None:
     io, folder = TreeCheckpointIO(), tmp_path / "step-7"
     io.save_checkpoint({"global_step": 7, "state": TREE}, folder)
     assert io.load_checkpoint(folder)["state"][1] == "text"
@@ -211,15 +213,15 @@ def test_lightning_saves_and_loads_through_it(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"tree\.json has changed"):
         io.load_checkpoint(folder)
     io.remove_checkpoint(folder)
-    assert held(tmp_path) == []
+    assert names_in(tmp_path) == []
 
 
-def test_a_file_that_several_write_at_once_is_that_of_one_of_them(tmp_path: Path) -> None:
-    """As the first jobs of a sweep do with what they find out about the machine."""
+def test_concurrent_writers_leave_the_complete_file_of_one_of_them(tmp_path: Path) -> None:
+    """The first jobs of a sweep write the measured speed of the machine concurrently."""
     texts = [letter * 10_000 for letter in "abcd"]
     with ThreadPoolExecutor(4) as pool:
         list(
-            pool.map(lambda text: [write_whole(tmp_path / "file", text) for _ in range(10)], texts)
+            pool.map(lambda text: [write_atomic(tmp_path / "file", text) for _ in range(10)], texts)
         )
     assert (tmp_path / "file").read_text(encoding="utf-8") in texts
     assert [file.name for file in tmp_path.iterdir()] == ["file"]

@@ -19,16 +19,16 @@ DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.int64, torch.uint8
 @st.composite
 def tensors(draw: st.DrawFn) -> torch.Tensor:
     shape = draw(st.lists(st.integers(0, 3), max_size=3))
-    made = torch.arange(int(np.prod(shape)) * 2).view(*shape, 2).to(draw(st.sampled_from(DTYPES)))
-    made = made if draw(st.booleans()) else made.flip(-1)
-    return draw(st.sampled_from([made, made[..., 0], made.transpose(0, -1)]))
+    tensor = torch.arange(int(np.prod(shape)) * 2).view(*shape, 2).to(draw(st.sampled_from(DTYPES)))
+    tensor = tensor if draw(st.booleans()) else tensor.flip(-1)
+    return draw(st.sampled_from([tensor, tensor[..., 0], tensor.transpose(0, -1)]))
 
 
 @st.composite
 def arrays(draw: st.DrawFn) -> np.ndarray:
     dtype = draw(st.sampled_from([np.float64, np.float32, np.int64, np.uint32, np.bool_]))
-    made = np.arange(6).reshape(2, 3).astype(dtype)
-    views: list[Any] = [made, made.T, made[0], made[:0], np.array(5, dtype), made[:, ::2]]
+    array = np.arange(6).reshape(2, 3).astype(dtype)
+    views: list[Any] = [array, array.T, array[0], array[:0], np.array(5, dtype), array[:, ::2]]
     return draw(st.sampled_from(views))
 
 
@@ -46,7 +46,7 @@ trees = st.recursive(
 
 
 def assert_same(found: Any, wanted: Any) -> None:
-    """Equal in value and in type, all the way down."""
+    """Asserts equal values and types at every level."""
     assert type(found) is type(wanted)
     if isinstance(wanted, torch.Tensor):
         assert found.dtype == wanted.dtype
@@ -69,7 +69,7 @@ def assert_same(found: Any, wanted: Any) -> None:
 
 @settings(max_examples=250, deadline=None)
 @given(tree=trees)
-def test_a_tree_comes_back_with_its_types(
+def test_a_tree_is_restored_with_its_types(
     tree: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("tree")
@@ -101,19 +101,19 @@ def test_tied_tensors_stay_tied_and_are_written_once(tmp_path: Path) -> None:
     assert (tmp_path / TENSORS).stat().st_size < 3 * 64 + 300
 
 
-def test_views_of_one_storage_come_back_apart(tmp_path: Path) -> None:
+def test_views_of_one_storage_are_restored_as_separate_tensors(tmp_path: Path) -> None:
     whole = torch.arange(6.0)
     found = round_trip([whole, whole[:3], whole[3:], whole.view(2, 3)], tmp_path)
     assert_same(found, [whole, whole[:3], whole[3:], whole.view(2, 3)])
 
 
-def test_keys_that_spell_the_same_path_hold_their_own_tensors(tmp_path: Path) -> None:
+def test_keys_with_the_same_path_keep_their_own_tensors(tmp_path: Path) -> None:
     tree = {1: torch.ones(2), "1": torch.zeros(2), "a/b": torch.ones(1), "a": {"b": torch.zeros(1)}}
     assert_same(round_trip(tree, tmp_path), tree)
 
 
-def test_adamw_gets_its_moments_back(tmp_path: Path) -> None:
-    """Through plain JSON its integer keys become strings, and it loads nothing and says nothing."""
+def test_the_moments_of_adamw_are_restored(tmp_path: Path) -> None:
+    """In plain JSON its integer keys would become strings, and it would silently load nothing."""
     module = nn.Linear(3, 2)
     optimizer = torch.optim.AdamW(module.parameters())
     module(torch.ones(3)).sum().backward()
@@ -125,7 +125,7 @@ def test_adamw_gets_its_moments_back(tmp_path: Path) -> None:
             assert torch.equal(again.state[parameter][name], optimizer.state[parameter][name])
 
 
-def test_random_states_come_back(tmp_path: Path) -> None:
+def test_random_states_are_restored(tmp_path: Path) -> None:
     import random
 
     tree = (random.getstate(), np.random.get_state(), torch.get_rng_state())
@@ -135,33 +135,33 @@ def test_random_states_come_back(tmp_path: Path) -> None:
     torch.set_rng_state(found[2])
 
 
-STRANGERS = [object(), {1, 2}, b"bytes", print]
+UNSUPPORTED = [object(), {1, 2}, b"bytes", print]
 
 
-@pytest.mark.parametrize("stranger", STRANGERS, ids=lambda value: type(value).__name__)
-def test_what_no_tree_holds_is_refused_by_its_place(stranger: object, tmp_path: Path) -> None:
-    with pytest.raises(TypeError, match=r"/a/1 is a \w+, which no checkpoint holds"):
-        write_tree({"a": [0, stranger]}, tmp_path)
+@pytest.mark.parametrize("value", UNSUPPORTED, ids=lambda value: type(value).__name__)
+def test_an_unsupported_type_is_rejected_by_its_path(value: object, tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=r"/a/1 is a \w+, which cannot be saved"):
+        write_tree({"a": [0, value]}, tmp_path)
 
 
 def unlink(folder: Path) -> None:
     (folder / TREE).unlink()
 
 
-def no_json(folder: Path) -> None:
+def invalid_json(folder: Path) -> None:
     (folder / TREE).write_text("{")
 
 
-def no_tensors(folder: Path) -> None:
+def invalid_tensors(folder: Path) -> None:
     (folder / TENSORS).write_bytes(b"1234")
 
 
-def other_tensor(folder: Path) -> None:
+def missing_tensor(folder: Path) -> None:
     (folder / TREE).write_text(json.dumps({"$tensor": "elsewhere"}))
 
 
-@pytest.mark.parametrize("damage", [unlink, no_json, no_tensors, other_tensor])
-def test_what_cannot_be_read_is_a_checkpoint_error(
+@pytest.mark.parametrize("damage", [unlink, invalid_json, invalid_tensors, missing_tensor])
+def test_an_unreadable_folder_is_a_checkpoint_error(
     damage: Callable[[Path], None], tmp_path: Path
 ) -> None:
     write_tree([torch.ones(2)], tmp_path)

@@ -9,14 +9,14 @@ from torch import Tensor
 
 from etude.config.registry import build
 from etude.network.decoding import Ancestral, Decoding, Greedy, sample_token
-from etude.network.generation import Request, StopStrings, Written, generate
+from etude.network.generation import Generation, Request, StopStrings, generate
 from etude.objective.log_probs import token_log_prob
 
 EOS = tiny.VOCAB.eos
 
 
 class Scripted(Decoding):
-    """Says what it is told, request by request; each is known by its last token of the prompt."""
+    """Returns scripted tokens; the last prompt token of a request selects its script."""
 
     def __init__(self, *rows: list[int]) -> None:
         self.rows = rows
@@ -24,43 +24,43 @@ class Scripted(Decoding):
         self.sizes: list[int] = []
 
     def scores(self, logits: Tensor, seen: Tensor) -> Tensor:
-        self.names = seen[:, 20 : 20 + len(self.rows)].long().argmax(dim=1).tolist()
+        self.scripts = seen[:, 20 : 20 + len(self.rows)].long().argmax(dim=1).tolist()
         return logits
 
     def choose(self, scores: Tensor, draw: Tensor) -> Tensor:
-        said = [self.rows[i][min(self.step, len(self.rows[i]) - 1)] for i in self.names]
+        tokens = [self.rows[i][min(self.step, len(self.rows[i]) - 1)] for i in self.scripts]
         self.step += 1
-        self.sizes.append(len(said))
-        return torch.tensor(said)
+        self.sizes.append(len(tokens))
+        return torch.tensor(tokens)
 
 
-def scripted(n: int, *rows: list[int]) -> tuple[Scripted, list[Written]]:
+def scripted(n: int, *rows: list[int]) -> tuple[Scripted, list[Generation]]:
     decoding = Scripted(*rows)
     rngs = map(np.random.default_rng, range(len(rows)))
     requests = [Request([20 + i], rng, n) for i, rng in enumerate(rngs)]
     return decoding, generate(tiny.network(), requests, decoding)
 
 
-def test_a_row_ends_with_eos_and_the_others_go_on() -> None:
+def test_a_row_ends_with_eos_while_the_others_continue() -> None:
     _, written = scripted(5, [30, EOS, 31], [30, 31, 32, 33, 34])
     assert [row.ids for row in written] == [[30, EOS], [30, 31, 32, 33, 34]]
     assert [row.ended for row in written] == [True, False]
 
 
-def test_when_all_have_ended_it_stops() -> None:
+def test_generation_stops_when_all_rows_have_ended() -> None:
     decoding, written = scripted(50, [30, EOS], [EOS])
     assert [row.ids for row in written] == [[30, EOS], [EOS]]
     assert decoding.step == 2
 
 
-def test_rows_that_ended_leave_the_batch_once_they_are_half_of_it() -> None:
+def test_finished_rows_leave_the_batch_once_they_are_half_of_it() -> None:
     rows = [[30] * n + [EOS] for n in (5, 0, 2, 0, 1, 6, 0)]
     decoding, written = scripted(50, *rows)
     assert [row.ids for row in written] == rows
     assert decoding.sizes == [7, 7, 3, 3, 3, 3, 1]
 
 
-def test_every_request_has_a_limit_of_its_own() -> None:
+def test_every_request_has_its_own_limit() -> None:
     requests = [Request([20, 21], np.random.default_rng(0), n) for n in (3, 0, 5)]
     written = generate(tiny.network(), requests, Greedy())
     assert [len(row.ids) for row in written] == [3, 0, 5]
@@ -68,17 +68,17 @@ def test_every_request_has_a_limit_of_its_own() -> None:
     assert generate(tiny.network(), [], Greedy()) == []
 
 
-def test_an_answer_ends_with_a_stop_string_however_its_tokens_cut_it() -> None:
+def test_a_stop_string_is_found_across_token_boundaries() -> None:
     text = "ab</answer>c"
     for pieces in (list(text), ["ab<", "/ans", "wer>c"], [text], ["ab", "</answer>", "c"]):
         stop = StopStrings(["\n\n", "</answer>"], lambda ids, p=pieces: "".join(p[i] for i in ids))
-        reached = [stop.reached(range(n)) for n in range(len(pieces) + 1)]
+        reached = [stop.found_in(range(n)) for n in range(len(pieces) + 1)]
         wanted = ["</answer>" in "".join(pieces[:n]) for n in range(len(pieces) + 1)]
         assert reached == wanted
-    assert not StopStrings([], lambda ids: "a").reached([1])
+    assert not StopStrings([], lambda ids: "a").found_in([1])
 
 
-def test_the_token_that_completes_a_stop_string_is_the_last_of_its_row_alone() -> None:
+def test_a_row_ends_with_the_token_that_completes_a_stop_string() -> None:
     made, rng = tiny.network(), np.random.default_rng
     requests = [Request([20 + i], rng(i), 9) for i in range(4)]
     free = [row.ids for row in generate(made, requests, Ancestral())]
@@ -86,7 +86,7 @@ def test_the_token_that_completes_a_stop_string_is_the_last_of_its_row_alone() -
     stop = StopStrings([pair], lambda ids: " ".join(map(str, ids)))
     requests = [Request([20 + i], rng(i), 9) for i in range(4)]
     for row, ids in zip(generate(made, requests, Ancestral(), stop=stop), free, strict=True):
-        ends = [n for n in range(1, len(ids) + 1) if stop.reached(ids[:n])]
+        ends = [n for n in range(1, len(ids) + 1) if stop.found_in(ids[:n])]
         assert row.ids == ids[: min(ends, default=len(ids))]
         assert row.ended == bool(ends or EOS in ids)
 
@@ -100,7 +100,7 @@ def test_the_token_that_completes_a_stop_string_is_the_last_of_its_row_alone() -
         build(tiny.part("decoding", "sample", top_k=9, top_p=0.9, repetition_penalty=1.2)),
     ],
 )
-def test_a_log_prob_is_that_of_the_distribution_a_token_was_drawn_from(
+def test_log_probs_are_those_of_the_distribution_that_was_sampled(
     architecture: str, decoding: Decoding
 ) -> None:
     made = tiny.network(tiny.stack(architecture))
@@ -115,14 +115,14 @@ def test_a_log_prob_is_that_of_the_distribution_a_token_was_drawn_from(
             seen = torch.zeros(1, tiny.VOCAB.size, dtype=torch.bool)
             seen[0, held + row.ids[:i]] = True
             log_prob = decoding.scores(logits[i : i + 1], seen).log_softmax(-1)[0, token]
-            tiny.exactly(torch.tensor(row.log_probs[i], dtype=torch.float64), log_prob)
+            tiny.assert_close(torch.tensor(row.log_probs[i], dtype=torch.float64), log_prob)
 
 
-def test_without_a_filter_they_are_those_that_training_computes() -> None:
+def test_without_truncation_log_probs_equal_those_of_training() -> None:
     made, prompt = tiny.network(), [20, 21, 22]
     (row,) = generate(made, [Request(prompt, np.random.default_rng(0), 8)], Ancestral(0.7))
     trained = token_log_prob(made, made.answer([(prompt, row.ids)]), 0.7)
-    tiny.exactly(torch.tensor(row.log_probs, dtype=torch.float64), trained.detach())
+    tiny.assert_close(torch.tensor(row.log_probs, dtype=torch.float64), trained.detach())
 
 
 def test_ancestral_samples_follow_the_distribution() -> None:
@@ -138,24 +138,24 @@ def test_ancestral_samples_follow_the_distribution() -> None:
 
 
 @pytest.mark.parametrize("draw", [0.0, 0.5, 1 - 2**-53])
-def test_no_token_without_probability_is_ever_drawn(draw: float) -> None:
+def test_a_token_with_probability_0_is_never_sampled(draw: float) -> None:
     scores = torch.tensor([[-torch.inf, 0.0, -torch.inf, 0.0, -torch.inf]])
     assert int(sample_token(scores, torch.tensor([draw], dtype=torch.float64))) in (1, 3)
 
 
-def test_a_sample_is_a_function_of_its_generator() -> None:
+def test_a_sample_is_a_function_of_its_random_generator() -> None:
     made, prompts = tiny.network(), [[20, 21]] * 2
-    first, second = tiny.continued(made, prompts, 5, Ancestral())
-    assert [first, second] == tiny.continued(made, prompts, 5, Ancestral())
+    first, second = tiny.continuations(made, prompts, 5, Ancestral())
+    assert [first, second] == tiny.continuations(made, prompts, 5, Ancestral())
     assert first != second
-    assert len({tuple(row) for row in tiny.continued(made, prompts, 5)}) == 1
+    assert len({tuple(row) for row in tiny.continuations(made, prompts, 5)}) == 1
 
 
 PROMPTS = [[20, 21, 22, 23], [30], [25, 20, 36, 31, 22, 29], [33, 34]]
 
 
 def requests(prompts: list[list[int]], n: int = 12) -> list[Request]:
-    """Each with a seed and a limit of its own."""
+    """Requests that each have their own seed and limit."""
     return [Request(p, np.random.default_rng(p), n - len(p)) for p in prompts]
 
 
@@ -173,10 +173,10 @@ NEAR = {"queries_per_kv": 2, "window": 4}
         ("encoder_decoder", "prefix", "attention", {}),
     ],
 )
-def test_neighbours_and_chunks_change_no_sample(
+def test_samples_do_not_depend_on_the_rest_of_the_batch_or_its_size(
     stack: str, kind: str | None, mixer: str, values: dict[str, int]
 ) -> None:
-    """Rows of several lengths that end at different times, so that some leave."""
+    """Rows of different lengths end at different times, so that some are dropped."""
     mixed = tiny.part("architecture/mixer", mixer, **values)
     made = adapters.network(stack, kind, mixer=mixed, position="rope")
     decoding = build(tiny.part("decoding", "sample", top_p=0.9, repetition_penalty=1.2))
@@ -191,7 +191,9 @@ def test_neighbours_and_chunks_change_no_sample(
 
 @pytest.mark.parametrize("stack", ["decoder_only", "encoder_decoder"])
 @pytest.mark.parametrize("kind", [None, "lora", "prefix"])
-def test_in_bf16_neighbours_change_no_likeliest_token(stack: str, kind: str | None) -> None:
+def test_in_bf16_greedy_tokens_do_not_depend_on_the_rest_of_the_batch(
+    stack: str, kind: str | None
+) -> None:
     made = adapters.network(stack, kind).float()
     with torch.autocast("cpu", torch.bfloat16):
         wanted = generate(made, requests(PROMPTS), Greedy(), generation_batch=1)
@@ -201,8 +203,8 @@ def test_in_bf16_neighbours_change_no_likeliest_token(stack: str, kind: str | No
         assert one.log_probs == pytest.approx(other.log_probs, abs=0.1)
 
 
-def test_a_compiled_network_writes_uncompiled_and_the_same() -> None:
-    """Each length of what is cached would be compiled anew."""
+def test_a_compiled_network_generates_uncompiled_with_equal_results() -> None:
+    """Otherwise every length of the cache would be compiled."""
     made, compiled, graphs = tiny.network(), tiny.network(), list[object]()
 
     def counting(graph: torch.fx.GraphModule, _: list[Tensor]) -> Any:

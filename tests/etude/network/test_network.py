@@ -3,7 +3,7 @@ import tiny
 import torch
 
 from etude.network.context import Context, Position
-from etude.network.inputs import Inputs, pad_left, pad_right, width_of
+from etude.network.inputs import Inputs, pad_left, pad_right, padded_width
 from etude.network.kv_cache import KvCache
 from etude.network.network import ROWS
 from etude.network.parts import Parts
@@ -22,7 +22,7 @@ def test_tokens_are_counted_without_padding_and_with_the_source() -> None:
     assert Inputs(torch.zeros(2, 5).long(), source=source).n_tokens == 14
 
 
-def test_padding_stands_where_it_is_asked_for() -> None:
+def test_rows_are_padded_on_the_requested_side() -> None:
     right, left = pad_right([[1, 2, 3], [4]], 9), pad_left([[1, 2, 3], [4]], 9)
     assert right.tokens.tolist() == [[1, 2, 3], [4, 9, 9]]
     assert left.tokens.tolist() == [[1, 2, 3], [9, 9, 4]]
@@ -33,16 +33,16 @@ def test_padding_stands_where_it_is_asked_for() -> None:
     assert pad_right([[1], [2]], 9).documents is None
 
 
-def test_rows_that_differ_have_one_of_four_widths_an_octave_and_others_their_own() -> None:
-    assert width_of([100, 100]) == 100
-    assert [width_of([1, n]) for n in (2, 7, 9, 17, 33, 65, 200, 257)] == [
+def test_rows_of_unequal_length_have_one_of_four_widths_per_octave() -> None:
+    assert padded_width([100, 100]) == 100
+    assert [padded_width([1, n]) for n in (2, 7, 9, 17, 33, 65, 200, 257)] == [
         2, 7, 10, 20, 40, 80, 224, 320,
     ]  # fmt: skip
-    widths = {width_of([1, n]) for n in range(129, 257)}
+    widths = {padded_width([1, n]) for n in range(129, 257)}
     assert widths == {160, 192, 224, 256}
 
 
-def test_rows_are_scored_in_whole_portions_and_as_they_are_alone(
+def test_the_head_reads_padded_row_counts_with_equal_logits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     network = tiny.network(tiny.stack()).double()
@@ -73,10 +73,14 @@ def context(documents: list[int] | None, *, causal: bool, seq: int = 4) -> Conte
         (None, True, ["1000", "1100", "1110", "1111"]),
         ([1, 1, 2, 2], False, ["1100", "1100", "0011", "0011"]),
         ([1, 1, 2, 2], True, ["1000", "1100", "0010", "0011"]),
-        ([0, 1, 1, 0], True, ["1111", "0100", "0110", "1111"]),  # padding sees, and is not seen
+        (
+            [0, 1, 1, 0],
+            True,
+            ["1111", "0100", "0110", "1111"],
+        ),  # padding sees all keys, and no token sees padding
     ],
 )
-def test_what_is_visible_by_hand(
+def test_visibility_matches_hand_written_masks(
     documents: list[int] | None, causal: bool, wanted: list[str] | None
 ) -> None:
     found = context(documents, causal=causal).visible(4)
@@ -84,28 +88,30 @@ def test_what_is_visible_by_hand(
     assert rows == wanted
 
 
-def test_queries_behind_a_cache_see_all_keys_before_them() -> None:
+def test_queries_after_a_cache_see_all_earlier_keys() -> None:
     found = context(None, causal=True, seq=2).visible(5)
     assert found is not None
     assert found[0, 0].int().tolist() == [[1, 1, 1, 1, 0], [1, 1, 1, 1, 1]]
 
 
-def test_a_context_computes_once_what_its_layers_share() -> None:
-    asked: list[int] = []
+def test_a_context_computes_a_shared_value_once() -> None:
+    calls: list[int] = []
 
     def compute() -> torch.Tensor:
-        asked.append(1)
+        calls.append(1)
         return torch.ones(1)
 
     shared = context(None, causal=True)
     assert shared.once("x", compute) is shared.once("x", compute)
-    assert asked == [1]
+    assert calls == [1]
 
 
 @pytest.mark.parametrize("architecture", ["decoder_only", "encoder_decoder"])
 @pytest.mark.parametrize("cuts", [(6,), (1, 5), (3, 2, 1), (2, 2, 2)])
 @torch.no_grad()
-def test_a_cache_may_be_filled_in_any_portions(architecture: str, cuts: tuple[int, ...]) -> None:
+def test_a_cache_may_be_filled_in_parts_of_any_size(
+    architecture: str, cuts: tuple[int, ...]
+) -> None:
     made, ids = tiny.network(tiny.stack(architecture, position="rope")), tiny.tokens(2, 6)
     given, cache = tiny.inputs(made, ids), KvCache(8)
     parts = [
@@ -116,7 +122,7 @@ def test_a_cache_may_be_filled_in_any_portions(architecture: str, cuts: tuple[in
     assert cache.length == 6
 
 
-def test_parts_know_the_width_of_a_head() -> None:
+def test_parts_give_the_width_of_a_head() -> None:
     assert Parts(24, 4).head_dim == 6
     assert Parts(24, 4, key_dim=7).head_dim == 7
     mixer = tiny.part("architecture/mixer", "attention", head_dim=6)

@@ -17,7 +17,7 @@ texts = st.text(alphabet="abc", max_size=20)
 
 @settings(max_examples=200, deadline=None)
 @given(prompt=texts, completion=texts, seq_len=st.integers(2, 30))
-def test_a_prompt_and_its_completion_fit_and_keep_what_lies_next_to_the_seam(
+def test_a_prompt_and_its_completion_are_truncated_away_from_their_boundary(
     prompt: str, completion: str, seq_len: int
 ) -> None:
     before, after = completion_ids(tiny.BYTES, prompt, completion, seq_len)
@@ -30,7 +30,7 @@ def test_a_prompt_and_its_completion_fit_and_keep_what_lies_next_to_the_seam(
         assert tiny.BYTES.decode(before) + tiny.BYTES.decode(after) == prompt + completion
 
 
-def test_a_prompt_loses_its_start() -> None:
+def test_a_prompt_is_truncated_at_the_start() -> None:
     assert prompt_ids(tiny.BYTES, "abcdef", 3) == [BOS, *tiny.BYTES.encode("ef")]
     assert prompt_ids(tiny.BYTES, "ab", 3) == [BOS, *tiny.BYTES.encode("ab")]
     assert prompt_ids(tiny.BYTES, "ab", 1) == [BOS]
@@ -44,7 +44,7 @@ def test_both_completions_follow_the_same_prompt(prompt: str, chosen: str, rejec
         assert len(example.prompt) + len(side) <= 13
 
 
-def test_tokens_of_a_batch_do_not_depend_on_its_neighbours() -> None:
+def test_the_token_count_of_a_batch_ignores_padding() -> None:
     made = tiny.network(vocab=tiny.BYTES.vocab)
     examples = [
         preference_example(tiny.BYTES, Preference("ab" * n, "c", "d" * n), 30) for n in (1, 3, 5)

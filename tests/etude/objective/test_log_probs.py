@@ -18,11 +18,11 @@ from etude.training.optim import with_warmup
         (torch.float64, torch.float64),
     ],
 )
-def test_wide_is_never_narrower_than_single(given: torch.dtype, wanted: torch.dtype) -> None:
+def test_to_fp32_returns_at_least_fp32(given: torch.dtype, wanted: torch.dtype) -> None:
     assert to_fp32(torch.ones(2, dtype=given)).dtype == wanted
 
 
-def test_rows_are_summed_apart_and_an_empty_one_is_zero() -> None:
+def test_rows_are_summed_separately_and_an_empty_row_is_zero() -> None:
     where = torch.tensor([[1, 0, 1], [0, 0, 0], [0, 1, 0]]).bool()
     assert sum_rows(torch.tensor([1.0, 2.0, 4.0]), where).tolist() == [3.0, 0.0, 4.0]
 
@@ -39,7 +39,7 @@ def test_log_probabilities_are_those_of_the_tempered_softmax() -> None:
     assert sequence_log_prob(made, targets).shape == rows.shape
 
 
-def test_a_reference_is_the_policy_as_it_was() -> None:
+def test_a_reference_is_the_policy_at_the_time_it_was_built() -> None:
     made, given = tiny.network(), Inputs(tiny.tokens(2, 4))
     frozen = reference_of(made)
     before = made(given).detach()
@@ -53,7 +53,7 @@ def test_a_reference_is_the_policy_as_it_was() -> None:
     assert not list(frozen.parameters())
 
 
-def test_warmup_reaches_1_with_its_last_step_and_progress_runs_from_0_to_1() -> None:
+def test_warmup_reaches_1_at_its_last_step_and_progress_goes_from_0_to_1() -> None:
     factor = with_warmup(4, 14, lambda progress: progress)
     assert [factor(step) for step in range(4)] == [0.25, 0.5, 0.75, 1.0]
     assert [factor(step) for step in (4, 9, 14, 20)] == [0.0, 0.5, 1.0, 1.0]

@@ -1,4 +1,4 @@
-"""The step is exact: how a window is cut, clipped or refused is what the maths says."""
+"""The optimizer step is exact for any micro-batch size, clipping and non-finite gradient."""
 
 import math
 from dataclasses import replace
@@ -35,7 +35,7 @@ def config_of(name: str, folder: Path, **trainer: Any) -> ExperimentConfig:
 
 
 def stored_rollout(name: str, config: ExperimentConfig) -> dict[str, Any]:
-    """A rollout whose old log-probabilities are off, so that ratios differ from 1."""
+    """Returns a rollout with perturbed old log-probabilities, so that ratios differ from 1."""
     source = tiny.training_parts(config, tiny.remainder).loader.source
     draw = torch.Generator().manual_seed(0)
     n_samples = 8 * config.objective.batches_per_rollout  # type: ignore[attr-defined]
@@ -44,7 +44,7 @@ def stored_rollout(name: str, config: ExperimentConfig) -> dict[str, Any]:
 
 
 def sample(name: str, i: int, draw: torch.Generator) -> dict[str, Any]:
-    """What a rollout may hold; the fourth is not learned from."""
+    """Returns a sample of a rollout; the one with index 3 has no reward and is not trained on."""
     prompt = [2, *range(200, 200 + i % 5)]
     completion = torch.randint(109, 365, (1 + i % 4,), generator=draw).tolist()
     if name == "online_dpo":
@@ -60,7 +60,7 @@ def sample(name: str, i: int, draw: torch.Generator) -> dict[str, Any]:
     return found
 
 
-def prepared(name: str, config: ExperimentConfig) -> TrainingParts:
+def build_parts(name: str, config: ExperimentConfig) -> TrainingParts:
     made = tiny.training_parts(config, tiny.remainder if name in tiny.ON_POLICY else None)
     if name in tiny.ON_POLICY:
         made.loader.source.load_state_dict([stored_rollout(name, config)])
@@ -68,12 +68,12 @@ def prepared(name: str, config: ExperimentConfig) -> TrainingParts:
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_how_a_window_is_cut_never_changes_the_curve(name: str, tmp_path: Path) -> None:
+def test_the_micro_batch_size_does_not_change_the_loss_curve(name: str, tmp_path: Path) -> None:
     curves: list[list[dict[str, Any]]] = []
     weights: list[torch.Tensor] = []
     for cut in CUTS:
         config = config_of(name, tmp_path, micro_batch=cut, clip=0.5)
-        made = prepared(name, config)
+        made = build_parts(name, config)
         curves.append(tiny.fit(config, made, tmp_path / str(cut)))
         weights.append(torch.cat([p.detach().flatten() for p in made.objective.parameters()]))
     assert len(curves[0]) == 5
@@ -86,15 +86,15 @@ def test_how_a_window_is_cut_never_changes_the_curve(name: str, tmp_path: Path) 
     assert curves[0][0]["grad_norm"] > 0
 
 
-def test_one_step_is_the_gradient_of_the_mean_over_the_whole_window(tmp_path: Path) -> None:
+def test_one_step_is_the_gradient_of_the_mean_over_the_global_batch(tmp_path: Path) -> None:
     config = config_of("clm", tmp_path, micro_batch=2, max_steps=1, clip=None)
     config = replace(
         config, optimizer=tiny.part("optimizer", "sgd", **SGD), schedule=constant(), seed=3
     )
     made, fresh = tiny.training_parts(config), tiny.training_parts(config)
     objective = fresh.objective.double()
-    window = fresh.loader.source.next_step_batch()
-    batch = objective.collate(window.examples)
+    step = fresh.loader.source.next_step_batch()
+    batch = objective.collate(step.examples)
     (objective.loss(batch).total / objective.count(batch)).backward()
     (line,) = tiny.fit(config, made, tmp_path / "run")
     norm = torch.nn.utils.get_total_norm([p.grad for p in objective.parameters()])  # type: ignore[misc]
@@ -102,7 +102,7 @@ def test_one_step_is_the_gradient_of_the_mean_over_the_whole_window(tmp_path: Pa
     assert line["loss"] == pytest.approx(
         float(objective.loss(batch).total.detach()) / objective.count(batch), rel=1e-12
     )
-    assert line["samples"] == window.digest
+    assert line["samples"] == step.digest
     for after, before in zip(made.objective.parameters(), objective.parameters(), strict=True):
         assert before.grad is not None
         torch.testing.assert_close(after, before - 0.1 * before.grad, rtol=0.0, atol=1e-12)
@@ -113,7 +113,7 @@ def constant() -> Any:  # the plugin's own class
 
 
 @pytest.mark.parametrize("clip", [1e-3, 1e6, None])
-def test_a_gradient_is_clipped_to_its_norm_and_reported_as_it_was(
+def test_a_gradient_is_clipped_and_its_norm_before_clipping_is_reported(
     clip: float | None, tmp_path: Path
 ) -> None:
     config = config_of("clm", tmp_path, clip=clip, max_steps=1)
@@ -128,7 +128,7 @@ def test_a_gradient_is_clipped_to_its_norm_and_reported_as_it_was(
 
 
 class Poison(pl.Callback):
-    """Makes the gradient of one step NaN, from within the network."""
+    """Makes the gradient of one step NaN with a hook in the network."""
 
     def __init__(self, step: int) -> None:
         self.step = step
@@ -179,19 +179,19 @@ def assert_equal(before: list[torch.Tensor], after: list[torch.Tensor]) -> None:
         assert torch.equal(a, b)
 
 
-def test_a_gradient_that_is_not_finite_stops_the_run_before_it_touches_the_weights(
+def test_a_non_finite_gradient_stops_the_run_before_the_weights_change(
     tmp_path: Path,
 ) -> None:
     config = config_of("clm", tmp_path)
     made, poison = tiny.training_parts(config), Poison(3)
-    with pytest.raises(NonFiniteError, match=r"gradient of step 3 is nan.*(?s:.)*digest"):
+    with pytest.raises(NonFiniteError, match=r"gradient norm of step 3 is nan.*(?s:.)*Digest"):
         tiny.fit(config, made, tmp_path / "run", [poison])
     assert_equal(poison.before, [p.detach() for p in made.objective.parameters()])
-    assert [line["step"] for line in tiny.record_of(tmp_path / "run")] == [1, 2]
+    assert [line["step"] for line in tiny.untimed_steps(tmp_path / "run")] == [1, 2]
 
 
 @pytest.mark.parametrize("micro_batch", [8, 2])
-def test_a_skipped_gradient_touches_neither_weights_nor_moments_and_is_counted(
+def test_a_skipped_gradient_changes_neither_weights_nor_moments_and_is_counted(
     micro_batch: int, tmp_path: Path
 ) -> None:
     config = config_of("clm", tmp_path, non_finite=NonFinite.skip, micro_batch=micro_batch)
@@ -206,14 +206,14 @@ def test_a_skipped_gradient_touches_neither_weights_nor_moments_and_is_counted(
     assert resumed.skipped == 1
 
 
-def test_a_loss_carries_what_its_window_counts(tmp_path: Path) -> None:
-    """The tally of a window adds up its micro-batches, metrics included."""
+def test_batch_sums_add_up_the_micro_batches_of_a_global_batch(tmp_path: Path) -> None:
+    """The sums of a global batch add up its micro-batches, metrics included."""
     config = config_of("mlm", tmp_path, micro_batch=2, max_steps=1)
     made = tiny.training_parts(config)
     tiny.fit(config, made, tmp_path / "run")
-    tally = made.objective.tally
+    sums = made.objective.batch_sums
     fresh = tiny.training_parts(config)
     batch = fresh.objective.collate(fresh.loader.source.next_step_batch().examples)
-    assert tally.count == fresh.objective.count(batch)
-    assert tally.tokens == batch.targets.inputs.n_tokens
+    assert sums.count == fresh.objective.count(batch)
+    assert sums.tokens == batch.targets.inputs.n_tokens
     assert isinstance(fresh.objective.loss(batch), Loss)

@@ -1,4 +1,4 @@
-"""Laws of every objective on pairs: what surrounds a pair, and how it is laid out, says nothing."""
+"""Laws of every objective on pairs: the rest of the batch and the padding have no effect."""
 
 from typing import Any
 
@@ -17,8 +17,8 @@ OBJECTIVES = [name for name in tiny.PREFERENCES if name != "kto"]
 STACKS = ["decoder_only", "encoder_decoder"]
 
 
-def moved(name: str, architecture: str = "decoder_only", **config: Any) -> Any:
-    """An objective whose policy has left its reference."""
+def trained_objective(name: str, architecture: str = "decoder_only", **config: Any) -> Any:
+    """Returns an objective whose policy differs from its reference."""
     network = tiny.network(tiny.stack(architecture), vocab=tiny.BYTES.vocab)
     made = tiny.objective(name, network, **config)
     draw = torch.Generator().manual_seed(1)
@@ -31,20 +31,22 @@ def moved(name: str, architecture: str = "decoder_only", **config: Any) -> Any:
 
 @pytest.mark.parametrize("architecture", STACKS)
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_a_pair_pays_alone_what_it_pays_beside_longer_ones(name: str, architecture: str) -> None:
-    """So padding, on whichever side, and micro-batches change nothing."""
-    made = moved(name, architecture)
+def test_the_loss_of_a_pair_does_not_depend_on_the_rest_of_the_batch(
+    name: str, architecture: str
+) -> None:
+    """So neither padding nor micro-batches change the loss."""
+    made = trained_objective(name, architecture)
     together = made.loss(made.collate(pairs.PAIRS))
     alone = [made.loss(made.collate([pair])) for pair in pairs.PAIRS]
-    tiny.exactly(together.total, sum(one.total for one in alone))  # type: ignore[arg-type]
+    tiny.assert_close(together.total, sum(one.total for one in alone))  # type: ignore[arg-type]
     for key, value in together.metrics.items():
-        tiny.exactly(
+        tiny.assert_close(
             value.double(), torch.stack([one.metrics[key] for one in alone]).sum().double()
         )
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_what_stands_on_the_left_of_a_row_as_padding_changes_nothing(name: str) -> None:
+def test_left_padding_does_not_change_the_loss(name: str) -> None:
     from dataclasses import replace
 
     from etude.network.inputs import Inputs, Targets
@@ -59,41 +61,41 @@ def test_what_stands_on_the_left_of_a_row_as_padding_changes_nothing(name: str) 
         inputs = Inputs(left(targets.inputs.tokens, tiny.BYTES.vocab.pad), left(documents, 0))
         return Targets(inputs, left(targets.ids, 0), left(targets.where, False))
 
-    made = moved(name)
+    made = trained_objective(name)
     batch = made.collate(pairs.PAIRS)
     shifted = replace(batch, chosen=padded(batch.chosen), rejected=padded(batch.rejected))
-    tiny.exactly(made.loss(shifted).total, made.loss(batch).total)
+    tiny.assert_close(made.loss(shifted).total, made.loss(batch).total)
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_only_the_completions_tokens_count_however_long_the_prompt(name: str) -> None:
-    """Each metric by hand, of the log-probabilities of single tokens."""
-    made = moved(name)
+def test_only_the_tokens_of_completions_count_for_any_prompt_length(name: str) -> None:
+    """Metrics are compared with sequence log-probabilities of the network."""
+    made = trained_objective(name)
     prompts = [[2, *range(200, 200 + n)] for n in (0, 1, 6)]
     for prompt in prompts:
         pair = PreferenceExample(prompt, [202, 203, 3], [204, 3])
         batch = made.collate([pair])
         assert [int(side.where.sum()) for side in (batch.chosen, batch.rejected)] == [3, 2]
         rows = (
-            network_says(made.network, prompt, pair.chosen),
-            network_says(made.network, prompt, pair.rejected),
+            completion_log_prob(made.network, prompt, pair.chosen),
+            completion_log_prob(made.network, prompt, pair.rejected),
         )
         loss = made.loss(batch)
-        tiny.exactly(loss.metrics["chosen_nll"], -rows[0] / 3)
+        tiny.assert_close(loss.metrics["chosen_nll"], -rows[0] / 3)
         assert bool(loss.metrics["policy_accuracy"]) == bool(rows[0] > rows[1])
 
 
-def network_says(network: Any, prompt: Any, completion: Any) -> torch.Tensor:
+def completion_log_prob(network: Any, prompt: Any, completion: Any) -> torch.Tensor:
     with torch.no_grad():
         return sequence_log_prob(network, network.answer([(prompt, completion)]))[0]
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_the_gradient_parts_chosen_from_rejected(name: str) -> None:
-    made = moved(name, nll_weight=0.0)
+def test_the_gradient_raises_the_chosen_and_lowers_the_rejected_completion(name: str) -> None:
+    made = trained_objective(name, nll_weight=0.0)
     policy = torch.tensor([[-3.0], [-3.5]], dtype=torch.float64, requires_grad=True)
     reference = None if made.reference is None else torch.tensor([[-3.0], [-3.0]]).double()
-    losses, metrics = made.judge(policy, reference, torch.tensor([[4], [4]]))
+    losses, metrics = made.pair_losses(policy, reference, torch.tensor([[4], [4]]))
     losses.sum().backward()
     assert policy.grad is not None
     assert policy.grad[0] < 0 < policy.grad[1]
@@ -103,19 +105,21 @@ def test_the_gradient_parts_chosen_from_rejected(name: str) -> None:
 
 def test_accuracies_differ_where_the_reference_preferred_the_rejected_one() -> None:
     made = tiny.objective("dpo")
-    told = torch.tensor([[-9.0], [-5.0]])
-    _, metrics = made.judge(torch.tensor([[-8.0], [-5.5]]), told, torch.tensor([[2], [2]]))
+    reference = torch.tensor([[-9.0], [-5.0]])
+    _, metrics = made.pair_losses(
+        torch.tensor([[-8.0], [-5.5]]), reference, torch.tensor([[2], [2]])
+    )
     assert metrics["accuracy"] == 1
     assert metrics["policy_accuracy"] == 0
 
 
-def test_identical_pairs_are_left_out_and_counted_also_where_only_their_ids_are() -> None:
+def test_pairs_with_identical_texts_or_ids_are_dropped_and_counted() -> None:
     made = tiny.objective("dpo")
-    long = "x" * 40  # the same once cut to 16 tokens
+    long = "x" * 40  # the same after truncation to 16 tokens
     records = [Preference("a", "b", "c"), Preference("a", f"{long}b", f"{long}c")]
     kept = made.select_samples(records)
     assert [kept[i] for i in range(len(kept))] == records[:1]
-    assert made.notes == ["left out  1 of 2 samples: both completions are the same, as ids"]
+    assert made.lost == {"both completions have the same tokens": 1}
     with pytest.raises(DataError, match="No sample is left"):
         made.select_samples(records[1:])
 
@@ -128,7 +132,7 @@ def test_an_empty_completion_is_an_error_that_names_its_prompt(pair: tuple[str, 
 
 
 @pytest.mark.parametrize(("key", "value"), [("nll_weight", -0.1), ("beta", 0.0)])
-def test_values_outside_their_range_are_refused(key: str, value: float) -> None:
+def test_values_out_of_range_are_errors(key: str, value: float) -> None:
     with pytest.raises(ValueError, match=key):
         tiny.part("objective", "hinge", **{key: value})
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from etude.rl.judge import QUESTION, Answers, Comparison, check_question, in_both_orders
+from etude.rl.judge import QUESTION, AnswerCache, Comparison, check_question, in_both_orders
 
 PAIR = Comparison("?", "{first}", "b", "ref")
 
@@ -21,8 +21,8 @@ def test_both_orders_are_averaged_and_a_missing_verdict_stays_missing() -> None:
     assert in_both_orders(lambda pairs: [1.0] * len(pairs), [PAIR]) == [0.5]
 
 
-def test_an_answer_that_looks_like_a_field_of_the_question_is_text() -> None:
-    assert PAIR.written("{prompt} {first} {second}") == "? {first} b"
+def test_an_answer_that_looks_like_a_field_of_the_question_is_inserted_verbatim() -> None:
+    assert PAIR.formatted("{prompt} {first} {second}") == "? {first} b"
     assert PAIR.swapped.swapped == PAIR
     check_question(QUESTION)
     for question in ("{first} {second}", "{prompt} {prompt}", "{prompt}{first}{second}{", "{0}"):
@@ -30,10 +30,10 @@ def test_an_answer_that_looks_like_a_field_of_the_question_is_text() -> None:
             check_question(question)
 
 
-def test_answers_are_found_by_what_was_asked_alone(
+def test_cached_answers_are_found_by_the_request_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ETUDE_CACHE", str(tmp_path))
-    Answers().keep(["url", {"a": 1, "b": 2}], "A")
-    assert Answers().get(["url", {"b": 2, "a": 1}]) == "A"
-    assert Answers().get(["url", {"a": 1, "b": 3}]) is None
+    AnswerCache().put(["url", {"a": 1, "b": 2}], "A")
+    assert AnswerCache().get(["url", {"b": 2, "a": 1}]) == "A"
+    assert AnswerCache().get(["url", {"a": 1, "b": 3}]) is None

@@ -16,30 +16,30 @@ from etude.rl.rollout import RolloutSource
 REWARD = {"exact_answer": tiny.part("reward", "exact_answer")}
 
 
-def fitted(folder: Path, **given: Any) -> tuple[Any, list[dict[str, Any]]]:
+def trained(folder: Path, **given: Any) -> tuple[Any, list[dict[str, Any]]]:
     config = tiny.experiment("grpo", folder, reward=REWARD, **given)
     made = tiny.training_parts(config, tiny.remainder)
     return made, tiny.fit(config, made, folder / "run")
 
 
-def test_the_first_ratio_after_a_rollout_is_1_and_later_ones_are_not(tmp_path: Path) -> None:
-    made, lines = fitted(tmp_path, epochs=2, batches_per_rollout=2, trainer={"max_steps": 9})
+def test_the_ratio_is_1_only_at_the_first_step_on_a_rollout(tmp_path: Path) -> None:
+    made, lines = trained(tmp_path, epochs=2, batches_per_rollout=2, trainer={"max_steps": 9})
     ratios = [line["ratio"] for line in lines]
     assert [ratio == pytest.approx(1, abs=1e-13) for ratio in ratios] == [
         step % 4 == 0 for step in range(9)
     ]
     assert lines[0]["kl"] == pytest.approx(0, abs=1e-13)
-    assert made.loader.source.rollouts == 3
+    assert made.loader.source.n_rollouts == 3
 
 
 def test_in_one_batch_the_first_ratio_is_exactly_1(tmp_path: Path) -> None:
-    _, lines = fitted(tmp_path, epochs=1)
+    _, lines = trained(tmp_path, epochs=1)
     assert [line["ratio"] for line in lines] == [1.0] * 5
 
 
 @pytest.mark.parametrize("stack", ["decoder_only", "encoder_decoder"])
 @pytest.mark.parametrize("name", ["grpo", "rloo", "online_dpo"])
-def test_with_lora_the_reference_is_the_base_and_no_second_copy(
+def test_with_lora_the_reference_is_the_base_model_and_not_a_second_copy(
     name: str, stack: str, tmp_path: Path
 ) -> None:
     given = {"architecture": tiny.stack(stack, n_layers=1), "trainer": {"max_steps": 3}}
@@ -57,18 +57,18 @@ def test_with_lora_the_reference_is_the_base_and_no_second_copy(
     )
 
 
-def test_each_sample_is_used_once_an_epoch_and_each_prompt_before_any_again(
+def test_each_sample_is_used_once_per_epoch_and_all_prompts_before_any_repeats(
     tmp_path: Path,
 ) -> None:
     config = tiny.experiment("grpo", tmp_path, reward=REWARD, epochs=3, batches_per_rollout=2)
     made = tiny.training_parts(config, tiny.remainder)
-    tiny.fit(config, made, tmp_path / "run")  # so that the policy has a trainer to act with
+    tiny.fit(config, made, tmp_path / "run")  # gives the policy a trainer
     source = RolloutSource(made.objective, made.loader.source.prompts, 8, 0, Ranks())  # type: ignore[attr-defined]
     prompts: list[tuple[int, ...]] = []
     orders: set[tuple[int, ...]] = set()
     for _ in range(len(source.prompts) // source.n_prompts):
         ids = [source.next_step_batch().ids for _ in range(6)]
-        assert {row[0] for row in ids} == {source.rollouts}
+        assert {row[0] for row in ids} == {source.n_rollouts}
         for epoch in range(3):
             used = [i for row in ids[2 * epoch : 2 * epoch + 2] for i in row[1:]]
             assert sorted(used) == list(range(16))
@@ -80,20 +80,20 @@ def test_each_sample_is_used_once_an_epoch_and_each_prompt_before_any_again(
             assert len({tuple(sample.completion) for sample in group}) > 1
         prompts += [tuple(group[0].prompt) for group in groups]
     assert len(set(prompts)) == len(prompts)
-    assert len(orders) == 3 * len(prompts) // 4  # another one each epoch of each rollout
+    assert len(orders) == 3 * len(prompts) // 4  # a new order in each epoch of each rollout
 
 
-def test_the_size_of_generation_changes_no_rollout(tmp_path: Path) -> None:
-    written: list[Any] = []
+def test_the_generation_batch_does_not_change_a_rollout(tmp_path: Path) -> None:
+    rollouts: list[Any] = []
     for size in (1, 3, 64):
-        made, _ = fitted(tmp_path, generation_batch=size, trainer={"max_steps": 1})
+        made, _ = trained(tmp_path, generation_batch=size, trainer={"max_steps": 1})
         samples = made.loader.source.samples
-        written.append([(list(s.prompt), list(s.completion), s.reward) for s in samples])
-    assert written[0] == written[1] == written[2]
+        rollouts.append([(list(s.prompt), list(s.completion), s.reward) for s in samples])
+    assert rollouts[0] == rollouts[1] == rollouts[2]
 
 
-def test_a_rollout_leaves_the_policy_training_and_without_gradients(tmp_path: Path) -> None:
-    made, _ = fitted(tmp_path, dropout=0.3, trainer={"max_steps": 1})
+def test_eval_mode_disables_gradients_and_restores_training_mode(tmp_path: Path) -> None:
+    made, _ = trained(tmp_path, dropout=0.3, trainer={"max_steps": 1})
     objective = made.objective
     objective.train()
     with objective.eval_mode():
@@ -102,31 +102,31 @@ def test_a_rollout_leaves_the_policy_training_and_without_gradients(tmp_path: Pa
     assert objective.network.training
 
 
-def test_a_rollout_must_be_whole_groups(tmp_path: Path) -> None:
+def test_a_rollout_must_consist_of_whole_groups(tmp_path: Path) -> None:
     config = tiny.experiment("grpo", tmp_path, reward=REWARD, group_size=3)
-    with pytest.raises(ConfigError, match=r"must be a multiple of .*got 8 x 1, 1 and 3"):
+    with pytest.raises(ConfigError, match=r"must be a multiple of .*got 8 x 1 and 1 x 3"):
         tiny.training_parts(config)
 
 
 def test_prompts_leave_room_for_completions(tmp_path: Path) -> None:
-    made, _ = fitted(tmp_path, trainer={"max_steps": 1}, max_new_tokens=13)
+    made, _ = trained(tmp_path, trainer={"max_steps": 1}, max_new_tokens=13)
     longest = max(len(s.prompt) + len(s.completion) for s in made.loader.source.samples)
     assert longest <= 16
 
 
 def test_validation_is_the_mean_reward_of_greedy_answers(tmp_path: Path) -> None:
-    _, lines = fitted(tmp_path)
+    _, lines = trained(tmp_path)
     assert lines[-1]["val/loss"] == -lines[-1]["val/reward"]
     assert 0 < lines[-1]["val/reward"] < 1
 
 
-def test_a_stop_string_ends_a_completion_which_keeps_it_and_counts_as_finished(
+def test_a_stop_string_ends_a_completion_and_is_kept(
     tmp_path: Path,
 ) -> None:
     stop = list("0123456789abcdefghijklmnopqrstuvwxyz")
     found: list[list[tuple[str, bool]]] = []
     for name, given in (("free", {}), ("cut", {"stop": stop})):
-        made, _ = fitted(tmp_path / name, max_new_tokens=8, trainer={"max_steps": 1}, **given)
+        made, _ = trained(tmp_path / name, max_new_tokens=8, trainer={"max_steps": 1}, **given)
         decode = made.objective.tools.tokenizer.decode
         found.append([(decode(s.completion), s.is_finished) for s in made.loader.source.samples])
     for (free, _), (cut, finished) in zip(*found, strict=True):
@@ -137,13 +137,13 @@ def test_a_stop_string_ends_a_completion_which_keeps_it_and_counts_as_finished(
     assert [cut for cut, _ in found[1]] != [free for free, _ in found[0]]
 
 
-def test_held_out_answers_without_any_verdict_have_no_mean_reward(tmp_path: Path) -> None:
+def test_the_mean_reward_of_held_out_answers_without_verdicts_is_nan(tmp_path: Path) -> None:
     config = tiny.experiment("grpo", tmp_path, trainer={"max_steps": 1, "val_every": 1})
-    given = {True: without_verdict, False: tiny.remainder}
-    for none, reward in given.items():
+    rewards = {True: without_verdict, False: tiny.remainder}
+    for is_nan, reward in rewards.items():
         made = tiny.training_parts(config, reward)
-        (line,) = tiny.fit(config, made, tmp_path / str(none))
-        assert math.isnan(line["val/reward"]) == none
+        (line,) = tiny.fit(config, made, tmp_path / str(is_nan))
+        assert math.isnan(line["val/reward"]) == is_nan
 
 
 def without_verdict(prompts: Any, completions: Sequence[str], references: Any) -> list[float]:

@@ -1,4 +1,4 @@
-"""A reward model outlives its run: what is read back scores as what was trained."""
+"""A reward model read from a run folder gives the scores that it gave in training."""
 
 import shutil
 from collections.abc import Mapping
@@ -18,10 +18,10 @@ from etude.files.run_folder import MODEL
 from etude.formats.checkpoint import newest_intact
 from etude.formats.model import read_model
 from etude.formats.state_tree import read_tree
-from etude.formats.weight_map import BESIDE
+from etude.formats.weight_map import EXTRA_TENSORS
 from etude.objective.randomness import TRAIN, rng
 from etude.records import Feedback
-from etude.rl.reward_model import HEAD, ScoreHead, read_reward
+from etude.rl.reward_model import HEAD, ScoreHead, read_reward_model
 from etude.training.run import start
 
 FAMILIES = ["decoder_only", "encoder_only", "encoder_decoder"]
@@ -44,7 +44,9 @@ def trained(
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_what_is_read_back_scores_as_what_was_trained(family: str, tmp_path: Path) -> None:
+def test_a_loaded_reward_model_gives_the_scores_of_the_trained_one(
+    family: str, tmp_path: Path
+) -> None:
     run = trained(tmp_path, family)
     newest = newest_intact(run / "checkpoints")
     assert newest is not None
@@ -58,7 +60,7 @@ def test_what_is_read_back_scores_as_what_was_trained(family: str, tmp_path: Pat
     assert made.head.weight.abs().sum() > 0
     records = [Feedback(p, c, 0.0) for p, c in zip(PROMPTS, COMPLETIONS, strict=True)]
     batch = made.collate([made.example(record, rng(0, TRAIN)) for record in records])
-    scorer = read_reward(run)
+    scorer = read_reward_model(run)
     torch.testing.assert_close(scorer(PROMPTS, COMPLETIONS), made.scores(batch).detach())
     for batch_size in (1, 2):
         torch.testing.assert_close(
@@ -67,51 +69,51 @@ def test_what_is_read_back_scores_as_what_was_trained(family: str, tmp_path: Pat
     assert not any(
         p.requires_grad for p in (*scorer.network.parameters(), *scorer.head.parameters())
     )
-    last = [line for line in tiny.record_of(run) if "val/reward_mean" in line][-1]
+    last = [line for line in tiny.untimed_steps(run) if "val/reward_mean" in line][-1]
     assert (scorer.mean, scorer.std) == (last["val/reward_mean"], last["val/reward_std"])
     assert scorer([], []).shape == (0,)
 
 
-def test_beside_weights_in_the_format_of_transformers_the_head_is_found_too(tmp_path: Path) -> None:
+def test_the_head_is_found_next_to_weights_in_the_hugging_face_format(tmp_path: Path) -> None:
     run = trained(tmp_path, parts=LLAMA)
     assert (run / MODEL / "config.json").is_file()
-    assert (run / MODEL / BESIDE).is_file()
-    assert read_reward(run)(PROMPTS, COMPLETIONS).unique().numel() == 3
+    assert (run / MODEL / EXTRA_TENSORS).is_file()
+    assert read_reward_model(run)(PROMPTS, COMPLETIONS).unique().numel() == 3
 
 
-def test_what_is_too_long_is_cut_to_what_the_network_was_trained_on(tmp_path: Path) -> None:
-    scorer = read_reward(trained(tmp_path))
+def test_long_texts_are_truncated_to_the_length_of_training(tmp_path: Path) -> None:
+    scorer = read_reward_model(trained(tmp_path))
     score = scorer(["a" * 100, "a" * 100], ["b" * 100, "c"])
     assert score.isfinite().all()
     before, after = scorer._ids("a" * 100, "c")
-    assert len(before) + len(after) == 15  # an encoder puts one more between them: 16
+    assert len(before) + len(after) == 15  # an encoder adds one token between them: 16
 
 
-def test_the_head_is_sealed_with_the_weights(tmp_path: Path) -> None:
+def test_a_changed_head_file_is_detected(tmp_path: Path) -> None:
     run = trained(tmp_path)
-    place = run / MODEL / BESIDE
+    place = run / MODEL / EXTRA_TENSORS
     content = bytearray(place.read_bytes())
     content[-1] ^= 1
     place.write_bytes(bytes(content))
     with pytest.raises(CheckpointError, match=r"damaged: heads\.safetensors has changed"):
-        read_reward(run)
+        read_reward_model(run)
 
 
 def test_the_best_model_has_its_head_too(tmp_path: Path) -> None:
     run = trained(tmp_path, keep_best="val/accuracy", best=Best.highest, val_every=1)
-    assert (run / "best" / BESIDE).is_file()
+    assert (run / "best" / EXTRA_TENSORS).is_file()
 
 
-def test_a_run_without_a_head_is_no_reward_model(tmp_path: Path) -> None:
+def test_a_run_without_a_head_is_not_a_reward_model(tmp_path: Path) -> None:
     config = tiny.experiment("clm", tmp_path, trainer={"max_steps": 1})
     run = start(replace(config, run=str(tmp_path / "clm")), "tiny", [])
-    assert not (run / MODEL / BESIDE).exists()
-    with pytest.raises(ConfigError, match="holds no reward model"):
-        read_reward(run)
+    assert not (run / MODEL / EXTRA_TENSORS).exists()
+    with pytest.raises(ConfigError, match="is not a reward model"):
+        read_reward_model(run)
     run = trained(tmp_path)
     shutil.rmtree(run / MODEL)
-    with pytest.raises(ConfigError, match="A finished run"):
-        read_reward(run)
+    with pytest.raises(ConfigError, match="finished run"):
+        read_reward_model(run)
 
 
 def test_a_head_is_found_by_its_name_alone(tmp_path: Path) -> None:

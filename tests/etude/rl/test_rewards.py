@@ -7,19 +7,19 @@ import torch
 
 from etude.errors import ConfigError
 from etude.rl.completions import metric_means, part_sums
-from etude.rl.rewards import WeightedRewards, rewards_of
+from etude.rl.rewards import WeightedRewards, build_rewards
 
 NAN = math.nan
 
 
-def table(scores: list[float]):
-    """A reward that says what is written down."""
+def fixed(scores: list[float]):
+    """A reward with fixed scores."""
     return lambda prompts, completions, references: scores
 
 
-def test_the_sum_is_weighted_and_what_has_no_verdict_adds_nothing() -> None:
+def test_the_sum_is_weighted_and_a_missing_verdict_adds_nothing() -> None:
     both = WeightedRewards(
-        {"a": (2.0, table([1.0, 0.5, NAN, NAN])), "b": (-1.0, table([1.0, NAN, 3.0, NAN]))}
+        {"a": (2.0, fixed([1.0, 0.5, NAN, NAN])), "b": (-1.0, fixed([1.0, NAN, 3.0, NAN]))}
     )
     total = both(["?"] * 4, ["."] * 4, [None] * 4)
     assert total[:3] == [1.0, 1.0, -3.0]
@@ -31,22 +31,22 @@ def test_each_reward_can_be_read_by_its_name() -> None:
         name: tiny.part("reward", name, weight=weight)
         for name, weight in (("exact_answer", 2.0), ("numeric", 0.5))
     }
-    rewards = rewards_of(chosen)
+    rewards = build_rewards(chosen)
     assert rewards is not None
     found = rewards.by_name(["?"] * 2, ["7", "it is 7"], ["7", "7"])
     assert found == {"exact_answer": [1.0, 0.0], "numeric": [1.0, 1.0]}
     assert rewards.total(found) == [2.5, 0.5]
-    assert rewards_of({}) is None
+    assert build_rewards({}) is None
 
 
-def test_a_verifier_that_fails_its_bench_is_not_trained_on(tmp_path: Path) -> None:
-    paid_for_nothing = {"regex": tiny.part("reward", "regex", pattern=".*")}
-    config = tiny.experiment("grpo", tmp_path, reward=paid_for_nothing)
+def test_a_verifier_that_fails_its_bench_is_refused(tmp_path: Path) -> None:
+    lenient = {"regex": tiny.part("reward", "regex", pattern=".*")}
+    config = tiny.experiment("grpo", tmp_path, reward=lenient)
     with pytest.raises(ConfigError, match="reward=regex fails its own bench"):
         tiny.training_parts(config)
 
 
-def test_each_of_several_rewards_is_logged_by_its_name_over_its_own_verdicts(
+def test_each_of_several_rewards_is_logged_as_the_mean_over_its_verdicts(
     tmp_path: Path,
 ) -> None:
     chosen = {
@@ -61,10 +61,10 @@ def test_each_of_several_rewards_is_logged_by_its_name_over_its_own_verdicts(
     assert not any("verdicts" in name for line in lines for name in line)
 
 
-def test_a_reward_without_any_verdict_has_no_mean() -> None:
+def test_the_mean_of_a_reward_without_verdicts_is_nan() -> None:
     parts = {"a": torch.tensor([1.0, NAN, 3.0]), "b": torch.tensor([NAN] * 3)}
     means = {name: float(value) / 3 for name, value in part_sums(parts).items()}
-    said = metric_means(means)
-    assert said["reward/a"] == pytest.approx(2.0)
-    assert math.isnan(said["reward/b"])
-    assert said.keys() == {"reward/a", "reward/b"}
+    metrics = metric_means(means)
+    assert metrics["reward/a"] == pytest.approx(2.0)
+    assert math.isnan(metrics["reward/b"])
+    assert metrics.keys() == {"reward/a", "reward/b"}

@@ -9,22 +9,22 @@ from etude.config.plugin_files import options
 from etude.config.registry import build, load, plugin
 from etude.config.schema.plugins import RewardConfig
 from etude.errors import ConfigError
-from etude.rl.verifier import Bench, Kind, Verifier, code_of, examine, refuse_failing
+from etude.rl.verifier import Bench, Kind, Verifier, check_bench, code_of, run_bench
 
 FROM_THE_USER = {Kind.RIGHT, Kind.WRONG, Kind.ADVERSARIAL}
-"""Only who writes a pattern knows what it is to find."""
+"""The kinds of answers that only the author of a pattern can list."""
 OPINIONS = {"http", "model"}
-"""Rewards that nobody knows the right answers of."""
+"""Rewards without known right answers."""
 
 
 @dataclass
 class LenientConfig(RewardConfig):
-    """Of a verifier that is easy to please."""
+    """Config of a verifier that is too lenient."""
 
 
 @plugin(LenientConfig)
 class Lenient(Verifier[LenientConfig]):
-    """Pays whatever holds the reference, which is how one is gamed; NaN where there is none."""
+    """Rewards every answer that contains the reference, so it can be gamed; NaN without one."""
 
     def bench(self) -> list[Bench]:
         return [
@@ -40,35 +40,37 @@ class Lenient(Verifier[LenientConfig]):
 
 
 @pytest.mark.parametrize("name", sorted({*options("reward")} - OPINIONS))
-def test_every_verifier_that_ships_judges_every_kind_of_answer_of_its_bench_rightly(
+def test_every_shipped_verifier_passes_its_bench_which_has_every_kind_of_answer(
     name: str,
 ) -> None:
     if extra := load(f"reward/{name}").declaration.extra:
         pytest.importorskip(extra)
-    report = examine(build(tiny.part("reward", name)))
+    report = run_bench(build(tiny.part("reward", name)))
     assert not report.misjudged
-    kinds = {one.kind for one in report.judged}
+    kinds = {one.kind for one in report.results}
     assert kinds == set(Kind) - {"regex": FROM_THE_USER, "overlong": {Kind.MALFORMED}}.get(
         name, set()
     )
 
 
-def test_a_verifier_that_misjudges_its_bench_is_refused_with_what_it_paid() -> None:
+def test_a_verifier_that_misjudges_its_bench_is_refused_with_the_rewards_it_gave() -> None:
     verifier = Lenient(LenientConfig())
-    report = examine(verifier)
+    report = run_bench(verifier)
     assert [one.completion for one in report.misjudged] == ["forty-two", "42 or 43"]
     assert report.false_positives == 1 / 3
     assert report.false_negatives == 1 / 2
-    with pytest.raises(ConfigError, match=r"33% false positives(.|\n)*'42 or 43' where '42'"):
-        refuse_failing(verifier)
+    with pytest.raises(
+        ConfigError, match=r"33% false positives(.|\n)*'42 or 43' for reference '42'"
+    ):
+        check_bench(verifier)
 
 
-def test_what_a_bench_knows_follows_the_config() -> None:
-    refuse_failing(build(tiny.part("reward", "numeric", tolerance=5.0)))
+def test_the_bench_depends_on_the_config() -> None:
+    check_bench(build(tiny.part("reward", "numeric", tolerance=5.0)))
     with pytest.raises(ConfigError, match="malformed answer ''"):
-        refuse_failing(build(tiny.part("reward", "regex", pattern="a*")))
+        check_bench(build(tiny.part("reward", "regex", pattern="a*")))
     with pytest.raises(ConfigError, match="wrong answer 'a b'"):
-        refuse_failing(build(tiny.part("reward", "regex", pattern="a", wrong=["a b"])))
+        check_bench(build(tiny.part("reward", "regex", pattern="a", wrong=["a b"])))
 
 
 def test_code_is_the_last_fenced_block_or_everything() -> None:

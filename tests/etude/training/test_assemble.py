@@ -17,7 +17,7 @@ def planned(config: ExperimentConfig, **trainer: Any) -> Any:  # Plan, whose nul
     return tiny.training_parts(replace(config, trainer=replace(config.trainer, **trainer))).plan
 
 
-def test_lengths_become_steps_and_the_shortest_holds(tmp_path: Path) -> None:
+def test_run_lengths_become_steps_and_the_shortest_applies(tmp_path: Path) -> None:
     config = tiny.experiment("clm", tmp_path, trainer={"max_steps": None})
     corpus = prepare(config)
     rows, tokens = len(corpus.train), corpus.card.train.tokens
@@ -36,7 +36,7 @@ def test_an_epoch_of_an_on_policy_run_is_a_pass_over_the_prompts(tmp_path: Path)
     assert planned(config).steps == -(-n_prompts * 4 * 2 // 8)
 
 
-def test_what_is_left_open_is_worked_out(tmp_path: Path) -> None:
+def test_null_settings_get_values(tmp_path: Path) -> None:
     config = tiny.experiment("clm", tmp_path)
     plan = planned(config, max_steps=95, micro_batch=None)
     assert (plan.intervals.validate, plan.intervals.save, plan.micro_batch) == (10, 10, 8)
@@ -57,7 +57,7 @@ def test_the_largest_micro_batch_divides_the_batch_and_fits(tmp_path: Path) -> N
     assert planned(long, global_batch=8).micro_batch == 2
 
 
-def test_the_seed_decides_the_weights(tmp_path: Path) -> None:
+def test_the_seed_determines_the_weights(tmp_path: Path) -> None:
     config = tiny.experiment("clm", tmp_path)
     same, again, other = (
         tiny.training_parts(replace(config, seed=seed)).objective.state_dict() for seed in (1, 1, 2)
@@ -69,14 +69,14 @@ def test_the_seed_decides_the_weights(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        ({"position": "rope", "n_heads": 16}, "architecture: rope needs an even head width"),
+        ({"position": "rope", "n_heads": 16}, "architecture: rope needs an even head_dim"),
         (
             {"mixer": tiny.part("architecture/mixer", "attention", queries_per_kv=3)},
             "architecture: queries_per_kv must divide n_heads",
         ),
     ],
 )
-def test_what_a_plugin_refuses_is_a_config_error(
+def test_a_value_error_of_a_plugin_becomes_a_config_error(
     parts: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     config = tiny.experiment("clm", tmp_path, architecture=tiny.stack(**parts))

@@ -1,4 +1,4 @@
-"""`best/` holds the weights of the best held-out number, whatever happened on the way."""
+"""`best/` contains the weights with the best validation metric, even after interruptions."""
 
 import json
 from dataclasses import replace
@@ -14,19 +14,19 @@ from etude.config.schema.trainer import Best, TrainerConfig
 from etude.errors import ConfigError, PreemptedError
 from etude.files.run_folder import SUMMARY
 from etude.formats.checkpoint import MANIFEST, fault_of
-from etude.formats.model import own
+from etude.formats.model import network_state
 from etude.formats.model_folder import write_model
 from etude.formats.state_tree import read_tree
 from etude.training.run import start
 from etude.training.run_writer import RunWriter
 
 VALUES = {1: 5.0, 2: 3.0, 3: 4.0, 4: 2.0, 5: 2.5, 6: 9.0}
-"""A held-out number, by step."""
+"""A validation metric, by step."""
 
 
 @pytest.fixture
 def measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Validation measures `VALUES`."""
+    """Makes validation return `VALUES`."""
 
     def measure(self: Any, objective: Any) -> dict[str, float]:
         return {"val/loss": VALUES[objective.trainer.global_step]}
@@ -55,7 +55,7 @@ def same(one: Path, two: Path) -> bool:
 
 @pytest.mark.usefixtures("measured")
 @pytest.mark.parametrize(("best", "step"), [(Best.lowest, 4), (Best.highest, 6)])
-def test_the_best_weights_are_kept_whole_and_the_summary_says_which(
+def test_the_best_weights_are_kept_and_the_summary_names_them(
     best: Best, step: int, tmp_path: Path
 ) -> None:
     summary = run(config_of(tmp_path, best=best), tmp_path / "run")
@@ -68,7 +68,7 @@ def test_the_best_weights_are_kept_whole_and_the_summary_says_which(
     every = config_of(tmp_path, keep_best=None, save_every=1, keep=9)
     run(every, tmp_path / "every")
     saved = read_tree(tmp_path / "every" / "checkpoints" / f"step-{step:09d}")
-    state = own(saved["state_dict"])
+    state = network_state(saved["state_dict"])
     write_model(state, every.architecture, tiny.BYTES, tmp_path / "wanted")
     assert same(kept, tmp_path / "wanted")
     assert not (tmp_path / "run" / ".best.waiting").exists()
@@ -76,7 +76,7 @@ def test_the_best_weights_are_kept_whole_and_the_summary_says_which(
 
 @pytest.mark.usefixtures("measured")
 @pytest.mark.parametrize("step", [1, 3, 4, 5])
-def test_a_run_cut_anywhere_keeps_the_same_best(
+def test_a_run_interrupted_anywhere_keeps_the_same_best_weights(
     step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, write = config_of(tmp_path), RunWriter._write
@@ -96,7 +96,7 @@ def test_a_run_cut_anywhere_keeps_the_same_best(
 
 
 @pytest.mark.usefixtures("measured")
-def test_what_a_lost_attempt_found_better_is_not_kept(
+def test_better_weights_of_lost_steps_are_not_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, write = config_of(tmp_path), RunWriter._write
@@ -117,7 +117,7 @@ def test_what_a_lost_attempt_found_better_is_not_kept(
 
 
 @pytest.mark.usefixtures("measured")
-def test_a_run_killed_between_checkpoint_and_best_still_has_it(
+def test_a_run_killed_between_checkpoint_and_best_keeps_its_best_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def killed(*given: Any) -> None:
@@ -133,20 +133,20 @@ def test_a_run_killed_between_checkpoint_and_best_still_has_it(
     assert same(tmp_path / "run" / "best", tmp_path / "run" / "model")
 
 
-def test_best_is_not_kept_unless_asked_for(tmp_path: Path) -> None:
+def test_best_weights_are_not_kept_by_default(tmp_path: Path) -> None:
     assert run(config_of(tmp_path, keep_best=None), tmp_path / "run")["best"] is None
     assert not (tmp_path / "run" / "best").exists()
 
 
-def test_an_unknown_number_is_refused_with_those_there_are(tmp_path: Path) -> None:
+def test_an_unknown_metric_is_refused_with_the_reported_ones(tmp_path: Path) -> None:
     with pytest.raises(
         ConfigError, match=r"keep_best=val/los: this run does not report val/los.\n.*\n.*val/loss"
     ):
         run(config_of(tmp_path, keep_best="val/los"), tmp_path / "run")
 
 
-def test_a_number_that_is_not_held_out_is_refused() -> None:
-    with pytest.raises(ValueError, match="keep_best must be a held-out number"):
+def test_a_metric_that_is_not_a_validation_metric_is_refused() -> None:
+    with pytest.raises(ValueError, match="keep_best must be a validation metric"):
         TrainerConfig(keep_best="loss")
 
 

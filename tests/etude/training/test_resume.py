@@ -18,10 +18,10 @@ def with_trainer(config: ExperimentConfig, **values: int | None) -> ExperimentCo
     return replace(config, trainer=replace(config.trainer, **values))
 
 
-def test_lengths_may_change_where_they_are_given(stored: ExperimentConfig) -> None:
-    given = with_trainer(stored, max_steps=50, max_epochs=None)
-    assert resumed_config(stored, given, ["trainer.max_steps=50"]).trainer.max_steps == 50
-    assert resumed_config(stored, given, ["run=x"]) == stored  # a default may change
+def test_run_lengths_may_change_if_overridden(stored: ExperimentConfig) -> None:
+    config = with_trainer(stored, max_steps=50, max_epochs=None)
+    assert resumed_config(stored, config, ["trainer.max_steps=50"]).trainer.max_steps == 50
+    assert resumed_config(stored, config, ["run=x"]) == stored  # a default may change
 
 
 @pytest.mark.parametrize(
@@ -32,14 +32,14 @@ def test_lengths_may_change_where_they_are_given(stored: ExperimentConfig) -> No
         ("experiment=other", r"trainer\.global_batch: 8, now 16"),
     ],
 )
-def test_anything_else_is_refused_by_name(
+def test_any_other_change_is_refused_with_its_key(
     stored: ExperimentConfig, override: str, key: str
 ) -> None:
     with pytest.raises(ConfigError, match=key):
         resumed_config(stored, with_trainer(stored, global_batch=16), [override])
 
 
-def test_another_plugin_is_refused_by_the_group(stored: ExperimentConfig) -> None:
+def test_a_different_plugin_is_refused_with_its_group(stored: ExperimentConfig) -> None:
     other = replace(stored, schedule=tiny.part("schedule", "linear"))
     with pytest.raises(ConfigError, match="schedule: schedule/cosine, now schedule/linear"):
         resumed_config(stored, other, ["schedule=linear"])
@@ -48,12 +48,12 @@ def test_another_plugin_is_refused_by_the_group(stored: ExperimentConfig) -> Non
         resumed_config(stored, mlp, ["architecture/mlp=relu"])
 
 
-def test_the_same_command_again_is_welcome(stored: ExperimentConfig) -> None:
+def test_the_same_command_is_accepted_again(stored: ExperimentConfig) -> None:
     overrides = ["objective=clm", "trainer.global_batch=8", "optimizer.lr=1e-3", "run=x"]
     assert resumed_config(stored, replace(stored, run="x"), overrides) == stored
 
 
-def test_flat_holds_every_value_and_every_plugin(stored: ExperimentConfig) -> None:
+def test_flat_contains_every_value_and_every_plugin(stored: ExperimentConfig) -> None:
     found = flat(stored)
     assert found["architecture"] == "architecture/decoder_only"
     assert found["architecture.mlp"] == "architecture/mlp/gelu"

@@ -1,4 +1,4 @@
-"""A run that stopped goes on as if it had not: same steps, same weights, to the bit."""
+"""A resumed run is bit-identical to an uninterrupted one: the same steps and weights."""
 
 import fcntl
 import json
@@ -35,7 +35,7 @@ STEPS_IN_ALL = 7
 
 @pytest.fixture
 def rewards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A reward that random completions differ in, as a plugin."""
+    """A reward plugin whose scores differ between random completions."""
     file = tmp_path / "plugins" / "reward" / "toy_remainder.py"
     file.parent.mkdir(parents=True)
     file.write_text(tiny.REWARD)
@@ -44,7 +44,7 @@ def rewards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def config_of(name: str, folder: Path, **trainer: Any) -> ExperimentConfig:
-    """Dropout, two micro-batches a step, epochs and rollouts that end between checkpoints."""
+    """Dropout, two micro-batches per step, epochs and rollouts that end between checkpoints."""
     values = {"max_steps": STEPS_IN_ALL, "save_every": 3, "val_every": 2, "precision": "32"}
     values |= {"micro_batch": 4, "log_every": 1} | trainer
     more: dict[str, Any] = {"dropout": 0.1}
@@ -62,12 +62,12 @@ def run(config: ExperimentConfig, folder: Path, *overrides: str) -> Path:
 
 
 def left_by(folder: Path) -> tuple[list[dict[str, Any]], bytes]:
-    """The steps without clocks, and the weights."""
-    return tiny.record_of(folder), (folder / "model" / "model.safetensors").read_bytes()
+    """The step lines without times, and the weights."""
+    return tiny.untimed_steps(folder), (folder / "model" / "model.safetensors").read_bytes()
 
 
 def after_step(step: int, act: Callable[[], None], patch: pytest.MonkeyPatch) -> None:
-    """Acts once the line of a step is written, before anything is saved."""
+    """Calls a function after the line of a step is written and before the checkpoint."""
     write = RunWriter._write
 
     def and_act(self: RunWriter, line: dict[str, Any]) -> None:
@@ -88,7 +88,7 @@ def kill() -> None:
 
 @pytest.mark.usefixtures("rewards")
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_sigterm_saves_at_the_next_boundary_and_the_run_goes_on_bit_for_bit(
+def test_sigterm_saves_at_the_next_step_and_resuming_is_bit_identical(
     name: str, tmp_path: Path
 ) -> None:
     config = config_of(name, tmp_path)
@@ -101,14 +101,14 @@ def test_sigterm_saves_at_the_next_boundary_and_the_run_goes_on_bit_for_bit(
     assert stopped.value.exit_code == 75
     assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)] == handlers
     assert fault_of(path_of(tmp_path / "cut" / "checkpoints", 5)) is None
-    assert len(tiny.record_of(tmp_path / "cut")) == 5  # no step is lost
+    assert len(tiny.untimed_steps(tmp_path / "cut")) == 5  # no step is lost
     run(config, tmp_path / "cut")
     assert left_by(tmp_path / "cut") == left_by(tmp_path / "whole")
-    assert [line["step"] for line in tiny.record_of(tmp_path / "cut")] == [*range(1, 8)]
+    assert [line["step"] for line in tiny.untimed_steps(tmp_path / "cut")] == [*range(1, 8)]
 
 
 def killed(job: Callable[[], Any], when: Callable[[pytest.MonkeyPatch], None]) -> None:
-    """Runs the job in a child that is killed on its way, for true."""
+    """Runs the job in a child process that is killed at a given point."""
 
     def child() -> None:
         with pytest.MonkeyPatch.context() as patch:
@@ -122,7 +122,7 @@ def killed(job: Callable[[], Any], when: Callable[[pytest.MonkeyPatch], None]) -
 
 
 def at_save(n: int) -> Callable[[pytest.MonkeyPatch], None]:
-    """When the n-th checkpoint is written, but its manifest is not."""
+    """Kills after the n-th checkpoint is written, but before its manifest."""
 
     def when(patch: pytest.MonkeyPatch) -> None:
         write, seen = checkpoint.write_tree, [0]
@@ -143,7 +143,7 @@ def at_step(step: int) -> Callable[[pytest.MonkeyPatch], None]:
 
 
 def at_config(patch: pytest.MonkeyPatch) -> None:
-    """When the folder is made, but holds no config yet."""
+    """Kills after the folder is created, but before its config is written."""
     patch.setattr(config_file, "save_config", lambda config, folder: kill())
 
 
@@ -154,7 +154,7 @@ def at_model(patch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("rewards")
 @pytest.mark.parametrize("name", ["clm", "grpo"])
-def test_a_run_killed_again_and_again_is_the_uninterrupted_one(name: str, tmp_path: Path) -> None:
+def test_a_run_killed_repeatedly_equals_the_uninterrupted_one(name: str, tmp_path: Path) -> None:
     config = config_of(name, tmp_path)
     run(config, tmp_path / "whole")
     folder = tmp_path / "killed"
@@ -166,7 +166,7 @@ def test_a_run_killed_again_and_again_is_the_uninterrupted_one(name: str, tmp_pa
     assert sorted(litter) == ["step-000000006", "step-000000007"]
 
 
-def test_a_damaged_checkpoint_is_passed_over_and_the_run_still_ends_the_same(
+def test_a_damaged_checkpoint_is_skipped_and_the_result_is_the_same(
     tmp_path: Path,
 ) -> None:
     config = config_of("clm", tmp_path)
@@ -178,12 +178,12 @@ def test_a_damaged_checkpoint_is_passed_over_and_the_run_still_ends_the_same(
             run(config, folder)
     damaged = path_of(folder / "checkpoints", 5) / "tensors.safetensors"
     damaged.write_bytes(damaged.read_bytes()[:-9])
-    with pytest.warns(UserWarning, match="damaged, not used: .*step-000000005"):
+    with pytest.warns(UserWarning, match="Damaged checkpoints are skipped: .*step-000000005"):
         run(config, folder)
     assert left_by(folder) == left_by(tmp_path / "whole")
 
 
-def test_where_no_checkpoint_is_whole_nothing_is_started_afresh(tmp_path: Path) -> None:
+def test_a_run_without_an_intact_checkpoint_does_not_restart_from_scratch(tmp_path: Path) -> None:
     config, folder = config_of("clm", tmp_path), tmp_path / "run"
     with pytest.MonkeyPatch.context() as patch:
         after_step(3, terminate, patch)
@@ -193,10 +193,10 @@ def test_where_no_checkpoint_is_whole_nothing_is_started_afresh(tmp_path: Path) 
         (path / "tree.json").unlink()
     with pytest.raises(CheckpointError, match=r"step-000000003: tree\.json is missing"):
         run(config, folder)
-    assert len(tiny.record_of(folder)) == 3
+    assert len(tiny.untimed_steps(folder)) == 3
 
 
-def test_a_finished_run_returns_at_once_and_more_steps_go_on(tmp_path: Path) -> None:
+def test_a_finished_run_returns_immediately_and_more_steps_resume_it(tmp_path: Path) -> None:
     config, folder = config_of("clm", tmp_path, max_steps=3), tmp_path / "run"
     first = run(config, folder)
     before = {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.name != ".lock"}
@@ -204,12 +204,12 @@ def test_a_finished_run_returns_at_once_and_more_steps_go_on(tmp_path: Path) -> 
     assert {p: p.stat().st_mtime_ns for p in before} == before
     longer = replace(config, trainer=replace(config.trainer, max_steps=5))
     run(longer, folder, "trainer.max_steps=5")
-    assert [line["step"] for line in tiny.record_of(folder)] == [1, 2, 3, 4, 5]
+    assert [line["step"] for line in tiny.untimed_steps(folder)] == [1, 2, 3, 4, 5]
     assert json.loads((folder / SUMMARY).read_text())["metrics"]["step"] == 5
     assert config_file.load_config(folder).trainer.max_steps == 5
 
 
-def test_a_changed_key_is_refused_by_name_and_changes_nothing(tmp_path: Path) -> None:
+def test_a_changed_key_is_refused_and_nothing_is_changed(tmp_path: Path) -> None:
     config, folder = config_of("clm", tmp_path, max_steps=2), tmp_path / "run"
     run(config, folder)
     before = (folder / STEPS).read_bytes()
@@ -219,7 +219,7 @@ def test_a_changed_key_is_refused_by_name_and_changes_nothing(tmp_path: Path) ->
     assert (folder / STEPS).read_bytes() == before
 
 
-def test_a_second_writer_is_refused(tmp_path: Path) -> None:
+def test_a_second_process_is_refused(tmp_path: Path) -> None:
     config, folder = config_of("clm", tmp_path), tmp_path / "run"
     folder.mkdir()
     with (folder / ".lock").open("w") as lock:
@@ -228,18 +228,18 @@ def test_a_second_writer_is_refused(tmp_path: Path) -> None:
             run(config, folder)
 
 
-def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_not_touched(tmp_path: Path) -> None:
     config, folder = config_of("clm", tmp_path), tmp_path / "thesis"
     folder.mkdir()
     (folder / "thesis.tex").write_text("x")
-    with pytest.raises(ConfigError, match="is not empty and holds no run"):
+    with pytest.raises(ConfigError, match="is not empty and contains no run"):
         run(config, folder)
     assert [path.name for path in folder.iterdir()] == ["thesis.tex"]
-    with pytest.raises(ConfigError, match="is not a folder this user may write to"):
+    with pytest.raises(ConfigError, match="is not writable"):
         run(config, folder / "thesis.tex")
 
 
-def test_what_cannot_be_built_leaves_no_folder(tmp_path: Path) -> None:
+def test_an_invalid_config_leaves_no_folder(tmp_path: Path) -> None:
     odd = tiny.stack(mixer=tiny.part("architecture/mixer", "attention", queries_per_kv=3))
     config = replace(config_of("clm", tmp_path), architecture=odd)
     with pytest.raises(ConfigError, match="architecture: queries_per_kv must divide n_heads"):
@@ -247,7 +247,7 @@ def test_what_cannot_be_built_leaves_no_folder(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_does_not_go_on_from_a_parent_that_has_changed(tmp_path: Path) -> None:
+def test_a_run_does_not_resume_if_its_parent_has_changed(tmp_path: Path) -> None:
     parent = config_of("clm", tmp_path, max_steps=2)
     run(parent, tmp_path / "parent")
     child = replace(config_of("dpo", tmp_path, max_steps=4), init_from=str(tmp_path / "parent"))
@@ -259,11 +259,11 @@ def test_a_run_does_not_go_on_from_a_parent_that_has_changed(tmp_path: Path) -> 
     run(replace(parent, trainer=replace(parent.trainer, max_steps=3)), tmp_path / "other")
     shutil.rmtree(tmp_path / "parent" / "model")
     shutil.copytree(tmp_path / "other" / "model", tmp_path / "parent" / "model")
-    with pytest.raises(CheckpointError, match="has other weights than when"):
+    with pytest.raises(CheckpointError, match="its weights have changed since"):
         run(child, tmp_path / "child")
 
 
-def test_a_run_starts_from_the_weights_of_its_parent(tmp_path: Path) -> None:
+def test_a_run_starts_from_its_parents_weights(tmp_path: Path) -> None:
     parent = config_of("clm", tmp_path, max_steps=3)
     run(parent, tmp_path / "parent")
     child = replace(

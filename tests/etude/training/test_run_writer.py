@@ -22,7 +22,7 @@ def test_the_last_step_is_always_due() -> None:
     assert [step for step in range(1, 8) if intervals.is_due(intervals.validate, step)] == [3, 6, 7]
 
 
-def test_every_step_has_its_line_and_every_line_its_fields(tmp_path: Path) -> None:
+def test_every_step_has_a_line_with_all_fields(tmp_path: Path) -> None:
     config = tiny.experiment("clm", tmp_path, trainer={"log_every": 3, "val_every": 2})
     tiny.fit(config, tiny.training_parts(config), tmp_path / "run")
     text = (tmp_path / "run" / STEPS).read_text()
@@ -34,7 +34,7 @@ def test_every_step_has_its_line_and_every_line_its_fields(tmp_path: Path) -> No
     assert sorted(set(tokens)) == tokens
 
 
-def test_the_learning_rate_of_a_line_is_the_one_its_step_took(tmp_path: Path) -> None:
+def test_a_line_has_the_learning_rate_of_its_step(tmp_path: Path) -> None:
     config = tiny.experiment("clm", tmp_path)
     lines = tiny.fit(config, tiny.training_parts(config), tmp_path / "run")
     factor = tiny.build(config.schedule, 5)
@@ -50,7 +50,7 @@ def test_the_newest_checkpoints_are_kept(keep: int, wanted: list[int], tmp_path:
 
 
 @pytest.mark.parametrize(("step", "kept"), [(0, 0), (2, 2), (3, 3), (9, 3)])
-def test_going_on_drops_the_lines_of_a_lost_attempt(step: int, kept: int, tmp_path: Path) -> None:
+def test_resuming_drops_the_lines_of_lost_steps(step: int, kept: int, tmp_path: Path) -> None:
     file = tmp_path / STEPS
     lines = [json.dumps({"step": i, "name": "é"}) + "\n" for i in (1, 2, 3)]
     file.write_text("".join(lines), encoding="utf-8")
@@ -59,15 +59,15 @@ def test_going_on_drops_the_lines_of_a_lost_attempt(step: int, kept: int, tmp_pa
     assert file.read_text(encoding="utf-8") == "".join(lines[:kept]) + "next\n"
 
 
-def test_half_a_line_goes(tmp_path: Path) -> None:
+def test_an_incomplete_line_is_removed(tmp_path: Path) -> None:
     file = tmp_path / STEPS
     file.write_text('{"step": 1}\n{"st')
     _reopen(file, 1).close()
     assert file.read_text() == '{"step": 1}\n'
 
 
-class Told(Logger):
-    """A tracker that remembers."""
+class Recorder(Logger):
+    """A tracker that stores what it logs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class Told(Logger):
 
     @property
     def name(self) -> str:
-        return "told"
+        return "recorder"
 
     @property
     def version(self) -> str:
@@ -88,11 +88,11 @@ class Told(Logger):
         self.steps.append(step)
 
 
-def test_trackers_are_told_every_few_steps_and_every_validation(tmp_path: Path) -> None:
+def test_trackers_log_at_intervals_and_after_each_validation(tmp_path: Path) -> None:
     quiet()
     trainer = {"log_every": 2, "val_every": 3, "max_steps": 7}
     config = tiny.experiment("clm", tmp_path, trainer=trainer)
-    made, told, seen = tiny.training_parts(config), Told(), list[float]()
+    made, recorder, seen = tiny.training_parts(config), Recorder(), list[float]()
     intervals = Intervals(7, 3, 7, 1, 2)
     folder = tmp_path / "run"
     folder.mkdir()
@@ -100,15 +100,15 @@ def test_trackers_are_told_every_few_steps_and_every_validation(tmp_path: Path) 
         folder, intervals, made.validation, 0, lambda line: seen.append(line["step"])
     )
     fitter: pl.Trainer = trainer_of(config, made.plan, folder, [writer])
-    fitter.loggers = [told]
+    fitter.loggers = [recorder]
     fitter.fit(made.objective, made.loader)
-    assert [step for step in told.steps if step] == [2, 3, 4, 6, 7]
+    assert [step for step in recorder.steps if step] == [2, 3, 4, 6, 7]
     assert seen == [1, 2, 3, 4, 5, 6, 7]
     assert writer.last["step"] == 7
 
 
-class Failing(Told):
-    """A tracker that cannot take the second step, and counts how often it was closed."""
+class Failing(Recorder):
+    """A tracker that fails at the second step, and counts how often it is closed."""
 
     closed = 0
 
@@ -122,16 +122,16 @@ class Failing(Told):
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # Lightning's, which pytest.warns lets out
-def test_a_tracker_that_fails_is_closed_and_left_out_and_the_others_hear_on(tmp_path: Path) -> None:
+def test_a_failing_tracker_is_closed_and_removed_and_the_others_continue(tmp_path: Path) -> None:
     quiet()
     config = tiny.experiment("clm", tmp_path, trainer={"max_steps": 3, "log_every": 1})
-    made, failing, told = tiny.training_parts(config), Failing(), Told()
+    made, failing, recorder = tiny.training_parts(config), Failing(), Recorder()
     folder = tmp_path / "run"
     folder.mkdir()
     writer = RunWriter(folder, Intervals(3, 3, 3, 1, 1), made.validation, 0, lambda line: None)
     fitter: pl.Trainer = trainer_of(config, made.plan, folder, [writer])
-    fitter.loggers = [failing, told]
-    with pytest.warns(UserWarning, match="Failing failed, left out: the server is gone"):
+    fitter.loggers = [failing, recorder]
+    with pytest.warns(UserWarning, match="Failing failed and was removed: the server is gone"):
         fitter.fit(made.objective, made.loader)
     assert (failing.steps, failing.closed) == ([1, 2], 1)
-    assert [step for step in told.steps if step] == [1, 2, 3]
+    assert [step for step in recorder.steps if step] == [1, 2, 3]

@@ -22,7 +22,7 @@ def curve(name: str, folder: Path, **trainer: Any) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_validating_changes_nothing_in_training(name: str, tmp_path: Path) -> None:
+def test_validation_does_not_affect_training(name: str, tmp_path: Path) -> None:
     often, seldom = (curve(name, tmp_path, val_every=n) for n in (1, 5))
     assert all("val/loss" in line for line in often)
     assert ["val/loss" in line for line in seldom] == [False] * 4 + [True]
@@ -33,7 +33,7 @@ def test_validating_changes_nothing_in_training(name: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_the_batch_changes_no_validation(name: str, tmp_path: Path) -> None:
+def test_validation_does_not_depend_on_the_batch_size(name: str, tmp_path: Path) -> None:
     more = {"reward": REWARD} if name == "grpo" else {}
     config = tiny.experiment(name, tmp_path, trainer={"max_steps": 1}, **more)
     made = tiny.training_parts(config, tiny.remainder if name == "grpo" else None)
@@ -46,7 +46,7 @@ def test_the_batch_changes_no_validation(name: str, tmp_path: Path) -> None:
         assert found == pytest.approx(wanted, rel=1e-12)
 
 
-def test_it_is_the_mean_over_all_held_out_samples_with_dropout_off(tmp_path: Path) -> None:
+def test_it_is_the_mean_over_all_held_out_samples_without_dropout(tmp_path: Path) -> None:
     config = tiny.experiment("clm", tmp_path, dropout=0.5, trainer={"max_steps": 1})
     made = tiny.training_parts(config)
     (line,) = tiny.fit(config, made, tmp_path / "run")
@@ -60,7 +60,7 @@ def test_it_is_the_mean_over_all_held_out_samples_with_dropout_off(tmp_path: Pat
     assert line["val/loss"] == pytest.approx(mean, rel=1e-12)
 
 
-def test_fewer_samples_are_the_first_ones_and_ranks_share_them(tmp_path: Path) -> None:
+def test_val_samples_uses_the_first_samples_and_ranks_share_them(tmp_path: Path) -> None:
     config = tiny.experiment("clm", tmp_path, trainer={"max_steps": 1, "val_samples": 3})
     made = tiny.training_parts(config)
     assert made.plan.n_val == 3

@@ -4,7 +4,7 @@ import tiny
 import torch
 import torch.nn.functional as F
 
-from etude.network.adapter import places
+from etude.network.adapter import module_slots
 
 HOULSBY, PFEIFFER = "houlsby", "pfeiffer"
 
@@ -17,9 +17,9 @@ HOULSBY, PFEIFFER = "houlsby", "pfeiffer"
         (PFEIFFER, "encoder_decoder", {"mlp"}),
     ],
 )
-def test_the_placement_says_behind_which_sublayers(kind: str, stack: str, wanted: set[str]) -> None:
+def test_the_placement_selects_the_sublayers(kind: str, stack: str, wanted: set[str]) -> None:
     made = adapters.network(stack, kind)
-    found = {p.name.rpartition(".")[2] for p in places(made) if p.module is not p.innermost}
+    found = {p.name.rpartition(".")[2] for p in module_slots(made) if p.module is not p.innermost}
     assert found == wanted
 
 
@@ -29,10 +29,10 @@ def test_it_adds_a_narrow_mlp_of_the_output() -> None:
     x = torch.randn(2, 3, 16, dtype=torch.float64)
     y = layer.base(x)
     narrow = F.gelu(y @ layer.down.weight.mT + layer.down.bias)
-    tiny.exactly(layer(x), y + narrow @ layer.up.weight.mT + layer.up.bias)
+    tiny.assert_close(layer(x), y + narrow @ layer.up.weight.mT + layer.up.bias)
 
 
 @pytest.mark.parametrize("values", [{"size": 0}, {"dropout": 1.0}])
-def test_senseless_values_are_refused(values: dict[str, float]) -> None:
+def test_values_out_of_range_are_errors(values: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(values))):
         tiny.part("adapter", "bottleneck", **values)

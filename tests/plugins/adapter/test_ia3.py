@@ -1,4 +1,4 @@
-"""Against PEFT: the same logits and gradients, and folders that both can read."""
+"""Agreement with PEFT: equal logits and gradients, and adapter folders that both can read."""
 
 from pathlib import Path
 from typing import Any
@@ -20,24 +20,24 @@ TARGETS = {
 
 
 @families
-def test_passes_agree_with_peft(family: str, tmp_path: Path) -> None:
+def test_logits_and_gradients_agree_with_peft(family: str, tmp_path: Path) -> None:
     targets, before = TARGETS[family]
     config = peft.IA3Config(
         target_modules=targets, feedforward_modules=before, fan_in_fan_out=family == "gpt2"
     )
-    peft_folders.assert_same_pass(tmp_path, peft_folders.theirs_on(family, tmp_path, config))
+    peft_folders.assert_same_pass(tmp_path, peft_folders.saved_adapter(family, tmp_path, config))
 
 
 @families
 @pytest.mark.parametrize("values", [{}, {"inputs": []}, {"outputs": ["*.0.*.v"]}], ids=str)
-def test_written_here_it_loads_in_peft_and_comes_back(
+def test_an_exported_adapter_loads_in_peft_and_can_be_read_back(
     family: str, values: dict[str, Any], tmp_path: Path
 ) -> None:
     ia3 = tiny.part("adapter", "ia3", **values)
     peft_folders.assert_round_trip(family, tmp_path, {"ia3": ia3})
 
 
-def test_what_peft_cannot_say_is_written_in_our_own_way() -> None:
+def test_an_adapter_that_peft_cannot_express_is_not_exported() -> None:
     architecture = tiny.stack(mlp="swiglu", norm="rmsnorm", position="rope")
     both = {"ia3": tiny.part("adapter", "ia3", outputs=["*.v"], inputs=["*.v"])}
     made = tiny.network(architecture)
@@ -46,6 +46,6 @@ def test_what_peft_cannot_say_is_written_in_our_own_way() -> None:
     assert peft_export(architecture, tiny.VOCAB, both, made.state_dict()) is None
 
 
-def test_no_target_at_all_is_refused() -> None:
+def test_a_config_without_targets_is_an_error() -> None:
     with pytest.raises(ValueError, match="both empty"):
         tiny.part("adapter", "ia3", outputs=[], inputs=[])

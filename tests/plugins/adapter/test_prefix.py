@@ -17,7 +17,7 @@ def prefixed(**parts: Any) -> Any:
 
 @pytest.mark.parametrize("parts", [{}, {"position": "alibi"}, {"position": "relative"}])
 @torch.no_grad()
-def test_it_is_the_attention_over_more_keys(parts: dict[str, Any]) -> None:
+def test_it_is_attention_over_additional_keys(parts: dict[str, Any]) -> None:
     made = prefixed(mixer=tiny.part("architecture/mixer", "attention", queries_per_kv=2), **parts)
     layer = made.stack.blocks[0].mixer
     layer.keys.normal_()
@@ -35,11 +35,11 @@ def test_it_is_the_attention_over_more_keys(parts: dict[str, Any]) -> None:
     seen = torch.ones(5, 5, dtype=torch.bool).tril()
     logits[..., 3:] = logits[..., 3:].masked_fill(~seen, -torch.inf)
     mixed = (logits.softmax(-1) @ v).transpose(1, 2).flatten(2)
-    tiny.exactly(layer(x, context), attention.out(mixed))
+    tiny.assert_close(layer(x, context), attention.out(mixed))
 
 
 @torch.no_grad()
-def test_capped_logits_see_it_too() -> None:
+def test_soft_capped_attention_sees_the_prefix() -> None:
     mixer = tiny.part("architecture/mixer", "attention", softcap=1e6)
     made, plain = prefixed(mixer=mixer), prefixed()
     plain.load_state_dict(made.state_dict())
@@ -47,12 +47,12 @@ def test_capped_logits_see_it_too() -> None:
     torch.testing.assert_close(made(Inputs(ids)), plain(Inputs(ids)), rtol=0, atol=1e-6)
 
 
-def test_a_mixer_without_keys_is_refused() -> None:
+def test_a_mixer_without_keys_is_an_error() -> None:
     with pytest.raises(ConfigError, match="adapter=prefix: Retention has no keys and values"):
         prefixed(mixer="retention")
 
 
 @pytest.mark.parametrize("values", [{"length": 0}, {"std": -1.0}, {"targets": []}])
-def test_senseless_values_are_refused(values: dict[str, Any]) -> None:
+def test_values_out_of_range_are_errors(values: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(values))):
         tiny.part("adapter", "prefix", **values)

@@ -24,7 +24,7 @@ def test_a_tied_table_is_one_parameter_and_counts_once(tie: bool) -> None:
     assert ("head.out.weight" in named) != tie
 
 
-def test_an_untrained_network_knows_nothing() -> None:
+def test_the_initial_loss_is_about_log_n_vocab() -> None:
     logits = fresh()(Inputs(tiny.tokens(4, 9)))
     nll = torch.nn.functional.cross_entropy(
         logits.flatten(0, 1), tiny.tokens(4, 9, seed=1).flatten()
@@ -32,7 +32,7 @@ def test_an_untrained_network_knows_nothing() -> None:
     assert float(nll.detach()) == pytest.approx(math.log(tiny.VOCAB.size), abs=0.1)
 
 
-def test_initial_weights_are_normal_and_those_at_the_end_of_a_branch_smaller() -> None:
+def test_initial_weights_are_normal_and_smaller_at_the_end_of_a_branch() -> None:
     made = fresh(dim=128, n_layers=8, norm="layernorm")
     for name, parameter in made.named_parameters():
         if name.endswith("bias"):
@@ -45,7 +45,7 @@ def test_initial_weights_are_normal_and_those_at_the_end_of_a_branch_smaller() -
             assert float(parameter.detach().std()) == pytest.approx(wanted, rel=0.05), name
 
 
-def test_an_answer_is_prompt_and_completion_shifted_by_one() -> None:
+def test_targets_are_prompt_and_completion_shifted_by_one() -> None:
     targets = fresh().answer([([20, 21], [22, 3]), ([23], [24, 25, 26, 3])])
     assert targets.inputs.tokens.tolist() == [[20, 21, 22, 3], [23, 24, 25, 26]]
     assert targets.ids.tolist() == [[21, 22, 3, 0], [24, 25, 26, 3]]
@@ -62,7 +62,7 @@ def test_a_prompt_is_padded_on_the_left() -> None:
     assert fresh().prompt([[20], [21]]).documents is None
 
 
-def test_matrices_decay_and_nothing_else_is_one() -> None:
+def test_only_matrices_decay() -> None:
     mixer = tiny.part("architecture/mixer", "attention", qkv_bias=True, out_bias=True)
     kinds = {p.name: p.kind for p in optimizer_parameters(fresh(mixer=mixer, tie=False))}
     assert kinds["embedding.weight"] is ParameterKind.EMBEDDING

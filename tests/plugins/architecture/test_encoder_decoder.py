@@ -3,7 +3,7 @@ import tiny
 from etude.config.registry import build
 
 
-def test_an_answer_reads_the_prompt_as_source_and_the_completion_shifted_by_pad() -> None:
+def test_the_prompt_is_the_source_and_the_decoder_reads_the_completion_shifted_by_pad() -> None:
     targets = build(tiny.stack("encoder_decoder"), tiny.VOCAB).answer(
         [([20, 21], [22, 3]), ([23], [24, 25, 3])]
     )
@@ -25,7 +25,7 @@ def test_decoding_starts_from_pad_with_the_prompt_as_source() -> None:
     assert inputs.source.tokens.tolist() == [[20, 21], [23, 0]]
 
 
-def test_decoder_blocks_alone_read_the_source() -> None:
+def test_only_decoder_blocks_read_the_source() -> None:
     network = build(tiny.stack("encoder_decoder"), tiny.VOCAB)
     reading = {name.split(".")[0] for name, _ in network.named_parameters() if "cross" in name}
     assert reading == {"decoder"}

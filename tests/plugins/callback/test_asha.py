@@ -1,4 +1,4 @@
-"""One in so many goes on from a rung, and a job that was stopped stays stopped."""
+"""One in `reduction` jobs continues at each rung, and a stopped job stays stopped."""
 
 import json
 from dataclasses import replace
@@ -22,7 +22,7 @@ def asha(**given: Any) -> Any:
     return build(default("callback/asha", **({"min_steps": 2, "reduction": 3} | given)))
 
 
-def test_one_in_three_goes_on_from_a_rung() -> None:
+def test_one_in_three_jobs_continues_at_a_rung() -> None:
     others = [{2: float(value)} for value in (1, 2, 3, 4, 5)]
     assert not asha().should_prune({2: 1.5}, others)  # second of six: two go on
     assert asha().should_prune({2: 2.5}, others)
@@ -31,7 +31,7 @@ def test_one_in_three_goes_on_from_a_rung() -> None:
     assert asha().should_prune({2: float("nan")}, others)
 
 
-def test_the_first_to_come_goes_on_and_is_compared_again_at_the_next_rung() -> None:
+def test_the_first_job_continues_and_is_compared_again_at_the_next_rung() -> None:
     assert not asha().should_prune({2: 9.0}, [{1: 0.0}])
     curve = {2: 9.0, 4: 8.0}
     assert not asha().should_prune(curve, [{2: 1.0, 4: 1.0}])  # between rungs nobody is compared
@@ -48,18 +48,18 @@ def config_of(folder: Path, **given: Any) -> Any:
 
 def run(config: Any, folder: Path) -> list[dict[str, Any]]:
     start(replace(config, run=str(folder)), "tiny", [])
-    return tiny.record_of(folder)
+    return tiny.untimed_steps(folder)
 
 
 def other(sweep: Path, loss: float) -> None:
-    """A job of the sweep that is far ahead."""
+    """Writes a job of the sweep with this loss."""
     JobRecord(0, []).save(sweep)
     (sweep / "0").mkdir()
     lines = [json.dumps({"step": step, "val/loss": loss}) for step in range(1, 7)]
     (sweep / "0/steps.jsonl").write_text("\n".join([*lines, '{"step": 7, "val/lo']))
 
 
-def test_a_job_that_is_behind_ends_at_the_rung_and_stays_ended(tmp_path: Path) -> None:
+def test_a_job_that_is_behind_stops_at_the_rung_and_stays_stopped(tmp_path: Path) -> None:
     other(tmp_path / "sweep", 0.0)
     folder = tmp_path / "sweep" / "1"
     lines = run(config_of(tmp_path), folder)
@@ -70,7 +70,7 @@ def test_a_job_that_is_behind_ends_at_the_rung_and_stays_ended(tmp_path: Path) -
     assert run(config_of(tmp_path), folder) == lines
 
 
-def test_a_job_that_is_ahead_and_a_run_without_a_sweep_go_to_their_end(tmp_path: Path) -> None:
+def test_a_job_that_is_ahead_and_a_run_outside_a_sweep_finish(tmp_path: Path) -> None:
     other(tmp_path / "sweep", 99.0)
     assert len(run(config_of(tmp_path), tmp_path / "sweep" / "1")) == 6
     (tmp_path / "alone").mkdir()

@@ -1,4 +1,4 @@
-"""The run stops where a number has not improved for a while, and stays stopped."""
+"""A run stops once a metric has not improved for a while, and stays stopped."""
 
 import json
 import os
@@ -29,10 +29,10 @@ def config_of(folder: Path, **given: Any) -> Any:
 
 def run(config: Any, folder: Path) -> list[dict[str, Any]]:
     start(replace(config, run=str(folder)), "tiny", [])
-    return tiny.record_of(folder)
+    return tiny.untimed_steps(folder)
 
 
-def test_the_step_where_it_stops_is_saved_and_told_and_the_run_is_finished(tmp_path: Path) -> None:
+def test_the_last_step_is_saved_and_recorded_and_the_run_is_finished(tmp_path: Path) -> None:
     config, folder = config_of(tmp_path), tmp_path / "run"
     lines = run(config, folder)
     assert [line["step"] for line in lines] == [1, 2, 3]  # the first, and two without a better one
@@ -45,19 +45,19 @@ def test_the_step_where_it_stops_is_saved_and_told_and_the_run_is_finished(tmp_p
     assert (folder / SUMMARY).stat().st_mtime_ns == before
 
 
-def test_a_run_that_improves_goes_to_its_end(tmp_path: Path) -> None:
+def test_a_run_that_improves_is_not_stopped(tmp_path: Path) -> None:
     config = config_of(tmp_path, min_delta=0.0, patience=1)
     assert len(run(config, tmp_path / "run")) == 6
     assert not json.loads((tmp_path / "run" / SUMMARY).read_text())["stopped_early"]
 
 
-def test_with_the_highest_as_the_best_a_falling_number_stops_it(tmp_path: Path) -> None:
+def test_with_best_highest_a_decreasing_metric_stops_it(tmp_path: Path) -> None:
     config = config_of(tmp_path, min_delta=0.0, best=Best.highest, patience=1)
     assert len(run(config, tmp_path / "run")) == 2
 
 
 @pytest.mark.parametrize("step", [2, 3])
-def test_a_run_cut_before_or_behind_its_last_step_stops_at_the_same_one(
+def test_a_run_interrupted_around_its_last_step_stops_at_the_same_step(
     step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = config_of(tmp_path)
@@ -75,12 +75,12 @@ def test_a_run_cut_before_or_behind_its_last_step_stops_at_the_same_one(
     assert run(config, tmp_path / "cut") == whole
 
 
-def test_an_unknown_metric_is_refused_with_those_there_are(tmp_path: Path) -> None:
+def test_an_unknown_metric_is_refused_with_the_reported_ones(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"metric=val/los: this run does not report"):
         run(config_of(tmp_path, metric="val/los"), tmp_path / "run")
 
 
 @pytest.mark.parametrize("wrong", [{"patience": 0}, {"min_delta": -1.0}])
-def test_impossible_values_are_refused(wrong: dict[str, Any]) -> None:
+def test_invalid_values_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         default("callback/early_stopping", **wrong)

@@ -1,4 +1,4 @@
-"""The average is what the formula says; it is measured and kept, and training never sees it."""
+"""The average follows the formula; it is validated and saved, and does not affect training."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from defaults import default
 from safetensors.torch import load_file
 
 from etude.errors import PreemptedError
-from etude.formats.model import own
+from etude.formats.model import network_state
 from etude.formats.state_tree import read_tree
 from etude.training.run import start
 from etude.training.run_writer import RunWriter
@@ -30,7 +30,7 @@ def config_of(folder: Path, ema: bool = True, **trainer: Any) -> Any:
 
 def run(config: Any, folder: Path) -> list[dict[str, Any]]:
     start(replace(config, run=str(folder)), "tiny", [])
-    return tiny.record_of(folder)
+    return tiny.untimed_steps(folder)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -38,7 +38,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def plain(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What a step line says of training."""
+    """The training metrics of step lines."""
     return [{k: v for k, v in line.items() if not k.startswith("val/")} for line in lines]
 
 
@@ -55,13 +55,13 @@ def test_the_model_is_the_average_of_the_weights_after_each_step_of_plain_traini
     for step in range(1, 5):
         saved = read_tree(tmp_path / "without" / "checkpoints" / f"step-{step:09d}")
         decay = min(DECAY, (1 + step) / (10 + step))
-        for name, now in own(saved["state_dict"]).items():
+        for name, now in network_state(saved["state_dict"]).items():
             wanted[name] = decay * wanted[name] + (1 - decay) * now
     for name, tensor in weights(tmp_path / "with").items():
-        tiny.exactly(tensor, wanted[name])
+        tiny.assert_close(tensor, wanted[name])
 
 
-def test_the_last_line_measures_the_model(tmp_path: Path) -> None:
+def test_the_last_line_has_the_metrics_of_the_saved_model(tmp_path: Path) -> None:
     config = config_of(tmp_path, val_samples=None)
     last = run(config, tmp_path / "run")[-1]
     still = replace(
@@ -74,7 +74,7 @@ def test_the_last_line_measures_the_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("step", [1, 3, 4])
-def test_a_run_cut_anywhere_ends_with_the_same_average(
+def test_a_run_interrupted_anywhere_ends_with_the_same_average(
     step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, write = config_of(tmp_path), RunWriter._write
@@ -102,7 +102,7 @@ def test_a_run_cut_anywhere_ends_with_the_same_average(
 
 
 @pytest.mark.slow
-def test_two_sharded_processes_keep_the_average_of_one(tmp_path: Path) -> None:
+def test_two_sharded_processes_have_the_average_of_one(tmp_path: Path) -> None:
     given = ("architecture.dropout=0", "callback=[ema]", "callback.ema.decay=0.5")
     fsdp = ("strategy=fsdp", "trainer.devices=2", "trainer.accelerator=cpu")
     assert two.train(tmp_path / "one", *given).returncode == 0
@@ -113,6 +113,6 @@ def test_two_sharded_processes_keep_the_average_of_one(tmp_path: Path) -> None:
     assert all(torch.allclose(mine[name], theirs[name], atol=1e-5) for name in mine)
 
 
-def test_an_impossible_decay_is_refused() -> None:
+def test_an_invalid_decay_is_refused() -> None:
     with pytest.raises(ValueError, match=r"decay must be in \(0, 1\), got 1"):
         default("callback/ema", decay=1.0)

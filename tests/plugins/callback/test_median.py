@@ -1,4 +1,4 @@
-"""A job stops where its best is worse than the median of what others had on average."""
+"""A job stops if its best value is worse than the median of the other jobs' means."""
 
 from statistics import mean, median
 from typing import Any
@@ -22,7 +22,7 @@ def curve(values: list[float]) -> dict[int, float]:
 
 
 @given(own=numbers, others=st.lists(numbers, min_size=3, max_size=5))
-def test_it_is_the_rule_of_the_paper_whichever_end_is_the_best(
+def test_it_is_the_papers_rule_for_lowest_and_highest(
     own: list[float], others: list[list[float]]
 ) -> None:
     half = median(mean(one) for one in others)
@@ -32,7 +32,7 @@ def test_it_is_the_rule_of_the_paper_whichever_end_is_the_best(
     assert highest.should_prune(curve(own), curves) == (max(own) < half)
 
 
-def test_nobody_is_stopped_early_or_by_few_or_by_those_who_have_not_come_as_far() -> None:
+def test_no_job_is_stopped_before_min_steps_or_by_too_few_jobs_at_its_step() -> None:
     far, near = curve([0.0, 0.0, 0.0]), curve([0.0])
     worse = curve([1.0, 1.0])
     assert stopper().should_prune(worse, [far, far, far])
@@ -41,6 +41,6 @@ def test_nobody_is_stopped_early_or_by_few_or_by_those_who_have_not_come_as_far(
     assert not stopper(min_steps=3).should_prune(worse, [far, far, far])
 
 
-def test_a_job_that_measured_nothing_but_nan_is_stopped() -> None:
+def test_a_job_with_only_nan_values_is_stopped() -> None:
     far = curve([0.0, 0.0])
     assert stopper().should_prune(curve([float("nan")] * 2), [far, far, far])

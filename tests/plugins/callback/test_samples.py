@@ -1,4 +1,4 @@
-"""What the network says is kept with its step, and saying it changes nothing."""
+"""Samples are stored with their step, and training is not affected."""
 
 import json
 from dataclasses import replace
@@ -22,7 +22,7 @@ def run(folder: Path, place: Path, *callbacks: str) -> list[dict[str, Any]]:
         callback={name: default(f"callback/{name}") for name in callbacks},
     )
     start(config, "tiny", [])
-    return tiny.record_of(place)
+    return tiny.untimed_steps(place)
 
 
 def lines(place: Path) -> list[dict[str, Any]]:
@@ -30,7 +30,7 @@ def lines(place: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_a_line_a_validation_and_not_a_bit_of_training_changes(tmp_path: Path) -> None:
+def test_there_is_a_line_per_validation_and_training_is_bit_identical(tmp_path: Path) -> None:
     with_it = run(tmp_path, tmp_path / "with", "samples")
     assert with_it == run(tmp_path, tmp_path / "without")
     assert [line["step"] for line in lines(tmp_path / "with")] == [2, 4]
@@ -38,7 +38,7 @@ def test_a_line_a_validation_and_not_a_bit_of_training_changes(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("order", [("samples", "ema"), ("ema", "samples")])
-def test_it_speaks_with_the_weights_that_were_measured(
+def test_samples_use_the_weights_that_were_validated(
     order: tuple[str, str], tmp_path: Path
 ) -> None:
     run(tmp_path, tmp_path / "run", *order)
@@ -46,7 +46,7 @@ def test_it_speaks_with_the_weights_that_were_measured(
     assert last == "\n\n".join(lines(tmp_path / "run")[-1]["texts"]) + "\n"
 
 
-def test_what_a_lost_attempt_said_goes(tmp_path: Path) -> None:
+def test_samples_of_lost_steps_are_removed(tmp_path: Path) -> None:
     place = tmp_path / "run"
     run(tmp_path, place, "samples")
     kept = lines(place)
@@ -58,6 +58,6 @@ def test_what_a_lost_attempt_said_goes(tmp_path: Path) -> None:
     assert lines(place) == kept
 
 
-def test_at_least_one_record_is_shown() -> None:
+def test_n_records_must_be_positive() -> None:
     with pytest.raises(ValueError, match="n_records must be at least 1, got 0"):
         default("callback/samples", n_records=0)

@@ -1,4 +1,4 @@
-"""It counts what it says, and no bit of the curve depends on it."""
+"""Tokens and FLOPs are counted exactly, and the loss curve does not depend on it."""
 
 import json
 from dataclasses import replace
@@ -22,7 +22,7 @@ def run(folder: Path, place: Path, every: int = 0, **trainer: Any) -> list[dict[
     config = tiny.experiment("clm", folder, trainer=values, dropout=0.1)
     chosen = {"throughput": default("callback/throughput", every=every)} if every else {}
     start(replace(config, run=str(place), callback=chosen), "tiny", [])
-    return tiny.record_of(place)
+    return tiny.untimed_steps(place)
 
 
 def lines(place: Path) -> list[dict[str, Any]]:
@@ -38,7 +38,7 @@ def test_the_curve_does_not_depend_on_it(micro_batch: int, tmp_path: Path) -> No
     assert not any(name.startswith("perf/") for line in with_it for name in line)
 
 
-def test_tokens_without_padding_over_seconds(tmp_path: Path) -> None:
+def test_tokens_per_second_exclude_padding(tmp_path: Path) -> None:
     steps = run(tmp_path, tmp_path / "run", 2)
     found = lines(tmp_path / "run")
     assert [line["step"] for line in found] == [3, 5]
@@ -50,7 +50,7 @@ def test_tokens_without_padding_over_seconds(tmp_path: Path) -> None:
         assert 0 <= line["perf/data_wait"] < 1
 
 
-def test_the_flops_of_a_step_are_those_of_the_products_in_it(tmp_path: Path) -> None:
+def test_the_flops_of_a_step_equal_those_of_its_matrix_products(tmp_path: Path) -> None:
     config = tiny.experiment("clm", tmp_path, trainer={"micro_batch": 2})
     throughput = tiny.build(default("callback/throughput"))
     tiny.fit(config, tiny.training_parts(config), tmp_path / "run", [throughput])
@@ -60,11 +60,11 @@ def test_the_flops_of_a_step_are_those_of_the_products_in_it(tmp_path: Path) -> 
     assert least <= throughput.flops <= 1.3 * least
 
 
-def test_flops_a_token_are_those_of_a_micro_batch_over_its_tokens(tmp_path: Path) -> None:
+def test_flops_per_token_are_those_of_a_micro_batch_over_its_tokens(tmp_path: Path) -> None:
     config = tiny.experiment("clm", tmp_path, trainer={"micro_batch": 2, "max_steps": 5})
     throughput = tiny.build(default("callback/throughput", every=2))
     tiny.fit(config, tiny.training_parts(config), tmp_path / "run", [throughput])
-    steps = tiny.record_of(tmp_path / "run")
+    steps = tiny.untimed_steps(tmp_path / "run")
     for line in lines(tmp_path / "run"):
         tokens = steps[line["step"] - 1]["tokens"] - steps[line["step"] - 3]["tokens"]
         a_token = line["perf/flops_per_s"] / line["perf/tokens_per_s"]
@@ -73,8 +73,8 @@ def test_flops_a_token_are_those_of_a_micro_batch_over_its_tokens(tmp_path: Path
 
 
 @pytest.mark.slow
-def test_a_compiled_network_is_measured_too_and_trains_as_without(tmp_path: Path) -> None:
-    """In processes of their own: the checks of shapes that tests install cannot be compiled."""
+def test_a_compiled_network_is_measured_and_trains_as_without_the_callback(tmp_path: Path) -> None:
+    """In separate processes: the shape checks that the tests install cannot be compiled."""
     given = ("trainer.compile=true", "trainer.micro_batch=4", "trainer.max_steps=5")
     measured = ("callback=[throughput]", "callback.throughput.every=2")
     for place, more in (("with", measured), ("without", ())):
@@ -91,8 +91,8 @@ def test_every_must_be_positive() -> None:
         default("callback/throughput", every=0)
 
 
-def test_attention_is_counted_wherever_it_is_computed() -> None:
-    """Two products forward, and five backward, in which the scores are made again."""
+def test_attention_is_counted_on_every_kernel() -> None:
+    """Two matrix products forward, and five backward, which recompute the scores."""
     q, k, v = (torch.randn(2, 4, 8, 16, requires_grad=True) for _ in range(3))
     product = 2 * 2 * 4 * 8 * 8 * 16
     with counter() as counted:

@@ -5,7 +5,7 @@ from etude.plugins.data.character_names import CharacterNamesConfig, Direction
 from etude.records import Prompt
 
 
-def test_every_name_is_that_of_its_character() -> None:
+def test_every_name_belongs_to_its_character() -> None:
     records = list(build(CharacterNamesConfig()).records())
     assert len(records) > 25_000
     assert all(unicodedata.lookup(record.answer) == record.prompt for record in records)
@@ -13,7 +13,7 @@ def test_every_name_is_that_of_its_character() -> None:
     assert not {"一", "가", " "} & {record.prompt for record in records}
 
 
-def test_the_other_way_round_the_name_is_given() -> None:
+def test_with_to_character_prompt_and_answer_are_swapped() -> None:
     records = list(build(CharacterNamesConfig()).records())
-    turned = list(build(CharacterNamesConfig(direction=Direction.to_character)).records())
-    assert [Prompt(record.answer, record.prompt) for record in turned] == records
+    swapped = list(build(CharacterNamesConfig(direction=Direction.to_character)).records())
+    assert [Prompt(record.answer, record.prompt) for record in swapped] == records

@@ -7,23 +7,23 @@ from etude.config.registry import build
 from etude.plugins.data.dates import DatesConfig
 
 
-def test_every_answer_is_right_and_no_problem_occurs_twice() -> None:
+def test_every_answer_is_correct_and_no_problem_occurs_twice() -> None:
     records = list(build(DatesConfig(n_problems=2000)).records())
     assert len({record.prompt for record in records}) == 2000
     signs: set[str] = set()
     for record in records:
-        asked = re.fullmatch(r"(\S+) ([+-]) (\d+) days? =", record.prompt)
-        assert asked is not None
-        begin, sign, n = asked.groups()
-        apart = date.fromisoformat(record.answer) - date.fromisoformat(begin)
-        assert apart.days == (int(n) if sign == "+" else -int(n))
+        match = re.fullmatch(r"(\S+) ([+-]) (\d+) days? =", record.prompt)
+        assert match is not None
+        begin, sign, n = match.groups()
+        difference = date.fromisoformat(record.answer) - date.fromisoformat(begin)
+        assert difference.days == (int(n) if sign == "+" else -int(n))
         assert 1 <= int(n) <= 40
         assert 1990 <= int(begin[:4]) <= 2029
         signs.add(sign)
     assert signs == {"+", "-"}
 
 
-def test_all_problems_there_are_can_be_asked_for() -> None:
+def test_all_distinct_problems_can_be_requested() -> None:
     config = DatesConfig(first_year=2023, last_year=2023, max_days=1, n_problems=730)
     records = list(build(config).records())
     assert len({record.prompt for record in records}) == 730
@@ -32,7 +32,7 @@ def test_all_problems_there_are_can_be_asked_for() -> None:
         DatesConfig(first_year=2023, last_year=2023, max_days=1, n_problems=731)
 
 
-def test_the_seed_alone_decides_which() -> None:
+def test_the_problems_depend_only_on_the_seed() -> None:
     one, same, other = (
         list(build(DatesConfig(n_problems=50, problem_seed=seed)).records()) for seed in (1, 1, 2)
     )
@@ -42,6 +42,6 @@ def test_the_seed_alone_decides_which() -> None:
 @pytest.mark.parametrize(
     ("key", "value"), [("first_year", 3000), ("last_year", 9999), ("max_days", 0)]
 )
-def test_what_cannot_be_is_refused_by_key_and_value(key: str, value: int) -> None:
+def test_invalid_values_are_rejected_by_key_and_value(key: str, value: int) -> None:
     with pytest.raises(ValueError, match=rf"{key} .*must be .* {value}"):
         DatesConfig(**{key: value})

@@ -97,42 +97,42 @@ BAD: list[tuple[FileConfig, dict, str]] = [
     (JsonlRankingsConfig(), {"prompt": "p", "completions": ["b"]}, "two completions"),
     (JsonlRankingsConfig(), {"prompt": "p", "completions": ["b", "b"]}, "all different"),
     (JsonlRankingsConfig(), {"prompt": "p", "completions": ["b", 3]}, "item 2"),
-    (JsonlRankingsConfig(), {"prompt": "p", "completions": "b"}, "a list with items, not text"),
+    (JsonlRankingsConfig(), {"prompt": "p", "completions": "b"}, "a non-empty list, not text"),
     (JsonlFeedbackConfig(), {"prompt": "p", "completion": "c", "label": "yes"}, "a number"),
     (JsonlFeedbackConfig(), {"prompt": "p", "completion": "c", "label": float("nan")}, "a number"),
     (JsonlPromptsConfig(), {"prompt": "p", "answer": 4}, "'answer' must be text, not a number"),
-    (JsonlLabelsConfig(), {"text": ["t", "u"], "label": ["l"]}, "2 words and 1 labels"),
-    (JsonlLabelsConfig(), {"text": ["t", "u"], "label": "l"}, "must be a list"),
+    (JsonlLabelsConfig(), {"text": ["t", "u"], "label": ["l"]}, "2 words, but 1 labels"),
+    (JsonlLabelsConfig(), {"text": ["t", "u"], "label": "l"}, "a non-empty list"),
     (JsonlChatsConfig(), {"messages": []}, "an empty list"),
     (JsonlChatsConfig(), {"messages": ["hi"]}, "message 1 must be an object"),
     (JsonlChatsConfig(), {"messages": [{"role": "robot", "content": "hi"}]}, "role 'robot'"),
     (JsonlChatsConfig(), {"messages": [{"role": ["user"], "content": "hi"}]}, "unknown role"),
     (JsonlChatsConfig(), {"messages": [{"content": "hi"}]}, "role None"),
-    (JsonlChatsConfig(), {"messages": [{"role": "user", "content": "hi"}]}, "no message of the"),
+    (JsonlChatsConfig(), {"messages": [{"role": "user", "content": "hi"}]}, "no message has"),
     (JsonlChatsConfig(), {"messages": [{"role": "user"}, HELLO]}, "content of message 1"),
 ]
 
 
-def only(config: FileConfig, fields: dict, tmp_path: Path) -> Record | BadRow:
+def read_one(config: FileConfig, fields: dict, tmp_path: Path) -> Record | BadRow:
     config.path = str(tmp_path / "rows.jsonl")
     Path(config.path).write_text(json.dumps(fields) + "\n")
-    (record,) = build(config).records()
+    record, *_unused = build(config).records()
     return record
 
 
 @pytest.mark.parametrize(("config", "fields", "record"), GOOD)
-def test_a_good_row_becomes_the_kind_that_is_declared(
+def test_a_good_row_becomes_a_record_of_the_declared_kind(
     config: FileConfig, fields: dict, record: Record, tmp_path: Path
 ) -> None:
-    assert only(config, fields, tmp_path) == record
+    assert read_one(config, fields, tmp_path) == record
     assert plugin_of(config).declaration.yields is type(record)
 
 
 @pytest.mark.parametrize(("config", "fields", "reason"), BAD)
-def test_a_bad_row_says_what_is_wrong_with_it(
+def test_a_bad_row_is_reported_with_its_reason(
     config: FileConfig, fields: dict, reason: str, tmp_path: Path
 ) -> None:
-    bad = only(config, fields, tmp_path)
+    bad = read_one(config, fields, tmp_path)
     assert isinstance(bad, BadRow)
     assert bad.place.endswith("rows.jsonl:1")
     assert reason in bad.reason

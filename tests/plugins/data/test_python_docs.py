@@ -11,7 +11,7 @@ from etude.plugins.data.python_docs import PythonDocsConfig
 
 
 @pytest.mark.slow
-def test_there_is_enough_text_and_each_once() -> None:
+def test_there_is_enough_text_without_duplicates() -> None:
     texts = [record.text for record in build(PythonDocsConfig()).records()]
     assert len(texts) == len(set(texts)) > 5000
     assert sum(map(len, texts)) > 1_000_000
@@ -19,13 +19,13 @@ def test_there_is_enough_text_and_each_once() -> None:
 
 
 @pytest.mark.slow
-def test_neighbours_are_not_sorted() -> None:
+def test_consecutive_documents_are_not_sorted() -> None:
     texts = [record.text for record in build(PythonDocsConfig()).records()]
     rising = sum(a < b for a, b in pairwise(texts)) / len(texts)
     assert rising == pytest.approx(0.5, abs=0.05)
 
 
-def test_it_works_without_the_language_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_language_reference_is_optional(monkeypatch: pytest.MonkeyPatch) -> None:
     before = _stdlib_text.fingerprint()
     assert len(_stdlib_text.topics()) > 50
     monkeypatch.setattr(_stdlib_text.importlib.util, "find_spec", lambda name: None)
@@ -33,13 +33,13 @@ def test_it_works_without_the_language_reference(monkeypatch: pytest.MonkeyPatch
     assert _stdlib_text.fingerprint() != before
 
 
-def test_docstrings_are_named_by_where_they_stand() -> None:
+def test_docstrings_have_the_dotted_name_of_their_object() -> None:
     names = {docstring.name for docstring in _stdlib_text.docstrings()}
     assert {"json", "json.decoder.JSONDecoder", "json.decoder.JSONDecoder.decode"} <= names
     assert not any(name.startswith(("test.", "idlelib")) for name in names)
 
 
-def test_a_request_never_holds_its_answer_and_a_pair_prefers_something() -> None:
+def test_requests_are_unique_and_chosen_is_the_summary_and_differs_from_rejected() -> None:
     pairs = list(build(DocsPairsConfig()).records())
     preferences = list(build(DocsPreferencesConfig()).records())
     assert len(pairs) > 1000
@@ -52,16 +52,16 @@ def test_a_request_never_holds_its_answer_and_a_pair_prefers_something() -> None
     assert sum(rejected) == pytest.approx(sum(chosen), rel=0.01)
 
 
-def test_conversations_ask_for_what_their_authors_wrote() -> None:
+def test_conversations_explain_a_name_and_then_summarise_it() -> None:
     chats = list(build(DocsChatConfig()).records())
     assert len(chats) > 5000
-    second = [chat for chat in chats if len(chat.messages) == 4]
-    assert 1000 < len(second) < len(chats)
+    with_summary = [chat for chat in chats if len(chat.messages) == 4]
+    assert 1000 < len(with_summary) < len(chats)
     for chat in chats:
         assert [m.role for m in chat.messages] == ["user", "assistant"] * (len(chat.messages) // 2)
         assert all(message.content.strip() for message in chat.messages)
         assert len(chat.messages[1].content) <= DocsChatConfig().max_chars
-    for chat in second:
-        asked, answer = chat.messages[2:]
-        assert asked.content == AGAIN
+    for chat in with_summary:
+        request, answer = chat.messages[2:]
+        assert request.content == AGAIN
         assert chat.messages[1].content.startswith(f"{answer.content}\n\n")

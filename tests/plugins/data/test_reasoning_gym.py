@@ -8,7 +8,7 @@ from etude.records import Prompt
 pytest.importorskip("reasoning_gym")
 
 
-def test_problems_come_with_their_answers_and_a_seed_gives_the_same() -> None:
+def test_problems_have_correct_answers_and_depend_only_on_the_seed() -> None:
     config = tiny.part("data", "reasoning_gym", n_problems=20)
     records = list(build(config).records())
     assert records == list(build(config).records())
@@ -21,8 +21,8 @@ def test_problems_come_with_their_answers_and_a_seed_gives_the_same() -> None:
     assert records != list(build(other).records())
 
 
-def test_a_task_that_does_not_exist_is_an_error_of_the_data() -> None:
-    with pytest.raises(DataError, match=r"data\.task=chain_some is not a task"):
+def test_an_unknown_task_is_a_data_error() -> None:
+    with pytest.raises(DataError, match=r"data\.task=chain_some is not a reasoning-gym task"):
         list(build(tiny.part("data", "reasoning_gym", task="chain_some")).records())
     with pytest.raises(ValueError, match="n_problems must be at least 2"):
         tiny.part("data", "reasoning_gym", n_problems=1)

@@ -8,7 +8,7 @@ from etude.plugins.data.text import TextConfig
 from etude.records import BadRow, Text
 
 
-def test_a_folder_is_read_in_order_and_bad_lines_are_named_and_left_out(tmp_path: Path) -> None:
+def test_a_folder_is_read_in_order_and_bad_lines_are_reported_and_skipped(tmp_path: Path) -> None:
     (tmp_path / "b.md").write_text("# Title\n\nLast.\n")
     (tmp_path / "a.txt").write_bytes(b"first\nbr\xffken\nsecond\n")
     (tmp_path / "c.txt").write_bytes(b"")
@@ -21,12 +21,12 @@ def test_a_folder_is_read_in_order_and_bad_lines_are_named_and_left_out(tmp_path
 
 
 @pytest.mark.parametrize(("document", "count"), [("blocks", 1), ("line", 3), ("file", 1)])
-def test_the_cut_is_a_choice(tmp_path: Path, document: str, count: int) -> None:
+def test_the_document_knob_selects_the_unit(tmp_path: Path, document: str, count: int) -> None:
     (tmp_path / "a.txt").write_text("一。\n\n二。\n三。\n", encoding="utf-8")
     config = TextConfig(path=str(tmp_path), document=Document[document])
     assert len(list(build(config).records())) == count
 
 
-def test_white_space_alone_is_no_document(tmp_path: Path) -> None:
+def test_white_space_is_not_a_document(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text(" \n\n \n")
     assert list(build(TextConfig(path=str(tmp_path))).records()) == []

@@ -6,7 +6,7 @@ from etude.config.registry import build
 from etude.plugins.data.worked_sums import WorkedSumsConfig, columns
 
 
-def test_every_step_every_check_and_every_answer_is_right() -> None:
+def test_every_step_check_and_answer_is_correct() -> None:
     records = list(build(WorkedSumsConfig(digits=3, n_problems=2000)).records())
     assert len({record.prompt for record in records}) == 2000
     for record in records:
@@ -21,7 +21,7 @@ def test_every_step_every_check_and_every_answer_is_right() -> None:
     assert len(checked) / 2000 == pytest.approx(0.2, abs=0.05)
 
 
-def test_a_carry_goes_to_the_next_column() -> None:
+def test_the_carry_is_added_to_the_next_column() -> None:
     assert columns(347, 285) == "7+5=12, 4+8+1=13, 3+2+1=6"
     assert columns(95, 4 + 80) == "5+4=9, 9+8=17"
 
@@ -30,8 +30,8 @@ def test_a_carry_goes_to_the_next_column() -> None:
     ("key", "value"),
     [("digits", 0), ("digits", 13), ("worked", -0.1), ("checked", 1.5), ("n_problems", 1)],
 )
-def test_what_cannot_be_is_refused_by_key_and_value(key: str, value: float) -> None:
+def test_invalid_values_are_rejected_by_key_and_value(key: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"{key} must be .* got {value}"):
         WorkedSumsConfig(**{key: value})
-    with pytest.raises(ValueError, match="worked and checked are shares of all"):
+    with pytest.raises(ValueError, match="worked \\+ checked must be at most 1"):
         WorkedSumsConfig(worked=0.7, checked=0.4)

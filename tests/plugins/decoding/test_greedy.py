@@ -8,7 +8,7 @@ from transformers import RepetitionPenaltyLogitsProcessor
 from etude.config.registry import build
 
 
-def test_takes_the_likeliest_whatever_is_drawn() -> None:
+def test_picks_the_most_likely_token_for_any_random_number() -> None:
     logits = torch.randn(4, 9)
     made = build(tiny.part("decoding", "greedy"))
     for draw in (torch.zeros(4), torch.full((4,), 0.999)):
@@ -18,12 +18,12 @@ def test_takes_the_likeliest_whatever_is_drawn() -> None:
 
 
 @pytest.mark.parametrize("penalty", [0.7, 1.0, 1.3])
-def test_the_penalty_of_repetition_is_that_of_transformers(penalty: float) -> None:
+def test_the_repetition_penalty_agrees_with_transformers(penalty: float) -> None:
     draw = torch.Generator().manual_seed(0)
     logits = torch.randn(32, 20, generator=draw)
-    held: Any = torch.randint(20, (32, 9), generator=draw)  # their type is an older one
-    seen = torch.zeros(32, 20, dtype=torch.bool).scatter_(1, held, True)
+    ids: Any = torch.randint(20, (32, 9), generator=draw)  # their type annotation is outdated
+    seen = torch.zeros(32, 20, dtype=torch.bool).scatter_(1, ids, True)
     made = build(tiny.part("decoding", "greedy", repetition_penalty=penalty))
-    wanted = RepetitionPenaltyLogitsProcessor(penalty)(held, logits.clone())
+    wanted = RepetitionPenaltyLogitsProcessor(penalty)(ids, logits.clone())
     assert torch.equal(made.scores(logits, seen), wanted)
     assert torch.equal(made.choose(wanted, torch.zeros(32)), wanted.argmax(-1))

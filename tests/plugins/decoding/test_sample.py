@@ -23,23 +23,23 @@ def sample(**values: object) -> Decoding:
 
 
 def shares(made: Decoding, n: int = 1000) -> list[float]:
-    """How often each token is chosen when the draws cover [0, 1) evenly."""
+    """Returns how often each token is sampled if the random numbers cover [0, 1) evenly."""
     draws = (torch.arange(n) + 0.5) / n
     logits = LOGITS.expand(n, -1)
     chosen = made.choose(made.scores(logits, logits.isnan()), draws.double())
     return (torch.bincount(chosen, minlength=5) / n).tolist()
 
 
-def test_draws_from_the_softmax() -> None:
+def test_samples_from_the_softmax() -> None:
     assert shares(sample()) == pytest.approx([0.5, 0.25, 0.125, 0.0625, 0.0625], abs=1e-3)
 
 
-def test_temperature_sharpens() -> None:
+def test_a_low_temperature_sharpens_the_distribution() -> None:
     wanted = (LOGITS / 0.5).softmax(-1).tolist()
     assert shares(sample(temperature=0.5)) == pytest.approx(wanted, abs=2e-3)
 
 
-def test_top_k_draws_from_the_k_likeliest() -> None:
+def test_top_k_samples_from_the_k_most_likely_tokens() -> None:
     assert shares(sample(top_k=2)) == pytest.approx([2 / 3, 1 / 3, 0, 0, 0], abs=2e-3)
     assert shares(sample(top_k=99)) == shares(sample())
 
@@ -49,7 +49,7 @@ def test_top_p_keeps_the_token_that_crosses_p() -> None:
     assert shares(sample(top_p=0.01)) == [1, 0, 0, 0, 0]
 
 
-def test_the_nucleus_is_that_of_the_tempered_distribution() -> None:
+def test_top_p_applies_to_the_tempered_distribution() -> None:
     assert shares(sample(top_p=0.7, temperature=0.5)) == [1, 0, 0, 0, 0]
 
 
@@ -60,11 +60,11 @@ CHOICES = tiny.pairwise([
 
 
 @pytest.mark.parametrize("choice", CHOICES, ids="-".join)
-def test_scores_and_masks_are_those_of_transformers(choice: tuple[str, ...]) -> None:
+def test_scores_and_masks_agree_with_transformers(choice: tuple[str, ...]) -> None:
     temperature, top_k, top_p, min_p, penalty = map(float, choice)
     draw = torch.Generator().manual_seed(0)
     logits = 3 * torch.randn(64, 80, generator=draw, dtype=torch.float64)
-    held: Any = torch.randint(80, (64, 12), generator=draw)  # their type is an older one
+    ids: Any = torch.randint(80, (64, 12), generator=draw)  # their type annotation is outdated
     theirs: list[Any] = [
         RepetitionPenaltyLogitsProcessor(penalty),
         TemperatureLogitsWarper(temperature),
@@ -79,12 +79,12 @@ def test_scores_and_masks_are_those_of_transformers(choice: tuple[str, ...]) -> 
         min_p=min_p,
         repetition_penalty=penalty,
     )
-    seen = torch.zeros(64, 80, dtype=torch.bool).scatter_(1, held, True)
-    wanted = LogitsProcessorList(theirs)(held, logits.clone())
+    seen = torch.zeros(64, 80, dtype=torch.bool).scatter_(1, ids, True)
+    wanted = LogitsProcessorList(theirs)(ids, logits.clone())
     torch.testing.assert_close(made.scores(logits, seen), wanted, rtol=0.0, atol=1e-12)
 
 
-def test_min_p_keeps_what_is_likely_enough_beside_the_likeliest() -> None:
+def test_min_p_keeps_tokens_near_the_most_likely_one() -> None:
     assert shares(sample(min_p=0.25)) == pytest.approx([4 / 7, 2 / 7, 1 / 7, 0, 0], abs=2e-3)
     assert shares(sample(min_p=1.0)) == [1, 0, 0, 0, 0]
 
@@ -101,6 +101,6 @@ def test_min_p_keeps_what_is_likely_enough_beside_the_likeliest() -> None:
         ("top_p", 1.5),
     ],
 )
-def test_values_outside_their_range_are_refused(key: str, value: float) -> None:
+def test_values_out_of_range_are_errors(key: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"{key} must be"):
         sample(**{key: value})

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import tiny
-from servers import Stub, listening
+from servers import StubServer, stub_server
 
 from etude.config.registry import build, load
 from etude.errors import ServerError
@@ -18,12 +18,12 @@ LONGER = [Comparison("?", "long one", "short"), Comparison("?", "short", "long o
 
 @pytest.fixture(autouse=True)
 def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Nothing has been asked before."""
+    """An empty cache of replies."""
     monkeypatch.setenv("ETUDE_CACHE", str(tmp_path))
     return tmp_path
 
 
-def judge(stub: Stub, **values: Any) -> Any:  # the plugin's class
+def judge(stub: StubServer, **values: Any) -> Any:  # the plugin's class
     values = {"model": "m", "retries": 0, "question": "{prompt}|{first}|{second}"} | values
     return build(tiny.part("judge", "openai", url=stub.url, **values))
 
@@ -32,25 +32,25 @@ def reply(text: str) -> dict[str, Any]:
     return {"choices": [{"message": {"content": text}}], "usage": {"total_tokens": 10}}
 
 
-def prefers_longer(asked: Any) -> dict[str, Any]:
-    _, first, second = asked["messages"][0]["content"].split("|")
+def prefers_longer(body: Any) -> dict[str, Any]:
+    _, first, second = body["messages"][0]["content"].split("|")
     return reply("A" if len(first) > len(second) else "The better one is B.")
 
 
 def test_it_is_asked_in_both_orders_at_temperature_0() -> None:
-    with listening(prefers_longer) as stub:
+    with stub_server(prefers_longer) as stub:
         assert judge(stub)(LONGER[:1]) == [1.0]
         assert judge(stub)(LONGER[1:]) == [0.0]
-    asked = {item["messages"][0]["content"] for item in stub.asked}
-    assert asked == {"?|long one|short", "?|short|long one"}
-    assert {item["temperature"] for item in stub.asked} == {0}
+    questions = {item["messages"][0]["content"] for item in stub.requests}
+    assert questions == {"?|long one|short", "?|short|long one"}
+    assert {item["temperature"] for item in stub.requests} == {0}
 
 
-@pytest.mark.parametrize(("says", "wanted"), [("A", 0.5), ("B", 0.5), ("C", 0.5), ("x", math.nan)])
-def test_a_judge_that_favours_a_place_makes_a_tie_and_one_that_babbles_no_verdict(
-    says: str, wanted: float
+@pytest.mark.parametrize(("text", "wanted"), [("A", 0.5), ("B", 0.5), ("C", 0.5), ("x", math.nan)])
+def test_position_bias_makes_a_tie_and_an_unclear_reply_no_verdict(
+    text: str, wanted: float
 ) -> None:
-    with listening(lambda asked: reply(says)) as stub:
+    with stub_server(lambda body: reply(text)) as stub:
         assert judge(stub)(LONGER) == pytest.approx([wanted] * 2, nan_ok=True)
 
 
@@ -61,52 +61,54 @@ def test_a_verdict_names_exactly_one_letter() -> None:
         assert math.isnan(verdict(text)), text
 
 
-def test_what_was_asked_before_costs_nothing_and_another_model_is_asked_anew() -> None:
-    with listening(prefers_longer) as stub:
+def test_replies_are_cached_for_each_model() -> None:
+    with stub_server(prefers_longer) as stub:
         first = judge(stub)(LONGER)
-        assert stub.n_asked == 2  # both comparisons ask the same two questions
+        assert stub.n_requests == 2  # both comparisons ask the same two questions
         assert judge(stub)(LONGER) == first
-        assert stub.n_asked == 2
+        assert stub.n_requests == 2
         judge(stub, model="another")(LONGER)
-        assert stub.n_asked == 4
+        assert stub.n_requests == 4
 
 
-@pytest.mark.parametrize(("budget", "n_asked"), [({"max_calls": 2}, 2), ({"max_tokens": 15}, 2)])
-def test_a_spent_budget_leaves_pairs_undecided_and_a_larger_one_goes_on(
-    budget: dict[str, int], n_asked: int
+@pytest.mark.parametrize(("budget", "n_requests"), [({"max_calls": 2}, 2), ({"max_tokens": 15}, 2)])
+def test_pairs_beyond_the_budget_have_no_verdict_until_a_larger_one_continues(
+    budget: dict[str, int], n_requests: int
 ) -> None:
     pairs = [Comparison(str(i), "long", "x") for i in range(3)]
-    with listening(prefers_longer) as stub:
-        said = judge(stub, parallel=1, **budget)(pairs)
-        assert said == pytest.approx([1.0, math.nan, math.nan], nan_ok=True)
-        assert stub.n_asked == n_asked
+    with stub_server(prefers_longer) as stub:
+        verdicts = judge(stub, parallel=1, **budget)(pairs)
+        assert verdicts == pytest.approx([1.0, math.nan, math.nan], nan_ok=True)
+        assert stub.n_requests == n_requests
         assert judge(stub, parallel=1)(pairs) == [1.0] * 3
-        assert stub.n_asked == 6
+        assert stub.n_requests == 6
 
 
-def test_the_key_is_sent_and_never_kept(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_key_is_sent_and_never_cached(
+    empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("JUDGE_KEY", "s3cret")
-    with listening(prefers_longer) as stub:
+    with stub_server(prefers_longer) as stub:
         judge(stub, key_variable="JUDGE_KEY")(LONGER)
     assert set(stub.keys) == {"Bearer s3cret"}
-    kept = [file.read_text(encoding="utf-8") for file in empty_cache.rglob("*.json")]
-    assert len(kept) == 2
-    assert not any("s3cret" in text or "long one" in text for text in kept)
+    cached = [file.read_text(encoding="utf-8") for file in empty_cache.rglob("*.json")]
+    assert len(cached) == 2
+    assert not any("s3cret" in text or "long one" in text for text in cached)
 
 
-def test_an_answer_in_another_form_is_an_error() -> None:
-    for said in ({}, [], {"choices": []}, {"choices": [{"text": "A"}]}):
+def test_a_malformed_response_is_an_error() -> None:
+    for response in ({}, [], {"choices": []}, {"choices": [{"text": "A"}]}):
         with (
-            listening(lambda asked, said=said: said) as stub,
-            pytest.raises(ServerError, match=r"without choices\[0\]"),
+            stub_server(lambda body, response=response: response) as stub,
+            pytest.raises(ServerError, match=r"has no choices\[0\]"),
         ):
             judge(stub)(LONGER)
 
 
-def test_a_question_that_hides_an_answer_and_a_budget_of_nothing_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"question must show each"):
+def test_a_question_without_both_answers_and_an_empty_budget_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"question must contain"):
         tiny.part("judge", "openai", question="{prompt} {first}")
-    with pytest.raises(ValueError, match=r"question must name \{prompt\}"):
+    with pytest.raises(ValueError, match=r"question must contain \{prompt\}"):
         tiny.part("judge", "openai", question="{prompt} {first} {second} {other}")
     with pytest.raises(ValueError, match="max_calls must be at least 1"):
         tiny.part("judge", "openai", max_calls=0)

@@ -16,7 +16,7 @@ def test_the_higher_reward_wins_unless_the_difference_is_within_the_margin() -> 
         tiny.part("judge", "rule", margin=-1.0)
 
 
-def test_a_reward_without_a_verdict_leaves_none() -> None:
+def test_without_a_verdict_of_the_reward_there_is_no_verdict() -> None:
     judge = build(tiny.part("judge", "rule"), build(tiny.part("reward", "numeric")))
     assert math.isnan(judge([Comparison("?", "1", "2", "no number")])[0])
     assert judge([Comparison("?", "1", "2", "2")]) == [0.0]

@@ -7,7 +7,7 @@ import pytest
 import tiny
 import torch
 
-from etude.config.compatibility import longest
+from etude.config.compatibility import max_positions_of
 from etude.config.registry import build
 from etude.errors import ConfigError
 from etude.formats.model import read_model
@@ -20,7 +20,7 @@ PAIRS = [Comparison("a", "bc", "d"), Comparison("e", "f", "gh"), Comparison("a",
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A decoder of bytes that was hardly trained."""
+    """The run of a byte-level decoder, trained for two steps."""
     folder = tmp_path_factory.mktemp("judge")
     config = tiny.experiment("clm", folder, trainer={"max_steps": 2})
     start(replace(config, run=str(folder / "run")), "tiny", [])
@@ -31,7 +31,7 @@ def judge(run: Path, **values: Any) -> Any:  # the plugin's class
     return build(tiny.part("judge", "run", run=str(run), question=QUESTION, **values))
 
 
-def test_the_label_is_the_share_of_the_first_letter_among_both_letters_averaged_over_the_orders(
+def test_the_label_is_the_probability_of_the_first_letter_averaged_over_both_orders(
     run: Path,
 ) -> None:
     model = read_model(run)
@@ -52,17 +52,17 @@ def test_the_label_is_the_share_of_the_first_letter_among_both_letters_averaged_
 
 
 def test_a_question_that_does_not_fit_has_no_verdict(run: Path) -> None:
-    room = longest(read_model(run).architecture)
+    room = max_positions_of(read_model(run).architecture)
     assert room is not None
-    said = judge(run)([PAIRS[0], Comparison("a" * room, "b", "c")])
-    assert not math.isnan(said[0])
-    assert math.isnan(said[1])
+    verdicts = judge(run)([PAIRS[0], Comparison("a" * room, "b", "c")])
+    assert not math.isnan(verdicts[0])
+    assert math.isnan(verdicts[1])
 
 
-def test_a_model_that_only_reads_cannot_judge(tmp_path: Path) -> None:
+def test_a_model_that_cannot_generate_cannot_judge(tmp_path: Path) -> None:
     config = tiny.experiment("mlm", tmp_path, trainer={"max_steps": 1})
     start(replace(config, run=str(tmp_path / "run")), "tiny", [])
-    with pytest.raises(ConfigError, match="cannot write, so it cannot answer"):
+    with pytest.raises(ConfigError, match="cannot generate text, so it cannot answer"):
         judge(tmp_path / "run")
     with pytest.raises(ValueError, match="batch must be at least 1"):
         judge(tmp_path, batch=0)

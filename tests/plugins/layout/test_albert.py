@@ -8,7 +8,7 @@ from transformers import AlbertConfig, AlbertForMaskedLM, AlbertForPreTraining, 
 from transformers.models.albert import modeling_albert
 
 from etude.errors import ConfigError
-from etude.formats.hugging_face import fitting
+from etude.formats.hugging_face import find_layout
 from etude.formats.model import read_model
 
 
@@ -39,36 +39,36 @@ def model(seed: int, **fields: Any) -> AlbertForMaskedLM:
 
 @parity.shapes(20)
 def test_agrees_with_transformers_in_fp32(seed: int, tmp_path: Path) -> None:
-    theirs = parity.saved(model(seed), tmp_path)
-    parity.assert_same_filling(read_model(tmp_path), theirs, 1e-5)
+    theirs = parity.save_model(model(seed), tmp_path)
+    parity.assert_same_mask_filling(read_model(tmp_path), theirs, 1e-5)
 
 
 @parity.shapes(20)
 def test_agrees_with_transformers_in_fp64(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    theirs = parity.saved(model(seed), tmp_path).double()
+    theirs = parity.save_model(model(seed), tmp_path).double()
     parity.neutralise(monkeypatch, modeling_albert)
-    parity.assert_same_filling(read_model(tmp_path), theirs, 1e-10)
+    parity.assert_same_mask_filling(read_model(tmp_path), theirs, 1e-10)
 
 
 @pytest.mark.parametrize("seed", [0, 2, 7])
-def test_comes_back_as_it_went_out(seed: int, tmp_path: Path) -> None:
-    parity.saved(model(seed), tmp_path / "theirs")
+def test_a_round_trip_preserves_the_model(seed: int, tmp_path: Path) -> None:
+    parity.save_model(model(seed), tmp_path / "theirs")
     found = read_model(tmp_path / "theirs")
     parity.assert_round_trip(found, tmp_path, AutoModelForMaskedLM)
 
 
-def test_the_preset_is_of_its_family() -> None:
-    found = fitting(parity.preset("albert"), tiny.BYTES.vocab)
+def test_the_preset_has_the_layout_of_its_family() -> None:
+    found = find_layout(parity.preset("albert"), tiny.BYTES.vocab)
     assert found is not None
     assert found[1]["model_type"] == "albert"
 
 
-def test_what_was_trained_beside_the_scores_is_left_out(tmp_path: Path) -> None:
-    parity.saved(AlbertForPreTraining(model(1).config), tmp_path)
+def test_other_pretraining_heads_are_ignored(tmp_path: Path) -> None:
+    parity.save_model(AlbertForPreTraining(model(1).config), tmp_path)
     theirs = AutoModelForMaskedLM.from_pretrained(tmp_path).eval()
-    parity.assert_same_filling(read_model(tmp_path), theirs, 1e-5)
+    parity.assert_same_mask_filling(read_model(tmp_path), theirs, 1e-5)
 
 
 @pytest.mark.parametrize(
@@ -80,12 +80,12 @@ def test_what_was_trained_beside_the_scores_is_left_out(tmp_path: Path) -> None:
         ({"num_hidden_layers": 18, "num_hidden_groups": 14}, "num_hidden_groups=14"),
     ],
 )
-def test_a_field_we_cannot_do_is_refused_by_name(
+def test_an_unsupported_field_is_rejected_by_name(
     fields: dict[str, object], named: str, tmp_path: Path
 ) -> None:
     theirs = model(0)
     for name, value in fields.items():
         setattr(theirs.config, name, value)
-    parity.saved(theirs, tmp_path)
+    parity.save_model(theirs, tmp_path)
     with pytest.raises(ConfigError, match=named):
         read_model(tmp_path)

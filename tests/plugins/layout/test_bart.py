@@ -35,29 +35,29 @@ def model(seed: int, **fields: Any) -> BartForConditionalGeneration:
 
 @parity.shapes(20)
 def test_agrees_with_transformers_in_fp32(seed: int, tmp_path: Path) -> None:
-    theirs = parity.saved(model(seed), tmp_path)
-    parity.assert_same_transduction(read_model(tmp_path), theirs, 1e-5)
+    theirs = parity.save_model(model(seed), tmp_path)
+    parity.assert_same_seq2seq(read_model(tmp_path), theirs, 1e-5)
 
 
 @parity.shapes(20)
 def test_agrees_with_transformers_in_fp64(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    theirs = parity.saved(model(seed), tmp_path).double()
+    theirs = parity.save_model(model(seed), tmp_path).double()
     parity.neutralise(monkeypatch, modeling_bart)
-    parity.assert_same_transduction(read_model(tmp_path), theirs, 1e-10)
+    parity.assert_same_seq2seq(read_model(tmp_path), theirs, 1e-10)
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_comes_back_as_it_went_out(seed: int, tmp_path: Path) -> None:
-    parity.saved(model(seed), tmp_path / "theirs")
-    given = read_model(tmp_path / "theirs")
-    parity.assert_round_trip(given, tmp_path, AutoModelForSeq2SeqLM)
+def test_a_round_trip_preserves_the_model(seed: int, tmp_path: Path) -> None:
+    parity.save_model(model(seed), tmp_path / "theirs")
+    loaded = read_model(tmp_path / "theirs")
+    parity.assert_round_trip(loaded, tmp_path, AutoModelForSeq2SeqLM)
 
 
-def test_one_saved_without_its_head_is_read_as_well(tmp_path: Path) -> None:
-    """As facebook/bart-base is; one of the table's copies may stand for it."""
-    parity.saved(model(0), tmp_path)
+def test_a_model_saved_without_its_head_is_loaded(tmp_path: Path) -> None:
+    """Like facebook/bart-base; a copy of the token table may replace it."""
+    parity.save_model(model(0), tmp_path)
     before = read_model(tmp_path).network().state_dict()
     tensors = load_file(tmp_path / "model.safetensors")
     tensors["model.encoder.embed_tokens.weight"] = tensors.pop("model.shared.weight")
@@ -67,8 +67,8 @@ def test_one_saved_without_its_head_is_read_as_well(tmp_path: Path) -> None:
     assert all(torch.equal(tensor, before[name]) for name, tensor in after.items())
 
 
-def test_biases_of_the_scores_may_only_be_zeros(tmp_path: Path) -> None:
-    parity.saved(model(0), tmp_path)
+def test_biases_of_the_logits_must_be_zero(tmp_path: Path) -> None:
+    parity.save_model(model(0), tmp_path)
     tensors = load_file(tmp_path / "model.safetensors")
     for bias, fits in ((torch.zeros(1, tiny.BYTES.vocab.size), True), (torch.ones(1, 9), False)):
         save_file(tensors | {"final_logits_bias": bias}, tmp_path / "model.safetensors")
@@ -84,15 +84,15 @@ def test_biases_of_the_scores_may_only_be_zeros(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
-        ({"decoder_layers": 5}, r"decoder_layers=5 \(only 1\)"),
-        ({"decoder_ffn_dim": 5}, r"decoder_ffn_dim=5 \(only 20\)"),
+        ({"decoder_layers": 5}, r"decoder_layers=5 \(supported: 1\)"),
+        ({"decoder_ffn_dim": 5}, r"decoder_ffn_dim=5 \(supported: 20\)"),
         ({"activation_function": "relu"}, "activation_function='relu'"),
-        ({"decoder_start_token_id": 0}, r"decoder_start_token_id=0 \(only 3\)"),
+        ({"decoder_start_token_id": 0}, r"decoder_start_token_id=0 \(supported: 3\)"),
     ],
 )
-def test_a_field_we_cannot_do_is_refused_by_name(
+def test_an_unsupported_field_is_rejected_by_name(
     fields: dict[str, Any], named: str, tmp_path: Path
 ) -> None:
-    parity.saved(model(0, **fields), tmp_path)
+    parity.save_model(model(0, **fields), tmp_path)
     with pytest.raises(ConfigError, match=named):
         read_model(tmp_path)

@@ -9,9 +9,11 @@ import transformers
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForMaskedLM, PreTrainedModel
 
-from etude.data.tokenizer import ROLES, Tokenizer
+from etude.data.special_tokens import DEFAULT_ROLES, ROLES
+from etude.data.tokenizer import Tokenizer
+from etude.data.tokenizer_files import TokenizerFiles
 from etude.errors import ConfigError
-from etude.formats.hugging_face import fitting
+from etude.formats.hugging_face import find_layout
 from etude.formats.model import read_model
 
 FAMILIES = ("Bert", "Roberta")
@@ -41,8 +43,8 @@ def model(family: str, seed: int, **fields: Any) -> PreTrainedModel:
 @families
 @parity.shapes(20)
 def test_agrees_with_transformers_in_fp32(family: str, seed: int, tmp_path: Path) -> None:
-    theirs = parity.saved(model(family, seed), tmp_path)
-    parity.assert_same_filling(read_model(tmp_path), theirs, 1e-5)
+    theirs = parity.save_model(model(family, seed), tmp_path)
+    parity.assert_same_mask_filling(read_model(tmp_path), theirs, 1e-5)
 
 
 @families
@@ -50,42 +52,43 @@ def test_agrees_with_transformers_in_fp32(family: str, seed: int, tmp_path: Path
 def test_agrees_with_transformers_in_fp64(
     family: str, seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    theirs = parity.saved(model(family, seed), tmp_path).double()
+    theirs = parity.save_model(model(family, seed), tmp_path).double()
     name = family.lower()
     module = importlib.import_module(f"transformers.models.{name}.modeling_{name}")
     parity.neutralise(monkeypatch, module)
-    parity.assert_same_filling(read_model(tmp_path), theirs, 1e-10)
+    parity.assert_same_mask_filling(read_model(tmp_path), theirs, 1e-10)
 
 
 @families
 @pytest.mark.parametrize("seed", [0, 1])
-def test_comes_back_as_it_went_out(family: str, seed: int, tmp_path: Path) -> None:
-    parity.saved(model(family, seed), tmp_path / "theirs")
+def test_a_round_trip_preserves_the_model(family: str, seed: int, tmp_path: Path) -> None:
+    parity.save_model(model(family, seed), tmp_path / "theirs")
     found = read_model(tmp_path / "theirs")
     parity.assert_round_trip(found, tmp_path, AutoModelForMaskedLM)
 
 
 @pytest.mark.parametrize("pad", [1, 7])
-def test_the_places_of_roberta_begin_behind_the_id_of_its_padding(pad: int, tmp_path: Path) -> None:
-    theirs = parity.saved(model("Roberta", 0, pad_token_id=pad), tmp_path)
-    Tokenizer(tiny.BYTES._inner, {"pad": f"<{ROLES[pad]}>", ROLES[pad]: "<pad>"}).save(tmp_path)
+def test_the_positions_of_roberta_start_after_its_padding_id(pad: int, tmp_path: Path) -> None:
+    theirs = parity.save_model(model("Roberta", 0, pad_token_id=pad), tmp_path)
+    roles = DEFAULT_ROLES | {"pad": f"<{ROLES[pad]}>", ROLES[pad]: "<pad>"}
+    Tokenizer(tiny.BYTES._inner, TokenizerFiles(roles)).save(tmp_path)
     found = read_model(tmp_path)
     assert found.tokenizer.vocab.pad == pad
-    parity.assert_same_filling(found, theirs, 1e-5)
+    parity.assert_same_mask_filling(found, theirs, 1e-5)
     parity.assert_round_trip(found, tmp_path / "again", AutoModelForMaskedLM)
 
 
 @families
-def test_the_preset_is_of_its_family(family: str) -> None:
-    found = fitting(parity.preset(family.lower()), tiny.BYTES.vocab)
+def test_the_preset_has_the_layout_of_its_family(family: str) -> None:
+    found = find_layout(parity.preset(family.lower()), tiny.BYTES.vocab)
     assert found is not None
     assert found[1]["model_type"] == family.lower()
 
 
-def test_what_was_trained_beside_the_scores_is_left_out(tmp_path: Path) -> None:
-    """A BERT as published: with a pooler and a sentence-pair head, norms by their first names."""
+def test_other_pretraining_heads_are_ignored(tmp_path: Path) -> None:
+    """As in the published BERT: a pooler, a sentence-pair head and the old names of layer norms."""
     config: Any = model("Bert", 1).config
-    parity.saved(transformers.BertForPreTraining(config), tmp_path)
+    parity.save_model(transformers.BertForPreTraining(config), tmp_path)
     theirs = AutoModelForMaskedLM.from_pretrained(tmp_path).eval()
     file = tmp_path / "model.safetensors"
     old = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
@@ -94,7 +97,7 @@ def test_what_was_trained_beside_the_scores_is_left_out(tmp_path: Path) -> None:
         tensors = {name.replace(new, first): tensor for name, tensor in tensors.items()}
     assert any("pooler" in name for name in tensors)
     save_file(tensors, file, metadata={"format": "pt"})
-    parity.assert_same_filling(read_model(tmp_path), theirs, 1e-5)
+    parity.assert_same_mask_filling(read_model(tmp_path), theirs, 1e-5)
 
 
 @families
@@ -107,12 +110,12 @@ def test_what_was_trained_beside_the_scores_is_left_out(tmp_path: Path) -> None:
         ({"tie_word_embeddings": False}, "tie_word_embeddings=False"),
     ],
 )
-def test_a_field_we_cannot_do_is_refused_by_name(
+def test_an_unsupported_field_is_rejected_by_name(
     family: str, fields: dict[str, object], named: str, tmp_path: Path
 ) -> None:
     theirs = model(family, 0)
     for name, value in fields.items():
         setattr(theirs.config, name, value)
-    parity.saved(theirs, tmp_path)
+    parity.save_model(theirs, tmp_path)
     with pytest.raises(ConfigError, match=named):
         read_model(tmp_path)

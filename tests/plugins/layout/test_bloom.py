@@ -11,7 +11,7 @@ from transformers import BloomConfig, BloomForCausalLM
 from transformers.models.bloom import modeling_bloom
 
 from etude.errors import ConfigError
-from etude.formats.hugging_face import fitting
+from etude.formats.hugging_face import find_layout
 from etude.formats.model import read_model
 
 
@@ -32,7 +32,7 @@ def model(seed: int, **fields: Any) -> BloomForCausalLM:
 
 
 def exact_gelu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Gives transformers' GELU the root of 2 / pi in full, of which it has eight digits."""
+    """Gives transformers' GELU sqrt(2 / pi) in full precision; it has only eight digits."""
 
     def gelu(module: torch.nn.Module, x: Tensor) -> Tensor:
         return F.gelu(x, approximate="tanh")
@@ -42,7 +42,7 @@ def exact_gelu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @parity.shapes(20)
 def test_agrees_with_transformers_in_fp32(seed: int, tmp_path: Path) -> None:
-    theirs = parity.saved(model(seed), tmp_path)
+    theirs = parity.save_model(model(seed), tmp_path)
     parity.assert_same(read_model(tmp_path), theirs, 1e-5)
 
 
@@ -50,28 +50,28 @@ def test_agrees_with_transformers_in_fp32(seed: int, tmp_path: Path) -> None:
 def test_agrees_with_transformers_in_fp64(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    theirs = parity.saved(model(seed), tmp_path).double()
+    theirs = parity.save_model(model(seed), tmp_path).double()
     parity.neutralise(monkeypatch, modeling_bloom)
     exact_gelu(monkeypatch)
     parity.assert_same(read_model(tmp_path), theirs, 1e-10)
 
 
-def test_comes_back_as_it_went_out(tmp_path: Path) -> None:
-    parity.saved(model(2), tmp_path / "theirs")
+def test_a_round_trip_preserves_the_model(tmp_path: Path) -> None:
+    parity.save_model(model(2), tmp_path / "theirs")
     parity.assert_round_trip(read_model(tmp_path / "theirs"), tmp_path)
 
 
-def test_the_preset_is_a_bloom_and_another_width_of_its_mlp_is_none() -> None:
+def test_the_preset_is_a_bloom_unless_the_mlp_has_another_width() -> None:
     config: Any = parity.preset("bloom")
-    found = fitting(config, tiny.VOCAB)
+    found = find_layout(config, tiny.VOCAB)
     assert found is not None
     assert found[1]["model_type"] == "bloom"
     config.mlp.ratio = 3.0
-    assert fitting(config, tiny.VOCAB) is None
+    assert find_layout(config, tiny.VOCAB) is None
 
 
-def test_a_field_we_cannot_do_is_refused_by_name(tmp_path: Path) -> None:
+def test_an_unsupported_field_is_rejected_by_name(tmp_path: Path) -> None:
     fields = {"apply_residual_connection_post_layernorm": True}
-    parity.saved(model(0, **fields), tmp_path)
-    with pytest.raises(ConfigError, match=r"post_layernorm=True \(only False\)"):
+    parity.save_model(model(0, **fields), tmp_path)
+    with pytest.raises(ConfigError, match=r"post_layernorm=True \(supported: False\)"):
         read_model(tmp_path)

@@ -30,7 +30,7 @@ def model(seed: int, **fields: Any) -> GPT2LMHeadModel:
 
 @parity.shapes(20)
 def test_agrees_with_transformers_in_fp32(seed: int, tmp_path: Path) -> None:
-    theirs = parity.saved(model(seed), tmp_path)
+    theirs = parity.save_model(model(seed), tmp_path)
     parity.assert_same(read_model(tmp_path), theirs, 1e-5)
 
 
@@ -38,24 +38,24 @@ def test_agrees_with_transformers_in_fp32(seed: int, tmp_path: Path) -> None:
 def test_agrees_with_transformers_in_fp64(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    theirs = parity.saved(model(seed), tmp_path).double()
+    theirs = parity.save_model(model(seed), tmp_path).double()
     parity.neutralise(monkeypatch, modeling_gpt2)
     parity.assert_same(read_model(tmp_path), theirs, 1e-10)
 
 
-def test_comes_back_as_it_went_out(tmp_path: Path) -> None:
-    parity.saved(model(1), tmp_path / "theirs")
+def test_a_round_trip_preserves_the_model(tmp_path: Path) -> None:
+    parity.save_model(model(1), tmp_path / "theirs")
     parity.assert_round_trip(read_model(tmp_path / "theirs"), tmp_path)
 
 
-def test_a_field_we_cannot_do_is_refused_by_name(tmp_path: Path) -> None:
-    parity.saved(model(0, scale_attn_by_inverse_layer_idx=True), tmp_path)
-    with pytest.raises(ConfigError, match=r"scale_attn_by_inverse_layer_idx=True \(only False\)"):
+def test_an_unsupported_field_is_rejected_by_name(tmp_path: Path) -> None:
+    parity.save_model(model(0, scale_attn_by_inverse_layer_idx=True), tmp_path)
+    with pytest.raises(ConfigError, match=r"_by_inverse_layer_idx=True \(supported: False\)"):
         read_model(tmp_path)
 
 
-def test_a_missing_tensor_is_named(tmp_path: Path) -> None:
-    parity.saved(model(0), tmp_path)
+def test_a_folder_without_weights_is_rejected(tmp_path: Path) -> None:
+    parity.save_model(model(0), tmp_path)
     (tmp_path / "model.safetensors").unlink()
     with pytest.raises(CheckpointError, match=r"no \*\.safetensors"):
         read_model(tmp_path).network()

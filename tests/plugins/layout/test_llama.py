@@ -44,7 +44,7 @@ def model(family: str, seed: int, **fields: Any) -> PreTrainedModel:
 @families
 @parity.shapes(20)
 def test_agrees_with_transformers_in_fp32(family: str, seed: int, tmp_path: Path) -> None:
-    theirs = parity.saved(model(family, seed), tmp_path)
+    theirs = parity.save_model(model(family, seed), tmp_path)
     parity.assert_same(read_model(tmp_path), theirs, 1e-5)
 
 
@@ -56,22 +56,24 @@ def test_agrees_with_transformers_in_fp64(
     name = family.lower()
     module = importlib.import_module(f"transformers.models.{name}.modeling_{name}")
     parity.neutralise(monkeypatch, module)  # first: frequencies are computed at construction
-    theirs = parity.saved(model(family, seed), tmp_path).double()
+    theirs = parity.save_model(model(family, seed), tmp_path).double()
     parity.assert_same(read_model(tmp_path), theirs, 1e-10)
 
 
 @families
 @pytest.mark.parametrize("seed", [0, 1])
-def test_comes_back_as_it_went_out(family: str, seed: int, tmp_path: Path) -> None:
-    parity.saved(model(family, seed), tmp_path / "theirs")
+def test_a_round_trip_preserves_the_model(family: str, seed: int, tmp_path: Path) -> None:
+    parity.save_model(model(family, seed), tmp_path / "theirs")
     parity.assert_round_trip(read_model(tmp_path / "theirs"), tmp_path)
 
 
-def test_ids_the_tokenizer_does_not_have_are_dropped(tmp_path: Path) -> None:
-    parity.saved(model("Llama", 3, vocab_size=tiny.BYTES.vocab.size + 3), tmp_path)
-    assert len(read_model(tmp_path).network().state_dict()["head.out.weight"]) == (
-        tiny.BYTES.vocab.size
-    )
+def test_rows_without_an_id_of_the_tokenizer_count_as_in_transformers(tmp_path: Path) -> None:
+    size = tiny.BYTES.vocab.size + 3
+    theirs = parity.save_model(model("Llama", 3, vocab_size=size), tmp_path)
+    found = read_model(tmp_path)
+    assert found.tokenizer.vocab.size == size
+    parity.assert_same(found, theirs, 1e-5)
+    parity.assert_round_trip(found, tmp_path / "again")
 
 
 SCALED: list[dict[str, Any]] = [
@@ -88,14 +90,14 @@ scaled = pytest.mark.parametrize("rope", SCALED, ids=lambda rope: rope["rope_typ
 @scaled
 def test_scaled_rope_agrees_with_transformers(rope: dict[str, Any], tmp_path: Path) -> None:
     theirs = model("Llama", 4, rope_parameters={"rope_theta": 1e3, **rope})
-    parity.saved(theirs, tmp_path)
+    parity.save_model(theirs, tmp_path)
     parity.assert_same(read_model(tmp_path), theirs, 1e-5)
 
 
 @scaled
-def test_scaled_rope_comes_back_as_it_went_out(rope: dict[str, Any], tmp_path: Path) -> None:
+def test_a_round_trip_preserves_scaled_rope(rope: dict[str, Any], tmp_path: Path) -> None:
     theirs = model("Qwen3", 1, rope_parameters={"rope_theta": 1e3, **rope})
-    parity.saved(theirs, tmp_path / "theirs")
+    parity.save_model(theirs, tmp_path / "theirs")
     parity.assert_round_trip(read_model(tmp_path / "theirs"), tmp_path)
 
 
@@ -104,7 +106,7 @@ def test_scaled_rope_comes_back_as_it_went_out(rope: dict[str, Any], tmp_path: P
 def test_scaled_rope_is_read_from_older_configs(
     rope: dict[str, Any], key: str, tmp_path: Path
 ) -> None:
-    parity.saved(model("Llama", 2, rope_parameters={"rope_theta": 1e3, **rope}), tmp_path)
+    parity.save_model(model("Llama", 2, rope_parameters={"rope_theta": 1e3, **rope}), tmp_path)
     new = read_model(tmp_path).architecture
     file = tmp_path / "config.json"
     fields = json.loads(file.read_text())
@@ -116,13 +118,13 @@ def test_scaled_rope_is_read_from_older_configs(
     assert read_model(tmp_path).architecture == new
 
 
-def test_no_family_has_another_base_instead() -> None:
+def test_ntk_scaling_has_no_layout() -> None:
     position = tiny.part("architecture/position", "rope")
     parts = {"mlp": "swiglu", "norm": "rmsnorm"}
     for name, has in (("none", True), ("ntk", False)):
         scaling = tiny.part("architecture/position/scaling", name)
         config = tiny.stack(**parts, position=replace(position, scaling=scaling))
-        assert (hugging_face.fitting(config, tiny.VOCAB) is not None) == has
+        assert (hugging_face.find_layout(config, tiny.VOCAB) is not None) == has
 
 
 @pytest.mark.parametrize(
@@ -142,12 +144,12 @@ def test_no_family_has_another_base_instead() -> None:
         ({"rope_parameters": {**SCALED[1], "mscale": 0.7}}, r"mscale=0\.7"),
     ],
 )
-def test_a_field_we_cannot_do_is_refused_by_name(
+def test_an_unsupported_field_is_rejected_by_name(
     fields: dict[str, object], named: str, tmp_path: Path
 ) -> None:
     theirs = model("Llama", 0)
     for name, value in fields.items():
         setattr(theirs.config, name, value)
-    parity.saved(theirs, tmp_path)
+    parity.save_model(theirs, tmp_path)
     with pytest.raises(ConfigError, match=named):
         read_model(tmp_path)

@@ -8,7 +8,7 @@ from transformers import MixtralConfig, MixtralForCausalLM
 from transformers.models.mixtral import modeling_mixtral
 
 from etude.errors import ConfigError
-from etude.formats.hugging_face import fitting
+from etude.formats.hugging_face import find_layout
 from etude.formats.model import read_model
 
 
@@ -36,14 +36,14 @@ def model(seed: int, **fields: Any) -> MixtralForCausalLM:
         eos_token_id=tiny.BYTES.vocab.eos,
         **fields,
     )
-    made = MixtralForCausalLM(config)
-    made.set_experts_implementation("eager")  # the one that knows float64
-    return made
+    model = MixtralForCausalLM(config)
+    model.set_experts_implementation("eager")  # the only one that supports float64
+    return model
 
 
 @parity.shapes(20)
 def test_agrees_with_transformers_in_fp32(seed: int, tmp_path: Path) -> None:
-    theirs = parity.saved(model(seed), tmp_path)
+    theirs = parity.save_model(model(seed), tmp_path)
     parity.assert_same(read_model(tmp_path), theirs, 1e-5)
 
 
@@ -52,13 +52,13 @@ def test_agrees_with_transformers_in_fp64(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parity.neutralise(monkeypatch, modeling_mixtral)  # before it computes its frequencies
-    theirs = parity.saved(model(seed), tmp_path).double()
+    theirs = parity.save_model(model(seed), tmp_path).double()
     parity.assert_same(read_model(tmp_path), theirs, 1e-10)
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_comes_back_as_it_went_out(seed: int, tmp_path: Path) -> None:
-    parity.saved(model(seed), tmp_path / "theirs")
+def test_a_round_trip_preserves_the_model(seed: int, tmp_path: Path) -> None:
+    parity.save_model(model(seed), tmp_path / "theirs")
     parity.assert_round_trip(read_model(tmp_path / "theirs"), tmp_path)
 
 
@@ -73,12 +73,12 @@ def test_comes_back_as_it_went_out(seed: int, tmp_path: Path) -> None:
         ("normalise", False, False),
     ],
 )
-def test_the_preset_is_a_mixtral_as_long_as_one_can_say_it(
+def test_the_preset_is_a_mixtral_unless_the_format_lacks_a_knob(
     knob: str, value: float, fits: bool
 ) -> None:
     config: Any = parity.preset("mixtral")
     setattr(config.mlp, knob, value)
-    found = fitting(config, tiny.VOCAB)
+    found = find_layout(config, tiny.VOCAB)
     assert (found is not None and found[1]["model_type"] == "mixtral") == fits
 
 
@@ -86,9 +86,9 @@ def test_the_preset_is_a_mixtral_as_long_as_one_can_say_it(
     ("fields", "named"),
     [({"hidden_act": "gelu"}, "hidden_act='gelu'"), ({"router_jitter_noise": 0.1}, "noise=0.1")],
 )
-def test_a_field_we_cannot_do_is_refused_by_name(
+def test_an_unsupported_field_is_rejected_by_name(
     fields: dict[str, Any], named: str, tmp_path: Path
 ) -> None:
-    parity.saved(model(0, **fields), tmp_path)
+    parity.save_model(model(0, **fields), tmp_path)
     with pytest.raises(ConfigError, match=named):
         read_model(tmp_path)

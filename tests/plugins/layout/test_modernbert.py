@@ -9,7 +9,7 @@ from transformers import AutoModelForMaskedLM, ModernBertConfig, ModernBertForMa
 from transformers.models.modernbert import modeling_modernbert
 
 from etude.errors import ConfigError
-from etude.formats.hugging_face import fitting
+from etude.formats.hugging_face import find_layout
 from etude.formats.model import read_model
 
 
@@ -48,39 +48,39 @@ def model(seed: int, **fields: Any) -> ModernBertForMaskedLM:
 
 @parity.shapes(20)
 def test_agrees_with_transformers_in_fp32(seed: int, tmp_path: Path) -> None:
-    theirs = parity.saved(model(seed), tmp_path)
-    parity.assert_same_filling(read_model(tmp_path), theirs, 1e-5)
+    theirs = parity.save_model(model(seed), tmp_path)
+    parity.assert_same_mask_filling(read_model(tmp_path), theirs, 1e-5)
 
 
 @parity.shapes(20)
 def test_agrees_with_transformers_in_fp64(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    parity.saved(model(seed), tmp_path)
+    parity.save_model(model(seed), tmp_path)
     parity.neutralise(monkeypatch, modeling_modernbert)
     theirs = AutoModelForMaskedLM.from_pretrained(tmp_path).double().eval()
-    parity.assert_same_filling(read_model(tmp_path), theirs, 1e-10)
+    parity.assert_same_mask_filling(read_model(tmp_path), theirs, 1e-10)
 
 
 @pytest.mark.parametrize("seed", [0, 3, 6])
-def test_comes_back_as_it_went_out(seed: int, tmp_path: Path) -> None:
-    parity.saved(model(seed), tmp_path / "theirs")
+def test_a_round_trip_preserves_the_model(seed: int, tmp_path: Path) -> None:
+    parity.save_model(model(seed), tmp_path / "theirs")
     found = read_model(tmp_path / "theirs")
     parity.assert_round_trip(found, tmp_path, AutoModelForMaskedLM)
 
 
-def test_no_layer_or_every_layer_may_see_everything(tmp_path: Path) -> None:
+def test_all_layers_may_be_global_or_local(tmp_path: Path) -> None:
     for kind in ("full_attention", "sliding_attention"):
         folder = tmp_path / kind
-        theirs = parity.saved(model(2, layer_types=[kind] * 3), folder)
+        theirs = parity.save_model(model(2, layer_types=[kind] * 3), folder)
         found = read_model(folder)
-        parity.assert_same_filling(found, theirs, 1e-5)
+        parity.assert_same_mask_filling(found, theirs, 1e-5)
         parity.assert_round_trip(found, folder / "again", AutoModelForMaskedLM)
 
 
-def test_the_fields_of_the_published_models_mean_the_same(tmp_path: Path) -> None:
+def test_the_fields_of_the_published_models_are_read(tmp_path: Path) -> None:
     """Their config.json has no layer_types and no rope_parameters."""
-    parity.saved(model(6), tmp_path)
+    parity.save_model(model(6), tmp_path)
     file = tmp_path / "config.json"
     fields = json.loads(file.read_text())
     wanted = read_model(tmp_path).architecture
@@ -96,8 +96,8 @@ def test_the_fields_of_the_published_models_mean_the_same(tmp_path: Path) -> Non
     assert read_model(tmp_path).architecture == wanted
 
 
-def test_the_preset_is_of_its_family() -> None:
-    found = fitting(parity.preset("modernbert"), tiny.BYTES.vocab)
+def test_the_preset_has_the_layout_of_its_family() -> None:
+    found = find_layout(parity.preset("modernbert"), tiny.BYTES.vocab)
     assert found is not None
     assert found[1]["model_type"] == "modernbert"
     assert found[1]["local_attention"] == 128
@@ -117,10 +117,10 @@ def test_the_preset_is_of_its_family() -> None:
         ),
     ],
 )
-def test_a_field_we_cannot_do_is_refused_by_name(
+def test_an_unsupported_field_is_rejected_by_name(
     fields: dict[str, object], named: str, tmp_path: Path
 ) -> None:
-    parity.saved(model(1), tmp_path)
+    parity.save_model(model(1), tmp_path)
     file = tmp_path / "config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | fields))
     with pytest.raises(ConfigError, match=named):

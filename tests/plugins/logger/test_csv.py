@@ -1,4 +1,4 @@
-"""The table holds every number once, whatever the order in which columns and steps come."""
+"""The table contains every metric once, for any order of columns and steps."""
 
 import csv
 from dataclasses import replace
@@ -20,7 +20,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_a_row_a_step_and_a_column_a_number(tmp_path: Path) -> None:
+def test_there_is_a_row_per_step_and_a_column_per_metric(tmp_path: Path) -> None:
     logger = build(default("logger/csv"), tmp_path)
     logger.log_metrics({"loss": 0.1}, 1)
     logger.log_metrics({"loss": 1 / 3, "val/loss": 2.0}, 2)
@@ -32,7 +32,7 @@ def test_a_row_a_step_and_a_column_a_number(tmp_path: Path) -> None:
     assert rows(tmp_path) == [dict(zip(names, row, strict=True)) for row in wanted]
 
 
-def test_going_on_drops_what_a_lost_attempt_wrote(tmp_path: Path) -> None:
+def test_resuming_drops_the_rows_of_lost_steps(tmp_path: Path) -> None:
     lost = build(default("logger/csv"), tmp_path)
     for step in (1, 2, 3):
         lost.log_metrics({"loss": float(step)}, step)
@@ -46,7 +46,7 @@ def test_going_on_drops_what_a_lost_attempt_wrote(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_what_is_said_has_a_table_of_its_own_whatever_it_holds(tmp_path: Path) -> None:
+def test_generated_text_has_its_own_table_with_any_content(tmp_path: Path) -> None:
     logger = build(default("logger/csv"), tmp_path)
     odd = 'two\nlines, a "quote"\r\nand \u2028 more'
     logger.log_table("samples", [{"text": odd}, {"text": "a"}], 2)
@@ -58,7 +58,7 @@ def test_what_is_said_has_a_table_of_its_own_whatever_it_holds(tmp_path: Path) -
     assert found == [(2, odd), (2, "a"), (3, "kept")]
 
 
-def test_a_resumed_run_has_the_table_of_the_whole_one(
+def test_a_resumed_run_has_the_table_of_an_uninterrupted_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer = {"log_every": 1, "save_every": 2, "val_every": 2, "val_samples": 2}

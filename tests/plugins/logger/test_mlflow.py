@@ -1,4 +1,4 @@
-"""What a run told MLflow is read back from its store; without its package it is refused by name."""
+"""Logged data is read back from MLflow's store; a missing package is reported."""
 
 import json
 from dataclasses import replace
@@ -14,7 +14,7 @@ from etude.errors import MissingExtraError
 from etude.training.run import start
 
 OURS = pytest.mark.filterwarnings("ignore")
-"""MLflow's libraries warn of one another."""
+"""MLflow's dependencies emit warnings."""
 
 
 def run(folder: Path, steps: int) -> Path:
@@ -35,7 +35,9 @@ def client(place: Path) -> Any:
 
 @pytest.mark.slow
 @OURS
-def test_numbers_config_and_texts_are_read_back_and_a_resumed_run_is_one(tmp_path: Path) -> None:
+def test_metrics_config_and_texts_are_read_back_and_a_resumed_run_is_the_same_run(
+    tmp_path: Path,
+) -> None:
     pytest.importorskip("mlflow")
     place = run(tmp_path, 2)
     assert run(tmp_path, 4) == place
@@ -46,8 +48,8 @@ def test_numbers_config_and_texts_are_read_back_and_a_resumed_run_is_one(tmp_pat
     assert found.data.tags["etude.group"] == "sweep"
     assert found.data.params["optimizer.lr"] == "0.001"
     assert found.data.params["objective"] == "objective/clm"
-    told = [(m.step, m.value) for m in store.get_metric_history(found.info.run_id, "loss")]
-    assert told == [(line["step"], line["loss"]) for line in tiny.record_of(place)]
+    history = [(m.step, m.value) for m in store.get_metric_history(found.info.run_id, "loss")]
+    assert history == [(line["step"], line["loss"]) for line in tiny.untimed_steps(place)]
     shown = [json.loads(line) for line in (place / "samples.jsonl").read_text().splitlines()]
     files = [read(file)["rows"] for file in place.rglob("samples/*.json")]
     tables = {rows[0]["step"]: [row["text"] for row in rows] for rows in files}
@@ -58,7 +60,7 @@ def read(file: Path) -> dict[str, Any]:
     return json.loads(file.read_text(encoding="utf-8"))
 
 
-def test_without_the_package_it_is_refused_with_the_extra(
+def test_a_missing_package_is_reported_with_its_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = replace(tiny.experiment("clm", tmp_path), logger={"mlflow": default("logger/mlflow")})
@@ -67,6 +69,6 @@ def test_without_the_package_it_is_refused_with_the_extra(
         compatibility.check(config)
 
 
-def test_a_store_without_a_name_is_refused() -> None:
-    with pytest.raises(ValueError, match="uri names no store"):
+def test_an_empty_uri_is_refused() -> None:
+    with pytest.raises(ValueError, match="uri must not be empty"):
         default("logger/mlflow", uri="")

@@ -1,4 +1,4 @@
-"""What is written is what TensorBoard reads back; without its package it is refused by name."""
+"""Logged data is read back by TensorBoard; a missing package is reported."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +23,7 @@ def read(folder: Path) -> Any:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_numbers_config_and_texts_are_read_back(tmp_path: Path) -> None:
+def test_metrics_config_and_texts_are_read_back(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     logger = build(default("logger/tensorboard"), tmp_path)
     logger.log_hyperparams({"optimizer.lr": 0.5})
@@ -37,13 +37,13 @@ def test_numbers_config_and_texts_are_read_back(tmp_path: Path) -> None:
         "optimizer.lr: 0.5"
         in events.Tensors("config/text_summary")[0].tensor_proto.string_val[0].decode()
     )
-    said = events.Tensors("samples/0/text_summary")[0].tensor_proto.string_val[0].decode()
-    assert "once upon" in said
+    text = events.Tensors("samples/0/text_summary")[0].tensor_proto.string_val[0].decode()
+    assert "once upon" in text
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_going_on_hides_what_a_lost_attempt_wrote(tmp_path: Path) -> None:
+def test_resuming_hides_the_events_of_lost_steps(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     for steps, factor in (((1, 2, 3), 1), ((2, 3), 10)):
         logger = build(default("logger/tensorboard"), tmp_path)
@@ -54,7 +54,7 @@ def test_going_on_hides_what_a_lost_attempt_wrote(tmp_path: Path) -> None:
     assert found == [(1, 1.0), (2, 20.0), (3, 30.0)]
 
 
-def test_without_the_package_it_is_refused_with_the_extra(
+def test_a_missing_package_is_reported_with_its_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = replace(

@@ -1,4 +1,4 @@
-"""W&B is never in the way: without account, server or helper process the run goes on."""
+"""W&B never blocks a run: without account, server or helper process the run continues."""
 
 import json
 import os
@@ -60,7 +60,7 @@ def run(
 
 
 def records(file: Path) -> Iterator[Any]:
-    """What a `.wandb` file holds: LevelDB's log format, behind 7 bytes of W&B's own."""
+    """The records of a `.wandb` file: LevelDB's log format, after a header of 7 bytes."""
     kind_of_record = import_module("wandb.proto.wandb_internal_pb2").Record
     data, place, held = file.read_bytes(), 7, b""
     while place + 7 <= len(data):
@@ -79,7 +79,7 @@ def records(file: Path) -> Iterator[Any]:
 
 
 def kept(place: Path) -> dict[str, Any]:
-    """The history, config, run and exit code of the offline run in a folder, once it is over."""
+    """The history, config, run and exit code of a finished offline run in a folder."""
     for _ in range(50):  # the helper writes the end of a run in its own time
         found = read(place)
         if found["exit"] is not None:
@@ -114,17 +114,17 @@ def read(place: Path) -> dict[str, Any]:
     return found
 
 
-def test_the_same_folder_is_the_same_run(offline: Path) -> None:
+def test_the_same_folder_gives_the_same_run_id(offline: Path) -> None:
     first, again, other = (build(default("logger/wandb"), offline / x) for x in ("a", "a", "b"))
     assert first.version == again.version != other.version
 
 
-def test_a_run_is_grouped_under_its_parent_folder_unless_named(offline: Path) -> None:
+def test_the_default_group_is_the_parent_folder(offline: Path) -> None:
     assert build(default("logger/wandb"), offline / "sweep" / "0").group == "sweep"
     assert build(default("logger/wandb", group="mine"), offline).group == "mine"
 
 
-def test_without_credentials_it_is_offline_and_with_some_it_is_not(
+def test_it_is_offline_without_credentials_and_online_with_them(
     offline: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mode = import_module("etude.plugins.logger.wandb").mode
@@ -142,21 +142,21 @@ def test_without_credentials_it_is_offline_and_with_some_it_is_not(
     assert mode() == "disabled"
 
 
-def test_less_time_than_going_offline_takes_is_refused() -> None:
+def test_a_timeout_shorter_than_the_offline_fallback_is_refused() -> None:
     with pytest.raises(ValueError, match="timeout_s must be at least 5, got 2"):
         default("logger/wandb", timeout_s=2)
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_an_offline_run_holds_numbers_texts_and_config_and_no_secret(
+def test_an_offline_run_contains_metrics_texts_and_config_but_no_secret(
     offline: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SOME_TOKEN", SECRET)
     run(offline, offline / "sweep" / "0")
     found = kept(offline / "sweep" / "0")
     numbers = [line for line in found["history"] if "loss" in line]
-    steps = tiny.record_of(offline / "sweep" / "0")
+    steps = tiny.untimed_steps(offline / "sweep" / "0")
     assert [line["step"] for line in numbers] == [1, 2, 3]
     assert [line["loss"] for line in numbers] == [line["loss"] for line in steps]
     assert any(name.startswith("samples") for line in found["history"] for name in line)
@@ -170,7 +170,7 @@ def test_an_offline_run_holds_numbers_texts_and_config_and_no_secret(
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_data_checkpoint_and_what_it_stands_on_are_artifacts(offline: Path) -> None:
+def test_data_checkpoint_and_parents_are_artifacts(offline: Path) -> None:
     base, tuned = offline / "base", offline / "tuned"
     run(offline, base, checkpoints=True, data=True)
     run(offline, tuned, init_from=base)
@@ -189,7 +189,7 @@ def test_data_checkpoint_and_what_it_stands_on_are_artifacts(offline: Path) -> N
     assert {a.type for a in second.values()} == {
         "model",
         "run_table",
-    }  # the rest is to be asked for
+    }  # the rest is off by default
     table = next((tuned / "wandb").glob("offline-run-*/files/media/table/*.json"))
     content = json.loads(table.read_text())
     assert content["columns"] == ["step", "number", "text"]
@@ -200,7 +200,7 @@ def test_data_checkpoint_and_what_it_stands_on_are_artifacts(offline: Path) -> N
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_a_resumed_run_goes_on_under_the_same_id(offline: Path) -> None:
+def test_a_resumed_run_keeps_its_id(offline: Path) -> None:
     place = offline / "long"
     run(offline, place, steps=2)
     first = kept(place)
@@ -216,7 +216,7 @@ def test_a_resumed_run_goes_on_under_the_same_id(offline: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_a_run_that_fails_is_over_and_the_next_starts_its_own(
+def test_a_failed_run_is_finished_and_the_next_one_is_separate(
     offline: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*given: Any) -> None:
@@ -235,7 +235,7 @@ def test_a_run_that_fails_is_over_and_the_next_starts_its_own(
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_a_server_that_refuses_delays_a_run_by_no_more_than_it_may(dead_server: Path) -> None:
+def test_a_refusing_server_delays_a_run_by_at_most_timeout_s(dead_server: Path) -> None:
     logger = build(default("logger/wandb", timeout_s=5), dead_server)
     service.setup()
     began = time.perf_counter()
@@ -248,7 +248,7 @@ def test_a_server_that_refuses_delays_a_run_by_no_more_than_it_may(dead_server: 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_a_dead_helper_is_left_out_and_the_next_run_has_its_own(
+def test_a_dead_helper_process_is_dropped_and_the_next_run_gets_a_new_one(
     offline: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from etude.training.run_writer import RunWriter
@@ -265,13 +265,13 @@ def test_a_dead_helper_is_left_out_and_the_next_run_has_its_own(
     with monkeypatch.context() as patch:
         patch.setattr(RunWriter, "_track", and_kill)
         run(offline, offline / "first")
-    assert len(tiny.record_of(offline / "first")) == 3
+    assert len(tiny.untimed_steps(offline / "first")) == 3
     run(offline, offline / "second")
     assert kept(offline / "second")["exit"] == 0
 
 
 def helpers() -> list[int]:
     """The helper processes of W&B that this process started."""
-    given = ["ps", "--ppid", str(os.getpid()), "-o", "pid=,comm="]
-    lines = subprocess.run(given, capture_output=True, text=True, check=True).stdout.splitlines()
+    command = ["ps", "--ppid", str(os.getpid()), "-o", "pid=,comm="]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     return [int(line.split()[0]) for line in lines if "wandb" in line]

@@ -22,7 +22,7 @@ PACKED = row([A, EOS, BOS, B, C, EOS, BOS, D], [1, 1, 2, 2, 2, 2, 3, 3])
 SHORT = row([BOS, A, B, EOS], [1, 1, 1, 1], 2.0)
 
 
-def test_a_packed_row_is_laid_out_by_hand() -> None:
+def test_a_packed_row_is_collated_as_written_by_hand() -> None:
     batch = tiny.objective("clm").collate([PACKED, SHORT])
     inputs, targets = batch.targets.inputs, batch.targets
     pad = tiny.BYTES.vocab.pad
@@ -37,21 +37,21 @@ def test_a_packed_row_is_laid_out_by_hand() -> None:
     assert tiny.objective("clm").count(batch) == 8
 
 
-def test_confined_it_tells_the_documents_apart() -> None:
+def test_intra_document_numbers_the_documents_of_a_row() -> None:
     made = tiny.objective("clm", tools=tiny.tools(intra_document=True))
     inputs = made.collate([PACKED, SHORT]).targets.inputs
     assert inputs.documents.tolist() == [[1, 1, 2, 2, 2, 2, 3], [1, 1, 1, 0, 0, 0, 0]]
     assert inputs.positions()[0].tolist() == [0, 1, 0, 1, 2, 3, 0]
 
 
-def test_eos_is_learned_even_where_it_is_also_bos() -> None:
-    """As in GPT-2, whose one special token both opens and closes a document."""
+def test_eos_is_a_target_even_if_it_is_also_bos() -> None:
+    """As in GPT-2, which has one special token for both."""
     one = row([EOS, A, EOS, EOS, B, EOS], [1, 1, 1, 2, 2, 2])
     batch = tiny.objective("clm").collate([one])
     assert batch.targets.where[0].int().tolist() == [1, 1, 0, 1, 1]
 
 
-def test_the_loss_is_the_sum_of_surprises_that_transformers_averages() -> None:
+def test_the_loss_is_the_sum_of_what_transformers_averages() -> None:
     from transformers.loss.loss_utils import ForCausalLMLoss
 
     made = tiny.objective("clm")
@@ -66,7 +66,7 @@ def test_the_loss_is_the_sum_of_surprises_that_transformers_averages() -> None:
     assert torch.equal(loss.metrics["nll"], loss.total.detach())
 
 
-def test_packed_and_confined_equals_each_document_alone_in_loss_and_gradient() -> None:
+def test_intra_document_packing_has_the_loss_and_gradient_of_separate_documents() -> None:
     made = tiny.objective("clm", tools=tiny.tools(intra_document=True))
     documents = [row([BOS, A, B, EOS], [1] * 4), row([BOS, C, EOS], [1] * 3), row([BOS, D], [1, 1])]
     packed = row([BOS, A, B, EOS, BOS, C, EOS, BOS, D], [1] * 4 + [2] * 3 + [3] * 2)
@@ -83,7 +83,7 @@ def test_packed_and_confined_equals_each_document_alone_in_loss_and_gradient() -
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-10)
 
 
-def test_z_loss_is_the_squared_log_of_the_denominator() -> None:
+def test_z_loss_is_the_squared_log_partition_function() -> None:
     logits = torch.randn(5, 7, dtype=torch.float64)
     ids = torch.tensor([0, 6, 3, 3, 1])
     nll, total = clm_loss(logits, ids, 0.01)
@@ -104,8 +104,8 @@ def test_reports_perplexity_and_bits_per_byte() -> None:
     assert math.isfinite(tiny.objective("clm").report(means | {"nll": 1e4})["perplexity"])
 
 
-def test_bits_per_byte_of_a_network_that_guesses_is_log2_of_its_vocabulary() -> None:
-    """Bytes are tokens here; eos is predicted too, and stands for no byte."""
+def test_a_uniform_prediction_has_log2_of_the_vocabulary_bits_per_token() -> None:
+    """Tokens are bytes here; eos is predicted too, and adds no byte."""
     made = tiny.objective("clm")
     with torch.no_grad():
         for parameter in made.network.parameters():
@@ -119,7 +119,7 @@ def test_bits_per_byte_of_a_network_that_guesses_is_log2_of_its_vocabulary() -> 
 
 
 @pytest.mark.parametrize("seq_len", [2, 16, 256])
-def test_shows_continuations_within_the_positions_there_are(seq_len: int) -> None:
+def test_shown_continuations_fit_in_the_positions_of_the_network(seq_len: int) -> None:
     position = tiny.part("architecture/position", "learned", max_positions=seq_len)
     network = tiny.network(tiny.stack(position=position), tiny.BYTES.vocab)
     made = tiny.objective("clm", network, tools=tiny.tools(seq_len=seq_len, decoding=Greedy()))
@@ -127,7 +127,7 @@ def test_shows_continuations_within_the_positions_there_are(seq_len: int) -> Non
     assert len(made.show([long, long])) == 2
 
 
-def test_a_window_with_nothing_to_predict_weighs_nothing() -> None:
+def test_a_batch_without_targets_has_no_loss_and_no_gradient() -> None:
     made = tiny.objective("clm")
     batch = made.collate([row([A, BOS], [1, 2])])
     assert made.count(batch) == 0

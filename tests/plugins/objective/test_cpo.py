@@ -13,9 +13,9 @@ def test_a_thousand_random_cases_agree_with_trl(dtype: torch.dtype) -> None:
         from trl.experimental.cpo.cpo_trainer import CPOTrainer
     policy, _, _ = pairs.cases(dtype)
     values = {"alpha": 0.0, "loss_type": "sigmoid", "beta": 0.3}
-    trainer = SimpleNamespace(accelerator=pairs.Alone(), label_smoothing=0.0, **values)
+    trainer = SimpleNamespace(accelerator=pairs.SingleProcess(), label_smoothing=0.0, **values)
     wanted, *_ = CPOTrainer.cpo_loss(trainer, *policy.sum(-1))  # type: ignore[arg-type]
-    losses, _ = pairs.judged("cpo", dtype, beta=0.3, nll_weight=0.0)
+    losses, _ = pairs.losses_and_gradients("cpo", dtype, beta=0.3, nll_weight=0.0)
     torch.testing.assert_close(losses, wanted, **pairs.tolerance(dtype))
 
 
@@ -23,11 +23,11 @@ def test_a_thousand_random_cases_agree_with_the_formula() -> None:
     policy, _, lengths = pairs.cases(torch.float64)
     chosen, rejected = policy.sum(-1)
     wanted = (1 + (-0.1 * (chosen - rejected)).exp()).log() - 0.5 * chosen / lengths[0]
-    losses, _ = pairs.judged("cpo", torch.float64, beta=0.1, nll_weight=0.5)
+    losses, _ = pairs.losses_and_gradients("cpo", torch.float64, beta=0.1, nll_weight=0.5)
     torch.testing.assert_close(losses, wanted, **pairs.tolerance(torch.float64))
 
 
-def test_it_holds_no_reference_and_its_two_accuracies_are_one() -> None:
+def test_without_a_reference_its_two_accuracies_are_equal() -> None:
     made = tiny.objective("cpo")
     assert made.reference is None
     loss = made.loss(made.collate(pairs.PAIRS))

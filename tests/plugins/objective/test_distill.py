@@ -28,13 +28,13 @@ FAMILY = {
     "prefix_lm": "decoder_only",
     "fim": "decoder_only",
 }
-"""The tasks that can be taught, each with an architecture."""
+"""The tasks that can be distilled, each with an architecture."""
 WRITTEN = TokenRow(torch.arange(200, 216).numpy(), torch.ones(16).long().numpy(), 16.0)
 
 
 @pytest.fixture(scope="session")
 def teacher(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Gives the folder of a run of two steps of an objective, made once."""
+    """Returns the folder of a two-step run of an objective, trained once."""
     folders: dict[str, Path] = {}
 
     def made(objective: str) -> Path:
@@ -48,7 +48,7 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 
 def student(task: str, run: Path, folder: Path, **given: Any) -> ExperimentConfig:
-    """A run of half the teacher's width."""
+    """The config of a student with half the teacher's width."""
     trainer = given.pop("trainer", {})
     config = tiny.experiment("distill", folder, run=str(run), trainer=trainer, **given)
     return replace(config, architecture=tiny.stack(FAMILY[task], n_layers=1, dim=8, n_heads=2))
@@ -67,41 +67,41 @@ def batch_of(made: Any) -> Any:
 
 
 @pytest.mark.parametrize("kind", Divergence)
-def test_the_divergence_is_its_definition(kind: Divergence) -> None:
+def test_the_divergence_follows_its_definition(kind: Divergence) -> None:
     draw = torch.Generator().manual_seed(0)
     logits = torch.randn(2, 5, 11, generator=draw, dtype=torch.float64)
     p, q = (logits / 3).exp() / (logits / 3).exp().sum(-1, keepdim=True)
     p, q = (p, q) if kind is Divergence.forward else (q, p)
-    tiny.exactly(divergence(*logits, 3.0, kind), (p * (p / q).log()).sum(-1))
+    tiny.assert_close(divergence(*logits, 3.0, kind), (p * (p / q).log()).sum(-1))
 
 
 @pytest.mark.parametrize("task", FAMILY)
 @pytest.mark.parametrize("alpha", [0.3, 1.0])
-def test_the_loss_is_the_share_of_the_task_and_of_the_teacher(
+def test_the_loss_is_the_weighted_sum_of_task_and_divergence(
     task: str, alpha: float, teacher: Callable[[str], Path]
 ) -> None:
     made = objective(task, teacher(task), alpha=alpha, temperature=3.0)
     batch = batch_of(made)
     where, ids = batch.targets.where, batch.targets.ids[batch.targets.where]
     with torch.no_grad():
-        said = made.network(batch.targets.inputs)[where].log_softmax(-1)
-        known = read_model(teacher(task)).network().eval().double()
-        read_model(teacher(task)).load_weights(known)
+        log_prob = made.network(batch.targets.inputs)[where].log_softmax(-1)
+        reference = read_model(teacher(task)).network().eval().double()
+        read_model(teacher(task)).load_weights(reference)
         q = (made.network(batch.targets.inputs)[where] / 3).softmax(-1)
-        p = (known(batch.targets.inputs)[where] / 3).softmax(-1)
+        p = (reference(batch.targets.inputs)[where] / 3).softmax(-1)
         loss = made.loss(batch)
-    own = -said.gather(-1, ids[:, None]).sum()
-    wanted = (1 - alpha) * own + alpha * 9 * (p * (p / q).log()).sum()
+    nll = -log_prob.gather(-1, ids[:, None]).sum()
+    wanted = (1 - alpha) * nll + alpha * 9 * (p * (p / q).log()).sum()
     torch.testing.assert_close(loss.total, wanted, rtol=1e-10, atol=0.0)
     means = {name: float(value) for name, value in loss.metrics.items()}
     report = made.report({**means, "loss": loss.total.item(), "bytes": 1.0})
-    assert report["task_loss"] == pytest.approx(own.item())
+    assert report["task_loss"] == pytest.approx(nll.item())
     assert report["loss"] == pytest.approx(wanted.item())
     assert made.count(batch) == len(ids)
 
 
 @pytest.mark.parametrize("kind", Divergence)
-def test_a_student_that_is_its_teacher_has_nothing_to_learn_from_it(
+def test_a_student_equal_to_its_teacher_has_no_loss_and_no_gradient(
     kind: Divergence, teacher: Callable[[str], Path]
 ) -> None:
     run = teacher("clm")
@@ -110,16 +110,16 @@ def test_a_student_that_is_its_teacher_has_nothing_to_learn_from_it(
     made = objective("clm", run, network, alpha=1.0, divergence=kind)
     loss = made.loss(batch_of(made))
     loss.total.backward()
-    tiny.exactly(loss.total, torch.zeros((), dtype=torch.float64))
+    tiny.assert_close(loss.total, torch.zeros((), dtype=torch.float64))
     for parameter in network.parameters():
         assert parameter.grad is not None
-        tiny.exactly(parameter.grad, torch.zeros_like(parameter))
+        tiny.assert_close(parameter.grad, torch.zeros_like(parameter))
 
 
-def test_the_square_of_the_temperature_keeps_the_size_of_the_gradient(
+def test_the_gradient_scale_does_not_depend_on_a_high_temperature(
     teacher: Callable[[str], Path],
 ) -> None:
-    """Where logits are small to the temperature, its gradient is that of half a squared error."""
+    """For a high temperature, the gradient is that of half a squared error."""
     norms: list[float] = []
     for temperature in (1e3, 1e4):
         made = objective("clm", teacher("clm"), alpha=1.0, temperature=temperature)
@@ -129,7 +129,9 @@ def test_the_square_of_the_temperature_keeps_the_size_of_the_gradient(
     assert norms[0] > 1e-6
 
 
-def test_the_teacher_stands_still_and_is_in_no_checkpoint(teacher: Callable[[str], Path]) -> None:
+def test_the_teacher_is_in_no_checkpoint_and_draws_no_random_numbers(
+    teacher: Callable[[str], Path],
+) -> None:
     made = objective("clm", teacher("clm")).train()
     names = {name.removeprefix("task.") for name in made.state_dict()}
     assert names == {f"network.{name}" for name in made.network.state_dict()}
@@ -140,13 +142,13 @@ def test_the_teacher_stands_still_and_is_in_no_checkpoint(teacher: Callable[[str
 
 @pytest.mark.slow
 @pytest.mark.parametrize("task", FAMILY)
-def test_every_task_is_taught_to_every_weight_of_a_smaller_network(
+def test_every_task_can_be_distilled_into_a_smaller_network(
     task: str, teacher: Callable[[str], Path], tmp_path: Path
 ) -> None:
     config = student(task, teacher(task), tmp_path, trainer={"precision": "32"})
     check(config)
     run = start(replace(config, run=str(tmp_path / "run")), "tiny", [])
-    lines = tiny.record_of(run)
+    lines = tiny.untimed_steps(run)
     assert "val/loss" in lines[-1]
     assert lines[-1]["divergence"] >= 0
     made = objective(task, teacher(task))
@@ -158,7 +160,7 @@ def test_every_task_is_taught_to_every_weight_of_a_smaller_network(
 
 
 @pytest.mark.parametrize("task", ["electra", "sop", "dpo"])
-def test_a_teacher_of_something_else_is_refused(
+def test_a_teacher_that_does_not_predict_text_is_refused(
     task: str, teacher: Callable[[str], Path], tmp_path: Path
 ) -> None:
     config = student("mlm", teacher(task), tmp_path)
@@ -166,25 +168,25 @@ def test_a_teacher_of_something_else_is_refused(
         check(config)
 
 
-def test_a_student_that_misfits_is_refused_before_data_is_touched(
+def test_a_student_of_another_family_is_refused_before_data_is_read(
     teacher: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    for task, run, said in (
+    for task, run, message in (
         ("mlm", "clm", "cannot train architecture=encoder_only"),
         ("clm", "mlm", "It needs BOTH_SIDES"),
-        ("seq2seq", "prefix_lm", "(?s)is of architecture/decoder_only.*Both must read a source"),
+        ("seq2seq", "prefix_lm", "(?s)has architecture/decoder_only.*must read a source"),
     ):
-        with pytest.raises(CompositionError, match=said):
+        with pytest.raises(CompositionError, match=message):
             check(student(task, teacher(run), tmp_path))
-    with pytest.raises(ConfigError, match=r"objective\.run=nowhere cannot be learned from"):
+    with pytest.raises(ConfigError, match=r"objective\.run=nowhere cannot be used"):
         check(student("clm", Path("nowhere"), tmp_path))
 
 
-def test_a_teacher_with_another_tokenizer_is_refused_with_the_way_out(
+def test_a_teacher_with_another_tokenizer_is_refused_with_the_fix(
     teacher: Callable[[str], Path], tmp_path: Path
 ) -> None:
     other = build(default("tokenizer/bpe", vocab_size=400)).build(lambda: iter(["abc"] * 9))
-    with pytest.raises(ConfigError, match=r"tokenizer=pretrained tokenizer\.path=.*tokenizer is"):
+    with pytest.raises(ConfigError, match=r"tokenizer=pretrained tokenizer\.path=.*tokenizer\.$"):
         tiny.objective(
             "distill",
             tiny.network(vocab=other.vocab),
@@ -195,7 +197,7 @@ def test_a_teacher_with_another_tokenizer_is_refused_with_the_way_out(
     assert build(way).build(lambda: iter([])).digest == tiny.BYTES.digest
 
 
-def test_what_has_been_distilled_can_teach_the_task_it_was_taught(
+def test_a_distilled_run_can_be_a_teacher_of_the_same_task(
     teacher: Callable[[str], Path], tmp_path: Path
 ) -> None:
     config = student("clm", teacher("clm"), tmp_path, trainer={"max_steps": 1})
@@ -203,7 +205,7 @@ def test_what_has_been_distilled_can_teach_the_task_it_was_taught(
     assert type(DistillConfig(run=str(run)).task) is type(default("objective/clm"))
 
 
-def test_a_run_does_not_go_on_with_a_teacher_that_has_changed(
+def test_a_run_cannot_be_resumed_with_a_changed_teacher(
     teacher: Callable[[str], Path], tmp_path: Path
 ) -> None:
     mine = tmp_path / "teacher"
@@ -213,7 +215,7 @@ def test_a_run_does_not_go_on_with_a_teacher_that_has_changed(
     start(config, "tiny", [])
     (mine / "model" / "manifest.json").write_text("{}")
     longer = replace(config, trainer=replace(config.trainer, max_steps=2))
-    with pytest.raises(CheckpointError, match=r"objective\.run=.* has other weights"):
+    with pytest.raises(CheckpointError, match=r"objective\.run=.* its weights have changed"):
         start(longer, "tiny", ["trainer.max_steps=2"])
 
 
@@ -231,19 +233,19 @@ def test_values_outside_their_range_are_refused(values: dict[str, float], messag
 
 
 @pytest.mark.slow
-def test_the_command_names_what_a_teacher_must_be(
+def test_the_command_reports_a_missing_or_unknown_teacher(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["train", "objective=distill"]) == ConfigError.exit_code
     assert "objective.run has no value" in capsys.readouterr().err
     assert main(["train", "objective=distill", "objective.run=no, where"]) == ConfigError.exit_code
-    assert "objective.run=no, where cannot be learned from" in capsys.readouterr().err
+    assert "objective.run=no, where cannot be used" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
 def write_chain(file: Path, n: int = 300) -> None:
-    """Lines of eight letters, each drawn by the two before it."""
+    """Lines over eight letters, each sampled given the two before it."""
     draw = np.random.default_rng(0)
     shares = draw.dirichlet(np.full(8, 0.3), (8, 8))
     lines: list[str] = []
@@ -267,14 +269,14 @@ def trained(config: ExperimentConfig, folder: Path, width: int, **trainer: Any) 
         optimizer=tiny.part("optimizer", "adamw", lr=1e-2),
         trainer=replace(config.trainer, **(given | trainer)),
     )
-    lines = tiny.record_of(start(config, "tiny", []))
+    lines = tiny.untimed_steps(start(config, "tiny", []))
     measured = [line for line in lines if "val/loss" in line]
     return min(line.get("val/task_loss", line["val/loss"]) for line in measured)
 
 
 @pytest.mark.slow
-def test_a_student_of_few_texts_does_better_with_a_teacher_of_many(tmp_path: Path) -> None:
-    """At the best of its steps, before it has learned the few by heart."""
+def test_a_student_of_few_texts_improves_with_a_teacher_of_many(tmp_path: Path) -> None:
+    """At the best of its steps, before it has memorised the few."""
     write_chain(tmp_path / "chain.txt")
     clm, run = tiny.experiment("clm", tmp_path), tmp_path / "teacher"
     taught = tiny.experiment("distill", tmp_path, run=str(run), alpha=0.9)

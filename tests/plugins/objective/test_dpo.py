@@ -18,7 +18,7 @@ from etude.records import Preference
 
 
 def log_prob(network: Network, prompt: Sequence[int], completion: Sequence[int]) -> Tensor:
-    """Token by token, one row at a time."""
+    """The log-probability of one completion, token by token."""
     from etude.network.network import Inputs
 
     row = [*prompt, *completion]
@@ -28,8 +28,8 @@ def log_prob(network: Network, prompt: Sequence[int], completion: Sequence[int])
 
 
 def test_golden_values() -> None:
-    assert pairs.golden("dpo") == pytest.approx(0.598139, abs=1e-6)
-    assert pairs.golden("dpo", label_smoothing=0.1) == pytest.approx(0.618139, abs=1e-6)
+    assert pairs.golden_loss("dpo") == pytest.approx(0.598139, abs=1e-6)
+    assert pairs.golden_loss("dpo", label_smoothing=0.1) == pytest.approx(0.618139, abs=1e-6)
 
 
 def test_a_thousand_random_cases_agree_with_the_formula() -> None:
@@ -39,7 +39,9 @@ def test_a_thousand_random_cases_agree_with_the_formula() -> None:
         margin = 0.1 * (ratio[0] - ratio[1])
         wanted = (1 - smoothing) * (1 + (-margin).exp()).log()
         wanted += smoothing * (1 + margin.exp()).log() - nll * policy[0].sum(-1) / lengths[0]
-        losses, _ = pairs.judged("dpo", torch.float64, label_smoothing=smoothing, nll_weight=nll)
+        losses, _ = pairs.losses_and_gradients(
+            "dpo", torch.float64, label_smoothing=smoothing, nll_weight=nll
+        )
         torch.testing.assert_close(losses, wanted, **pairs.tolerance(torch.float64))
 
 
@@ -49,7 +51,7 @@ def test_a_thousand_random_cases_agree_with_trl(dtype: torch.dtype) -> None:
     pairs.assert_as_trl("dpo", "sigmoid_norm", dtype, beta=5.0, log_prob=Reduction.mean)
 
 
-def test_an_untrained_policy_pays_log_2_a_pair() -> None:
+def test_the_loss_of_an_untrained_policy_is_log_2_per_pair() -> None:
     made = tiny.objective("dpo")
     batch = made.collate(PAIRS)
     loss = made.loss(batch)
@@ -58,7 +60,7 @@ def test_an_untrained_policy_pays_log_2_a_pair() -> None:
     assert made.count(batch) == 2
 
 
-def test_the_margin_is_beta_times_the_change_of_log_odds_since_the_start() -> None:
+def test_the_margin_is_beta_times_the_change_in_log_odds() -> None:
     made = tiny.objective("dpo", beta=0.3, label_smoothing=0.1)
     start = tiny.network(vocab=tiny.BYTES.vocab)
     with torch.no_grad():
@@ -77,9 +79,9 @@ def test_the_margin_is_beta_times_the_change_of_log_odds_since_the_start() -> No
     assert loss.metrics["policy_accuracy"] == (policy > 0).sum()
 
 
-def test_the_reference_neither_learns_nor_is_saved_and_follows_every_cast() -> None:
+def test_the_reference_is_not_trained_or_saved_and_follows_every_cast() -> None:
     made = tiny.objective("dpo")
-    held = made.reference.network._held[0]
+    held = made.reference.network._network[0]
     own = {id(p) for p in made.network.parameters()}
     assert {id(p) for p in made.parameters()} == own
     assert all(name.startswith("network.") for name in made.state_dict())
@@ -94,7 +96,7 @@ def test_the_reference_neither_learns_nor_is_saved_and_follows_every_cast() -> N
 
 
 def test_a_reference_keeps_tied_tables_tied() -> None:
-    held: Any = reference_of(tiny.network())._held[0]
+    held: Any = reference_of(tiny.network())._network[0]
     assert held.head.out.weight is held.embedding.weight
 
 
@@ -110,7 +112,7 @@ def test_only_the_completion_counts_and_shared_prompts_are_equal() -> None:
     assert batch.rejected.where.sum() == 2
 
 
-def test_long_rows_are_cut_to_seq_len() -> None:
+def test_long_rows_are_truncated_to_seq_len() -> None:
     made = tiny.objective("dpo")
     example = made.example(Preference("p" * 30, "c" * 9, "r" * 30), rng(0, TRAIN))
     batch = made.collate([example])

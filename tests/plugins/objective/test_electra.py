@@ -20,7 +20,7 @@ SPECIAL = len(VOCAB.special)
 
 
 def electra(network: Any = None, seed: int = 0, **values: Any) -> Any:  # the plugin's class
-    """Every tensor in float64, and none at its first value."""
+    """An objective in float64, with weights that are not the initial ones."""
     config = tiny.stack("encoder_only", n_segments=2)
     torch.manual_seed(seed)
     made = tiny.objective(
@@ -74,26 +74,28 @@ def test_the_loss_is_that_of_both_networks_row_by_row() -> None:
     assert metrics["replaced"] > 0
 
 
-def test_where_all_rows_hide_the_same_share_it_is_the_papers_mean_over_hidden_tokens() -> None:
+def test_with_equal_mask_ratios_the_generator_loss_is_the_papers_mean() -> None:
     made = electra(mask_ratio=0.4)
     batch = batch_of(made, 11, 6, 16)  # 10, 5 and 15 tokens of text, 4, 2 and 6 of them hidden
     where = batch.hidden.where
     logits = made.generator(batch.hidden.inputs, where)
     wanted = F.cross_entropy(logits, batch.hidden.ids[where])
-    tiny.exactly(made.loss(batch).metrics["generator_loss"] / made.count(batch), wanted.detach())
+    tiny.assert_close(
+        made.loss(batch).metrics["generator_loss"] / made.count(batch), wanted.detach()
+    )
 
 
-def test_an_undecided_head_pays_log_2_a_token() -> None:
+def test_the_loss_of_an_untrained_head_is_log_2_per_token() -> None:
     config = tiny.stack("encoder_only")
     given = tiny.tools(architecture=config)
     made = tiny.objective("electra", tiny.network(config, VOCAB), tools=given).double()
     batch = batch_of(made, 16, 9)
     found = made.loss(batch).metrics["discriminator_loss"] / made.count(batch)
-    tiny.exactly(found, torch.tensor(2.0, dtype=torch.float64).log())
+    tiny.assert_close(found, torch.tensor(2.0, dtype=torch.float64).log())
 
 
 def test_a_token_the_generator_restores_counts_as_original() -> None:
-    """One that knows a single token restores just the places where that is the token."""
+    """A generator that predicts only one token restores the positions of that token."""
     made = electra(mask_ratio=0.9)
     same = TokenRow(np.full(16, 200), np.ones(16, np.int64), 0.0)
     batch = made.collate([made.example(same, rng(0, TRAIN))])
@@ -106,8 +108,8 @@ def test_a_token_the_generator_restores_counts_as_original() -> None:
     assert made.report({"found": 0.0, "replaced": 0.0})["recall"] == 0
 
 
-def test_nothing_of_the_discriminators_loss_reaches_the_generator_but_through_the_table() -> None:
-    """Ten times the weight, and the generator's own gradients stay as they are."""
+def test_the_discriminators_loss_reaches_the_generator_only_through_the_token_table() -> None:
+    """Ten times the weight does not change the generator's own gradients."""
     gradients: list[dict[str, torch.Tensor]] = []
     for weight in (50.0, 500.0):
         made = electra(discriminator_weight=weight)
@@ -121,7 +123,7 @@ def test_nothing_of_the_discriminators_loss_reaches_the_generator_but_through_th
     assert changed == {"embedding.weight"}
 
 
-def test_the_generator_is_narrower_and_has_the_networks_table() -> None:
+def test_the_generator_is_narrower_and_shares_the_token_table() -> None:
     made = electra(generator_ratio=0.5)
     assert made.generator.embedding is made.network.embedding
     assert made.generator.head.out.weight is made.network.embedding.weight
@@ -135,7 +137,7 @@ def test_the_generator_is_narrower_and_has_the_networks_table() -> None:
 
 @pytest.mark.parametrize("head", ["linear", "transform"])
 @pytest.mark.parametrize("tie", [True, False])
-def test_all_that_learns_gets_a_gradient_and_the_idle_head_stands_still(
+def test_all_trained_weights_get_gradients_and_the_unused_head_is_frozen(
     head: str, tie: bool
 ) -> None:
     config = tiny.stack("encoder_only", head=head, tie=tie)
@@ -149,7 +151,7 @@ def test_all_that_learns_gets_a_gradient_and_the_idle_head_stands_still(
         assert (parameter.grad is None) == (name in idle), name
 
 
-def test_what_is_drawn_does_not_depend_on_the_other_rows() -> None:
+def test_sampled_tokens_do_not_depend_on_the_other_rows() -> None:
     made = electra(mask_ratio=0.4)
     together, alone = batch_of(made, 16, 7), batch_of(made, 7)
     n = len(alone.draws)
@@ -160,7 +162,7 @@ def test_what_is_drawn_does_not_depend_on_the_other_rows() -> None:
     assert torch.equal(filled, made.fill(alone, own).tokens[0])
 
 
-def test_a_row_of_special_tokens_asks_for_nothing() -> None:
+def test_a_row_of_special_tokens_has_no_loss() -> None:
     made = electra()
     blank = TokenRow(np.array([2, 3, 2, 3]), np.array([1, 1, 2, 2]), 0.0)
     batch = made.collate([made.example(blank, rng(0, TRAIN))])
@@ -182,7 +184,7 @@ def test_values_outside_their_range_are_refused(values: dict[str, float], messag
         ElectraConfig(**values)
 
 
-def test_a_confined_row_is_each_document_alone() -> None:
+def test_intra_document_numbers_the_documents_of_a_row() -> None:
     config = tiny.stack("encoder_only")
     given = tiny.tools(architecture=config, intra_document=True)
     made = build(default("objective/electra"), tiny.network(config, VOCAB), given)
@@ -191,7 +193,7 @@ def test_a_confined_row_is_each_document_alone() -> None:
     assert batch.hidden.inputs.documents[0].tolist() == [1] * 6 + [2] * 6
 
 
-def test_what_a_person_is_shown_marks_what_is_taken_for_replaced() -> None:
+def test_shown_texts_mark_the_tokens_classified_as_replaced() -> None:
     made = electra()
     with torch.no_grad():
         made.detector.out.weight.zero_()
@@ -204,7 +206,7 @@ def test_what_a_person_is_shown_marks_what_is_taken_for_replaced() -> None:
 
 
 @pytest.mark.slow
-def test_two_networks_learn(tmp_path: Path) -> None:
+def test_both_losses_fall(tmp_path: Path) -> None:
     config = tiny.experiment("electra", tmp_path, trainer={"max_steps": 60, "val_every": 60})
     config = replace(config, optimizer=default("optimizer/adamw", lr=1e-2))
     lines = tiny.fit(config, tiny.training_parts(config), tmp_path / "run")

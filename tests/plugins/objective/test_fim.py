@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from etude.data.token_rows import TokenRow
 from etude.objective.randomness import TRAIN, rng
-from etude.plugins.objective.fim import FimConfig, Order, rearrange, rearranged_row, text_of
+from etude.plugins.objective.fim import FimConfig, Order, rearrange, rearranged_row, text_slice
 
 VOCAB = tiny.BYTES.vocab
 BOS, EOS = VOCAB.bos, VOCAB.eos
@@ -17,23 +17,23 @@ PRE, SUF, MID = VOCAB.sentinels[:3]
 A, B, C, D, E, F = range(200, 206)
 
 
-def rebuilt(document: list[int]) -> tuple[list[int], str]:
-    """The document as it was, and how it had been rearranged."""
+def restored(document: list[int]) -> tuple[list[int], str]:
+    """The original document, and the order in which it original rearranged."""
     if PRE not in document:
-        return document, "not"
+        return document, "unchanged"
     pre, suf, mid = (document.index(marker) for marker in (PRE, SUF, MID))
     end = len(document) - (document[-1] == EOS)
     head, prefix, suffix = document[:pre], document[pre + 1 : suf], document[suf + 1 : mid]
     rest, tail = document[mid + 1 : end], document[end:]
-    if suf == pre + 1 and suffix:  # an empty prefix in front looks the same, and reads the same
+    if suf == pre + 1 and suffix:  # an empty prefix in PSM order looks the same and means the same
         return [*head, *rest, *suffix, *tail], "spm"
     return [*head, *prefix, *rest, *suffix, *tail], "psm"
 
 
 def row(documents: list[list[int]]) -> TokenRow:
     sizes = [len(document) for document in documents]
-    homes = np.repeat(np.arange(1, len(documents) + 1), sizes)
-    return TokenRow(np.array([t for d in documents for t in d], np.int64), homes, 1.0)
+    numbers = np.repeat(np.arange(1, len(documents) + 1), sizes)
+    return TokenRow(np.array([t for d in documents for t in d], np.int64), numbers, 1.0)
 
 
 def test_both_orders_by_hand() -> None:
@@ -43,12 +43,12 @@ def test_both_orders_by_hand() -> None:
     spm = rearrange(document, cuts, Order.SPM, VOCAB).tolist()
     assert psm == [BOS, PRE, A, B, SUF, E, MID, C, D, EOS]
     assert spm == [BOS, PRE, SUF, E, MID, A, B, C, D, EOS]
-    assert rebuilt(psm)[0] == rebuilt(spm)[0] == document.tolist()
+    assert restored(psm)[0] == restored(spm)[0] == document.tolist()
 
 
-def test_the_text_stands_between_bos_and_eos_where_they_are() -> None:
+def test_the_text_excludes_bos_and_eos_if_present() -> None:
     def text(*tokens: int) -> list[int]:
-        return np.array(tokens)[text_of(np.array(tokens), VOCAB)].tolist()
+        return np.array(tokens)[text_slice(np.array(tokens), VOCAB)].tolist()
 
     assert text(BOS, A, B, EOS) == text(A, B, EOS) == text(BOS, A, B) == text(A, B) == [A, B]
     assert text(BOS, EOS) == text(BOS) == text(EOS) == []
@@ -69,7 +69,7 @@ DOCUMENTS = st.lists(
     rates=st.tuples(st.floats(0, 1), st.floats(0, 1)),
     seed=st.integers(0, 2**32),
 )
-def test_a_row_comes_back_but_for_what_made_room_at_its_end(
+def test_a_row_can_be_restored_except_for_tokens_dropped_at_its_end(
     documents: list[list[int]],
     cut: tuple[int, int],
     extra: int,
@@ -78,10 +78,10 @@ def test_a_row_comes_back_but_for_what_made_room_at_its_end(
 ) -> None:
     whole = row(documents)
     tokens = whole.tokens[cut[0] : len(whole.tokens) - cut[1]]
-    homes = whole.documents[cut[0] : len(whole.documents) - cut[1]]
+    numbers = whole.documents[cut[0] : len(whole.documents) - cut[1]]
     if len(tokens) == 0:
         return
-    given_row = TokenRow(tokens, homes - homes[0] + 1, 1.0)
+    given_row = TokenRow(tokens, numbers - numbers[0] + 1, 1.0)
     room = max(8, len(tokens) + extra)
     made = rearranged_row(given_row, room, FimConfig(*rates), VOCAB, np.random.default_rng(seed))
     again = rearranged_row(given_row, room, FimConfig(*rates), VOCAB, np.random.default_rng(seed))
@@ -89,28 +89,31 @@ def test_a_row_comes_back_but_for_what_made_room_at_its_end(
     parts = [made.tokens[made.documents == i].tolist() for i in range(1, made.documents[-1] + 1)]
     n_moved = sum(PRE in part for part in parts)
     assert len(made.tokens) == len(made.documents) == min(room, len(tokens) + 3 * n_moved)
-    back = [rebuilt(part)[0] for part in parts]
-    kept = [given_row.tokens[given_row.documents == i].tolist() for i in range(1, len(back) + 1)]
-    for i, (found, was) in enumerate(zip(back, kept, strict=True)):
-        assert found == was[: len(found)]
-        assert found == was or i == len(back) - 1 or not any(back[i + 1 :])
+    restored_parts = [restored(part)[0] for part in parts]
+    kept = [
+        given_row.tokens[given_row.documents == i].tolist()
+        for i in range(1, len(restored_parts) + 1)
+    ]
+    for i, (found, original) in enumerate(zip(restored_parts, kept, strict=True)):
+        assert found == original[: len(found)]
+        assert found == original or i == len(restored_parts) - 1 or not any(restored_parts[i + 1 :])
     markers = [t for part in parts for t in part if t in VOCAB.sentinels]
     assert len(markers) == 3 * n_moved
 
 
-def test_half_are_rearranged_half_of_them_with_the_suffix_in_front() -> None:
+def test_the_default_rates_of_both_orders() -> None:
     text = [BOS, *range(120, 150), EOS]
-    counts = {"not": 0, "psm": 0, "spm": 0}
+    counts = {"unchanged": 0, "psm": 0, "spm": 0}
     for seed in range(2000):
         made = rearranged_row(row([text]), 40, FimConfig(), VOCAB, np.random.default_rng(seed))
-        counts[rebuilt(made.tokens.tolist())[1]] += 1
+        counts[restored(made.tokens.tolist())[1]] += 1
     # An empty prefix in one order reads as an empty suffix in the other, and they are as frequent.
-    wanted = {"not": 1000, "psm": 500, "spm": 500}
+    wanted = {"unchanged": 1000, "psm": 500, "spm": 500}
     found = sum((counts[name] - wanted[name]) ** 2 / wanted[name] for name in wanted)
     assert found < 13.8  # chi-square, 2 degrees, p = 0.001
 
 
-def test_both_cuts_fall_anywhere() -> None:
+def test_both_cuts_are_uniformly_distributed() -> None:
     text, places = [BOS, *range(120, 130), EOS], np.zeros(11)
     config = FimConfig(1.0, 0.0)
     for seed in range(3000):
@@ -121,7 +124,7 @@ def test_both_cuts_fall_anywhere() -> None:
     assert ((places - 6000 / 11) ** 2 / (6000 / 11)).sum() < 29.6  # 10 degrees, p = 0.001
 
 
-def test_a_rate_of_nothing_is_plain_next_token_prediction() -> None:
+def test_a_rate_of_0_is_next_token_prediction() -> None:
     plain, made = tiny.objective("clm"), tiny.objective("fim", fim_rate=0.0)
     sample = row([[BOS, A, B, EOS], [BOS, C, EOS], [BOS, D, E]])
     batches = [o.collate([o.example(sample, rng(0, TRAIN))]) for o in (plain, made)]
@@ -129,7 +132,7 @@ def test_a_rate_of_nothing_is_plain_next_token_prediction() -> None:
     torch.testing.assert_close(made.loss(batches[1]).total, plain.loss(batches[0]).total)
 
 
-def test_every_token_of_a_document_but_its_first_is_learned() -> None:
+def test_every_token_of_a_document_except_its_first_is_a_target() -> None:
     made = tiny.objective("fim", fim_rate=1.0, spm_rate=0.0)
     batch = made.collate([made.example(row([[BOS, A, B, EOS], [BOS, C, EOS]]), rng(0, TRAIN))])
     ids, where = batch.targets.ids[0].tolist(), batch.targets.where[0].tolist()
@@ -142,13 +145,13 @@ def test_every_token_of_a_document_but_its_first_is_learned() -> None:
     torch.testing.assert_close(made.loss(batch).total, due)
 
 
-def test_perplexity_is_of_the_loss() -> None:
+def test_perplexity_is_the_exponential_of_the_loss() -> None:
     found = tiny.objective("fim").report({"loss": math.log(8)})
     assert found == {"loss": math.log(8), "perplexity": pytest.approx(8.0)}
 
 
 @pytest.mark.parametrize("seq_len", [8, 16, 64])
-def test_shows_a_middle_within_the_positions_there_are(seq_len: int) -> None:
+def test_shown_middles_fit_in_the_positions_of_the_network(seq_len: int) -> None:
     position = tiny.part("architecture/position", "learned", max_positions=seq_len)
     network = tiny.network(tiny.stack(position=position), VOCAB)
     made = tiny.objective("fim", network, tools=tiny.tools(seq_len=seq_len))

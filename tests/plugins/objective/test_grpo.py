@@ -34,7 +34,7 @@ def test_golden_advantages() -> None:
     assert advantages_of(GOLDEN, None)[0, :2].tolist() == [0.75, -0.25]
 
 
-def test_advantages_of_a_group_sum_to_zero_and_vanish_where_all_are_alike() -> None:
+def test_advantages_of_a_group_sum_to_zero_and_vanish_for_equal_rewards() -> None:
     rewards = torch.rand(50, 8, dtype=torch.float64)
     for deviation in (nan_std(rewards), nan_std(rewards.view(1, -1)), None):
         assert advantages_of(rewards, deviation).sum(1).abs().max() < 1e-12
@@ -42,7 +42,7 @@ def test_advantages_of_a_group_sum_to_zero_and_vanish_where_all_are_alike() -> N
     assert not advantages_of(same, nan_std(same)).any()
 
 
-def test_a_reward_that_is_nan_is_as_if_the_completion_were_not_there() -> None:
+def test_a_completion_with_a_nan_reward_does_not_affect_the_others() -> None:
     rewards = torch.rand(50, 8, dtype=torch.float64)
     holed = torch.cat([rewards, torch.full((50, 3), NAN, dtype=torch.float64)], dim=1)
     found = advantages_of(holed, nan_std(holed))
@@ -62,7 +62,7 @@ def test_deviations_are_those_of_trl() -> None:
     torch.testing.assert_close(nan_std(rewards)[:, 0], nanstd(rewards, dim=1))
 
 
-def test_estimators_of_the_divergence() -> None:
+def test_kl_estimators_by_hand() -> None:
     policy, reference = torch.tensor([-1.2]).double(), torch.tensor([-1.0]).double()
     assert float(k1(policy, reference)) == pytest.approx(-0.2)
     assert float(k3(policy, reference)) == pytest.approx(0.021403, abs=1e-6)
@@ -78,10 +78,10 @@ def test_estimators_of_the_divergence() -> None:
     ("ratio", "advantage", "gain", "slope"),
     [
         (1.0, 2.0, 2.0, 2.0),
-        (1.5, 2.0, 2.6, 0.0),  # clipped: good enough already
+        (1.5, 2.0, 2.6, 0.0),  # clipped: the ratio is already above
         (0.5, 2.0, 1.0, 2.0),
         (1.5, -2.0, -3.0, -2.0),
-        (0.5, -2.0, -1.6, 0.0),  # clipped: bad enough already
+        (0.5, -2.0, -1.6, 0.0),  # clipped: the ratio is already below
     ],
 )
 def test_the_clipped_objective_by_hand(
@@ -111,17 +111,17 @@ VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"loss_type": "cispo", "epsilon_high": 1.3},  # TRL's is the bound itself
     ),
 }
-"""Our values, and TRL's, of each."""
+"""Our settings and those of TRL, by variant."""
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_thousand_random_cases_agree_with_trl(variant: str, dtype: torch.dtype) -> None:
-    """Loss, its gradient by every logit, and what is logged of clips, divergence and entropy."""
+    """Loss, its gradient by every logit, and the metrics of clips, divergence and entropy."""
     from trl.trainer.grpo_trainer import GRPOTrainer
 
     ours, theirs = VARIANTS[variant]
-    play = scripted.Play(dtype)
+    play = scripted.ScriptedCompletions(dtype)
     config = {"beta": 0.0, "max_new_tokens": scripted.LENGTH} | ours
     made = play.objective("grpo", **config)
     batch = play.batch()
@@ -130,7 +130,7 @@ def test_a_thousand_random_cases_agree_with_trl(variant: str, dtype: torch.dtype
     value.backward()
 
     logits = play.logits.detach().clone().requires_grad_()
-    log_probs, entropies = play.spread(logits)
+    log_probs, entropies = play.log_probs_and_entropies(logits)
     given = {"epsilon_low": 0.2, "epsilon_high": 0.2, "loss_type": "grpo", "delta": None}
     given |= {"importance_sampling_level": "token", "beta": config["beta"]} | theirs
     trainer = SimpleNamespace(
@@ -138,7 +138,7 @@ def test_a_thousand_random_cases_agree_with_trl(variant: str, dtype: torch.dtype
             delta=given.pop("delta"), use_bias_correction_kl=False, steps_per_generation=1
         ),
         model=SimpleNamespace(training=True),
-        accelerator=pairs.Alone(),
+        accelerator=pairs.SingleProcess(),
         top_entropy_quantile=1.0,
         off_policy_mask_threshold=None,
         use_vllm=False,
@@ -154,37 +154,39 @@ def test_a_thousand_random_cases_agree_with_trl(variant: str, dtype: torch.dtype
     inputs = {
         "prompt_ids": mask[:, :1], "prompt_mask": mask[:, :1], "completion_ids": mask,
         "completion_mask": mask, "advantages": batch.advantage, "num_items_in_batch": mask.sum(),
-        "old_per_token_logps": play.padded(batch.log_prob),
-        "ref_per_token_logps": play.spread(play.reference)[0],
+        "old_per_token_logps": play.scatter(batch.log_prob),
+        "ref_per_token_logps": play.log_probs_and_entropies(play.reference)[0],
     }  # fmt: skip
     wanted = GRPOTrainer._compute_loss(trainer, None, inputs)  # type: ignore[arg-type]
     wanted.backward()
     torch.testing.assert_close(value, wanted, **pairs.tolerance(dtype))
     torch.testing.assert_close(play.logits.grad, logits.grad, **pairs.tolerance(dtype))
     logged = {name: values[0] for name, values in trainer._metrics["train"].items()}
-    told = made.report({name: float(sums) for name, sums in loss.metrics.items()} | {"loss": 0.0})
-    said = {"entropy": "entropy", "kl": "kl"}
+    metrics = made.report(
+        {name: float(sums) for name, sums in loss.metrics.items()} | {"loss": 0.0}
+    )
+    names = {"entropy": "entropy", "kl": "kl"}
     if variant != "cispo":
-        said |= {
+        names |= {
             "clip_ratio/low_mean": "clip_fraction_low",
             "clip_ratio/high_mean": "clip_fraction_high",
         }
-    for name in said.keys() & logged.keys():
+    for name in names.keys() & logged.keys():
         if variant != "gspo" or not name.startswith("clip"):  # TRL's is over sequences
-            assert told[said[name]] == pytest.approx(logged[name], rel=1e-5)
-    assert told["clip_fraction_high"] > 0
+            assert metrics[names[name]] == pytest.approx(logged[name], rel=1e-5)
+    assert metrics["clip_fraction_high"] > 0
 
 
-def attempt(n: int, advantage: float, old: list[float]) -> Completion:
+def completion(n: int, advantage: float, old: list[float]) -> Completion:
     written = [int(token) for token in np.random.default_rng(n).integers(109, 365, n)]
     return Completion([2, 200, 201], written, np.array(old), 0.5, False, False, 0.0, advantage)
 
 
-ATTEMPTS = [attempt(2, 1.5, [-6.0, -5.5]), attempt(3, -0.5, [-6.5, -5.0, -6.0])]
+COMPLETIONS = [completion(2, 1.5, [-6.0, -5.5]), completion(3, -0.5, [-6.5, -5.0, -6.0])]
 
 
 def moved(**config: Any) -> Any:
-    """An objective whose policy is not its reference."""
+    """An objective whose policy has moved away from its reference."""
     made = tiny.objective("grpo", beta=0.5, max_new_tokens=4, **config)
     with torch.no_grad():
         for parameter in made.network.parameters():
@@ -196,7 +198,7 @@ def test_the_loss_averages_tokens_then_completions() -> None:
     made = moved()
     with torch.no_grad():
         total = torch.zeros((), dtype=torch.float64)
-        for one in ATTEMPTS:
+        for one in COMPLETIONS:
             targets = made.network.answer([(one.prompt, one.completion)])
             due = targets.ids[targets.where]
             new, first = (
@@ -208,7 +210,7 @@ def test_the_loss_averages_tokens_then_completions() -> None:
                 ratio * one.advantage, ratio.clamp(0.8, 1.2) * one.advantage
             ) - 0.5 * ((first - new).exp() - (first - new) - 1)
             total -= gain.mean()
-        batch = made.collate(ATTEMPTS)
+        batch = made.collate(COMPLETIONS)
         loss = made.loss(batch)
     torch.testing.assert_close(loss.total, total)
     assert made.count(batch) == 2
@@ -223,19 +225,19 @@ def test_the_loss_averages_tokens_then_completions() -> None:
 @pytest.mark.parametrize(
     ("average", "count"), [("sequence", 2.0), ("token", 5.0), ("constant", 8.0)]
 )
-def test_what_is_not_learned_from_is_in_no_sum(average: str, count: float) -> None:
+def test_excluded_completions_are_in_no_sum(average: str, count: float) -> None:
     made = moved(average=Average(average))
-    left_out = [attempt(1, NAN, [-6.0]), attempt(4, NAN, [-1.0] * 4)]
-    few, many = made.collate(ATTEMPTS), made.collate([*left_out, *ATTEMPTS])
+    excluded = [completion(1, NAN, [-6.0]), completion(4, NAN, [-1.0] * 4)]
+    few, many = made.collate(COMPLETIONS), made.collate([*excluded, *COMPLETIONS])
     assert made.count(few) == made.count(many) == count
     losses = [made.loss(batch).total for batch in (few, many)]
     grads = [torch.autograd.grad(loss, made.network.embedding.weight)[0] for loss in losses]
     torch.testing.assert_close(*losses)
     torch.testing.assert_close(*grads)
-    assert made.count(made.collate(left_out)) == 0
+    assert made.count(made.collate(excluded)) == 0
 
 
-def fitted(folder: Path, reward: Any = tiny.remainder, **given: Any) -> tuple[Any, Any]:
+def trained(folder: Path, reward: Any = tiny.remainder, **given: Any) -> tuple[Any, Any]:
     made = tiny.training_parts(tiny.experiment("grpo", folder, reward=REWARD, **given), reward)
     return made, tiny.fit(
         tiny.experiment("grpo", folder, reward=REWARD, **given), made, folder / "run"
@@ -243,14 +245,14 @@ def fitted(folder: Path, reward: Any = tiny.remainder, **given: Any) -> tuple[An
 
 
 def by_prompt(prompts: Any, completions: Any, references: Any) -> list[float]:
-    """Half of the prompts are hopeless; some completions have no verdict."""
+    """Half of the prompts always get 0; some completions have no verdict."""
     rewards = tiny.remainder(prompts, completions, references)
-    hopeless = [len(p) + ord(p[0]) for p in prompts]
-    return [0.0 if h % 2 else NAN if r > 0.9 else r for h, r in zip(hopeless, rewards, strict=True)]
+    keys = [len(p) + ord(p[0]) for p in prompts]
+    return [0.0 if k % 2 else NAN if r > 0.9 else r for k, r in zip(keys, rewards, strict=True)]
 
 
-def test_what_is_logged_is_what_was_sampled(tmp_path: Path) -> None:
-    made, lines = fitted(tmp_path, by_prompt, truncated=Truncated.mask, trainer={"max_steps": 1})
+def test_metrics_describe_the_sampled_completions(tmp_path: Path) -> None:
+    made, lines = trained(tmp_path, by_prompt, truncated=Truncated.mask, trainer={"max_steps": 1})
     samples = made.loader.source.samples
     rewards = np.array([s.reward for s in samples])
     assert np.isnan(rewards).any()
@@ -269,36 +271,38 @@ def test_what_is_logged_is_what_was_sampled(tmp_path: Path) -> None:
     assert np.isfinite(lines[-1]["val/reward"])
 
 
-def test_dynamic_sampling_keeps_drawing_until_every_group_teaches(tmp_path: Path) -> None:
-    made, lines = fitted(tmp_path, by_prompt, max_draws=20)
+def test_dynamic_sampling_continues_until_rewards_differ_in_every_group(tmp_path: Path) -> None:
+    made, lines = trained(tmp_path, by_prompt, max_draws=20)
     assert [line["zero_variance"] for line in lines] == [0.0] * 5
     source = made.loader.source
-    assert source.drawn > 5 * source.n_prompts
+    assert source.n_drawn > 5 * source.n_prompts
     again = RolloutSource(made.objective, source.prompts, 8, 0, Ranks())
     again.load_state_dict([source.state_dict()])
     for _ in range(3):
         assert source.next_step_batch().ids == again.next_step_batch().ids
-        assert source.drawn == again.drawn
+        assert source.n_drawn == again.n_drawn
         both = [[(list(s.prompt), list(s.completion)) for s in x.samples] for x in (source, again)]
         assert both[0] == both[1]
 
 
-def test_prompts_that_never_teach_are_an_error_and_not_a_loop(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"Of 6 prompts drawn .*, 0 have .*; 2 are wanted"):
-        fitted(tmp_path, lambda prompts, *_: [0.5] * len(prompts), max_draws=3)
+def test_prompts_without_a_learning_signal_are_an_error_and_not_an_endless_loop(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(DataError, match=r"max_draws=3: a rollout needs 2 prompts .* only 0 of 6"):
+        trained(tmp_path, lambda prompts, *_: [0.5] * len(prompts), max_draws=3)
 
 
-def test_a_policy_that_moved_before_it_learned_is_noticed(tmp_path: Path) -> None:
-    made, _ = fitted(tmp_path, trainer={"max_steps": 1})
+def test_a_policy_changed_before_its_first_step_is_detected(tmp_path: Path) -> None:
+    made, _ = trained(tmp_path, trainer={"max_steps": 1})
     batch = made.objective.collate(made.loader.source.samples)
     made.objective.is_fresh = True
-    with pytest.raises(AssertionError, match="not the one that wrote"):
+    with pytest.raises(AssertionError, match="not the one that sampled"):
         made.objective.loss(batch)  # after a step
 
 
 @pytest.mark.parametrize("scale", Scale)
-def test_advantages_are_over_the_deviation_that_is_named(scale: Scale, tmp_path: Path) -> None:
-    made, _ = fitted(tmp_path, scale=scale, trainer={"max_steps": 1})
+def test_advantages_are_divided_by_the_configured_deviation(scale: Scale, tmp_path: Path) -> None:
+    made, _ = trained(tmp_path, scale=scale, trainer={"max_steps": 1})
     samples = made.loader.source.samples
     rewards = torch.tensor([s.reward for s in samples], dtype=torch.float64).view(2, 4)
     divisor = {
@@ -310,7 +314,7 @@ def test_advantages_are_over_the_deviation_that_is_named(scale: Scale, tmp_path:
     assert [s.advantage for s in samples] == pytest.approx(wanted.flatten().tolist())
 
 
-def test_presets_are_choices_of_grpo() -> None:
+def test_presets_are_settings_of_grpo() -> None:
     names = ("dr_grpo", "dapo", "gspo", "cispo")
     made: dict[str, Any] = {
         n: to_experiment(compose("train", [f"objective={n}"]).config).objective for n in names
@@ -323,7 +327,7 @@ def test_presets_are_choices_of_grpo() -> None:
     assert made["cispo"].surrogate is Surrogate.cispo
 
 
-def test_without_a_divergence_there_is_no_reference() -> None:
+def test_with_beta_0_there_is_no_reference() -> None:
     assert tiny.objective("grpo", beta=0.0, max_new_tokens=4).reference is None
 
 

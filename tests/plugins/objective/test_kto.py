@@ -1,4 +1,4 @@
-"""What KTO alone has: a point of reference that belongs to the window, and completions apart."""
+"""KTO: a reference point for each global batch, and losses of single completions."""
 
 import math
 from collections import defaultdict
@@ -14,7 +14,10 @@ import torch
 
 from etude.errors import DataError
 from etude.objective.randomness import TRAIN, rng
-from etude.plugins.objective._kto.judgements import Judged, Judgements
+from etude.plugins.objective._kto.labelled_completions import (
+    LabelledCompletion,
+    LabelledCompletions,
+)
 from etude.plugins.objective.kto import kto_loss
 from etude.records import Feedback, Preference
 
@@ -50,7 +53,7 @@ def test_a_thousand_random_cases_agree_with_trl(dtype: torch.dtype) -> None:
     weights = {"desirable_weight": 1.25, "undesirable_weight": 0.75, "beta": 0.2}
     trainer = SimpleNamespace(
         model=SimpleNamespace(training=True),
-        accelerator=pairs.Alone(),
+        accelerator=pairs.SingleProcess(),
         calculate_KL=True,
         precompute_ref_logps=True,
         aux_loss_enabled=False,
@@ -96,7 +99,7 @@ def batch_of(made: Any, records: list[Any]) -> Any:
     return made.collate(examples)
 
 
-def test_an_untrained_policy_pays_half_of_each_weight_and_judges_nothing_right() -> None:
+def test_the_loss_of_an_untrained_policy_is_half_of_each_weight() -> None:
     made = tiny.objective("kto", desirable_weight=1.5, undesirable_weight=0.5)
     batch = batch_of(made, RECORDS)
     loss = made.loss(batch)
@@ -106,28 +109,30 @@ def test_an_untrained_policy_pays_half_of_each_weight_and_judges_nothing_right()
     assert made.batch_statistic(batch) == 0
 
 
-def test_completions_are_desirable_above_the_threshold_and_stand_beside_anothers() -> None:
-    found = [Judgements(RECORDS, 0.5)[i] for i in range(4)]
+def test_completions_above_the_threshold_are_desirable_and_mismatched_with_the_next_prompt() -> (
+    None
+):
+    found = [LabelledCompletions(RECORDS, 0.5)[i] for i in range(4)]
     assert [judged.desirable for judged in found] == [True, False, False, True]
-    assert [judged.other for judged in found] == ["fair", "fair", "great", "good"]
-    assert Judgements(RECORDS, 0.4)[2].desirable
+    assert [judged.mismatched for judged in found] == ["fair", "fair", "great", "good"]
+    assert LabelledCompletions(RECORDS, 0.4)[2].desirable
 
 
 def test_a_preference_is_a_desirable_and_an_undesirable_completion() -> None:
     records = [Preference("a", "b", "c"), Preference("d", "e", "f")]
-    judged = Judgements(records, 0.5)
+    judged = LabelledCompletions(records, 0.5)
     assert [judged[i] for i in range(len(judged))] == [
-        Judged("a", "b", True, "e"),
-        Judged("a", "c", False, "f"),
-        Judged("d", "e", True, "b"),
-        Judged("d", "f", False, "c"),
+        LabelledCompletion("a", "b", True, "e"),
+        LabelledCompletion("a", "c", False, "f"),
+        LabelledCompletion("d", "e", True, "b"),
+        LabelledCompletion("d", "f", False, "c"),
     ]
     with pytest.raises(IndexError):
         judged[4]
 
 
-def test_z_is_the_mean_over_the_whole_window_and_moves_the_loss(tmp_path: Path) -> None:
-    """Every step's z is that of one forward pass over all mismatched pairs of its window."""
+def test_z_is_the_mean_over_the_global_batch(tmp_path: Path) -> None:
+    """Every step's z is that of one forward pass over all mismatched pairs of its global batch."""
     config = tiny.experiment("kto", tmp_path, trainer={"micro_batch": 2, "max_steps": 6})
     config = replace(config, optimizer=tiny.part("optimizer", "adamw", lr=0.02))
     made = tiny.training_parts(config)
@@ -140,11 +145,12 @@ def test_z_is_the_mean_over_the_whole_window_and_moves_the_loss(tmp_path: Path) 
         ratios = []
         with torch.no_grad():
             for batch, _ in batches:
-                said = [pairs_of(n, batch.other) for n in (objective.network, objective.reference)]
-                ratios.append(said[0] - said[1])
+                networks = objective.network, objective.reference
+                policy, reference = (log_probs_of(n, batch.mismatched) for n in networks)
+                ratios.append(policy - reference)
         wanted.append(max(0.0, float(torch.cat(ratios).mean())))
 
-    objective.measure_batches = and_measure  # type: ignore[method-assign] -- it still looks
+    objective.measure_batches = and_measure  # type: ignore[method-assign] -- wraps it
     lines = tiny.fit(config, made, tmp_path / "run")
     trained = [line["kl"] for line in lines]
     held_out = [line["val/kl"] for line in lines if "val/kl" in line]
@@ -152,7 +158,7 @@ def test_z_is_the_mean_over_the_whole_window_and_moves_the_loss(tmp_path: Path) 
     assert max(trained) > 0
 
 
-def pairs_of(network: Any, targets: Any) -> torch.Tensor:
+def log_probs_of(network: Any, targets: Any) -> torch.Tensor:
     from etude.objective.log_probs import sequence_log_prob
     from etude.objective.reference import Reference
 
@@ -161,10 +167,10 @@ def pairs_of(network: Any, targets: Any) -> torch.Tensor:
     )
 
 
-def test_identical_completions_are_left_out_and_empty_ones_refused() -> None:
+def test_identical_completions_are_dropped_and_empty_ones_refused() -> None:
     made = tiny.objective("kto")
     assert len(made.select_samples([Preference("a", "b", "b"), Preference("a", "b", "c")])) == 2
-    assert made.notes == ["left out  1 of 2 samples: both completions are the same, as ids"]
+    assert made.lost == {"both completions have the same tokens": 1}
     with pytest.raises(DataError, match="prompt 'why' is empty"):
         made.select_samples([Feedback("why", "", 1.0)])
 

@@ -39,36 +39,36 @@ def masked(ids: np.ndarray, config: MlmConfig, seed: int = 0) -> tuple[np.ndarra
     ratio=st.floats(0.01, 0.99),
     seed=st.integers(0, 2**32),
 )
-def test_selects_within_the_budget_and_leaves_all_else_as_it_was(
+def test_selections_stay_within_the_budget_and_other_tokens_are_unchanged(
     masking: str, tokens: list[int], ratio: float, seed: int
 ) -> None:
     ids = np.array(tokens, np.int64)
     kept = ids.copy()
-    given_ids, selected = masked(ids, config(ratio, masking), seed)
+    masked_ids, selected = masked(ids, config(ratio, masking), seed)
     n_text = int((ids >= SPECIAL).sum())
     budget = max(1, round(ratio * n_text)) if n_text else 0
     assert selected.sum() == budget if masking == "token" else selected.sum() <= budget
     assert not selected[ids < SPECIAL].any()
-    assert np.array_equal(given_ids[~selected], ids[~selected])
-    assert np.array_equal(ids, kept)  # so ids where selected, given elsewhere, are the source
-    drawn = given_ids[selected]
+    assert np.array_equal(masked_ids[~selected], ids[~selected])
+    assert np.array_equal(ids, kept)  # the input is not modified
+    drawn = masked_ids[selected]
     assert ((drawn == VOCAB.mask) | (drawn >= SPECIAL)).all()
     again = masked(ids, config(ratio, masking), seed)
-    assert np.array_equal(again, (given_ids, selected))
+    assert np.array_equal(again, (masked_ids, selected))
 
 
 @pytest.mark.parametrize("masking", MASKINGS)
 @pytest.mark.parametrize("n", [0, 1, 2, 3])
-def test_the_shortest_rows_and_those_without_text_are_fine(masking: str, n: int) -> None:
+def test_the_shortest_rows_and_those_without_text_are_handled(masking: str, n: int) -> None:
     for ids in (np.arange(200, 200 + n), np.arange(n)):
-        given_ids, selected = masked(ids, config(0.5, masking))
-        assert (given_ids.shape, selected.shape) == ((n,), (n,))
+        masked_ids, selected = masked(ids, config(0.5, masking))
+        assert (masked_ids.shape, selected.shape) == ((n,), (n,))
 
 
-def test_of_the_selected_80_percent_are_masked_10_random_and_10_kept() -> None:
+def test_80_percent_of_the_selected_tokens_are_masked_10_random_and_10_kept() -> None:
     ids = text(40_000)
-    given_ids, selected = masked(ids, config(0.5))
-    chosen, original = given_ids[selected], ids[selected]
+    masked_ids, selected = masked(ids, config(0.5))
+    chosen, original = masked_ids[selected], ids[selected]
     n_text = VOCAB.size - SPECIAL
     is_mask, is_kept = chosen == VOCAB.mask, chosen == original
     wanted = np.array([0.8, 0.1 + 0.1 / n_text, 0.1 - 0.1 / n_text]) * len(chosen)
@@ -79,33 +79,33 @@ def test_of_the_selected_80_percent_are_masked_10_random_and_10_kept() -> None:
     assert ((replaced[SPECIAL:] - each) ** 2 / each).sum() < 330.5  # 255 degrees, p = 0.001
 
 
-def test_every_place_is_selected_as_often_as_any_other() -> None:
+def test_every_position_is_equally_likely_to_be_selected() -> None:
     ids = text(20)
     drawn = [masked(ids, config(0.2), seed)[1] for seed in range(2000)]
     counts = np.sum(drawn, axis=0)
     assert ((counts - 400) ** 2 / (400 * 0.8)).sum() < 45.3  # about 20 degrees, p = 0.001
 
 
-def test_what_shares_a_fate_is_masked_replaced_or_kept_together() -> None:
+def test_tokens_of_a_group_are_masked_replaced_or_kept_together() -> None:
     ids = text(3000)
 
     def by_three(tokens: np.ndarray, budget: int, draw: np.random.Generator) -> np.ndarray:
         return np.where(np.arange(len(tokens)) % 5 < 3, np.arange(len(tokens)) // 5 + 1, 0)
 
-    given_ids, selected = mask(ids, tiny.BYTES, by_three, config(), np.random.default_rng(0))
+    masked_ids, selected = mask(ids, tiny.BYTES, by_three, config(), np.random.default_rng(0))
     assert selected.reshape(-1, 5).tolist() == [[True] * 3 + [False] * 2] * 600
-    spans = given_ids.reshape(-1, 5)[:, :3]
+    spans = masked_ids.reshape(-1, 5)[:, :3]
     assert set((spans == VOCAB.mask).sum(1).tolist()) == {0, 3}
     changed = (spans != ids.reshape(-1, 5)[:, :3])[(spans != VOCAB.mask).all(1)].sum(1)
     assert abs((changed >= 2).sum() - 60) < 25  # of 600, a tenth: 3.4 standard deviations
     assert abs((changed == 0).sum() - 60) < 25
 
 
-def test_shares_may_be_any() -> None:
+def test_the_shares_can_be_configured() -> None:
     ids = text(100)
     assert np.array_equal(masked(ids, config(0.3, mask_share=0.0, random_share=0.0))[0], ids)
-    given_ids, selected = masked(ids, config(0.3, mask_share=1.0, random_share=0.0))
-    assert (given_ids[selected] == VOCAB.mask).all()
+    masked_ids, selected = masked(ids, config(0.3, mask_share=1.0, random_share=0.0))
+    assert (masked_ids[selected] == VOCAB.mask).all()
 
 
 def row(n: int, documents: list[int] | None = None) -> TokenRow:
@@ -113,18 +113,18 @@ def row(n: int, documents: list[int] | None = None) -> TokenRow:
     return TokenRow(ids, np.array(documents or [1] * n), float(n))
 
 
-def test_a_mask_is_a_function_of_seed_epoch_and_sample_alone() -> None:
+def test_a_mask_depends_only_on_seed_epoch_and_sample() -> None:
     made, sample = tiny.objective("mlm"), row(17)
 
-    def given_of(*key: int) -> list[int]:
-        return made.example(sample, rng(key[0], TRAIN, *key[1:])).given.tolist()
+    def masked_tokens(*key: int) -> list[int]:
+        return made.example(sample, rng(key[0], TRAIN, *key[1:])).masked.tolist()
 
-    assert given_of(0, 1, 2) == given_of(0, 1, 2)
-    others = [given_of(1, 1, 2), given_of(0, 0, 2), given_of(0, 1, 3)]
-    assert given_of(0, 1, 2) not in others
+    assert masked_tokens(0, 1, 2) == masked_tokens(0, 1, 2)
+    others = [masked_tokens(1, 1, 2), masked_tokens(0, 0, 2), masked_tokens(0, 1, 3)]
+    assert masked_tokens(0, 1, 2) not in others
 
 
-def test_rows_are_cut_to_seq_len_and_padded_on_the_right() -> None:
+def test_rows_are_truncated_to_seq_len_and_padded_on_the_right() -> None:
     made = tiny.objective("mlm", tools=tiny.tools(seq_len=8))
     examples = [made.example(row(n), rng(0, TRAIN, 0, n)) for n in (9, 5)]
     batch = made.collate(examples)
@@ -137,13 +137,13 @@ def test_rows_are_cut_to_seq_len_and_padded_on_the_right() -> None:
         assert batch.targets.ids[i, :n].tolist() == example.original.tolist()
 
 
-def test_confined_it_tells_the_documents_apart() -> None:
+def test_intra_document_numbers_the_documents_of_a_row() -> None:
     made = tiny.objective("mlm", tools=tiny.tools(seq_len=8, intra_document=True))
     batch = made.collate([made.example(row(9, [1, 1, 1, 2, 2, 2, 2, 3, 3]), rng(0, TRAIN))])
     assert batch.targets.inputs.documents.tolist() == [[1, 1, 1, 2, 2, 2, 2, 3]]
 
 
-def test_the_loss_is_the_sum_of_surprises_at_the_selected_places() -> None:
+def test_the_loss_is_the_summed_cross_entropy_at_the_selected_positions() -> None:
     network = tiny.network(tiny.stack("encoder_only"), tiny.BYTES.vocab)
     made = tiny.objective("mlm", network, mask_ratio=0.4)
     batch = made.collate([made.example(row(n), rng(0, TRAIN, 0, n)) for n in (16, 9)])
@@ -157,7 +157,7 @@ def test_the_loss_is_the_sum_of_surprises_at_the_selected_places() -> None:
     assert made.count(batch) == round(0.4 * 16) + round(0.4 * 9)
 
 
-def test_a_row_of_special_tokens_asks_for_nothing() -> None:
+def test_a_row_of_special_tokens_has_no_loss() -> None:
     network = tiny.network(tiny.stack("encoder_only"), tiny.BYTES.vocab)
     made = tiny.objective("mlm", network)
     blank = TokenRow(np.array([2, 3, 2, 3]), np.array([1, 1, 2, 2]), 0.0)
@@ -171,7 +171,7 @@ def test_a_row_of_special_tokens_asks_for_nothing() -> None:
     [
         ({"mask_ratio": 0.0}, r"mask_ratio must be in \(0, 1\), got 0\.0"),
         ({"mask_ratio": 1.0}, r"mask_ratio must be in \(0, 1\), got 1\.0"),
-        ({"mask_share": 0.95}, r"at most 1 together, got 0\.95 and 0\.1"),
+        ({"mask_share": 0.95}, r"sum to at most 1, got 0\.95 and 0\.1"),
     ],
 )
 def test_shares_outside_their_range_are_refused(values: dict[str, float], message: str) -> None:

@@ -11,8 +11,8 @@ from etude.plugins.objective.orpo import log_odds
 
 
 def test_golden_values() -> None:
-    assert pairs.golden("orpo", odds_weight=1.0) == pytest.approx(0.596149, abs=1e-6)
-    assert pairs.golden("orpo", nll_weight=1.0) == pytest.approx(1.309615, abs=1e-6)
+    assert pairs.golden_loss("orpo", odds_weight=1.0) == pytest.approx(0.596149, abs=1e-6)
+    assert pairs.golden_loss("orpo", nll_weight=1.0) == pytest.approx(1.309615, abs=1e-6)
     chosen, rejected = log_odds(torch.tensor([-10 / 8, -14 / 10], dtype=torch.float64))
     assert float(chosen - rejected) == pytest.approx(0.204425, abs=1e-6)
 
@@ -22,10 +22,10 @@ def test_a_thousand_random_cases_agree_with_trl() -> None:
     with warnings.catch_warnings(action="ignore"):
         from trl.experimental.orpo.orpo_trainer import ORPOTrainer
     policy, _, lengths = pairs.cases(torch.float32)
-    trainer = SimpleNamespace(accelerator=pairs.Alone(), beta=0.1)
+    trainer = SimpleNamespace(accelerator=pairs.SingleProcess(), beta=0.1)
     mean = policy.sum(-1) / lengths
     ratio, *_ = ORPOTrainer.odds_ratio_loss(trainer, *mean)  # type: ignore[arg-type]
-    losses, _ = pairs.judged("orpo", torch.float32)
+    losses, _ = pairs.losses_and_gradients("orpo", torch.float32)
     torch.testing.assert_close(losses, -mean[0] - ratio, **pairs.tolerance(torch.float32))
 
 
@@ -34,12 +34,12 @@ def test_a_thousand_random_cases_agree_with_the_formula() -> None:
     mean = policy.sum(-1) / lengths
     odds = mean.exp() / (1 - mean.exp())
     wanted = -mean[0] - 0.1 * torch.log(1 / (1 + odds[1] / odds[0]))
-    losses, _ = pairs.judged("orpo", torch.float64)
+    losses, _ = pairs.losses_and_gradients("orpo", torch.float64)
     torch.testing.assert_close(losses, wanted, **pairs.tolerance(torch.float64))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_odds_and_their_gradients_are_exact_near_certainty_and_near_impossibility(
+def test_odds_and_their_gradients_are_accurate_near_p_of_0_and_of_1(
     dtype: torch.dtype,
 ) -> None:
     """Against d log odds / d log p = 1 / (1 - p), in Python's own floats."""
@@ -64,7 +64,7 @@ def test_a_completion_that_is_certain_has_finite_odds() -> None:
     assert certain.grad.isfinite().all()
 
 
-def test_it_holds_no_reference_and_reports_what_is_fine_tuned() -> None:
+def test_it_has_no_reference_and_reports_the_nll() -> None:
     made = tiny.objective("orpo")
     loss = made.loss(made.collate(pairs.PAIRS))
     assert made.reference is None

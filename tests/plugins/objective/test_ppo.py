@@ -1,7 +1,7 @@
-"""A scripted policy and reward, whose every number is worked out by hand, and laws of whole runs.
+"""PPO with a scripted policy and reward, computed by hand, and laws of whole runs.
 
-The policy knows only the last token. Behind `:` it writes a or b, and from then on the other letter
-or the end; the reference is what it was before the rows of a and b were changed.
+The policy depends only on the last token. After `:` it writes a or b, and then the other letter or
+eos; the reference is the policy before the rows of a and b were changed.
 """
 
 import math
@@ -44,9 +44,9 @@ BETA = 0.5
 FIRST = {COLON: {A: 0.5, B: 0.5}, A: {B: 0.5, EOS: 0.5}, B: {A: 0.5, EOS: 0.5}}
 NOW = FIRST | {A: {B: 0.75, EOS: 0.25}, B: {A: 0.25, EOS: 0.75}}
 V = {COLON: 0.5, A: 0.25, B: -0.25}
-"""The value of the state behind each token."""
+"""The value of the state after each token."""
 UP, DOWN = math.log(1.5), math.log(0.5)
-"""log p / p_ref of a token that became likelier, and of one that became less likely."""
+"""log p / p_ref of a token that became more likely, and of one that became less likely."""
 TABLE: dict[tuple[int, ...], tuple[float, list[float], list[float]]] = {
     (A, EOS): (1.0, [0.0, DOWN], [0.125 - BETA * DOWN / 2, 0.75 - BETA * DOWN]),
     (B, EOS): (0.0, [0.0, UP], [-0.625 - BETA * UP / 2, 0.25 - BETA * UP]),
@@ -68,7 +68,7 @@ TABLE: dict[tuple[int, ...], tuple[float, list[float], list[float]]] = {
             1.75 - BETA * DOWN,
         ],
     ),
-    (A, B, A): (  # cut, so that 0.5 of its score is taken
+    (A, B, A): (  # truncated, so 0.5 is subtracted from its score
         2.5,
         [0.0, UP, DOWN],
         [
@@ -87,13 +87,13 @@ TABLE: dict[tuple[int, ...], tuple[float, list[float], list[float]]] = {
         ],
     ),
 }
-"""Every answer there is: its score, the divergence and the advantage of each token, with gamma 1,
+"""Every possible completion: its score, and each token's divergence and advantage, with gamma 1,
 lambda 0.5, and delta_t = reward_t + V_t+1 - V_t written out."""
-PAID = {"a": 1.0, "b": 0.0, "ab": 2.0, "ba": 2.0, "aba": 3.0, "bab": 3.0}
+REWARDS = {"a": 1.0, "b": 0.0, "ab": 2.0, "ba": 2.0, "aba": 3.0, "bab": 3.0}
 
 
 class Scripted(Network):
-    """Next tokens by a table; its states say which token was read last."""
+    """Next-token probabilities from a table; a state is the one-hot vector of the last token."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -117,17 +117,17 @@ class Scripted(Network):
         return states @ self.table.weight
 
 
-def paid(
+def table_reward(
     prompts: Sequence[str], completions: Sequence[str], references: Sequence[str | None]
 ) -> list[float]:
-    return [PAID[completion] for completion in completions]
+    return [REWARDS[completion] for completion in completions]
 
 
 def scripted(**values: Any) -> Any:  # the plugin's class
     """PPO after the policy has moved from FIRST to NOW, with the values of `V`."""
     given = {"beta": BETA, "gae_lambda": 0.5, "max_new_tokens": 3}
     given |= {"unfinished": Unfinished.subtract, "unfinished_penalty": 0.5}
-    tools = tiny.tools(seq_len=32, reward=paid)
+    tools = tiny.tools(seq_len=32, reward=table_reward)
     made = tiny.objective("ppo", Scripted(), tools=tools, **(given | values)).double()
     made.network.become(NOW)
     with torch.no_grad():
@@ -137,7 +137,7 @@ def scripted(**values: Any) -> Any:  # the plugin's class
 
 
 def eval_mode(made: Any) -> Any:
-    """An objective with a trainer to act under."""
+    """Gives an objective a trainer."""
     made.trainer = pl.Trainer(
         accelerator="cpu", precision="64-true", logger=False, enable_checkpointing=False
     )
@@ -149,17 +149,17 @@ def prompts(n: int = 17) -> list[Prompt]:
     return [Prompt("x" * i + ":") for i in range(n)]
 
 
-def rolled(made: Any, seed: int = 0) -> list[Experience]:
+def rollout_of(made: Any, seed: int = 0) -> list[Experience]:
     given = prompts()
     return made.rollout(given, [(seed, ROLLOUT, i) for i in range(len(given))])
 
 
 @pytest.mark.parametrize("generation_batch", [1, 5, 17])
-def test_a_rollout_is_the_table_by_hand_however_its_prompts_are_padded(
+def test_a_rollout_matches_the_table_computed_by_hand_for_any_padding(
     generation_batch: int,
 ) -> None:
     made = scripted(generation_batch=generation_batch, group_size=2)
-    samples = rolled(made)
+    samples = rollout_of(made)
     assert {tuple(s.completion) for s in samples} == TABLE.keys()
     every = [x for s in samples for x in TABLE[tuple(s.completion)][2]]
     mean, deviation = fmean(every), math.sqrt(pstdev(every) ** 2 + 1e-8)
@@ -180,61 +180,61 @@ def test_a_rollout_is_the_table_by_hand_however_its_prompts_are_padded(
         assert s.beta == BETA
 
 
-def test_without_divergence_or_discount_the_advantage_is_the_score_less_the_value() -> None:
+def test_without_kl_penalty_or_discount_the_return_is_the_score() -> None:
     made = scripted(beta=0.0, gae_lambda=1.0)
     assert made.reference is None
-    for s in rolled(made):
+    for s in rollout_of(made):
         score = TABLE[tuple(s.completion)][0]
         value, _, returns = s.worth.T
         assert returns == pytest.approx(np.full_like(value, score), abs=1e-12)
         assert s.kl == 0.0
 
 
-def test_it_is_noticed_when_the_policy_that_learns_is_not_the_one_that_wrote() -> None:
+def test_a_policy_other_than_the_one_that_sampled_is_detected() -> None:
     made = scripted()
-    batch = made.collate(rolled(made))
+    batch = made.collate(rollout_of(made))
     made.is_fresh = True
     assert float(made.loss(batch).metrics["ratio"]) == made.count(batch)
     made.network.become(FIRST)
-    with pytest.raises(AssertionError, match="not the one that wrote"):
+    with pytest.raises(AssertionError, match="not the one that sampled"):
         made.loss(batch)
 
 
-def test_beta_of_a_rollout_holds_for_it_and_follows_its_divergence_for_the_next() -> None:
+def test_beta_is_updated_for_the_next_rollout() -> None:
     made = scripted(kl_target=0.01, kl_horizon=100.0)
-    first = rolled(made)
+    first = rollout_of(made)
     kl = fmean(s.kl for s in first)
     error = min(max(kl / 0.01 - 1, -0.2), 0.2)
-    second = rolled(made, seed=1)
+    second = rollout_of(made, seed=1)
     assert {s.beta for s in first} == {BETA}
     (beta,) = {s.beta for s in second}
     assert beta == pytest.approx(BETA * (1 + error * 17 / 100), abs=1e-12)
 
 
-def test_what_a_checkpoint_holds_brings_the_controller_back() -> None:
+def test_a_checkpoint_restores_the_controller() -> None:
     made, other = scripted(kl_horizon=100.0), scripted(kl_horizon=100.0)
-    rolled(made)
+    rollout_of(made)
     checkpoint: dict[str, Any] = {}
     made.on_save_checkpoint(checkpoint)
     other.on_load_checkpoint(checkpoint)
     assert made.shaping.beta == other.shaping.beta != BETA
-    assert made.shaping.seen == other.shaping.seen
+    assert made.shaping.reward_moments == other.shaping.reward_moments
 
 
-def test_completions_without_a_verdict_teach_nothing() -> None:
-    def silent(given: Any, completions: Any, references: Any) -> list[float]:
-        scores = paid(given, completions, references)
+def test_completions_without_a_verdict_are_excluded() -> None:
+    def without_b(given: Any, completions: Any, references: Any) -> list[float]:
+        scores = table_reward(given, completions, references)
         return [math.nan if c == "b" else s for c, s in zip(completions, scores, strict=True)]
 
     made = scripted()
-    made.tools = replace(made.tools, reward=silent)
-    samples = rolled(made)
+    made.tools = replace(made.tools, reward=without_b)
+    samples = rollout_of(made)
     known = [s for s in samples if tuple(s.completion) != (B, EOS)]
     assert 0 < len(known) < len(samples)
     whole, part = made.collate(samples), made.collate(known)
     assert made.count(whole) == made.count(part) == sum(len(s.completion) for s in known)
     exact, wanted = made.loss(whole), made.loss(part)
-    tiny.exactly(exact.total, wanted.total)
+    tiny.assert_close(exact.total, wanted.total)
     none = made.collate([s for s in samples if s not in known])
     assert made.count(none) == 0
     assert not made.loss(none).total
@@ -244,9 +244,9 @@ def test_completions_without_a_verdict_teach_nothing() -> None:
 
 def test_the_loss_by_hand() -> None:
     made = scripted(entropy_weight=0.01, value_weight=0.3)
-    samples = rolled(made)[:4]
+    samples = rollout_of(made)[:4]
     rng = np.random.default_rng(0)
-    for s in samples:  # as if the policy and its values had moved since
+    for s in samples:  # as if the policy and its values had changed since
         s.log_prob = s.log_prob + rng.normal(0, 0.3, len(s.log_prob))
         s.worth = (
             s.worth + np.stack([rng.normal(0, 0.4, len(s.worth)), *np.zeros((2, len(s.worth)))]).T
@@ -269,14 +269,14 @@ def test_the_loss_by_hand() -> None:
     assert float(loss.metrics["policy_loss"]) == pytest.approx(policy, abs=1e-10)
     assert made.count(batch) == sum(len(s.completion) for s in samples)
     means = {name: float(value) / made.count(batch) for name, value in loss.metrics.items()}
-    told = made.report(means)  # of an answer, of a token
-    assert told["sequence_kl"] == pytest.approx(sum(s.kl for s in samples) / 4, abs=1e-10)
-    assert told["policy_loss"] == pytest.approx(policy / made.count(batch), abs=1e-10)
+    metrics = made.report(means)  # per completion, per token
+    assert metrics["sequence_kl"] == pytest.approx(sum(s.kl for s in samples) / 4, abs=1e-10)
+    assert metrics["policy_loss"] == pytest.approx(policy / made.count(batch), abs=1e-10)
 
 
 @pytest.mark.parametrize("family", ["decoder_only", "encoder_decoder"])
 @pytest.mark.parametrize("kind", ValueKind)
-def test_padding_changes_no_rollout_of_a_network(family: str, kind: ValueKind) -> None:
+def test_padding_does_not_change_a_rollout(family: str, kind: ValueKind) -> None:
     found: list[list[Experience]] = []
     for generation_batch in (1, 17):
         config = tiny.stack(family, n_layers=1)
@@ -290,8 +290,8 @@ def test_padding_changes_no_rollout_of_a_network(family: str, kind: ValueKind) -
         ).double()
         nn.init.normal_(made.value.head.weight, generator=torch.Generator().manual_seed(1))
         for parameter in made.network.parameters():
-            parameter.data.add_(0.02)  # from where the reference stays
-        found.append(rolled(eval_mode(made)))
+            parameter.data.add_(0.02)  # moves it away from the reference
+        found.append(rollout_of(eval_mode(made)))
     for one, other in zip(*found, strict=True):
         assert list(one.completion) == list(other.completion)
         assert one.worth == pytest.approx(other.worth, abs=1e-10)
@@ -299,14 +299,14 @@ def test_padding_changes_no_rollout_of_a_network(family: str, kind: ValueKind) -
         assert abs(one.kl) > 1e-6
 
 
-def fitted(folder: Path, **given: Any) -> tuple[Any, list[dict[str, Any]]]:
+def trained(folder: Path, **given: Any) -> tuple[Any, list[dict[str, Any]]]:
     config = tiny.experiment("ppo", folder, reward=REWARD, **given)
     made = tiny.training_parts(config, tiny.remainder)
     return made, tiny.fit(config, made, folder / "run")
 
 
 def test_the_first_step_after_a_rollout_has_ratio_1_and_clips_nothing(tmp_path: Path) -> None:
-    _, lines = fitted(
+    _, lines = trained(
         tmp_path, epochs=2, batches_per_rollout=2, epsilon=0.001, trainer={"max_steps": 5}
     )
     clipped = [line["clip_fraction_low"] + line["clip_fraction_high"] for line in lines]
@@ -320,9 +320,9 @@ def test_the_first_step_after_a_rollout_has_ratio_1_and_clips_nothing(tmp_path: 
 
 
 @pytest.mark.parametrize("kind", ValueKind)
-def test_while_values_warm_up_the_policy_rests(kind: ValueKind, tmp_path: Path) -> None:
+def test_the_policy_is_frozen_during_value_warm_up(kind: ValueKind, tmp_path: Path) -> None:
     given = {"value": kind, "value_warmup_steps": 3, "epochs": 1}
-    made, lines = fitted(tmp_path, trainer={"max_steps": 3}, **given)
+    made, lines = trained(tmp_path, trainer={"max_steps": 3}, **given)
     fresh = tiny.training_parts(tiny.experiment("ppo", tmp_path, reward=REWARD, **given)).objective
     for parameter, before in zip(
         made.objective.network.parameters(), fresh.network.parameters(), strict=True
@@ -331,50 +331,50 @@ def test_while_values_warm_up_the_policy_rests(kind: ValueKind, tmp_path: Path) 
     assert made.objective.value.head.weight.any()
     assert [line["ratio"] for line in lines] == [1.0] * 3
     assert lines[2]["value_loss"] < lines[0]["value_loss"]
-    later, _ = fitted(tmp_path / "later", trainer={"max_steps": 4}, **given)
+    later, _ = trained(tmp_path / "later", trainer={"max_steps": 4}, **given)
     held, moved = (one.network.state_dict() for one in (fresh, later.objective))
     assert not torch.equal(held["embedding.weight"], moved["embedding.weight"])
 
 
-class Together:
-    """Ranks in threads of one process: each waits for the values of all and sums them."""
+class ThreadRanks:
+    """Ranks as threads of one process: each waits for the values of all and sums them."""
 
     def __init__(self, size: int) -> None:
         self.barrier = Barrier(size)
-        self.told: dict[int, Tensor] = {}
+        self.values: dict[int, Tensor] = {}
 
     def over_ranks(self, rank: int, value: Tensor) -> Tensor:
-        self.told[rank] = value
+        self.values[rank] = value
         self.barrier.wait(timeout=20)
-        total = torch.stack([self.told[i] for i in sorted(self.told)]).sum(0)
+        total = torch.stack([self.values[i] for i in sorted(self.values)]).sum(0)
         self.barrier.wait(timeout=20)
         return total
 
 
-def test_two_ranks_whiten_scale_and_adapt_as_one() -> None:
-    """Two rollouts one after the other, so that moments and beta go on from the first."""
+def test_two_ranks_whiten_scale_and_adapt_like_one() -> None:
+    """On two consecutive rollouts, so that moments and beta continue from the first."""
     given = {"kl_horizon": 50.0, "scaling": Scaling.running, "whiten_rewards": True}
-    together, halves = Together(2), (range(9), range(9, 17))
-    asked = prompts()
+    ranks, halves = ThreadRanks(2), (range(9), range(9, 17))
+    all_prompts = prompts()
 
-    def of(made: Any, places: Sequence[int]) -> list[Experience]:
+    def two_rollouts(made: Any, places: Sequence[int]) -> list[Experience]:
         rolls = [
-            made.rollout([asked[i] for i in places], [(seed, ROLLOUT, i) for i in places])
+            made.rollout([all_prompts[i] for i in places], [(seed, ROLLOUT, i) for i in places])
             for seed in (0, 1)
         ]
         return [sample for roll in rolls for sample in roll]
 
     def rank(number: int) -> list[Experience]:
         made = scripted(**given)
-        made.over_ranks = partial(together.over_ranks, number)
-        return of(made, halves[number])
+        made.over_ranks = partial(ranks.over_ranks, number)
+        return two_rollouts(made, halves[number])
 
     default = torch.get_default_dtype()
     with ThreadPoolExecutor(2) as pool:
         first, second = pool.map(rank, range(2))
-    torch.set_default_dtype(default)  # one for all threads: contexts that overlap leave another
+    torch.set_default_dtype(default)  # shared by threads: overlapping contexts change it
     both = first[:9] + second[:8] + first[9:] + second[8:]
-    for mine, theirs in zip(of(scripted(**given), range(17)), both, strict=True):
+    for mine, theirs in zip(two_rollouts(scripted(**given), range(17)), both, strict=True):
         assert list(mine.completion) == list(theirs.completion)
         assert mine.worth == pytest.approx(theirs.worth, abs=1e-12)
         assert mine.beta == pytest.approx(theirs.beta, abs=1e-15)
@@ -383,7 +383,7 @@ def test_two_ranks_whiten_scale_and_adapt_as_one() -> None:
 @pytest.mark.parametrize("family", ["decoder_only", "encoder_decoder"])
 def test_with_an_adapter_there_is_one_copy_of_the_weights(family: str) -> None:
     policy = tiny.network(tiny.stack(family), vocab=VOCAB)
-    adapt(policy, adapters.chosen("lora"))
+    adapt(policy, adapters.choice("lora"))
     made = tiny.objective("ppo", policy, max_new_tokens=4)
     assert isinstance(made.reference, WithoutAdapter)
     own = {id(p) for p in made.parameters()} - {id(p) for p in policy.parameters()}
@@ -412,12 +412,12 @@ KEYS: dict[str, tuple[Any, dict[str, Any]]] = {
     "gamma": (0.5, {}),
     "gae_lambda": (0.5, {}),
 }
-"""Another value of each key that grpo has not, and what it needs beside it."""
+"""Another value of each key of PPO alone, and the settings that it needs."""
 
 
-def test_every_key_is_tried() -> None:
+def test_every_key_is_tested() -> None:
     own = {item.name for item in fields(PpoConfig)} - {item.name for item in fields(OnPolicyConfig)}
-    assert KEYS.keys() == own - {"min_new_tokens"}  # which stands in test_shaping.py
+    assert KEYS.keys() == own - {"min_new_tokens"}  # see test_reward_shaping.py
 
 
 @pytest.mark.slow
@@ -436,7 +436,7 @@ def test_another_value_of_a_key_changes_the_run(key: str, tmp_path: Path) -> Non
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ValueKind)
-def test_two_processes_give_the_curve_of_one(
+def test_two_processes_have_the_loss_curve_of_one(
     kind: ValueKind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "plugins" / "reward" / "toy_remainder.py"
@@ -453,9 +453,9 @@ def test_two_processes_give_the_curve_of_one(
         ended = two.train(tmp_path / name, *ppo, *more)
         assert ended.returncode == 0, ended.stderr
     for mine, theirs in zip(
-        two.record_of(tmp_path / "one"), two.record_of(tmp_path / "two"), strict=True
+        two.untimed_steps(tmp_path / "one"), two.untimed_steps(tmp_path / "two"), strict=True
     ):
         numbers = {name: value for name, value in mine.items() if name != "samples"}
         assert {name: theirs[name] for name in numbers} == pytest.approx(numbers, rel=1e-9)
-    betas = {line["beta"] for line in two.record_of(tmp_path / "one")}
+    betas = {line["beta"] for line in two.untimed_steps(tmp_path / "one")}
     assert len(betas) == 4

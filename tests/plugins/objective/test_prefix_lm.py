@@ -13,7 +13,7 @@ from etude.config.registry import build
 from etude.data.token_rows import TokenRow
 from etude.network.inputs import Inputs
 from etude.objective.randomness import TRAIN, rng
-from etude.plugins.objective.prefix_lm import cut_in_two
+from etude.plugins.objective.prefix_lm import split_text
 
 VOCAB = tiny.BYTES.vocab
 BOS, EOS = VOCAB.bos, VOCAB.eos
@@ -36,19 +36,19 @@ def text(n: int, seed: int = 0) -> list[int]:
     return np.random.default_rng(seed).integers(109, 365, n).tolist()
 
 
-def test_every_place_is_cut_as_often_as_any_other_and_something_is_left_to_write() -> None:
+def test_all_cuts_are_equally_likely_and_the_rest_is_not_empty() -> None:
     whole = text(8)
     places = np.zeros(8)
     for seed in range(4000):
-        before, after = cut_in_two(whole, np.random.default_rng(seed))
+        before, after = split_text(whole, np.random.default_rng(seed))
         assert [*before, *after] == whole
         places[len(before)] += 1
     assert ((places - 500) ** 2 / 500).sum() < 24.3  # chi-square, 7 degrees, p = 0.001
-    assert cut_in_two([], np.random.default_rng(0)) == ([], [])
+    assert split_text([], np.random.default_rng(0)) == ([], [])
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_each_document_is_a_text_and_eos_is_asked_for_where_one_ends(family: str) -> None:
+def test_each_document_is_a_text_and_eos_is_a_target_where_it_ends(family: str) -> None:
     first, second = text(6), text(7, 1)
     example = prefix_lm(family).example(row([*first, EOS], [BOS, *second]), rng(0, TRAIN))
     whole = [[token for token in (*a, *b) if token not in (BOS, EOS)] for a, b in example.pairs]
@@ -64,7 +64,7 @@ def test_each_document_is_a_text_and_eos_is_asked_for_where_one_ends(family: str
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("n", [14, 15, 16, 17])
-def test_no_sequence_is_longer_than_asked_for(family: str, n: int) -> None:
+def test_no_sequence_is_longer_than_seq_len(family: str, n: int) -> None:
     made = prefix_lm(family)
     for ids in ([BOS, *text(n)][:17], [BOS, *text(n)[:15], EOS], text(n)):
         example = made.example(row(ids), rng(0, TRAIN))
@@ -73,8 +73,8 @@ def test_no_sequence_is_longer_than_asked_for(family: str, n: int) -> None:
         assert inputs.source is None or inputs.source.tokens.shape[1] <= 16
 
 
-def test_the_loss_is_what_the_rest_costs_when_the_prefix_is_seen_whole() -> None:
-    """Against one text at a time, no padding, and a mask built by hand of what is seen."""
+def test_the_loss_is_the_nll_of_the_rest_given_a_bidirectional_prefix() -> None:
+    """Against one text at a time, without padding, and with an attention mask built by hand."""
     made = prefix_lm()
     examples = [made.example(row([BOS, *text(n, n), EOS]), rng(0, TRAIN, n)) for n in (14, 3, 9)]
     batch, wanted, n = made.collate(examples), torch.zeros((), dtype=torch.float64), 0
@@ -85,11 +85,11 @@ def test_the_loss_is_what_the_rest_costs_when_the_prefix_is_seen_whole() -> None
         due = ids[0, len(before) :]
         wanted -= log_prob[0, len(before) - 1 :].gather(-1, due[:, None]).sum()
         n += len(due)
-    tiny.exactly(made.loss(batch).total, wanted)
+    tiny.assert_close(made.loss(batch).total, wanted)
     assert made.count(batch) == n
 
 
-def test_the_first_token_of_the_prefix_sees_the_last_and_none_sees_the_rest() -> None:
+def test_the_prefix_attends_to_itself_in_both_directions_and_not_to_the_rest() -> None:
     made = prefix_lm()
     targets = made.network.answer([([BOS, *text(5)], text(4, 1))], whole=True)
     states = made.network.states(targets.inputs)
@@ -101,7 +101,7 @@ def test_the_first_token_of_the_prefix_sees_the_last_and_none_sees_the_rest() ->
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_row_without_text_asks_for_nothing(family: str) -> None:
+def test_a_row_without_text_has_no_loss(family: str) -> None:
     made = prefix_lm(family)
     batch = made.collate([made.example(row([EOS], [BOS]), rng(0, TRAIN))])
     assert made.count(batch) == 0
@@ -120,7 +120,7 @@ def test_bits_are_counted_over_the_bytes_of_the_rest() -> None:
     assert math.isnan(made.report({"loss": 1.0, "bytes": 0.0})["rest_bits_per_byte"])
 
 
-def test_confinement_which_would_change_nothing_is_refused() -> None:
+def test_intra_document_is_refused_because_it_has_no_effect() -> None:
     config = tiny.stack()
     with pytest.raises(ValueError, match=r"data\.intra_document has no effect"):
         build(

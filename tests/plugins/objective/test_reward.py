@@ -17,7 +17,7 @@ from etude.network.stack import Stack, StackNetwork
 from etude.objective.randomness import TRAIN, rng
 from etude.plugins.objective.reward import RewardExample, pairs_of
 from etude.records import Feedback, Preference, Ranking, Record
-from etude.rl.reward_model import ScoreHead, measures, pair_sums, prompt_sums, rating_sums
+from etude.rl.reward_model import ScoreHead, pair_sums, prompt_sums, rating_sums, score_metrics
 
 FAMILIES = ["decoder_only", "encoder_only", "encoder_decoder"]
 RECORDS: list[Preference | Ranking] = [
@@ -29,7 +29,7 @@ RATED = [Feedback("ab", "c", 1.0), Feedback("d", "ef", -0.5), Feedback("g", "h",
 
 
 def reward(family: str = "decoder_only", **values: Any) -> Any:  # the plugin's class
-    """An objective with a head that says something, over a network of bytes."""
+    """An objective with a random head, over a byte-level network."""
     config = tiny.stack(family, n_segments=2)
     made = tiny.objective(
         "reward",
@@ -48,7 +48,7 @@ def batch_of(made: Any, records: Sequence[Record]) -> Any:  # the plugin's class
 
 
 def alone(made: Any, prompt: str, completion: str, family: str) -> Tensor:
-    """The score of one completion, laid out and read by hand."""
+    """The score of one completion, collated by hand."""
     vocab, encode = tiny.BYTES.vocab, tiny.BYTES.encode
     before, after = [vocab.bos, *encode(prompt).tolist()], [*encode(completion).tolist(), vocab.eos]
     if family == "encoder_decoder":
@@ -69,7 +69,7 @@ def losses_of(r_w: float, r_l: float, eta: float = 0.0, **values: float) -> floa
     made = tiny.objective("reward", eta=eta).double()
     record = Preference("p", "a", "b", **values)
     batch = batch_of(made, [record])
-    return float(made.judged(torch.tensor([r_w, r_l], dtype=torch.float64), batch).total)
+    return float(made.score_loss(torch.tensor([r_w, r_l], dtype=torch.float64), batch).total)
 
 
 def test_golden_values() -> None:
@@ -88,14 +88,15 @@ def test_a_thousand_random_cases_agree_with_the_formula(
     n, eta = 1000, 0.01
     made = tiny.objective("reward", eta=eta, margin=0.2).to(dtype)
     better, worse, margin = draw.normal(0, 2, (3, n)).astype(np.float32).astype(np.float64)
-    margin, sure = abs(margin), draw.uniform(0.5, 1, n)
+    margin, probability = abs(margin), draw.uniform(0.5, 1, n)
     records = [
-        Preference("p", "a", "b", float(m), float(p)) for m, p in zip(margin, sure, strict=True)
+        Preference("p", "a", "b", float(m), float(p))
+        for m, p in zip(margin, probability, strict=True)
     ]
     scores = torch.from_numpy(np.stack((better, worse), 1).ravel()).to(dtype)
-    found = float(made.judged(scores, batch_of(made, records)).total)
+    found = float(made.score_loss(scores, batch_of(made, records)).total)
     d = better - worse - margin - 0.2
-    wanted = sure * np.log1p(np.exp(-d)) + (1 - sure) * np.log1p(np.exp(d))
+    wanted = probability * np.log1p(np.exp(-d)) + (1 - probability) * np.log1p(np.exp(d))
     wanted = wanted + eta * (better + worse) ** 2
     assert found / n == pytest.approx(wanted.mean(), rel=tolerance)
 
@@ -119,20 +120,20 @@ def test_a_thousand_random_cases_agree_with_trl() -> None:
     wanted = trainer.compute_loss(stand_in, model, {"margin": margin})
     made = tiny.objective("reward", eta=0.01).double()
     batch = batch_of(made, [Preference("p", "a", "b", float(m)) for m in margin])
-    loss = made.judged(torch.stack((better, worse), 1).flatten(), batch)
-    said = {name: values[0] for name, values in stand_in._metrics["eval"].items()}
-    found = measures({name: float(value) / 1000 for name, value in loss.metrics.items()})
+    loss = made.score_loss(torch.stack((better, worse), 1).flatten(), batch)
+    logged = {name: values[0] for name, values in stand_in._metrics["eval"].items()}
+    found = score_metrics({name: float(value) / 1000 for name, value in loss.metrics.items()})
     assert float(loss.total) / 1000 == pytest.approx(float(wanted), rel=1e-12)
     for ours, theirs in (
         ("accuracy", "accuracy"),
         ("margin", "margin"),
         ("reward_mean", "mean_reward"),
     ):
-        assert found[ours] == pytest.approx(said[theirs], rel=1e-6)
+        assert found[ours] == pytest.approx(logged[theirs], rel=1e-6)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_an_untrained_head_pays_ln_2_a_prompt_whatever_the_network(family: str) -> None:
+def test_the_loss_of_an_untrained_head_is_ln_2_per_prompt(family: str) -> None:
     config = tiny.stack(family)
     network = tiny.network(config, vocab=tiny.BYTES.vocab)
     made = tiny.objective("reward", network, tools=tiny.tools(architecture=config)).double()
@@ -143,8 +144,8 @@ def test_an_untrained_head_pays_ln_2_a_prompt_whatever_the_network(family: str) 
 
 @pytest.mark.parametrize("family", FAMILIES)
 @torch.no_grad()
-def test_the_loss_is_that_of_scores_read_one_by_one(family: str) -> None:
-    """So neither padding nor the other rows, nor a pad that is an eos, has a say."""
+def test_the_loss_is_that_of_scores_computed_one_by_one(family: str) -> None:
+    """So neither padding, other rows nor a pad token equal to eos changes a score."""
     made = reward(family, margin=0.1, eta=0.01)
     wanted = torch.zeros((), dtype=torch.float64)
     for record in RECORDS:
@@ -153,22 +154,22 @@ def test_the_loss_is_that_of_scores_read_one_by_one(family: str) -> None:
         )
         scores = [alone(made, record.prompt, text, family) for text in texts]
         margin = getattr(record, "margin", 0.0) + 0.1
-        sure = getattr(record, "probability", 1.0)
+        probability = getattr(record, "probability", 1.0)
         pairs = [(a, b) for i, a in enumerate(scores) for b in scores[i + 1 :]]
         wanted += sum(
-            -sure * (a - b - margin).sigmoid().log()
-            - (1 - sure) * (b - a + margin).sigmoid().log()
+            -probability * (a - b - margin).sigmoid().log()
+            - (1 - probability) * (b - a + margin).sigmoid().log()
             + 0.01 * (a + b) ** 2
             for a, b in pairs
         ) / len(pairs)  # fmt: skip
     loss = made.loss(batch_of(made, RECORDS))
-    tiny.exactly(loss.total, wanted)
+    tiny.assert_close(loss.total, wanted)
     wanted = sum((alone(made, r.prompt, r.completion, family) - r.score) ** 2 for r in RATED)
-    tiny.exactly(made.loss(batch_of(made, RATED)).total, torch.as_tensor(wanted))
+    tiny.assert_close(made.loss(batch_of(made, RATED)).total, torch.as_tensor(wanted))
 
 
 @torch.no_grad()
-def test_the_state_of_the_last_token_is_found_on_either_side_though_pad_is_eos() -> None:
+def test_the_last_token_is_found_with_padding_on_either_side_even_if_pad_is_eos() -> None:
     network = tiny.network()
     eos = tiny.VOCAB.eos
     rows = [[2, 20, 21, eos], [2, 30, eos, eos], [2, eos]]
@@ -179,11 +180,11 @@ def test_the_state_of_the_last_token_is_found_on_either_side_though_pad_is_eos()
         found.append(network.states(padded)[where])
     wanted = [network.states(Inputs(torch.tensor([row])))[0, -1] for row in rows]
     for states in found:
-        tiny.exactly(states, torch.stack(wanted))
+        tiny.assert_close(states, torch.stack(wanted))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_gradient_is_that_of_finite_differences(family: str) -> None:
+def test_the_gradient_agrees_with_finite_differences(family: str) -> None:
     made = reward(family, eta=0.05)
     batch = batch_of(made, RECORDS)
     made.loss(batch).total.backward()
@@ -198,14 +199,14 @@ def test_the_gradient_is_that_of_finite_differences(family: str) -> None:
         assert (sides[0] - sides[1]) / (2 * step) == pytest.approx(slope, rel=1e-5)
 
 
-def test_what_scores_tokens_does_not_learn() -> None:
+def test_the_language_model_head_is_frozen() -> None:
     made = tiny.objective("reward", tiny.network(tiny.stack(tie=False), vocab=tiny.BYTES.vocab))
-    learning = {name for name, p in made.named_parameters() if p.requires_grad}
-    assert {"head.weight", "head.bias", "network.embedding.weight"} <= learning
-    assert not any(name.startswith("network.head") for name in learning)
+    trained = {name for name, p in made.named_parameters() if p.requires_grad}
+    assert {"head.weight", "head.bias", "network.embedding.weight"} <= trained
+    assert not any(name.startswith("network.head") for name in trained)
 
 
-def test_a_ranking_is_all_its_pairs_best_first_and_weighs_as_much_as_a_pair() -> None:
+def test_a_ranking_is_all_its_pairs_with_the_weight_of_one_pair() -> None:
     examples = [RewardExample([2], [[20, 3], [21, 3]], 0.5, 0.8)]
     examples += [RewardExample([2], [[20, 3], [21, 3], [22, 3], [23, 3]])]
     pairs = pairs_of(examples)
@@ -217,29 +218,29 @@ def test_a_ranking_is_all_its_pairs_best_first_and_weighs_as_much_as_a_pair() ->
     assert pairs.probability.tolist() == [0.8, *[1] * 6]
 
 
-def test_what_is_too_long_or_twice_the_same_is_left_out_and_counted() -> None:
+def test_long_records_and_duplicate_completions_are_dropped_and_counted() -> None:
     made = tiny.objective("reward", tools=tiny.tools(seq_len=8))
     kept = Preference("abc", "abc", "a")  # bos, three, three, eos
     records = [kept, Preference("abc", "abcd", "a"), Preference("abc", "a", "abcd")]
     left = made.select_samples([*records, Preference("a", "b", "b")])
     assert [left[i] for i in range(len(left))] == [kept]
-    assert made.notes == [
-        "left out  2 of 4 samples: longer than data.seq_len=8",
-        "left out  1 of 4 samples: completions of equal tokens",
-    ]
+    assert made.lost == {
+        "longer than data.seq_len=8": 2,
+        "two completions have the same tokens": 1,
+    }
     with pytest.raises(DataError, match="No sample is left"):
         made.select_samples(records[1:])
 
 
 @pytest.mark.parametrize(("family", "n"), [("decoder_only", 8), ("encoder_only", 9)])
-def test_the_length_is_that_of_the_row_the_family_reads(family: str, n: int) -> None:
+def test_the_length_limit_applies_to_the_input_of_each_family(family: str, n: int) -> None:
     network = tiny.network(tiny.stack(family), vocab=tiny.BYTES.vocab)
     for seq_len, fits in ((n, True), (n - 1, False)):
         made = tiny.objective("reward", network, tools=tiny.tools(seq_len=seq_len))
-        assert (made.fault(Preference("abc", "abc", "a")) is None) == fits
+        assert (made.drop_reason(Preference("abc", "abc", "a")) is None) == fits
 
 
-def test_dropout_is_what_the_objective_says(tmp_path: Path) -> None:
+def test_dropout_is_that_of_the_objective(tmp_path: Path) -> None:
     for given, wanted in ((0.0, 0.0), (0.25, 0.25)):
         config = tiny.experiment("reward", tmp_path, dropout=0.5)
         config = replace(config, objective=tiny.part("objective", "reward", dropout=given))
@@ -260,53 +261,59 @@ def test_scores_are_fp32_under_autocast() -> None:
     torch.testing.assert_close(found, states @ head.weight[0] + head.bias, rtol=0, atol=1e-6)
 
 
-def of_pairs(difference: Sequence[float], longer: Sequence[float], **more: Any) -> dict[str, float]:
+def pair_metrics(
+    difference: Sequence[float], longer: Sequence[float], **more: Any
+) -> dict[str, float]:
     n = len(difference)
     by, more_tokens = (torch.tensor(x, dtype=torch.float64) for x in (difference, longer))
-    sure = torch.tensor(more.get("sure", [1.0] * n), dtype=torch.float64)
-    sums = pair_sums(by, more_tokens, sure, torch.ones(n, dtype=torch.float64))
-    return measures(
+    probability = torch.tensor(more.get("probability", [1.0] * n), dtype=torch.float64)
+    sums = pair_sums(by, more_tokens, probability, torch.ones(n, dtype=torch.float64))
+    return score_metrics(
         {"reward_mean": 0.0, "_square": 0.0} | {k: float(v) / n for k, v in sums.items()}
     )
 
 
-def test_calibration_error_is_the_gap_between_confidence_and_being_right() -> None:
+def test_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:
     logit = math.log(0.78 / 0.22)
-    assert of_pairs([logit] * 50, [0.0] * 50)["calibration_error"] == pytest.approx(0.22)
-    mixed = of_pairs([logit] * 39 + [-logit] * 11, [0.0] * 50)
+    assert pair_metrics([logit] * 50, [0.0] * 50)["calibration_error"] == pytest.approx(0.22)
+    mixed = pair_metrics([logit] * 39 + [-logit] * 11, [0.0] * 50)
     assert mixed["calibration_error"] == pytest.approx(0.0, abs=1e-12)
     assert mixed["accuracy"] == pytest.approx(0.78)
-    two = of_pairs([logit, -logit, 10.0, -10.0], [0.0] * 4)  # a bin that is 0.28 off, one 0.5
+    two = pair_metrics([logit, -logit, 10.0, -10.0], [0.0] * 4)  # one bin is 0.28 off, one 0.5
     assert two["calibration_error"] == pytest.approx(
         (0.28 + float(torch.tensor(10.0).sigmoid()) - 0.5) / 2
     )
-    soft = of_pairs([logit], [0.0], sure=[0.78])
+    soft = pair_metrics([logit], [0.0], probability=[0.78])
     assert (soft["accuracy"], soft["calibration_error"]) == pytest.approx((0.78, 0.0), abs=1e-12)
-    tie = of_pairs([0.0], [1.0])
+    tie = pair_metrics([0.0], [1.0])
     assert (tie["accuracy"], tie["calibration_error"], tie["length_bias"]) == (0.5, 0.0, 0.0)
 
 
 def test_calibration_error_agrees_with_bins_counted_one_by_one() -> None:
-    d = np.random.default_rng(0).normal(0.2, 1, 60)  # few, so that bins err both ways
+    d = np.random.default_rng(0).normal(0.2, 1, 60)  # few, so that bins err in both directions
     confidence, right = 1 / (1 + np.exp(-abs(d))), d > 0
     wanted = sum(
         inside.mean() * abs(right[inside].mean() - confidence[inside].mean())
         for low in np.arange(10) / 20 + 0.5
         if (inside := (confidence >= low) & (confidence < low + 0.05)).any()
     )
-    assert of_pairs(d.tolist(), [0.0] * 60)["calibration_error"] == pytest.approx(wanted, abs=1e-9)
+    assert pair_metrics(d.tolist(), [0.0] * 60)["calibration_error"] == pytest.approx(
+        wanted, abs=1e-9
+    )
 
 
-def test_length_bias_is_the_correlation_of_pairs_taken_both_ways() -> None:
+def test_length_bias_is_the_correlation_over_pairs_in_both_orders() -> None:
     draw = np.random.default_rng(0)
     longer = draw.integers(-9, 9, 200).astype(float)
     d = 0.3 * longer + draw.normal(0, 1, 200)
     both = np.corrcoef([*d, *-d], [*longer, *-longer])[0, 1]
-    assert of_pairs(d.tolist(), longer.tolist())["length_bias"] == pytest.approx(both, abs=1e-12)
-    assert of_pairs([2.0, -1.0], [2.0, -1.0])["length_bias"] == pytest.approx(1.0)
+    assert pair_metrics(d.tolist(), longer.tolist())["length_bias"] == pytest.approx(
+        both, abs=1e-12
+    )
+    assert pair_metrics([2.0, -1.0], [2.0, -1.0])["length_bias"] == pytest.approx(1.0)
 
 
-def test_rewards_are_those_of_a_prompt_and_ratings_are_correlated() -> None:
+def test_reward_metrics_are_means_over_prompts_and_ratings_are_correlated() -> None:
     scores = torch.tensor([1.0, 3.0, 0.0, 1.0, 5.0], dtype=torch.float64)
     sums = prompt_sums(scores, torch.tensor([0, 0, 1, 1, 1]))
     found = {name: float(value) / 2 for name, value in sums.items()}
@@ -314,12 +321,12 @@ def test_rewards_are_those_of_a_prompt_and_ratings_are_correlated() -> None:
     assert (found["reward_min"], found["reward_max"]) == (0.5, 4.0)
     rating = torch.tensor([2.0, 2.0, 0.0, 1.0, 3.0], dtype=torch.float64)
     sums = prompt_sums(scores, torch.arange(5)) | rating_sums(scores, rating)
-    said = measures({name: float(value) / 5 for name, value in sums.items()})
-    assert said["correlation"] == pytest.approx(np.corrcoef(scores, rating)[0, 1])
-    assert said["reward_std"] == pytest.approx(scores.std(correction=0))
+    metrics = score_metrics({name: float(value) / 5 for name, value in sums.items()})
+    assert metrics["correlation"] == pytest.approx(np.corrcoef(scores, rating)[0, 1])
+    assert metrics["reward_std"] == pytest.approx(scores.std(correction=0))
 
 
-def test_samples_show_each_completion_behind_its_score() -> None:
+def test_samples_show_each_completion_after_its_score() -> None:
     made = reward()
     with torch.no_grad():
         (text,) = made.show([RECORDS[1]])

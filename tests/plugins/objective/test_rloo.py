@@ -21,14 +21,14 @@ def test_golden_advantages() -> None:
     assert leave_one_out(rewards)[0, :2].tolist() == pytest.approx([0.857143, -0.285714], abs=1e-6)
 
 
-def test_advantages_sum_to_zero_and_scale_the_distance_from_the_mean() -> None:
+def test_advantages_are_scaled_distances_from_the_group_mean() -> None:
     rewards = torch.rand(50, 8, dtype=torch.float64)
     found = leave_one_out(rewards)
     assert found.sum(1).abs().max() < 1e-12
     torch.testing.assert_close(found, 8 / 7 * (rewards - rewards.mean(1, keepdim=True)))
 
 
-def test_a_reward_that_is_nan_is_no_ones_sibling() -> None:
+def test_a_nan_reward_is_not_in_the_baseline_of_the_others() -> None:
     rewards = torch.tensor([[1.0, NAN, 0.0], [1.0, NAN, NAN]])
     assert leave_one_out(rewards).isnan().tolist() == [[False, True, False], [True] * 3]
     assert leave_one_out(rewards)[0, [0, 2]].tolist() == [1.0, -1.0]
@@ -38,17 +38,17 @@ def test_a_reward_that_is_nan_is_no_ones_sibling() -> None:
 def test_a_thousand_random_cases_agree_with_trl(dtype: torch.dtype) -> None:
     from trl.trainer.rloo_trainer import RLOOTrainer
 
-    play = scripted.Play(dtype)
+    play = scripted.ScriptedCompletions(dtype)
     made = play.objective("rloo", beta=0.0, epsilon=0.3, max_new_tokens=scripted.LENGTH)
     batch = play.batch()
     loss = made.loss(batch).total / made.count(batch)
     loss.backward()
 
     logits = play.logits.detach().clone().requires_grad_()
-    log_probs, entropies = play.spread(logits)
+    log_probs, entropies = play.log_probs_and_entropies(logits)
     trainer = SimpleNamespace(
         model=SimpleNamespace(training=True),
-        accelerator=pairs.Alone(),
+        accelerator=pairs.SingleProcess(),
         aux_loss_enabled=False,
         epsilon_low=0.3,
         epsilon_high=0.3,
@@ -59,7 +59,7 @@ def test_a_thousand_random_cases_agree_with_trl(dtype: torch.dtype) -> None:
     inputs = {
         "prompt_ids": mask[:, :1], "prompt_mask": mask[:, :1], "completion_ids": mask,
         "completion_mask": mask, "advantages": batch.advantage,
-        "old_logps": play.padded(batch.log_prob).sum(1),
+        "old_logps": play.scatter(batch.log_prob).sum(1),
     }  # fmt: skip
     wanted = RLOOTrainer._compute_loss(trainer, None, inputs)  # type: ignore[arg-type]
     wanted.backward()
@@ -67,10 +67,10 @@ def test_a_thousand_random_cases_agree_with_trl(dtype: torch.dtype) -> None:
     torch.testing.assert_close(play.logits.grad, logits.grad, **pairs.tolerance(dtype))
 
 
-def test_where_nothing_moved_the_plain_gradient_is_that_of_the_ratio() -> None:
+def test_on_policy_the_plain_gradient_equals_that_of_the_ratio() -> None:
     gradients: list[Any] = []
     for epsilon in (0.2, None):
-        play = scripted.Play(torch.float64)
+        play = scripted.ScriptedCompletions(torch.float64)
         play.old = play.logits.detach()
         made = play.objective("rloo", beta=0.0, epsilon=epsilon, max_new_tokens=scripted.LENGTH)
         made.loss(play.batch()).total.backward()
@@ -78,14 +78,14 @@ def test_where_nothing_moved_the_plain_gradient_is_that_of_the_ratio() -> None:
     torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-12)
 
 
-def test_the_divergence_of_the_whole_completion_is_taken_off_its_reward(tmp_path: Path) -> None:
-    """Its advantage is worked out again from a second reading by both networks."""
+def test_the_kl_penalty_of_the_completion_is_subtracted_from_its_reward(tmp_path: Path) -> None:
+    """Its advantage is recomputed with a second forward pass of both networks."""
     config = tiny.experiment("rloo", tmp_path, reward=REWARD, beta=0.5, trainer={"max_steps": 4})
     made = tiny.training_parts(config, tiny.remainder)
     lines = tiny.fit(config, made, tmp_path / "run")
     objective: Any = made.objective
     source: Any = made.loader.source
-    source.next_step_batch()  # a rollout by the policy as it is now
+    source.next_step_batch()  # a rollout of the current policy
     samples = source.samples
     rows = [(s.prompt, s.completion) for s in samples]
     new, old = objective.log_probs(rows), objective.log_probs(rows, objective.reference)

@@ -14,7 +14,7 @@ from etude.config.plugin_files import options
 from etude.config.registry import build
 from etude.data.token_rows import TokenRow
 from etude.errors import ConfigError
-from etude.objective.answer_metrics import Measure, nearness, rates
+from etude.objective.answer_metrics import Measure, average_measures, similarity
 from etude.objective.randomness import TRAIN, rng
 from etude.plugins.objective.seq2seq import smoothed_loss
 from etude.records import Pair
@@ -33,7 +33,7 @@ def row(n: int) -> TokenRow:
     return TokenRow(np.array([VOCAB.bos, *ids, VOCAB.eos]), np.ones(n + 2, np.int64), float(n))
 
 
-def test_special_tokens_are_no_noise_and_both_sides_end_with_eos() -> None:
+def test_special_tokens_are_never_noise_and_both_sides_end_with_eos() -> None:
     example = seq2seq().example(row(14), rng(0, TRAIN))
     assert example.source[-1] == example.target[-1] == VOCAB.eos
     sentinels = set(VOCAB.sentinels)
@@ -55,7 +55,7 @@ def test_the_decoder_reads_the_true_target_shifted_by_pad() -> None:
     assert made.count(batch) == sum(len(example.target) for example in examples)
 
 
-def test_the_loss_is_that_of_transformers_summed() -> None:
+def test_the_loss_is_the_sum_of_what_transformers_averages() -> None:
     made = seq2seq()
     batch = made.collate([made.example(row(n), rng(0, TRAIN, n)) for n in (14, 5, 9)])
     logits = made.network(batch.targets.inputs)
@@ -66,7 +66,7 @@ def test_the_loss_is_that_of_transformers_summed() -> None:
     torch.testing.assert_close(made.loss(batch).total, wanted)
 
 
-def test_a_text_too_short_to_damage_teaches_its_end_alone() -> None:
+def test_a_text_too_short_to_corrupt_has_only_eos_as_target() -> None:
     made = seq2seq()
     example = made.example(row(0), rng(0, TRAIN))
     assert (list(example.source), list(example.target)) == ([VOCAB.eos], [VOCAB.eos])
@@ -75,7 +75,7 @@ def test_a_text_too_short_to_damage_teaches_its_end_alone() -> None:
 
 @pytest.mark.parametrize("corruption", options("objective/corruption"))
 @pytest.mark.parametrize("n", [0, 1, 2, 3, 14])
-def test_every_corruption_fits_into_a_row_and_is_a_function_of_its_key(
+def test_every_corruption_fits_in_a_row_and_depends_only_on_its_key(
     corruption: str, n: int
 ) -> None:
     made = seq2seq(corruption)
@@ -92,7 +92,7 @@ def test_every_corruption_fits_into_a_row_and_is_a_function_of_its_key(
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.7])
-def test_label_smoothing_is_that_of_torch_and_leaves_nll_as_it_is(smoothing: float) -> None:
+def test_label_smoothing_is_that_of_torch_and_does_not_change_nll(smoothing: float) -> None:
     made = seq2seq(label_smoothing=smoothing)
     batch = made.collate([made.example(row(n), rng(0, TRAIN, n)) for n in (14, 5, 9)])
     where = batch.targets.where
@@ -105,7 +105,7 @@ def test_label_smoothing_is_that_of_torch_and_leaves_nll_as_it_is(smoothing: flo
     torch.testing.assert_close(loss.metrics["nll"], plain.total.detach())
 
 
-def test_the_smoothed_loss_is_least_at_the_smoothed_labels() -> None:
+def test_the_smoothed_loss_is_minimal_at_the_smoothed_labels() -> None:
     n, smoothing = 5, 0.2
     best = torch.full((n,), smoothing / n, dtype=torch.float64)
     best[2] += 1 - smoothing
@@ -114,7 +114,7 @@ def test_the_smoothed_loss_is_least_at_the_smoothed_labels() -> None:
     torch.testing.assert_close(nll, -best[2].log())
 
 
-def test_perplexity_is_of_the_plain_surprise() -> None:
+def test_perplexity_is_computed_from_the_unsmoothed_nll() -> None:
     found = seq2seq().report({"loss": 3.0, "nll": math.log(8)})
     assert found == {"loss": 3.0, "nll": math.log(8), "perplexity": pytest.approx(8.0)}
     assert math.isfinite(seq2seq().report({"loss": 1.0, "nll": 1e4})["perplexity"])
@@ -127,7 +127,7 @@ def test_smoothing_outside_its_range_is_refused(smoothing: float) -> None:
 
 
 @pytest.mark.parametrize("corruption", ["span", "infilling"])
-def test_packed_rows_are_cut_so_that_none_is_padded(corruption: str, tmp_path: Path) -> None:
+def test_packed_rows_need_no_padding_after_corruption(corruption: str, tmp_path: Path) -> None:
     config = tiny.experiment(
         "seq2seq", tmp_path, corruption=default(f"objective/corruption/{corruption}")
     )
@@ -144,7 +144,7 @@ def test_packed_rows_are_cut_so_that_none_is_padded(corruption: str, tmp_path: P
     assert side.tokens.shape == (8, 16)
 
 
-def test_a_pair_is_read_as_it_is() -> None:
+def test_a_pair_is_used_uncorrupted() -> None:
     made = seq2seq()
     example = made.example(Pair("ab", "c <eos>"), rng(0, TRAIN))
     assert example.source == [*tiny.BYTES.encode("ab").tolist(), VOCAB.eos]
@@ -152,27 +152,27 @@ def test_a_pair_is_read_as_it_is() -> None:
     assert example.n_bytes == 7
 
 
-def test_a_pair_too_long_keeps_its_start_and_it_is_said() -> None:
+def test_a_long_pair_is_truncated_and_counted() -> None:
     made = seq2seq()
     made.tools = tiny.tools(seq_len=4)
     pairs = [Pair("abcdef", "gh"), Pair("a", "b"), Pair("abc", "defg")]
     assert made.select_samples(pairs) == pairs
-    assert made.notes == ["cut short 1 of 3 sources", "cut short 1 of 3 targets"]
+    assert made.lost == {"sources truncated": 1, "targets truncated": 1}
     example = made.example(pairs[0], rng(0, TRAIN))
     assert tiny.BYTES.decode(example.source) == "abcd"
 
 
-def test_damage_that_pairs_would_not_see_is_refused() -> None:
+def test_a_corruption_is_refused_for_pairs_because_it_has_no_effect() -> None:
     assert seq2seq().select_samples([Pair("a", "b")]) == [Pair("a", "b")]
     heavier = default("objective/corruption/span", noise_density=0.5)
     network = tiny.network(tiny.stack("encoder_decoder"), VOCAB)
     for made in (seq2seq("bart"), tiny.objective("seq2seq", network, corruption=heavier)):
-        with pytest.raises(ConfigError, match="has no effect: pairs are learned as they are"):
+        with pytest.raises(ConfigError, match="has no effect: pairs are not corrupted"):
             made.select_samples([Pair("a", "b")])
 
 
 @pytest.mark.slow
-def test_pairs_learned_by_heart_are_all_right(tmp_path: Path) -> None:
+def test_memorised_pairs_are_generated_correctly(tmp_path: Path) -> None:
     config = tiny.experiment("seq2seq", tmp_path, trainer={"max_steps": 150, "precision": "32"})
     config = replace(
         config,
@@ -189,16 +189,19 @@ def test_pairs_learned_by_heart_are_all_right(tmp_path: Path) -> None:
     assert "[...]" in made.objective.eval().show([made.train[0]])[0]
 
 
-def test_what_is_written_is_measured_as_the_libraries_of_the_field_do() -> None:
-    said, right = "the cat sat on a mat", "the cats sit on the mat"
-    assert nearness(Measure.exact_match)(said, right) == 0
-    assert nearness(Measure.exact_match)(right, right) == 1
-    assert nearness(Measure.chrf)(said, right) == sentence_chrf(said, [right]).score / 100
+def test_measures_agree_with_their_libraries() -> None:
+    answer, reference = "the cat sat on a mat", "the cats sit on the mat"
+    assert similarity(Measure.exact_match)(answer, reference) == 0
+    assert similarity(Measure.exact_match)(reference, reference) == 1
+    assert (
+        similarity(Measure.chrf)(answer, reference)
+        == sentence_chrf(answer, [reference]).score / 100
+    )
     # Stemmed: the cat[s] _ on _ mat, four in order, of six words on both sides.
-    assert nearness(Measure.rouge_l)(said, right) == pytest.approx(4 / 6)
+    assert similarity(Measure.rouge_l)(answer, reference) == pytest.approx(4 / 6)
 
 
-def test_measures_are_means_over_what_was_asked() -> None:
-    means = {"loss": 2.0, "asked": 0.5, "exact_match": 0.25, "chrf": 0.375}
+def test_measures_are_means_over_prompts() -> None:
+    means = {"loss": 2.0, "n_prompts": 0.5, "exact_match": 0.25, "chrf": 0.375}
     measures = [Measure.exact_match, Measure.chrf]
-    assert rates(means, measures) == {"loss": 2.0, "exact_match": 0.5, "chrf": 0.75}
+    assert average_measures(means, measures) == {"loss": 2.0, "exact_match": 0.5, "chrf": 0.75}

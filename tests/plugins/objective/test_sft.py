@@ -1,4 +1,4 @@
-"""Supervised fine-tuning: the loss is on the answers alone, however they are laid out."""
+"""Supervised fine-tuning: the loss is on the answers only, however they are collated."""
 
 import math
 from dataclasses import replace
@@ -41,8 +41,8 @@ def batch_of(objective: Sft, chats: list[Chat]) -> Any:
     return objective.collate([objective.example(one, DRAW) for one in chats])
 
 
-def surprise(objective: Sft, one: Chat) -> tuple[torch.Tensor, int]:
-    """Summed surprise of the answers, token by token, each after all that stands before it."""
+def answer_nll(objective: Sft, one: Chat) -> tuple[torch.Tensor, int]:
+    """Summed NLL of the answer tokens, each given all tokens before it, and their number."""
     found = chat_template.conversation(PLAIN, one.messages)
     logits = objective.network(Inputs(torch.tensor(found.ids)[None]))[0]
     total, n = torch.zeros(()), 0
@@ -52,12 +52,12 @@ def surprise(objective: Sft, one: Chat) -> tuple[torch.Tensor, int]:
     return total, n
 
 
-def test_the_loss_is_the_surprise_of_the_answers_and_their_ends() -> None:
+def test_the_loss_is_the_nll_of_the_answers_and_their_end_tokens() -> None:
     objective = sft()
     batch = batch_of(objective, CHATS)
     loss = objective.loss(batch)
-    alone = [surprise(objective, one) for one in CHATS]
-    tiny.exactly(loss.total, torch.stack([total for total, _ in alone]).sum())
+    alone = [answer_nll(objective, one) for one in CHATS]
+    tiny.assert_close(loss.total, torch.stack([total for total, _ in alone]).sum())
     answers = [text for texts in TEXTS for text in texts[1::2]]
     assert objective.count(batch) == sum(len(text) + 1 for text in answers)
     assert objective.count(batch) == sum(n for _, n in alone)
@@ -65,7 +65,7 @@ def test_the_loss_is_the_surprise_of_the_answers_and_their_ends() -> None:
 
 @pytest.mark.parametrize("train_on", list(TrainOn))
 @pytest.mark.parametrize("mixer", ["attention", "retention"])
-def test_packing_and_padding_change_nothing(mixer: str, train_on: TrainOn) -> None:
+def test_packing_and_padding_do_not_change_loss_or_gradient(mixer: str, train_on: TrainOn) -> None:
     objective = sft(stack={"mixer": mixer}, train_on=train_on)
     parts = [part for one in CHATS for part in objective.example(one, DRAW)]
     layouts: list[list[list[TrainingSpan]]] = [
@@ -88,7 +88,7 @@ def test_packing_and_padding_change_nothing(mixer: str, train_on: TrainOn) -> No
         torch.testing.assert_close(other, sums[0], rtol=1e-12, atol=1e-12)
 
 
-def test_with_a_source_the_loss_is_that_of_each_answer_alone() -> None:
+def test_with_a_source_the_loss_is_that_of_each_answer_separately() -> None:
     objective = sft("encoder_decoder")
     batch = batch_of(objective, CHATS)
     assert len(batch.targets.ids) == sum(len(texts) // 2 for texts in TEXTS)
@@ -103,24 +103,24 @@ def test_with_a_source_the_loss_is_that_of_each_answer_alone() -> None:
             )
             logits = objective.network(given)[0]
             total = total + F.cross_entropy(logits, torch.tensor(answer), reduction="sum")
-    tiny.exactly(objective.loss(batch).total, total)
+    tiny.assert_close(objective.loss(batch).total, total)
 
 
-def test_everything_and_packing_mean_nothing_where_there_is_a_source() -> None:
-    for values, said in (({"train_on": TrainOn.everything}, "train_on"), ({"pack": True}, "pack")):
+def test_settings_without_effect_are_refused_for_networks_with_a_source() -> None:
+    for values, key in (({"train_on": TrainOn.everything}, "train_on"), ({"pack": True}, "pack")):
         config = tiny.part("objective", "sft", **values)
-        with pytest.raises(ValueError, match=f"objective.{said}="):
+        with pytest.raises(ValueError, match=f"objective.{key}="):
             config.check(tiny.stack("encoder_decoder"))
         config.check(tiny.stack())
 
 
-def test_composition_refuses_it_with_the_reason(tmp_path: Path) -> None:
+def test_the_composition_error_gives_the_reason(tmp_path: Path) -> None:
     config = tiny.experiment("sft", tmp_path, architecture=tiny.stack("encoder_decoder"), pack=True)
-    with pytest.raises(CompositionError, match=r"objective=sft cannot train .*a target of its own"):
+    with pytest.raises(CompositionError, match=r"objective=sft cannot train .*a separate target"):
         check(config)
 
 
-def test_noise_is_uniform_within_the_paper_s_bound_and_in_training_alone() -> None:
+def test_neftune_noise_is_uniform_within_the_papers_bound_and_only_in_training() -> None:
     torch.manual_seed(0)
     states, ids = torch.zeros(3, 400, 64), torch.ones(3, 400, dtype=torch.long)
     ids[1, 100:] = 0
@@ -131,13 +131,13 @@ def test_noise_is_uniform_within_the_paper_s_bound_and_in_training_alone() -> No
         assert noise[row].std() == pytest.approx(bound / math.sqrt(3), rel=0.02)
     objective, without = sft(neftune_alpha=5.0), sft()
     batch = batch_of(objective, CHATS)
-    tiny.exactly(objective.eval().loss(batch).total, without.eval().loss(batch).total)
+    tiny.assert_close(objective.eval().loss(batch).total, without.eval().loss(batch).total)
     assert objective.train().loss(batch).total != without.train().loss(batch).total
 
 
 @pytest.mark.slow
-def test_it_reports_what_is_right(tmp_path: Path) -> None:
-    """A network that has learned its conversations by heart answers all of them."""
+def test_a_network_that_memorised_its_data_reports_high_accuracy(tmp_path: Path) -> None:
+    """A network that has memorised its conversations answers all of them."""
     config = tiny.experiment("sft", tmp_path, trainer={"max_steps": 120, "global_batch": 16})
     wide = tiny.stack(dim=64, n_layers=2, position="rope")
     config = replace(config, architecture=wide, optimizer=tiny.part("optimizer", "adamw", lr=1e-2))

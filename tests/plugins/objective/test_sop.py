@@ -14,20 +14,20 @@ from etude.data.token_rows import TokenRow
 from etude.errors import CompositionError
 from etude.network.inputs import Inputs
 from etude.objective.randomness import TRAIN, rng
-from etude.plugins.objective.sop import SopConfig, SopExample, cut_in_two
+from etude.plugins.objective.sop import SopConfig, SopExample, split_text
 
 VOCAB = tiny.BYTES.vocab
 BOS, EOS, CLS, SEP = VOCAB.bos, VOCAB.eos, VOCAB.cls, VOCAB.sep
 SEGMENTED = tiny.stack("encoder_only", n_segments=2)
 
 
-def sop(seq_len: int = 24, *, decided: bool = True, **values: Any) -> Any:  # the plugin's class
-    """In float64; with a head that has learned something if it is to be `decided`."""
+def sop(seq_len: int = 24, *, untrained: bool = False, **values: Any) -> Any:  # the plugin's class
+    """An objective in float64; with a random head unless `untrained`."""
     given = tiny.tools(architecture=SEGMENTED, seq_len=seq_len)
     made = tiny.objective("sop", tiny.network(SEGMENTED, VOCAB), tools=given, **values).double()
     draw = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for parameter in made.order.parameters() if decided else ():
+        for parameter in made.order.parameters() if not untrained else ():
             parameter.copy_(0.5 * torch.randn(parameter.shape, generator=draw))
     return made.eval()
 
@@ -46,7 +46,7 @@ def pairs_of(made: Any, *documents: list[int], seed: int = 0) -> list[SopExample
     return made.example(row(*documents), rng(seed, TRAIN))
 
 
-def test_two_segments_stand_behind_one_another_each_with_its_number() -> None:
+def test_segments_are_consecutive_and_numbered() -> None:
     whole, seen = text(12), set[bool]()
     for seed in range(8):
         (pair,) = pairs_of(sop(), [BOS, *whole, EOS], seed=seed)
@@ -62,37 +62,37 @@ def test_two_segments_stand_behind_one_another_each_with_its_number() -> None:
     assert seen == {True, False}
 
 
-def test_half_are_swapped() -> None:
+def test_half_of_the_pairs_are_swapped() -> None:
     made, document = sop(), [BOS, *text(12)]
     n = sum(pairs_of(made, document, seed=seed)[0].swapped for seed in range(1000))
     assert abs(n - 500) < 52  # 3.3 standard deviations
 
 
-def test_a_text_is_cut_behind_a_sentence_and_if_it_has_one_only_anywhere() -> None:
+def test_a_text_is_split_after_a_sentence_or_anywhere_if_it_has_only_one() -> None:
     written = tiny.BYTES.encode("Is it so? It is. And that is all")
     found = {
-        tiny.BYTES.decode(cut_in_two(written, tiny.BYTES, np.random.default_rng(i))[0])
+        tiny.BYTES.decode(split_text(written, tiny.BYTES, np.random.default_rng(i))[0])
         for i in range(40)
     }
     assert {piece.strip() for piece in found} == {"Is it so?", "Is it so? It is."}
     alone = tiny.BYTES.encode("abcde")
-    lengths = {len(cut_in_two(alone, tiny.BYTES, np.random.default_rng(i))[0]) for i in range(80)}
+    lengths = {len(split_text(alone, tiny.BYTES, np.random.default_rng(i))[0]) for i in range(80)}
     assert lengths == {1, 2, 3, 4}
 
 
-def test_each_document_is_a_text_and_a_scrap_of_one_token_is_left_out() -> None:
+def test_each_document_is_a_text_and_single_tokens_are_dropped() -> None:
     pairs = pairs_of(sop(), [*text(5), EOS], [BOS, *text(1), EOS], [BOS, *text(30)])
     assert [len(pair.original) - 3 for pair in pairs] == [5, 21]
 
 
-def test_the_loss_is_that_of_masks_and_of_order_text_by_text() -> None:
+def test_the_loss_is_the_sum_of_mask_and_order_losses_of_each_text() -> None:
     """Against each text alone, without padding."""
     made = sop(mask_ratio=0.4, order_weight=3.0)
     rows = [row([BOS, *text(n, n)]) for n in (21, 6, 13)]
     examples = [made.example(r, rng(0, TRAIN, i)) for i, r in enumerate(rows)]
     batch, wanted, n_right = made.collate(examples), torch.zeros((), dtype=torch.float64), 0
     for (pair,) in examples:
-        ids, kinds = (torch.from_numpy(part)[None] for part in (pair.given, pair.segments))
+        ids, kinds = (torch.from_numpy(part)[None] for part in (pair.masked, pair.segments))
         given = Inputs(ids, segments=kinds)
         states = made.network.states(given)[0]
         where = torch.tensor(pair.selected)
@@ -111,14 +111,14 @@ def test_the_loss_is_that_of_masks_and_of_order_text_by_text() -> None:
     assert made.count(batch) == 21 + 6 + 13
 
 
-def test_an_undecided_head_pays_log_2_a_text() -> None:
-    made = sop(decided=False)
+def test_the_loss_of_an_untrained_head_is_log_2_per_text() -> None:
+    made = sop(untrained=True)
     batch = made.collate([pairs_of(made, [BOS, *text(n)]) for n in (9, 20)])
     found = made.loss(batch).metrics["order_loss"] / made.count(batch)
-    tiny.exactly(found, torch.tensor(2.0, dtype=torch.float64).log())
+    tiny.assert_close(found, torch.tensor(2.0, dtype=torch.float64).log())
 
 
-def test_special_tokens_are_not_hidden() -> None:
+def test_special_tokens_are_not_masked() -> None:
     for seed in range(20):
         (pair,) = pairs_of(sop(mask_ratio=0.9), [BOS, *text(9)], seed=seed)
         assert not pair.selected[np.isin(pair.original, [CLS, SEP])].any()
@@ -133,21 +133,21 @@ def test_segments_reach_the_network() -> None:
     assert made.loss(batch).total != loss
 
 
-def test_a_row_without_two_tokens_of_text_asks_for_nothing() -> None:
+def test_a_row_without_two_tokens_of_text_has_no_loss() -> None:
     made = sop()
     batch = made.collate([pairs_of(made, [EOS], [BOS, *text(1)])])
     assert made.count(batch) == 0
     assert made.loss(batch).total == 0
 
 
-def test_a_network_that_knows_no_segments_is_refused_with_the_way_out(tmp_path: Path) -> None:
+def test_a_network_without_segments_is_refused_with_the_fix(tmp_path: Path) -> None:
     config = tiny.experiment("sop", tmp_path)
     check(config)
     with pytest.raises(CompositionError, match=r"n_segments=0\.\n.*n_segments=2.*bert and albert"):
         check(replace(config, architecture=tiny.stack("encoder_only")), "roberta")
 
 
-def test_what_would_change_nothing_or_leave_no_room_is_refused() -> None:
+def test_settings_without_effect_and_short_rows_are_refused() -> None:
     network = tiny.network(SEGMENTED, VOCAB)
     cases: list[tuple[dict[str, Any], str]] = [
         ({"intra_document": True}, "intra_document has no effect"),
@@ -160,16 +160,16 @@ def test_what_would_change_nothing_or_leave_no_room_is_refused() -> None:
         SopConfig(order_weight=0.0)
 
 
-def test_what_a_person_is_shown_says_what_was_done_and_what_it_is_taken_for() -> None:
+def test_shown_samples_give_the_order_and_the_prediction() -> None:
     made = sop()
     shown = made.show([row([BOS, *text(9)]), row([BOS, EOS])])
-    assert all("taken for" in line for line in shown)
+    assert all("predicted" in line for line in shown)
     assert shown[0].startswith("<cls>")
 
 
 @pytest.mark.slow
 def test_the_order_can_be_learned() -> None:
-    """Of texts whose second sentence has other letters than their first, to near certainty."""
+    """For texts whose two sentences have different letters, accuracy approaches 1."""
     torch.manual_seed(0)
     network, given = build(SEGMENTED, VOCAB), tiny.tools(architecture=SEGMENTED, seq_len=24)
     made = tiny.objective("sop", network, tools=given, mask_ratio=0.05)

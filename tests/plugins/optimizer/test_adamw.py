@@ -3,7 +3,7 @@ import torch
 from optimizers import assert_bit_equal, by_hand
 
 
-def test_is_torchs_with_decay_on_matrices_alone() -> None:
+def test_equals_torch_with_decay_of_matrices_only() -> None:
     config = tiny.part(
         "optimizer", "adamw", lr=0.01, beta1=0.8, beta2=0.9, eps=1e-6, weight_decay=0.3
     )

@@ -1,4 +1,4 @@
-"""What every optimizer keeps: groups, learning rates, state, and steps that are left out."""
+"""Laws of every optimizer: parameter groups, learning rates, state and skipped steps."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -47,7 +47,7 @@ def untied() -> Any:  # the architecture's own class
 def train(
     module: nn.Module, optimizer: torch.optim.Optimizer, steps: int, seed: int = 1
 ) -> dict[str, torch.Tensor]:
-    """The weights after steps on given gradients."""
+    """Returns the weights after steps on random gradients."""
     generator = torch.Generator().manual_seed(seed)
     for _ in range(steps):
         for parameter in module.parameters():
@@ -71,7 +71,7 @@ def settings(optimizer: torch.optim.Optimizer, module: nn.Module) -> dict[str, t
 
 
 @EVERY
-def test_weights_of_linear_maps_decay_and_nothing_else_does(name: str) -> None:
+def test_only_the_weights_of_linear_layers_decay(name: str) -> None:
     module = untied()
     for key, (lr, decay) in settings(made(name, module), module).items():
         matrix = key == "head.out.weight" or (
@@ -81,10 +81,10 @@ def test_weights_of_linear_maps_decay_and_nothing_else_does(name: str) -> None:
 
 
 @EVERY
-def test_the_first_entry_that_matches_holds(name: str) -> None:
+def test_the_first_matching_group_applies(name: str) -> None:
     module = untied()
     optimizer = made(name, module, NORMS, EARLY, TABLE)
-    assert optimizer.param_groups[0]["lr"] == 0.02  # what is written as train/lr
+    assert optimizer.param_groups[0]["lr"] == 0.02  # logged as train/lr
     for key, (lr, decay) in settings(optimizer, module).items():
         if "norm" in key:
             assert (lr, decay) == (0.02, 0.0), key
@@ -97,7 +97,7 @@ def test_the_first_entry_that_matches_holds(name: str) -> None:
 
 
 @EVERY
-def test_a_schedule_multiplies_every_groups_own_rate(name: str) -> None:
+def test_a_schedule_scales_the_learning_rate_of_every_group(name: str) -> None:
     module = untied()
     optimizer = made(name, module, EARLY)
     before = settings(optimizer, module)
@@ -109,7 +109,7 @@ def test_a_schedule_multiplies_every_groups_own_rate(name: str) -> None:
 
 
 @EVERY
-def test_a_factor_of_nought_leaves_parameters_as_they_are(name: str) -> None:
+def test_a_learning_rate_factor_of_0_keeps_parameters_unchanged(name: str) -> None:
     module = untied()
     start = {key: p.detach().clone() for key, p in module.named_parameters()}
     left = train(module, made(name, module, ParameterGroup("stack.*", lr=0.0)), 3)
@@ -119,7 +119,7 @@ def test_a_factor_of_nought_leaves_parameters_as_they_are(name: str) -> None:
 
 @EVERY
 @pytest.mark.parametrize("groups", [[], [NORMS, EARLY]], ids=["plain", "grouped"])
-def test_state_goes_through_a_checkpoint_and_training_on_is_the_same_to_the_bit(
+def test_training_resumes_from_a_checkpoint_bit_for_bit(
     name: str, groups: list[ParameterGroup], tmp_path: Path
 ) -> None:
     module = untied()
@@ -169,25 +169,28 @@ def test_a_closure_is_called_once_with_gradients_on(name: str) -> None:
 PATTERNS: list[tuple[list[str], str]] = [
     (
         ["embeding.*"],
-        r"groups\[0\]: embeding\.\* matches no parameter\.\n  The nearest .* embedding",
+        r"groups\[0\]: embeding\.\* matches no parameter\.\n  Did you mean embedding\?",
     ),
-    (["*.bias", "x"], r"groups\[1\]: x matches no parameter\.\n  There are embedding\.weight, "),
-    (["stack.*", "*.bias"], r"groups\[1\]: \*\.bias matches no .* an entry before it leaves\.\n"),
+    (["*.bias", "x"], r"groups\[1\]: x matches no parameter\.\n  The parameters are embedding"),
+    (
+        ["stack.*", "*.bias"],
+        r"groups\[1\]: \*\.bias matches no .* that no earlier entry matches\.\n",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("patterns", "message"), PATTERNS, ids=lambda value: str(value)[:20])
-def test_an_entry_without_a_parameter_is_refused(patterns: list[str], message: str) -> None:
+def test_a_group_that_matches_no_parameter_is_an_error(patterns: list[str], message: str) -> None:
     groups = [ParameterGroup(pattern) for pattern in patterns]
     with pytest.raises(ConfigError, match=message):
         made("adamw", untied(), *groups)
 
 
-def test_a_run_is_refused_before_it_has_a_folder(tmp_path: Path) -> None:
+def test_a_wrong_group_is_an_error_before_the_run_folder_exists(tmp_path: Path) -> None:
     plain = tiny.experiment("clm", tmp_path)
     wrong = replace(plain, optimizer=config("sgd", ParameterGroup("network.*")))
     with pytest.raises(ConfigError, match=r"network\.\* matches no parameter"):
-        tiny.training_parts(wrong)  # names are those within the network
+        tiny.training_parts(wrong)  # names are relative to the network
 
 
 def test_no_group_is_empty() -> None:
@@ -196,14 +199,14 @@ def test_no_group_is_empty() -> None:
 
 
 @pytest.mark.parametrize("key", ["lr", "weight_decay"])
-def test_an_entry_takes_nothing_below_nought(key: str) -> None:
+def test_negative_group_values_are_errors(key: str) -> None:
     values: dict[str, Any] = {key: -0.1}
     with pytest.raises(ValueError, match=f"{key} must be 0 or more, got -0.1"):
         ParameterGroup("*", **values)
 
 
 @EVERY
-def test_entries_are_written_on_the_command_line_and_kept_in_the_run(
+def test_groups_can_be_set_on_the_command_line_and_are_saved_in_the_run(
     name: str, tmp_path: Path
 ) -> None:
     entries = 'optimizer.groups=[{pattern:"*.norm*",weight_decay:0.0},{pattern:"a.*",lr:0.1}]'
@@ -217,7 +220,7 @@ def test_entries_are_written_on_the_command_line_and_kept_in_the_run(
 
 
 @EVERY
-def test_a_run_trains_clips_and_learns(name: str, tmp_path: Path) -> None:
+def test_a_run_with_clipping_reduces_the_loss(name: str, tmp_path: Path) -> None:
     trainer = {"max_steps": 10, "clip": 1.0}
     run = tiny.experiment("clm", tmp_path, trainer=trainer)
     run = replace(run, optimizer=config(name, NORMS))

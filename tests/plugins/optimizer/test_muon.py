@@ -22,7 +22,7 @@ WRONG = [
 
 
 class Experts(Block):
-    """A block with a matrix an expert, in one tensor."""
+    """A block with one matrix per expert, stacked in one tensor."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ def untied() -> Network:
 
 
 class Two:
-    """Torch's Muon and AdamW stepped one after the other."""
+    """Torch's Muon and AdamW, stepped one after the other."""
 
     def __init__(self, module: nn.Module, adamw_lr: float, **adamw: Any) -> None:
         matrices: list[nn.Parameter] = []
@@ -65,14 +65,14 @@ class Two:
 
 
 @pytest.mark.parametrize("adamw_lr", [None, 0.002])
-def test_is_torchs_muon_within_blocks_and_its_adamw_elsewhere(adamw_lr: float | None) -> None:
+def test_equals_torch_muon_inside_blocks_and_adamw_elsewhere(adamw_lr: float | None) -> None:
     config = tiny.part("optimizer", "muon", **VALUES, **ADAMW, adamw_lr=adamw_lr)
     adamw: dict[str, Any] = {"betas": (0.7, 0.8), "eps": 1e-6}
     reference: Any = lambda module: Two(module, adamw_lr or 0.01, **adamw)  # noqa: E731
     assert_bit_equal(config, reference, untied)
 
 
-def test_an_update_is_as_large_as_adamws() -> None:
+def test_updates_have_the_size_of_adamw_updates() -> None:
     torch.manual_seed(0)
     module = tiny.network(tiny.stack(dim=64))
     before = {name: p.detach().clone() for name, p in module.named_parameters()}
@@ -84,10 +84,10 @@ def test_an_update_is_as_large_as_adamws() -> None:
     for name, parameter in module.named_parameters():
         if ".blocks." in name and parameter.ndim == 2:
             size = float((parameter.detach() - before[name]).square().mean().sqrt())
-            assert 0.1 < size / 0.01 < 0.3, name  # AdamW's in training: 0.2 to 0.4 of its rate
+            assert 0.1 < size / 0.01 < 0.3, name  # AdamW: 0.2 to 0.4 in training
 
 
-def test_experts_in_one_tensor_are_adamws() -> None:
+def test_experts_stacked_in_one_tensor_use_adamw() -> None:
     module = Experts()
     optimizer = build(tiny.part("optimizer", "muon", lr=0.01), optimizer_parameters(module))
     for parameter in module.parameters():
@@ -97,12 +97,12 @@ def test_experts_in_one_tensor_are_adamws() -> None:
     assert "exp_avg" in optimizer.state[module.experts]
 
 
-def test_a_network_without_blocks_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"no matrix to train.*\n.*optimizer=adamw"):
+def test_a_network_without_blocks_is_an_error() -> None:
+    with pytest.raises(ConfigError, match=r"no trainable matrix.*\n.*optimizer=adamw"):
         build(tiny.part("optimizer", "muon", lr=0.01), optimizer_parameters(Small()))
 
 
 @pytest.mark.parametrize(("key", "value"), WRONG)
-def test_values_outside_their_range_are_refused(key: str, value: float) -> None:
+def test_values_out_of_range_are_errors(key: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"{key} must be"):
         tiny.part("optimizer", "muon", lr=0.1, **{key: value})

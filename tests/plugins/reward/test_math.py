@@ -9,7 +9,7 @@ from etude.config.registry import build
 from etude.errors import MissingExtraError
 
 
-def test_answers_are_compared_as_mathematics() -> None:
+def test_mathematically_equal_answers_are_rewarded() -> None:
     pytest.importorskip("math_verify")
     reward = build(tiny.part("reward", "math"))
     completions = ["$0.25$", r"thus \boxed{\frac{2}{8}}", "1/4", "$1/3$", "a quarter"]
@@ -19,7 +19,7 @@ def test_answers_are_compared_as_mathematics() -> None:
         tiny.part("reward", "math", timeout_s=0)
 
 
-def test_where_math_verify_is_missing_the_extra_is_named(
+def test_without_math_verify_the_error_names_the_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = tiny.experiment("grpo", tmp_path, reward={"math": tiny.part("reward", "math")})

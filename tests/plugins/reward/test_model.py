@@ -7,7 +7,7 @@ import tiny
 
 from etude.config.registry import build
 from etude.errors import CheckpointError, ConfigError
-from etude.rl.reward_model import read_reward
+from etude.rl.reward_model import read_reward_model
 from etude.training.run import start
 
 TEXTS = (["ab", "c"], ["x", "yy"], [None, "3"])
@@ -30,8 +30,8 @@ def reward(run: Path, **values: Any) -> Any:  # the plugin's class
     return build(tiny.part("reward", "model", run=str(run), **values))
 
 
-def test_scores_are_normalised_by_what_was_held_out(run: Path) -> None:
-    scorer = read_reward(run)
+def test_scores_are_normalised_by_those_of_held_out_data(run: Path) -> None:
+    scorer = read_reward_model(run)
     raw = reward(run, normalise=False)(*TEXTS)
     assert raw == scorer(*TEXTS[:2]).tolist()
     assert raw[0] != raw[1]
@@ -40,15 +40,15 @@ def test_scores_are_normalised_by_what_was_held_out(run: Path) -> None:
     assert reward(run, batch=1)(*TEXTS) == pytest.approx(wanted, rel=1e-4)
 
 
-def test_a_policy_learns_from_a_reward_model(run: Path, tmp_path: Path) -> None:
+def test_a_policy_can_be_trained_with_a_reward_model(run: Path, tmp_path: Path) -> None:
     config = tiny.experiment("grpo", tmp_path, trainer={"max_steps": 2, "precision": "32"})
     config = replace(config, reward={"model": tiny.part("reward", "model", run=str(run))})
     start(replace(config, run=str(tmp_path / "policy")), "tiny", [])
-    lines = tiny.record_of(tmp_path / "policy")
+    lines = tiny.untimed_steps(tmp_path / "policy")
     assert len({line["reward"] for line in lines}) == 2
 
 
-def test_a_policy_does_not_go_on_with_another_reward_model(tmp_path: Path) -> None:
+def test_a_run_cannot_be_resumed_with_another_reward_model(tmp_path: Path) -> None:
     judge = trained(tmp_path)
     config = tiny.experiment("grpo", tmp_path, trainer={"max_steps": 1, "precision": "32"})
     config = replace(
@@ -60,12 +60,12 @@ def test_a_policy_does_not_go_on_with_another_reward_model(tmp_path: Path) -> No
     judge.rename(tmp_path / "gone")
     trained(tmp_path / "other", seed=1).rename(judge)
     longer = replace(config, trainer=replace(config.trainer, max_steps=2))
-    with pytest.raises(CheckpointError, match=r"reward\.model\.run=.* has other weights"):
+    with pytest.raises(CheckpointError, match=r"reward\.model\.run=.* its weights have changed"):
         start(longer, "tiny", ["trainer.max_steps=2"])
 
 
 def test_a_folder_without_a_reward_model_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="holds no model"):
+    with pytest.raises(ConfigError, match="contains no model"):
         reward(tmp_path)
     with pytest.raises(ValueError, match="batch must be at least 1"):
         reward(tmp_path, batch=0)

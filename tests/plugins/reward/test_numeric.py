@@ -25,17 +25,17 @@ def test_finds_any_number_however_long_in_free_text(number: int, text: str) -> N
     assert last_number(text.format(f"{number:,}")) == number
 
 
-def test_the_last_number_is_read_as_a_person_would() -> None:
+def test_the_last_number_is_parsed_as_people_read_it() -> None:
     wanted = {text: None if n is None else Decimal(str(n)) for text, n in WRITTEN.items()}
     assert {text: last_number(text) for text in WRITTEN} == wanted
 
 
-def test_what_is_within_the_tolerance_is_right_and_a_reference_without_number_gives_no_verdict(
+def test_the_tolerance_is_inclusive_and_a_reference_without_a_number_gives_no_verdict(
 ) -> None:  # fmt: skip
     exact, near = (build(tiny.part("reward", "numeric", tolerance=t)) for t in (0.0, 0.5))
-    given = ["?"] * 3, ["42.5", "42", "41.4"], ["42", "42.0", "42"]
-    assert exact(*given) == [0.0, 1.0, 0.0]
-    assert near(*given) == [1.0, 1.0, 0.0]
+    arguments = ["?"] * 3, ["42.5", "42", "41.4"], ["42", "42.0", "42"]
+    assert exact(*arguments) == [0.0, 1.0, 0.0]
+    assert near(*arguments) == [1.0, 1.0, 0.0]
     assert math.isnan(exact(["?"], ["42"], ["forty-two"])[0])
     with pytest.raises(ValueError, match="tolerance must be 0 or more"):
         tiny.part("reward", "numeric", tolerance=-1.0)

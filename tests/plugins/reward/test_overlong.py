@@ -11,6 +11,6 @@ def test_the_golden_values_of_dapo() -> None:
 
 
 @pytest.mark.parametrize("margin", [0, 100])
-def test_a_margin_that_leaves_nothing_is_refused(margin: int) -> None:
+def test_a_margin_must_be_between_0_and_the_limit(margin: int) -> None:
     with pytest.raises(ValueError, match="margin must be above 0 and below limit"):
         tiny.part("reward", "overlong", limit=100, margin=margin)

@@ -6,7 +6,7 @@ import tiny
 
 from etude.config.registry import build
 from etude.errors import ConfigError
-from etude.rl.verifier import refuse_failing
+from etude.rl.verifier import check_bench
 
 pytest.importorskip("reasoning_gym")
 
@@ -15,7 +15,7 @@ def reward(**values: Any) -> Any:  # the plugin's class
     return build(tiny.part("reward", "reasoning_gym", n_problems=10, **values))
 
 
-def test_the_answers_of_the_same_problems_are_paid_and_other_prompts_have_no_verdict() -> None:
+def test_right_answers_are_rewarded_and_unknown_prompts_have_no_verdict() -> None:
     records = list(build(tiny.part("data", "reasoning_gym", n_problems=10)).records())
     prompts, right = [r.prompt for r in records], [r.answer for r in records]
     assert reward()(prompts, right, right) == [1.0] * 10
@@ -26,7 +26,7 @@ def test_the_answers_of_the_same_problems_are_paid_and_other_prompts_have_no_ver
     assert math.isnan(reward()(["another"], ["1"], ["1"])[0])
 
 
-def test_a_scorer_that_raises_pays_nothing() -> None:
+def test_a_scorer_that_raises_gives_no_reward() -> None:
     scorer = reward(task="prime_factorization")
     prompt, problem = next(iter(scorer.problems.items()))
     with pytest.raises(ValueError, match="x"):
@@ -34,9 +34,9 @@ def test_a_scorer_that_raises_pays_nothing() -> None:
     assert scorer([prompt] * 2, ["x", problem["answer"]], [None] * 2) == [0.0, 1.0]
 
 
-def test_a_task_whose_scorer_pays_anything_is_refused_by_its_bench() -> None:
+def test_a_task_whose_scorer_rewards_any_answer_fails_its_bench() -> None:
     with pytest.raises(ConfigError, match="fails its own bench"):
-        refuse_failing(reward(task="puzzle24"))
+        check_bench(reward(task="puzzle24"))
     with pytest.raises(ConfigError, match=r"reward\.reasoning_gym\.task=nothing"):
         reward(task="nothing")
     for values in ({"after": ""}, {"n_problems": 1}):

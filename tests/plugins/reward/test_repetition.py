@@ -10,7 +10,7 @@ def score(text: str, n: int) -> float:
     return build(tiny.part("reward", "repetition", n=n))(["?"], [text], [None])[0]
 
 
-def test_the_penalty_is_the_share_of_ngrams_that_occurred_before() -> None:
+def test_the_penalty_is_the_fraction_of_repeated_ngrams() -> None:
     assert score("a b c a b c", 3) == pytest.approx(-1 / 4)
     assert score("a a a a a", 1) == pytest.approx(-4 / 5)
     assert score("猫在猫在", 2) == pytest.approx(-1 / 3)
@@ -20,7 +20,7 @@ def test_the_penalty_is_the_share_of_ngrams_that_occurred_before() -> None:
 
 
 @given(st.lists(st.integers(0, 9), max_size=30), st.integers(1, 4))
-def test_a_text_said_again_is_never_better_and_case_and_space_do_not_hide_it(
+def test_repeating_a_text_never_scores_higher_whatever_the_case_and_spacing(
     words: list[int], n: int
 ) -> None:
     text = " ".join(f"w{i}" for i in words)

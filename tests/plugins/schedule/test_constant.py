@@ -8,7 +8,7 @@ from etude.config.registry import build
     ("warmup", "total", "rise"),
     [(None, 50, 5), (None, 5000, 100), (None, 5, 0), (0, 50, 0), (7, 9, 7)],
 )
-def test_rises_in_a_straight_line_and_stays(warmup: int | None, total: int, rise: int) -> None:
+def test_warms_up_linearly_and_stays_constant(warmup: int | None, total: int, rise: int) -> None:
     factor = build(tiny.part("schedule", "constant", warmup_steps=warmup), total)
     for step in range(total + 1):
         assert factor(step) == (pytest.approx((step + 1) / rise) if step < rise else 1.0)

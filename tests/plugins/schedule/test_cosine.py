@@ -6,7 +6,7 @@ import tiny
 from etude.config.registry import build
 
 
-def test_is_half_a_cosine_from_1_to_its_end() -> None:
+def test_is_half_a_cosine_from_1_to_the_final_value() -> None:
     factor = build(tiny.part("schedule", "cosine", warmup_steps=10, final=0.2), 110)
     for step in range(10, 111):
         angle = math.pi * (step - 10) / 100
@@ -16,12 +16,12 @@ def test_is_half_a_cosine_from_1_to_its_end() -> None:
     assert factor(110) == factor(999) == pytest.approx(0.2)
 
 
-def test_a_warmup_longer_than_the_run_only_rises() -> None:
+def test_a_warmup_longer_than_the_run_never_decays() -> None:
     factor = build(tiny.part("schedule", "cosine", warmup_steps=20), 10)
     assert [factor(step) for step in (0, 9)] == [0.05, 0.5]
 
 
 @pytest.mark.parametrize("final", [-0.1, 1.1])
-def test_the_end_lies_between_0_and_1(final: float) -> None:
+def test_final_must_be_between_0_and_1(final: float) -> None:
     with pytest.raises(ValueError, match=r"final must be in \[0, 1\]"):
         tiny.part("schedule", "cosine", final=final)

@@ -16,7 +16,7 @@ def factors(total: int, **values: Any) -> list[float]:
 
 
 @pytest.mark.parametrize("shape", Shape)
-def test_rises_stays_and_falls_over_the_last_share_of_what_follows_the_rise(shape: Any) -> None:
+def test_warms_up_stays_constant_and_decays_over_the_last_fraction(shape: Any) -> None:
     found = factors(110, warmup_steps=10, decay_fraction=0.2, shape=shape)
     assert found[:10] == pytest.approx([(step + 1) / 10 for step in range(10)])
     assert found[10:91] == [1.0] * 81
@@ -27,13 +27,13 @@ def test_rises_stays_and_falls_over_the_last_share_of_what_follows_the_rise(shap
     assert found[110] == pytest.approx(0)
 
 
-def test_ends_at_its_end_and_stays_there() -> None:
+def test_ends_at_the_final_value_and_stays_there() -> None:
     assert factors(50, warmup_steps=0, decay_fraction=1.0, final=0.3)[-1] == pytest.approx(0.3)
     factor = build(tiny.part("schedule", "wsd", final=0.3), 100)
     assert factor(100) == factor(999) == pytest.approx(0.3)
 
 
-def test_a_decay_over_everything_in_a_straight_line_is_the_linear_schedule() -> None:
+def test_a_linear_decay_over_all_steps_is_the_linear_schedule() -> None:
     values: dict[str, Any] = {"warmup_steps": 7, "final": 0.1}
     linear = build(tiny.part("schedule", "linear", **values), 60)
     found = factors(60, decay_fraction=1.0, shape=Shape.linear, **values)
@@ -41,6 +41,6 @@ def test_a_decay_over_everything_in_a_straight_line_is_the_linear_schedule() -> 
 
 
 @pytest.mark.parametrize(("key", "value"), [("decay_fraction", 0.0), ("final", 1.1)])
-def test_values_outside_their_range_are_refused(key: str, value: float) -> None:
+def test_values_out_of_range_are_errors(key: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"{key} must be in"):
         tiny.part("schedule", "wsd", **{key: value})

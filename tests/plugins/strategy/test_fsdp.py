@@ -8,7 +8,7 @@ FSDP = ("strategy=fsdp", "trainer.devices=2", "trainer.accelerator=cpu")
 pytestmark = pytest.mark.slow
 
 
-def test_two_processes_give_the_curve_of_one(tmp_path: Path) -> None:
+def test_two_processes_have_the_loss_curve_of_one(tmp_path: Path) -> None:
     still = "architecture.dropout=0"
     assert two.train(tmp_path / "one", still).returncode == 0
     ended = two.train(tmp_path / "two", still, *FSDP)
@@ -16,14 +16,14 @@ def test_two_processes_give_the_curve_of_one(tmp_path: Path) -> None:
     two.assert_same_curve(tmp_path / "one", tmp_path / "two")
 
 
-def test_a_run_killed_in_the_middle_goes_on_bit_for_bit(tmp_path: Path) -> None:
+def test_a_run_killed_in_the_middle_resumes_bit_for_bit(tmp_path: Path) -> None:
     two.assert_survives_kill(tmp_path / "cut", tmp_path / "whole", *FSDP)
 
 
-def test_rollouts_whose_answers_end_at_different_times_are_those_of_one_process(
+def test_rollouts_with_different_lengths_equal_those_of_one_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every rank takes as many passes as the slowest; chunks of 3 leave one rank with one less."""
+    """All ranks run the same number of forward passes; chunks of 3 give one rank one less."""
     (tmp_path / "plug" / "reward").mkdir(parents=True)
     (tmp_path / "plug" / "reward" / "toy_remainder.py").write_text(tiny.REWARD)
     monkeypatch.setenv("ETUDE_PLUGINS", str(tmp_path / "plug"))
@@ -35,12 +35,12 @@ def test_rollouts_whose_answers_end_at_different_times_are_those_of_one_process(
     for name, more in (("one", ()), ("two", FSDP)):
         ended = two.train(tmp_path / name, *grpo, *more)
         assert ended.returncode == 0, ended.stderr
-    lengths = [line["response_length"] for line in two.record_of(tmp_path / "one")]
+    lengths = [line["response_length"] for line in two.untimed_steps(tmp_path / "one")]
     assert min(lengths) < 20
-    assert lengths == [line["response_length"] for line in two.record_of(tmp_path / "two")]
+    assert lengths == [line["response_length"] for line in two.untimed_steps(tmp_path / "two")]
     for name in ("loss", "reward", "kl", "grad_norm", "val/reward"):
         mine, theirs = (
-            [line.get(name, 0.0) for line in two.record_of(tmp_path / run)]
+            [line.get(name, 0.0) for line in two.untimed_steps(tmp_path / run)]
             for run in ("one", "two")
         )
         assert mine == pytest.approx(theirs, rel=1e-3, abs=1e-5)

@@ -1,10 +1,10 @@
-"""One device, and no room for a second."""
+"""The single-device strategy."""
 
 from defaults import default
 
 from etude.config.registry import build, load
 
 
-def test_lightning_chooses_the_strategy_of_one_device() -> None:
+def test_lightning_chooses_its_single_device_strategy() -> None:
     assert build(default("strategy/single")) == "auto"
     assert load("strategy/single").declaration.max_devices == 1

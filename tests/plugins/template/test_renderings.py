@@ -1,4 +1,4 @@
-"""Templates write what their models' own do: written out by hand, and by transformers."""
+"""Templates render like the original ones: compared with literal texts and with transformers."""
 
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,9 @@ TWO_TURNS = (
 SYSTEM = (Message("system", "Be brief."), *TWO_TURNS[:2])
 NAMED = {"bos_token": "<s>", "eos_token": "</s>"}
 ROLES = ("plain", "chatml", "llama3")
-"""Templates that take a system message."""
+"""Templates that accept a system message."""
 
-WRITTEN = {
+RENDERED = {
     "plain": "<s><turn_start>user\nHi there<turn_end>\n<turn_start>assistant\nHello!<turn_end>\n"
     "<turn_start>user\nWhy?<turn_end>\n<turn_start>assistant\nBecause.<turn_end>\n",
     "chatml": "<|im_start|>user\nHi there<|im_end|>\n<|im_start|>assistant\nHello!<|im_end|>\n"
@@ -70,44 +70,44 @@ def as_dicts(messages: tuple[Message, ...]) -> list[dict[str, str]]:
     return [vars(message) for message in messages]
 
 
-def text_of(name: str, messages: tuple[Message, ...], **given: Any) -> str:
+def text_of(name: str, messages: tuple[Message, ...], **options: Any) -> str:
     template = with_template(name).template
     assert template is not None
-    return render(template, as_dicts(messages), NAMED, **given)
+    return render(template, as_dicts(messages), NAMED, **options)
 
 
-def test_every_template_is_written_out_here() -> None:
-    assert {*options("template")} == WRITTEN.keys() == OPENED.keys() == ANSWERS.keys()
+def test_every_template_has_an_expected_rendering() -> None:
+    assert {*options("template")} == RENDERED.keys() == OPENED.keys() == ANSWERS.keys()
 
 
-@pytest.mark.parametrize("name", WRITTEN)
-def test_a_conversation_is_written_as_its_model_reads_it(name: str) -> None:
-    assert text_of(name, TWO_TURNS) == WRITTEN[name]
+@pytest.mark.parametrize("name", RENDERED)
+def test_a_conversation_is_rendered_in_the_format_of_its_model(name: str) -> None:
+    assert text_of(name, TWO_TURNS) == RENDERED[name]
     first = text_of(name, TWO_TURNS[:2])
-    assert WRITTEN[name].startswith(first)
-    asked = text_of(name, TWO_TURNS[:1], before_answer=True)
-    assert first.startswith(asked)
-    assert asked.endswith(OPENED[name])
+    assert RENDERED[name].startswith(first)
+    rendered_prompt = text_of(name, TWO_TURNS[:1], before_answer=True)
+    assert first.startswith(rendered_prompt)
+    assert rendered_prompt.endswith(OPENED[name])
 
 
 @pytest.mark.parametrize("name", WITH_SYSTEM)
-def test_the_system_speaks_first(name: str) -> None:
+def test_the_system_message_is_rendered_first(name: str) -> None:
     assert text_of(name, SYSTEM[:2]) == WITH_SYSTEM[name]
 
 
-def test_gemma_takes_no_system_message() -> None:
+def test_gemma_rejects_a_system_message() -> None:
     with pytest.raises(chat_template.TemplateError, match="System role not supported"):
         text_of("gemma", SYSTEM)
 
 
 @pytest.mark.parametrize("name", ["mistral", "gemma"])
-def test_roles_must_take_turns(name: str) -> None:
+def test_roles_must_alternate(name: str) -> None:
     with pytest.raises(chat_template.TemplateError, match="must alternate"):
         text_of(name, (TWO_TURNS[0], TWO_TURNS[2]))
 
 
-@pytest.mark.parametrize("name", WRITTEN)
-def test_an_answer_is_what_follows_the_header_and_its_end(name: str) -> None:
+@pytest.mark.parametrize("name", RENDERED)
+def test_an_answer_is_the_text_after_the_header_and_the_end_token(name: str) -> None:
     tokenizer = with_template(name)
     found = conversation(tokenizer, TWO_TURNS)
     answers = [
@@ -118,8 +118,8 @@ def test_an_answer_is_what_follows_the_header_and_its_end(name: str) -> None:
         assert found.ids[found.turns == turn][-1] in tokenizer.vocab.stops
 
 
-@pytest.mark.parametrize("name", WRITTEN)
-def test_a_prompt_alone_is_the_start_of_the_conversation(name: str) -> None:
+@pytest.mark.parametrize("name", RENDERED)
+def test_a_prompt_has_the_first_ids_of_the_conversation(name: str) -> None:
     tokenizer = with_template(name)
     found = conversation(tokenizer, TWO_TURNS)
     for n, turn in ((1, 1), (3, 2)):
@@ -127,9 +127,9 @@ def test_a_prompt_alone_is_the_start_of_the_conversation(name: str) -> None:
         assert prompt(tokenizer, TWO_TURNS[:n]) == before
 
 
-@pytest.mark.parametrize("name", WRITTEN)
-def test_the_literals_of_a_template_are_single_tokens(name: str) -> None:
-    """Also of a tokenizer that had no such token, whose ids all keep their place."""
+@pytest.mark.parametrize("name", RENDERED)
+def test_the_special_tokens_of_a_template_are_single_ids(name: str) -> None:
+    """This also holds for a tokenizer that had no such token; its ids do not change."""
     tokenizer = with_template(name)
     assert tokenizer.vocab == tiny.BYTES.vocab
     special = set(conversation(tokenizer, TWO_TURNS).ids.tolist()) & tokenizer.vocab.special
@@ -150,8 +150,8 @@ def test_the_literals_of_a_template_are_single_tokens(name: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["byte", "bpe", "wordpiece", "unigram"])
-@pytest.mark.parametrize("name", WRITTEN)
-def test_transformers_renders_and_encodes_alike(name: str, kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", RENDERED)
+def test_transformers_renders_and_encodes_identically(name: str, kind: str, tmp_path: Path) -> None:
     from transformers import AutoTokenizer
 
     corpus = ["Hi there Hello! Why? Because. user assistant model Be brief."] * 4
@@ -165,7 +165,7 @@ def test_transformers_renders_and_encodes_alike(name: str, kind: str, tmp_path: 
         assert found == render(tokenizer.template or "", as_dicts(messages), tokenizer.literals)
         ids = theirs.apply_chat_template(as_dicts(messages), return_dict=False)
         assert ids == conversation(tokenizer, messages).ids.tolist()
-        asked = theirs.apply_chat_template(
+        rendered_prompt = theirs.apply_chat_template(
             as_dicts(messages[:-1]), add_generation_prompt=True, return_dict=False
         )
-        assert asked == prompt(tokenizer, messages[:-1])
+        assert rendered_prompt == prompt(tokenizer, messages[:-1])

@@ -2,7 +2,7 @@ from tokenizers import pre_tokenizers
 
 from etude.config.registry import build
 from etude.data.byte_alphabet import BYTE_CHARACTERS
-from etude.data.tokenizer import SMALLEST_OF_BYTES, SPECIAL_TOKENS
+from etude.data.special_tokens import SMALLEST_OF_BYTES, SPECIAL_TOKENS
 from etude.plugins.tokenizer.byte import ByteConfig
 
 
@@ -13,5 +13,5 @@ def test_the_id_of_a_byte_is_its_value_after_the_special_tokens() -> None:
     assert tokenizer.vocab.size == SMALLEST_OF_BYTES == 365
 
 
-def test_bytes_are_written_as_the_library_writes_them() -> None:
+def test_byte_characters_are_those_of_the_tokenizers_library() -> None:
     assert sorted(BYTE_CHARACTERS) == sorted(pre_tokenizers.ByteLevel.alphabet())

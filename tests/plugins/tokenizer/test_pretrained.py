@@ -8,7 +8,7 @@ from etude.plugins.tokenizer.bpe import BpeConfig
 from etude.plugins.tokenizer.pretrained import PretrainedConfig
 
 
-def test_a_saved_tokenizer_is_taken_as_it_is(tmp_path: Path) -> None:
+def test_a_saved_tokenizer_is_loaded_unchanged(tmp_path: Path) -> None:
     trained = build(BpeConfig(vocab_size=400)).build(lambda: iter(["low lower lowest"] * 9))
     trained.save(tmp_path)
     for path in (tmp_path, tmp_path / "tokenizer.json"):
@@ -16,7 +16,7 @@ def test_a_saved_tokenizer_is_taken_as_it_is(tmp_path: Path) -> None:
         assert loaded.digest == trained.digest
 
 
-def test_its_fingerprint_follows_its_files(tmp_path: Path) -> None:
+def test_the_fingerprint_changes_with_the_files(tmp_path: Path) -> None:
     trained = build(BpeConfig(vocab_size=400)).build(lambda: iter(["low lower lowest"] * 9))
     trained.save(tmp_path)
     source = build(PretrainedConfig(path=str(tmp_path)))
@@ -25,6 +25,6 @@ def test_its_fingerprint_follows_its_files(tmp_path: Path) -> None:
     assert source.fingerprint() != before
 
 
-def test_a_missing_one_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_missing_tokenizer_is_reported_by_path(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="nowhere"):
         build(PretrainedConfig(path=str(tmp_path / "nowhere"))).build(lambda: iter(()))

@@ -6,7 +6,7 @@ from etude.plugins.tokenizer.wordpiece import WordpieceConfig, alphabet
 TEXTS = ["unhappy unhappier happy happier 语言模型"] * 20
 
 
-def test_words_are_matched_from_the_left_and_inner_pieces_marked() -> None:
+def test_words_are_matched_from_the_left_and_inner_pieces_are_marked() -> None:
     tokenizer = build(WordpieceConfig(vocab_size=400)).build(lambda: iter(TEXTS))
     ids = tokenizer.encode("unhappy happier")
     assert tokenizer.decode(ids) == "unhappy happier"
@@ -19,11 +19,11 @@ def test_each_chinese_character_is_a_word_and_an_unseen_one_is_unknown() -> None
     assert tokenizer.pieces(tokenizer.encode("语言猫")) == ["语", "言", "<unk>"]
 
 
-def test_case_is_folded_only_when_asked() -> None:
-    asked = build(WordpieceConfig(vocab_size=400, lowercase=True)).build(lambda: iter(TEXTS))
-    assert asked.decode(asked.encode("HAPPY Häppy")) == "happy happy"
-    kept = build(WordpieceConfig(vocab_size=400)).build(lambda: iter(TEXTS))
-    assert kept.vocab.unk in kept.encode("HAPPY")
+def test_case_is_folded_only_with_lowercase() -> None:
+    folded = build(WordpieceConfig(vocab_size=400, lowercase=True)).build(lambda: iter(TEXTS))
+    assert folded.decode(folded.encode("HAPPY Häppy")) == "happy happy"
+    cased = build(WordpieceConfig(vocab_size=400)).build(lambda: iter(TEXTS))
+    assert cased.vocab.unk in cased.encode("HAPPY")
 
 
 def test_the_alphabet_is_the_most_frequent_characters() -> None:

@@ -48,8 +48,9 @@ class Llama3(Scaling):
         self.config = config
 
     def frequencies(self, theta: float, head_dim: int) -> Float[Tensor, " pairs"]:
-        own = self.config
+        config = self.config
         plain = super().frequencies(theta, head_dim)
-        turns = own.trained_positions * plain / (2 * math.pi)
-        ramp = ((own.beta_fast - turns) / (own.beta_fast - own.beta_slow)).clamp(0, 1)
-        return (1 - ramp) * plain + ramp * plain / own.factor
+        rotations = config.trained_positions * plain / (2 * math.pi)
+        ramp = (config.beta_fast - rotations) / (config.beta_fast - config.beta_slow)
+        ramp = ramp.clamp(0, 1)
+        return (1 - ramp) * plain + ramp * plain / config.factor

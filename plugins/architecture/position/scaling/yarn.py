@@ -47,9 +47,9 @@ class YarnConfig(ScalingConfig):
         )
 
 
-def pair_that_turns(times: float, trained: int, theta: float, head_dim: int) -> float:
-    """Fractional index of the pair that rotates `times` times in `trained` positions."""
-    return head_dim * math.log(trained / (times * 2 * math.pi)) / (2 * math.log(theta))
+def pair_index(rotations: float, trained: int, theta: float, head_dim: int) -> float:
+    """Returns the fractional index of the pair with this many rotations in `trained` positions."""
+    return head_dim * math.log(trained / (rotations * 2 * math.pi)) / (2 * math.log(theta))
 
 
 @plugin(YarnConfig)
@@ -61,15 +61,15 @@ class Yarn(Scaling):
         self.attention_factor = config.attention_factor or 0.1 * math.log(config.factor) + 1
 
     def frequencies(self, theta: float, head_dim: int) -> Float[Tensor, " pairs"]:
-        own = self.config
+        config = self.config
         plain = super().frequencies(theta, head_dim)
         fast, slow = (
-            pair_that_turns(times, own.trained_positions, theta, head_dim)
-            for times in (own.beta_fast, own.beta_slow)
+            pair_index(rotations, config.trained_positions, theta, head_dim)
+            for rotations in (config.beta_fast, config.beta_slow)
         )
         first = max(math.floor(fast), 0)
         last = min(math.ceil(slow), head_dim - 1)
         width = last - first or 1e-3
         pairs = torch.arange(len(plain), dtype=plain.dtype, device=plain.device)
         ramp = ((pairs - first) / width).clamp(0, 1)
-        return (1 - ramp) * plain + ramp * plain / own.factor
+        return (1 - ramp) * plain + ramp * plain / config.factor

@@ -1,8 +1,8 @@
-"""Prints a batch as the loss sees it: input tokens, target tokens, and which of them count.
+"""Prints a batch as the loss sees it: input tokens, and the target tokens that are trained on.
 
 The layout follows from the batch. Every `Inputs` and `Targets` among its fields, at any depth, is a
-panel; a list or tensor with one item per row is shown next to its rows; any other number is shown
-on top. So an objective adds a panel by adding a field to its batch; no objective is named here.
+panel; a list or tensor with one item per row is shown with its row; any other value is shown at
+the top. So an objective adds a panel by adding a field to its batch; no objective is named here.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,10 +22,10 @@ WIDTH_IN_A_PIPE = 100
 LONGEST_PIECE = 24
 BROKEN = "�"
 PARTS = "¹²³⁴⁵⁶"
-SEEN_WHITE_SPACE = str.maketrans({" ": "·", "\n": "↵", "\t": "→", "\r": "←"})
-GIVEN = ""
+VISIBLE_SPACE = str.maketrans({" ": "·", "\n": "↵", "\t": "→", "\r": "←"})
+INPUT = ""
 SPECIAL = "cyan"
-DUE = "bold green"
+TARGET = "bold green"
 FAINT = "dim"
 Column: TypeAlias = tuple[Text, ...]
 
@@ -44,9 +44,9 @@ class Panel:
         documents = self.inputs.documents
         n = tokens.numel() if documents is None else int((documents[row] > 0).sum())
         trained = 0 if self.targets is None else int(self.targets.where[row].sum())
-        said = [f"{n:,} tokens"]
-        said += [] if self.targets is None else [f"{trained:,} trained"]
-        return ", ".join([*said, f"{tokens.numel() - n:,} padding"])
+        counts = [f"{n:,} tokens"]
+        counts += [] if self.targets is None else [f"{trained:,} trained"]
+        return ", ".join([*counts, f"{tokens.numel() - n:,} padding"])
 
 
 def show(batch: Any, tokenizer: Tokenizer, console: Console) -> None:
@@ -56,16 +56,16 @@ def show(batch: Any, tokenizer: Tokenizer, console: Console) -> None:
     width = max((len(name) for name, _ in _leaves(batch)), default=0) + len(".source")
     console.print(f"{type(batch).__name__}: {n_rows:,} rows", style="bold")
     for panel in panels:
-        rows, by = panel.inputs.tokens.shape
-        console.print(f"  {panel.name:<{width}} {rows:,} x {by:,}: {panel.counts()}")
+        rows, seq = panel.inputs.tokens.shape
+        console.print(f"  {panel.name:<{width}} {rows:,} x {seq:,}: {panel.counts()}")
     for name, value in _leaves(batch):
-        if not isinstance(value, Inputs | Targets) and not _is_by_row(value, n_rows):
-            console.print(f"  {name:<{width}} {_in_words(value)}")
+        if not isinstance(value, Inputs | Targets) and not _is_per_row(value, n_rows):
+            console.print(f"  {name:<{width}} {_text(value)}")
     for row in range(min(n_rows, SHOWN_ROWS)):
         console.print(f"\nrow {row + 1} of {n_rows}", style="bold")
         for name, value in _leaves(batch):
-            if _is_by_row(value, n_rows):
-                console.print(f"  {name}: {_in_words(value[row])}", markup=False, soft_wrap=True)
+            if _is_per_row(value, n_rows):
+                console.print(f"  {name}: {_text(value[row])}", markup=False, soft_wrap=True)
         for panel in (panel for panel in panels if row < len(panel.inputs.tokens)):
             console.print(f"  {panel.name}: {panel.counts(row)}")
             for line in _lines(panel, row, tokenizer, _width(console)):
@@ -99,13 +99,13 @@ def _n_rows(batch: Any) -> int:  # any dataclass
     return max((len(value) for _, value in _leaves(batch) if isinstance(value, list)), default=0)
 
 
-def _is_by_row(value: Any, n_rows: int) -> bool:  # whatever a batch holds
+def _is_per_row(value: Any, n_rows: int) -> bool:  # whatever a batch holds
     if isinstance(value, Tensor):
         return value.ndim == 1 and len(value) == n_rows
     return isinstance(value, list) and len(value) == n_rows
 
 
-def _in_words(value: Any) -> str:  # whatever a batch holds
+def _text(value: Any) -> str:  # whatever a batch holds
     if isinstance(value, Tensor):
         return f"{value.item():.6g}" if value.numel() == 1 else f"{tuple(value.shape)} numbers"
     return repr(value)
@@ -114,11 +114,13 @@ def _in_words(value: Any) -> str:  # whatever a batch holds
 def _lines(panel: Panel, row: int, tokenizer: Tokenizer, width: int) -> Iterator[Text]:
     """Yields a row, wrapped: documents, input tokens and target tokens below each other."""
     columns = list(_columns(panel, row, tokenizer))
-    names = [name for i, name in enumerate(("doc", "sees", "due")) if any(c[i] for c in columns)]
-    kept = [i for i in range(3) if any(column[i] for column in columns)]
-    for start, part in _wrapped(columns, width - 12):
-        for first, (index, name) in enumerate(zip(kept, names, strict=True)):
-            line = Text().append(f"{start if first == 0 else '':>6} {name:<4}", FAINT)
+    names = [
+        name for i, name in enumerate(("doc", "input", "target")) if any(c[i] for c in columns)
+    ]
+    indices = [i for i in range(3) if any(column[i] for column in columns)]
+    for start, part in _wrapped(columns, width - 14):
+        for first, (index, name) in enumerate(zip(indices, names, strict=True)):
+            line = Text().append(f"{start if first == 0 else '':>6} {name:<6}", FAINT)
             for column in part:
                 cell = column[index].copy()
                 cell.append(" " * (_size(column) - cell_len(cell.plain)))
@@ -131,19 +133,20 @@ def _columns(panel: Panel, row: int, tokenizer: Tokenizer) -> Iterator[Column]:
     """Yields (document, input token, target token) of each position that is not padding."""
     tokens = panel.inputs.tokens[row].tolist()
     documents = panel.inputs.documents
-    homes = [1] * len(tokens) if documents is None else documents[row].tolist()
-    several = len({home for home in homes if home}) > 1
-    given = _pieces(tokens, tokenizer)
+    doc_ids = [1] * len(tokens) if documents is None else documents[row].tolist()
+    several = len({doc for doc in doc_ids if doc}) > 1
+    inputs = _pieces(tokens, tokenizer)
     targets = panel.targets
-    asked = [False] * len(tokens) if targets is None else targets.where[row].tolist()
-    due = given if targets is None else _pieces(targets.ids[row].tolist(), tokenizer)
+    trained = [False] * len(tokens) if targets is None else targets.where[row].tolist()
+    outputs = inputs if targets is None else _pieces(targets.ids[row].tolist(), tokenizer)
     before = 0
-    for token, home, sees, wanted, counts in zip(tokens, homes, given, due, asked, strict=True):
-        if home:
-            document = str(home) if several and home != before else ""
-            style = SPECIAL if token in tokenizer.vocab.special else GIVEN if counts else FAINT
-            yield Text(document), Text(sees, style), Text(wanted if counts else "", DUE)
-        before = home
+    columns = zip(tokens, doc_ids, inputs, outputs, trained, strict=True)
+    for token, doc, piece, target, is_trained in columns:
+        if doc:
+            label = str(doc) if several and doc != before else ""
+            style = SPECIAL if token in tokenizer.vocab.special else INPUT if is_trained else FAINT
+            yield Text(label), Text(piece, style), Text(target if is_trained else "", TARGET)
+        before = doc
 
 
 def _pieces(ids: Sequence[int], tokenizer: Tokenizer) -> list[str]:
@@ -155,11 +158,11 @@ def _pieces(ids: Sequence[int], tokenizer: Tokenizer) -> list[str]:
     start = 0
     while start < len(pieces):
         size = 1
-        together = pieces[start]
-        if BROKEN in together:
-            size, together = _character(ids[start : start + len(PARTS)], tokenizer)
+        text = pieces[start]
+        if BROKEN in text:
+            size, text = _character(ids[start : start + len(PARTS)], tokenizer)
         if size > 1:
-            pieces[start : start + size] = [f"{together}{part}" for part in PARTS[:size]]
+            pieces[start : start + size] = [f"{text}{part}" for part in PARTS[:size]]
         start += size
     return [_visible(piece) for piece in pieces]
 
@@ -174,10 +177,10 @@ def _character(ids: Sequence[int], tokenizer: Tokenizer) -> tuple[int, str]:
 
 
 def _visible(piece: str) -> str:
-    seen = piece.translate(SEEN_WHITE_SPACE)
-    seen = "".join(char if char.isprintable() else BROKEN for char in seen)
+    shown = piece.translate(VISIBLE_SPACE)
+    shown = "".join(char if char.isprintable() else BROKEN for char in shown)
     end = LONGEST_PIECE // 2
-    return seen if len(seen) <= LONGEST_PIECE else f"{seen[:end]}…{seen[-end:]}"
+    return shown if len(shown) <= LONGEST_PIECE else f"{shown[:end]}…{shown[-end:]}"
 
 
 def _wrapped(columns: Sequence[Column], width: int) -> Iterator[tuple[int, Sequence[Column]]]:

@@ -1,4 +1,4 @@
-"""The groups there are: what each is for, and its options with their first lines."""
+"""Lists groups: the purpose of each, and its options with their summaries."""
 
 import re
 
@@ -9,7 +9,7 @@ from etude.errors import ConfigError
 
 
 def all_groups() -> list[str]:
-    """The groups of plugins, and the folders of YAML that are chosen from alike."""
+    """All plugin groups, and the folders of YAML files that work as groups."""
     folders = [
         file.parent.relative_to(folder).as_posix()
         for folder in configurations()
@@ -26,22 +26,22 @@ def rows(group: str) -> list[str]:
 
 
 def purposes() -> dict[str, str]:
-    """What each group is for, as the base of its configs says; nothing where its name says all."""
-    named = {**vars(plugins), **vars(blocks)}.values()
-    found = (
+    """The purpose of each group, from the docstring of its base config, if it states one."""
+    classes = {**vars(plugins), **vars(blocks)}.values()
+    matches = (
         re.match(r"Base config of the group `(.*)`: (.*)", " ".join((kind.__doc__ or "").split()))
-        for kind in named
+        for kind in classes
         if isinstance(kind, type)
     )
-    return {match[1]: f"{match[2][0].upper()}{match[2][1:]}" for match in found if match}
+    return {match[1]: f"{match[2][0].upper()}{match[2][1:]}" for match in matches if match}
 
 
 def _summaries(group: str) -> dict[str, str]:
-    """Each option with its first line; what is wrong with it where it cannot be read."""
-    found: dict[str, str] = {}
+    """The first line of each option, or the error of an option that cannot be read."""
+    summaries: dict[str, str] = {}
     for name in options(group):
         try:
-            found[name] = describe(f"{group}/{name}").summary
+            summaries[name] = describe(f"{group}/{name}").summary
         except ConfigError as error:
-            found[name] = f"! {str(error).partition(chr(10))[0]}"
-    return found | {name: heading(file) for name, file in presets(group).items()}
+            summaries[name] = f"! {str(error).partition(chr(10))[0]}"
+    return summaries | {name: heading(file) for name, file in presets(group).items()}

@@ -1,6 +1,6 @@
-"""What the config of each verb takes: keys of its own, and groups with their default options.
+"""Lists what the config of each verb takes: its own keys, and groups with their default options.
 
-Read from `conf/<verb>.yaml`, the root that it names, and the syntax tree of that root.
+Read from `conf/<verb>.yaml`, its root schema, and the syntax tree of that schema.
 """
 
 import ast
@@ -22,19 +22,19 @@ from etude.config.hydra_source import FOR, ROOTS, declared_default
 from etude.config.plugin_files import configurations
 from etude.config.plugin_source import Knob, knobs, lineage
 
-FIRST = "train"
-"""The verb whose defaults are shown before those of others."""
+MAIN_VERB = "train"
+"""The verb whose defaults are shown first."""
 
 
 @dataclass(frozen=True)
 class Default:
-    """What a verb's config chooses in a group when the user does not."""
+    """The default option of a group in a verb's config."""
 
     options: tuple[str, ...] = ()
     declared_by: str = ""
-    """The choice whose plugin declares it, such as objective=clm."""
+    """The choice whose plugin declares this default, such as objective=clm."""
     several: bool = False
-    """Whether it is written as a list."""
+    """Whether the group takes a list."""
 
     def __str__(self) -> str:
         names = ",".join(self.options)
@@ -49,28 +49,28 @@ class Keys:
     """The keys that are in no group, such as seed and trainer.max_steps."""
     groups: Mapping[str, Default]
     nodes: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Keys that hold further keys, such as trainer, each with what it is for."""
+    """Keys that contain keys, such as trainer, with their purpose."""
 
 
 def verbs() -> list[str]:
-    """The verbs that have a config, as they are typed; the one with the most keys first."""
+    """The verbs that have a config, as typed on the command line; `MAIN_VERB` first."""
     names = sorted(file.stem.replace("_", "-") for file in configurations()[0].glob("*.yaml"))
-    return sorted(names, key=lambda name: name != FIRST)
+    return sorted(names, key=lambda name: name != MAIN_VERB)
 
 
 @cache
 def keys_of(verb: str) -> Keys:
-    """Reads what a verb takes."""
-    root, chosen = _written(config_name(verb))
+    """Reads the keys and groups that a verb takes."""
+    root, chosen = _defaults_list(config_name(verb))
     own: dict[str, Knob] = {}
     nested: dict[str, Knob] = {}
     nodes: dict[str, str] = {}
     for knob in knobs(root.__name__, _file(root)):
-        inside = _inside(knob)
+        inner = _inner_knobs(knob)
         if knob.name in chosen:
             continue
-        if inside:
-            nested |= {f"{knob.name}.{one.name}": one for one in inside}
+        if inner:
+            nested |= {f"{knob.name}.{one.name}": one for one in inner}
             nodes[knob.name] = _doc(knob)
         else:
             own[knob.name] = knob
@@ -109,28 +109,28 @@ def _group_lines(defaults: Mapping[str, Default]) -> list[str]:
 
 def verbs_with(group: str) -> dict[str, Default]:
     """The default option of a group in each verb that takes the group."""
-    found = {verb: keys_of(verb).groups.get(group) for verb in verbs()}
-    return {verb: default for verb, default in found.items() if default is not None}
+    defaults = {verb: keys_of(verb).groups.get(group) for verb in verbs()}
+    return {verb: default for verb, default in defaults.items() if default is not None}
 
 
 def default_option(group: str) -> str | None:
-    """The first option that `etude train`, or else another verb, chooses in a group.
+    """The default option of a group in `etude train`, or else in another verb.
 
-    Of a nested group: what the default of the group around it chooses there.
+    For a nested group, the option that the default of its parent group chooses.
     """
     for default in verbs_with(group).values():
         return next(iter(default.options), None)
-    around, _, slot = group.rpartition("/")
-    option = default_option(around) if around else None
+    parent, _, slot = group.rpartition("/")
+    option = default_option(parent) if parent else None
     if option is None:
         return None
-    found = choice(around, option)
-    named = {knob.name: knob.option for knob in found.plugin.knobs}
-    return found.parts.get(slot, named.get(slot))
+    chosen = choice(parent, option)
+    defaults = {knob.name: knob.option for knob in chosen.plugin.knobs}
+    return chosen.parts.get(slot, defaults.get(slot))
 
 
-def _written(config: str) -> tuple[type, dict[str, Any]]:
-    """The root of a verb's config, and what its defaults list chooses in each group."""
+def _defaults_list(config: str) -> tuple[type, dict[str, Any]]:
+    """The root schema of a verb's config, and the option of each group in its defaults list."""
     file = configurations()[0] / f"{config}.yaml"
     root: type | None = None
     chosen: dict[str, Any] = {}
@@ -143,9 +143,9 @@ def _written(config: str) -> tuple[type, dict[str, Any]]:
         elif item in ROOTS:
             root = ROOTS[item]
         elif item != "_self_":
-            root, below = _written(item)
-            chosen |= below
-    assert root is not None, f"{file} names no root"
+            root, inherited = _defaults_list(item)
+            chosen |= inherited
+    assert root is not None, f"{file} has no root schema"
     return root, chosen
 
 
@@ -161,8 +161,8 @@ def _default(group: str, chosen: Mapping[str, Any]) -> Default:
     return Default((option,) if option else ())
 
 
-def _inside(knob: Knob) -> list[Knob]:
-    """The keys of a node such as `trainer`; none of a plain value."""
+def _inner_knobs(knob: Knob) -> list[Knob]:
+    """The keys inside a node such as `trainer`; empty for a plain value."""
     return list(knobs(knob.type, knob.home)) if re.fullmatch(r"\w+", knob.type) else []
 
 

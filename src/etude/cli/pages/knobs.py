@@ -1,4 +1,4 @@
-"""A knob with its default and its legal values, as they are typed on the command line.
+"""Formats a knob with its default and legal values, as typed on the command line.
 
 Read from syntax trees: an enum's members, and the constant that a default names, are looked up
 in the file that defines them.
@@ -20,38 +20,38 @@ N_DIGITS = 6
 """Significant digits of a default that is computed, such as 8 / 3."""
 
 
-def entry(key: str, knob: Knob, given: str | None = None) -> str:
+def entry(key: str, knob: Knob, preset: str | None = None) -> str:
     """Returns the lines of one knob: `key = default  (legal values)`, then its help.
 
-    `given` is the value that a preset sets, as it is typed.
+    `preset` is the value that a preset sets, as typed.
     """
     default = default_of(knob)
     notes = [legal(knob)]
-    if given is not None:
+    if preset is not None:
         notes += ["no default" if default is None else f"default {default}"]
     elif default is None:
         notes += ["no default"]
     notes += [f"only with {knob.only_with}"] if knob.only_with else []
-    value = default if given is None else given
+    value = default if preset is None else preset
     line = f"{key}{'' if value is None else f' = {value}'}  ({'; '.join(notes)})"
     text = fill(knob.help, WIDTH, initial_indent="    ", subsequent_indent="    ")
     return f"{line}\n{text}" if knob.help else line
 
 
 def default_of(knob: Knob) -> str | None:
-    """Returns the default as it is typed; None if there is none."""
+    """Returns the default as typed; None if there is none."""
     if knob.default is None or knob.option is not None:
         return knob.option
     return typed(_value(ast.parse(knob.default, mode="eval").body, knob.home))
 
 
 def legal(knob: Knob) -> str:
-    """Returns what the knob accepts: every legal value if there are few, otherwise the type."""
+    """Returns every legal value of the knob if they are enumerated, otherwise its type."""
     return ", ".join(_accepted(ast.parse(knob.type, mode="eval").body, knob.home))
 
 
 def typed(value: Any) -> str:  # whatever a config or YAML holds
-    """Returns a value as it is typed; an empty text is quoted, a long one truncated."""
+    """Returns a value as typed; an empty string is quoted, a long one truncated."""
     if isinstance(value, dict):
         return f"{{{','.join(f'{key}:{typed(item)}' for key, item in value.items())}}}"
     if not isinstance(value, str):
@@ -64,6 +64,9 @@ def _accepted(kind: ast.expr, home: Path) -> Iterator[str]:
     if isinstance(kind, ast.BinOp):
         yield from _accepted(kind.left, home)
         yield from _accepted(kind.right, home)
+    elif isinstance(kind, ast.Subscript) and ast.unparse(kind.value) == "Annotated":
+        assert isinstance(kind.slice, ast.Tuple)  # a type and its legal values
+        yield from _value(kind.slice.elts[1], home)
     elif isinstance(kind, ast.Subscript):
         items = kind.slice.elts if isinstance(kind.slice, ast.Tuple) else [kind.slice]
         of = ", ".join(_accepted(items[-1], home))
@@ -82,10 +85,10 @@ def _fields(name: str, home: Path) -> str:
 
 def members(name: str, file: Path) -> list[str]:
     """Returns the members of the enum `name` in a file; empty if it is not an enum."""
-    found = list(lineage(name, file))
-    if not found or not any("Enum" in ast.unparse(base) for base in found[-1][0].bases):
+    classes = list(lineage(name, file))
+    if not classes or not any("Enum" in ast.unparse(base) for base in classes[-1][0].bases):
         return []
-    body = [node for node in found[-1][0].body if isinstance(node, ast.Assign)]
+    body = [node for node in classes[-1][0].body if isinstance(node, ast.Assign)]
     return [ast.unparse(node.targets[0]) for node in body]
 
 
@@ -94,7 +97,7 @@ def _value(node: ast.expr, home: Path) -> Any:  # whatever a default is
     match node:
         case ast.Attribute():  # a member of an enum
             return node.attr
-        case ast.List():
+        case ast.List() | ast.Tuple():
             return [_value(item, home) for item in node.elts]
         case ast.BinOp(op=ast.Div()):
             quotient = _value(node.left, home) / _value(node.right, home)
@@ -102,8 +105,8 @@ def _value(node: ast.expr, home: Path) -> Any:  # whatever a default is
         case ast.Subscript(value=ast.Name(id="dict")):  # the factory of an empty one
             return {}
         case ast.Name():
-            found = _constant(node.id, home)
-            return node.id if found is None else found
+            value = _constant(node.id, home)
+            return node.id if value is None else value
         case _:
             pass
     try:

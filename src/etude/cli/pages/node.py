@@ -1,4 +1,4 @@
-"""What there is to know of a part of the config that is not one plugin: a group, a node, a key."""
+"""Help pages for groups, nodes such as `trainer`, and single keys."""
 
 from collections.abc import Iterator, Mapping
 from textwrap import fill
@@ -22,32 +22,32 @@ def group_page(group: str) -> str:
         keys_of_default = keys_page(group, option)
         end = "Its keys:" if keys_of_default else "It has no keys."
         parts += [_wrapped(f"{_default_line(group, option)} {end}"), keys_of_default]
-    inside = [name for name in groups() if name.startswith(f"{group}/")]
-    parts += [_wrapped(f"Groups inside: {', '.join(inside)}.")] if inside else []
+    nested = [name for name in groups() if name.startswith(f"{group}/")]
+    parts += [_wrapped(f"Nested groups: {', '.join(nested)}.")] if nested else []
     return "\n\n".join(part for part in parts if part)
 
 
 def key_page(key: str) -> str | None:
-    """A key of the verbs, or every key of a node such as `trainer`; None if there is none."""
+    """The page of a verb's key, or of every key of a node such as `trainer`; None if unknown."""
     node = next((doc for verb in verbs() if (doc := keys_of(verb).nodes.get(key))), None)
-    takers: dict[str, list[str]] = {}
+    verbs_by_text: dict[str, list[str]] = {}
     for verb in verbs():
         own = keys_of(verb).own
-        found = {name: knob for name, knob in own.items() if name == key or _inside(name, key)}
-        if found:
-            text = "\n".join(entry(name, knob) for name, knob in found.items())
-            takers.setdefault(text, []).append(verb)
+        shown = {name: knob for name, knob in own.items() if name == key or _is_in(name, key)}
+        if shown:
+            text = "\n".join(entry(name, knob) for name, knob in shown.items())
+            verbs_by_text.setdefault(text, []).append(verb)
     parts = [f"{key}: {node}"] if node else []
-    parts += [f"{text}\n\n{_taken_by(names)}" for text, names in takers.items()]
+    parts += [f"{text}\n\n{_used_by(names)}" for text, names in verbs_by_text.items()]
     return "\n\n".join(parts) or None
 
 
 def plugin_key_page(key: str) -> str | None:
-    """A key of plugins, such as `objective.beta`, in each that has it; None if none has."""
+    """The page of a plugin key such as `objective.beta`, for each plugin with it; None if none."""
     texts: dict[str, list[str]] = {}
-    for group, name, place, knob in _plugin_keys():
-        if key in (place, f"{group.replace('/', '.')}.{knob.name}") and not knob.group:
-            texts.setdefault(entry(place, knob), []).append(f"{group}={name}")
+    for group, name, path, knob in _plugin_keys():
+        if key in (path, f"{group.replace('/', '.')}.{knob.name}") and not knob.group:
+            texts.setdefault(entry(path, knob), []).append(f"{group}={name}")
     pages = [
         f"{text}\n{_wrapped('In ' + ', '.join(names) + '.', 4)}" for text, names in texts.items()
     ]
@@ -57,7 +57,7 @@ def plugin_key_page(key: str) -> str | None:
 def keys() -> set[str]:
     """Every key and node that has a page."""
     own = {key for verb in verbs() for key in (*keys_of(verb).own, *keys_of(verb).nodes)}
-    return own | {place for _, _, place, knob in _plugin_keys() if not knob.group}
+    return own | {path for _, _, path, knob in _plugin_keys() if not knob.group}
 
 
 def _plugin_keys() -> Iterator[tuple[str, str, str, Knob]]:
@@ -67,33 +67,33 @@ def _plugin_keys() -> Iterator[tuple[str, str, str, Knob]]:
                 yield group, name, f"{key_of(group, plugin)}.{knob.name}", knob
 
 
-def _inside(name: str, node: str) -> bool:
+def _is_in(name: str, node: str) -> bool:
     return name.startswith(f"{node}.")
 
 
 def _default_line(group: str, option: str) -> str:
-    """Which option is the default, where, and what declares it."""
+    """A sentence on which option is the default, in which verb, and what declares it."""
     defaults = verbs_with(group)
     if not defaults:
-        around, _, _ = group.rpartition("/")
-        return f"{group}={option} is the default of {around}={default_option(around)}."
+        parent, _, _ = group.rpartition("/")
+        return f"{group}={option} is the default of {parent}={default_option(parent)}."
     ((verb, first), *others) = defaults.items()
     by = f", which {first.declared_by} declares" if first.declared_by else ""
     line = f"{group}={option} is the default of etude {verb}{by}."
-    return f"{line}{_elsewhere(group, first, dict(others))}"
+    return f"{line}{_other_defaults(group, first, dict(others))}"
 
 
-def _elsewhere(group: str, first: Default, others: Mapping[str, Default]) -> str:
-    unlike: dict[str, list[str]] = {}
+def _other_defaults(group: str, first: Default, others: Mapping[str, Default]) -> str:
+    different: dict[str, list[str]] = {}
     for verb, default in others.items():
         if default != first:
-            unlike.setdefault(f"{group}={default}", []).append(f"etude {verb}")
+            different.setdefault(f"{group}={default}", []).append(f"etude {verb}")
     return "".join(
-        f" The default of {', '.join(names)} is {text}." for text, names in unlike.items()
+        f" The default of {', '.join(names)} is {text}." for text, names in different.items()
     )
 
 
-def _taken_by(names: list[str]) -> str:
+def _used_by(names: list[str]) -> str:
     return _wrapped(f"Used by {', '.join(f'etude {name}' for name in sorted(names))}.")
 
 

@@ -24,11 +24,11 @@ from etude.errors import ConfigError
 from etude.experiments.provenance import write_origin
 
 if TYPE_CHECKING:  # imports torch: only after all checks
-    from etude.experiments.curation import Answered
+    from etude.experiments.curation import SampledPrompt
     from etude.objective.reward import Reward
 
 VERB = "best_of"
-NONE = "prompts without an answer that is good enough"
+NONE = "prompts without a completion of sufficient reward"
 
 
 def main(arguments: list[str]) -> int:
@@ -39,8 +39,8 @@ def main(arguments: list[str]) -> int:
         check_extras(config)
         if not config.reward:
             raise ConfigError(
-                "etude best-of goes by a reward, and none is chosen.\n"
-                f"  Rewards: {', '.join(options('reward'))}."
+                "etude best-of ranks completions by a reward, but no reward is chosen.\n"
+                f"  Choose one: reward=[...]. Rewards: {', '.join(options('reward'))}."
             )
         _write(config)
         write_origin("best-of", config)
@@ -49,31 +49,31 @@ def main(arguments: list[str]) -> int:
 
 def _write(config: BestOfConfig) -> None:
     from etude.experiments.curation import answer_prompts, write_rows
-    from etude.rl.rewards import rewards_of
+    from etude.rl.rewards import build_rewards
 
-    reward = rewards_of(config.reward)
-    assert reward is not None, "a reward was asked for above"
+    reward = build_rewards(config.reward)
+    assert reward is not None, "main requires a reward"
     left_out: Counter[str] = Counter()
     rows: list[dict[str, Any]] = []
     for part in answer_prompts(config, config.n_samples):
         for one in part:
-            found = list(best(reward, one, config.keep_top, config.min_reward))
-            left_out[NONE] += not found
-            rows += found
+            kept = list(best(reward, one, config.keep_top, config.min_reward))
+            left_out[NONE] += not kept
+            rows += kept
     write_rows(Path(config.out), rows, +left_out)
 
 
 def best(
-    reward: "Reward", answered: "Answered", n: int, min_reward: float | None
+    reward: "Reward", answered: "SampledPrompt", n: int, min_reward: float | None
 ) -> Iterator[dict[str, Any]]:
-    """Yields rows of data=jsonl_pairs: up to `n` distinct answers by reward, ties as sampled."""
-    whole = dict.fromkeys(
+    """Yields rows of data=jsonl_pairs: up to `n` distinct completions, best first."""
+    complete = dict.fromkeys(
         text for text, ended in zip(answered.texts, answered.ended, strict=True) if ended and text
     )
     prompt = answered.prompt
-    texts = list(whole)
+    texts = list(complete)
     scores = reward([prompt.prompt] * len(texts), texts, [prompt.answer] * len(texts))
-    least = float("-inf") if min_reward is None else min_reward
-    fair = [(score, text) for score, text in zip(scores, texts, strict=True) if score >= least]
-    for score, text in sorted(fair, key=lambda pair: -pair[0])[:n]:
+    minimum = float("-inf") if min_reward is None else min_reward
+    scored = [(score, text) for score, text in zip(scores, texts, strict=True) if score >= minimum]
+    for score, text in sorted(scored, key=lambda pair: -pair[0])[:n]:
         yield {"source": prompt.prompt, "target": text, "reward": score}

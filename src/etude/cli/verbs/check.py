@@ -3,7 +3,7 @@
     etude check objective=apo                     sums, gradients, micro-batches, resume, 2 ranks
     etude check architecture/mixer=conv           a block, in every architecture that can use it
     etude check reward=numeric reward.numeric.tolerance=0.5       a verifier, on its benchmark
-    etude check judge=rule reward=numeric         a judge: both orders, ties, neighbours
+    etude check judge=rule reward=numeric         a judge: both orders, ties, batch neighbours
 
 The first plugin on the command line is tested; the other arguments configure the experiment it is
 tested in. Each law is held, broken (with the numbers) or not applicable; the exit code is 2 if any
@@ -40,11 +40,11 @@ SMALL = (
     "trainer.save_every=2",
 )  # fmt: skip
 """The small experiment a plugin is tested in; the user's overrides come later and win."""
-TRIED = (
+TESTABLE = (
     "objective", "architecture", "optimizer", "schedule", "adapter", "data", "tokenizer",
     "decoding", "reward", "judge", "template", "strategy", "callback", "logger",
 )  # fmt: skip
-"""Groups that have laws; the subgroups of `architecture` use the laws of an architecture."""
+"""Groups with laws; the subgroups of `architecture` use the laws of an architecture."""
 TIMED = ("objective", "architecture")
 """Groups whose plugins are timed against another plugin of the group."""
 TRAINED = (*TIMED, "optimizer", "strategy", "callback", "logger")
@@ -54,7 +54,7 @@ JUDGE = "judge"
 
 
 @dataclass(frozen=True)
-class Asked:
+class Selection:
     """The plugin to test and the other overrides, from the command line."""
 
     group: str
@@ -66,24 +66,25 @@ class Asked:
 def main(arguments: list[str]) -> int:
     """Runs the verb; returns the exit code: 2 if a law is broken."""
     line = prepare(arguments)
-    if composition.inquire(VERB, line):
+    if composition.print_if_requested(VERB, line):
         return 0
-    asked = _asked(line)
-    root = asked.group.partition("/")[0]
-    given = _beside_judge(asked) if root == JUDGE else (asked.override, *asked.rest)
-    composed = composition.compose(VERB, (*SMALL, *given))
+    selected = _parse(line)
+    root = selected.group.partition("/")[0]
+    rest = selected.rest
+    used = _without_judge(rest) if root == JUDGE else (selected.override, *rest)
+    composed = composition.compose(VERB, (*SMALL, *used))
     config = to_experiment(composed.config)
     if root in TRAINED:
         compatibility.check(config, composed.choices.get("architecture"))
     compatibility.check_extras(config)
-    peer = _peer(asked) if root in TIMED else None
-    stacks = _stacks(asked, config)
+    peer = _peer(selected) if root in TIMED else None
+    stacks = _stacks(selected, config)
     from etude.laws.trial import Trial  # imports torch: only after all checks
 
     n_broken = 0
-    for chosen in [_judge(asked)] if root == JUDGE else _chosen(config, asked.group):
+    for plugin in [_judge(selected)] if root == JUDGE else _plugins(config, selected.group):
         with tempfile.TemporaryDirectory(prefix="etude-check-") as folder:
-            n_broken += _report(asked.group, Trial(chosen, config, Path(folder), peer, stacks))
+            n_broken += _report(selected.group, Trial(plugin, config, Path(folder), peer, stacks))
     return 2 if n_broken else 0
 
 
@@ -97,78 +98,80 @@ def _report(group: str, trial: "Trial") -> int:
     n_broken = 0
     print(f"{'='.join(trial.plugin.address.rsplit('/', 1))}  {trial.plugin.file}")
     for law in laws:
-        found = try_law(lambda law=law: law(trial))
-        n_broken += found.verdict is Verdict.BROKEN
-        print(f"  {found.verdict:<14}  {title(law):<{width}}  {found.said}".rstrip(), flush=True)
+        result = try_law(lambda law=law: law(trial))
+        n_broken += result.verdict is Verdict.BROKEN
+        print(
+            f"  {result.verdict:<14}  {title(law):<{width}}  {result.evidence}".rstrip(), flush=True
+        )
     print("every law holds" if not n_broken else f"{n_broken} of {len(laws)} laws are broken")
     return n_broken
 
 
-def _asked(line: CommandLine) -> Asked:
-    """Returns the first choice from a group that has laws. Raises ConfigError if there is none."""
-    composition.refuse_inert(line)
-    for place, override in enumerate(line.overrides):
-        group, found, name = override.partition("=")
-        if found and group in groups() and group.partition("/")[0] in TRIED:
-            rest = (*line.overrides[:place], *line.overrides[place + 1 :])
-            return Asked(group, name, override, rest)
+def _parse(line: CommandLine) -> Selection:
+    """Returns the first plugin of a group that has laws. Raises ConfigError if there is none."""
+    composition.refuse_hydra_overrides(line)
+    for index, override in enumerate(line.overrides):
+        group, separator, name = override.partition("=")
+        if separator and group in groups() and group.partition("/")[0] in TESTABLE:
+            rest = (*line.overrides[:index], *line.overrides[index + 1 :])
+            return Selection(group, name, override, rest)
     raise ConfigError(
-        "etude check tries a plugin, and none is chosen that has laws: etude check objective=dpo\n"
-        + listing("Groups with laws", [g for g in groups() if g.partition("/")[0] in TRIED])
+        "etude check needs a plugin of a group with laws, such as etude check objective=dpo."
+        + listing("Groups with laws", [g for g in groups() if g.partition("/")[0] in TESTABLE])
     )
 
 
-def _composed(overrides: Sequence[str]) -> ExperimentConfig:
+def _compose(overrides: Sequence[str]) -> ExperimentConfig:
     return to_experiment(composition.compose(VERB, (*SMALL, *overrides)).config)
 
 
-def _chosen(config: ExperimentConfig, group: str) -> list[PluginConfig]:
+def _plugins(config: ExperimentConfig, group: str) -> list[PluginConfig]:
     """Returns the plugins of a group to test: one, or all if the group allows several."""
     node = node_of(config, group)
     return list(node.values()) if isinstance(node, dict) else [node]
 
 
-def _judge(asked: Asked) -> PluginConfig:
-    own = [item for item in asked.rest if item.startswith(f"{JUDGE}.")]
-    given = ("run=none", "out=none", asked.override, *own)
-    return build_config(composition.compose("label", given).config, LabelConfig).judge
+def _judge(selected: Selection) -> PluginConfig:
+    own = [item for item in selected.rest if item.startswith(f"{JUDGE}.")]
+    overrides = ("run=none", "out=none", selected.override, *own)
+    return build_config(composition.compose("label", overrides).config, LabelConfig).judge
 
 
-def _beside_judge(asked: Asked) -> list[str]:
-    return [item for item in asked.rest if not item.startswith(f"{JUDGE}.")]
+def _without_judge(overrides: Sequence[str]) -> list[str]:
+    return [item for item in overrides if not item.startswith(f"{JUDGE}.")]
 
 
-def _peer(asked: Asked) -> ExperimentConfig | None:
+def _peer(selected: Selection) -> ExperimentConfig | None:
     """Returns the same experiment with the group's default, or the first other compatible plugin.
 
     For an objective, one that reads the same records.
     """
-    own = _composed((asked.override, *asked.rest))
-    plain = composition.compose(VERB, (*SMALL, *asked.rest)).choices.get(asked.group)
-    reads = plugin_of(node_of(own, asked.group)).declaration.reads
-    for name in dict.fromkeys((plain, *options(asked.group))):
-        if name in (None, asked.name):
+    own = _compose((selected.override, *selected.rest))
+    default = composition.compose(VERB, (*SMALL, *selected.rest)).choices.get(selected.group)
+    reads = plugin_of(node_of(own, selected.group)).declaration.reads
+    for name in dict.fromkeys((default, *options(selected.group))):
+        if name in (None, selected.name):
             continue
         with suppress(ConfigError):
-            peer = _composed((f"{asked.group}={name}", *asked.rest))
+            peer = _compose((f"{selected.group}={name}", *selected.rest))
             compatibility.check(peer)
-            if plugin_of(node_of(peer, asked.group)).declaration.reads == reads:
+            if plugin_of(node_of(peer, selected.group)).declaration.reads == reads:
                 return replace(peer, data=own.data)
     return None
 
 
-def _stacks(asked: Asked, config: ExperimentConfig) -> Mapping[str, ArchitectureConfig]:
+def _stacks(selected: Selection, config: ExperimentConfig) -> Mapping[str, ArchitectureConfig]:
     """Returns every architecture that can contain the plugin, or the chosen architecture itself."""
     root = "architecture"
-    if asked.group.partition("/")[0] != root:
+    if selected.group.partition("/")[0] != root:
         return {}
-    if asked.group == root:
-        return {asked.name: config.architecture}
-    rest = [item for item in asked.rest if not item.startswith(f"{root}=")]
-    found: dict[str, ArchitectureConfig] = {}
+    if selected.group == root:
+        return {selected.name: config.architecture}
+    rest = [item for item in selected.rest if not item.startswith(f"{root}=")]
+    stacks: dict[str, ArchitectureConfig] = {}
     for name in options(root):
         with suppress(ConfigError):
-            made = _composed((f"{root}={name}", asked.override, *rest)).architecture
-            compatibility.check_mixer(made, name)
-            found[name] = made
-    return found
+            stack = _compose((f"{root}={name}", selected.override, *rest)).architecture
+            compatibility.check_mixer(stack, name)
+            stacks[name] = stack
+    return stacks

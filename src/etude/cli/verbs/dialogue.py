@@ -23,11 +23,11 @@ from etude.experiments.provenance import write_origin
 from etude.records import Message
 
 if TYPE_CHECKING:  # imports torch: only after all checks
-    from etude.experiments.curation import Writer
+    from etude.experiments.curation import CompletionSampler
 
 VERB = "dialogue"
-SILENT = "conversations without an answer"
-EXCHANGED = {"user": "assistant", "assistant": "user"}
+EMPTY = "conversations without an answer"
+SWAPPED = {"user": "assistant", "assistant": "user"}
 
 
 def main(arguments: list[str]) -> int:
@@ -42,59 +42,62 @@ def main(arguments: list[str]) -> int:
 
 
 def _write(config: DialogueConfig) -> None:
-    from etude.experiments.curation import Writer, prompts_of, write_rows
+    from etude.experiments.curation import CompletionSampler, prompts_of, write_rows
     from etude.objective.loader import chunks
 
     prompts = list(enumerate(prompts_of(config)))
-    assistant = Writer(config, config.run)
-    user = Writer(config, config.user)
-    for key, writer in (("run", assistant), ("user", user)):
-        if writer.model.tokenizer.template is None:
+    assistant = CompletionSampler(config, config.run)
+    user = CompletionSampler(config, config.user)
+    for key, sampler in (("run", assistant), ("user", user)):
+        if sampler.model.tokenizer.template is None:
             raise ConfigError(
-                f"{key}={writer.model.folder} was not taught conversations.\n"
-                "  A run of objective=sft is."
+                f"{key}={sampler.model.folder} was not trained on conversations.\n"
+                "  Give a run of objective=sft."
             )
     left_out: Counter[str] = Counter()
     rows: list[dict[str, list[dict[str, str]]]] = []
     for part in chunks(prompts, config.generation_batch):
-        talks = {number: [Message("user", prompt.prompt)] for number, prompt in part}
+        chats = {number: [Message("user", prompt.prompt)] for number, prompt in part}
         for turn in range(config.turns):
             if turn:
-                _go_on(user, talks, turn, [Message("user", config.opening_prompt)])
-            _go_on(assistant, talks, turn, [])
-        for talk in talks.values():
-            said = talk[: len(talk) // 2 * 2]
-            left_out[SILENT] += not said
-            rows += [{"messages": [vars(message) for message in said]}] if said else []
+                _add_turn(user, chats, turn, [Message("user", config.opening_prompt)])
+            _add_turn(assistant, chats, turn, [])
+        for chat in chats.values():
+            answered = chat[: len(chat) // 2 * 2]
+            left_out[EMPTY] += not answered
+            rows += [{"messages": [vars(one) for one in answered]}] if answered else []
     write_rows(Path(config.out), rows, +left_out)
 
 
-def _go_on(
-    writer: "Writer", talks: dict[int, list[Message]], turn: int, before: Sequence[Message]
+def _add_turn(
+    sampler: "CompletionSampler",
+    chats: dict[int, list[Message]],
+    turn: int,
+    before: Sequence[Message],
 ) -> None:
-    """Adds the writer's next message to each conversation in which it is the writer's turn.
+    """Adds the sampler's next message to each conversation in which it is the sampler's turn.
 
-    `before` is prepended for this writer only. If it is not empty, the writer plays the user and
+    `before` is prepended for this sampler only. If it is not empty, the sampler plays the user and
     sees the roles swapped.
     """
     from etude.data import chat_template
 
-    role, n_said = ("user", 2 * turn) if before else ("assistant", 2 * turn + 1)
+    role, n_messages = ("user", 2 * turn) if before else ("assistant", 2 * turn + 1)
     keys: list[int] = []
-    asked: list[list[int]] = []
-    for number, talk in talks.items():
-        seen = [*before, *map(swap_roles, talk)] if before else talk
-        ids = chat_template.prompt(writer.model.tokenizer, seen)
-        if len(talk) == n_said and len(ids) <= writer.room:
+    prompts: list[list[int]] = []
+    for number, chat in chats.items():
+        context = [*before, *map(swap_roles, chat)] if before else chat
+        ids = chat_template.prompt(sampler.model.tokenizer, context)
+        if len(chat) == n_messages and len(ids) <= sampler.max_prompt_tokens:
             keys.append(number)
-            asked.append(ids)
-    for number, written in zip(
-        keys, writer.write(asked, [(n, turn, len(before)) for n in keys]), strict=True
+            prompts.append(ids)
+    for number, completion in zip(
+        keys, sampler.sample(prompts, [(n, turn, len(before)) for n in keys]), strict=True
     ):
-        if text := writer.text(written):
-            talks[number].append(Message(role, text))
+        if text := sampler.text(completion):
+            chats[number].append(Message(role, text))
 
 
 def swap_roles(message: Message) -> Message:
     """Returns the message with the roles of user and assistant swapped."""
-    return Message(EXCHANGED[message.role], message.content)
+    return Message(SWAPPED[message.role], message.content)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from etude.capability import Capability
 from etude.config import composition
 from etude.config.command_line import prepare
-from etude.config.compatibility import capabilities_of, places_before
+from etude.config.compatibility import capabilities_of, total_virtual_tokens
 from etude.config.config_file import build_config
 from etude.config.registry import build, plugin_of
 from etude.config.schema.blocks import StackConfig
@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> int:
     """Runs the verb; returns the exit code."""
     line = prepare(arguments)
     if line.multirun:
-        raise ConfigError("etude generate answers one prompt; -m is for etude train.")
+        raise ConfigError("etude generate takes one prompt; -m is only for etude train.")
     composed = composition.compose_one(VERB, line)
     if composed is None:
         return 0
@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> int:
     elif Capability.BOTH_SIDES in provides:
         _fill(config, model)
     else:
-        raise ConfigError(f"{plugin_of(model.architecture).address} can neither write nor fill.")
+        raise ConfigError(f"{plugin_of(model.architecture).address} cannot generate or fill.")
     return 0
 
 
@@ -85,14 +85,14 @@ def _prompt(config: GenerationConfig, model: "Model", *, reads_source: bool) -> 
     from etude.records import Message
 
     if model.tokenizer.template is not None:
-        said = [Message("user", config.prompt)]
+        messages = [Message("user", config.prompt)]
         if config.system is not None:
-            said.insert(0, Message("system", config.system))
-        return chat_template.prompt(model.tokenizer, said)
+            messages.insert(0, Message("system", config.system))
+        return chat_template.prompt(model.tokenizer, messages)
     if config.system is not None:
         raise ConfigError(
-            f"system={config.system} has no effect: {config.run} was not taught conversations.\n"
-            "  A run of objective=sft is; or make it part of the prompt."
+            f"system={config.system} has no effect: {config.run} was not trained on conversations."
+            "\n  Use a run of objective=sft, or make the system message part of the prompt."
         )
     vocab = model.tokenizer.vocab
     ids = model.tokenizer.encode_with_mask(config.prompt).tolist()
@@ -102,15 +102,15 @@ def _prompt(config: GenerationConfig, model: "Model", *, reads_source: bool) -> 
 def _text(config: GenerationConfig, model: "Model", ids: Sequence[int]) -> str:
     """Returns the text of a completion, up to a stop string."""
     text = _whole_text(model, ids)
-    ends = [place for place in map(text.find, config.stop) if place >= 0]
+    ends = [start for start in map(text.find, config.stop) if start >= 0]
     return text[: min(ends, default=len(text))]
 
 
 def _whole_text(model: "Model", ids: Sequence[int]) -> str:
     """Returns the text of a completion without padding and stop tokens, other specials by name."""
     vocab = model.tokenizer.vocab
-    silent = (vocab.pad, *vocab.stops)
-    return model.tokenizer.decode([i for i in ids if i not in silent], skip_special=False)
+    hidden = (vocab.pad, *vocab.stops)
+    return model.tokenizer.decode([i for i in ids if i not in hidden], skip_special=False)
 
 
 def _show_more(shown: str, text: str) -> str:
@@ -133,7 +133,9 @@ def _fill(config: GenerationConfig, model: "Model") -> None:
     vocab = model.tokenizer.vocab
     ids = [vocab.bos, *tokenizer.encode_with_mask(config.prompt).tolist(), vocab.eos]
     if vocab.mask not in ids:
-        raise ConfigError(f"prompt={config.prompt} has nothing to fill.\n  Write [MASK] for a gap.")
+        raise ConfigError(
+            f"prompt={config.prompt} has no mask.\n  Write [MASK] where text is missing."
+        )
     _room(model, len(ids))
     tokens = torch.tensor([ids])
     masked = tokens == vocab.mask
@@ -143,33 +145,33 @@ def _fill(config: GenerationConfig, model: "Model") -> None:
     best = logits.softmax(-1).topk(N_CANDIDATES)
     tokens[masked] = best.indices[:, 0]
     print(tokenizer.decode(tokens[0].tolist()))
-    for i, (shares, found) in enumerate(
+    for i, (probabilities, candidates) in enumerate(
         zip(best.values.tolist(), best.indices.tolist(), strict=True)
     ):
-        pieces = zip(tokenizer.pieces(found), shares, strict=True)
-        print(f"[MASK] {i + 1}: " + "  ".join(f"{piece!r} {share:.1%}" for piece, share in pieces))
+        pieces = zip(tokenizer.pieces(candidates), probabilities, strict=True)
+        print(f"[MASK] {i + 1}: " + "  ".join(f"{piece!r} {p:.1%}" for piece, p in pieces))
 
 
 def _refuse_unused(config: GenerationConfig) -> None:
     """Raises ConfigError if a knob that only affects generation differs from its default."""
-    usual = vars(GenerationConfig())
+    defaults = vars(GenerationConfig())
     for name in ("system", "max_new_tokens", "n", "stop", "seed"):
         value = vars(config)[name]
-        if value != usual[name]:
+        if value != defaults[name]:
             raise ConfigError(
                 f"{name}={as_typed(value)} has no effect: {config.run} fills [MASK] in the prompt "
                 "and generates no text."
             )
 
 
-def _room(model: "Model", taken: int) -> int:
+def _room(model: "Model", n_tokens: int) -> int:
     """Returns how many more tokens fit the model's maximum positions."""
     config = model.architecture
     limit = config.position.max_positions if isinstance(config, StackConfig) else None
-    taken += places_before(model.adapter)
-    room = sys.maxsize if limit is None else limit - taken
+    n_tokens += total_virtual_tokens(model.adapter)
+    room = sys.maxsize if limit is None else limit - n_tokens
     if room < 0:
         raise ConfigError(
-            f"prompt has {taken} tokens, and the model tells {limit} positions apart."
+            f"prompt has {n_tokens} tokens, but the model supports at most {limit} positions."
         )
     return room

@@ -36,16 +36,17 @@ def _show(config: ExperimentConfig) -> None:
     from etude.training.run import corpus_of
 
     corpus = corpus_of(config)
-    made = assemble(config, corpus, Ranks(0, config.trainer.devices))
-    show(first_batch(config, made), corpus.tokenizer, Console(highlight=False))
+    parts = assemble(config, corpus, Ranks(0, config.trainer.devices))
+    show(first_batch(config, parts), corpus.tokenizer, Console(highlight=False))
+    print("\n".join(parts.objective.lost_lines()))
 
 
-def first_batch(config: ExperimentConfig, made: "TrainingParts") -> Any:
+def first_batch(config: ExperimentConfig, parts: "TrainingParts") -> Any:
     """Returns the first micro-batch of step 1; for an on-policy objective, its prompts."""
     from etude.objective.randomness import TRAIN, rng, sample_at
 
-    train = made.train
-    places = [sample_at(config.seed, len(train), place) for place in range(made.plan.micro_batch)]
-    return made.objective.held_out_batch(
-        [train[i] for _, i in places], [rng(config.seed, TRAIN, *key) for key in places]
+    train = parts.train
+    keys = [sample_at(config.seed, len(train), i) for i in range(parts.plan.micro_batch)]
+    return parts.objective.held_out_batch(
+        [train[i] for _, i in keys], [rng(config.seed, TRAIN, *key) for key in keys]
     )

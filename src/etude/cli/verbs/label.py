@@ -27,14 +27,14 @@ from etude.errors import ConfigError
 from etude.experiments.provenance import write_origin
 
 if TYPE_CHECKING:  # imports torch: only after all checks
-    from etude.experiments.curation import Answered
+    from etude.experiments.curation import SampledPrompt
     from etude.rl.judge import Comparison, Judge
 
 VERB = "label"
-UNDECIDED = "no verdict: the judge named neither answer, or its budget is spent"
-ALIKE = "both answers are the same"
-EMPTY = "an answer is empty"
-TIE = "neither is better"
+UNDECIDED = "no verdict: the judge chose neither completion, or its budget is spent"
+EQUAL = "both completions are the same"
+EMPTY = "a completion is empty"
+TIE = "neither completion is better"
 
 
 def main(arguments: list[str]) -> int:
@@ -53,20 +53,20 @@ def _refuse_misfit(config: LabelConfig) -> None:
     judge = plugin_of(config.judge).address.replace("/", "=")
     if config.judge.compares_scores and not config.reward:
         raise ConfigError(
-            f"{judge} goes by a reward, and none is chosen.\n"
-            f"  Rewards: {', '.join(options('reward'))}."
+            f"{judge} compares rewards, but no reward is chosen.\n"
+            f"  Choose one: reward=[...]. Rewards: {', '.join(options('reward'))}."
         )
     if config.reward and not config.judge.compares_scores:
         raise ConfigError(
-            f"reward=[{','.join(config.reward)}] has no effect: {judge} looks at no reward."
+            f"reward=[{','.join(config.reward)}] has no effect: {judge} does not use a reward."
         )
 
 
 def _write(config: LabelConfig) -> None:
     from etude.experiments.curation import answer_prompts, write_rows
-    from etude.rl.rewards import rewards_of
+    from etude.rl.rewards import build_rewards
 
-    judge: Judge = build(config.judge, *filter(None, [rewards_of(config.reward)]))
+    judge: Judge = build(config.judge, *filter(None, [build_rewards(config.reward)]))
     left_out: Counter[str] = Counter()
     rows = [
         row
@@ -77,30 +77,30 @@ def _write(config: LabelConfig) -> None:
 
 
 def _preferences(
-    judge: "Judge", answered: "Sequence[Answered]", sure: float, left_out: Counter[str]
+    judge: "Judge", answered: "Sequence[SampledPrompt]", threshold: float, left_out: Counter[str]
 ) -> Iterator[dict[str, Any]]:
-    """Yields a row for each pair on which the judge is certain enough; counts the others."""
+    """Yields a row per pair whose probability exceeds `threshold`; counts the others."""
     from etude.rl.judge import Comparison
 
     pairs: list[Comparison] = []
     for one in answered:
         for first, second in combinations(one.texts, 2):
             if first == second or not (first and second):
-                left_out[ALIKE if first == second else EMPTY] += 1
+                left_out[EQUAL if first == second else EMPTY] += 1
             else:
                 pairs.append(Comparison(one.prompt.prompt, first, second, one.prompt.answer))
     for pair, probability in zip(pairs, judge(pairs), strict=True):
         row = preference(pair, probability)
         if probability != probability:
             left_out[UNDECIDED] += 1
-        elif row["probability"] <= sure:
+        elif row["probability"] <= threshold:
             left_out[TIE] += 1
         else:
             yield row
 
 
 def preference(pair: "Comparison", probability: float) -> dict[str, Any]:
-    """Returns a row of data=jsonl_preferences: the preferred answer first, and its probability."""
+    """Returns a row of data=jsonl_preferences: the preferred completion and its probability."""
     chosen = pair.first
     rejected = pair.second
     if probability < 0.5:

@@ -25,38 +25,39 @@ SHOWN = 12
 
 def main(arguments: list[str]) -> int:
     """Runs the verb; returns the exit code."""
-    given = parse("lineage", KEYS, arguments)
-    folder = Path(given["run"])
-    below = None if "children" not in given else Path(given["children"])
-    for key, place in (("run", folder), ("children", below)):
-        if place is not None and not place.is_dir():
-            raise ConfigError(f"{key}={place} is not a folder.")
-    return _draw(folder, below)
+    values = parse("lineage", KEYS, arguments)
+    run = Path(values["run"])
+    children = None if "children" not in values else Path(values["children"])
+    for key, folder in (("run", run), ("children", children)):
+        if folder is not None and not folder.is_dir():
+            raise ConfigError(f"{key}={folder} is not a folder.")
+    return _draw(run, children)
 
 
-def _draw(folder: Path, below: Path | None) -> int:
+def _draw(run: Path, folder: Path | None) -> int:
+    """Prints the trees; returns the exit code. `folder` is searched for runs that depend on it."""
     from etude.experiments.lineage import FAULTS, children, lineage
 
-    root = lineage(folder)
+    root = lineage(run)
     print("\n".join(tree_lines(root)))
-    if below is not None:
-        standing = children(folder, below)
-        print(f"\nstanding on it, in {below}: {len(standing) or 'nothing'}")
-        print("\n".join(line for one in standing for line in tree_lines(one)))
+    if folder is not None:
+        dependents = children(run, folder)
+        print(f"\nruns in {folder} that depend on it: {len(dependents) or 'none'}")
+        print("\n".join(line for one in dependents for line in tree_lines(one)))
     faults = [one for one in root.walk() if one.state in FAULTS]
     if faults:
         print()
         for one in faults:
-            print(f"{one.state.value}: {one.key}={one.place}{one.said and f' ({one.said})'}")
+            print(f"{one.state.value}: {one.key}={one.place}{one.note and f' ({one.note})'}")
     return 4 if faults else 0
 
 
-def tree_lines(one: "Artefact", before: str = "", joint: str = "", under: str = "") -> list[str]:
+def tree_lines(one: "Artefact", prefix: str = "", corner: str = "", below: str = "") -> list[str]:
     """Returns the lines of the tree drawing."""
-    said = "  ".join(filter(None, (one.digest[:SHOWN], one.state.value, one.said)))
-    lines = [f"{before}{joint}{one.key} {one.place}  {said}"]
+    details = "  ".join(filter(None, (one.digest[:SHOWN], one.state.value, one.note)))
+    lines = [f"{prefix}{corner}{one.key} {one.place}  {details}"]
     for number, parent in enumerate(one.parents, start=1):
         last = number == len(one.parents)
-        corner, rest = ("└── ", "    ") if last else ("├── ", "│   ")
-        lines += tree_lines(parent, before + under, corner, rest)
+        joint, indent = ("└── ", "    ") if last else ("├── ", "│   ")
+        lines += tree_lines(parent, prefix + below, joint, indent)
     return lines

@@ -1,4 +1,4 @@
-"""Lists what can be chosen: every group, or the options of one (`etude list objective`)."""
+"""Lists the options of every group, or of some groups (`etude list objective`)."""
 
 from etude.cli.pages.group import all_groups, rows
 from etude.config.hydra_errors import listing
@@ -11,7 +11,7 @@ def main(arguments: list[str]) -> int:
     for group in arguments:
         if group not in known:
             hint = did_you_mean(group, known)
-            raise ConfigError(f"There is not a group {group}.{hint}{listing('Groups', known)}")
+            raise ConfigError(f"The group {group} does not exist.{hint}{listing('Groups', known)}")
     for group in arguments or known:
         print(group)
         for row in rows(group):

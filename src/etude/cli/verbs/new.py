@@ -18,15 +18,15 @@ from etude.config.hydra_source import FOR
 from etude.config.plugin_files import ROOT, find, groups, options
 from etude.config.plugin_source import presets
 from etude.errors import ConfigError
-from etude.files.atomic import write_whole
+from etude.files.atomic import write_atomic
 
 KIT = Path(__file__).resolve().parents[1] / "scaffold"
 PACKAGE = "package"
-FIRST = "objective"
+PACKAGE_GROUP = "objective"
 """Group of the plugin in a new pip package."""
 STEM = "sketch"
 """Placeholder name of the plugin in every template."""
-WRITTEN = (".md", ".py", ".toml", ".yaml")
+SUFFIXES = (".md", ".py", ".toml", ".yaml")
 """Suffixes of template files; an installed package also contains compiled files."""
 
 
@@ -34,33 +34,33 @@ def main(arguments: list[str]) -> int:
     """Runs the verb; returns the exit code."""
     if len(arguments) != 2:
         raise ConfigError(
-            f"etude new takes a group and a name, such as: etude new {FIRST} my_own\n{_known()}"
+            f"etude new takes a group and a name: etude new {PACKAGE_GROUP} my_own\n{_list()}"
         )
     group, name = arguments
     if group not in templates():
-        raise ConfigError(f"There is no template of {group}.\n{_known()}")
-    _refuse_name(FIRST if group == PACKAGE else group, name)
-    written = of_package(name) if group == PACKAGE else of_plugin(group, name)
-    _refuse_clash(name, written)
-    for file, text in written.items():
+        raise ConfigError(f"etude new has no template for {group}.\n{_list()}")
+    _refuse_name(PACKAGE_GROUP if group == PACKAGE else group, name)
+    files = files_of_package(name) if group == PACKAGE else files_of_plugin(group, name)
+    _refuse_clash(name, files)
+    for file, text in files.items():
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(file, text)
+        write_atomic(file, text)
         print(file)
     return 0
 
 
 def templates() -> dict[str, Path]:
     """Returns the template of each group that has one; the package template is a folder."""
-    found = {
+    files = {
         file.relative_to(root).parent.as_posix(): file
         for root in (KIT / "plugins", KIT / "conf")
         for file in root.rglob(f"{STEM}.*")
-        if file.suffix in WRITTEN
+        if file.suffix in SUFFIXES
     }
-    return dict(sorted({**found, PACKAGE: KIT / PACKAGE}.items()))
+    return dict(sorted({**files, PACKAGE: KIT / PACKAGE}.items()))
 
 
-def of_plugin(group: str, name: str) -> dict[Path, str]:
+def files_of_plugin(group: str, name: str) -> dict[Path, str]:
     """Returns the text of each file of a new plugin or preset, by its path in the project."""
     template = templates()[group]
     test = f"test_{group.replace('/', '_')}_{STEM}.py"
@@ -68,10 +68,10 @@ def of_plugin(group: str, name: str) -> dict[Path, str]:
     return {Path(rename_template(str(file), name)): _text(KIT / file, name) for file in files}
 
 
-def of_package(name: str) -> dict[Path, str]:
+def files_of_package(name: str) -> dict[Path, str]:
     """Returns the text of each file of a new package, by its path in the working directory."""
     root = KIT / PACKAGE
-    files = sorted(file for file in root.rglob("*.*") if file.suffix in WRITTEN)
+    files = sorted(file for file in root.rglob("*.*") if file.suffix in SUFFIXES)
     return {
         Path(name, rename_template(str(f.relative_to(root)), name)): _text(f, name) for f in files
     }
@@ -91,46 +91,46 @@ def _text(template: Path, name: str) -> str:
     return rename_template(template.read_text(encoding="utf-8"), name)
 
 
-def _known() -> str:
-    return f"  There are templates of: {', '.join(templates())}."
+def _list() -> str:
+    return f"  Templates: {', '.join(templates())}."
 
 
 def _refuse_name(group: str, name: str) -> None:
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
         raise ConfigError(
-            f"{name} cannot name a plugin: it becomes a file, a key and, as {camel(name)}, a class."
-            "\n  Use a word of small letters, digits and _, such as my_own."
+            f"{name} is not a valid plugin name: it must be a Python identifier in snake_case."
+            "\n  Use lowercase letters, digits and _, such as my_own."
         )
     if name.startswith(FOR) or f"{group}/{name}" in groups():
         raise ConfigError(
-            f"{name} means something else in the group {group}.\n  Name it otherwise."
+            f"{name} is a reserved name in the group {group}.\n  Choose another name."
         )
     if name in options(group):
-        raise ConfigError(f"{group}={name} exists already: {find(f'{group}/{name}')}.")
+        raise ConfigError(f"{group}={name} already exists: {find(f'{group}/{name}')}.")
     if name in presets(group):
-        raise ConfigError(f"{group}={name} exists already: {presets(group)[name]}.")
+        raise ConfigError(f"{group}={name} already exists: {presets(group)[name]}.")
 
 
-def _refuse_clash(name: str, written: dict[Path, str]) -> None:
+def _refuse_clash(name: str, files: dict[Path, str]) -> None:
     """Raises ConfigError if a file would be overwritten or an import of the template shadowed."""
-    for file in written:
+    for file in files:
         if file.exists():
-            raise ConfigError(f"{file} exists already, and nothing is overwritten.")
-    if Path(name) in {file.parents[-2] for file in written} and find_spec(name) is not None:
-        raise ConfigError(f"A package {name} can be imported already.\n  Name yours otherwise.")
-    used = {word for file, text in written.items() for word in _imported(file, text)}
+            raise ConfigError(f"{file} already exists and will not be overwritten.")
+    if Path(name) in {file.parents[-2] for file in files} and find_spec(name) is not None:
+        raise ConfigError(f"A package named {name} is installed.\n  Choose another name.")
+    used = {word for file, text in files.items() for word in _imported_names(file, text)}
     for taken in {name, camel(name)} & used:
         raise ConfigError(
-            f"{name} cannot be its name: the template uses {taken} for something else.\n"
-            f"  {name}_of_mine would do."
+            f"{name} cannot be used: the template imports something called {taken}.\n"
+            f"  Choose another name, such as my_{name}."
         )
 
 
-def _imported(file: Path, text: str) -> set[str]:
+def _imported_names(file: Path, text: str) -> set[str]:
     """Returns the names a Python file imports, except those of the plugin itself."""
-    found: set[str] = set()
+    names: set[str] = set()
     for node in ast.walk(ast.parse(text) if file.suffix == ".py" else ast.Module([], [])):
         own = isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{ROOT}.")
         if isinstance(node, ast.Import | ast.ImportFrom) and not own:
-            found |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
-    return found
+            names |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
+    return names

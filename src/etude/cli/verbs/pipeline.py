@@ -23,7 +23,7 @@ from etude.config.command_line import config_name, prepare
 from etude.config.config_file import build_config
 from etude.config.schema.pipeline import OWN, PipelineConfig, StageConfig, stage_names
 from etude.errors import ConfigError
-from etude.experiments.stage import ROWS, Stage, core_digests, reasons, seal
+from etude.experiments.stage import ROWS, Stage, core_digests, reasons, write_stamp
 
 VERB = "pipeline"
 SHOWN = 5
@@ -32,79 +32,79 @@ SHOWN = 5
 
 def main(arguments: list[str]) -> int:
     """Runs the verb; returns the exit code."""
-    own, given = split(arguments)
+    own, stage_overrides = split(arguments)
     composed = composition.compose_one(VERB, prepare(own))
     if composed is None:
         return 0
     config = build_config(composed.config, PipelineConfig)
-    place = Path(config.run or f"outputs/{composed.choices[VERB]}").absolute()
-    stages = stages_of(config, given, place)
+    folder = Path(config.run or f"outputs/{composed.choices[VERB]}").absolute()
+    stages = stages_of(config, stage_overrides, folder)
     for stage in stages:  # reports unknown keys before the first stage runs
         verb, *overrides = stage.command
         composition.check_names(config_name(verb), prepare(overrides).overrides)
     for number, stage in enumerate(stages, start=1):
-        told = f"{number}/{len(stages)} {stage.name}"
-        why = reasons(stage, stages)
-        if why == []:
-            print(f"--- {told} is finished", flush=True)
+        title = f"{number}/{len(stages)} {stage.name}"
+        changes = reasons(stage, stages)
+        if changes == []:
+            print(f"--- {title} is finished", flush=True)
             continue
-        if why:
-            print(f"--- {told} is run again:", *why[:SHOWN], sep="\n    ")
-            print(f"    what it gave is kept in {_put_aside(stage.folder)}")
+        if changes:
+            print(f"--- {title} is rerun:", *changes[:SHOWN], sep="\n    ")
+            print(f"    its old results are kept in {_move_aside(stage.folder)}")
         core = core_digests()
-        print(f"--- {told}: etude {' '.join(stage.command)}", flush=True)
+        print(f"--- {title}: etude {' '.join(stage.command)}", flush=True)
         if code := _call([sys.executable, "-m", "etude", *stage.command]):
             print(f"stage {stage.name} ended with exit code {code}", file=sys.stderr)
             return code
-        seal(stage, stages, core)
-    print(place, flush=True)
+        write_stamp(stage, stages, core)
+    print(folder, flush=True)
     return 0
 
 
 def split(arguments: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
     """Returns the pipeline's own arguments, and each stage's without the stage prefix."""
     own: list[str] = []
-    given: dict[str, list[str]] = {}
+    stages: dict[str, list[str]] = {}
     for argument in arguments:
-        found = re.match(r"([A-Za-z_]\w*)\.([^=]+=.*)", argument, re.DOTALL)
-        if found and found[1] not in (*OWN, "hydra"):
-            given.setdefault(found[1], []).append(found[2])
+        match = re.match(r"([A-Za-z_]\w*)\.([^=]+=.*)", argument, re.DOTALL)
+        if match and match[1] not in (*OWN, "hydra"):
+            stages.setdefault(match[1], []).append(match[2])
         else:
             own.append(argument)
-    return own, given
+    return own, stages
 
 
 def stages_of(
-    config: PipelineConfig, given: Mapping[str, Sequence[str]], place: Path
+    config: PipelineConfig, stage_overrides: Mapping[str, Sequence[str]], folder: Path
 ) -> list[Stage]:
     """Returns the stages with their commands. Raises ConfigError for an unknown stage name."""
-    for name, overrides in given.items():
+    for name, overrides in stage_overrides.items():
         if name not in config.stages:
             raise ConfigError(
-                f"{name}.{overrides[0]} changes a stage, and none is called {name}.\n"
-                f"  The stages are: {', '.join(config.stages)}."
+                f"{name}.{overrides[0]}: the pipeline has no stage {name}.\n"
+                f"  Its stages are: {', '.join(config.stages)}."
             )
     return [
-        _stage(name, stage, given.get(name, ()), place) for name, stage in config.stages.items()
+        _stage(name, stage, stage_overrides.get(name, ()), folder)
+        for name, stage in config.stages.items()
     ]
 
 
-def _stage(name: str, stage: StageConfig, given: Sequence[str], place: Path) -> Stage:
-    def filled(override: str) -> str:
-        return re.sub(r"\{(\w+)\}", lambda found: str(place / found[1]), override)
+def _stage(name: str, stage: StageConfig, overrides: Sequence[str], folder: Path) -> Stage:
+    def fill(override: str) -> str:
+        return re.sub(r"\{(\w+)\}", lambda match: str(folder / match[1]), override)
 
-    folder = place / name
-    result = f"run={folder}" if stage.verb == "train" else f"out={folder / ROWS}"
-    command = [stage.verb, *map(filled, stage.overrides), *given, result]
-    return Stage(name, folder, command, sorted(stage_names(stage)))
+    result = f"run={folder / name}" if stage.verb == "train" else f"out={folder / name / ROWS}"
+    command = [stage.verb, *map(fill, stage.overrides), *overrides, result]
+    return Stage(name, folder / name, command, sorted(stage_names(stage)))
 
 
-def _put_aside(folder: Path) -> Path:
+def _move_aside(folder: Path) -> Path:
     """Renames a stage's previous results, so that the rerun overwrites nothing."""
-    places = (folder.with_name(f"{folder.name}_before{n}") for n in count(1))
-    aside = next(place for place in places if not place.exists())
-    folder.rename(aside)
-    return aside
+    names = (folder.with_name(f"{folder.name}_before{n}") for n in count(1))
+    free = next(name for name in names if not name.exists())
+    folder.rename(free)
+    return free
 
 
 def _call(command: Sequence[str]) -> int:

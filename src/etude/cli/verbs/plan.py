@@ -34,15 +34,15 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def steps(given: Sequence[str]) -> int:
+def steps(arguments: Sequence[str]) -> int:
     """Returns the number of calibration steps. Raises ConfigError for an invalid number."""
-    value = given[-1].removeprefix(KEY) if given else "true"
+    value = arguments[-1].removeprefix(KEY) if arguments else "true"
     if value in ("true", "false"):
         return STEPS if value == "true" else 0
     if not re.fullmatch(r"\d{1,6}", value):
         raise ConfigError(
             f"calibrate must be true, false or a number of steps, got {value}.\n"
-            "  calibrate=0 plans without a clock."
+            "  calibrate=0 skips the calibration run."
         )
     return int(value)
 
@@ -66,6 +66,6 @@ def _plan(config: ExperimentConfig, n_steps: int) -> None:
     for line in lines(plan, memory(accelerator), peak_memory(plan, accelerator)):
         print(line, flush=True)
     if n_steps:
-        found = calibrate(config, plan, n_steps)
-        for line in clocks(found, seconds_of(config, plan, len(corpus.val), found)):
+        measured = calibrate(config, plan, n_steps)
+        for line in clocks(measured, seconds_of(config, plan, len(corpus.val), measured)):
             print(line)

@@ -16,77 +16,77 @@ from pathlib import Path
 
 from etude.cli.pages.report.page import page
 from etude.cli.pages.report.picture import browser, take
-from etude.cli.pages.report.runs import Found, State, find
+from etude.cli.pages.report.runs import FoundRuns, State, find
 from etude.cli.pages.report.view import View
 from etude.config import composition
 from etude.config.command_line import prepare
 from etude.config.config_file import build_config
 from etude.config.schema.report import ReportConfig
 from etude.errors import ConfigError, DataError
-from etude.files.atomic import write_whole
+from etude.files.atomic import write_atomic
 
 VERB = "report"
-QUIET = 3
+IDLE_CHECKS = 3
 """Number of consecutive checks without a running run after which watching stops."""
 
 
 def main(arguments: list[str]) -> int:
     """Runs the verb; returns the exit code."""
-    places = [given for given in arguments if _is_place(given)]
-    given = [given for given in arguments if not _is_place(given)]
-    composed = composition.compose_one(VERB, prepare(given))
+    folders = [argument for argument in arguments if _is_folder(argument)]
+    overrides = [argument for argument in arguments if not _is_folder(argument)]
+    composed = composition.compose_one(VERB, prepare(overrides))
     if composed is None:
         return 0
-    if not places:
+    if not folders:
         raise ConfigError(
-            "etude report looks at runs, and no folder is given.\n"
+            "etude report needs at least one folder.\n"
             "  Give run folders, or folders of runs: etude report outputs/a outputs/b"
         )
     config = build_config(composed.config, ReportConfig)
     if config.png is not None:
         browser()  # fails before anything is written
-    told = set[str]()
+    printed = set[str]()
     if config.watch is not None:
-        _watch(places, config, config.watch, told)
-    found = _found(places, told)
+        _watch(folders, config, config.watch, printed)
+    found = _find(folders, printed)
     if not found.runs and config.watch is None:
-        raise DataError(f"There is no run in {', '.join(places)}: no page was written.")
+        raise DataError(f"No run found in {', '.join(folders)}: no page was written.")
     _write(found, config, None)
     print(Path(config.out).resolve())
     return 0
 
 
-def _is_place(argument: str) -> bool:
+def _is_folder(argument: str) -> bool:
     """Returns whether an argument is a folder: neither a flag nor key=value, or it exists."""
     return not argument.startswith("-") and ("=" not in argument or Path(argument).is_dir())
 
 
-def _watch(places: list[str], config: ReportConfig, every: float, told: set[str]) -> None:
-    quiet = 0
-    while quiet < QUIET:
-        found = _found(places, told)
+def _watch(folders: list[str], config: ReportConfig, every: float, printed: set[str]) -> None:
+    n_idle = 0
+    while n_idle < IDLE_CHECKS:
+        found = _find(folders, printed)
         _write(found, config, every)
-        quiet = 0 if any(run.state is State.running for run in found.runs) else quiet + 1
+        n_idle = 0 if any(run.state is State.running for run in found.runs) else n_idle + 1
         time.sleep(every)
 
 
-def _found(places: list[str], told: set[str]) -> Found:
+def _find(folders: list[str], printed: set[str]) -> FoundRuns:
     """Returns the runs; prints problems that were not printed before."""
-    found = find(places)
+    found = find(folders)
     for problem in found.problems:
-        if problem not in told:
+        if problem not in printed:
             print(problem, file=sys.stderr)
-    told.update(found.problems)
+    printed.update(found.problems)
     return found
 
 
-def _write(found: Found, config: ReportConfig, watch: float | None) -> None:
+def _write(found: FoundRuns, config: ReportConfig, watch: float | None) -> None:
     """Writes the page, and its screenshot if `png` is set."""
     view = View(found.runs, config.metric, config.best)
     out = Path(config.out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(out, page(view, found.problems, watch))
+        write_atomic(out, page(view, found.problems, watch))
     except OSError as error:
         raise ConfigError(f"out={out} cannot be written: {error.strerror}.") from error
     if config.png is not None:

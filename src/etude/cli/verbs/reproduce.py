@@ -15,7 +15,7 @@ from pathlib import Path
 from etude.cli.arguments import parse
 from etude.errors import ConfigError
 from etude.experiments import reproduction
-from etude.files.run_folder import CONFIG, step_lines, summary_of
+from etude.files.run_folder import CONFIG, read_summary, step_lines
 
 KEYS = ("run", "out", "steps")
 SHOWN = 5
@@ -24,55 +24,54 @@ SHOWN = 5
 
 def main(arguments: list[str]) -> int:
     """Runs the verb; returns the exit code."""
-    given = parse("reproduce", KEYS, arguments)
-    folder = Path(given["run"])
+    values = parse("reproduce", KEYS, arguments)
+    folder = Path(values["run"])
     if not (folder / CONFIG).is_file():
         raise ConfigError(
             f"run={folder} is not a run folder: it has no {CONFIG}.\n"
-            "  It is the last line that `etude train` prints."
+            "  Give the folder that is the last line of `etude train`."
         )
-    out = Path(given["out"]) if "out" in given else _free(folder.absolute().name)
+    out = Path(values["out"]) if "out" in values else _new_folder(folder.absolute().name)
     if out.exists():
-        raise ConfigError(f"out={out} exists already.\n  Name a folder that is not there yet.")
-    return _reproduce(folder, out, _steps(given.get("steps")))
+        raise ConfigError(f"out={out} already exists.\n  Give a folder that does not exist yet.")
+    return _reproduce(folder, out, _steps(values.get("steps")))
 
 
-def _steps(given: str | None) -> int | None:
-    if given is None:
+def _steps(text: str | None) -> int | None:
+    if text is None:
         return None
-    if not given.isdecimal() or int(given) < 1:
-        raise ConfigError(f"steps must be a whole number from 1, got {given}.")
-    return int(given)
+    if not text.isdecimal() or int(text) < 1:
+        raise ConfigError(f"steps must be a positive whole number, got {text}.")
+    return int(text)
 
 
-def _free(name: str) -> Path:
+def _new_folder(name: str) -> Path:
     """Returns a folder name for the replay that does not exist yet."""
-    places = (Path("outputs/reproduce", f"{name}_{n}" if n > 1 else name) for n in count(1))
-    return next(place for place in places if not place.exists())
+    folders = (Path("outputs/reproduce", f"{name}_{n}" if n > 1 else name) for n in count(1))
+    return next(folder for folder in folders if not folder.exists())
 
 
 def _reproduce(folder: Path, out: Path, steps: int | None) -> int:
-
-    finished = summary_of(folder) is not None
+    finished = read_summary(folder) is not None
     if not finished:
         steps = min(steps or sys.maxsize, len(step_lines(folder)))
         if not steps:
-            raise ConfigError(f"run={folder} has not written a step that could be reproduced.")
+            raise ConfigError(f"run={folder} has no logged step to reproduce.")
     changed = reproduction.conditions(folder)
     reproduction.replay(folder, out, steps)
     print("---")
     for line in changed:
-        print(f"not as it was: {line}")
+        print(f"differs: {line}")
     n, differences = reproduction.compare_steps(folder, out)
     for one in differences[:SHOWN]:
         print(f"step {one.step} of {n} is the first that differs: {one}")
     if not differences:
-        print(f"steps: all {n} are the same, number by number")
+        print(f"steps: all numbers of all {n} steps are identical")
     weights: list[str] = []
     if finished and n == len(step_lines(folder)):
         weights = list(reproduction.final_weights(folder, out))
-        print("\n".join(weights or ["weights: the same digest"]))
+        print("\n".join(weights or ["weights: identical digest"]))
     same = not differences and not weights
-    print("the same bit for bit" if same else "not the same")
+    print("bit-identical" if same else "not identical")
     print(out, flush=True)
     return 0 if same else 1

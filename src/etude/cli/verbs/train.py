@@ -18,16 +18,16 @@ VERB = "train"
 def main(arguments: list[str]) -> int:
     """Runs the verb; returns the exit code."""
     line = prepare(arguments)
-    if composition.inquire(VERB, line):
+    if composition.print_if_requested(VERB, line):
         return 0
-    composition.refuse_inert(line)
+    composition.refuse_hydra_overrides(line)
     if line.multirun:
         from etude.experiments.sweeps import sweep
 
         return sweep(VERB, line)
     composed = composition.compose(VERB, line.overrides)
     if space := composed.choices.get("sweep"):
-        raise ConfigError(f"sweep={space} is a search space, and one run is asked for.\n  Add -m.")
+        raise ConfigError(f"sweep={space} is a search space, which needs -m: etude train -m ...")
     from etude.training.experiment import (
         validate_experiment,  # imports torch: only after all checks
     )

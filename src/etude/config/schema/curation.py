@@ -42,11 +42,11 @@ class SamplingConfig:
             require(value is None or value >= 1, f"{name} must be at least 1, got {value}")
         require(
             self.max_new_tokens < self.data.seq_len,
-            "max_new_tokens must be below data.seq_len, which holds prompt and answer, got "
+            "max_new_tokens must be below data.seq_len, the length of prompt and completion, got "
             f"{self.max_new_tokens} and {self.data.seq_len}",
         )
         require(0 <= self.seed < SEEDS, f"seed must be 0 to 2**63 - 1, got {self.seed}")
-        require(self.out != "", "out names no file: it is empty")
+        require(self.out != "", "out must be a file, got an empty string")
 
 
 @dataclass
@@ -85,7 +85,7 @@ class BestOfConfig(SamplingConfig):
         super().__post_init__()
         require(
             1 <= self.keep_top <= self.n_samples,
-            f"keep_top must be 1 to n_samples, got {self.keep_top} of {self.n_samples}",
+            f"keep_top must be from 1 to n_samples={self.n_samples}, got {self.keep_top}",
         )
 
 
@@ -103,4 +103,4 @@ class DialogueConfig(SamplingConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.turns >= 1, f"turns must be at least 1, got {self.turns}")
-        require(self.opening_prompt.strip() != "", "opening_prompt says nothing")
+        require(self.opening_prompt.strip() != "", "opening_prompt must not be blank")

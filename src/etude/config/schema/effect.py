@@ -60,12 +60,12 @@ class Term:
 
 def terms(condition: str) -> list[Term]:
     """The alternatives of a condition. Raises ValueError if its syntax is invalid."""
-    found = [
+    matches = [
         re.fullmatch(r"(\w+)(?:(=|!=|>)([^\s=<>]+))?", item) for item in condition.split(" or ")
     ]
-    if None in found:
+    if None in matches:
         raise ValueError(f"{condition!r} is not a condition: see etude.config.schema.effect")
-    return [Term(one[1], one[2] or "", one[3] or "") for one in found if one]
+    return [Term(match[1], match[2] or "", match[3] or "") for match in matches if match]
 
 
 def as_typed(value: object) -> str:
@@ -80,30 +80,30 @@ def as_typed(value: object) -> str:
     return re.sub(r"\.0$|(?<=e[+-])0", "", text) if isinstance(value, float) else text
 
 
-def unmet(config: object, name: str) -> str | None:
+def unmet_condition(config: object, name: str) -> str | None:
     """The condition that a knob needs and that does not hold; None if the knob has an effect."""
     condition = vars(type(config))["__dataclass_fields__"][name].metadata.get(ONLY_WITH)
     if condition is None:
         return None
-    behind = [unmet(config, term.name) for term in terms(condition) if term.holds(config)]
-    return None if None in behind else next(iter(behind), condition)
+    nested = [unmet_condition(config, term.name) for term in terms(condition) if term.holds(config)]
+    return None if None in nested else next(iter(nested), condition)
 
 
 def refuse_without_effect(config: Any, path: str = "") -> None:  # any dataclass of configs
     """Raises ConfigError for a knob that differs from its default but has no effect."""
     for item in fields(config):
-        place = f"{path}{item.name}"
+        full_key = f"{path}{item.name}"
         value = vars(config)[item.name]
-        for key, part in _parts(value, place):
+        for key, part in _parts(value, full_key):
             refuse_without_effect(part, f"{key}.")
-        condition = unmet(config, item.name) if value != _default(item) else None
+        condition = unmet_condition(config, item.name) if value != _default(item) else None
         if condition is not None:
-            wanted = " or ".join(f"{path}{term}" for term in terms(condition))
+            required = " or ".join(f"{path}{term}" for term in terms(condition))
             names = dict.fromkeys(term.name for term in terms(condition))
-            here = ", ".join(f"{path}{name}={as_typed(vars(config)[name])}" for name in names)
+            actual = ", ".join(f"{path}{name}={as_typed(vars(config)[name])}" for name in names)
             raise ConfigError(
-                f"{place}={as_typed(value)} has no effect: "
-                f"it is used only with {wanted} (here {here})."
+                f"{full_key}={as_typed(value)} has no effect: "
+                f"it is used only with {required} (here {actual})."
             )
 
 

@@ -58,4 +58,4 @@ class ExperimentConfig:
     def __post_init__(self) -> None:
         require(0 <= self.seed < SEEDS, f"seed must be 0 to 2**63 - 1, got {self.seed}")
         for name in ("run", "init_from"):
-            require(getattr(self, name) != "", f"{name} names no folder: it is empty")
+            require(getattr(self, name) != "", f"{name} must be a folder, got an empty string")

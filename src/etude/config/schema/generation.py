@@ -4,10 +4,7 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
-from etude.config.schema.plugins import (
-    DecodingConfig,
-    require,
-)
+from etude.config.schema.plugins import DecodingConfig, require
 
 
 @dataclass
@@ -36,4 +33,4 @@ class GenerationConfig:
             value = getattr(self, name)
             require(value >= 1, f"{name} must be at least 1, got {value}")
         require(self.seed >= 0, f"seed must be 0 or more, got {self.seed}")
-        require("" not in self.stop, "stop holds an empty string, which would end every answer")
+        require("" not in self.stop, "stop must not contain an empty string, which ends any text")

@@ -31,11 +31,11 @@ class PipelineConfig:
     def __post_init__(self) -> None:
         before: set[str] = set()
         for name, stage in self.stages.items():
-            require(name not in OWN, f"a stage cannot be called {name}")
+            require(name not in OWN, f"stages.{name}: {name} is a reserved name")
             unknown = sorted(stage_names(stage) - before)
             require(
                 not unknown,
-                f"stages.{name} asks for {{{', '.join(unknown)}}}, and before it there are: "
+                f"stages.{name} refers to {{{', '.join(unknown)}}}, but the stages before it are: "
                 f"{', '.join(sorted(before)) or 'none'}",
             )
             before.add(name)
@@ -43,4 +43,4 @@ class PipelineConfig:
 
 def stage_names(stage: StageConfig) -> set[str]:
     """The names of the stages that the overrides of a stage refer to."""
-    return {name for given in stage.overrides for name in re.findall(r"\{(\w+)\}", given)}
+    return {name for item in stage.overrides for name in re.findall(r"\{(\w+)\}", item)}

@@ -97,12 +97,12 @@ class AdapterConfig(PluginConfig):
     """Base config of the group `adapter`: trainable parts added to a frozen network."""
 
     @property
-    def n_places(self) -> int:
+    def n_virtual_tokens(self) -> int:
         """Number of positions that it inserts before the text, such as soft prompts."""
         return 0
 
-    def form(self) -> Any:  # a `PeftForm`, which imports torch
-        """The `PeftForm` that converts it to PEFT's format; None if PEFT does not support it."""
+    def peft_format(self) -> Any:  # a `PeftFormat`, which imports torch
+        """The `PeftFormat` that converts it to PEFT's format; None if PEFT does not support it."""
         return None
 
 

@@ -22,7 +22,7 @@ class ReportConfig:
     """Which value of the metric is best: lowest or highest."""
 
     def __post_init__(self) -> None:
-        require(self.out != "", "out names no file: it is empty")
+        require(self.out != "", "out must be a file, got an empty string")
         require(
             self.watch is None or self.watch >= 1, f"watch must be at least 1, got {self.watch}"
         )

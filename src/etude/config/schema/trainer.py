@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Annotated
 
 from etude.config.schema.effect import only_with
 from etude.config.schema.plugins import require
 
+ACCELERATORS = ("auto", "cpu", "gpu", "mps")
 PRECISIONS = ("32", "64", "bf16-mixed", "bf16-true", "16-mixed")
 
 
@@ -45,10 +47,10 @@ class TrainerConfig:
     """Samples per forward pass on one device; null = the largest that fits in memory."""
     devices: int = 1
     """Number of devices, or of processes on a CPU."""
-    accelerator: str = "auto"
-    """Hardware to use: auto, cpu, gpu or mps."""
-    precision: str = "32"
-    """Number format: 32, 64, bf16-mixed, bf16-true or 16-mixed."""
+    accelerator: Annotated[str, ACCELERATORS] = "auto"
+    """Hardware to use; auto = the best that torch finds."""
+    precision: Annotated[str, PRECISIONS] = "32"
+    """Number format of weights and arithmetic, in Lightning's names; 64 is for exact comparison."""
     clip: float | None = 1.0
     """Maximum gradient norm; null = no clipping. Typical: 1."""
     non_finite: NonFinite = NonFinite.stop
@@ -79,18 +81,12 @@ class TrainerConfig:
         ):  # fmt: skip
             value = getattr(self, name)
             require(value is None or value > 0, f"{name} must be positive, got {value}")
-        require(
-            self.precision in PRECISIONS,
-            f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision}",
-        )
-        accelerators = ("auto", "cpu", "gpu", "mps")
-        require(
-            self.accelerator in accelerators,
-            f"accelerator must be one of {', '.join(accelerators)}, got {self.accelerator}",
-        )
+        for name, choices in (("precision", PRECISIONS), ("accelerator", ACCELERATORS)):
+            value = getattr(self, name)
+            require(value in choices, f"{name} must be one of {', '.join(choices)}, got {value}")
         require(
             self.keep_best is None or self.keep_best.startswith("val/"),
-            f"keep_best must be a held-out number such as val/loss, got {self.keep_best}",
+            f"keep_best must be a validation metric such as val/loss, got {self.keep_best}",
         )
         per_device = self.global_batch // self.devices
         require(

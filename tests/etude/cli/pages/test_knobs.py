@@ -1,4 +1,4 @@
-"""A default and the legal values are shown as they are typed, whatever they are written as."""
+"""Defaults and legal values are shown as typed on the command line, however they are written."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -72,7 +72,7 @@ LINES = {
 }
 
 
-def test_a_knob_is_shown_as_it_is_typed(more_plugins: Write) -> None:
+def test_a_knob_is_shown_as_typed_on_the_command_line(more_plugins: Write) -> None:
     file = more_plugins("data/toy_read", PLUGIN)
     (file.parent / "_toy_shared.py").write_text(SHARED, encoding="utf-8")
     knobs = {knob.name: knob for knob in describe("data/toy_read").knobs}
@@ -86,18 +86,18 @@ def test_a_knob_is_shown_as_it_is_typed(more_plugins: Write) -> None:
     assert members("Config", file) == []
 
 
-def test_no_knob_of_a_plugin_shows_python() -> None:
+def test_no_knob_of_a_shipped_plugin_shows_python_syntax() -> None:
     for address in addresses():
         for knob in describe(address).knobs:
-            said = f"{default_of(knob) or ''} {'' if knob.group else legal(knob)}"
+            shown = f"{default_of(knob) or ''} {'' if knob.group else legal(knob)}"
             for word in ("None", "True", "False", "option(", "field(", "Config"):
-                assert word not in said, f"{address}: {knob.name}"
-            assert knob.group or not any(word[:1].isupper() for word in legal(knob).split()), said
+                assert word not in shown, f"{address}: {knob.name}"
+            assert knob.group or not any(word[:1].isupper() for word in legal(knob).split()), shown
 
 
 @pytest.mark.parametrize(
     ("value", "text"),
     [(1e-5, "1e-5"), (1.5e-10, "1.5e-10"), ({"a": [1.0]}, "{a:[1]}"), ("1.0", "1.0")],
 )
-def test_a_value_is_written_as_it_is_typed(value: object, text: str) -> None:
+def test_a_value_is_formatted_as_typed(value: object, text: str) -> None:
     assert typed(value) == text

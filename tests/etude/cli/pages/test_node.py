@@ -1,10 +1,10 @@
-"""Groups, nodes and keys have pages of their own."""
+"""Groups, nodes and keys have their own pages."""
 
 from etude.cli.pages.node import group_page, key_page, keys, plugin_key_page
 from etude.cli.pages.plugin import keys_page
 
 
-def test_a_group_shows_its_options_then_the_keys_of_its_default() -> None:
+def test_a_group_page_lists_its_options_and_the_keys_of_its_default() -> None:
     page = group_page("data")
     assert page.startswith("data: ")
     assert "\n  arithmetic " in page
@@ -13,32 +13,32 @@ def test_a_group_shows_its_options_then_the_keys_of_its_default() -> None:
     assert page.endswith(keys_page("data", "python_docs"))
 
 
-def test_a_group_without_a_default_shows_its_options() -> None:
+def test_a_group_without_a_default_lists_its_options() -> None:
     assert "Its keys" not in group_page("callback")
     assert "\n  dpo " in group_page("experiment")
 
 
-def test_a_group_names_the_groups_inside_it() -> None:
-    assert "Groups inside: architecture/block, " in group_page("architecture")
+def test_a_group_page_lists_nested_groups() -> None:
+    assert "Nested groups: architecture/block, " in group_page("architecture")
 
 
-def test_a_key_shows_each_meaning_with_the_verbs_that_take_it() -> None:
+def test_a_key_page_shows_each_meaning_with_its_verbs() -> None:
     page = key_page("seed") or ""
     assert page.count("seed = 0  (int)") == 2
     assert "Used by etude check, etude data, etude inspect, etude plan, etude train." in page
     assert key_page("sead") is None
 
 
-def test_a_node_shows_all_its_keys_and_a_key_of_it_one() -> None:
+def test_a_node_page_shows_all_its_keys_and_a_key_page_only_one() -> None:
     node = key_page("trainer") or ""
     assert node.startswith("trainer: ")
     assert "trainer.max_steps = null  (int, null)" in node
     one = key_page("trainer.precision") or ""
-    assert one.startswith("trainer.precision = 32  (str)")
+    assert one.startswith("trainer.precision = 32  (32, 64, bf16-mixed,")
     assert "max_steps" not in one
 
 
-def test_a_key_of_plugins_shows_each_of_them() -> None:
+def test_the_page_of_a_plugin_key_lists_every_plugin_that_has_it() -> None:
     page = plugin_key_page("objective.scale") or ""
     assert "objective.scale = group  (group, batch, none)" in page
     assert "In objective=grpo." in page

@@ -16,7 +16,7 @@ from etude.errors import MissingExtraError
 HAS_BROWSER = any(shutil.which(name) for name in (*PROGRAMS, APPLICATION))
 
 
-def test_a_machine_without_a_browser_is_told_what_to_install(
+def test_a_missing_browser_is_reported_with_what_to_install(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -26,7 +26,7 @@ def test_a_machine_without_a_browser_is_told_what_to_install(
 
 @pytest.mark.slow
 @pytest.mark.skipif(not HAS_BROWSER, reason="no Chromium is installed")
-def test_a_browser_draws_every_chart_and_takes_a_picture(tmp_path: Path) -> None:
+def test_a_browser_draws_every_chart_and_takes_a_screenshot(tmp_path: Path) -> None:
     for seed in (0, 1):
         for lr in (0.1, 0.2):
             run(tmp_path / f"runs/{seed}-{lr}", n=50, seed=seed, lr=lr)
@@ -50,6 +50,6 @@ def test_a_browser_draws_every_chart_and_takes_a_picture(tmp_path: Path) -> None
 
 
 def _figures(dom: str) -> dict[str, str]:
-    """What stands in each figure, by its title."""
+    """The content of each figure, by its title."""
     found = re.findall(r"<figure[^>]*>(.*?)</figure>", dom, re.DOTALL)
     return {re.search(r"<b>(.*?)</b>", figure)[1]: figure for figure in found}  # type: ignore[index]

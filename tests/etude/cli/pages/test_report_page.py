@@ -1,4 +1,4 @@
-"""The page of a report: what it reads of runs, and what it writes into HTML."""
+"""The report page: how it reads runs, and the HTML that it writes."""
 
 import fcntl
 import json
@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from recorded import data_of, run, write_lines
+from recorded import report_data, run, write_lines
 
-from etude.cli.pages.report.curves import POINTS, cost, curve_data, panels, thin_indices
+from etude.cli.pages.report.curves import MAX_POINTS, cost, curve_data, panels, thin_indices
 from etude.cli.pages.report.groups import groups_of, labels
 from etude.cli.pages.report.markup import script_json, table, tag
 from etude.cli.pages.report.page import page
@@ -26,7 +26,9 @@ def written(*folders: Path, metric: str = "val/loss", watch: float | None = None
     return page(View(found.runs, metric, Best.lowest), found.problems, watch)
 
 
-def test_seconds_go_on_over_a_resume_and_half_a_last_line_is_waited_for(tmp_path: Path) -> None:
+def test_seconds_accumulate_over_resumes_and_an_incomplete_last_line_is_ignored(
+    tmp_path: Path,
+) -> None:
     folder = run(tmp_path / "a", n=0)
     lines = [{"step": s, "loss": 1.0, "seconds": t} for s, t in enumerate((1, 2, 0.5, 1.5), 1)]
     write_lines(folder / "steps.jsonl", lines)
@@ -37,7 +39,7 @@ def test_seconds_go_on_over_a_resume_and_half_a_last_line_is_waited_for(tmp_path
     assert made.damages == []
 
 
-def test_a_run_is_running_while_its_writer_holds_the_lock(tmp_path: Path) -> None:
+def test_a_run_is_running_while_its_process_holds_the_lock(tmp_path: Path) -> None:
     folder = run(tmp_path / "a", finished=False)
     assert read(folder, "a").state is State.ended
     with (folder / ".lock").open("w") as lock:
@@ -50,25 +52,25 @@ def test_a_run_is_running_while_its_writer_holds_the_lock(tmp_path: Path) -> Non
     assert read(folder, "a").state is State.pruned
 
 
-def test_jobs_come_in_the_order_of_their_numbers_and_a_failed_one_is_named(tmp_path: Path) -> None:
+def test_jobs_are_ordered_by_number_and_failed_ones_are_named(tmp_path: Path) -> None:
     for job in (10, 9, 2):
         run(tmp_path / f"sweep/{job}", lr=job / 10)
     (tmp_path / "sweep" / JOBS).mkdir()
-    told = {"job": 3, "state": JobState.failed, "exit_code": 5, "error": "loss is NaN\n more"}
-    (tmp_path / "sweep" / JOBS / "3.json").write_text(json.dumps(told))
+    job = {"job": 3, "state": JobState.failed, "exit_code": 5, "error": "loss is NaN\n more"}
+    (tmp_path / "sweep" / JOBS / "3.json").write_text(json.dumps(job))
     found = find([str(tmp_path / "sweep")])
     assert [one.name for one in found.runs] == ["2", "9", "10"]
     assert len(found.problems) == 1
     assert found.problems[0].endswith("3 failed with exit code 5: loss is NaN")
 
 
-def test_names_are_the_last_parts_that_tell_folders_apart() -> None:
+def test_names_are_the_fewest_trailing_parts_that_are_unique() -> None:
     assert names([Path("/x/a/0"), Path("/x/a/1")]) == ["0", "1"]
     assert names([Path("/x/a/0"), Path("/x/b/0")]) == ["a/0", "b/0"]
     assert names([]) == []
 
 
-def test_runs_equal_but_for_seed_and_folder_are_a_group_named_by_what_differs(
+def test_runs_that_differ_only_in_seed_and_folder_form_a_group(
     tmp_path: Path,
 ) -> None:
     for seed, lr in ((0, 0.1), (1, 0.1), (0, 0.2)):
@@ -82,7 +84,7 @@ def test_runs_equal_but_for_seed_and_folder_are_a_group_named_by_what_differs(
     assert labels(runs, groups)[1] == "0.1-1 · optimizer.lr=0.1 · seed 1"
 
 
-def test_no_text_of_a_run_leaves_its_place_on_the_page(tmp_path: Path) -> None:
+def test_texts_of_a_run_cannot_inject_html(tmp_path: Path) -> None:
     evil = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"'&\u2028"
     folder = run(tmp_path / "<b>a")
     write_lines(folder / "samples.jsonl", [{"step": 1, "texts": [evil, evil]}])
@@ -101,10 +103,10 @@ def test_no_text_of_a_run_leaves_its_place_on_the_page(tmp_path: Path) -> None:
     assert tags.count("script") == 2
     assert "img" not in tags
     assert "<b>a" not in made
-    assert data_of(made)["panels"][0]["metrics"] == [f"val/{evil}"]
+    assert report_data(made)["panels"][0]["metrics"] == [f"val/{evil}"]
 
 
-def test_the_page_asks_for_nothing_from_anywhere(tmp_path: Path) -> None:
+def test_the_page_loads_nothing_from_the_network(tmp_path: Path) -> None:
     made = written(run(tmp_path / "a"))
     assert "default-src 'none'" in made
     addresses = re.findall(r"(?:src|href)=\"([^\"]*)\"|url\(([^)]*)\)|@import|fetch\(", made)
@@ -113,14 +115,14 @@ def test_the_page_asks_for_nothing_from_anywhere(tmp_path: Path) -> None:
     }
 
 
-def test_a_watched_page_loads_itself_again_and_another_does_not(tmp_path: Path) -> None:
+def test_a_watched_page_reloads_and_others_do_not(tmp_path: Path) -> None:
     folder = run(tmp_path / "a")
-    assert data_of(written(folder, watch=7.0))["watch"] == 7
-    assert data_of(written(folder))["watch"] is None
+    assert report_data(written(folder, watch=7.0))["watch"] == 7
+    assert report_data(written(folder))["watch"] is None
 
 
 @pytest.mark.parametrize("n", [3, 50, 1000])
-def test_thinning_keeps_ends_and_extremes(n: int) -> None:
+def test_thinning_keeps_the_ends_and_the_extremes(n: int) -> None:
     values: list[float | None] = [float(i * 7919 % 1009) for i in range(n)]
     values[n // 2] = None
     kept = thin_indices(values, 40)
@@ -130,10 +132,10 @@ def test_thinning_keeps_ends_and_extremes(n: int) -> None:
     assert {min(known), max(known)} <= {values[i] for i in kept}
 
 
-def test_a_long_run_is_thinned_and_its_smoothing_is_that_of_all_steps(tmp_path: Path) -> None:
+def test_a_long_run_is_thinned_after_smoothing_over_all_steps(tmp_path: Path) -> None:
     (made,) = curve_data(find([str(run(tmp_path / "a", n=3000))]).runs)
     train = made["tables"][0]
-    assert len(train["x"]["step"]) <= POINTS
+    assert len(train["x"]["step"]) <= MAX_POINTS
     raw, smooth, _ = train["y"]["loss"]
     assert raw[-1] == pytest.approx(2.1 + 3000**-0.5, rel=1e-5)
     assert 0 < smooth[-1] - raw[-1] < 1e-4, "as near as the last of 3000 steps is to its neighbours"
@@ -141,7 +143,9 @@ def test_a_long_run_is_thinned_and_its_smoothing_is_that_of_all_steps(tmp_path: 
     assert train["x"]["flops"] == [6000 * tokens for tokens in train["x"]["tokens"]]
 
 
-def test_flops_are_measured_or_six_a_parameter_or_those_of_a_run_alike(tmp_path: Path) -> None:
+def test_flops_are_measured_or_6_per_parameter_of_the_run_or_of_an_equal_one(
+    tmp_path: Path,
+) -> None:
     done, running = run(tmp_path / "a"), run(tmp_path / "b", finished=False)
     measured = run(tmp_path / "c")
     rows = [{"step": 10, "perf/flops_per_s": 80.0, "perf/tokens_per_s": 4.0}]
@@ -152,7 +156,7 @@ def test_flops_are_measured_or_six_a_parameter_or_those_of_a_run_alike(tmp_path:
     assert cost(runs[1], runs[1:2]) is None
 
 
-def test_columns_of_reinforcement_have_a_panel_where_a_run_writes_its_own_completions(
+def test_on_policy_runs_have_a_panel_of_reinforcement_metrics(
     tmp_path: Path,
 ) -> None:
     folder = run(tmp_path / "a", n=0)
@@ -181,19 +185,19 @@ def test_losses_of_different_objectives_are_not_compared(tmp_path: Path) -> None
             with (folder / "config.yaml").open("a") as file:
                 file.write(f"  objective: {objective}\n")
     runs = [tmp_path / name for name in ("clm-0", "clm-1", "mlm-0", "mlm-1")]
-    said = written(*runs)
-    assert "are different quantities" in said
-    assert "No clear difference" not in said
+    html = written(*runs)
+    assert "is a different quantity" in html
+    assert "No clear difference" not in html
     assert "No clear difference" in written(*runs, metric="loss")
 
 
-def test_numbers_stand_on_the_right_and_all_else_is_escaped() -> None:
+def test_number_columns_are_right_aligned_and_text_is_escaped() -> None:
     made = table(["a", "<b>"], [[1, "x<y"], [None, tag("i", "&")]])
     assert '<td class="number">1</td><td>x&lt;y</td>' in made
     assert '<td class="number">–</td><td><i>&amp;</i></td>' in made
 
 
-def test_json_in_a_script_is_the_same_json() -> None:
+def test_json_in_a_script_element_is_unchanged() -> None:
     value: dict[str, Any] = {"a": ["</script>", "<!--", "é\u2028", None, 0.1]}
     made = script_json(value)
     assert "<" not in made

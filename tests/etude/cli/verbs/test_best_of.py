@@ -1,4 +1,4 @@
-"""`etude best-of`: the best of several answers, or all that are good enough."""
+"""`etude best-of` writes the completions with the highest reward, or all above a minimum."""
 
 import json
 import math
@@ -10,61 +10,61 @@ import tiny
 
 from etude.cli.main import main
 from etude.cli.verbs.best_of import best
-from etude.experiments.curation import Answered
+from etude.experiments.curation import SampledPrompt
 from etude.records import Prompt
 
 TEXTS = ["bb", "a", "bb", "dddd", "cccc", "eeeeee", "", "ff"]
-SIX = Answered(Prompt("?", "x"), TEXTS, [True] * 5 + [False, True, True])
+SIX = SampledPrompt(Prompt("?", "x"), TEXTS, [True] * 5 + [False, True, True])
 
 
 def lengths(
     prompts: Sequence[str], completions: Sequence[str], references: Sequence[str | None]
 ) -> list[float]:
-    """As long as it is; of f there is no verdict."""
+    """The length of each completion; NaN for one that contains f."""
     return [math.nan if "f" in text else float(len(text)) for text in completions]
 
 
-def test_the_best_come_first_once_each_and_what_was_cut_empty_or_unjudged_never() -> None:
-    def chosen(n: int, at_least: float | None) -> list[str]:
-        return [row["target"] for row in best(lengths, SIX, n, at_least)]
+def test_completions_are_ranked_without_duplicates_truncated_empty_or_unscored_ones() -> None:
+    def targets(n: int, min_reward: float | None) -> list[str]:
+        return [row["target"] for row in best(lengths, SIX, n, min_reward)]
 
-    assert chosen(1, None) == ["dddd"]
-    assert chosen(8, None) == ["dddd", "cccc", "bb", "a"]
-    assert chosen(8, 2.0) == ["dddd", "cccc", "bb"]
-    assert chosen(8, 9.0) == []
+    assert targets(1, None) == ["dddd"]
+    assert targets(8, None) == ["dddd", "cccc", "bb", "a"]
+    assert targets(8, 2.0) == ["dddd", "cccc", "bb"]
+    assert targets(8, 9.0) == []
     assert list(best(lengths, SIX, 1, None)) == [{"source": "?", "target": "dddd", "reward": 4.0}]
 
 
 @pytest.mark.slow
-def test_a_run_writes_its_best_answers_as_pairs_to_learn_from(
+def test_the_best_completions_are_written_as_pairs_for_training(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = tiny.writer(tmp_path)
+    run = tiny.trained_run(tmp_path)
     data = ("data=arithmetic", "data.digits=1", "data.n_problems=30", "data.seq_len=48")
-    asked = ("max_new_tokens=30", "n_samples=4", "reward=length", "reward.length.target=8")
+    options = ("max_new_tokens=30", "n_samples=4", "reward=length", "reward.length.target=8")
     out = tmp_path / "a.jsonl"
-    assert main(["best-of", f"run={run}", f"out={out}", *data, *asked]) == 0
+    assert main(["best-of", f"run={run}", f"out={out}", *data, *options]) == 0
     rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
     assert all(row["reward"] == -min(1, abs(len(row["target"]) - 8) / 8) for row in rows)
     assert len({row["source"] for row in rows}) == len(rows) > 2
-    given = ["objective=sft", "data=jsonl_pairs", f"data.path={out}", "tokenizer=byte"]
-    assert main(["data", *given]) == 0
+    use = ["objective=sft", "data=jsonl_pairs", f"data.path={out}", "tokenizer=byte"]
+    assert main(["data", *use]) == 0
     strict = ("min_reward=1", f"run={run}", f"out={tmp_path / 'none'}")
-    assert main(["best-of", *strict, *data, *asked]) == 3
-    assert "Nothing is left" in capsys.readouterr().err
+    assert main(["best-of", *strict, *data, *options]) == 3
+    assert "no rows are left" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
 
 
 @pytest.mark.parametrize(
-    ("given", "reason"),
+    ("arguments", "reason"),
     [
-        ((), "goes by a reward, and none is chosen"),
-        (("reward=numeric", "keep_top=9"), "keep_top must be 1 to n_samples, got 9 of 8"),
+        ((), "ranks completions by a reward, but no reward is chosen"),
+        (("reward=numeric", "keep_top=9"), "keep_top must be from 1 to n_samples=8, got 9"),
         (("reward=numeric", "generation_batch=0"), "generation_batch must be at least 1"),
     ],
 )
-def test_what_does_not_fit_is_refused(
-    given: tuple[str, ...], reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_incompatible_arguments_are_refused(
+    arguments: tuple[str, ...], reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["best-of", f"run={tmp_path}", f"out={tmp_path / 'out'}", *given]) == 2
+    assert main(["best-of", f"run={tmp_path}", f"out={tmp_path / 'out'}", *arguments]) == 2
     assert reason in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""`etude check`: a report card, law by law, and an exit code that says if any is broken."""
+"""`etude check` reports every law, and its exit code is 2 if any is broken."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,71 +7,73 @@ import pytest
 
 import etude.plugins
 from etude.cli.main import main
-from etude.cli.verbs.check import TRIED
-from etude.cli.verbs.new import of_plugin
+from etude.cli.verbs.check import TESTABLE
+from etude.cli.verbs.new import files_of_plugin
 
 
 @pytest.fixture
 def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Writes what `etude new` writes, with one line of it changed."""
+    """Writes a plugin as `etude new` does, with one replacement."""
 
-    def write(group: str, name: str, was: str = "", now: str = "") -> None:
-        for file, text in of_plugin(group, name).items():
-            assert was in text or "tests" in file.parts
-            place = tmp_path / file
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_text(text.replace(was, now) if was else text, encoding="utf-8")
+    def write(group: str, name: str, old: str = "", new: str = "") -> None:
+        for file, text in files_of_plugin(group, name).items():
+            assert old in text or "tests" in file.parts
+            path = tmp_path / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text.replace(old, new) if old else text, encoding="utf-8")
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr(etude.plugins, "__path__", etude.plugins.folders())
 
     return write
 
 
-def test_the_whole_bench_is_shown_with_the_rates(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_report_of_a_verifier_shows_its_benchmark_with_the_rates(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert main(["check", "reward=[format,length]", "reward.length.target=9"]) == 0
-    said = capsys.readouterr().out
-    assert "adversarial answer '<think></think>4': paid 0, a right one is paid 1" in said
-    assert "17 answers, 0% false positives, 0% false negatives" in said
-    assert said.count("every law holds") == 2
+    out = capsys.readouterr().out
+    assert "adversarial answer '<think></think>4': reward 0; a right answer gets 1" in out
+    assert "17 answers, 0% false positives, 0% false negatives" in out
+    assert out.count("every law holds") == 2
 
 
 @pytest.mark.slow
-def test_a_verifier_that_misjudges_breaks_a_law_and_an_opinion_has_no_bench(
+def test_a_verifier_that_scores_wrongly_breaks_a_law_and_other_rewards_have_no_benchmark(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main(["check", "reward=regex", "reward.regex.pattern=^[0-9]*$"]) == 2
-    said = capsys.readouterr().out
-    assert "MISJUDGED malformed answer ''" in said
-    assert "1 of 3 laws are broken" in said
-    unasked = "reward.http.url=http://localhost:1"
-    assert main(["check", "reward=http", unasked]) == 2  # nobody answers there
-    said = capsys.readouterr().out
-    assert "not applicable  its bench is judged right" in said
-    assert "broken          every answer gets one score" in said
+    out = capsys.readouterr().out
+    assert "MISJUDGED malformed answer ''" in out
+    assert "1 of 3 laws are broken" in out
+    no_server = "reward.http.url=http://localhost:1"
+    assert main(["check", "reward=http", no_server]) == 2
+    out = capsys.readouterr().out
+    assert "not applicable  its bench is scored correctly" in out
+    assert "broken          every answer gets one score" in out
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("arguments", "message"),
     [
-        ("", "none is chosen that has laws"),
-        ("trainer=none", "none is chosen that has laws"),
-        ("strategy=fsdp", "It can in 32, bf16-mixed, bf16-true."),
+        ("", "needs a plugin of a group with laws"),
+        ("trainer=none", "needs a plugin of a group with laws"),
+        ("strategy=fsdp", "It supports 32, bf16-mixed, bf16-true."),
         ("objective=nothing", "objective=nothing does not exist."),
         ("objective=mlm", "objective=mlm cannot train architecture=llama."),
         ("data=text data.pathh=a", "Did you mean data.path?"),
     ],
 )
-def test_what_cannot_be_tried_is_refused(
-    given: str, said: str, capsys: pytest.CaptureFixture[str]
+def test_plugins_that_cannot_be_tested_are_refused(
+    arguments: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["check", *given.split()]) == 2
-    assert said in capsys.readouterr().err
+    assert main(["check", *arguments.split()]) == 2
+    assert message in capsys.readouterr().err
 
 
-def test_every_group_that_is_tried_has_laws() -> None:
+def test_every_testable_group_has_laws() -> None:
     from etude.laws.suites import SUITES
 
-    assert set(SUITES) == set(TRIED)
+    assert set(SUITES) == set(TESTABLE)
 
 
 @pytest.mark.parametrize(
@@ -81,26 +83,26 @@ def test_every_group_that_is_tried_has_laws() -> None:
         "judge=rule judge.margin=0.5 reward=numeric",
     ],
 )  # fmt: skip
-def test_what_ships_keeps_every_law(chosen: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_shipped_plugins_keep_every_law(chosen: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", *chosen.split()]) == 0
-    said = capsys.readouterr().out
-    assert said.endswith("every law holds\n")
-    assert "broken" not in said
+    out = capsys.readouterr().out
+    assert out.endswith("every law holds\n")
+    assert "broken" not in out
 
 
 @pytest.mark.slow
 @pytest.mark.proof
-def test_an_objective_whose_loss_is_a_mean_is_found_out(
+def test_an_objective_that_averages_its_loss_breaks_laws(
     plugin: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    plugin("objective", "meaner", "Loss(losses.sum(),", "Loss(losses.mean(),")
-    assert main(["check", "objective=meaner"]) == 2
-    said = capsys.readouterr().out
-    for law in ("counts add up", "cuts change nothing"):
-        assert f"broken          {law}" in said
-    assert "2 of 10 laws are broken" in said
-    assert "held            a resumed run is the same to the bit" in said
-    assert "loss of step 1 is" in said
+    plugin("objective", "averaging", "Loss(losses.sum(),", "Loss(losses.mean(),")
+    assert main(["check", "objective=averaging"]) == 2
+    out = capsys.readouterr().out
+    for law in ("counts add up", "micro batch size changes nothing"):
+        assert f"broken          {law}" in out
+    assert "2 of 10 laws are broken" in out
+    assert "held            resuming is bit identical" in out
+    assert "loss of step 1 is" in out
 
 
 @pytest.mark.slow
@@ -110,6 +112,6 @@ def test_a_new_objective_keeps_every_law(
 ) -> None:
     plugin("objective", "lawful")
     assert main(["check", "objective=lawful"]) == 0
-    said = capsys.readouterr().out
-    assert said.count("  held ") == 10
-    assert "of the time of objective/" in said
+    out = capsys.readouterr().out
+    assert out.count("  held ") == 10
+    assert "times the time of objective/" in out

@@ -1,4 +1,4 @@
-"""`etude generate`, through the real command, on models of the three families."""
+"""`etude generate` works with models of the three families."""
 
 import json
 from dataclasses import replace
@@ -37,63 +37,63 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {name: folder / name for name in FAMILIES}
 
 
-def told(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    """What the command prints."""
+def generate(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """Returns the standard output of the command."""
     capsys.readouterr()
     assert main(["generate", *map(str, arguments)]) == 0
     return capsys.readouterr().out
 
 
 @pytest.mark.parametrize("family", ["decoder", "both"])
-def test_a_seed_gives_the_same_answer_and_another_a_different_one(
+def test_the_same_seed_gives_the_same_completion_and_another_seed_a_different_one(
     family: str, runs: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = (f"run={runs[family]}", "prompt=The <sentinel_0> class, it's", "max_new_tokens=24")
-    answers = [told(capsys, *asked, f"seed={seed}") for seed in (1, 1, 2)]
+    options = (f"run={runs[family]}", "prompt=The <sentinel_0> class, it's", "max_new_tokens=24")
+    answers = [generate(capsys, *options, f"seed={seed}") for seed in (1, 1, 2)]
     assert answers[0] == answers[1] != answers[2]
 
 
-def test_what_is_streamed_is_what_is_printed_at_once(
+def test_streamed_text_equals_text_printed_at_the_end(
     runs: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = (f"run={runs['decoder']}", "prompt=a, b", "max_new_tokens=24", "decoding=greedy")
-    alone, both = told(capsys, *asked), told(capsys, *asked, "n=2")
+    options = (f"run={runs['decoder']}", "prompt=a, b", "max_new_tokens=24", "decoding=greedy")
+    alone, both = generate(capsys, *options), generate(capsys, *options, "n=2")
     assert both == f"--- 1\n{alone}--- 2\n{alone}"
 
 
-def test_a_stop_string_ends_the_answer_and_is_left_out(
+def test_a_stop_string_ends_the_completion_and_is_left_out(
     runs: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = (f"run={runs['decoder']}", "prompt=a", "max_new_tokens=60", "seed=3")
-    whole = told(capsys, *asked)
+    options = (f"run={runs['decoder']}", "prompt=a", "max_new_tokens=60", "seed=3")
+    whole = generate(capsys, *options)
     stop = next(c for c in whole[4:] if c.isalpha())
-    assert told(capsys, *asked, f"stop=[{stop}]") == whole.partition(stop)[0] + "\n"
+    assert generate(capsys, *options, f"stop=[{stop}]") == whole.partition(stop)[0] + "\n"
 
 
-def test_every_gap_is_filled_and_its_candidates_are_ranked(
+def test_every_mask_is_filled_and_its_candidates_are_ranked(
     runs: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = told(capsys, f"run={runs['encoder']}", "prompt=ab[MASK]cd<mask>")
-    gaps = [line for line in out.splitlines() if line.startswith("[MASK]")]
+    out = generate(capsys, f"run={runs['encoder']}", "prompt=ab[MASK]cd<mask>")
+    masks = [line for line in out.splitlines() if line.startswith("[MASK]")]
     assert out.startswith("ab")
     assert "cd" in out.partition("[MASK]")[0]
-    assert [line.partition(":")[0] for line in gaps] == ["[MASK] 1", "[MASK] 2"]
-    assert all(line.count("%") == 5 for line in gaps)
+    assert [line.partition(":")[0] for line in masks] == ["[MASK] 1", "[MASK] 2"]
+    assert all(line.count("%") == 5 for line in masks)
 
 
-def test_a_hugging_face_folder_answers_as_the_run_it_came_from(
+def test_a_hugging_face_folder_generates_the_same_text_as_its_run(
     runs: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = ("prompt=The", "max_new_tokens=16", "seed=5")
-    from_run = told(capsys, f"run={runs['decoder']}", *asked)
-    assert told(capsys, f"run={runs['decoder'] / 'model'}", *asked) == from_run
+    options = ("prompt=The", "max_new_tokens=16", "seed=5")
+    from_run = generate(capsys, f"run={runs['decoder']}", *options)
+    assert generate(capsys, f"run={runs['decoder'] / 'model'}", *options) == from_run
     assert read_model(runs["decoder"] / "model").tokenizer.vocab == tiny.BYTES.vocab
 
 
-def test_a_folder_of_bert_fills_what_transformers_does(
+def test_a_bert_folder_fills_masks_as_transformers_does(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It reads [CLS] text [SEP], where the tokenizer names neither bos nor eos."""
+    """The input is [CLS] text [SEP], also if the tokenizer config has neither bos nor eos."""
     config = BertConfig(
         vocab_size=tiny.BYTES.vocab.size,
         hidden_size=16,
@@ -101,7 +101,7 @@ def test_a_folder_of_bert_fills_what_transformers_does(
         num_attention_heads=2,
         intermediate_size=20,
     )
-    theirs = parity.saved(BertForMaskedLM(config), tmp_path)
+    theirs = parity.save_model(BertForMaskedLM(config), tmp_path)
     for parameter in theirs.parameters():
         parameter.data.mul_(3)  # so that every token that is read matters
     theirs.save_pretrained(tmp_path)
@@ -115,7 +115,7 @@ def test_a_folder_of_bert_fills_what_transformers_does(
     best = logits.softmax(-1).topk(5)
     pieces = zip(tiny.BYTES.pieces(best.indices), best.values.tolist(), strict=True)
     wanted = "  ".join(f"{piece!r} {share:.1%}" for piece, share in pieces)
-    assert f"[MASK] 1: {wanted}" in told(capsys, f"run={tmp_path}", "prompt=a[MASK]")
+    assert f"[MASK] 1: {wanted}" in generate(capsys, f"run={tmp_path}", "prompt=a[MASK]")
 
 
 @pytest.mark.parametrize(
@@ -123,15 +123,15 @@ def test_a_folder_of_bert_fills_what_transformers_does(
     [
         ("decoder", ("prompt=a", "n=0"), "n must be at least 1, got 0"),
         ("decoder", ("prompt=a", "decoding=gredy"), "Did you mean decoding=greedy?"),
-        ("encoder", ("prompt=a",), "prompt=a has nothing to fill"),
-        ("encoder", (f"prompt=[MASK]{'a' * 600}",), "tells 512 positions apart"),
+        ("encoder", ("prompt=a",), "prompt=a has no mask."),
+        ("encoder", (f"prompt=[MASK]{'a' * 600}",), "supports at most 512 positions"),
         ("encoder", ("prompt=a[MASK]", "n=3"), "n=3 has no effect"),
         ("decoder", ("prompt=a", "hydra.run.dir=x"), "hydra.run.dir=x would have no effect"),
         ("decoder", (), "prompt has no value"),
         ("decoder", ("prompt=a", "max_tokens=3"), "max_new_tokens"),
     ],
 )
-def test_what_cannot_be_answered_is_refused_on_a_page(
+def test_a_prompt_that_the_model_cannot_process_is_refused(
     family: str,
     arguments: tuple[str, ...],
     page: str,
@@ -146,26 +146,26 @@ def test_a_folder_without_a_model_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["generate", f"run={tmp_path}", "prompt=a"]) == 2
-    assert "holds no model" in capsys.readouterr().err
+    assert "contains no model" in capsys.readouterr().err
 
 
-def test_a_model_taught_conversations_is_asked_in_a_turn_and_answers_up_to_its_end(
+def test_a_chat_model_gets_the_prompt_as_a_user_turn_and_stops_at_the_end_of_its_turn(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = tiny.experiment("sft", tmp_path, trainer={"max_steps": 30, "precision": "32"})
     run = start(replace(config, run=str(tmp_path / "run")), "tiny", [])
-    model, said = read_model(run), [Message("system", "a"), Message("user", "hello, <bos>?")]
+    model, messages = read_model(run), [Message("system", "a"), Message("user", "hello, <bos>?")]
     vocab, network = model.tokenizer.vocab, model.network().eval()
     for n, given in ((1, []), (0, ["system=a"])):
-        (wanted,) = tiny.continued(network, [prompt(model.tokenizer, said[n:])], 12)
-        asked = (f"run={run}", "prompt=hello, <bos>?", "decoding=greedy", "max_new_tokens=12")
+        (wanted,) = tiny.continuations(network, [prompt(model.tokenizer, messages[n:])], 12)
+        options = (f"run={run}", "prompt=hello, <bos>?", "decoding=greedy", "max_new_tokens=12")
         kept = [i for i in wanted if i not in (*vocab.stops, vocab.pad)]
         text = model.tokenizer.decode(kept, skip_special=False)
-        assert told(capsys, *asked, *given).removesuffix("\n") == text
+        assert generate(capsys, *options, *given).removesuffix("\n") == text
 
 
-def test_a_system_is_refused_by_a_model_that_knows_none(
+def test_a_system_message_is_refused_for_a_model_without_a_chat_template(
     runs: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["generate", f"run={runs['decoder']}", "prompt=a", "system=b"]) == 2
-    assert "was not taught conversations" in capsys.readouterr().err
+    assert "was not trained on conversations" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""What is shown is what step 1 trains on, and looking leaves nothing behind."""
+"""`etude inspect` shows the batch of step 1 and writes no files."""
 
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -32,50 +32,52 @@ def tensors(batch: Any) -> list[Tensor]:
         return [batch]
     if not is_dataclass(batch):
         return []
-    return [held for item in fields(batch) for held in tensors(getattr(batch, item.name))]
+    return [tensor for item in fields(batch) for tensor in tensors(getattr(batch, item.name))]
 
 
 @pytest.mark.parametrize("objective", [*TEXT, "sft", "dpo"])
-def test_shows_the_first_micro_batch_of_training(objective: str, tmp_path: Path) -> None:
+def test_the_batch_shown_is_the_first_micro_batch_of_training(
+    objective: str, tmp_path: Path
+) -> None:
     config = tiny.experiment(objective, tmp_path, trainer={"micro_batch": 4})
     corpus = prepare(config)
-    made = assemble(config, corpus, Ranks())
-    trained = next(iter(made.loader)).batch
-    pairs = zip(tensors(first_batch(config, made)), tensors(trained), strict=True)
+    parts = assemble(config, corpus, Ranks())
+    trained = next(iter(parts.loader)).batch
+    pairs = zip(tensors(first_batch(config, parts)), tensors(trained), strict=True)
     assert all(torch.equal(*pair) for pair in pairs)
 
 
 @pytest.mark.parametrize("objective", CHOICES)
-def test_every_objective_can_be_looked_at_and_nothing_is_written(
+def test_a_batch_of_every_objective_is_shown_and_nothing_is_written(
     objective: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    given = [f"objective={objective}", *SMALL, *CHOICES[objective]]
+    overrides = [f"objective={objective}", *SMALL, *CHOICES[objective]]
     if objective == "sft":
         tiny.write_chats(tmp_path)
-        given += ["data=jsonl_chats", "data.path=chats.jsonl"]
+        overrides += ["data=jsonl_chats", "data.path=chats.jsonl"]
     if objective in TEXT:
         tiny.write_text(tmp_path)
-        given += ["data=text", "data.path=lines.txt", "data.document=line"]
+        overrides += ["data=text", "data.path=lines.txt", "data.document=line"]
     elif objective == "dpo":
         tiny.write_preferences(tmp_path)
-        given += ["data=jsonl_preferences", "data.path=preferences.jsonl"]
+        overrides += ["data=jsonl_preferences", "data.path=preferences.jsonl"]
     before = sorted(tmp_path.rglob("*"))
-    assert main(["inspect", *given]) == 0
+    assert main(["inspect", *overrides]) == 0
     assert sorted(tmp_path.rglob("*")) == before
-    said = capsys.readouterr().out
-    assert "row 1 of 8" in said
-    assert ("sees" in said and "due" in said) == (objective != "grpo")
-    assert ("prompts: " in said) == (objective == "grpo")
+    out = capsys.readouterr().out
+    assert "row 1 of 8" in out
+    assert ("input" in out and "target" in out) == (objective != "grpo")
+    assert ("prompts: " in out) == (objective == "grpo")
 
 
-def test_a_sweep_is_refused_and_the_config_shown(capsys: Any) -> None:
+def test_a_sweep_is_refused_and_cfg_prints_the_config(capsys: Any) -> None:
     assert main(["inspect", "-m", "seed=0,1"]) == 2
-    assert "looks at one experiment" in capsys.readouterr().err
+    assert "takes one experiment" in capsys.readouterr().err
     assert main(["inspect", "--cfg", "job"]) == 0
     assert "objective:" in capsys.readouterr().out
 
 
-def test_what_train_refuses_is_refused(capsys: Any) -> None:
+def test_choices_that_train_refuses_are_refused(capsys: Any) -> None:
     assert main(["inspect", "objective=mlm", "architecture=gpt2"]) == 2
     assert "BOTH_SIDES" in capsys.readouterr().err

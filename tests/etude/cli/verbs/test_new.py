@@ -1,4 +1,4 @@
-"""`etude new`: every template is a plugin by the rules of those that ship, and green at once."""
+"""`etude new` creates plugins that follow the rules of shipped plugins and pass their tests."""
 
 import compileall
 import re
@@ -13,7 +13,7 @@ from rooms import PUBLIC
 import etude.plugins
 from etude.cli.main import main
 from etude.cli.verbs import new
-from etude.cli.verbs.new import PACKAGE, of_package, of_plugin, templates
+from etude.cli.verbs.new import PACKAGE, files_of_package, files_of_plugin, templates
 from etude.config.plugin_files import source_files
 from etude.config.plugin_source import describe
 from etude.config.registry import load
@@ -22,7 +22,7 @@ GROUPS = [group for group, file in templates().items() if file.suffix == ".py"]
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty project."""
     (tmp_path / "plugins").mkdir()
     monkeypatch.chdir(tmp_path)
@@ -30,64 +30,69 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.usefixtures("place")
+@pytest.mark.usefixtures("project")
 @pytest.mark.parametrize("group", GROUPS)
-def test_a_template_becomes_a_plugin_by_the_rules_of_those_that_ship(group: str) -> None:
-    name = f"of_mine_{group.replace('/', '_')}"  # a name of its own: what is imported stays so
+def test_a_plugin_from_a_template_follows_the_rules_of_shipped_plugins(group: str) -> None:
+    name = f"of_mine_{group.replace('/', '_')}"  # unique, because imported modules stay loaded
     assert main(["new", group, name]) == 0
     file = Path("plugins", group, f"{name}.py")
     text = file.read_text(encoding="utf-8")
     assert "sketch" not in text.lower()
     assert len(text.splitlines()) <= 100
     assert {*re.findall(r"^from (etude[.\w]*) import", text, re.MULTILINE)} <= PUBLIC
-    described = describe(f"{group}/{name}")
-    assert described.summary.endswith(".")
-    assert all(knob.help or knob.group for knob in described.knobs)
+    description = describe(f"{group}/{name}")
+    assert description.summary.endswith(".")
+    assert all(knob.help or knob.group for knob in description.knobs)
     loaded = load(f"{group}/{name}")
     own = loaded.config.__annotations__
-    assert own, "a template shows at least one knob of its own"
+    assert own, "a template has at least one knob"
     assert loaded.address == f"{group}/{name}"
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("arguments", "message"),
     [
         ("objective", "etude new takes a group and a name"),
-        ("objectiv mine", "There are templates of: adapter, architecture,"),
-        ("objective clm", "objective=clm exists already: "),
-        ("objective 2nd", "2nd cannot name a plugin"),
-        ("objective class", "class cannot name a plugin"),
-        ("objective for_me", "for_me means something else"),
-        ("objective masking", "masking means something else"),
-        ("objective text", "the template uses Text for something else.\n  text_of_mine would do."),
-        ("package torch", "A package torch can be imported already."),
-        ("architecture llama", "architecture=llama exists already: "),
+        ("objectiv mine", "Templates: adapter, architecture,"),
+        ("objective clm", "objective=clm already exists: "),
+        ("objective 2nd", "2nd is not a valid plugin name"),
+        ("objective class", "class is not a valid plugin name"),
+        ("objective for_me", "for_me is a reserved name"),
+        ("objective masking", "masking is a reserved name"),
+        (
+            "objective text",
+            "the template imports something called Text.\n  Choose another name, such as my_text.",
+        ),
+        ("package torch", "A package named torch is installed."),
+        ("architecture llama", "architecture=llama already exists: "),
     ],
 )
-def test_a_name_that_cannot_be_is_refused_and_nothing_is_written(
-    place: Path, given: str, said: str, capsys: pytest.CaptureFixture[str]
+def test_an_invalid_name_is_refused_and_nothing_is_written(
+    project: Path, arguments: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["new", *given.split()]) == 2
-    assert said in capsys.readouterr().err
-    assert list(place.rglob("*")) == [place / "plugins"]
+    assert main(["new", *arguments.split()]) == 2
+    assert message in capsys.readouterr().err
+    assert list(project.rglob("*")) == [project / "plugins"]
 
 
-def test_nothing_is_overwritten(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    test = place / "tests/test_objective_own.py"
+def test_existing_files_are_not_overwritten(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    test = project / "tests/test_objective_own.py"
     test.parent.mkdir()
     test.write_text("mine", encoding="utf-8")
     assert main(["new", "objective", "own"]) == 2
-    assert "tests/test_objective_own.py exists already" in capsys.readouterr().err
+    assert "tests/test_objective_own.py already exists" in capsys.readouterr().err
     assert test.read_text(encoding="utf-8") == "mine"
-    assert not (place / "plugins/objective").exists()
+    assert not (project / "plugins/objective").exists()
 
 
 @pytest.mark.slow
 @pytest.mark.proof
-def test_what_is_written_passes_its_own_tests_in_an_empty_folder(tmp_path: Path) -> None:
+def test_a_new_plugin_passes_its_tests_in_an_empty_folder(tmp_path: Path) -> None:
     for group in templates():
         if group != PACKAGE:
-            assert_written(tmp_path, group, "peach")
+            assert_files(tmp_path, group, "peach")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", tmp_path],
         cwd=tmp_path, capture_output=True, text=True, check=False,
@@ -95,17 +100,17 @@ def test_what_is_written_passes_its_own_tests_in_an_empty_folder(tmp_path: Path)
     assert done.returncode == 0, done.stdout
 
 
-def assert_written(place: Path, group: str, name: str) -> None:
+def assert_files(project: Path, group: str, name: str) -> None:
     command = [sys.executable, "-m", "etude", "new", group, name]
-    done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     files = [Path(line) for line in done.stdout.splitlines()]
-    assert all((place / file).is_file() for file in files)
-    assert set(files) == set(of_plugin(group, name))
+    assert all((project / file).is_file() for file in files)
+    assert set(files) == set(files_of_plugin(group, name))
 
 
-def test_a_package_has_the_plugin_its_private_module_its_test_and_the_entry_point() -> None:
-    files = of_package("peach")
+def test_a_package_contains_a_plugin_a_private_module_a_test_and_an_entry_point() -> None:
+    files = files_of_package("peach")
     assert sorted(map(str, files)) == [
         "peach/README.md",
         "peach/pyproject.toml",
@@ -117,22 +122,22 @@ def test_a_package_has_the_plugin_its_private_module_its_test_and_the_entry_poin
     assert not [file for file, text in files.items() if "sketch" in text.lower()]
 
 
-def test_the_plugin_of_a_package_loads_with_its_private_module_which_its_digest_covers(
-    place: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_plugin_of_a_package_loads_its_private_module_and_its_digest_includes_it(
+    project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert main(["new", "package", "plum"]) == 0
-    monkeypatch.setenv(etude.plugins.VARIABLE, str(place / "plum/src/plum"))
+    monkeypatch.setenv(etude.plugins.VARIABLE, str(project / "plum/src/plum"))
     monkeypatch.setattr(etude.plugins, "__path__", etude.plugins.folders())
     loaded = load("objective/plum")
     assert [file.name for file in source_files(loaded.file)] == ["plum.py", "_plum_loss.py"]
 
 
-def test_compiled_files_beside_the_templates_are_no_templates(
+def test_compiled_files_in_the_template_folders_are_ignored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = list(templates()), list(of_package("peach"))
+    before = list(templates()), list(files_of_package("peach"))
     kit = tmp_path / "kit"
     shutil.copytree(new.KIT, kit)
     assert compileall.compile_dir(kit, quiet=1)
     monkeypatch.setattr(new, "KIT", kit)
-    assert (list(templates()), list(of_package("peach"))) == before
+    assert (list(templates()), list(files_of_package("peach"))) == before

@@ -1,4 +1,4 @@
-"""Stages run in order, once each; what is wrong is found before the first of them."""
+"""Stages run once, in order; errors are reported before the first stage runs."""
 
 import json
 from pathlib import Path
@@ -22,35 +22,35 @@ SMALL = (
 )  # fmt: skip
 
 
-def test_what_is_a_stage_s_own_is_handed_on_as_it_was_written() -> None:
-    own, given = split(["run=a b", "pipeline=r1", "sft.trainer.clip=1", "sft.data.path=c, d.txt"])
+def test_overrides_of_a_stage_are_passed_on_unchanged() -> None:
+    own, stages = split(["run=a b", "pipeline=r1", "sft.trainer.clip=1", "sft.data.path=c, d.txt"])
     assert own == ["run=a b", "pipeline=r1"]
-    assert given == {"sft": ["trainer.clip=1", "data.path=c, d.txt"]}
+    assert stages == {"sft": ["trainer.clip=1", "data.path=c, d.txt"]}
 
 
-def test_a_stage_is_told_the_folders_of_those_before_it() -> None:
+def test_a_stage_gets_the_folders_of_earlier_stages() -> None:
     stages = {
         "base": StageConfig(overrides=["seed=1"]),
         "pairs": StageConfig("label", ["run={base}"]),
         "dpo": StageConfig(overrides=["init_from={base}", f"data.path={{pairs}}/{ROWS}"]),
     }
-    made = stages_of(PipelineConfig(stages), {"dpo": ["seed=2"]}, Path("/out"))
-    assert [stage.command for stage in made] == [
+    built = stages_of(PipelineConfig(stages), {"dpo": ["seed=2"]}, Path("/out"))
+    assert [stage.command for stage in built] == [
         ["train", "seed=1", "run=/out/base"],
         ["label", "run=/out/base", f"out=/out/pairs/{ROWS}"],
         ["train", "init_from=/out/base", f"data.path=/out/pairs/{ROWS}", "seed=2", "run=/out/dpo"],
     ]
-    assert [stage.parents for stage in made] == [[], ["base"], ["base", "pairs"]]
+    assert [stage.parents for stage in built] == [[], ["base"], ["base", "pairs"]]
 
 
-def test_a_folder_asked_for_before_it_is_made_is_refused() -> None:
+def test_a_reference_to_a_later_stage_is_refused() -> None:
     stages = {"sft": StageConfig(overrides=["init_from={base}"]), "base": StageConfig()}
-    with pytest.raises(ValueError, match=r"stages\.sft asks for"):
+    with pytest.raises(ValueError, match=r"stages\.sft refers to"):
         PipelineConfig(stages)
 
 
-def test_a_stage_there_is_not_is_refused_by_name() -> None:
-    with pytest.raises(ConfigError, match="none is called stf"):
+def test_an_unknown_stage_is_refused() -> None:
+    with pytest.raises(ConfigError, match="the pipeline has no stage stf"):
         stages_of(PipelineConfig({"sft": StageConfig()}), {"stf": ["seed=1"]}, Path("/out"))
 
 
@@ -65,7 +65,7 @@ def test_every_key_of_a_shipped_pipeline_exists(name: str) -> None:
         composition.check_names(config_name(verb), prepare(overrides).overrides)
 
 
-def test_a_wrong_name_in_the_last_stage_is_found_before_the_first_runs(
+def test_an_unknown_key_in_the_last_stage_is_refused_before_the_first_stage_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -75,17 +75,17 @@ def test_a_wrong_name_in_the_last_stage_is_found_before_the_first_runs(
 
 
 @pytest.mark.slow
-def test_the_same_command_again_runs_nothing_and_another_only_what_changes(
+def test_finished_stages_are_skipped_and_only_changed_stages_are_rerun(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     text = tiny.write_text(tmp_path)
     base = ["tokenizer=byte", "data=text", "data.document=line", "data.seq_len=32", *SMALL]
-    wanted = ("architecture.dim=16", "architecture.n_layers=1", f"data.path={text}", *base)
-    given = [f"base.{item}" for item in wanted]
-    given += [f"sft.{item}" for item in SMALL]
-    given += [f"grpo.{item}" for item in (*SMALL, "objective.group_size=4")]
-    command = ["pipeline", "pipeline=r1", "run=chain", *given]
+    options = ("architecture.dim=16", "architecture.n_layers=1", f"data.path={text}", *base)
+    overrides = [f"base.{item}" for item in options]
+    overrides += [f"sft.{item}" for item in SMALL]
+    overrides += [f"grpo.{item}" for item in (*SMALL, "objective.group_size=4")]
+    command = ["pipeline", "pipeline=r1", "run=chain", *overrides]
     assert main(command) == 0
     assert capfd.readouterr().out.splitlines()[-1] == str(tmp_path / "chain")
     stamp = json.loads((tmp_path / "chain/grpo" / STAMP).read_text(encoding="utf-8"))
@@ -95,9 +95,9 @@ def test_the_same_command_again_runs_nothing_and_another_only_what_changes(
     assert capfd.readouterr().out.count("is finished") == 3
     assert (tmp_path / "chain/sft/steps.jsonl").stat().st_mtime_ns == before
     assert main([*command, "grpo.seed=5"]) == 0
-    said = capfd.readouterr().out
-    assert said.count("is finished") == 2
-    assert "grpo is run again:\n    its command was without it, is seed=5" in said
+    out = capfd.readouterr().out
+    assert out.count("is finished") == 2
+    assert "grpo is rerun:\n    its command was without it, is seed=5" in out
     kept = tmp_path / "chain/grpo_before1"
     assert json.loads((kept / STAMP).read_text(encoding="utf-8")) == stamp
     assert (tmp_path / "chain/grpo" / STAMP).exists()

@@ -1,4 +1,4 @@
-"""The command plans: its first line is for scripts, and looking leaves nothing behind."""
+"""`etude plan` prints the cost of a run, the first line for scripts, and writes no files."""
 
 from pathlib import Path
 from typing import Any
@@ -28,39 +28,39 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tiny.write_text(tmp_path)
 
 
-def test_the_first_line_is_the_number_of_parameters_and_nothing_is_left(
+def test_the_first_line_is_the_number_of_parameters_and_no_files_are_left(
     tmp_path: Path, capsys: Any
 ) -> None:
     before = sorted(tmp_path.rglob("*"))
     assert main(["plan", *SMALL, "trainer.max_steps=7", "calibrate=false"]) == 0
     assert sorted(tmp_path.rglob("*")) == before
     first, *rest = capsys.readouterr().out.splitlines()
-    said = "\n".join(rest)
+    lines = "\n".join(rest)
     composed = compose("train", SMALL)
     network = tiny.training_parts(validate_experiment(composed, SMALL)).objective.network
     assert first == f"parameters: {sum(p.numel() for p in network.parameters())}"
-    assert "steps: 7 on 1 device" in said
-    assert "compute-optimal" in said
-    assert "time:" not in said
+    assert "steps: 7 on 1 device" in lines
+    assert "compute-optimal" in lines
+    assert "time:" not in lines
 
 
 @pytest.mark.slow
-def test_a_calibration_times_real_steps_and_leaves_nothing(tmp_path: Path, capsys: Any) -> None:
+def test_a_calibration_measures_real_steps_and_leaves_no_files(tmp_path: Path, capsys: Any) -> None:
     before = sorted(tmp_path.rglob("*"))
     assert main(["plan", *SMALL, "trainer.max_steps=7", "calibrate=2"]) == 0
     assert sorted(tmp_path.rglob("*")) == before
-    said = capsys.readouterr().out
-    assert "s a step" in said
-    assert "memory as measured" in said
+    lines = capsys.readouterr().out
+    assert "s per step" in lines
+    assert "measured memory" in lines
 
 
-def test_what_does_not_fit_and_what_does_not_exist_is_refused_with_exit_code_2(
+def test_a_run_that_does_not_fit_and_invalid_arguments_have_exit_code_2(
     monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     assert main(["plan", *SMALL, "calibrate=often"]) == 2
     assert "true, false or a number of steps" in capsys.readouterr().err
     monkeypatch.setattr(alternatives, "memory", lambda _: 2**20)
     assert main(["plan", *SMALL, "calibrate=0"]) == 2
-    assert "No setting that was tried fits" in capsys.readouterr().err
+    assert "None of the tried settings fits" in capsys.readouterr().err
     assert main(["plan", "objective=mlm", "architecture=gpt2"]) == 2
     assert "BOTH_SIDES" in capsys.readouterr().err

@@ -4,7 +4,7 @@ import random
 from pathlib import Path
 
 import pytest
-from recorded import data_of, run
+from recorded import report_data, run
 
 from etude.cli.main import main
 
@@ -29,12 +29,12 @@ def test_a_damaged_and_a_foreign_folder_are_named_and_the_others_shown(
     named = told.err.splitlines()
     for start in ("bad: steps.jsonl: 2 lines", "bad: config.yaml", "bad: summary.json"):
         assert sum(line.startswith(start) for line in named) == 1
-    assert sum("holds no run" in line for line in named) == 1
+    assert sum("contains no run" in line for line in named) == 1
     assert sum("is not a folder" in line for line in named) == 1
     assert len(named) == 5, "nothing is wrong with half a last line"
     page = out.read_text(encoding="utf-8")
     assert all(line.split(":")[0] in page for line in named)
-    names = [one["name"] for one in data_of(page)["runs"]]
+    names = [one["name"] for one in report_data(page)["runs"]]
     assert names == ["bad", "cut", good.name]
 
 
@@ -42,7 +42,7 @@ def test_no_run_at_all_is_a_data_error_and_no_folder_a_config_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["report", str(tmp_path), f"out={tmp_path / 'page.html'}"]) == 3
-    assert "There is no run in" in capsys.readouterr().err
+    assert "No run found in" in capsys.readouterr().err
     assert not (tmp_path / "page.html").exists()
     assert main(["report"]) == 2
     assert main(["report", str(tmp_path), "ot=page.html"]) == 2
@@ -56,16 +56,16 @@ def test_a_watch_writes_again_until_nothing_runs_and_leaves_a_page_that_stands_s
     seen: list[object] = []
 
     def wait(seconds: float) -> None:
-        seen.append(data_of(out.read_text(encoding="utf-8"))["watch"])
+        seen.append(report_data(out.read_text(encoding="utf-8"))["watch"])
         if len(seen) == 2:
             (folder / "summary.json").write_text('{"parameters": 1}')
-            assert "of them running: 0" in out.read_text(encoding="utf-8")
+            assert "(0 running)" in out.read_text(encoding="utf-8")
 
     monkeypatch.setattr("time.sleep", wait)
     assert main(["report", str(folder), f"out={out}", "watch=5"]) == 0
     assert seen == [5, 5, 5]
     page = out.read_text(encoding="utf-8")
-    assert data_of(page)["watch"] is None
+    assert report_data(page)["watch"] is None
     assert "finished" in page
     assert main(["report", str(folder), f"out={out}", "watch=0.5"]) == 2
 
@@ -88,7 +88,7 @@ def test_whatever_stands_in_the_records_the_page_is_written(tmp_path: Path) -> N
         with (tmp_path / f"runs/{k}/config.yaml").open("a") as file:
             file.write(f"\n  {key}: {value}\n")
     assert main(["report", str(tmp_path / "runs"), f"out={out}"]) == 0
-    assert len(data_of(out.read_text(encoding="utf-8"))["runs"]) == 30
+    assert len(report_data(out.read_text(encoding="utf-8"))["runs"]) == 30
 
 
 def test_a_place_that_cannot_be_written_is_named(
@@ -105,5 +105,5 @@ def test_a_watch_may_begin_before_the_first_run_does(
     out = tmp_path / "page.html"
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     assert main(["report", str(tmp_path / "later"), f"out={out}", "watch=1"]) == 0
-    assert data_of(out.read_text(encoding="utf-8"))["runs"] == []
+    assert report_data(out.read_text(encoding="utf-8"))["runs"] == []
     assert capsys.readouterr().err.count("is not a folder") == 1, "said once, not at every look"

@@ -2,14 +2,14 @@ import torch
 from blocks import block, context
 
 
-def test_each_branch_reads_a_normalised_stream() -> None:
+def test_each_branch_normalises_its_input() -> None:
     x = torch.randn(1, 2, 4, dtype=torch.float64)
     after = x + 3 * (x + 1)
     wanted = after + (after + 1) ** 2
     torch.testing.assert_close(block("prenorm", cross=False)(x, context(cross=False)), wanted)
 
 
-def test_the_source_comes_between_mixer_and_mlp() -> None:
+def test_cross_attention_is_between_mixer_and_mlp() -> None:
     x = torch.randn(1, 2, 4, dtype=torch.float64)
     after = x + 3 * (x + 1)
     after = after + (after + 1) / 2
@@ -17,11 +17,11 @@ def test_the_source_comes_between_mixer_and_mlp() -> None:
     torch.testing.assert_close(block("prenorm", cross=True)(x, context(cross=True)), wanted)
 
 
-def test_the_stack_still_needs_a_last_norm() -> None:
+def test_the_stack_needs_a_final_norm() -> None:
     assert block("prenorm", cross=False).final_norm
 
 
-def test_dropout_works_in_training_alone() -> None:
+def test_dropout_acts_only_in_training() -> None:
     torch.manual_seed(0)
     made, x = block("prenorm", cross=False, dropout=0.5), torch.ones(1, 2, 64)
     given = context(cross=False)
@@ -29,7 +29,7 @@ def test_dropout_works_in_training_alone() -> None:
     assert len(made.train()(x, given).unique()) == 4  # each branch kept, doubled, or not
 
 
-def test_the_first_norm_of_the_first_layer_alone_may_be_left_out() -> None:
+def test_skip_first_omits_only_the_first_norm_of_the_first_layer() -> None:
     x = torch.randn(1, 2, 4, dtype=torch.float64)
     after = x + 3 * x
     first = block("prenorm", cross=False, skip_first=True)

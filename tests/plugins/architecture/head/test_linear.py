@@ -19,21 +19,21 @@ def states() -> Tensor:
     return 9 * torch.randn(2, 3, 16, dtype=torch.float64)
 
 
-def test_is_one_map_with_a_bias_where_it_is_asked_for() -> None:
+def test_is_one_linear_layer_with_an_optional_bias() -> None:
     plain, biased, x = head(), head(bias=True), states()
     torch.testing.assert_close(plain(x), x @ plain.out.weight.T)
     torch.testing.assert_close(biased(x), x @ biased.out.weight.T + biased.out.bias)
     assert [name for name, _ in plain.named_parameters()] == ["out.weight"]
 
 
-def test_states_may_be_divided_by_the_root_of_their_width() -> None:
+def test_states_can_be_divided_by_the_square_root_of_their_width() -> None:
     x = states()
     torch.testing.assert_close(head(scaled=True)(x), head()(x) / 4)
     narrow = head(embedding_dim=8)
     torch.testing.assert_close(head(embedding_dim=8, scaled=True)(x), narrow(x) / 4)
 
 
-def test_capped_logits_keep_their_order_and_small_ones_their_value() -> None:
+def test_soft_capping_keeps_the_order_of_logits_and_the_value_of_small_ones() -> None:
     x, cap = states(), 5.0
     plain, capped = head()(x), head(softcap=cap)(x)
     torch.testing.assert_close(capped, cap * torch.tanh(plain / cap))
@@ -42,7 +42,7 @@ def test_capped_logits_keep_their_order_and_small_ones_their_value() -> None:
     torch.testing.assert_close(head(softcap=cap)(x / 1e4), plain / 1e4, rtol=1e-5, atol=0)
 
 
-def test_a_narrow_table_is_reached_by_a_map_without_bias() -> None:
+def test_a_narrow_table_adds_a_projection_without_bias() -> None:
     made, x = head(embedding_dim=8), states()
     assert {name: tuple(p.shape) for name, p in made.named_parameters()} == {
         "narrow.weight": (8, 16),

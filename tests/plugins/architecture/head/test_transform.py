@@ -28,10 +28,10 @@ def test_agrees_with_transformers_bert() -> None:
     theirs.transform.dense.load_state_dict(made.dense.state_dict())
     theirs.transform.LayerNorm.load_state_dict(made.norm.state_dict())
     theirs.decoder.weight, theirs.decoder.bias = made.out.weight, made.out.bias
-    tiny.exactly(made(x), theirs(x))
+    tiny.assert_close(made(x), theirs(x))
 
 
-def test_agrees_with_transformers_albert_whose_table_is_narrow() -> None:
+def test_agrees_with_transformers_albert_with_its_narrow_table() -> None:
     made = head(embedding_dim=8, approximate=Approximate.tanh)
     x = torch.randn(2, 3, 16, dtype=torch.float64)
     config = AlbertConfig(hidden_size=16, embedding_size=8, vocab_size=37, layer_norm_eps=1e-12)
@@ -39,9 +39,9 @@ def test_agrees_with_transformers_albert_whose_table_is_narrow() -> None:
     theirs.dense.load_state_dict(made.dense.state_dict())
     theirs.LayerNorm.load_state_dict(made.norm.state_dict())
     theirs.decoder.weight, theirs.decoder.bias = made.out.weight, made.out.bias
-    tiny.exactly(made(x), theirs(x))
+    tiny.assert_close(made(x), theirs(x))
 
 
-def test_the_dense_layer_may_lack_its_bias_and_the_scores_keep_theirs() -> None:
+def test_without_bias_the_output_layer_still_has_one() -> None:
     names = [name for name, _ in head(bias=False).named_parameters() if name.endswith("bias")]
     assert names == ["norm.bias", "out.bias"]

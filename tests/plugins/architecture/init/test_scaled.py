@@ -4,8 +4,8 @@ import pytest
 import weights
 
 
-def test_the_ends_of_branches_are_smaller_the_deeper_the_stack() -> None:
-    made = weights.drawn("scaled", values={"std": 0.3})
+def test_branch_outputs_are_scaled_down_with_depth() -> None:
+    made = weights.initialised("scaled", values={"std": 0.3})
     ends = weights.ends_of_branches(made)
     assert len(ends) == 2 * weights.N_LAYERS
     for name, linear in weights.maps(made).items():
@@ -15,15 +15,15 @@ def test_the_ends_of_branches_are_smaller_the_deeper_the_stack() -> None:
         weights.assert_std(table, 0.3)
 
 
-def test_what_is_read_of_a_source_ends_a_branch_too() -> None:
-    made = weights.drawn("scaled", "encoder_decoder")
+def test_cross_attention_outputs_are_scaled_down_too() -> None:
+    made = weights.initialised("scaled", "encoder_decoder")
     assert len(weights.ends_of_branches(made)) == 5 * weights.N_LAYERS
 
 
 def test_biases_are_0_and_norms_1() -> None:
-    weights.assert_biases_are_0_and_norms_1(weights.drawn("scaled"))
+    weights.assert_biases_are_0_and_norms_1(weights.initialised("scaled"))
 
 
 def test_the_standard_deviation_must_be_positive() -> None:
     with pytest.raises(ValueError, match="std must be positive"):
-        weights.drawn("scaled", values={"std": 0.0})
+        weights.initialised("scaled", values={"std": 0.0})

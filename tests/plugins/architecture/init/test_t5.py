@@ -10,43 +10,43 @@ import weights
 from etude.network.inputs import Inputs
 
 
-def drawn(factor: float = 1.0, **given: Any) -> Any:  # an encoder-decoder
+def initialised(factor: float = 1.0, **given: Any) -> Any:  # an encoder-decoder
     parts = {"position": "relative", "norm": "rmsnorm"}
-    return weights.drawn("t5", "encoder_decoder", values={"factor": factor}, **parts, **given)
+    return weights.initialised("t5", "encoder_decoder", values={"factor": factor}, **parts, **given)
 
 
 @pytest.mark.parametrize("factor", [1.0, 0.5])
-def test_maps_keep_the_size_of_what_they_read_and_queries_make_up_for_unscaled_logits(
+def test_linear_layers_preserve_variance_and_queries_absorb_the_logit_scale(
     factor: float,
 ) -> None:
-    made = drawn(factor)
+    made = initialised(factor)
     head_dim = weights.DIM // 4
     for name, linear in (*weights.maps(made).items(), ("head", made.head.out)):
         wider = head_dim if name.endswith(".q") else 1
         weights.assert_std(linear.weight, factor * (linear.in_features * wider) ** -0.5)
 
 
-def test_tokens_have_a_table_of_size_1_and_other_tables_shrink_with_the_width() -> None:
-    made = drawn(2.0)
+def test_the_token_table_has_std_1_and_other_tables_std_1_over_sqrt_dim() -> None:
+    made = initialised(2.0)
     weights.assert_std(made.embedding.weight, 2.0)
     for stack in (made.encoder, made.decoder):
         weights.assert_std(stack.position.table.weight, 2 * weights.DIM**-0.5)
 
 
 @torch.no_grad()
-def test_untrained_it_pays_about_the_log_of_its_vocabulary() -> None:
-    """Half a nat more: the last norm makes the variance of logits 1."""
-    made = drawn(mixer=tiny.part("architecture/mixer", "attention", scaled=False))
-    ids, due = tiny.tokens(32, 32), tiny.tokens(32, 32, seed=1)
+def test_the_initial_loss_is_about_log_n_vocab() -> None:
+    """It is half a nat higher, since the final norm gives logits a variance of 1."""
+    made = initialised(mixer=tiny.part("architecture/mixer", "attention", scaled=False))
+    ids, targets = tiny.tokens(32, 32), tiny.tokens(32, 32, seed=1)
     logits = made(Inputs(ids, source=Inputs(tiny.tokens(32, 16, seed=2))))
-    loss = F.cross_entropy(logits.flatten(0, 1), due.flatten()).item()
+    loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten()).item()
     assert loss == pytest.approx(math.log(tiny.VOCAB.size) + 0.5, abs=0.2)
 
 
 def test_biases_are_0_and_norms_1() -> None:
-    weights.assert_biases_are_0_and_norms_1(drawn())
+    weights.assert_biases_are_0_and_norms_1(initialised())
 
 
 def test_the_factor_must_be_positive() -> None:
     with pytest.raises(ValueError, match="factor must be positive"):
-        drawn(0.0)
+        initialised(0.0)

@@ -68,20 +68,20 @@ def test_shared_keys_and_values_equal_repeated_ones(queries_per_kv: int) -> None
 
 
 def test_queries_per_kv_must_divide_the_heads() -> None:
-    with pytest.raises(ValueError, match="queries_per_kv must divide n_heads, got 3 for 4"):
+    with pytest.raises(ValueError, match="queries_per_kv must divide n_heads=4, got 3"):
         attention(3)
     with pytest.raises(ValueError, match="queries_per_kv must be at least 1, got 0"):
         attention(0)
 
 
 @pytest.mark.parametrize("kind", ["qkv_bias", "out_bias"])
-def test_biases_are_where_they_are_asked_for(kind: str) -> None:
+def test_biases_are_in_the_configured_projections_only(kind: str) -> None:
     made = attention(**({"qkv_bias": False, "out_bias": False} | {kind: True}))
     found = {name for name, _ in made.named_parameters() if name.endswith("bias")}
     assert found == ({"out.bias"} if kind == "out_bias" else {"q.bias", "k.bias", "v.bias"})
 
 
-def test_heads_may_be_wider_than_their_share() -> None:
+def test_head_dim_may_differ_from_dim_over_n_heads() -> None:
     made = attention(parts=Parts(16, 4, key_dim=6), queries_per_kv=2)
     shapes = [tuple(linear.weight.shape) for linear in (made.q, made.k, made.v, made.out)]
     assert shapes == [(24, 16), (12, 16), (12, 16), (16, 24)]
@@ -100,11 +100,11 @@ def test_normalised_queries_and_keys_have_a_mean_square_of_one() -> None:
     torch.testing.assert_close(made(x, context(3, causal=False)), wanted)
 
 
-def test_a_bias_by_distance_is_added_to_what_may_be_seen() -> None:
+def test_a_position_bias_is_added_to_the_visible_logits() -> None:
     class Nearer(Position):
         def bias(self, context: Context, dtype: torch.dtype) -> Tensor:
-            place = context.positions[0].to(dtype)
-            return -(place[:, None] - place[None]).abs().expand(1, 4, -1, -1)
+            positions = context.positions[0].to(dtype)
+            return -(positions[:, None] - positions[None]).abs().expand(1, 4, -1, -1)
 
     q, k, v = (torch.randn(1, 4, 5, 4, dtype=torch.float64) for _ in range(3))
     given = context(5, causal=True)
@@ -117,7 +117,7 @@ def test_a_bias_by_distance_is_added_to_what_may_be_seen() -> None:
 def dense(
     made: Any, x: Tensor, seen: Tensor, *, scale: float = 0.5, cap: float | None = None
 ) -> Any:
-    """Attention by its definition, over the pairs of places that `seen` allows."""
+    """Attention by its definition, over the (query, key) pairs that `seen` allows."""
     q, k, v = (heads(linear(x)) for linear in (made.q, made.k, made.v))
     logits = q @ k.transpose(-1, -2) * scale
     logits = logits if cap is None else cap * torch.tanh(logits / cap)
@@ -125,46 +125,46 @@ def dense(
     return made.out(mixed.transpose(1, 2).flatten(2))
 
 
-def apart() -> Tensor:
-    """How far behind the query each of 7 keys is."""
-    places = torch.arange(7)
-    return places[:, None] - places[None]
+def distances() -> Tensor:
+    """Query position minus key position, for 7 tokens."""
+    positions = torch.arange(7)
+    return positions[:, None] - positions[None]
 
 
 @pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("window", [1, 3, 50])
-def test_a_window_shows_the_keys_less_than_so_many_places_away(causal: bool, window: int) -> None:
+def test_a_window_shows_keys_less_than_window_positions_away(causal: bool, window: int) -> None:
     made, x = attention(window=window), torch.randn(2, 7, 16, dtype=torch.float64)
-    seen = (apart().abs() < window) & ((apart() >= 0) | (not causal))
-    tiny.exactly(made(x, context(7, causal=causal)), dense(made, x, seen))
+    seen = (distances().abs() < window) & ((distances() >= 0) | (not causal))
+    tiny.assert_close(made(x, context(7, causal=causal)), dense(made, x, seen))
 
 
-def test_of_so_many_layers_the_first_has_no_window() -> None:
+def test_every_nth_layer_attends_globally() -> None:
     made, x = attention(window=2, global_layer_every=3), torch.randn(1, 7, 16, dtype=torch.float64)
-    near, far = (dense(made, x, (apart() < n) & (apart() >= 0)) for n in (2, 7))
+    near, far = (dense(made, x, (distances() < n) & (distances() >= 0)) for n in (2, 7))
     given = context(7, causal=True)
     for layer in range(7):
         given.enter(layer)
-        tiny.exactly(made(x, given), far if layer % 3 == 0 else near)
+        tiny.assert_close(made(x, given), far if layer % 3 == 0 else near)
 
 
 @pytest.mark.parametrize("window", [None, 3])
-def test_capped_logits_are_bounded_before_the_softmax(window: int | None) -> None:
+def test_soft_capping_is_applied_before_the_softmax(window: int | None) -> None:
     made, x = attention(softcap=0.7, window=window), 9 * torch.randn(2, 7, 16).double()
-    seen = (apart() >= 0) & (apart() < (window or 7))
-    tiny.exactly(made(x, context(7, causal=True)), dense(made, x, seen, cap=0.7))
+    seen = (distances() >= 0) & (distances() < (window or 7))
+    tiny.assert_close(made(x, context(7, causal=True)), dense(made, x, seen, cap=0.7))
 
 
-def test_logits_may_be_left_as_they_are() -> None:
+def test_logits_can_be_left_unscaled() -> None:
     made, x = attention(scaled=False), torch.randn(2, 7, 16, dtype=torch.float64)
-    tiny.exactly(made(x, context(7, causal=True)), dense(made, x, apart() >= 0, scale=1.0))
+    tiny.assert_close(made(x, context(7, causal=True)), dense(made, x, distances() >= 0, scale=1.0))
 
 
 @pytest.mark.parametrize("values", [{}, {"global_layer_every": 2}, {"softcap": 1.0}], ids=str)
 @pytest.mark.parametrize("position", ["rope", "alibi", "learned"])
 @pytest.mark.parametrize("cuts", [(9,), (4, 1, 1, 3)], ids=str)
 @torch.no_grad()
-def test_through_a_window_cached_equals_uncached_and_padding_changes_nothing(
+def test_with_a_window_caching_and_padding_do_not_change_the_logits(
     values: dict[str, Any], position: str, cuts: tuple[int, ...]
 ) -> None:
     mixer = tiny.part("architecture/mixer", "attention", window=3, **values)
@@ -173,24 +173,24 @@ def test_through_a_window_cached_equals_uncached_and_padding_changes_nothing(
     documents = torch.tensor([[0] * 2 + [1] * 7, [1] * 9])
     parts = zip(ids.split(cuts, 1), documents.split(cuts, 1), strict=True)
     found = torch.cat([made(Inputs(*part), cache=cache) for part in parts], 1)
-    tiny.exactly(found[0, 2:], made(Inputs(ids[:1, 2:]))[0])
-    tiny.exactly(found[1], made(Inputs(ids[1:]))[0])
-    ended = made(Inputs(ids, documents.flip(1)))  # padded on the right
-    tiny.exactly(ended[0, :7], made(Inputs(ids[:1, :7]))[0])
+    tiny.assert_close(found[0, 2:], made(Inputs(ids[:1, 2:]))[0])
+    tiny.assert_close(found[1], made(Inputs(ids[1:]))[0])
+    padded_right = made(Inputs(ids, documents.flip(1)))
+    tiny.assert_close(padded_right[0, :7], made(Inputs(ids[:1, :7]))[0])
 
 
 @torch.no_grad()
-def test_the_route_of_products_is_left_as_it_was_and_changes_no_step() -> None:
+def test_the_matmul_precision_is_restored_and_does_not_change_decoding() -> None:
     made, ids = tiny.network(), tiny.tokens(2, 5)
     found: list[torch.Tensor] = []
-    for route in ("highest", "medium"):
+    for precision in ("highest", "medium"):
         before = torch.get_float32_matmul_precision()
-        torch.set_float32_matmul_precision(route)
+        torch.set_float32_matmul_precision(precision)
         try:
             cache = KvCache(5)
             made(Inputs(ids[:, :4]), cache=cache)
             found.append(made(Inputs(ids[:, 4:]), cache=cache))
-            assert torch.get_float32_matmul_precision() == route
+            assert torch.get_float32_matmul_precision() == precision
         finally:
             torch.set_float32_matmul_precision(before)
-    tiny.exactly(*found)
+    tiny.assert_close(*found)

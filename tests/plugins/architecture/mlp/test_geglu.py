@@ -36,6 +36,6 @@ def test_width_and_bias_set_the_shape() -> None:
 
 
 @pytest.mark.parametrize("values", [{"ratio": 0.0}, {"multiple_of": 0}])
-def test_no_width_is_no_mlp(values: dict[str, Any]) -> None:
+def test_values_out_of_range_are_errors(values: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="must be"):
         made(**values)

@@ -38,7 +38,7 @@ def test_ratio_and_bias_set_the_shape() -> None:
     ("dim", "ratio", "multiple", "hidden"),
     [(768, 4.0, 1, 3072), (4096, 8 / 3, 256, 11008), (12, 8 / 3, 16, 32), (6, 8 / 3, 1, 16)],
 )
-def test_hidden_size_is_rounded_up_and_never_by_rounding_errors(
+def test_hidden_size_is_rounded_up_but_not_by_rounding_errors(
     dim: int, ratio: float, multiple: int, hidden: int
 ) -> None:
     assert hidden_size(dim, ratio, multiple) == hidden

@@ -21,13 +21,13 @@ def moe(seed: int = 0, **values: Any) -> Any:  # the plugin's own class
     return build(tiny.part("architecture/mlp", "moe", **values), Parts(DIM, 4)).double()
 
 
-def alone(value: Tensor) -> Tensor:
-    """One process has nothing to add."""
+def over_one_rank(value: Tensor) -> Tensor:
+    """The sum over the ranks of a single process."""
     return value
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_agrees_with_mixtral_and_its_gradients(seed: int) -> None:
+def test_outputs_and_gradients_agree_with_mixtral(seed: int) -> None:
     ours = moe(seed, n_experts=3 + seed % 4, top_k=1 + seed % 3, bias_rate=0.0)
     config = MixtralConfig(
         hidden_size=DIM,
@@ -53,14 +53,14 @@ def test_agrees_with_mixtral_and_its_gradients(seed: int) -> None:
     torch.testing.assert_close(down, theirs.experts.down_proj.grad, rtol=1e-5, atol=1e-6)
 
 
-def test_every_token_reaches_its_experts_however_uneven_they_are() -> None:
+def test_no_token_is_dropped_under_uneven_routing() -> None:
     made: Any = moe(n_experts=4, top_k=1, n_shared=1, bias_rate=1.0)
-    made.selection_bias += torch.tensor([0.0, 0.0, 99.0, 0.0])  # all tokens want one expert
+    made.selection_bias += torch.tensor([0.0, 0.0, 99.0, 0.0])  # all tokens select one expert
     x = torch.randn(3, 7, DIM, dtype=torch.float64)
     torch.testing.assert_close(made(x), made.experts[2](x) + made.shared[0](x))
 
 
-def test_the_bias_chooses_and_weighs_nothing() -> None:
+def test_the_bias_affects_the_selection_but_not_the_weights() -> None:
     made = moe(n_experts=4, top_k=2, normalise=False, scoring=_scoring("sigmoid"))
     made.selection_bias += torch.tensor([9.0, 9.0, 0.0, 0.0])
     x = torch.randn(1, 5, DIM, dtype=torch.float64)
@@ -74,22 +74,22 @@ def _scoring(name: str) -> Any:
     return type(default)(name)
 
 
-def test_the_bias_moves_a_step_towards_even_loads_by_the_counts_of_real_tokens() -> None:
+def test_the_bias_moves_one_step_towards_even_loads_without_counting_padding() -> None:
     made = moe(n_experts=3, top_k=1, bias_rate=0.25)
     with torch.no_grad():
         made.router.weight.zero_()
-        made.router.weight[:, 0] = torch.tensor([1.0, 2.0, 3.0])  # signs decide: expert 2 or 0
+        made.router.weight[:, 0] = torch.tensor([1.0, 2.0, 3.0])  # the sign selects expert 2 or 0
     x = torch.zeros(1, 6, DIM, dtype=torch.float64)
     x[0, :, 0] = torch.tensor([1.0, 1.0, 1.0, -1.0, 1.0, -1.0])
     made.real = torch.tensor([[True, True, True, True, False, False]])
     made.train()(x)
-    assert made.end_step(alone) == {"max_load": 3 / (4 / 3), "min_load": 0.0}
+    assert made.end_step(over_one_rank) == {"max_load": 3 / (4 / 3), "min_load": 0.0}
     assert made.selection_bias.tolist() == [0.25, 0.25, -0.25]  # loads 1, 0, 3
     made.eval()(x)
-    assert made.end_step(alone)["max_load"] == 0.0  # evaluation is not counted
+    assert made.end_step(over_one_rank)["max_load"] == 0.0  # evaluation is not counted
 
 
-def test_z_loss_and_balance_loss_are_their_formulae_over_real_tokens() -> None:
+def test_z_loss_and_balance_loss_match_their_formulae_without_padding() -> None:
     made = moe(n_experts=4, top_k=2, z_loss=0.5, balance_loss=0.25).train()
     x = torch.randn(2, 3, DIM, dtype=torch.float64)
     made.real = torch.tensor([[True, True, False], [True, False, False]])
@@ -101,11 +101,11 @@ def test_z_loss_and_balance_loss_are_their_formulae_over_real_tokens() -> None:
     share = [chosen.count(i) / len(chosen) for i in range(4)]
     switch = 4 * sum(share[i] * probabilities[:, i].sum() for i in range(4))
     torch.testing.assert_close(made.pop(), 0.5 * z + 0.25 * switch)
-    assert made.pop() is None  # taken once
+    assert made.pop() is None  # it is returned once
 
 
-def test_even_routing_pays_the_least_balance_loss() -> None:
-    """Fedus et al. 2021: with f and P uniform the loss is its weight, here once a token."""
+def test_even_routing_minimises_the_balance_loss() -> None:
+    """Fedus et al. 2021: with uniform f and P the loss is its coefficient, here once per token."""
     made = moe(n_experts=4, top_k=4, balance_loss=0.5).train()
     with torch.no_grad():
         made.router.weight.zero_()
@@ -114,7 +114,7 @@ def test_even_routing_pays_the_least_balance_loss() -> None:
 
 
 @pytest.mark.parametrize("packed", [True, False])
-def test_how_a_window_is_cut_changes_neither_curve_nor_loads(packed: bool, tmp_path: Path) -> None:
+def test_the_micro_batch_size_changes_neither_loss_nor_loads(packed: bool, tmp_path: Path) -> None:
     curves: list[list[dict[str, Any]]] = []
     for cut in (8, 2):
         mlp = tiny.part(
@@ -143,12 +143,12 @@ def test_the_bias_evens_out_a_router_that_favours_an_expert() -> None:
     loads: list[float] = []
     for _ in range(100):
         made(x)
-        loads.append(made.end_step(alone)["max_load"])
+        loads.append(made.end_step(over_one_rank)["max_load"])
     assert loads[0] > 2
     assert loads[-1] < 1.2
 
 
-def test_a_switched_off_bias_is_no_buffer() -> None:
+def test_bias_rate_0_adds_no_buffer() -> None:
     assert not [*moe(bias_rate=0.0).buffers()]
     made = tiny.network(tiny.stack(mlp=tiny.part("architecture/mlp", "moe")))
     assert made.stack.blocks[0].mlp.selection_bias.dtype == torch.float64

@@ -6,7 +6,7 @@ from etude.network.parts import Parts
 from etude.network.stack import FeedForward
 
 
-def test_is_down_of_the_positive_part_of_up() -> None:
+def test_is_down_of_relu_of_up() -> None:
     mlp: FeedForward = build(tiny.part("architecture/mlp", "relu"), Parts(8, 2)).double()
     x = torch.randn(2, 3, 8, dtype=torch.float64)
     positive = torch.where(mlp.up(x) > 0, mlp.up(x), 0)

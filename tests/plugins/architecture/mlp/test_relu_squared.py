@@ -13,7 +13,7 @@ def made(**values: Any) -> Any:  # the plugin's own class
     return build(tiny.part("architecture/mlp", "relu_squared", **values), Parts(8, 2)).double()
 
 
-def test_is_down_of_the_square_of_what_is_positive() -> None:
+def test_is_down_of_squared_relu_of_up() -> None:
     mlp, x = made(bias=True), torch.randn(2, 3, 8, dtype=torch.float64)
     up = x @ mlp.up.weight.T + mlp.up.bias
     wanted = torch.where(up > 0, up * up, 0.0) @ mlp.down.weight.T + mlp.down.bias

@@ -5,7 +5,7 @@ from etude.config.registry import build
 from etude.network.parts import Parts
 
 
-def test_takes_the_mean_and_the_deviation_away() -> None:
+def test_output_has_zero_mean_and_unit_variance() -> None:
     norm = build(tiny.part("architecture/norm", "layernorm", eps=1e-3), Parts(8, 2)).double()
     with torch.no_grad():
         norm.weight.uniform_(0.5, 2)

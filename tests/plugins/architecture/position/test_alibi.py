@@ -8,23 +8,23 @@ from etude.network.context import Context
 from etude.network.parts import Parts
 from etude.plugins.architecture.position.alibi import slopes
 
-N_PLACES = 30
+N_POSITIONS = 30
 
 
 def bias(n_heads: int, *, causal: bool = True) -> torch.Tensor:
     position = build(tiny.part("architecture/position", "alibi"), Parts(8 * n_heads, n_heads))
-    places = torch.arange(N_PLACES)[None]
-    return position.bias(Context(position, places, places, causal), torch.float32)
+    positions = torch.arange(N_POSITIONS)[None]
+    return position.bias(Context(position, positions, positions, causal), torch.float32)
 
 
 @pytest.mark.parametrize("n_heads", range(1, 21))
-def test_agrees_with_transformers_up_to_what_a_softmax_does_not_see(n_heads: int) -> None:
-    """There a key adds slope * its own place; of one query that differs by slope * its place."""
-    found, places = bias(n_heads)[0], torch.arange(N_PLACES)
-    theirs = build_alibi_tensor(torch.ones(1, N_PLACES), n_heads, torch.float32)
+def test_agrees_with_transformers_up_to_a_constant_per_query(n_heads: int) -> None:
+    """Theirs adds slope * key position, which differs by slope * query position."""
+    found, positions = bias(n_heads)[0], torch.arange(N_POSITIONS)
+    theirs = build_alibi_tensor(torch.ones(1, N_POSITIONS), n_heads, torch.float32)
     slope = torch.tensor(slopes(n_heads))[:, None, None]
-    wanted = theirs - slope * places[None, :, None]
-    behind = places[None, :] <= places[:, None]
+    wanted = theirs - slope * positions[None, :, None]
+    behind = positions[None, :] <= positions[:, None]
     torch.testing.assert_close(found[:, behind], wanted[:, behind], rtol=1e-6, atol=1e-5)
 
 
@@ -33,19 +33,19 @@ def test_slopes_of_8_heads_halve_from_a_half() -> None:
 
 
 @pytest.mark.parametrize("n_heads", range(1, 21))
-def test_each_head_has_a_slope_of_its_own_in_0_to_1(n_heads: int) -> None:
+def test_each_head_has_a_different_slope_between_0_and_1(n_heads: int) -> None:
     assert len(set(slopes(n_heads))) == n_heads
     assert all(0 < slope < 1 for slope in slopes(n_heads))
 
 
-def test_a_key_costs_its_distance_on_either_side() -> None:
+def test_the_bias_is_proportional_to_the_distance_on_either_side() -> None:
     found = bias(2, causal=False)
     assert torch.equal(found, found.mT)
     assert found[0, 0, 3, 7] == -4 * slopes(2)[0]
     assert not found.diagonal(dim1=2, dim2=3).any()
 
 
-def test_depends_on_places_through_their_difference_alone() -> None:
+def test_the_bias_depends_only_on_the_difference_of_positions() -> None:
     position = build(tiny.part("architecture/position", "alibi"), Parts(16, 2))
     early, late = (torch.arange(first, first + 6)[None] for first in (0, 50))
     found = [position.bias(Context(position, p, p, True), torch.float64) for p in (early, late)]

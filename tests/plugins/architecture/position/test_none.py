@@ -7,7 +7,7 @@ from etude.network.inputs import Inputs
 from etude.network.parts import Parts
 
 
-def test_says_nothing() -> None:
+def test_adds_nothing() -> None:
     made = build(tiny.part("architecture/position", "none"), Parts(8, 2))
     x, q = torch.randn(1, 3, 8), torch.randn(1, 2, 3, 4)
     context = Context(made, torch.arange(3)[None], torch.arange(3)[None], causal=True)
@@ -17,7 +17,7 @@ def test_says_nothing() -> None:
 
 
 @torch.no_grad()
-def test_order_is_lost_on_an_encoder_and_told_by_every_other_kind() -> None:
+def test_without_positions_an_encoder_ignores_order_and_with_any_other_kind_it_does_not() -> None:
     ids = tiny.tokens(1, 6)
     for position in ("none", "learned", "rope", "sinusoidal"):
         made = tiny.network(tiny.stack("encoder_only", position=position))

@@ -10,22 +10,22 @@ from etude.network.kv_cache import Memory
 from etude.network.parts import Parts
 from etude.plugins.architecture.position.relative import bucket
 
-N_PLACES = 40
+N_POSITIONS = 40
 
 
 def made(n_heads: int = 3, **values: int) -> Position:
     return build(tiny.part("architecture/position", "relative", **values), Parts(12, n_heads))
 
 
-def seen(position: Position, *, causal: bool, n_queries: int = N_PLACES) -> Context:
-    """The last queries of a row of `N_PLACES` keys."""
-    places = torch.arange(N_PLACES)[None]
-    return Context(position, places[:, N_PLACES - n_queries :], places, causal)
+def seen(position: Position, *, causal: bool, n_queries: int = N_POSITIONS) -> Context:
+    """Returns the context of the last queries in a row of `N_POSITIONS` keys."""
+    positions = torch.arange(N_POSITIONS)[None]
+    return Context(position, positions[:, N_POSITIONS - n_queries :], positions, causal)
 
 
 @pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize(("n_buckets", "furthest"), [(32, 128), (8, 5), (4, 3), (12, 20), (64, 50)])
-def test_buckets_are_those_of_transformers_at_every_distance(
+def test_buckets_agree_with_transformers_at_every_distance(
     causal: bool, n_buckets: int, furthest: int
 ) -> None:
     ahead = torch.arange(-400, 401)
@@ -33,7 +33,7 @@ def test_buckets_are_those_of_transformers_at_every_distance(
     assert torch.equal(bucket(ahead, n_buckets, furthest, causal=causal), wanted)
 
 
-def test_near_keys_have_buckets_of_their_own_and_far_ones_share_the_last() -> None:
+def test_near_keys_have_their_own_buckets_and_distant_keys_share_the_last() -> None:
     back = torch.arange(0, -200, -1)
     found = bucket(back, 32, 128, causal=True)
     assert found[:16].tolist() == list(range(16))
@@ -42,7 +42,7 @@ def test_near_keys_have_buckets_of_their_own_and_far_ones_share_the_last() -> No
 
 
 @pytest.mark.parametrize("causal", [True, False])
-def test_each_head_adds_the_number_of_its_bucket(causal: bool) -> None:
+def test_each_head_adds_the_bias_of_the_bucket(causal: bool) -> None:
     position = made()
     found = position.bias(seen(position, causal=causal), torch.float32)
     assert found is not None
@@ -52,7 +52,7 @@ def test_each_head_adds_the_number_of_its_bucket(causal: bool) -> None:
         assert torch.equal(found[0, :, query, key], table[row])
 
 
-def test_later_queries_alone_get_the_rows_they_have_among_all() -> None:
+def test_the_last_queries_alone_get_the_same_bias_as_among_all() -> None:
     position = made()
     whole = position.bias(seen(position, causal=True), torch.float32)
     last = position.bias(seen(position, causal=True, n_queries=2), torch.float32)
@@ -61,7 +61,7 @@ def test_later_queries_alone_get_the_rows_they_have_among_all() -> None:
     assert torch.equal(whole[:, :, -2:], last)
 
 
-def test_a_decoder_is_told_nothing_of_the_order_of_its_source() -> None:
+def test_cross_attention_has_no_position_bias() -> None:
     network = tiny.network(tiny.stack("encoder_decoder", position="relative"))
     inputs, source = Inputs(tiny.tokens(1, 4)), Memory(torch.zeros(1, 5, 16), None)
     context = network.decoder.context(inputs, None, source)
@@ -70,12 +70,12 @@ def test_a_decoder_is_told_nothing_of_the_order_of_its_source() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "named"),
+    ("values", "message"),
     [
         ({"n_buckets": 6}, "n_buckets must be a multiple of 4, got 6"),
         ({"n_buckets": 32, "max_distance": 16}, "max_distance must be above n_buckets / 2 = 16"),
     ],
 )
-def test_impossible_buckets_are_refused(values: dict[str, int], named: str) -> None:
-    with pytest.raises(ValueError, match=named):
+def test_values_out_of_range_are_errors(values: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         tiny.part("architecture/position", "relative", **values)

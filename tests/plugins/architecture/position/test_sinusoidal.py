@@ -8,7 +8,7 @@ from etude.config.registry import build
 from etude.network.parts import Parts
 
 
-def test_adds_sines_and_cosines_of_the_place_over_growing_wavelengths() -> None:
+def test_adds_sines_and_cosines_of_growing_wavelengths() -> None:
     config = tiny.part("architecture/position", "sinusoidal", theta=50.0, scale=0.5)
     made, x = build(config, Parts(6, 2)), torch.zeros(1, 1, 6)
     found = made.embed(x, torch.tensor([[7]]))[0, 0].tolist()

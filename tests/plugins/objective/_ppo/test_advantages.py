@@ -1,15 +1,15 @@
 import numpy as np
 import pytest
 import torch
-from tiny import exactly
+from tiny import assert_close
 from torch import Tensor
 
 from etude.plugins.objective._ppo.advantages import (
     Moments,
     estimated_advantages,
     moments,
-    of_unit_variance,
     pad_rows,
+    scale_to_unit_variance,
     whiten,
 )
 
@@ -31,11 +31,11 @@ A = numbers([0.35405, 0.499, 0.62, 0.8])
 def test_golden_advantages_and_returns() -> None:
     reward = numbers([-0.02, 0.01, -0.04, 1.0])
     advantage, returns = estimated_advantages(reward, V, ALL, 1.0, 0.95)
-    exactly(advantage, A)
-    exactly(returns, numbers([0.85405, 0.899, 0.92, 1.0]))
+    assert_close(advantage, A)
+    assert_close(returns, numbers([0.85405, 0.899, 0.92, 1.0]))
 
 
-def test_golden_whitening_is_the_populations_and_bessels_is_a_constant_times_that() -> None:
+def test_whitening_uses_the_population_variance() -> None:
     found = whiten(A, ALL, alone)
     population = numbers([-1.309346, -0.423358, 0.316239, 1.416465])
     torch.testing.assert_close(found, population, rtol=0.0, atol=1e-6)
@@ -44,21 +44,21 @@ def test_golden_whitening_is_the_populations_and_bessels_is_a_constant_times_tha
 
 
 def random_rows() -> tuple[Tensor, Tensor, Tensor]:
-    """Rewards, values and a mask of rows of up to 9 tokens, holes among them."""
+    """Rewards, values and a mask of rows of up to 9 tokens, with gaps."""
     draw = torch.Generator().manual_seed(0)
     reward, value = torch.randn(2, 64, 9, generator=draw, dtype=torch.float64)
     return reward, value, torch.rand(64, 9, generator=draw) < 0.6
 
 
-def test_without_discount_the_advantage_is_all_that_is_to_come_less_the_value() -> None:
+def test_without_discount_the_advantage_is_the_sum_of_later_rewards_minus_the_value() -> None:
     reward, value, mask = random_rows()
-    coming = torch.where(mask, reward, 0.0).flip(1).cumsum(1).flip(1)
+    remaining = torch.where(mask, reward, 0.0).flip(1).cumsum(1).flip(1)
     advantage, returns = estimated_advantages(reward, value, mask, 1.0, 1.0)
-    exactly(advantage, torch.where(mask, coming - value, 0.0))
-    exactly(returns, torch.where(mask, coming, 0.0))
+    assert_close(advantage, torch.where(mask, remaining - value, 0.0))
+    assert_close(returns, torch.where(mask, remaining, 0.0))
 
 
-def test_what_the_policy_did_not_write_is_passed_over_wherever_it_stands() -> None:
+def test_masked_positions_are_skipped_wherever_they_are() -> None:
     reward, value, mask = random_rows()
     found = estimated_advantages(reward, value, mask, 0.9, 0.8)
     for row in range(len(mask)):
@@ -69,8 +69,8 @@ def test_what_the_policy_did_not_write_is_passed_over_wherever_it_stands() -> No
         for r, v in reversed(list(pairs)):
             advantage, after = r + 0.9 * after - v + 0.9 * 0.8 * advantage, v
             closed.insert(0, advantage)
-        exactly(found[0][row, own], torch.tensor(closed, dtype=torch.float64))
-        exactly(found[1][row, own], found[0][row, own] + value[row, own])
+        assert_close(found[0][row, own], torch.tensor(closed, dtype=torch.float64))
+        assert_close(found[1][row, own], found[0][row, own] + value[row, own])
     assert not found[0][~mask].any()
     assert not found[1][~mask].any()
 
@@ -78,17 +78,17 @@ def test_what_the_policy_did_not_write_is_passed_over_wherever_it_stands() -> No
 def test_whitened_values_have_mean_0_and_variance_1_and_are_0_elsewhere() -> None:
     values, _, mask = random_rows()
     found = whiten(5 * values + 3, mask, alone)
-    exactly(found[mask].mean(), torch.zeros(()).double())
+    assert_close(found[mask].mean(), torch.zeros(()).double())
     assert float(found[mask].var(correction=0)) == pytest.approx(1, abs=1e-8)
     assert not found[~mask].any()
 
 
-def test_of_unit_variance_keeps_the_mean() -> None:
+def test_scaling_to_unit_variance_keeps_the_mean() -> None:
     values, _, mask = random_rows()
     values = 5 * values + 3
-    found = of_unit_variance(values, mask, alone)
-    exactly(found[mask].mean(), values[mask].mean())
-    exactly(found[mask], whiten(values, mask, alone)[mask] + values[mask].mean())
+    found = scale_to_unit_variance(values, mask, alone)
+    assert_close(found[mask].mean(), values[mask].mean())
+    assert_close(found[mask], whiten(values, mask, alone)[mask] + values[mask].mean())
     assert not found[~mask].any()
 
 
@@ -98,7 +98,7 @@ def test_equal_values_are_whitened_to_0() -> None:
 
 
 def test_moments_are_those_of_all_ranks() -> None:
-    """What two ranks tell each other gives both the moments of all values."""
+    """The sums exchanged by two ranks give both the moments of all values."""
     values = torch.randn(50, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     halves = values[:20], values[20:]
     mean = values.mean()
@@ -115,7 +115,7 @@ def test_moments_are_those_of_all_ranks() -> None:
     assert found.variance == pytest.approx(float(values.var(correction=0)), abs=1e-12)
 
 
-def test_joined_moments_are_those_of_all_numbers_and_none_add_nothing() -> None:
+def test_merged_moments_are_those_of_all_numbers() -> None:
     values = torch.randn(50, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     parts = [moments(part, alone) for part in values.split([1, 30, 19])]
     found = Moments()
@@ -129,5 +129,5 @@ def test_joined_moments_are_those_of_all_numbers_and_none_add_nothing() -> None:
     assert moments(values[:0], alone) == Moments() == Moments().merge(Moments())
 
 
-def test_rows_are_stacked_with_zeros_behind_them() -> None:
-    exactly(pad_rows([np.array([1.0, 2.0]), np.array([3.0])]), numbers([1.0, 2.0], [3.0, 0.0]))
+def test_rows_are_padded_on_the_right_with_zeros() -> None:
+    assert_close(pad_rows([np.array([1.0, 2.0]), np.array([3.0])]), numbers([1.0, 2.0], [3.0, 0.0]))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
-from tiny import exactly
+from tiny import assert_close
 from torch import Tensor
 
 from etude.plugins.objective._ppo.reward_shaping import (
@@ -27,7 +27,7 @@ def alone(value: Tensor) -> Tensor:
 
 
 def twice(value: Tensor) -> Tensor:
-    """The sum over two ranks that hold the same."""
+    """The sum over two ranks with equal values."""
     return 2 * value
 
 
@@ -35,8 +35,8 @@ def numbers(*values: float) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
 
-def attempts(*given: tuple[float, int, bool]) -> list[Completion]:
-    """Completions by reward, length, and whether they end."""
+def completions(*given: tuple[float, int, bool]) -> list[Completion]:
+    """Completions with a reward, a length, and whether they are finished."""
     return [
         Completion([2], [200] * n, np.zeros(n), reward, ended, has_zero_variance=False, kl=0.0)
         for reward, n, ended in given
@@ -45,24 +45,24 @@ def attempts(*given: tuple[float, int, bool]) -> list[Completion]:
 
 def test_golden_rewards() -> None:
     kl, mask = numbers(0.1, -0.05, 0.2, 0.0)[None], torch.ones(1, 4, dtype=torch.bool)
-    exactly(token_rewards(kl, numbers(1.0), 0.2, mask)[0], numbers(-0.02, 0.01, -0.04, 1.0))
+    assert_close(token_rewards(kl, numbers(1.0), 0.2, mask)[0], numbers(-0.02, 0.01, -0.04, 1.0))
 
 
 @pytest.mark.parametrize(
     ("kl", "beta"), [(3.0, 0.148464), (6.0, 0.15), (6.5, 0.15064), (12.0, 0.151536)]
 )
-def test_golden_controller(kl: float, beta: float) -> None:
+def test_golden_kl_coefficients(kl: float, beta: float) -> None:
     assert next_kl_coefficient(0.15, kl, 512.0, 6.0, 10_000.0) == pytest.approx(beta, abs=1e-6)
 
 
-def test_rewards_sum_to_the_score_less_beta_times_the_divergence() -> None:
+def test_rewards_sum_to_the_score_minus_beta_times_the_divergence() -> None:
     draw = torch.Generator().manual_seed(0)
     divergence = torch.randn(64, 9, generator=draw, dtype=torch.float64)
     score = torch.randn(64, generator=draw, dtype=torch.float64)
     mask = torch.rand(64, 9, generator=draw) < 0.6
     mask[:, 4] = True
     found = token_rewards(divergence, score, 0.3, mask)
-    exactly(found.sum(1), score - 0.3 * (divergence * mask).sum(1))
+    assert_close(found.sum(1), score - 0.3 * (divergence * mask).sum(1))
     assert not found[~mask].any()
 
 
@@ -82,24 +82,24 @@ def test_rewards_sum_to_the_score_less_beta_times_the_divergence() -> None:
         ),
     ],
 )
-def test_what_becomes_of_a_score_by_hand(given: dict[str, Any], wanted: list[float]) -> None:
-    """Of an answer that ended, one that was cut, a short one, and one without a verdict."""
-    rows = attempts((1.0, 4, True), (1.0, 4, False), (1.0, 2, True), (math.nan, 4, False))
+def test_scores_are_those_computed_by_hand(given: dict[str, Any], wanted: list[float]) -> None:
+    """A finished completion, a truncated one, a short one, and one without a verdict."""
+    rows = completions((1.0, 4, True), (1.0, 4, False), (1.0, 2, True), (math.nan, 4, False))
     found = Shaping(ShapingConfig(**given)).scores(rows, alone)
     torch.testing.assert_close(found, numbers(*wanted), equal_nan=True)
 
 
-def test_running_scaling_measures_by_all_rewards_so_far_of_all_ranks() -> None:
+def test_running_scaling_uses_all_rewards_so_far_of_all_ranks() -> None:
     shaping = Shaping(ShapingConfig(scaling=Scaling.running))
-    first = shaping.scores(attempts((0.0, 1, True), (1.0, 1, True), (math.nan, 1, True)), twice)
+    first = shaping.scores(completions((0.0, 1, True), (1.0, 1, True), (math.nan, 1, True)), twice)
     torch.testing.assert_close(first, numbers(-1.0, 1.0, math.nan), equal_nan=True)
-    assert shaping.seen.n == 4
-    second = shaping.scores(attempts((4.0, 1, True)), twice)
+    assert shaping.reward_moments.n == 4
+    second = shaping.scores(completions((4.0, 1, True)), twice)
     every = numbers(0, 1, 0, 1, 4, 4)
-    exactly(second, (4.0 - every.mean())[None] / (every.var(correction=0) + 1e-8).sqrt())
+    assert_close(second, (4.0 - every.mean())[None] / (every.var(correction=0) + 1e-8).sqrt())
 
 
-def test_beta_follows_the_divergence_of_all_answers_unless_it_is_fixed() -> None:
+def test_beta_follows_the_divergence_of_all_ranks_unless_it_is_fixed() -> None:
     kl = numbers(10.0, 14.0)
     shaping = Shaping(ShapingConfig(beta=0.15, kl_horizon=40.0))
     shaping.adapt(kl, twice)
@@ -116,23 +116,25 @@ def test_the_divergence_is_k1_or_k3() -> None:
         assert float(shaping.divergences(policy, reference)) == pytest.approx(wanted, abs=1e-6)
 
 
-def test_whitened_rewards_have_variance_1_and_their_mean() -> None:
+def test_whitened_rewards_have_variance_1_and_an_unchanged_mean() -> None:
     kl, mask = numbers(0.1, -0.05, 0.2, 0.0)[None], torch.ones(1, 4, dtype=torch.bool)
     plain, white = (
         Shaping(ShapingConfig(beta=0.2, whiten_rewards=on)).rewards(kl, numbers(1.0), mask, alone)
         for on in (False, True)
     )
-    exactly(white.mean(), plain.mean())
+    assert_close(white.mean(), plain.mean())
     assert float(white.var(correction=0)) == pytest.approx(1, abs=1e-6)
-    exactly((plain - plain.mean()) / (plain.var(correction=0) + 1e-8).sqrt() + plain.mean(), white)
+    assert_close(
+        (plain - plain.mean()) / (plain.var(correction=0) + 1e-8).sqrt() + plain.mean(), white
+    )
 
 
-def test_what_is_known_comes_back_exactly() -> None:
+def test_the_state_is_restored_exactly() -> None:
     one, other = (Shaping(ShapingConfig(scaling=Scaling.running, kl_horizon=7.0)) for _ in "ab")
-    one.scores(attempts((0.1, 1, True), (0.7, 1, True)), alone)
+    one.scores(completions((0.1, 1, True), (0.7, 1, True)), alone)
     one.adapt(numbers(1.0, 2.0), alone)
     other.load_state_dict(one.state_dict())
-    assert (other.beta, other.seen) == (one.beta, one.seen)
+    assert (other.beta, other.reward_moments) == (one.beta, one.reward_moments)
     assert one.beta != 0.05
 
 

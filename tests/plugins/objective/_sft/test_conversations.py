@@ -1,4 +1,4 @@
-"""What of a conversation is trained on, what is left out, and that it is said."""
+"""Which tokens of a conversation are trained on, and which losses are counted."""
 
 from collections import Counter
 from typing import Any
@@ -14,8 +14,8 @@ from etude.plugins.objective._sft.conversations import (
     ConversationEncoder,
     TrainingSpan,
     TrainOn,
+    encode_conversations,
     pack_rows,
-    survey,
 )
 from etude.records import Chat, Message
 
@@ -31,7 +31,7 @@ TWICE = Chat(
 WRITTEN = chat_template.conversation(PLAIN, TWICE.messages).ids
 
 
-def cutter(
+def encoder(
     train_on: TrainOn = TrainOn.all, seq_len: int = 128, **given: Any
 ) -> ConversationEncoder:
     values: dict[str, Any] = {
@@ -43,8 +43,8 @@ def cutter(
     return ConversationEncoder(**(values | given))
 
 
-def learned(part: TrainingSpan) -> str:
-    return PLAIN.decode(part.ids[part.trained], skip_special=False)
+def trained_text(span: TrainingSpan) -> str:
+    return PLAIN.decode(span.ids[span.trained], skip_special=False)
 
 
 @pytest.mark.parametrize(
@@ -55,92 +55,95 @@ def learned(part: TrainingSpan) -> str:
         (TrainOn.everything, PLAIN.decode(WRITTEN[1:], skip_special=False)),
     ],
 )
-def test_the_turns_asked_for_are_learned_and_nothing_else(train_on: TrainOn, wanted: str) -> None:
-    (part,) = cutter(train_on).parts(TWICE)
-    assert part.ids.tolist() == WRITTEN.tolist()
-    assert learned(part) == wanted
-    assert part.answer is not None
-    prompt, answer = part.answer
+def test_exactly_the_configured_turns_are_trained_on(train_on: TrainOn, wanted: str) -> None:
+    (span,) = encoder(train_on).spans(TWICE)
+    assert span.ids.tolist() == WRITTEN.tolist()
+    assert trained_text(span) == wanted
+    assert span.answer is not None
+    prompt, answer = span.answer
     assert [*prompt, *answer] == WRITTEN[:-1].tolist()
     assert PLAIN.decode(answer) == "ddd"
 
 
 @pytest.mark.parametrize("train_on", [TrainOn.all, TrainOn.last])
-def test_with_a_source_each_answer_follows_all_that_was_said(train_on: TrainOn) -> None:
-    parts = cutter(train_on, sources=True).parts(TWICE)
-    assert [learned(part) for part in parts] == (
+def test_with_a_source_each_answer_follows_the_whole_conversation_so_far(train_on: TrainOn) -> None:
+    spans = encoder(train_on, sources=True).spans(TWICE)
+    assert [trained_text(span) for span in spans] == (
         ["bb<turn_end>", "ddd<turn_end>"] if train_on is TrainOn.all else ["ddd<turn_end>"]
     )
-    for part, n in zip(parts[::-1], (3, 1), strict=False):
-        assert part.ids[~part.trained].tolist() == chat_template.prompt(PLAIN, TWICE.messages[:n])
+    for span, n in zip(spans[::-1], (3, 1), strict=False):
+        assert span.ids[~span.trained].tolist() == chat_template.prompt(PLAIN, TWICE.messages[:n])
 
 
-def test_a_conversation_too_long_keeps_its_start_and_says_what_it_lost() -> None:
+def test_a_long_conversation_keeps_its_start_and_counts_what_is_lost() -> None:
     first = int((chat_template.conversation(PLAIN, TWICE.messages).turns > 0).argmax())
-    told: Counter[str] = Counter()
-    (part,) = cutter(seq_len=first + 2).parts(TWICE, told)
-    assert part.ids.tolist() == WRITTEN[: first + 3].tolist()
-    assert learned(part) == "bb<turn_end>"
-    assert part.answer is None  # the last was cut off
-    assert +told == {"answers cut off": 1}
-    told.clear()
-    (part,) = cutter(seq_len=first).parts(TWICE, told)
-    assert learned(part) == "b"
-    assert +told == {"answers cut off": 1, "answers cut short": 1}
-    assert cutter(seq_len=first - 1).parts(TWICE) == []
+    counts: Counter[str] = Counter()
+    (span,) = encoder(seq_len=first + 2).spans(TWICE, counts)
+    assert span.ids.tolist() == WRITTEN[: first + 3].tolist()
+    assert trained_text(span) == "bb<turn_end>"
+    assert span.answer is None  # the last one is beyond the limit
+    assert +counts == {"answers beyond data.seq_len": 1}
+    counts.clear()
+    (span,) = encoder(seq_len=first).spans(TWICE, counts)
+    assert trained_text(span) == "b"
+    assert +counts == {"answers beyond data.seq_len": 1, "answers truncated": 1}
+    assert encoder(seq_len=first - 1).spans(TWICE) == []
 
 
-def test_a_source_too_long_keeps_its_first_token_and_its_end() -> None:
-    told: Counter[str] = Counter()
-    (part,) = cutter(TrainOn.last, seq_len=5, sources=True).parts(TWICE, told)
+def test_a_long_source_keeps_its_first_token_and_its_end() -> None:
+    counts: Counter[str] = Counter()
+    (span,) = encoder(TrainOn.last, seq_len=5, sources=True).spans(TWICE, counts)
     whole = chat_template.prompt(PLAIN, TWICE.messages[:3])
-    assert part.ids[~part.trained].tolist() == [whole[0], *whole[-4:]]
-    assert +told == {"questions cut short": 1}
-    told.clear()
-    (part,) = cutter(TrainOn.last, seq_len=3, sources=True).parts(TWICE, told)
-    assert (learned(part), part.answer) == ("ddd", None)
-    assert +told == {"questions cut short": 1, "answers cut short": 1}
+    assert span.ids[~span.trained].tolist() == [whole[0], *whole[-4:]]
+    assert +counts == {"prompts truncated": 1}
+    counts.clear()
+    (span,) = encoder(TrainOn.last, seq_len=3, sources=True).spans(TWICE, counts)
+    assert (trained_text(span), span.answer) == ("ddd", None)
+    assert +counts == {"prompts truncated": 1, "answers truncated": 1}
 
 
-def test_what_there_is_nothing_to_learn_from_is_left_out_and_counted() -> None:
+def test_conversations_without_a_trained_token_are_dropped_and_counted() -> None:
     chats = [TWICE, Chat((Message("user", "a" * 500), Message("assistant", "b"))), TWICE]
-    rows, told = survey(chats, cutter(), pack=False)
+    rows, counts = encode_conversations(chats, encoder(), pack=False)
     assert [len(row) for row in rows] == [1, 1]
-    assert told == {"conversations without a token to train on": 1, "answers cut off": 1}
+    assert counts == {
+        "conversations without a token to train on": 1,
+        "answers beyond data.seq_len": 1,
+    }
 
 
-def test_a_conversation_the_template_refuses_is_counted_with_its_reason() -> None:
+def test_a_conversation_rejected_by_the_template_is_counted_with_the_reason() -> None:
     template = (
         "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}"
     )
     with_template = PLAIN.with_template(template + chat_template.DEFAULT, {})
     chats = [TWICE, Chat((Message("system", "s"), *TWICE.messages))]
-    rows, told = survey(chats, cutter(tokenizer=with_template), pack=False)
+    rows, counts = encode_conversations(chats, encoder(tokenizer=with_template), pack=False)
     assert len(rows) == 1
-    assert list(told.values()) == [1]
-    assert "no system" in next(iter(told))
+    assert list(counts.values()) == [1]
+    assert "no system" in next(iter(counts))
 
 
-def test_no_token_to_train_on_is_refused_at_the_start() -> None:
+def test_data_without_a_token_to_train_on_is_refused() -> None:
     with pytest.raises(
-        DataError, match=r"None of the 2 conv(?s:.)*2 answers cut off(?s:.)*seq_len=3"
+        DataError, match=r"None of the 2 conv(?s:.)*2 answers beyond data.seq_len(?s:.)*seq_len=3"
     ):
-        survey([TWICE, TWICE], cutter(TrainOn.last, seq_len=3), pack=False)
+        encode_conversations([TWICE, TWICE], encoder(TrainOn.last, seq_len=3), pack=False)
     with pytest.raises(DataError, match="without a token to train on"):
-        survey([Chat(TWICE.messages[:1])], cutter(), pack=False)
+        encode_conversations([Chat(TWICE.messages[:1])], encoder(), pack=False)
 
 
-def test_an_answer_without_a_stop_is_refused_at_the_start() -> None:
-    """GLM closes a turn with the next one's header, so that it would never learn to stop."""
+def test_a_template_without_an_end_of_turn_is_refused() -> None:
+    """GLM ends a turn with the header of the next, so a model would never learn to stop."""
     endless = chat_template.DEFAULT.replace("<turn_end>", "")
     with pytest.raises(DataError, match=r"(?s)ends an answer with .*never stop.*template="):
-        cutter(tokenizer=PLAIN.with_template(endless, {})).parts(TWICE)
+        encoder(tokenizer=PLAIN.with_template(endless, {})).spans(TWICE)
 
 
-def test_a_doubled_bos_is_refused_at_the_start() -> None:
+def test_a_doubled_bos_is_refused() -> None:
     doubled = PLAIN.with_template("{{ bos_token }}" + chat_template.DEFAULT, {})
     with pytest.raises(DataError, match="bos twice in a row"):
-        cutter(tokenizer=doubled).parts(TWICE)
+        encoder(tokenizer=doubled).spans(TWICE)
 
 
 @given(st.lists(st.integers(1, 20), max_size=40))
@@ -149,4 +152,4 @@ def test_packing_loses_nothing_and_fills_rows(lengths: list[int]) -> None:
     assert sorted(i for row in rows for i in row) == list(range(len(lengths)))
     filled = [sum(lengths[i] for i in row) for row in rows]
     assert all(n <= 20 for n in filled)
-    assert sum(n <= 10 for n in filled) <= 1  # two of them would have gone together
+    assert sum(n <= 10 for n in filled) <= 1  # two of them would share a row

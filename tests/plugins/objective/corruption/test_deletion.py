@@ -13,7 +13,7 @@ from etude.plugins.objective.corruption.deletion import Deletion, DeletionConfig
     ratio=st.floats(0.01, 0.99),
     seed=st.integers(0, 2**32),
 )
-def test_a_fixed_count_of_tokens_is_missing_and_the_others_keep_their_order(
+def test_a_fixed_number_of_tokens_is_deleted_and_the_others_keep_their_order(
     n: int, ratio: float, seed: int
 ) -> None:
     tokens = np.arange(1000, 1000 + n)
@@ -26,7 +26,7 @@ def test_a_fixed_count_of_tokens_is_missing_and_the_others_keep_their_order(
     assert len(source) == n - (min(max(1, round(ratio * n)), n - 1) if n else 0)
 
 
-def test_every_token_is_as_likely_to_be_deleted() -> None:
+def test_every_token_is_equally_likely_to_be_deleted() -> None:
     delete, tokens = Deletion(DeletionConfig(0.2), tiny.BYTES), np.arange(10)
     kept = [delete(tokens, np.random.default_rng(i))[0] for i in range(2000)]
     counts = np.bincount(np.concatenate(kept))

@@ -17,7 +17,7 @@ def test_the_text_is_the_target_and_spans_of_it_are_masked(n: int) -> None:
     assert len(source) <= n
 
 
-def test_of_ten_words_seven_are_read() -> None:
+def test_seven_of_ten_words_remain() -> None:
     config = InfillingConfig(mask_ratio=0.3, random_share=0.0)
     for seed in range(50):
         source, _ = Infilling(config, tiny.BYTES)(

@@ -1,4 +1,4 @@
-"""What is done to a text to be restored: exact amounts, nothing lost that is not hidden."""
+"""Noise for denoising: exact amounts, and only masked words are lost."""
 
 import math
 from itertools import chain
@@ -33,9 +33,9 @@ def rng(seed: int) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def fits(shown: list[int], words: list[list[int]]) -> bool:
-    """Whether the shown text becomes the words if each mask is replaced by some of them."""
-    reach, rest = {0}, shown  # how many words may stand in front of the rest
+def fits(source: list[int], words: list[list[int]]) -> bool:
+    """Whether the source becomes the words if each mask is replaced by some of them."""
+    reach, rest = {0}, source  # how many words may stand in front of the rest
     while rest:
         if rest[0] == MASK:
             reach, rest = set(range(min(reach), len(words) + 1)), rest[1:]
@@ -57,25 +57,25 @@ def fits(shown: list[int], words: list[list[int]]) -> bool:
     mean=st.floats(1.0, 9.0),
     seed=st.integers(0, 2**32),
 )
-def test_infilling_hides_exactly_its_budget_of_words_and_keeps_the_others_in_place(
+def test_infilling_masks_exactly_its_budget_of_words_and_keeps_the_others_in_place(
     n_words: int, ratio: float, mean: float, seed: int
 ) -> None:
     tokens = text(n_words, seed)
     before = tokens.copy()
-    shown = infill(tokens, tiny.BYTES, InfillConfig(ratio, mean, 0.0), rng(seed))
+    source = infill(tokens, tiny.BYTES, InfillConfig(ratio, mean, 0.0), rng(seed))
     assert np.array_equal(tokens, before)
     numbers = tiny.BYTES.words(tokens)
     words = [tokens[numbers == i].tolist() for i in range(1, n_words + 1)]
-    assert fits(shown.tolist(), words)
-    hidden = math.ceil(ratio * n_words)
-    n_masks = int((shown == MASK).sum())
-    assert n_masks <= hidden
+    assert fits(source.tolist(), words)
+    n_masked = math.ceil(ratio * n_words)
+    n_masks = int((source == MASK).sum())
+    assert n_masks <= n_masked
     assert (n_masks > 0) == (n_words > 0)
-    assert len(shown) <= len(tokens)
-    n_spaces = int((shown == tiny.BYTES.encode(" ")[0]).sum())  # before all words but the first
-    assert n_spaces in {n_words - hidden, n_words - hidden - 1}
+    assert len(source) <= len(tokens)
+    n_spaces = int((source == tiny.BYTES.encode(" ")[0]).sum())  # before all words but the first
+    assert n_spaces in {n_words - n_masked, n_words - n_masked - 1}
     again = infill(tokens, tiny.BYTES, InfillConfig(ratio, mean, 0.0), rng(seed))
-    assert np.array_equal(again, shown)
+    assert np.array_equal(again, source)
 
 
 @settings(max_examples=200, deadline=None)
@@ -99,24 +99,24 @@ def test_lengths_are_poisson() -> None:
 def test_a_tenth_of_the_masks_are_random_tokens_of_text() -> None:
     tokens = np.tile(tiny.BYTES.encode(" a"), 20_000)
     space, letter = tiny.BYTES.encode(" a")
-    shown = infill(tokens, tiny.BYTES, InfillConfig(), rng(0))
+    source = infill(tokens, tiny.BYTES, InfillConfig(), rng(0))
     plain = infill(tokens, tiny.BYTES, InfillConfig(random_share=0.0), rng(0))
     n_spans = int((plain == MASK).sum())
     assert n_spans == pytest.approx(0.3 * 20_000 / 3, rel=0.05)
-    random = plain[shown != plain]
+    random = plain[source != plain]
     assert (random == MASK).all()
-    drawn = shown[shown != plain]
+    drawn = source[source != plain]
     assert len(drawn) == pytest.approx(0.1 * n_spans, abs=4 * math.sqrt(0.09 * n_spans))
     assert not np.isin(drawn, list(VOCAB.special)).any()
     assert ((plain == space).sum(), (plain == letter).sum()) == (14_000, 14_000)
 
 
-def test_a_span_may_stand_anywhere_with_the_same_chance() -> None:
+def test_every_position_of_a_span_is_equally_likely() -> None:
     tokens = np.tile(tiny.BYTES.encode(" a"), 10)
     counts = np.zeros(10)
     for seed in range(3000):
-        shown = infill(tokens, tiny.BYTES, InfillConfig(0.1, random_share=0.0), rng(seed))
-        counts[int(np.flatnonzero(shown == MASK)[0]) // 2] += 1
+        source = infill(tokens, tiny.BYTES, InfillConfig(0.1, random_share=0.0), rng(seed))
+        counts[int(np.flatnonzero(source == MASK)[0]) // 2] += 1
     assert ((counts - 300) ** 2 / 300).sum() < 27.9  # 9 degrees, p = 0.001
 
 
@@ -140,7 +140,7 @@ def test_permuting_keeps_every_sentence_whole(sentences: list[str], seed: int) -
     assert parts == []
 
 
-def test_every_order_of_sentences_is_as_likely() -> None:
+def test_every_order_of_sentences_is_equally_likely() -> None:
     tokens = tiny.BYTES.encode("a.\nb.\nc.\n")
     found = [tiny.BYTES.decode(permute(tokens, tiny.BYTES, rng(i)))[::3] for i in range(3000)]
     counts = np.array([found.count(order) for order in {*found}])
@@ -149,14 +149,14 @@ def test_every_order_of_sentences_is_as_likely() -> None:
 
 
 @given(n=st.integers(0, 40), seed=st.integers(0, 2**32))
-def test_rotation_goes_round(n: int, seed: int) -> None:
+def test_rotation_keeps_the_cyclic_order(n: int, seed: int) -> None:
     tokens = np.arange(200, 200 + n)
     turned = rotate(tokens, rng(seed))
     start = int(turned[0]) - 200 if n else 0
     assert np.array_equal(np.roll(turned, start), tokens)
 
 
-def test_every_token_is_as_likely_to_be_the_first() -> None:
+def test_every_token_is_equally_likely_to_be_first_after_rotation() -> None:
     counts = np.bincount([rotate(np.arange(5), rng(i))[0] for i in range(3000)])
     assert ((counts - 600) ** 2 / 600).sum() < 18.5  # 4 degrees, p = 0.001
 

@@ -6,7 +6,7 @@ from etude.plugins.objective.corruption.rotation import Rotation, RotationConfig
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 3, 40])
-def test_the_source_goes_round_to_where_it_started(n: int) -> None:
+def test_all_rotations_of_the_text_occur_and_the_target_is_the_text(n: int) -> None:
     tokens = np.arange(200, 200 + n)
     rotation = Rotation(RotationConfig(), tiny.BYTES)
     sources = [rotation(tokens, np.random.default_rng(seed)) for seed in range(300)]

@@ -4,7 +4,7 @@ import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from etude.plugins.objective.corruption.span import Span, SpanConfig, damaged_lengths, segments
+from etude.plugins.objective.corruption.span import Span, SpanConfig, corrupted_lengths, segments
 
 SENTINELS = list(tiny.BYTES.vocab.sentinels)
 
@@ -17,8 +17,8 @@ def corrupted(
     return source.tolist(), target.tolist()
 
 
-def rebuilt(source: list[int], target: list[int]) -> list[int]:
-    """Puts what follows each sentinel in the target in its place in the source."""
+def restored(source: list[int], target: list[int]) -> list[int]:
+    """Replaces each sentinel of the source with the tokens after it in the target."""
     cut: dict[int, list[int]] = {}
     for token in target:
         if token in SENTINELS:
@@ -35,12 +35,12 @@ def rebuilt(source: list[int], target: list[int]) -> list[int]:
     mean=st.floats(1.0, 20.0),
     seed=st.integers(0, 2**32),
 )
-def test_input_and_target_hold_every_token_once(
+def test_every_token_is_in_the_input_or_the_target_exactly_once(
     n: int, density: float, mean: float, seed: int
 ) -> None:
     tokens = np.random.default_rng(seed).integers(109, 365, n)
     source, target = corrupted(tokens, seed, density, mean)
-    assert rebuilt(source, target) == tokens.tolist()
+    assert restored(source, target) == tokens.tolist()
     if n < 2:
         assert (source, target) == (tokens.tolist(), [])
         return
@@ -76,7 +76,7 @@ def test_lengths_are_those_of_t5_both_with_eos(raw: int, inputs: int, targets: i
     source, target = corrupted(np.full(raw, 200))
     assert (len(source) + 1, len(target) + 1) == (inputs, targets)
     assert Span(SpanConfig(), tiny.BYTES).raw_length(inputs) == raw
-    assert damaged_lengths(raw, 0.15, 3.0) == (inputs, targets)
+    assert corrupted_lengths(raw, 0.15, 3.0) == (inputs, targets)
 
 
 @given(length=st.integers(4, 600), density=st.floats(0.05, 0.6), mean=st.floats(1.0, 9.0))
@@ -84,11 +84,11 @@ def test_a_raw_row_is_the_longest_whose_input_fits(
     length: int, density: float, mean: float
 ) -> None:
     raw = Span(SpanConfig(density, mean), tiny.BYTES).raw_length(length)
-    assert damaged_lengths(raw, density, mean)[0] <= length
-    assert damaged_lengths(raw + 1, density, mean)[0] > length
+    assert corrupted_lengths(raw, density, mean)[0] <= length
+    assert corrupted_lengths(raw + 1, density, mean)[0] > length
 
 
-def test_segments_are_not_empty_and_every_cut_is_as_likely() -> None:
+def test_segments_are_not_empty_and_all_splits_are_equally_likely() -> None:
     found = [tuple(segments(5, 3, np.random.default_rng(i)).tolist()) for i in range(3000)]
     cuts = {(a, b, 5 - a - b) for a in range(1, 4) for b in range(1, 5 - a)}
     assert set(found) == cuts
@@ -99,7 +99,7 @@ def test_segments_are_not_empty_and_every_cut_is_as_likely() -> None:
 def test_there_are_never_more_spans_than_sentinels() -> None:
     source, target = corrupted(np.full(5000, 200), mean=1.0)
     assert sum(token in SENTINELS for token in source) == len(SENTINELS) == 100
-    assert rebuilt(source, target) == [200] * 5000
+    assert restored(source, target) == [200] * 5000
 
 
 @pytest.mark.parametrize(

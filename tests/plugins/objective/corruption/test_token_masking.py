@@ -15,7 +15,7 @@ MASK = tiny.BYTES.vocab.mask
     ratio=st.floats(0.01, 0.99),
     seed=st.integers(0, 2**32),
 )
-def test_a_fixed_count_of_tokens_is_masked_and_the_others_stay(
+def test_a_fixed_number_of_tokens_is_masked_and_the_others_stay(
     n: int, ratio: float, seed: int
 ) -> None:
     tokens = np.random.default_rng(seed).integers(109, 365, n)

@@ -17,24 +17,24 @@ LETTERS = tiny.BYTES.encode(" a" * 3000)  # words of two tokens
     budget=st.integers(1, 60),
     seed=st.integers(0, 2**32),
 )
-def test_spans_are_runs_of_whole_words_within_the_budget_and_a_document(
+def test_spans_are_runs_of_whole_words_within_the_budget_and_one_document(
     sizes: list[int], cut: int, budget: int, seed: int
 ) -> None:
     text = tiny.BYTES.encode("".join(" " + "x" * size for size in sizes))
     ids = np.concatenate(([BOS], text[:cut], [EOS, BOS], text[cut:]))
-    fates = Span(SpanConfig(), tiny.BYTES)(ids, budget, np.random.default_rng(seed))
+    groups = Span(SpanConfig(), tiny.BYTES)(ids, budget, np.random.default_rng(seed))
     words = tiny.BYTES.words(ids)
-    assert (fates > 0).sum() <= budget
-    for span in set(fates[fates > 0].tolist()):
-        places = np.flatnonzero(fates == span)
+    assert (groups > 0).sum() <= budget
+    for span in set(groups[groups > 0].tolist()):
+        places = np.flatnonzero(groups == span)
         assert np.array_equal(places, np.arange(places[0], places[-1] + 1))  # no gap
         inside = set(words[places].tolist())
         assert 0 not in inside
         assert len(inside) <= 10
         assert np.isin(words, list(inside)).sum() == len(places)  # whole words
-    left = budget - (fates > 0).sum()
+    left = budget - (groups > 0).sum()
     assert all(
-        (words == w).sum() > left for w in range(1, words.max() + 1) if not fates[words == w].any()
+        (words == w).sum() > left for w in range(1, words.max() + 1) if not groups[words == w].any()
     )
 
 
@@ -46,11 +46,11 @@ def test_lengths_are_geometric_with_a_mean_of_3_8_words() -> None:
 
 
 @pytest.mark.slow
-def test_the_lengths_drawn_have_that_mean() -> None:
+def test_sampled_lengths_have_that_mean() -> None:
     lengths: list[int] = []
-    for seed in range(200):  # few spans a text, so that they do not meet
-        fates = Span(SpanConfig(), tiny.BYTES)(LETTERS, 60, np.random.default_rng(seed))
-        lengths += np.bincount(fates)[1:][np.bincount(fates)[1:] > 0].tolist()
+    for seed in range(200):  # few spans per text, so that they do not touch
+        groups = Span(SpanConfig(), tiny.BYTES)(LETTERS, 60, np.random.default_rng(seed))
+        lengths += np.bincount(groups)[1:][np.bincount(groups)[1:] > 0].tolist()
     words = np.array(lengths) / 2
     # The last span of a text ends with the budget: 30 words hold about 8.3 of a mean of 3.6.
     assert words.mean() == pytest.approx(3.8, abs=0.3)
@@ -59,13 +59,13 @@ def test_the_lengths_drawn_have_that_mean() -> None:
 
 def test_15_percent_of_a_text_are_selected() -> None:
     budget = round(0.15 * len(LETTERS))
-    fates = Span(SpanConfig(), tiny.BYTES)(LETTERS, budget, np.random.default_rng(0))
-    assert (fates > 0).sum() == budget
+    groups = Span(SpanConfig(), tiny.BYTES)(LETTERS, budget, np.random.default_rng(0))
+    assert (groups > 0).sum() == budget
 
 
-def test_one_word_is_the_shortest_maximum() -> None:
-    fates = Span(SpanConfig(max_words=1), tiny.BYTES)(LETTERS, 100, np.random.default_rng(0))
-    assert set(np.bincount(fates)[1:].tolist()) <= {0, 2}
+def test_max_words_of_1_masks_single_words() -> None:
+    groups = Span(SpanConfig(max_words=1), tiny.BYTES)(LETTERS, 100, np.random.default_rng(0))
+    assert set(np.bincount(groups)[1:].tolist()) <= {0, 2}
 
 
 @pytest.mark.parametrize("values", [{"p": 0.0}, {"p": 1.0}, {"max_words": 0}])

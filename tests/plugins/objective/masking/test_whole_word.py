@@ -4,52 +4,57 @@ import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from etude.plugins.objective.masking.whole_word import Fate, WholeWord, WholeWordConfig, take_words
+from etude.plugins.objective.masking.whole_word import (
+    Unit,
+    WholeWord,
+    WholeWordConfig,
+    select_words,
+)
 
 BOS = tiny.BYTES.vocab.bos
 TEXT = "a quick brown fox jumps over 语言 dogs"
 
 
-def selected(budget: int, seed: int, fate: Fate = Fate.word) -> tuple[np.ndarray, np.ndarray]:
+def selected(budget: int, seed: int, unit: Unit = Unit.word) -> tuple[np.ndarray, np.ndarray]:
     ids = np.concatenate(([BOS], tiny.BYTES.encode(TEXT)))
-    select = WholeWord(WholeWordConfig(fate), tiny.BYTES)
+    select = WholeWord(WholeWordConfig(unit), tiny.BYTES)
     return ids, select(ids, budget, np.random.default_rng(seed))
 
 
 @settings(max_examples=100, deadline=None)
 @given(budget=st.integers(1, 40), seed=st.integers(0, 2**32))
 def test_words_are_selected_whole_until_none_fits_into_the_budget(budget: int, seed: int) -> None:
-    ids, fates = selected(budget, seed)
+    ids, groups = selected(budget, seed)
     words = tiny.BYTES.words(ids)
-    whole = [fates[words == word] for word in range(1, words.max() + 1)]
-    assert all(len(set(fate.tolist())) == 1 for fate in whole)
-    left = budget - (fates > 0).sum()
+    whole = [groups[words == word] for word in range(1, words.max() + 1)]
+    assert all(len(set(group.tolist())) == 1 for group in whole)
+    left = budget - (groups > 0).sum()
     assert left >= 0
-    assert all(len(fate) > left for fate in whole if fate[0] == 0)
-    assert fates[0] == 0
-    numbers = [int(fate[0]) for fate in whole if fate[0]]
+    assert all(len(group) > left for group in whole if group[0] == 0)
+    assert groups[0] == 0
+    numbers = [int(group[0]) for group in whole if group[0]]
     assert len(set(numbers)) == len(numbers)
 
 
-def test_each_token_has_its_own_fate_unless_words_have_one() -> None:
+def test_groups_are_tokens_or_words_as_configured() -> None:
     _, by_word = selected(20, 0)
-    _, by_token = selected(20, 0, Fate.token)
+    _, by_token = selected(20, 0, Unit.token)
     assert np.array_equal(by_word > 0, by_token > 0)
     assert sorted(by_token[by_token > 0].tolist()) == list(range(1, (by_token > 0).sum() + 1))
 
 
-def test_a_word_that_does_not_fit_is_passed_over() -> None:
+def test_a_word_that_exceeds_the_budget_is_skipped() -> None:
     for seed in range(20):
-        chosen = take_words(np.array([9, 2, 9, 1]), 3, np.random.default_rng(seed))
+        chosen = select_words(np.array([9, 2, 9, 1]), 3, np.random.default_rng(seed))
         assert (chosen > 0).tolist() == [False, False, True, False, True]
-    assert not take_words(np.array([4, 5]), 3, np.random.default_rng(0)).any()
-    assert take_words(np.array([], int), 3, np.random.default_rng(0)).tolist() == [0]
+    assert not select_words(np.array([4, 5]), 3, np.random.default_rng(0)).any()
+    assert select_words(np.array([], int), 3, np.random.default_rng(0)).tolist() == [0]
 
 
 def test_a_chinese_character_is_a_word_of_three_bytes() -> None:
     ids = tiny.BYTES.encode("语言模型")
-    fates = WholeWord(WholeWordConfig(Fate.word), tiny.BYTES)(ids, 6, np.random.default_rng(0))
-    assert sorted((fates.reshape(-1, 3) > 0).sum(1).tolist()) == [0, 0, 3, 3]
+    groups = WholeWord(WholeWordConfig(Unit.word), tiny.BYTES)(ids, 6, np.random.default_rng(0))
+    assert sorted((groups.reshape(-1, 3) > 0).sum(1).tolist()) == [0, 0, 3, 3]
 
 
 @pytest.mark.parametrize("ratio", [0.15, 0.3])

@@ -11,12 +11,12 @@ from etude.cli.pages.report.groups import Group
 from etude.cli.pages.report.markup import format_value, join_markup, table, tag
 from etude.cli.pages.report.runs import Run
 from etude.cli.pages.report.statistics import Interval, interval
-from etude.cli.pages.report.view import UNLIKE, Section, View
+from etude.cli.pages.report.view import NOT_COMPARABLE, Section, View
 from etude.config.schema.trainer import Best
 
-FEWEST = 2
+MIN_SEEDS = 2
 """Minimum number of seeds that two groups must share."""
-MOST_GROUPS = 10
+MAX_GROUPS = 10
 """Maximum number of groups that are compared in pairs; the best ones are kept."""
 
 
@@ -30,9 +30,9 @@ class Comparison:
     ahead: Interval
     """Difference in units of the metric; positive if the first group is better."""
 
-    def said(self) -> str:
+    def sentence(self) -> str:
         """Returns the result as a sentence."""
-        by = replace(self.ahead, mean=abs(self.ahead.mean)).said()
+        by = replace(self.ahead, mean=abs(self.ahead.mean)).text()
         where = f"at equal tokens ({format_value(self.tokens)}; {self.ahead.n} seeds)"
         first = self.first.label
         second = self.second.label
@@ -55,10 +55,10 @@ def compare(
     curves = [group[seed] for group in (one, other) for seed in seeds]
     tokens = min((at[-1] for at, _ in curves), default=0.0)
     seeds = [s for s in seeds if one[s][0][0] <= tokens and other[s][0][0] <= tokens]
-    if len(seeds) < FEWEST:
+    if len(seeds) < MIN_SEEDS:
         return None
     sign = -1 if best is Best.lowest else 1
-    ahead = [sign * (_read(one[seed], tokens) - _read(other[seed], tokens)) for seed in seeds]
+    ahead = [sign * (_at(one[seed], tokens) - _at(other[seed], tokens)) for seed in seeds]
     return Comparison(first, second, tokens, interval(ahead))
 
 
@@ -69,25 +69,25 @@ def section(view: View) -> Section | None:
     groups.sort(key=lambda group: fmean(order[i] for i in group.members if i in order))
     if len(groups) < 2:
         return None
-    pairs = list(combinations(groups[:MOST_GROUPS], 2))
-    fair = [(a, b) for a, b in pairs if view.alike(a.members[0], b.members[0])]
+    pairs = list(combinations(groups[:MAX_GROUPS], 2))
+    fair = [(a, b) for a, b in pairs if view.is_comparable(a.members[0], b.members[0])]
     found = [
         made
         for first, second in fair
         if (made := compare(view.runs, first, second, view.metric, view.best))
     ]
     if not found:
-        said = "Runs equal but for their seed are one group; no two groups share two seeds here."
-        return Section(tag("p", said if fair else UNLIKE, css="soft"))
+        text = "Runs that differ only in their seed form a group; no two groups share two seeds."
+        return Section(tag("p", text if fair else NOT_COMPARABLE, css="soft"))
     note = (
-        f"Runs equal but for their seed are one group. {view.metric} of runs with the same seed is "
-        "subtracted where the shorter of the two groups ends; the interval is Student's t at 95 %, "
-        f"of each comparison alone (made: {len(found)}). "
-        + (UNLIKE if len(fair) < len(pairs) else "")
+        f"Runs that differ only in their seed form a group. {view.metric} of runs with the same "
+        "seed is subtracted at the end of the shortest run; the interval is Student's t at 95 %, "
+        f"not corrected for the number of comparisons ({len(found)}). "
+        + (NOT_COMPARABLE if len(fair) < len(pairs) else "")
     )
-    clear = [tag("li", one.said(), css="good" if one.ahead.is_clear else "soft") for one in found]
+    items = [tag("li", c.sentence(), css="good" if c.ahead.is_clear else "soft") for c in found]
     return Section(
-        join_markup([tag("p", note, css="soft"), _means(view, groups), tag("ul", *clear)])
+        join_markup([tag("p", note, css="soft"), _means(view, groups), tag("ul", *items)])
     )
 
 
@@ -96,7 +96,7 @@ def _means(view: View, groups: Sequence[Group]) -> object:
     for group in groups:
         values = [v for i in group.members if (v := view.runs[i].last(view.metric)) is not None]
         mean = interval(values)
-        rows.append([group.label, mean.n, mean.said()])
+        rows.append([group.label, mean.n, mean.text()])
     return table(["group", "seeds", f"{view.metric} at the end, 95 % interval"], rows)
 
 
@@ -114,5 +114,5 @@ def _by_seed(runs: Sequence[Run], group: Group, metric: str) -> Mapping[str, Cur
     return found
 
 
-def _read(curve: Curve, tokens: float) -> float:
+def _at(curve: Curve, tokens: float) -> float:
     return float(np.interp(tokens, *curve))

@@ -11,9 +11,9 @@ from etude.cli.pages.report.statistics import moving_average
 Column: TypeAlias = list[float | None]
 WEIGHTS = (0.0, 0.9, 0.98)
 """Smoothing weights of the training curves; validation metrics are not smoothed."""
-POINTS = 400
-FEWEST_POINTS = 80
-POINTS_OF_ALL = 6000
+MAX_POINTS = 400
+MIN_POINTS = 80
+MAX_POINTS_TOTAL = 6000
 """Points per curve: maximum, minimum, and the maximum of all curves of one metric."""
 AXES = {
     "step": "steps",
@@ -21,7 +21,7 @@ AXES = {
     "seconds": "seconds",
     "flops": "FLOPs",
 }
-OF_THE_ROW = ("step", "tokens", "seconds")
+ROW_AXES = ("step", "tokens", "seconds")
 HELD_OUT = "val/"
 SPEED = "perf/"
 ON_POLICY = (
@@ -58,23 +58,23 @@ def cost(run: Run, others: Sequence[Run]) -> Cost | None:
     ]
     if measured:
         return Cost(median(measured), "measured by callback=throughput")
-    alike = (other for other in others if _network(other) == _network(run) and run.config)
-    n = next((like.parameters for like in (run, *alike) if like.parameters), None)
+    same_network = (other for other in others if _network(other) == _network(run) and run.config)
+    n = next((one.parameters for one in (run, *same_network) if one.parameters), None)
     return None if n is None else Cost(6 * n, "6 x parameters x tokens")
 
 
 def curve_data(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """Returns the tables of each run: columns of `x` by axis, of `y` by metric and smoothing."""
-    most = min(POINTS, max(FEWEST_POINTS, POINTS_OF_ALL // max(1, len(runs))))
+    most = min(MAX_POINTS, max(MIN_POINTS, MAX_POINTS_TOTAL // max(1, len(runs))))
     found: list[dict[str, Any]] = []
     for run in runs:
-        priced = cost(run, runs)
-        flops = None if priced is None else priced.flops
+        run_cost = cost(run, runs)
+        flops = None if run_cost is None else run_cost.flops
         held_out = [row for row in run.steps if any(key.startswith(HELD_OUT) for key in row)]
         tables = [
             _table(run.steps, _metrics(run.steps, ""), flops, most, WEIGHTS),
             _table(held_out, _metrics(held_out, HELD_OUT), flops, most, (0.0,)),
-            _table(_placed(run), _metrics(run.perf, SPEED), flops, most, (0.0,)),
+            _table(_with_axes(run), _metrics(run.perf, SPEED), flops, most, (0.0,)),
         ]
         found.append({"tables": tables})
     return found
@@ -108,10 +108,10 @@ def thin_indices(values: Sequence[float | None], most: int) -> list[int]:
     if n <= most:
         return list(range(n))
     chosen = {0, n - 1}
-    stretches = max(1, (most - 2) // 2)
-    for k in range(stretches):
-        stretch = range(k * n // stretches, (k + 1) * n // stretches)
-        known = [(value, i) for i in stretch if (value := values[i]) is not None]
+    n_sections = max(1, (most - 2) // 2)
+    for k in range(n_sections):
+        section = range(k * n // n_sections, (k + 1) * n // n_sections)
+        known = [(value, i) for i in section if (value := values[i]) is not None]
         if known:
             chosen |= {min(known)[1], max(known)[1]}
     return sorted(chosen)
@@ -126,7 +126,7 @@ def _table(
 ) -> dict[str, Any]:
     first: Column = [row.get(metrics[0]) for row in rows] if metrics else []
     kept = thin_indices(first, most)
-    axes: dict[str, Column] = {axis: [rows[i].get(axis) for i in kept] for axis in OF_THE_ROW}
+    axes: dict[str, Column] = {axis: [rows[i].get(axis) for i in kept] for axis in ROW_AXES}
     if flops is not None:
         axes["flops"] = [None if t is None else t * flops for t in axes["tokens"]]
     levels: dict[str, list[Column]] = {}
@@ -142,18 +142,18 @@ def _metrics(rows: Sequence[Row], prefix: str) -> list[str]:
     names = dict.fromkeys(key for row in rows for key in row)
     if prefix:
         return [name for name in names if name.startswith(prefix)]
-    return [name for name in names if "/" not in name and name not in OF_THE_ROW]
+    return [name for name in names if "/" not in name and name not in ROW_AXES]
 
 
 def _all(runs: Sequence[Run], prefix: str) -> list[str]:
     return list(dict.fromkeys(name for run in runs for name in _metrics(run.steps, prefix)))
 
 
-def _placed(run: Run) -> list[Row]:
+def _with_axes(run: Run) -> list[Row]:
     """Returns the speed measurements with the tokens and seconds of their step."""
     at = {row["step"]: row for row in run.steps}
     return [
-        {**{axis: at[row["step"]].get(axis) for axis in OF_THE_ROW}, **row}
+        {**{axis: at[row["step"]].get(axis) for axis in ROW_AXES}, **row}
         for row in run.perf
         if row.get("step") in at
     ]

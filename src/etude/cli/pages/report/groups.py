@@ -58,15 +58,15 @@ def differing(configs: Sequence[Row]) -> list[str]:
 
 def distinguishing_keys(configs: Sequence[Row]) -> list[str]:
     """Returns a few keys that distinguish all different configs, most distinguishing first."""
-    left = sorted(differing(configs), key=_looks_on)
+    left = sorted(differing(configs), key=_is_observer)
     chosen = list[str]()
     distinct = 1
     while left:
-        told = {key: len({_at(config, [*chosen, key]) for config in configs}) for key in left}
-        best = max(left, key=lambda key: told[key])
-        if told[best] <= distinct:
+        n_distinct = {key: len({_at(config, [*chosen, key]) for config in configs}) for key in left}
+        best = max(left, key=lambda key: n_distinct[key])
+        if n_distinct[best] <= distinct:
             break
-        distinct = told[best]
+        distinct = n_distinct[best]
         chosen.append(best)
         left.remove(best)
     return chosen
@@ -82,7 +82,7 @@ def value_of(value: Any) -> str:  # what YAML holds
     return "" if value is ABSENT else json.dumps(value, sort_keys=True, default=str)
 
 
-def _looks_on(key: str) -> bool:
+def _is_observer(key: str) -> bool:
     """Returns whether a key belongs to a callback or logger; these are listed last."""
     return key.partition(".")[0] in ("callback", "logger")
 

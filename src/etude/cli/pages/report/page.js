@@ -1,14 +1,14 @@
 "use strict";
-// Draws the charts of a report from the numbers in #data. Text only ever goes in as text.
+// Draws the charts of a report from the numbers in #data. Text is never inserted as HTML.
 const data = JSON.parse(document.getElementById("data").textContent);
 const W = 460, H = 250, LEFT = 52, RIGHT = 12, TOP = 10, BOTTOM = 34;
 const DASHES = ["", "6 3", "2 3", "8 3 2 3"];
-const state = Object.assign({axis: "step", smoothing: data.smooth, logx: 0, logy: {}, off: []}, remembered());
+const state = Object.assign({axis: "step", smoothing: data.smooth, logx: 0, logy: {}, off: []}, savedState());
 
-function remembered() {
+function savedState() {
   try { return JSON.parse(decodeURIComponent(location.hash.slice(1)) || "{}"); } catch { return {}; }
 }
-function remember() {
+function saveState() {
   try { history.replaceState(null, "", "#" + encodeURIComponent(JSON.stringify(state))); } catch { /* a page in a frame */ }
 }
 function make(name, attributes = {}, text) {
@@ -35,7 +35,7 @@ function short(value) {
 
 const better = (share) => `color-mix(in oklab, var(--accent) ${Math.round(100 * share)}%, var(--worse))`;
 
-// Scales: a function from values to places, with its ticks.
+// Returns a function from values to positions, with its ticks.
 function scale(values, from, to, log, margin = 0) {
   let low = Infinity, high = -Infinity;
   for (const value of values) if (!log || value > 0) { low = Math.min(low, value); high = Math.max(high, value); }
@@ -147,14 +147,14 @@ function frame(place, title, wide) {
   return figure;
 }
 
-// The curves of the runs, one chart a metric.
+// The curves of the runs, one chart per metric.
 const charts = [];
 function curves() {
   for (const [number, panel] of data.panels.entries()) {
     const place = document.getElementById(`panel-${number}`);
     for (const metric of panel.metrics) {
       const figure = frame(place, metric), button = make("button", {type: "button"}, "log");
-      button.addEventListener("click", () => { state.logy[metric] = !state.logy[metric]; remember(); draw(); });
+      button.addEventListener("click", () => { state.logy[metric] = !state.logy[metric]; saveState(); draw(); });
       figure.querySelector("figcaption").append(button);
       charts.push(() => {
         const lines = [];
@@ -180,15 +180,15 @@ function controls() {
     const holder = make("label", {}, label + " "), select = make("select");
     options.forEach(([value, text]) => select.append(make("option", {value}, text)));
     select.value = String(get());
-    select.addEventListener("change", () => { set(select.value); remember(); draw(); });
+    select.addEventListener("change", () => { set(select.value); saveState(); draw(); });
     holder.append(select);
     place.append(holder);
   };
   choose("x axis", Object.entries(data.axes), () => state.axis, (v) => { state.axis = v; });
   choose("scale", [[0, "linear"], [1, "logarithmic"]], () => +state.logx, (v) => { state.logx = +v; });
-  choose("smoothing", data.smoothing.map((w, i) => [i, w ? `average, ${w} kept a step` : "none"]), () => state.smoothing, (v) => { state.smoothing = +v; });
+  choose("smoothing", data.smoothing.map((w, i) => [i, w ? `moving average, weight ${w}` : "none"]), () => state.smoothing, (v) => { state.smoothing = +v; });
   const all = make("button", {type: "button"}, "show all runs");
-  all.addEventListener("click", () => { state.off = []; remember(); draw(); });
+  all.addEventListener("click", () => { state.off = []; saveState(); draw(); });
   place.append(all);
 }
 
@@ -197,23 +197,23 @@ function legend() {
   if (!place) return;
   place.replaceChildren();
   data.runs.forEach((run, i) => {
-    const button = make("button", {type: "button", "aria-pressed": String(!isOff(i)), title: `${run.folder}\nclick: hide or show; double click: this one alone`});
+    const button = make("button", {type: "button", "aria-pressed": String(!isOff(i)), title: `${run.folder}\nclick: hide or show; double click: show only this one`});
     const key = make("svg", {viewBox: "0 0 22 6", class: "key"});
     key.append(make("line", {x1: 0, x2: 22, y1: 3, y2: 3, stroke: color(i), "stroke-width": 2.5, "stroke-dasharray": dash(i)}));
     button.append(key, make("span", {}, run.label));
-    button.addEventListener("click", () => { state.off = isOff(i) ? state.off.filter((n) => n !== run.name) : [...state.off, run.name]; remember(); draw(); });
-    button.addEventListener("dblclick", () => { state.off = data.runs.map((r) => r.name).filter((n) => n !== run.name); remember(); draw(); });
+    button.addEventListener("click", () => { state.off = isOff(i) ? state.off.filter((n) => n !== run.name) : [...state.off, run.name]; saveState(); draw(); });
+    button.addEventListener("dblclick", () => { state.off = data.runs.map((r) => r.name).filter((n) => n !== run.name); saveState(); draw(); });
     place.append(button);
   });
 }
 
-// A sweep: one line a run through all keys, and the metric over each key.
+// A sweep: one line per run through all keys, and the metric over each key.
 function sweep() {
   if (!data.sweep) return;
   const {metric, runs, values, keys, best} = data.sweep, all = [...keys, {name: metric, places: values, log: false, ticks: null}];
   const sorted = [...values].sort((a, b) => (best === "lowest" ? b - a : a - b));
   const share = (i) => (values.length > 1 ? sorted.indexOf(values[i]) / (values.length - 1) : 1);
-  const figure = frame(document.getElementById("parallel-coordinates"), "every run is a line; the better its metric, the stronger its colour", true);
+  const figure = frame(document.getElementById("parallel-coordinates"), "one line per run; better runs have a stronger color", true);
   charts.push(() => {
     figure.querySelector("svg")?.remove();
     const wide = 1100, high = 300, svg = make("svg", {viewBox: `0 0 ${wide} ${high}`, role: "img", "aria-label": "parallel coordinates"});
@@ -247,7 +247,7 @@ function sweep() {
 
 function scaling() {
   if (!data.scaling) return;
-  const {runs, x, y, lines, of} = data.scaling, figure = frame(document.getElementById("scaling"), `${of} by parameters, and the law`);
+  const {runs, x, y, lines, of} = data.scaling, figure = frame(document.getElementById("scaling"), `${of} by number of parameters, and the fitted law`);
   charts.push(() => plot(figure, {
     title: "scaling", xlabel: "parameters N", logx: true, lines,
     dots: runs.map((run, i) => ({run, x: x[i], y: y[i], text: `${data.runs[run].label}: ${short(y[i])}`})),

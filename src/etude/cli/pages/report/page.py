@@ -18,13 +18,13 @@ def drawn_curves(view: View) -> Section:
     """Returns the section of curves; the page's script draws them."""
     panels = curves.panels(view.runs)
     drawn = curves.curve_data(view.runs)
-    priced = any("flops" in table["x"] for run in drawn for table in run["tables"])
-    axes = {key: name for key, name in curves.AXES.items() if priced or key != "flops"}
+    has_flops = any("flops" in table["x"] for run in drawn for table in run["tables"])
+    axes = {key: name for key, name in curves.AXES.items() if has_flops or key != "flops"}
     look: dict[int, dict[str, Any]] = {}
-    alike = len(view.groups) > 1
+    grouped = len(view.groups) > 1
     for number, group in enumerate(view.groups):
         for place, i in enumerate(group.members):
-            look[i] = {"color": number, "dash": place} if alike else {"color": i, "dash": i // 10}
+            look[i] = {"color": number, "dash": place} if grouped else {"color": i, "dash": i // 10}
     runs = [
         {"name": run.name, "label": label, "folder": str(run.folder), **look[i], **drawn[i]}
         for i, (run, label) in enumerate(zip(view.runs, view.labels, strict=True))
@@ -60,10 +60,10 @@ def page(view: View, problems: Sequence[str], watch: float | None) -> str:
     for section in sections.values():
         data |= section.data
     running = sum(run.state is State.running for run in view.runs)
-    counted = f"runs: {len(view.runs)}, of them running: {running}; "
+    count = f"runs: {len(view.runs)} ({running} running); "
     made = Template((PLACE / "page.html").read_text(encoding="utf-8")).substitute(
         title=join_markup(["étude report"]),
-        subtitle=join_markup([counted, time.strftime("as of %Y-%m-%d %H:%M:%S")]),
+        subtitle=join_markup([count, time.strftime("as of %Y-%m-%d %H:%M:%S")]),
         nav=join_markup(tag("a", title, href=f"#{_id(title)}") for title in sections),
         problems=_problems(problems),
         body=join_markup(
@@ -85,4 +85,4 @@ def _problems(problems: Sequence[str]) -> Markup:
     if not problems:
         return Markup("")
     listed = tag("ul", *(tag("li", problem) for problem in problems))
-    return tag("div", tag("b", "Not everything could be read"), listed, css="problems")
+    return tag("div", tag("b", "Some files could not be read"), listed, css="problems")

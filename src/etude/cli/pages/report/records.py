@@ -7,7 +7,7 @@ from etude.cli.pages.report.curves import SPEED, cost
 from etude.cli.pages.report.groups import differing
 from etude.cli.pages.report.markup import NONE, Markup, format_value, join_markup, table, tag
 from etude.cli.pages.report.runs import Row, Run, flat, number
-from etude.cli.pages.report.view import UNLIKE, Section, View
+from etude.cli.pages.report.view import NOT_COMPARABLE, Section, View
 from etude.config.schema.trainer import Best
 from etude.files.run_folder import CARD, HARDWARE, PARENTS, SUMMARY
 
@@ -33,12 +33,12 @@ def leaderboard(view: View) -> Section:
         reached = [run.last("step"), run.last("tokens"), run.last(view.metric), best, at]
         more = [run.last(name) for name in others]
         rows.append([place, view.labels[i], run.state.value, *reached, *more])
-    said = [f"{view.metric}, {view.best.value} first; as last measured, and at its best."]
+    text = [f"{view.metric}, {view.best.value} first; the last value, and the best one."]
     if not view.ranked():
-        said.append(f" No run has measured {view.metric}: metric=<name> names another number.")
-    elif not view.alike(*view.ranked()):
-        said.append(f" {UNLIKE}")
-    return Section(join_markup([tag("p", *said, css="soft"), table(head, rows)]))
+        text.append(f" No run has reported {view.metric}. Choose another with metric=<name>.")
+    elif not view.is_comparable(*view.ranked()):
+        text.append(f" {NOT_COMPARABLE}")
+    return Section(join_markup([tag("p", *text, css="soft"), table(head, rows)]))
 
 
 def differences(view: View) -> Section | None:
@@ -52,8 +52,8 @@ def differences(view: View) -> Section | None:
     if len(known) > len(keys):
         head, *rows = map(list, zip(head, *rows, strict=True))
         head[0] = "run"
-    said = "Only keys that differ; seeds and folders are left out."
-    return Section(join_markup([tag("p", said, css="soft"), table(list(map(str, head)), rows)]))
+    text = "Only keys with different values, without seeds and folders."
+    return Section(join_markup([tag("p", text, css="soft"), table(list(map(str, head)), rows)]))
 
 
 def samples(view: View) -> Section | None:
@@ -64,7 +64,7 @@ def samples(view: View) -> Section | None:
             latest, *earlier = list(reversed(run.samples))[:SHOWN_TEXTS]
             inside = [tag("summary", name), _texts(latest)]
             if earlier:
-                before = tag("summary", f"{len(earlier)} earlier ones")
+                before = tag("summary", f"{len(earlier)} earlier samples")
                 inside.append(tag("details", before, *map(_texts, earlier)))
             whole = tag("details", *inside, open="open" if len(view.runs) <= SHOWN_OPEN else "")
             parts.append(whole)
@@ -98,14 +98,14 @@ def costs(view: View) -> Section:
         seconds = run.last("seconds")
         tokens = run.last("tokens")
         rate = round(tokens / seconds) if seconds and tokens else None
-        priced = cost(run, view.runs)
-        flops = None if priced is None or tokens is None else f"{priced.flops * tokens:.3g}"
+        run_cost = cost(run, view.runs)
+        flops = None if run_cost is None or tokens is None else f"{run_cost.flops * tokens:.3g}"
         parents = {key: str(digest)[:12] for key, digest in run.facts[PARENTS].items()}
         row: list[object] = [run.name, run.parameters, seconds, rate]
         row += [_median(run, key) for key in speeds]
-        rows.append([*row, flops, None if priced is None else priced.source, _short(parents)])
-    said = "tokens/s over the whole run, validation included; perf/* are medians of perf.jsonl."
-    return Section(join_markup([tag("p", said, css="soft"), table(head, rows), _machines(view)]))
+        rows.append([*row, flops, None if run_cost is None else run_cost.source, _short(parents)])
+    text = "tokens/s over the whole run, validation included; perf/* are medians of perf.jsonl."
+    return Section(join_markup([tag("p", text, css="soft"), table(head, rows), _machines(view)]))
 
 
 def _machines(view: View) -> Markup:

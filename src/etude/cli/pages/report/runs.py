@@ -70,23 +70,23 @@ class Run:
 
 
 @dataclass
-class Found:
+class FoundRuns:
     """The runs that were found, and the problems."""
 
     runs: list[Run] = field(default_factory=list[Run])
     problems: list[str] = field(default_factory=list[str])
 
 
-def find(places: Sequence[str]) -> Found:
+def find(places: Sequence[str]) -> FoundRuns:
     """Returns each run in the folders or their subfolders once, by its shortest unique name."""
-    found = Found()
+    found = FoundRuns()
     folders = dict[Path, None]()
     for place in places:
         folder = Path(place)
         below = list(_below(folder, DEPTH)) if folder.is_dir() else []
         if not below:
-            wrong = "holds no run" if folder.is_dir() else "is not a folder"
-            found.problems.append(f"{place} {wrong}: a run has {', '.join(RECORDS)}")
+            wrong = "contains no run" if folder.is_dir() else "is not a folder"
+            found.problems.append(f"{place} {wrong}: a run folder has {', '.join(RECORDS)}")
         folders.update(dict.fromkeys(path.resolve() for path in below))
     for folder, name in zip(folders, names(list(folders)), strict=True):
         try:
@@ -121,7 +121,7 @@ def read(folder: Path, name: str) -> Run:
         name=name,
         folder=folder,
         state=_state(folder, facts[SUMMARY]),
-        steps=_with_whole_clock(steps),
+        steps=_with_total_seconds(steps),
         perf=[_numbers(row) for row in _lines(folder / PERF, damages)],
         config=config,
         seed=seed,
@@ -182,25 +182,25 @@ def _lines(file: Path, damages: list[str]) -> list[Row]:
     wrong: list[int] = []
     whole = text.splitlines(keepends=True)
     for at, line in enumerate(whole, start=1):
-        row = _parsed(line)
+        row = _parse(line)
         if row is not None:
             found.append(row)
         elif line.strip() and (at < len(whole) or line.endswith("\n")):
             wrong.append(at)
     if wrong:
-        damages.append(f"{file.name}: {len(wrong)} lines left out, the first is {wrong[0]}")
+        damages.append(f"{file.name}: {len(wrong)} lines skipped, the first is line {wrong[0]}")
     return found
 
 
 def _json(file: Path, damages: list[str]) -> Row:
     text = _text(file, damages)
-    row = _parsed(text)
+    row = _parse(text)
     if row is None and text:
         damages.append(f"{file.name} is damaged")
     return row or {}
 
 
-def _parsed(text: str) -> Row | None:
+def _parse(text: str) -> Row | None:
     try:
         row = json.loads(text)
     except (ValueError, RecursionError):
@@ -222,7 +222,7 @@ def _numbers(row: Row) -> Row:
     return {key: value for key in row if (value := number(row[key])) is not None}
 
 
-def _with_whole_clock(rows: list[Row]) -> list[Row]:
+def _with_total_seconds(rows: list[Row]) -> list[Row]:
     """Returns the rows with a `step`, with `seconds` accumulated over resumes, which reset it."""
     before = 0.0
     last = 0.0
@@ -248,7 +248,7 @@ def _config(file: Path, damages: list[str]) -> tuple[Row, Any]:
         chosen = {path: str(entry["address"]).rpartition("/")[2] for path, entry in plugins.items()}
         found = json.loads(json.dumps({**chosen, **dict(flat(values))}, default=str))
     except (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        damages.append(f"{CONFIG} is damaged" if text else f"there is no {CONFIG}")
+        damages.append(f"{CONFIG} is damaged" if text else f"{CONFIG} is missing")
         return {}, None
     found.pop("run", None)
     return found, found.pop("seed", None)

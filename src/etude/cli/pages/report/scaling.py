@@ -21,9 +21,9 @@ from etude.cli.pages.report.view import Section, View
 from etude.config.schema.trainer import Best
 
 Vector: TypeAlias = Float[ndarray, " run"]
-FEWEST_SIZES = 4
-FEWEST_LENGTHS = 3
-FEWEST_OF_TWO = 7
+MIN_SIZES = 4
+MIN_LENGTHS = 3
+MIN_RUNS_FOR_TWO = 7
 """Minimum sizes for a law in N; minimum lengths, and runs, for a law in N and D."""
 EXPONENTS = (0.01, 3.0)
 STEPS = 15
@@ -47,7 +47,7 @@ class Law:
         terms = zip(self.factors, self.exponents, sizes, strict=True)
         return self.floor + sum(b * size**-c for b, c, size in terms)
 
-    def said(self) -> str:
+    def formula(self) -> str:
         """Returns the law as a formula."""
         terms = zip(self.factors, self.exponents, "ND", strict=False)
         return f"L = {self.floor:.4g}" + "".join(f" + {b:.4g} {n}^-{c:.3g}" for b, c, n in terms)
@@ -55,19 +55,19 @@ class Law:
 
 def fit(loss: Vector, *sizes: Vector) -> Law:
     """Returns the least-squares fit to the losses. Raises ValueError for too few sizes."""
-    least = FEWEST_SIZES if len(sizes) == 1 else FEWEST_LENGTHS
+    least = MIN_SIZES if len(sizes) == 1 else MIN_LENGTHS
     for size in sizes:
         if len(set(size.tolist())) < least:
-            raise ValueError(f"too few sizes: {len(set(size.tolist()))}, and it takes {least}")
+            raise ValueError(f"too few sizes: {len(set(size.tolist()))} of at least {least}")
     scales = [float(np.exp(np.log(size).mean())) for size in sizes]
     scaled = [size / scale for size, scale in zip(sizes, scales, strict=True)]
 
-    def solved(exponents: Sequence[float]) -> tuple[float, Vector]:
+    def solve(exponents: Sequence[float]) -> tuple[float, Vector]:
         powers = [size**-c for size, c in zip(scaled, exponents, strict=True)]
-        return _not_negative(np.stack([np.ones_like(loss), *powers], axis=1), loss)
+        return _nonnegative_fit(np.stack([np.ones_like(loss), *powers], axis=1), loss)
 
-    exponents = _lowest(lambda at: solved(at)[0], len(sizes))
-    error, found = solved(exponents)
+    exponents = _best_exponents(lambda at: solve(at)[0], len(sizes))
+    error, found = solve(exponents)
     floor, *factors = found.tolist()
     back = zip(factors, scales, exponents, strict=True)
     root = float(np.sqrt(error / len(loss)))
@@ -76,14 +76,14 @@ def fit(loss: Vector, *sizes: Vector) -> Law:
 
 def section(view: View) -> Section | None:
     """Returns the law of the runs of `SAME` choices that have the most sizes."""
-    held = _alike(view) if view.best is Best.lowest else []
+    held = _comparable_runs(view) if view.best is Best.lowest else []
     points = [_point(view.runs[i], view.metric) for i in held]
     if not points:
         return None
     n, d, loss = np.asarray(points, dtype=float).T
-    if (n_sizes := len(set(n.tolist()))) < FEWEST_SIZES:
-        said = f"Too few sizes for {view.metric} = a + b N^-c: {n_sizes}, it takes {FEWEST_SIZES}."
-        return Section(tag("p", said, css="soft"))
+    if (n_sizes := len(set(n.tolist()))) < MIN_SIZES:
+        text = f"Too few sizes for {view.metric} = a + b N^-c: {n_sizes} of {MIN_SIZES}."
+        return Section(tag("p", text, css="soft"))
     both = _is_crossed(n, d)
     law = fit(loss, n, d) if both else fit(loss, n)
     rows = [
@@ -94,10 +94,10 @@ def section(view: View) -> Section | None:
     parts = [
         tag(
             "p",
-            tag("b", law.said()),
-            f" (root of the mean squared error {format_value(law.error)})",
+            tag("b", law.formula()),
+            f" (root mean squared error {format_value(law.error)})",
         ),
-        tag("p", *_doubts(loss, n, both), css="soft"),
+        tag("p", *_caveats(loss, n, both), css="soft"),
         tag("div", css="grid", id="scaling"),
         table(head, rows),
     ]
@@ -113,20 +113,20 @@ def _lines(law: Law, n: Vector, d: Vector) -> list[dict[str, list[float]]]:
     return [{"x": grid.tolist(), "y": values.tolist()} for values in laws]
 
 
-def _doubts(loss: Vector, n: Vector, crossed: bool) -> list[str]:
+def _caveats(loss: Vector, n: Vector, crossed: bool) -> list[str]:
     """Returns caveats of the fit, including its error on the largest size when left out."""
-    said = ["Runs that share objective, data and tokenizer; parameters count embeddings. "]
+    texts = ["Runs with the same objective, data and tokenizer; N includes embeddings. "]
     small = n < n.max()
-    if not crossed and len(set(n[small].tolist())) >= FEWEST_SIZES:
+    if not crossed and len(set(n[small].tolist())) >= MIN_SIZES:
         law = fit(loss[small], n[small])
         off = float(np.mean(law.at(n[~small]) / loss[~small] - 1))
-        said.append(f"Fitted without the largest size, it misses that one by {off:+.2%}.")
+        texts.append(f"A fit without the largest size has an error of {off:+.2%} there.")
     elif not crossed:
-        said.append("With one size fewer there would be no law: it predicts nothing yet.")
-    return said
+        texts.append("There are too few sizes to test it by leaving out the largest.")
+    return texts
 
 
-def _lowest(error: Callable[[Sequence[float]], float], n: int) -> list[float]:
+def _best_exponents(error: Callable[[Sequence[float]], float], n: int) -> list[float]:
     """Returns the exponents with the lowest error, by successively refined grid search."""
     low = np.log(EXPONENTS[0])
     high = np.log(EXPONENTS[1])
@@ -144,7 +144,7 @@ def _lowest(error: Callable[[Sequence[float]], float], n: int) -> list[float]:
     return best
 
 
-def _not_negative(
+def _nonnegative_fit(
     design: Float[ndarray, "run term"], loss: Vector
 ) -> tuple[float, Float[ndarray, " term"]]:
     """Returns the lowest squared error and its nonnegative factors, by trying all subsets."""
@@ -155,23 +155,23 @@ def _not_negative(
             found = np.linalg.lstsq(design[:, chosen], loss, rcond=None)[0]
             error = float(((design[:, chosen] @ found - loss) ** 2).sum())
             if (found >= 0).all() and error < best[0]:
-                whole = np.zeros(n)
-                whole[chosen] = found
-                best = error, whole
+                factors = np.zeros(n)
+                factors[chosen] = found
+                best = error, factors
     return best
 
 
 def _is_crossed(n: Vector, d: Vector) -> bool:
     """Returns whether tokens vary at one size, and there are enough runs for a law in both."""
     varies = any(len(set(d[n == size].tolist())) > 1 for size in set(n.tolist()))
-    return varies and len(n) >= FEWEST_OF_TWO and len(set(d.tolist())) >= FEWEST_LENGTHS
+    return varies and len(n) >= MIN_RUNS_FOR_TWO and len(set(d.tolist())) >= MIN_LENGTHS
 
 
 def _point(run: Run, metric: str) -> tuple[float, float, float]:
     return run.parameters or 1.0, run.last("tokens") or 1.0, run.last(metric) or 0.0
 
 
-def _alike(view: View) -> list[int]:
+def _comparable_runs(view: View) -> list[int]:
     """Returns the runs with known size and metric and `SAME` choices that have the most sizes."""
     by: dict[tuple[str, ...], list[int]] = {}
     for i, run in enumerate(view.runs):

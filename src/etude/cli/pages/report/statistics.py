@@ -21,7 +21,7 @@ class Interval:
         """Whether the interval excludes zero."""
         return self.half is not None and abs(self.mean) > self.half
 
-    def said(self) -> str:
+    def text(self) -> str:
         """Returns the mean, with the decimals of the interval's two significant digits."""
         if self.half is None:
             return f"{self.mean:.5g}"

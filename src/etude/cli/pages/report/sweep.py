@@ -12,8 +12,8 @@ from etude.cli.pages.report.markup import format_value, join_markup, table, tag
 from etude.cli.pages.report.runs import number
 from etude.cli.pages.report.view import Section, View
 
-FEWEST_RUNS = 3
-MOST_KEYS = 12
+MIN_RUNS = 3
+MAX_KEYS = 12
 """Maximum number of keys that are drawn, the most important ones."""
 LEVELS = 6
 """A numeric key with more distinct values is treated as continuous."""
@@ -58,7 +58,7 @@ def varied_keys(configs: Sequence[Mapping[str, Any]]) -> list[Varied]:
             pattern = tuple(seen.index(value) for value in seen)
             same = found.get(pattern)
             made = Varied(key, values) if same is None else None
-            found[pattern] = made or _joined(same, key, values)
+            found[pattern] = made or _merge(same, key, values)
     return list(found.values())
 
 
@@ -91,7 +91,7 @@ def importance(key: Varied, metric: Sequence[float]) -> float | None:
 def section(view: View) -> Section | None:
     """Returns importance, parallel coordinates and response curves of the keys that vary."""
     held = [i for i in view.ranked() if view.runs[i].config]
-    keys = varied_keys([view.runs[i].config for i in held]) if len(held) >= FEWEST_RUNS else []
+    keys = varied_keys([view.runs[i].config for i in held]) if len(held) >= MIN_RUNS else []
     if not keys:
         return None
     metric = [view.runs[i].last(view.metric) or 0.0 for i in held]
@@ -100,14 +100,14 @@ def section(view: View) -> Section | None:
     rows = [_row(key, scores[key.name]) for key in keys]
     note = (
         f"Importance: the share of the variance of {view.metric} that a key explains alone, "
-        f"adjusted for its number of levels, over {len(held)} runs. Where keys only work together, "
-        "none of them shows it."
+        f"adjusted for its number of levels, over {len(held)} runs. "
+        "Interactions between keys are not included."
     )
-    drawn = [_drawn(key, metric) for key in keys[:MOST_KEYS]]
+    drawn = [_axis(key, metric) for key in keys[:MAX_KEYS]]
     body = join_markup(
         [
             tag("p", note, css="soft"),
-            table(["key", "levels", "importance", "", "moves with it"], rows),
+            table(["key", "levels", "importance", "", "varies with"], rows),
             tag("h3", "Parallel coordinates"),
             tag("div", css="grid", id="parallel-coordinates"),
             tag("h3", "Response"),
@@ -118,21 +118,21 @@ def section(view: View) -> Section | None:
     return Section(body, {"sweep": {**data, "best": view.best.value}})
 
 
-def _joined(same: Varied | None, key: str, values: Sequence[Any]) -> Varied:
-    assert same is not None, "a key that moves with no other is new"
+def _merge(same: Varied | None, key: str, values: Sequence[Any]) -> Varied:
+    assert same is not None, "a merged key has an earlier one"
     return Varied(same.name, same.values, (*same.with_it, key))
 
 
 def _row(key: Varied, score: float | None) -> list[object]:
     width = 0 if score is None else round(8 * score, 2)
     bar = tag("div", css="bar", style=f"width:{width}rem") if width else ""
-    told = ", ".join(map(format_value, key.levels()[:LEVELS]))
+    levels = ", ".join(map(format_value, key.levels()[:LEVELS]))
     more = len(key.levels()) - LEVELS
-    said = f"{told}, {more} more" if more > 0 else told
-    return [key.name, said, None if score is None else round(score, 3), bar, ", ".join(key.with_it)]
+    text = f"{levels}, {more} more" if more > 0 else levels
+    return [key.name, text, None if score is None else round(score, 3), bar, ", ".join(key.with_it)]
 
 
-def _drawn(key: Varied, metric: Sequence[float]) -> dict[str, Any]:
+def _axis(key: Varied, metric: Sequence[float]) -> dict[str, Any]:
     """Returns the positions of the runs on an axis, and the mean metric at each level."""
     levels = key.levels()
     names = [value_of(level) for level in levels]

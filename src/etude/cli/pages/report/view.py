@@ -11,9 +11,9 @@ from etude.cli.pages.report.runs import Run
 from etude.config.schema.trainer import Best
 
 LOSS = "val/loss"
-UNLIKE = (
-    "val/loss of different objectives are different quantities: "
-    "metric=<name> names a number that they share."
+NOT_COMPARABLE = (
+    "val/loss is a different quantity for different objectives. "
+    "Choose a metric that they share with metric=<name>."
 )
 
 
@@ -43,8 +43,8 @@ class View:
         """The name of each run."""
         return labels(self.runs, self.groups)
 
-    def alike(self, *members: int) -> bool:
-        """Returns whether the metric is comparable in these runs: losses depend on objectives."""
+    def is_comparable(self, *members: int) -> bool:
+        """Returns whether the metric is comparable between runs; losses depend on objectives."""
         objectives = {str(self.runs[i].config.get("objective")) for i in members}
         return self.metric != LOSS or len(objectives) == 1
 

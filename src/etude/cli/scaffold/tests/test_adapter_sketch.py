@@ -7,15 +7,15 @@ from etude.cli.main import main
 from etude.plugins.adapter.sketch import Sketch
 
 
-def test_starts_as_the_base_and_is_it_when_switched_off() -> None:
+def test_it_equals_the_base_at_initialization_and_when_disabled() -> None:
     base = nn.Linear(4, 4)
     x = torch.randn(3, 4)
-    made = Sketch(base, 4)
-    assert torch.equal(made(x), base(x))
-    nn.init.ones_(made.shift)
-    torch.testing.assert_close(made(x), base(x) + 1)
-    made.on = False
-    assert torch.equal(made(x), base(x))
+    layer = Sketch(base, 4)
+    assert torch.equal(layer(x), base(x))
+    nn.init.ones_(layer.shift)
+    torch.testing.assert_close(layer(x), base(x) + 1)
+    layer.on = False
+    assert torch.equal(layer(x), base(x))
 
 
 def test_it_trains(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from etude.cli.main import main
 from etude.plugins.architecture.block.sketch import SketchConfig
 
 
-def test_a_start_that_is_not_positive_is_refused() -> None:
+def test_a_start_that_is_not_positive_is_rejected() -> None:
     with pytest.raises(ValueError, match="start must be positive, got 0"):
         SketchConfig(start=0.0)
 

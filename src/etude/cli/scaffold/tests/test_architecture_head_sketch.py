@@ -8,11 +8,11 @@ from etude.network.parts import HeadParts
 from etude.plugins.architecture.head.sketch import Sketch, SketchConfig
 
 
-def test_the_length_of_a_state_makes_no_difference() -> None:
-    made = Sketch(SketchConfig(), HeadParts(8, 4, 11, nn.Identity))
+def test_it_is_invariant_to_the_scale_of_the_states() -> None:
+    head = Sketch(SketchConfig(), HeadParts(8, 4, 11, nn.Identity))
     states = torch.randn(2, 5, 8)
-    torch.testing.assert_close(made(3 * states), made(states))
-    assert made(states).shape == (2, 5, 11)
+    torch.testing.assert_close(head(3 * states), head(states))
+    assert head(states).shape == (2, 5, 11)
 
 
 def test_it_trains(tmp_path: Path) -> None:

@@ -9,22 +9,22 @@ from etude.network.parts import Parts
 from etude.plugins.architecture.mixer.sketch import Sketch, SketchConfig
 
 
-def mixed(temperature: float, x: torch.Tensor) -> torch.Tensor:
+def mix(temperature: float, x: torch.Tensor) -> torch.Tensor:
     torch.manual_seed(0)
     mixer = Sketch(SketchConfig(temperature=temperature), Parts(8, 2))
-    places = torch.arange(x.shape[1])[None]
-    return mixer(x, Context(Position(), places, places, causal=True))
+    positions = torch.arange(x.shape[1])[None]
+    return mixer(x, Context(Position(), positions, positions, causal=True))
 
 
-def test_a_token_sees_none_behind_it() -> None:
+def test_a_token_does_not_see_later_tokens() -> None:
     x = torch.randn(2, 6, 8)
     other = torch.cat((x[:, :4], torch.randn(2, 2, 8)), dim=1)
-    torch.testing.assert_close(mixed(1.0, x)[:, :4], mixed(1.0, other)[:, :4])
+    torch.testing.assert_close(mix(1.0, x)[:, :4], mix(1.0, other)[:, :4])
 
 
-def test_a_temperature_changes_what_is_seen_and_must_be_positive() -> None:
+def test_the_temperature_changes_the_output_and_must_be_positive() -> None:
     x = torch.randn(2, 6, 8)
-    assert not torch.allclose(mixed(1.0, x), mixed(0.1, x))
+    assert not torch.allclose(mix(1.0, x), mix(0.1, x))
     with pytest.raises(ValueError, match="temperature must be positive, got 0"):
         SketchConfig(temperature=0.0)
 

@@ -8,11 +8,11 @@ from etude.network.parts import Parts
 from etude.plugins.architecture.mlp.sketch import SketchConfig, sketch
 
 
-def test_is_silu_between_two_maps_of_the_width_that_was_asked() -> None:
-    made = sketch(SketchConfig(ratio=3.0), Parts(8, 2))
+def test_it_is_two_linear_layers_of_the_configured_width_with_silu() -> None:
+    mlp = sketch(SketchConfig(ratio=3.0), Parts(8, 2))
     x = torch.randn(2, 5, 8)
-    assert made.up.out_features == 24
-    torch.testing.assert_close(made(x), made.down(F.silu(made.up(x))))
+    assert mlp.up.out_features == 24
+    torch.testing.assert_close(mlp(x), mlp.down(F.silu(mlp.up(x))))
 
 
 def test_it_trains(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from etude.network.parts import Parts
 from etude.plugins.architecture.norm.sketch import Sketch, SketchConfig
 
 
-def test_a_factor_of_the_input_makes_no_difference() -> None:
+def test_it_is_invariant_to_the_scale_of_the_input() -> None:
     norm = Sketch(SketchConfig(eps=1e-12), Parts(8, 2)).double()
     x = torch.randn(2, 5, 8, dtype=torch.float64)
     torch.testing.assert_close(norm(7 * x), norm(x))

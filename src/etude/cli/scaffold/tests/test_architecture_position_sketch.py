@@ -6,7 +6,7 @@ from etude.cli.main import main
 from etude.plugins.architecture.position.sketch import waves
 
 
-def test_the_place_0_is_sines_of_0_and_cosines_of_1_and_no_two_places_are_alike() -> None:
+def test_position_0_has_sines_0_and_cosines_1_and_all_positions_differ() -> None:
     found = waves(torch.arange(50)[None], 4, 100.0)[0]
     assert found[0].tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
     assert len({tuple(row) for row in found.tolist()}) == 50

@@ -5,7 +5,7 @@ import pytest
 from etude.cli.main import main
 
 
-def test_it_is_listed_and_shown(capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_appears_in_list_and_show(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "architecture"]) == 0
     assert main(["show", "architecture=sketch"]) == 0
     assert "architecture.mlp" in capsys.readouterr().out

@@ -3,7 +3,7 @@ from pathlib import Path
 from etude.cli.main import main
 
 
-def test_it_writes_ever_larger_distances(tmp_path: Path) -> None:
+def test_the_distance_from_the_initial_weights_grows(tmp_path: Path) -> None:
     small = ["debug=fast", "trainer.max_steps=4", "tokenizer=byte", "data.seq_len=32"]
     chosen = ["callback=sketch", "callback.sketch.every=2"]
     assert main(["train", *chosen, *small, f"run={tmp_path / 'run'}"]) == 0

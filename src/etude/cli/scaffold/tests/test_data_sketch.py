@@ -4,7 +4,7 @@ from etude.cli.main import main
 from etude.plugins.data.sketch import Sketch, SketchConfig
 
 
-def test_counts_up_and_the_order_is_always_the_same() -> None:
+def test_documents_count_up_and_their_order_is_fixed() -> None:
     first, second = (list(Sketch(SketchConfig(n_documents=20)).records()) for _ in range(2))
     assert first == second
     assert len({record.text for record in first}) == 20

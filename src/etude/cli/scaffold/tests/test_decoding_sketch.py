@@ -6,11 +6,11 @@ from etude.cli.main import main
 from etude.plugins.decoding.sketch import Sketch, SketchConfig
 
 
-def test_what_is_too_unlikely_is_never_drawn_and_the_likeliest_always_can_be() -> None:
+def test_tokens_below_the_threshold_are_excluded_except_the_most_likely() -> None:
     logits = torch.tensor([[0.6, 0.3, 0.1]]).log()
     for epsilon, left in ((0.0, 3), (0.2, 2), (0.9, 1)):
-        made = Sketch(SketchConfig(epsilon=epsilon))
-        assert int(made.scores(logits, logits.isnan()).isfinite().sum()) == left
+        decoding = Sketch(SketchConfig(epsilon=epsilon))
+        assert int(decoding.scores(logits, logits.isnan()).isfinite().sum()) == left
 
 
 def test_it_trains(tmp_path: Path) -> None:

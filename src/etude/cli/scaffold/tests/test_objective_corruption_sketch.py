@@ -7,15 +7,15 @@ from etude.cli.main import main
 from etude.plugins.objective.corruption.sketch import Sketch, SketchConfig
 
 
-def test_what_is_said_twice_is_all_that_is_added() -> None:
+def test_the_input_contains_only_the_tokens_with_some_repeated() -> None:
     no_tokenizer: Any = None
     tokens = np.arange(100)
-    given, target = Sketch(SketchConfig(repeat_ratio=0.3), no_tokenizer)(
+    corrupted, target = Sketch(SketchConfig(repeat_ratio=0.3), no_tokenizer)(
         tokens, np.random.default_rng(0)
     )
     assert target is tokens
-    assert sorted(set(given.tolist())) == tokens.tolist()
-    assert 110 < len(given) < 150
+    assert sorted(set(corrupted.tolist())) == tokens.tolist()
+    assert 110 < len(corrupted) < 150
 
 
 def test_it_trains(tmp_path: Path) -> None:

@@ -8,13 +8,13 @@ from etude.cli.main import main
 from etude.plugins.objective.masking.sketch import Sketch, SketchConfig
 
 
-def test_takes_no_more_than_the_budget_and_no_special_token() -> None:
+def test_it_respects_the_budget_and_never_masks_special_tokens() -> None:
     tokenizer: Any = SimpleNamespace(vocab=SimpleNamespace(special=frozenset({0, 1})))
     tokens = np.array([0, 5, 6, 1, 7, 8, 9, 0])
     for seed in range(20):
-        fates = Sketch(SketchConfig(), tokenizer)(tokens, 2, np.random.default_rng(seed))
-        assert sorted(fates[fates > 0]) == [1, 2]
-        assert not fates[tokens < 2].any()
+        groups = Sketch(SketchConfig(), tokenizer)(tokens, 2, np.random.default_rng(seed))
+        assert sorted(groups[groups > 0]) == [1, 2]
+        assert not groups[tokens < 2].any()
 
 
 def test_it_trains(tmp_path: Path) -> None:

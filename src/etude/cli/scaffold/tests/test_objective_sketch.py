@@ -7,14 +7,14 @@ from etude.cli.main import main
 from etude.plugins.objective.sketch import SketchConfig, sketch_loss
 
 
-def test_without_gamma_it_is_cross_entropy_and_with_it_easy_tokens_count_less() -> None:
+def test_gamma_0_is_cross_entropy_and_a_larger_gamma_down_weights_easy_tokens() -> None:
     log_prob = torch.tensor([0.9, 0.1], dtype=torch.float64).log()
     assert torch.equal(sketch_loss(log_prob, 0.0), -log_prob)
     easy, hard = (sketch_loss(log_prob, 2.0) / -log_prob).tolist()
     assert (easy, hard) == pytest.approx((0.01, 0.81))
 
 
-def test_a_gamma_below_0_is_refused() -> None:
+def test_a_negative_gamma_is_rejected() -> None:
     with pytest.raises(ValueError, match="gamma must be 0 or more, got -1"):
         SketchConfig(gamma=-1.0)
 

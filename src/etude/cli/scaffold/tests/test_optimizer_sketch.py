@@ -9,13 +9,13 @@ from etude.plugins.optimizer.sketch import SketchConfig, sketch
 from etude.training.optim import OptimizerParameter, ParameterKind
 
 
-def test_the_first_step_has_the_same_length_whatever_the_gradient() -> None:
+def test_the_first_step_does_not_depend_on_the_size_of_the_gradient() -> None:
     weight = nn.Parameter(torch.zeros(2))
-    made = sketch(
+    optimizer = sketch(
         SketchConfig(lr=0.1, alpha=0.75), [OptimizerParameter("w", weight, ParameterKind.VECTOR)]
     )
     weight.grad = torch.tensor([3.0, -300.0])
-    made.step()
+    optimizer.step()
     assert weight.tolist() == pytest.approx([-0.2, 0.2])
 
 

@@ -2,11 +2,11 @@ from pathlib import Path
 
 from etude.cli.main import main
 from etude.plugins.reward.sketch import Sketch, SketchConfig
-from etude.rl.verifier import examine
+from etude.rl.verifier import run_bench
 
 
-def test_it_judges_its_bench_as_it_should() -> None:
-    assert examine(Sketch(SketchConfig())).misjudged == []
+def test_it_scores_its_bench_correctly() -> None:
+    assert run_bench(Sketch(SketchConfig())).misjudged == []
 
 
 def test_it_trains(tmp_path: Path) -> None:

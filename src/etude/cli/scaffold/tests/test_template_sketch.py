@@ -5,10 +5,10 @@ from etude.data.chat_template import render
 from etude.plugins.template.sketch import LITERALS, TEMPLATE
 
 
-def test_writes_who_speaks_and_what_is_said() -> None:
-    said = [{"role": "user", "content": "Hi"}]
-    found = render(TEMPLATE.replace("MARK", ": "), said, LITERALS, before_answer=True)
-    assert found == "<turn_start>user: Hi<turn_end>\n<turn_start>assistant: "
+def test_it_writes_role_and_content_of_each_message() -> None:
+    messages = [{"role": "user", "content": "Hi"}]
+    text = render(TEMPLATE.replace("MARK", ": "), messages, LITERALS, before_answer=True)
+    assert text == "<turn_start>user: Hi<turn_end>\n<turn_start>assistant: "
 
 
 def test_it_trains(tmp_path: Path) -> None:

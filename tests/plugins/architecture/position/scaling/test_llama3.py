@@ -26,7 +26,7 @@ def test_agrees_with_transformers(
     scalings.assert_same(made, theta, wanted)
 
 
-def test_the_ramp_is_straight_in_how_often_a_pair_turns() -> None:
+def test_the_ramp_is_linear_in_the_number_of_rotations() -> None:
     plain = scalings.scaling("none").frequencies(1e4, 128)
     made = scalings.scaling("llama3", factor=8.0, trained_positions=2048)
     share = made.frequencies(1e4, 128) / plain
@@ -39,13 +39,13 @@ def test_the_ramp_is_straight_in_how_often_a_pair_turns() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "message"),
     [
         ({"factor": 0.5}, "factor must be at least 1, got 0.5"),
         ({"trained_positions": 0}, "trained_positions must be at least 1, got 0"),
         ({"beta_slow": 5.0}, "below beta_fast, got 5.0 and 4.0"),
     ],
 )
-def test_what_makes_no_sense_is_refused(values: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_values_out_of_range_are_errors(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         scalings.scaling("llama3", **values)

@@ -27,7 +27,7 @@ def test_agrees_with_transformers(
     scalings.assert_same(made, theta, wanted)
 
 
-def test_pairs_that_turn_often_are_left_alone_and_those_that_do_not_are_interpolated() -> None:
+def test_fast_pairs_are_unchanged_and_slow_pairs_are_interpolated() -> None:
     plain = scalings.scaling("none").frequencies(1e4, 128)
     found = scalings.scaling("yarn", factor=8.0, trained_positions=2048).frequencies(1e4, 128)
     turns = 2048 * plain / (2 * math.pi)
@@ -37,16 +37,16 @@ def test_pairs_that_turn_often_are_left_alone_and_those_that_do_not_are_interpol
     assert ((found < plain) & (found > plain / 8))[between].all()
 
 
-def test_queries_and_keys_are_made_longer_as_the_paper_says() -> None:
+def test_the_attention_factor_is_that_of_the_paper() -> None:
     scaling = tiny.part("architecture/position/scaling", "yarn", factor=16.0)
     rope = build(tiny.part("architecture/position", "rope", scaling=scaling), Parts(16, 2))
-    x, places = torch.randn(1, 2, 3, 8, dtype=torch.float64), torch.tensor([[0, 5, 11]])
-    found = rope.rotate(x, Context(rope, places, places, causal=True))
-    tiny.exactly(found.norm(dim=-1), (0.1 * math.log(16) + 1) * x.norm(dim=-1))
+    x, positions = torch.randn(1, 2, 3, 8, dtype=torch.float64), torch.tensor([[0, 5, 11]])
+    found = rope.rotate(x, Context(rope, positions, positions, causal=True))
+    tiny.assert_close(found.norm(dim=-1), (0.1 * math.log(16) + 1) * x.norm(dim=-1))
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "message"),
     [
         ({"factor": 0.5}, "factor must be at least 1, got 0.5"),
         ({"trained_positions": 0}, "trained_positions must be at least 1, got 0"),
@@ -54,6 +54,6 @@ def test_queries_and_keys_are_made_longer_as_the_paper_says() -> None:
         ({"attention_factor": 0.0}, "attention_factor must be positive or null, got 0.0"),
     ],
 )
-def test_what_makes_no_sense_is_refused(values: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_values_out_of_range_are_errors(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         scalings.scaling("yarn", **values)

@@ -8,7 +8,7 @@ from etude.plugins.objective._sketch_loss import sketch_loss
 from etude.plugins.objective.sketch import SketchConfig
 
 
-def test_without_gamma_it_is_dpo_and_with_it_easy_pairs_count_less() -> None:
+def test_gamma_0_is_dpo_and_a_larger_gamma_down_weights_easy_pairs() -> None:
     p = torch.tensor([0.9, 0.1], dtype=torch.float64)
     margin = p.logit()
     assert torch.allclose(sketch_loss(margin, 0.0), -p.log())
@@ -16,7 +16,7 @@ def test_without_gamma_it_is_dpo_and_with_it_easy_pairs_count_less() -> None:
     assert (easy, hard) == pytest.approx((0.01, 0.81))
 
 
-def test_a_gamma_below_0_is_refused() -> None:
+def test_a_negative_gamma_is_rejected() -> None:
     with pytest.raises(ValueError, match="gamma must be 0 or more, got -1"):
         SketchConfig(gamma=-1.0)
 

@@ -1,8 +1,8 @@
-"""A learned vector is added to the output of every MLP of a frozen network.
+"""Adds a trainable vector to the output of every MLP of a frozen network.
 
-Ben Zaken et al. 2021 (BitFit), https://arxiv.org/abs/2106.10199, with vectors of their own where a
-bias may be lacking. They start at 0, so the start is exactly the base.
-(Name your own source here, and what you do otherwise.)
+Ben Zaken et al. 2021 (BitFit), https://arxiv.org/abs/2106.10199, with new vectors instead of the
+existing biases. They are initialized to 0, so training starts from exactly the base network.
+(Replace this with your source and your deviations from it.)
 """
 
 from dataclasses import dataclass, field
@@ -18,15 +18,15 @@ from etude.network import AdapterLayer, Network, insert
 @dataclass
 class SketchConfig(AdapterConfig):
     outputs: list[str] = field(default_factory=lambda: ["*.mlp"])
-    """Patterns of the names of modules to whose outputs a vector is added."""
+    """Name patterns of the modules whose outputs get a vector."""
 
     def __post_init__(self) -> None:
-        require(bool(self.outputs), "outputs is empty")
+        require(bool(self.outputs), "outputs must not be empty")
 
 
 @plugin(SketchConfig)
 def sketch(config: SketchConfig, network: Network) -> Network:
-    """Puts a vector behind every module that a pattern names."""
+    """Adds a vector to the output of every module that matches a pattern."""
     return insert(
         network, config.outputs, lambda module: True, lambda base: Sketch(base, network.dim)
     )
@@ -39,5 +39,5 @@ class Sketch(AdapterLayer):
         super().__init__(base)
         self.shift = nn.Parameter(next(base.parameters()).new_zeros(dim))
 
-    def forward_adapted(self, *given: Tensor) -> Float[Tensor, "... dim"]:
-        return self.base(*given) + self.shift
+    def forward_adapted(self, *inputs: Tensor) -> Float[Tensor, "... dim"]:
+        return self.base(*inputs) + self.shift

@@ -1,6 +1,6 @@
-"""Writes how far the weights have moved since the start, and tells the trackers.
+"""Logs the distance of the weights from their initial values.
 
-(Name your own source here, and what you do otherwise.)
+(Replace this with your source and your deviations from it.)
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class SketchConfig(CallbackConfig):
 
 @plugin(SketchConfig)
 class Sketch(pl.Callback):
-    """A line a measurement: step, and the distance of all that is trained from where it began."""
+    """Writes a line with step and L2 distance per measurement, and logs to the trackers."""
 
     def __init__(self, config: SketchConfig) -> None:
         self.every = config.every
@@ -56,7 +56,7 @@ class Sketch(pl.Callback):
             file.write(f"{trainer.global_step} {float(moved):.6g}\n")
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run must know: where the weights began."""
+        """State that a resumed run needs: the initial weights."""
         return {"start": self.start}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

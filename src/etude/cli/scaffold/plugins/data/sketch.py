@@ -1,6 +1,6 @@
-"""Counting aloud, from a number on: documents to see that something is learned.
+"""Synthetic documents that count up from a random number, to check that training works.
 
-(Name your own source here, and what you do otherwise.)
+(Replace this with your source and your deviations from it.)
 """
 
 import random
@@ -24,7 +24,7 @@ class SketchConfig(TextDataConfig):
 
 @plugin(SketchConfig, yields=Text)
 class Sketch(DataSource[SketchConfig]):
-    """Every document counts up from another number, in an order that is always the same."""
+    """Documents in a fixed order, each counting up from a different number."""
 
     def records(self) -> Iterator[Text]:
         draw = random.Random(0)
@@ -32,5 +32,5 @@ class Sketch(DataSource[SketchConfig]):
             yield Text(" ".join(str(first + i) for i in range(draw.randint(10, 40))))
 
     def fingerprint(self) -> str:
-        """Of files it would be a digest; here the config says all."""
+        """Empty, as the config determines the data; for files, return a digest of their content."""
         return ""

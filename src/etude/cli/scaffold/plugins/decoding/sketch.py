@@ -1,7 +1,7 @@
-"""A token drawn from those that are likely enough by themselves.
+"""Epsilon sampling: excludes tokens whose probability is below a threshold.
 
-Hewitt et al. 2022, https://arxiv.org/abs/2210.15191, section 4 (epsilon sampling).
-(Name your own source here, and what you do otherwise.)
+Hewitt et al. 2022, https://arxiv.org/abs/2210.15191, section 4.
+(Replace this with your source and your deviations from it.)
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from etude.network import Decoding, repetition_penalised, sample_token
 @dataclass
 class SketchConfig(DecodingConfig):
     epsilon: float = 3e-4
-    """Tokens with a smaller probability are not drawn, but for the likeliest, in [0, 1)."""
+    """Minimum probability of a token, in [0, 1); the most likely token is always kept."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -27,7 +27,7 @@ class SketchConfig(DecodingConfig):
 
 @plugin(SketchConfig)
 class Sketch(Decoding):
-    """Sets the scores of tokens that are too unlikely to -inf, then samples."""
+    """Sets the scores of tokens below the threshold to -inf, then samples."""
 
     def __init__(self, config: SketchConfig) -> None:
         self.config = config
@@ -36,8 +36,8 @@ class Sketch(Decoding):
         self, logits: Float[Tensor, "batch vocab"], seen: Bool[Tensor, "batch vocab"]
     ) -> Float[Tensor, "batch vocab"]:
         scores = repetition_penalised(logits, seen, self.config.repetition_penalty)
-        shares = scores.softmax(dim=-1)
-        low = (shares < self.config.epsilon) & (shares < shares.amax(dim=-1, keepdim=True))
+        probs = scores.softmax(dim=-1)
+        low = (probs < self.config.epsilon) & (probs < probs.amax(dim=-1, keepdim=True))
         return scores.masked_fill(low, -torch.inf)
 
     def choose(

@@ -1,6 +1,6 @@
-"""The shorter answer is the better one.
+"""Prefers the shorter answer.
 
-(Name your own source here, and what you do otherwise.)
+(Replace this with your source and your deviations from it.)
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from etude.rl import Comparison
 @dataclass
 class SketchConfig(JudgeConfig):
     margin: int = 0
-    """The largest difference of lengths that is still a tie, in characters."""
+    """Maximum length difference that counts as a tie, in characters."""
 
     def __post_init__(self) -> None:
         require(self.margin >= 0, f"margin must be 0 or more, got {self.margin}")
@@ -22,7 +22,7 @@ class SketchConfig(JudgeConfig):
 
 @plugin(SketchConfig)
 class Sketch:
-    """1, 0 or, for a tie, 0.5: the probability that the first is better; NaN = no verdict."""
+    """Returns the probability that the first answer is better: 1, 0 or 0.5 for a tie."""
 
     def __init__(self, config: SketchConfig, *given: object) -> None:
         self.margin = config.margin

@@ -1,6 +1,6 @@
-"""One line of JSON a step, in a file of the run folder.
+"""Appends the metrics of each step as a line of JSON to a file in the run folder.
 
-(Name your own source here, and what you do otherwise.)
+(Replace this with your source and your deviations from it.)
 """
 
 import json
@@ -19,12 +19,12 @@ class SketchConfig(LoggerConfig):
     """Name of the file in the run folder."""
 
     def __post_init__(self) -> None:
-        require(self.file != "", "file has no name: it is empty")
+        require(self.file != "", "file must not be empty")
 
 
 @plugin(SketchConfig)
 class Sketch(Tracker):
-    """Whatever it raises is a warning, never the end of a run."""
+    """Exceptions in a tracker become warnings; they never stop a run."""
 
     def __init__(self, config: SketchConfig, folder: Path) -> None:
         super().__init__(folder)
@@ -35,4 +35,4 @@ class Sketch(Tracker):
             opened.write(json.dumps({"step": step, **metrics}) + "\n")
 
     def close(self, succeeded: bool) -> None:
-        """Every line is on disk already."""
+        """Does nothing: every line is already on disk."""

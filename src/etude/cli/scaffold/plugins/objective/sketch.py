@@ -1,7 +1,7 @@
-"""Causal language modelling that gives hard tokens more weight than easy ones.
+"""Causal language modeling with a focal loss, which down-weights easy tokens.
 
-Lin et al. 2017 (focal loss), https://arxiv.org/abs/1708.02002, equation 4, on tokens.
-Deviations: no weights of classes. (Name your own source here, and what you do otherwise.)
+Lin et al. 2017 (focal loss), https://arxiv.org/abs/1708.02002, equation 4, per token. Deviation: no
+class weights. (Replace this with your source and your deviations from it.)
 """
 
 from collections.abc import Sequence
@@ -20,20 +20,20 @@ from etude.objective import Loss, Objective, TextBatch, next_token_batch, token_
 @dataclass
 class SketchConfig(ObjectiveConfig):
     gamma: float = 2.0
-    """How much easy tokens are played down; 0 is cross-entropy, usual range 0.5 to 5."""
+    """Focusing exponent; 0 = cross-entropy, larger = easy tokens weigh less. Typical: 0.5-5."""
 
     def __post_init__(self) -> None:
         require(self.gamma >= 0, f"gamma must be 0 or more, got {self.gamma}")
 
 
 def sketch_loss(log_prob: Float[Tensor, " n"], gamma: float) -> Float[Tensor, " n"]:
-    """-(1 - p)^gamma log p of each token, in nats."""
+    """Returns -(1 - p)^gamma log p of each token, in nats."""
     return -((1 - log_prob.exp()) ** gamma) * log_prob
 
 
 @plugin(SketchConfig, reads={Text}, needs={Capability.NEXT_TOKEN}, lr=1e-3, data="python_docs")
 class Sketch(Objective[SketchConfig, TextBatch]):
-    """Learns to predict each token from those before it, the hard ones first."""
+    """Predicts each token from those before it, with more weight on hard tokens."""
 
     def example(self, record: TokenRow, rng: np.random.Generator) -> TokenRow:
         return record
@@ -48,4 +48,4 @@ class Sketch(Objective[SketchConfig, TextBatch]):
     def loss(self, batch: TextBatch) -> Loss:
         log_prob = token_log_prob(self.network, batch.targets)
         losses = sketch_loss(log_prob, self.config.gamma)
-        return Loss(losses.sum(), {"nll": -log_prob.detach().sum()})  # sums: étude divides
+        return Loss(losses.sum(), {"nll": -log_prob.detach().sum()})  # sums; étude normalizes them

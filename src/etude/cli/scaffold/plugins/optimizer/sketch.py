@@ -1,7 +1,7 @@
-"""RMSprop: each element's gradient over the root of its mean square.
+"""RMSprop: each gradient element divided by its root mean square.
 
 Hinton 2012, https://www.cs.toronto.edu/~tijmen/csc321/slides/lecture_slides_lec6.pdf, slide 29.
-(Name your own source here, and what you do otherwise.)
+(Replace this with your source and your deviations from it.)
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from etude.training import OptimizerParameter, decay_groups
 @dataclass
 class SketchConfig(OptimizerConfig):
     alpha: float = 0.99
-    """Share of the mean square that is kept each step, in [0, 1)."""
+    """Decay rate of the mean square per step, in [0, 1)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -26,5 +26,5 @@ class SketchConfig(OptimizerConfig):
 
 @plugin(SketchConfig)
 def sketch(config: SketchConfig, parameters: Sequence[OptimizerParameter]) -> torch.optim.RMSprop:
-    """Torch's RMSprop; of what no entry of `groups` names, matrices alone decay."""
+    """Torch's RMSprop. Weight decay applies to matrices only, unless `groups` says otherwise."""
     return torch.optim.RMSprop(decay_groups(config, parameters), lr=config.lr, alpha=config.alpha)

@@ -1,6 +1,6 @@
-"""1 for a completion whose last word is the reference, 0 for any other.
+"""Exact match of the last word: 1 if it equals the reference, otherwise 0.
 
-(Name your own source here, and what you do otherwise.)
+(Replace this with your source and your deviations from it.)
 """
 
 from dataclasses import dataclass
@@ -13,19 +13,19 @@ from etude.rl import AnswerVerifier, Bench
 @dataclass
 class SketchConfig(RewardConfig):
     strip: str = ".!?"
-    """Characters that may stand behind the last word."""
+    """Trailing characters to strip before the last word is read."""
 
 
 @plugin(SketchConfig)
 class Sketch(AnswerVerifier[SketchConfig]):
-    """last word == reference."""
+    """Compares the last word with the reference."""
 
     def score(self, completion: str, reference: str) -> float:
         words = completion.rstrip(self.config.strip + " \n").split()
         return float(words[-1:] == [reference])
 
     def bench(self) -> list[Bench]:
-        """What it is tried on before it may pay: every policy finds a fault that is not here."""
+        """Cases it must pass before training; a policy exploits every loophole that they miss."""
         return [
             Bench(
                 "42",

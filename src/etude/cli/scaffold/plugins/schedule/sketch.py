@@ -1,6 +1,6 @@
-"""The learning rate falls as a power of what is left of the run, after the warm-up.
+"""Polynomial decay of the learning rate to 0, after the warmup.
 
-(Name your own source here, and what you do otherwise.)
+(Replace this with your source and your deviations from it.)
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from etude.training import with_warmup
 @dataclass
 class SketchConfig(ScheduleConfig):
     power: float = 2.0
-    """1 is a straight line; larger falls sooner."""
+    """Exponent of the decay; 1 = linear, larger = faster decay at the start."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -23,7 +23,7 @@ class SketchConfig(ScheduleConfig):
 
 @plugin(SketchConfig)
 def sketch(config: SketchConfig, total_steps: int) -> Callable[[int], float]:
-    """Factor (1 - progress) ** power."""
+    """Returns step -> (1 - progress) ** power, after a linear warmup."""
     return with_warmup(
         config.warmup_steps, total_steps, lambda progress: (1 - progress) ** config.power
     )

@@ -1,7 +1,7 @@
-"""Distributed data parallel with a size of its own for the gradients that travel together.
+"""Distributed data parallel with a configurable gradient bucket size.
 
 Li et al. 2020, https://arxiv.org/abs/2006.15704, section 3.2.3.
-(Name your own source here, and what you do otherwise.)
+(Replace this with your source and your deviations from it.)
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from etude.config import StrategyConfig
 @dataclass
 class SketchConfig(StrategyConfig):
     bucket_mb: int = 25
-    """Megabytes of gradients that are sent at once."""
+    """Size of the gradient buckets that are all-reduced together, in MiB."""
 
     def __post_init__(self) -> None:
         require(self.bucket_mb >= 1, f"bucket_mb must be at least 1, got {self.bucket_mb}")
@@ -23,5 +23,5 @@ class SketchConfig(StrategyConfig):
 
 @plugin(SketchConfig)
 def sketch(config: SketchConfig) -> DDPStrategy:
-    """One process a device; gradients are averaged, which the step undoes to keep sums."""
+    """One process per device; DDP averages gradients, and the step undoes this to keep sums."""
     return DDPStrategy(bucket_cap_mb=config.bucket_mb)

@@ -1,6 +1,6 @@
-"""Conversations as a play: who speaks, a colon, and what is said.
+"""Chat template that writes the role, a separator and the content of each message.
 
-(Name your own source here, and what you do otherwise.)
+(Replace this with your source and your deviations from it.)
 """
 
 from dataclasses import dataclass
@@ -14,19 +14,19 @@ TEMPLATE = """\
 <turn_start>{{ message['role'] }}MARK{{ message['content'] }}<turn_end>
 {% endfor %}{% if add_generation_prompt %}<turn_start>assistantMARK{% endif %}"""
 LITERALS = {"turn_start": "<turn_start>", "turn_end": "<turn_end>"}
-"""The tokens that the template writes itself."""
+"""The special tokens that the template inserts."""
 
 
 @dataclass
 class SketchConfig(TemplateConfig):
     mark: str = ": "
-    """What stands between a speaker and what is said."""
+    """Separator between role and content."""
 
     def __post_init__(self) -> None:
-        require(self.mark != "", "mark is empty, so nothing would end the name of the speaker")
+        require(self.mark != "", "mark must not be empty: it separates the role from the content")
 
 
 @plugin(SketchConfig)
 def sketch(config: SketchConfig, tokenizer: Tokenizer) -> Tokenizer:
-    """Gives a tokenizer the template."""
+    """Returns the tokenizer with this template."""
     return tokenizer.with_template(TEMPLATE.replace("MARK", config.mark), LITERALS)

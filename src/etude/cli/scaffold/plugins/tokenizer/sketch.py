@@ -1,6 +1,6 @@
-"""A token a character: those that are frequent enough have an id, the rest is unknown.
+"""Character-level tokenizer; rare characters become <unk>, so it is not lossless.
 
-Not lossless. (Name your own source here, and what you do otherwise.)
+(Replace this with your source and your deviations from it.)
 """
 
 from collections import Counter
@@ -18,7 +18,7 @@ from etude.data import SPECIAL_TOKENS, Tokenizer, TokenizerSource
 @dataclass
 class SketchConfig(TokenizerConfig):
     min_count: int = 2
-    """How often a character must occur to have an id of its own."""
+    """Minimum number of occurrences for a character to be in the vocabulary."""
 
     def __post_init__(self) -> None:
         require(self.min_count >= 1, f"min_count must be at least 1, got {self.min_count}")
@@ -26,7 +26,7 @@ class SketchConfig(TokenizerConfig):
 
 @plugin(SketchConfig)
 class Sketch(TokenizerSource[SketchConfig]):
-    """The special tokens, then the characters in the order of their code points."""
+    """The vocabulary is the special tokens, then the characters sorted by code point."""
 
     def build(self, corpus: Callable[[], Iterator[str]]) -> Tokenizer:
         counts = Counter(character for text in corpus() for character in text)

@@ -1,7 +1,7 @@
-"""Pre-norm residual block whose branches are scaled, channel by channel, before they are added.
+"""Pre-norm residual block with a learned per-channel scale on each branch.
 
 Touvron et al. 2021 (LayerScale), https://arxiv.org/abs/2103.17239, section 2.
-(Name your own source here, and what you do otherwise.)
+(Replace this with your source and your deviations from it.)
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from etude.network import Block, BlockParts, Context
 @dataclass
 class SketchConfig(BlockConfig):
     start: float = 0.1
-    """What every branch is multiplied by before anything is learned; smaller for deeper stacks."""
+    """Initial value of the scales; use a smaller value for deeper networks."""
 
     def __post_init__(self) -> None:
         require(self.start > 0, f"start must be positive, got {self.start}")
@@ -27,7 +27,7 @@ class SketchConfig(BlockConfig):
 
 @plugin(SketchConfig)
 class Sketch(Block):
-    """x + scale mixer(norm(x)), then the source if there is one, then x + scale mlp(norm(x))."""
+    """Adds scale * f(norm(x)) to x, for f = mixer, cross-attention (if any) and MLP."""
 
     def __init__(self, config: SketchConfig, parts: BlockParts) -> None:
         super().__init__()

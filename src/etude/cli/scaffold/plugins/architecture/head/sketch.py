@@ -1,7 +1,7 @@
-"""A head that compares directions: states are normalised before the last map.
+"""Cosine head: hidden states are normalized before the output projection.
 
 Wang et al. 2018 (CosFace), https://arxiv.org/abs/1801.09414, section 3, without its margin.
-(Name your own source here, and what you do otherwise.)
+(Replace this with your source and your deviations from it.)
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from etude.network import Head, HeadParts
 @dataclass
 class SketchConfig(HeadConfig):
     sharpness: float = 20.0
-    """Length of every state; larger allows surer predictions."""
+    """Norm of every state after scaling; larger = more confident predictions."""
 
     def __post_init__(self) -> None:
         require(self.sharpness > 0, f"sharpness must be positive, got {self.sharpness}")
@@ -26,7 +26,7 @@ class SketchConfig(HeadConfig):
 
 @plugin(SketchConfig)
 class Sketch(Head):
-    """out(sharpness * x / |x|), x = narrow(states) where the token table is narrower."""
+    """Computes out(sharpness * x / |x|); x is projected first if the embedding is narrower."""
 
     def __init__(self, config: SketchConfig, parts: HeadParts) -> None:
         super().__init__()

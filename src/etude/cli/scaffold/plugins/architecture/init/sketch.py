@@ -1,6 +1,6 @@
-"""First weights that are drawn evenly from an interval, biases 0.
+"""Initializes weights uniformly in (-bound, bound), and biases to 0.
 
-(Name your own source here, and what you do otherwise.)
+(Replace this with your source and your deviations from it.)
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from etude.network import draw_normal
 @dataclass
 class SketchConfig(InitConfig):
     bound: float = 0.035
-    """Largest first weight of a matrix or a table; the smallest is its negative."""
+    """Maximum absolute value of the initial weights."""
 
     def __post_init__(self) -> None:
         require(self.bound > 0, f"bound must be positive, got {self.bound}")
@@ -23,8 +23,8 @@ class SketchConfig(InitConfig):
 
 @plugin(SketchConfig)
 def sketch(config: SketchConfig, network: nn.Module, n_layers: int) -> None:
-    """Fills matrices and tables from U(-bound, bound)."""
-    draw_normal(network, lambda module: 1.0)  # also makes every bias 0
+    """Initializes linear and embedding weights from U(-bound, bound)."""
+    draw_normal(network, lambda module: 1.0)  # also sets every bias to 0
     for module in network.modules():
         if isinstance(module, nn.Linear | nn.Embedding):
             nn.init.uniform_(module.weight, -config.bound, config.bound)

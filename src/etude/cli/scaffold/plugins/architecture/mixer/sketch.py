@@ -1,7 +1,7 @@
-"""Attention with a temperature, the shape of every mixer: what is seen, and a cache.
+"""Attention with a temperature; shows how a mixer handles masks, positions and the KV cache.
 
 Vaswani et al. 2017, https://arxiv.org/abs/1706.03762, section 3.2.2.
-(Name your own source here, and what you do otherwise.)
+(Replace this with your source and your deviations from it.)
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from etude.network import BranchOut, Context, Mixer, Parts, attend
 @dataclass
 class SketchConfig(MixerConfig):
     temperature: float = 1.0
-    """Divides the logits; below 1 looks at fewer places, above 1 at more."""
+    """Divides the attention logits; below 1 = sharper attention, above 1 = flatter."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -26,7 +26,7 @@ class SketchConfig(MixerConfig):
 
 @plugin(
     SketchConfig,
-    provides={  # each is a law: etude check architecture/mixer=sketch
+    provides={  # each has a law: etude check architecture/mixer=sketch
         Capability.NEXT_TOKEN,
         Capability.BOTH_SIDES,
         Capability.PREFIX,
@@ -54,9 +54,9 @@ class Sketch(Mixer):
         q = context.position.rotate(q, context)
         k = context.position.rotate(k, context)
         if context.cache is None:
-            k, v = context.with_prefix(k, v)
+            k, v = context.prepend_learned(k, v)
         else:
-            k, v = context.cache.extend(context.layer, k, v, context.beside)
+            k, v = context.cache.extend(context.layer, k, v, context.learned_kv)
         mixed = attend(q, k, v, context, scale=self.scale)
         return self.out(mixed.transpose(1, 2).flatten(2))  # batch seq heads*head_dim
 

@@ -1,7 +1,7 @@
-"""Two linear maps with a SiLU between.
+"""Two linear layers with a SiLU between them.
 
 Elfwing et al. 2017, https://arxiv.org/abs/1702.03118.
-(Name your own source here, and what you do otherwise.)
+(Replace this with your source and your deviations from it.)
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from etude.network import FeedForward, Parts, hidden_size
 @dataclass
 class SketchConfig(MlpConfig):
     ratio: float = 4.0
-    """Width of the hidden layer over the width of the network."""
+    """Hidden size as a multiple of the model dimension."""
 
     def __post_init__(self) -> None:
         require(self.ratio > 0, f"ratio must be positive, got {self.ratio}")
@@ -24,6 +24,6 @@ class SketchConfig(MlpConfig):
 
 @plugin(SketchConfig)
 def sketch(config: SketchConfig, parts: Parts) -> FeedForward:
-    """down(silu(up(x)))."""
+    """Computes down(silu(up(x)))."""
     hidden = hidden_size(parts.dim, config.ratio)
     return FeedForward(parts.dim, hidden, bias=True, activation=nn.SiLU())

@@ -1,6 +1,6 @@
-"""Divides by the mean absolute value, and scales: RMSNorm with another mean.
+"""RMSNorm with the mean absolute value instead of the root mean square.
 
-(Name your own source here, and what you do otherwise.)
+(Replace this with your source and your deviations from it.)
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from etude.network import Parts
 @dataclass
 class SketchConfig(NormConfig):
     eps: float = 1e-6
-    """Added to the mean."""
+    """Added to the mean for numerical stability."""
 
     def __post_init__(self) -> None:
         require(self.eps > 0, f"eps must be positive, got {self.eps}")
@@ -25,7 +25,7 @@ class SketchConfig(NormConfig):
 
 @plugin(SketchConfig)
 class Sketch(nn.Module):
-    """scale * x / mean |x|."""
+    """Computes scale * x / mean(|x|)."""
 
     def __init__(self, config: SketchConfig, parts: Parts) -> None:
         super().__init__()

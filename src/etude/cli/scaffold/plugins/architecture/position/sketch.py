@@ -1,8 +1,8 @@
-"""Sines and cosines of each place, through a learned map, added to the embeddings.
+"""Sinusoidal position embeddings with a learned projection, added to the token embeddings.
 
-Vaswani et al. 2017, https://arxiv.org/abs/1706.03762, section 3.5. Deviation: the map.
-(Name your own source here, and what you do otherwise.)
-A kind implements one hook: `embed`, `rotate` (queries and keys) or `bias` (logits).
+Vaswani et al. 2017, https://arxiv.org/abs/1706.03762, section 3.5. Deviation: the projection.
+(Replace this with your source and your deviations from it.)
+A position plugin implements one of `embed`, `rotate` (queries and keys) and `bias` (logits).
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from etude.network import Parts, Position
 @dataclass
 class SketchConfig(PositionConfig):
     longest: float = 10_000.0
-    """Wavelength of the slowest sine, in places over 2 pi."""
+    """Longest wavelength divided by 2 pi, in positions."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -29,7 +29,7 @@ class SketchConfig(PositionConfig):
 def waves(
     positions: Int[Tensor, "batch seq"], n: int, longest: float
 ) -> Float[Tensor, "batch seq waves"]:
-    """N sines, then n cosines, ever slower."""
+    """Returns n sines, then n cosines, with decreasing frequency."""
     steps = torch.arange(n, device=positions.device, dtype=torch.float64) / n
     angles = positions[..., None] * longest**-steps
     return torch.cat((angles.sin(), angles.cos()), dim=-1)
@@ -37,7 +37,7 @@ def waves(
 
 @plugin(SketchConfig)
 class Sketch(Position):
-    """x + map(sines and cosines)."""
+    """Computes x + map(sines and cosines)."""
 
     def __init__(self, config: SketchConfig, parts: Parts) -> None:
         super().__init__()

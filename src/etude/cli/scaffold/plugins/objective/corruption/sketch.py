@@ -1,6 +1,6 @@
-"""Stuttering: some tokens are said twice, and the text is the target.
+"""Repeats random tokens of the input; the target is the original text.
 
-(Name your own source here, and what you do otherwise.)
+(Replace this with your source and your deviations from it.)
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from etude.objective import Corruption
 @dataclass
 class SketchConfig(CorruptionConfig):
     repeat_ratio: float = 0.15
-    """Share of the tokens that are said twice, in (0, 1)."""
+    """Fraction of tokens to repeat, in (0, 1)."""
 
     def __post_init__(self) -> None:
         require(
@@ -27,7 +27,7 @@ class SketchConfig(CorruptionConfig):
 
 @plugin(SketchConfig)
 class Sketch(Corruption):
-    """tokens -> (tokens with some of them twice, tokens)."""
+    """Maps tokens to (tokens with some repeated, tokens)."""
 
     def __init__(self, config: SketchConfig, tokenizer: Tokenizer) -> None:
         self.ratio = config.repeat_ratio
@@ -39,5 +39,5 @@ class Sketch(Corruption):
         return np.repeat(tokens, times), tokens
 
     def raw_length(self, seq_len: int) -> int:
-        """Room for every token to be said twice."""
+        """Maximum number of original tokens: half of seq_len, as every token may be repeated."""
         return (seq_len - 1) // 2

@@ -1,6 +1,6 @@
-"""Tokens to predict at even distances, from a random one on.
+"""Masks every n-th token, from a random position on.
 
-(Name your own source here, and what you do otherwise.)
+(Replace this with your source and your deviations from it.)
 """
 
 from dataclasses import dataclass
@@ -15,26 +15,26 @@ from etude.data import Tokenizer
 
 @dataclass
 class SketchConfig(MaskingConfig):
-    apart: int = 3
-    """Tokens of text from one that is masked to the next; the budget may end it sooner."""
+    stride: int = 3
+    """Distance between masked tokens, in tokens; masking stops when the budget is used up."""
 
     def __post_init__(self) -> None:
-        require(self.apart >= 1, f"apart must be at least 1, got {self.apart}")
+        require(self.stride >= 1, f"stride must be at least 1, got {self.stride}")
 
 
 @plugin(SketchConfig)
 class Sketch:
-    """(tokens, budget) -> the number of the fate that each token shares, 0 where not selected."""
+    """For each position, the id of the group that is masked together; 0 = not selected."""
 
     def __init__(self, config: SketchConfig, tokenizer: Tokenizer) -> None:
-        self.apart = config.apart
+        self.stride = config.stride
         self.special = sorted(tokenizer.vocab.special)
 
     def __call__(
         self, tokens: Int[np.ndarray, " seq"], budget: int, rng: np.random.Generator
     ) -> Int[np.ndarray, " seq"]:
-        fates = np.zeros(len(tokens), np.int64)
+        groups = np.zeros(len(tokens), np.int64)
         text = np.flatnonzero(~np.isin(tokens, self.special))
-        taken = np.roll(text, -int(rng.integers(max(1, len(text)))))[:: self.apart][:budget]
-        fates[taken] = np.arange(1, len(taken) + 1)
-        return fates
+        chosen = np.roll(text, -int(rng.integers(max(1, len(text)))))[:: self.stride][:budget]
+        groups[chosen] = np.arange(1, len(chosen) + 1)
+        return groups

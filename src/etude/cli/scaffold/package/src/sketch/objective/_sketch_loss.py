@@ -1,6 +1,6 @@
-"""The focal loss of a pair, in a private module: plugins of this group can share it.
+"""Focal loss of a preference pair, in a private module that plugins of this group can share.
 
-Its name carries that of the plugin, because all packages share one namespace.
+Its name contains the plugin's, since all packages share one namespace.
 """
 
 import torch.nn.functional as F

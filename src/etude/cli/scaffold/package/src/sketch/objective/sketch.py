@@ -1,7 +1,7 @@
-"""Direct preference optimisation that gives hard pairs more weight than easy ones.
+"""Direct preference optimization with a focal loss, which down-weights easy pairs.
 
-Lin et al. 2017 (focal loss), https://arxiv.org/abs/1708.02002, equation 4, on pairs.
-Deviations: no weights of classes. (Name your own source here, and how you deviate from it.)
+Lin et al. 2017 (focal loss), https://arxiv.org/abs/1708.02002, equation 4, per pair. Deviation: no
+class weights. (Replace this with your source and your deviations from it.)
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from ._sketch_loss import sketch_loss
 @dataclass
 class SketchConfig(ReferenceConfig):
     gamma: float = 2.0
-    """Exponent of the weight of hard pairs; 0 is DPO. Usual range: 0.5 to 5."""
+    """Focusing exponent; 0 = DPO, larger = less weight for easy pairs. Typical: 0.5-5."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -33,7 +33,7 @@ class SketchConfig(ReferenceConfig):
     data="docs_preferences",
 )
 class Sketch(PreferenceObjective[SketchConfig]):
-    """Raises chosen over rejected completions, most where the policy is wrong."""
+    """Prefers chosen over rejected completions, mainly where the policy is wrong."""
 
     def reward(self, log_ratio: Float[Tensor, " pair"]) -> Float[Tensor, " pair"]:
         return self.config.beta * log_ratio

@@ -1,4 +1,4 @@
-"""KTO's samples: completions judged one by one, each with one written for another prompt."""
+"""KTO's samples: labelled completions, each with a completion of another prompt."""
 
 from dataclasses import dataclass
 
@@ -7,17 +7,17 @@ from etude.data import Samples
 
 
 @dataclass(frozen=True)
-class Judged:
-    """A judged completion, and a mismatched one that was written for another prompt."""
+class LabelledCompletion:
+    """A completion with its label, and a mismatched completion, of another prompt."""
 
     prompt: str
     completion: str
     desirable: bool
-    other: str
+    mismatched: str
 
 
 @dataclass(frozen=True)
-class Judgements:
+class LabelledCompletions:
     """Samples: each completion, with one of the next record (cyclically) with another prompt."""
 
     records: Samples
@@ -26,13 +26,14 @@ class Judgements:
     def __len__(self) -> int:
         return len(self.records) * len(split(self.records[0]))
 
-    def __getitem__(self, index: int) -> Judged:
+    def __getitem__(self, index: int) -> LabelledCompletion:
         n = len(self.records)
         place, side = divmod(index, len(split(self.records[0])))
-        own = split(self.records[place])[side]
-        behind = (split(self.records[(place + i) % n])[side] for i in range(1, n + 1))
-        other = next((f for f in behind if f.prompt != own.prompt), own)
-        return Judged(own.prompt, own.completion, own.score > self.threshold, other.completion)
+        one = split(self.records[place])[side]
+        later = (split(self.records[(place + i) % n])[side] for i in range(1, n + 1))
+        other = next((f for f in later if f.prompt != one.prompt), one)
+        desirable = one.score > self.threshold
+        return LabelledCompletion(one.prompt, one.completion, desirable, other.completion)
 
 
 def split(record: Feedback | Preference) -> list[Feedback]:
@@ -40,4 +41,4 @@ def split(record: Feedback | Preference) -> list[Feedback]:
     if isinstance(record, Feedback):
         return [record]
     pair = (record.chosen, 1.0), (record.rejected, 0.0)
-    return [Feedback(record.prompt, *judged) for judged in pair]
+    return [Feedback(record.prompt, *scored) for scored in pair]
