@@ -292,7 +292,7 @@ OBJECTIVES: list[tuple[str, str, Any]] = [
     ("reward", "eta", 0.5),
     ("reward", "dropout", 0.5),
     ("sft", "measures", []),
-    *((name, "dropout", 0.5) for name in SAMPLING),
+    *((name, "dropout", 0.5) for name in (*tiny.PREFERENCES, *SAMPLING)),
     *((name, "group_size", 2) for name in SAMPLING),
     *((name, "max_new_tokens", 3) for name in SAMPLING),
     *((name, "temperature", 2.0) for name in SAMPLING),

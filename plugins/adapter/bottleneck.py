@@ -60,7 +60,7 @@ class Bottleneck(AdapterLayer):
     def __init__(self, config: BottleneckConfig, base: nn.Module, dim: int) -> None:
         super().__init__(base)
         weight = next(base.parameters())
-        self.dropout = config.dropout
+        self.dropout = nn.Dropout(config.dropout)
         self.down = nn.Linear(dim, config.size, dtype=weight.dtype, device=weight.device)
         self.up = nn.Linear(config.size, dim, dtype=weight.dtype, device=weight.device)
         nn.init.zeros_(self.up.weight)
@@ -70,4 +70,4 @@ class Bottleneck(AdapterLayer):
         self, x: Float[Tensor, "batch seq dim"], *context: Context
     ) -> Float[Tensor, "batch seq dim"]:
         y = self.base(x, *context)
-        return y + self.up(F.dropout(F.gelu(self.down(y)), self.dropout, self.training))
+        return y + self.up(self.dropout(F.gelu(self.down(y))))

@@ -86,14 +86,14 @@ class LowRank(MergingLayer):
         super().__init__(base)
         weight = linear_of(base).weight
         self.scale = config.scale
-        self.dropout = config.dropout
+        self.dropout = nn.Dropout(config.dropout)
         self.down = nn.Parameter(weight.new_empty(config.rank, weight.shape[1]))
         self.up = nn.Parameter(weight.new_zeros(weight.shape[0], config.rank))
         nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))
         self.magnitude = nn.Parameter(norms(weight.detach())) if config.dora else None
 
     def forward_adapted(self, x: Float[Tensor, "... in"]) -> Float[Tensor, "... out"]:
-        dropped = F.dropout(x, self.dropout, self.training)
+        dropped = self.dropout(x)
         branch = self.scale * F.linear(F.linear(dropped, self.down), self.up)
         if self.magnitude is None:
             return self.base(x) + branch
@@ -123,6 +123,7 @@ class LoraFormat(LinearFormat):
 
     def __init__(self, config: LoraConfig) -> None:
         self.lora = config
+        self.adapts_stacked = not config.dora
 
     def fields(self, linears: Sequence[HFLinear], transposed: bool) -> dict[str, Any]:
         lora = self.lora

@@ -8,7 +8,6 @@ not see them. Left padding stays to the left of them.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 
 from etude import plugin, require
 from etude.config import AdapterConfig
-from etude.formats import Fields, HFLinear, PeftFormat, TransformersView, require_values
+from etude.formats import Fields, HFLinear, PeftFiles, PeftFormat, TransformersView, require_values
 from etude.network import (
     AdapterLayer,
     Inputs,
@@ -128,10 +127,10 @@ class PromptFormat(PeftFormat):
 
     peft_type = "PROMPT_TUNING"
 
-    def write(self, theirs: TransformersView) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+    def write(self, theirs: TransformersView) -> PeftFiles | str:
         [vectors] = [tensor for name, tensor in theirs.state.items() if name.endswith(".vectors")]
         if theirs.task != "CAUSAL_LM":
-            return None
+            return "prompt tuning is written for causal language models only"
         fields = {
             "num_virtual_tokens": len(vectors),
             "token_dim": vectors.shape[1],

@@ -37,6 +37,10 @@ class ForgettingConfig(CallbackConfig):
     def teacher(self) -> str:
         return self.run
 
+    @property
+    def rereads(self) -> dict[str, str | None]:
+        return {"run": self.run}
+
 
 @plugin(ForgettingConfig)
 class Forgetting(pl.Callback):

@@ -1,21 +1,23 @@
-"""JSON Lines with one document per line."""
+"""JSON Lines, or a JSON array, with one document per row."""
 
 from dataclasses import dataclass
 
 from etude import Text, plugin
 from etude.config import TextDataConfig
-from etude.data import FileConfig, JsonlSource, JsonRow
+from etude.data import FileConfig, JsonRow
+
+from ._shapes import RowSource
 
 
 @dataclass
 class JsonlConfig(FileConfig, TextDataConfig):
     text_column: str = "text"
-    """Field with the document."""
+    """Field with the document; dots lead to nested fields: `meta.body`."""
 
 
 @plugin(JsonlConfig, yields=Text)
-class Jsonl(JsonlSource[JsonlConfig]):
+class Jsonl(RowSource[JsonlConfig]):
     """Reads one column and ignores the others."""
 
-    def record(self, row: JsonRow) -> Text:
+    def convert(self, row: JsonRow) -> Text:
         return Text(row.text(self.config.text_column))

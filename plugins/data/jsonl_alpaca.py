@@ -7,7 +7,9 @@ left out, because the chat template of the run marks the speakers.
 from dataclasses import dataclass
 
 from etude import Pair, plugin
-from etude.data import FileConfig, JsonlSource, JsonRow
+from etude.data import FileConfig, JsonRow
+
+from ._shapes import RowSource
 
 
 @dataclass
@@ -21,10 +23,10 @@ class JsonlAlpacaConfig(FileConfig):
 
 
 @plugin(JsonlAlpacaConfig, yields=Pair)
-class JsonlAlpaca(JsonlSource[JsonlAlpacaConfig]):
+class JsonlAlpaca(RowSource[JsonlAlpacaConfig]):
     """The source is the instruction, followed by a blank line and the input if there is one."""
 
-    def record(self, row: JsonRow) -> Pair:
+    def convert(self, row: JsonRow) -> Pair:
         instruction = row.text(self.config.instruction_column)
         has_input = bool(row.optional(self.config.input_column))
         text = f"\n\n{row.text(self.config.input_column)}" if has_input else ""

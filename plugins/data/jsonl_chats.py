@@ -1,50 +1,53 @@
-"""JSON Lines with one conversation per line: `messages` of role and content, or ShareGPT format.
+"""JSON Lines with one conversation per row: messages (OpenAI's format), or ShareGPT.
 
-For ShareGPT: data.messages_column=conversations data.role_column=from data.content_column=value.
+Or a prompt and a completion, as texts or messages; then only the completion is trained on, as in
+TRL. Marks not to train on an answer are obeyed: weight=0, train=false, masked=true and others.
 """
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from etude import Chat, Message, plugin
-from etude.data import BadFieldError, FileConfig, JsonlSource, JsonRow, valid_text
+from etude.data import BadFieldError, JsonRow
 
-ROLES = {
-    "system": "system",
-    "user": "user",
-    "human": "user",
-    "assistant": "assistant",
-    "gpt": "assistant",
-}
+from ._messages import CONVERSATIONS, ConversationConfig, MessageReader
+from ._shapes import RowSource
 
 
 @dataclass
-class JsonlChatsConfig(FileConfig):
-    messages_column: str = "messages"
-    """Field with the list of messages."""
-    role_column: str = "role"
-    """Field of a message with its role: system, user (human) or assistant (gpt)."""
-    content_column: str = "content"
-    """Field of a message with its text."""
+class JsonlChatsConfig(ConversationConfig):
+    messages_column: str | None = None
+    """Field with the list of messages; null = messages, conversations, or prompt + completion."""
+    role_column: str | None = None
+    """Field of a message with its role: system, user (human), assistant (gpt) or tool; null = role
+    or from."""
+    content_column: str | None = None
+    """Field of a message with its text; null = content or value."""
 
 
 @plugin(JsonlChatsConfig, yields=Chat)
-class JsonlChats(JsonlSource[JsonlChatsConfig]):
-    """Rejects unknown roles and conversations without an assistant message."""
+class JsonlChats(RowSource[JsonlChatsConfig]):
+    """Rejects unknown roles and conversations without a message of the assistant."""
 
-    def record(self, row: JsonRow) -> Chat:
-        items = row.items(self.config.messages_column)
-        messages = tuple(self.message(number, item) for number, item in enumerate(items, start=1))
+    def convert(self, row: JsonRow) -> Chat:
+        reader = MessageReader(row, self.config, reads_marks=True)
+        if self.config.role_column is not None:
+            reader = replace(reader, role_fields=(self.config.role_column,))
+        if self.config.content_column is not None:
+            reader = replace(reader, content_fields=(self.config.content_column,))
+        messages = self._messages(reader)
         if all(message.role != "assistant" for message in messages):
             raise BadFieldError("no message has the role assistant")
-        return Chat(messages)
+        return reader.chat(messages)
 
-    def message(self, number: int, item: Any) -> Message:
-        """One message. Raises BadFieldError if it is malformed."""
-        if not isinstance(item, dict):
-            raise BadFieldError(f"message {number} must be an object")
-        role = item.get(self.config.role_column)
-        if not isinstance(role, str) or role not in ROLES:
-            raise BadFieldError(f"message {number} has the unknown role {role!r}")
-        content = item.get(self.config.content_column)
-        return Message(ROLES[role], valid_text(content, f"the content of message {number}"))
+    def _messages(self, reader: MessageReader) -> Sequence[Message]:
+        row = reader.row
+        column = self.config.messages_column
+        if column is None:
+            found = [name for name in CONVERSATIONS if row.fields.get(name) is not None]
+            if not found and row.optional("completion") is not None:
+                prompt = reader.messages(row.value("prompt"), "field 'prompt'")
+                said = reader.messages(row.value("completion"), "field 'completion'", "assistant")
+                return [*(replace(message, learn=False) for message in prompt), *said]
+            column = found[0] if found else CONVERSATIONS[0]
+        return reader.messages(row.value(column), f"field {column!r}")

@@ -1,28 +1,37 @@
-"""JSON Lines with a prompt, a completion and its label (true or false) or score per line."""
+"""JSON Lines with a prompt, a completion and its label (true or false) or score per row.
+
+The prompt is text or messages; the completion is text, a message, or the whole conversation.
+"""
 
 from dataclasses import dataclass
 
 from etude import Feedback, plugin
-from etude.data import FileConfig, JsonlSource, JsonRow
+from etude.data import JsonRow
+
+from ._completions import prompt_and_completions
+from ._messages import CONVERSATIONS, ConversationConfig, MessageReader
+from ._shapes import RowSource
 
 
 @dataclass
-class JsonlFeedbackConfig(FileConfig):
+class JsonlFeedbackConfig(ConversationConfig):
     prompt_column: str = "prompt"
     """Field with the prompt."""
     completion_column: str = "completion"
-    """Field with the completion."""
+    """Field with the completion; rows without it may have messages or conversations instead."""
     score_column: str = "label"
     """Field with the label or the score."""
 
 
 @plugin(JsonlFeedbackConfig, yields=Feedback)
-class JsonlFeedback(JsonlSource[JsonlFeedbackConfig]):
+class JsonlFeedback(RowSource[JsonlFeedbackConfig]):
     """Converts true to a score of 1 and false to 0."""
 
-    def record(self, row: JsonRow) -> Feedback:
-        return Feedback(
-            row.text(self.config.prompt_column),
-            row.text(self.config.completion_column),
-            row.number(self.config.score_column),
-        )
+    def convert(self, row: JsonRow) -> Feedback:
+        config = self.config
+        reader = MessageReader(row, config)
+        names = config.completion_column, *CONVERSATIONS
+        column = next((name for name in names if row.optional(name) is not None), names[0])
+        values = [(row.value(column), f"field {column!r}")]
+        prompt, (completion,) = prompt_and_completions(reader, config.prompt_column, values)
+        return Feedback(prompt, completion, row.number(config.score_column))

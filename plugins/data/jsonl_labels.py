@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 from etude import Labelled, plugin
-from etude.data import BadFieldError, FileConfig, JsonlSource, JsonRow
+from etude.data import BadFieldError, FileConfig, JsonRow
+
+from ._shapes import RowSource
 
 
 @dataclass
@@ -15,10 +17,10 @@ class JsonlLabelsConfig(FileConfig):
 
 
 @plugin(JsonlLabelsConfig, yields=Labelled)
-class JsonlLabels(JsonlSource[JsonlLabelsConfig]):
+class JsonlLabels(RowSource[JsonlLabelsConfig]):
     """A list of words requires a list of the same number of labels."""
 
-    def record(self, row: JsonRow) -> Labelled:
+    def convert(self, row: JsonRow) -> Labelled:
         text = self.config.text_column
         label = self.config.label_column
         if not isinstance(row.value(text), list):

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 from etude import Pair, plugin
-from etude.data import FileConfig, JsonlSource, JsonRow
+from etude.data import FileConfig, JsonRow
+
+from ._shapes import RowSource
 
 
 @dataclass
@@ -15,9 +17,9 @@ class JsonlPairsConfig(FileConfig):
 
 
 @plugin(JsonlPairsConfig, yields=Pair)
-class JsonlPairs(JsonlSource[JsonlPairsConfig]):
+class JsonlPairs(RowSource[JsonlPairsConfig]):
     """Yields both texts unchanged; no template is applied here."""
 
-    def record(self, row: JsonRow) -> Pair:
+    def convert(self, row: JsonRow) -> Pair:
         source = row.text(self.config.source_column)
         return Pair(source, row.text(self.config.target_column))

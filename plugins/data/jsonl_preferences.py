@@ -1,13 +1,22 @@
-"""JSON Lines with a prompt, a chosen and a rejected completion per line."""
+"""JSON Lines with a prompt, a chosen and a rejected completion per row.
+
+The prompt is text or messages. A completion is text, a message of the assistant, or a whole
+conversation that ends with it: messages as in UltraFeedback, or a transcript as in HH-RLHF. With
+whole conversations, rows need no prompt.
+"""
 
 from dataclasses import dataclass
 
 from etude import Preference, plugin
-from etude.data import BadFieldError, FileConfig, JsonlSource, JsonRow
+from etude.data import BadFieldError, JsonRow
+
+from ._completions import prompt_and_completions
+from ._messages import ConversationConfig, MessageReader
+from ._shapes import RowSource
 
 
 @dataclass
-class JsonlPreferencesConfig(FileConfig):
+class JsonlPreferencesConfig(ConversationConfig):
     prompt_column: str = "prompt"
     """Field with the prompt."""
     chosen_column: str = "chosen"
@@ -21,14 +30,16 @@ class JsonlPreferencesConfig(FileConfig):
 
 
 @plugin(JsonlPreferencesConfig, yields=Preference)
-class JsonlPreferences(JsonlSource[JsonlPreferencesConfig]):
+class JsonlPreferences(RowSource[JsonlPreferencesConfig]):
     """Rejects rows whose two completions are equal."""
 
-    def record(self, row: JsonRow) -> Preference:
+    def convert(self, row: JsonRow) -> Preference:
         config = self.config
-        prompt = row.text(config.prompt_column)
-        chosen = row.text(config.chosen_column)
-        rejected = row.text(config.rejected_column)
+        columns = config.chosen_column, config.rejected_column
+        values = [(row.value(column), f"field {column!r}") for column in columns]
+        prompt, (chosen, rejected) = prompt_and_completions(
+            MessageReader(row, config), config.prompt_column, values
+        )
         if chosen == rejected:
             raise BadFieldError("chosen and rejected are equal")
         margin = 0.0 if config.margin_column is None else row.number(config.margin_column)

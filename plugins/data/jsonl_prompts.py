@@ -1,13 +1,19 @@
-"""JSON Lines with a prompt and, optionally, a reference answer per line."""
+"""JSON Lines with a prompt and, optionally, a reference answer per row.
+
+The prompt is text, or the messages before an answer of the assistant.
+"""
 
 from dataclasses import dataclass
 
 from etude import Prompt, plugin
-from etude.data import FileConfig, JsonlSource, JsonRow
+from etude.data import JsonRow
+
+from ._messages import ConversationConfig, MessageReader
+from ._shapes import RowSource
 
 
 @dataclass
-class JsonlPromptsConfig(FileConfig):
+class JsonlPromptsConfig(ConversationConfig):
     prompt_column: str = "prompt"
     """Field with the prompt."""
     answer_column: str = "answer"
@@ -15,11 +21,13 @@ class JsonlPromptsConfig(FileConfig):
 
 
 @plugin(JsonlPromptsConfig, yields=Prompt)
-class JsonlPrompts(JsonlSource[JsonlPromptsConfig]):
+class JsonlPrompts(RowSource[JsonlPromptsConfig]):
     """The answer may be missing or null."""
 
-    def record(self, row: JsonRow) -> Prompt:
-        prompt = row.text(self.config.prompt_column)
+    def convert(self, row: JsonRow) -> Prompt:
+        reader = MessageReader(row, self.config)
+        column = self.config.prompt_column
+        prompt = reader.prompt(reader.messages(row.value(column), f"field {column!r}"))
         column = self.config.answer_column
         has_answer = row.optional(column) is not None
         return Prompt(prompt, row.text(column) if has_answer else None)

@@ -1,13 +1,20 @@
-"""JSON Lines with a prompt and its completions, best first, per line."""
+"""JSON Lines with a prompt and its completions, best first, per row.
+
+The prompt is text or messages; a completion is text, a message, or the whole conversation.
+"""
 
 from dataclasses import dataclass
 
 from etude import Ranking, plugin
-from etude.data import BadFieldError, FileConfig, JsonlSource, JsonRow
+from etude.data import BadFieldError, JsonRow
+
+from ._completions import prompt_and_completions
+from ._messages import ConversationConfig, MessageReader
+from ._shapes import RowSource
 
 
 @dataclass
-class JsonlRankingsConfig(FileConfig):
+class JsonlRankingsConfig(ConversationConfig):
     prompt_column: str = "prompt"
     """Field with the prompt."""
     completions_column: str = "completions"
@@ -15,11 +22,19 @@ class JsonlRankingsConfig(FileConfig):
 
 
 @plugin(JsonlRankingsConfig, yields=Ranking)
-class JsonlRankings(JsonlSource[JsonlRankingsConfig]):
+class JsonlRankings(RowSource[JsonlRankingsConfig]):
     """Rejects rows with fewer than two completions or with duplicates."""
 
-    def record(self, row: JsonRow) -> Ranking:
-        completions = row.texts(self.config.completions_column)
-        if len(completions) < 2 or len(set(completions)) < len(completions):
+    def convert(self, row: JsonRow) -> Ranking:
+        config = self.config
+        column = config.completions_column
+        values = [
+            (item, f"item {number} of field {column!r}")
+            for number, item in enumerate(row.items(column), start=1)
+        ]
+        prompt, completions = prompt_and_completions(
+            MessageReader(row, config), config.prompt_column, values
+        )
+        if len(completions) < 2 or any(c in completions[:i] for i, c in enumerate(completions)):
             raise BadFieldError("a ranking needs at least two completions, all different")
-        return Ranking(row.text(self.config.prompt_column), completions)
+        return Ranking(prompt, tuple(completions))

@@ -1,4 +1,4 @@
-"""Plain text files such as .txt and .md, in UTF-8 and any script, optionally gzipped.
+"""Plain text files such as .txt and .md, in UTF-8 and any script, optionally compressed.
 
 Long files are split into documents, so that part of a file can be held out.
 """

@@ -28,7 +28,12 @@ from etude.rl import (
     in_both_orders,
 )
 
-LETTER = re.compile(r"(?<![A-Za-z0-9])[ABC](?![A-Za-z0-9'])")
+LETTER = re.compile(
+    r"(?<![\w+#&/'’.-])"
+    r"(?:A(?! (?!(?:is|wins|was|has|gives|does|because|since|as|and|or|over|than)\b)[a-z])|[BC])"
+    r"(?![\w+#&/'’-]|\.\w)"
+)
+"""A letter that stands as a word: not of C++, B-tree or A/B, and not the article "A"."""
 VERDICTS = {"A": 1.0, "B": 0.0, "C": 0.5}
 """Score of the first answer for each letter; C is a tie, if the question offers it."""
 
@@ -68,9 +73,9 @@ class OpenaiJudgeConfig(JudgeConfig):
             require(value >= 1, f"{name} must be at least 1, got {value}")
 
 
-def verdict(reply: str) -> float:
-    """Score of the first answer in a reply; NaN unless it names exactly one letter."""
-    letters = set(LETTER.findall(reply))
+def verdict(reply: str, question: str) -> float:
+    """Score of the first answer in a reply; NaN unless it names one letter that is offered."""
+    letters = set(LETTER.findall(reply)) & {"A", "B", *LETTER.findall(question)}
     return VERDICTS[letters.pop()] if len(letters) == 1 else math.nan
 
 
@@ -110,7 +115,7 @@ class OpenaiJudge:
                 return math.nan
             reply = self._reply(self.server.post(request))
             self.cache.put([self.server.url, request], reply)
-        return verdict(reply)
+        return verdict(reply, self.config.question)
 
     def _may_call(self) -> bool:
         with self.lock:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from etude import plugin, require
 from etude.config import JudgeConfig
-from etude.objective import Reward
+from etude.objective import Reward, scores_of
 from etude.rl import Comparison
 
 
@@ -36,8 +36,11 @@ class RuleJudge:
 
     def __call__(self, comparisons: Sequence[Comparison]) -> list[float]:
         first, second = (
-            self.reward(
-                [c.prompt for c in comparisons], answers, [c.reference for c in comparisons]
+            scores_of(
+                self.reward,
+                [c.prompt for c in comparisons],
+                answers,
+                [c.reference for c in comparisons],
             )
             for answers in ([c.first for c in comparisons], [c.second for c in comparisons])
         )

@@ -20,6 +20,7 @@ from etude.formats import (
     Fields,
     Layout,
     LayoutConfig,
+    TanhScore,
     WeightMapping,
     has_default_head_dim,
     has_parts,
@@ -78,8 +79,9 @@ class AlbertLayout(Layout):
     defaults = {"albert": DEFAULTS}
     dropped = (
         "albert.pooler", "pooler.weight", "pooler.bias", "sop_classifier", "position_ids",
-        "decoder.weight", "decoder.bias",
+        "decoder.weight", "decoder.bias", "classifier",
     )  # fmt: skip
+    scores = {"albert": TanhScore("albert.pooler", "classifier")}
 
     def read(self, fields: Fields) -> StackConfig:
         require_values(fields, REQUIRED)

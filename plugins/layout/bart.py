@@ -24,6 +24,9 @@ from etude.formats import (
 )
 
 DEFAULTS = {
+    "decoder_layers": 12,
+    "decoder_ffn_dim": 4096,
+    "decoder_attention_heads": 16,
     "max_position_embeddings": 1024,
     "scale_embedding": False,
     "eos_token_id": 2,

@@ -21,6 +21,7 @@ from etude.formats import (
     Fields,
     Layout,
     LayoutConfig,
+    TanhScore,
     WeightMapping,
     has_default_head_dim,
     has_parts,
@@ -82,8 +83,12 @@ class BertLayout(Layout):
     defaults = {"bert": DEFAULTS, "roberta": DEFAULTS | {"pad_token_id": 1}}
     dropped = (
         "pooler.dense.weight", "pooler.dense.bias", "cls.seq_relationship", "position_ids",
-        "decoder.weight", "decoder.bias",
+        "decoder.weight", "decoder.bias", "classifier",
     )  # fmt: skip
+    scores = {
+        "bert": TanhScore("bert.pooler.dense", "classifier"),
+        "roberta": TanhScore("classifier.dense", "classifier.out_proj"),
+    }
 
     def read(self, fields: Fields) -> StackConfig:
         require_values(fields, REQUIRED)

@@ -57,9 +57,9 @@ class BloomLayout(Layout):
         require_values(fields, REQUIRED)
         return plugin_config(
             "architecture/decoder_only",
-            dim=fields["hidden_size"] if "hidden_size" in fields else fields["n_embed"],
+            dim=fields["n_embed" if "n_embed" in fields else "hidden_size"],
             n_layers=fields["n_layer"],
-            n_heads=self._heads(fields),
+            n_heads=fields["num_attention_heads" if "num_attention_heads" in fields else "n_head"],
             norm_embedding=True,
             block=plugin_config("architecture/block/prenorm"),
             mixer=plugin_config("architecture/mixer/attention", qkv_bias=True, out_bias=True),
@@ -104,7 +104,3 @@ class BloomLayout(Layout):
                 for name, our in MODULES.items():
                     yield WeightMapping(f"{theirs}.{name}.{kind}", (f"{ours}.{our}.{kind}",))
             yield WeightMapping(f"transformer.ln_f.{kind}", (f"stack.norm.{kind}",))
-
-    def _heads(self, fields: Fields) -> int:
-        """Number of attention heads, under either field name."""
-        return fields["n_head"] if "n_head" in fields else fields["num_attention_heads"]

@@ -26,16 +26,10 @@ from etude.formats import (
 )
 
 LLAMA = {
-    "num_key_value_heads": None,
-    "head_dim": None,
-    "attention_bias": False,
-    "rms_norm_eps": 1e-6,
-    "rope_theta": 10_000.0,
-    "rope_scaling": None,
-    "rope_parameters": None,
-    "max_position_embeddings": 2048,
-    "tie_word_embeddings": False,
-}
+    "num_key_value_heads": None, "head_dim": None, "attention_bias": False, "rms_norm_eps": 1e-6,
+    "rope_theta": 10_000.0, "rope_scaling": None, "rope_parameters": None,
+    "max_position_embeddings": 2048, "tie_word_embeddings": False,
+}  # fmt: skip
 QWEN2 = LLAMA | {"num_key_value_heads": 32, "max_position_embeddings": 32_768}
 DEFAULTS = {"llama": LLAMA, "qwen2": QWEN2, "qwen3": QWEN2 | {"head_dim": 128}}
 REQUIRED = {
@@ -181,8 +175,12 @@ class LlamaLayout(Layout):
         described = {"model_type": fields["model_type"], "rope_type": kind}
         name = translate(described, "rope_type", ROPE_TYPES)
         default = {TRAINED["trained_positions"]: fields["max_position_embeddings"]}
-        values = {ours: {**default, **rope}.get(theirs) for ours, theirs in SCALINGS[name].items()}
-        knobs = {ours: value for ours, value in values.items() if value is not None}
+        given = {key: value for key, value in {**default, **rope}.items() if value is not None}
+        knobs = {
+            ours: given[theirs] if theirs in given else fields[f"rope_parameters.{theirs}"]
+            for ours, theirs in SCALINGS[name].items()
+            if theirs in given or theirs not in RAMP  # a ramp has the same defaults here
+        }
         return plugin_config(f"architecture/position/scaling/{name}", **knobs)
 
     def _rope_scaling(self, scaling: AnyStack) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ training choice and are not saved; a selection bias cannot be expressed in this 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from etude import plugin
@@ -142,7 +142,8 @@ class MixtralLayout(Layout):
             layer = f"model.layers.{i}"
             block = f"stack.blocks.{i}"
             modules = {f"{layer}.{k}": f"{block}.{v}" for k, v in (MODULES | experts).items()}
-            yield from mappings(modules, "weight")
+            for one in mappings(modules, "weight"):
+                yield replace(one, stacked=".experts." in one.theirs)
         yield WeightMapping("model.norm.weight", ("stack.norm.weight",))
         if not config.tie:
             yield WeightMapping("lm_head.weight", ("head.out.weight",))

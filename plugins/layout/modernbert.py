@@ -34,24 +34,16 @@ PARTS = {
 }  # fmt: skip
 GLOBAL = "full_attention"
 LOCAL = "sliding_attention"
+MAX_POSITIONS, WINDOW = 8192, 128
+"""Also written if a network has no such limit: the Hugging Face config requires numbers."""
 DEFAULTS = {
-    "max_position_embeddings": 8192,
-    "local_attention": 128,
-    "global_attn_every_n_layers": 3,
-    "layer_types": None,
-    "hidden_activation": "gelu",
-    "classifier_activation": "gelu",
-    "attention_bias": False,
-    "mlp_bias": False,
-    "norm_bias": False,
-    "classifier_bias": False,
-    "norm_eps": 1e-5,
-    "rope_parameters": None,
-    "global_rope_theta": 160_000.0,
-    "local_rope_theta": 10_000.0,
-    "initializer_range": 0.02,
-}
-"""Also written where the Hugging Face config requires a number that a network of ours lacks."""
+    "max_position_embeddings": MAX_POSITIONS, "local_attention": WINDOW,
+    "global_attn_every_n_layers": 3, "layer_types": None,
+    "hidden_activation": "gelu", "classifier_activation": "gelu",
+    "attention_bias": False, "mlp_bias": False, "norm_bias": False, "classifier_bias": False,
+    "norm_eps": 1e-5, "rope_parameters": None, "global_rope_theta": 160_000.0,
+    "local_rope_theta": 10_000.0, "initializer_range": 0.02,
+}  # fmt: skip
 
 
 @dataclass
@@ -127,15 +119,12 @@ class ModernbertLayout(Layout):
             "mlp_bias": config.mlp.bias,
             "norm_bias": config.norm.bias,
             "norm_eps": config.norm.eps,
-            "local_attention": 2 * (mixer.window - 1)
-            if mixer.window
-            else DEFAULTS["local_attention"],
+            "local_attention": 2 * (mixer.window - 1) if mixer.window else WINDOW,
             "global_attn_every_n_layers": every,
             "layer_types": _kinds(config.n_layers, every),
             "global_rope_theta": position.theta,
             "local_rope_theta": position.local_theta or position.theta,
-            "max_position_embeddings": position.max_positions
-            or DEFAULTS["max_position_embeddings"],
+            "max_position_embeddings": position.max_positions or MAX_POSITIONS,
             "initializer_range": vars(config.init).get("std", 0.02),
             "embedding_dropout": config.dropout,
             "cls_token_id": vocab.cls,

@@ -29,6 +29,7 @@ DEFAULTS = {
     "d_kv": 64,
     "num_decoder_layers": None,
     "pad_token_id": 0,
+    "decoder_start_token_id": None,
     "feed_forward_proj": "relu",
     "layer_norm_epsilon": 1e-6,
     "relative_attention_num_buckets": 32,
@@ -61,7 +62,7 @@ class T5Layout(Layout):
     def read(self, fields: Fields) -> StackConfig:
         pad = fields["pad_token_id"]
         n_decoder = fields["num_decoder_layers"] or fields["num_layers"]
-        start = fields.get("decoder_start_token_id") or pad
+        start = pad if (given := fields["decoder_start_token_id"]) is None else given
         require_values(
             {**fields, "num_decoder_layers": n_decoder, "decoder_start_token_id": start},
             {"num_decoder_layers": fields["num_layers"], "decoder_start_token_id": pad},

@@ -23,6 +23,7 @@ import wandb as service
 
 from etude import plugin, require
 from etude.config import LoggerConfig
+from etude.data import find_files
 from etude.files import CARD, CHECKPOINTS, PARENTS
 from etude.formats import checkpoints
 from etude.training import Tracker
@@ -127,10 +128,10 @@ class Wandb(Tracker):
         artifact = service.Artifact(f"data-{facts['digest'][:12]}", "dataset", metadata=facts)
         artifact.add_file(str(card))
         named = self.config_values.get("data.path")
-        if named and Path(named).is_file():
-            artifact.add_file(named, name=f"files/{Path(named).name}")
-        elif named and Path(named).is_dir():
-            artifact.add_dir(named, name="files")
+        paths = find_files(named, ("",)).paths if named else ()  # never hidden files or runs
+        root = os.path.commonpath([path.parent for path in paths]) if paths else ""
+        for path in paths:
+            artifact.add_file(str(path), name=f"files/{path.relative_to(root)}")
         return artifact
 
     def _current_run(self) -> service.Run:

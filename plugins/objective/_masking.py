@@ -53,12 +53,19 @@ def mask(
     """Returns the masked tokens, and the positions to predict.
 
     The budget is max(1, round(ratio x text tokens)); special tokens are neither selected nor drawn.
+    If no group of the row fits, the budget rises to its smallest word, then doubles until one does.
     """
     masked = tokens.copy()
     n_text = len(tokens) - int(np.isin(tokens, list(tokenizer.vocab.special)).sum())
     if n_text == 0:
         return masked, np.zeros(len(tokens), bool)
     groups = select(tokens, max(1, round(config.mask_ratio * n_text)), rng)
+    budget = int(np.bincount(tokenizer.words(tokens))[1:].min())
+    while not groups.any() and budget <= n_text:
+        groups = select(tokens, budget, rng)
+        budget *= 2
+    if not groups.any():
+        return masked, groups > 0
     selected = np.argsort(groups, kind="stable")[(groups == 0).sum() :]
     draw = rng.random(groups.max())[groups[selected] - 1]
     random = (config.mask_share <= draw) & (draw < config.mask_share + config.random_share)

@@ -12,7 +12,7 @@ found to be better); tokens at the row's end make room for the markers. Deviatio
 tokens, where the paper cuts between characters and re-encodes the parts.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -121,6 +121,17 @@ class Fim(Objective[FimConfig, TextBatch]):
             f"data.seq_len must be at least {SHORTEST}, got {tools.seq_len}: a row has bos, eos, "
             f"{N_MARKERS} markers and one token per part",
         )
+        require(
+            len(tools.tokenizer.vocab.sentinels) >= N_MARKERS,
+            f"it needs {N_MARKERS} sentinel tokens, and the tokenizer has "
+            f"{len(tools.tokenizer.vocab.sentinels)}",
+        )
+
+    def cuts(self, sample: TokenRow) -> Iterable[str]:
+        is_cut = (
+            self.config.fim_rate > 0 and len(sample.tokens) + N_MARKERS > self.tools.seq_len + 1
+        )
+        return ["rows whose last tokens make room for markers"] if is_cut else []
 
     def example(self, record: TokenRow, rng: np.random.Generator) -> TokenRow:
         room = self.tools.seq_len + 1  # one more, for next-token targets

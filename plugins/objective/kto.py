@@ -6,7 +6,7 @@ paper has one per micro-batch. As in TRL, z is measured on each prompt with the 
 later record, here the next one with another prompt. One side of a preference is desirable.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +15,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from etude import Capability, Feedback, Preference, plugin, require
-from etude.config import ObjectiveConfig
+from etude import Capability, Chat, Feedback, Message, Preference, plugin, require
+from etude.config import ComparisonConfig
 from etude.data import Samples
 from etude.network import Network, Targets
 from etude.objective import (
@@ -35,7 +35,7 @@ from ._kto.labelled_completions import LabelledCompletion, LabelledCompletions, 
 
 
 @dataclass
-class KtoConfig(ObjectiveConfig):
+class KtoConfig(ComparisonConfig):
     beta: float = 0.1
     """Strength of the penalty for leaving the reference policy. Typical: 0.01-0.5."""
     desirable_weight: float = 1.0
@@ -49,6 +49,7 @@ class KtoConfig(ObjectiveConfig):
     memory. They are cached by its weights and the ids."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(self.beta > 0, f"beta must be positive, got {self.beta}")
         for name in ("desirable_weight", "undesirable_weight"):
             value = getattr(self, name)
@@ -104,18 +105,24 @@ class Kto(Objective[KtoConfig, KtoBatch]):
         return self._samples[-1]
 
     def _drop_reason(self, record: Feedback | Preference) -> str | None:
-        ids = [self._encode(f.prompt, f.completion)[1] for f in split(record)]
+        ids = [self._encode(f.prompt, f.completion)[0][1] for f in split(record)]
         same = len(ids) > 1 and list(ids[0]) == list(ids[1])
         return "both completions have the same tokens" if same else None
 
-    def _encode(self, prompt: str, completion: str) -> IdPair:
-        row = completion_ids(self.tools.tokenizer, prompt, completion, self.tools.seq_len)
-        refuse_empty(prompt, row[1])
-        return row
+    def _encode(
+        self, prompt: str | Chat, completion: str | Message
+    ) -> tuple[IdPair, Sequence[str]]:
+        tools = self.tools
+        before, after, cuts = completion_ids(tools.tokenizer, prompt, completion, tools.seq_len)
+        refuse_empty(prompt, after)
+        return (before, after), cuts
+
+    def cuts(self, sample: LabelledCompletion) -> Iterable[str]:
+        return self._encode(sample.prompt, sample.completion)[1]
 
     def example(self, record: LabelledCompletion, rng: np.random.Generator) -> KtoExample:
-        matched = self._encode(record.prompt, record.completion)
-        mismatched = self._encode(record.prompt, record.mismatched)
+        matched, _ = self._encode(record.prompt, record.completion)
+        mismatched, _ = self._encode(record.prompt, record.mismatched)
         return KtoExample(matched, mismatched, record.desirable)
 
     def collate(self, examples: Sequence[KtoExample]) -> KtoBatch:

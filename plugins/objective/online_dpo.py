@@ -137,6 +137,7 @@ class OnlineDpo(OnPolicyObjective[OnlineDpoConfig, RankedPairBatch]):
             "reward_squares": reward.square().sum(),
             "known": known.sum(),
             "n_completions": known.numel() * torch.ones_like(reward[0, 0]),
+            "n_tokens": targets.where.sum(),
             "response_length": targets.where.sum(),
             "truncated": batch.truncated.sum(),
             "zero_variance": 2 * (~has_winner).sum(),

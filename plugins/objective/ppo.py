@@ -124,7 +124,7 @@ class Ppo(OnPolicyObjective[PpoConfig, ExperienceBatch]):
             reward, value, mask, config.gamma, config.gae_lambda
         )
         kl = divergence.sum(dim=1)
-        shaping.adapt(kl, over_ranks)
+        shaping.adapt(kl[~score.isnan()], over_ranks)
         worth = torch.stack([value, whiten(advantage, mask, over_ranks), returns], dim=-1).numpy()
         rows = zip(completions, worth, score.tolist(), kl.tolist(), strict=True)
         return [experience(*row, beta) for row in rows]
@@ -141,6 +141,7 @@ class Ppo(OnPolicyObjective[PpoConfig, ExperienceBatch]):
             **vars(replace(batch, targets=targets, log_prob=batch.log_prob[in_loss])),
             worth=torch.from_numpy(np.concatenate([e.worth for e in examples]))[in_loss],
             beta=torch.tensor([e.beta for e in examples]),
+            response_length=batch.lengths,
         )
 
     def count(self, batch: ExperienceBatch) -> float:
@@ -169,7 +170,8 @@ class Ppo(OnPolicyObjective[PpoConfig, ExperienceBatch]):
             **clip_counts(log_ratio, advantage, config.epsilon, config.epsilon),
             **variance_terms(returns, value),
         }
-        return Loss(losses.sum(), metric_sums(batch, tokens) | {"sequence_kl": batch.kl.sum()})
+        sums = {"sequence_kl": batch.kl.sum(), "response_length": batch.response_length.sum()}
+        return Loss(losses.sum(), metric_sums(batch, tokens) | sums)
 
     def report(self, means: Mapping[str, float]) -> dict[str, float]:
         return with_explained_variance(metric_means(means))

@@ -10,7 +10,6 @@ Records longer than data.seq_len are dropped and counted, not truncated (TRL).
 """
 
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,11 +20,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from etude import Capability, Feedback, Preference, Ranking, plugin, require
-from etude.config import ArchitectureConfig, ObjectiveConfig
-from etude.data import Samples, Tokenizer, texts_of
+from etude import Capability, Chat, Feedback, Message, Preference, Ranking, plugin, require
+from etude.config import ComparisonConfig
+from etude.data import Samples, Tokenizer, exchange
 from etude.network import Inputs, Network, freeze_head
-from etude.objective import Ids, Loss, Objective, ObjectiveContext, completion_ids, preference_loss
+from etude.objective import Ids, Loss, Objective, ObjectiveContext, preference_loss
 from etude.rl import HEAD, ScoreHead, pair_sums, prompt_sums, rating_sums, score_metrics
 
 RewardRecord = Preference | Ranking | Feedback
@@ -33,21 +32,16 @@ numbers = partial(torch.tensor, dtype=torch.float64)
 
 
 @dataclass
-class RewardModelConfig(ObjectiveConfig):
+class RewardModelConfig(ComparisonConfig):
     margin: float = 0.0
     """Minimum score difference, added to the margin of each preference. Typical: 0-1."""
     eta: float = 0.0
     """Weight of the squared sum of both scores, which centres them; 0 = off. Typical: 0.01."""
-    dropout: float = 0.0
-    """Dropout during this run, in [0, 1); overrides the architecture's."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(self.margin >= 0, f"margin must be 0 or more, got {self.margin}")
         require(self.eta >= 0, f"eta must be 0 or more, got {self.eta}")
-        require(0 <= self.dropout < 1, f"dropout must be in [0, 1), got {self.dropout}")
-
-    def adjusted_architecture(self, architecture: ArchitectureConfig) -> ArchitectureConfig:
-        return replace(architecture, dropout=self.dropout)
 
 
 @dataclass
@@ -96,10 +90,21 @@ def pairs_of(examples: Sequence[RewardExample]) -> Pairs:
     return Pairs(torch.tensor(better), torch.tensor(worse), *map(numbers, columns))
 
 
+def parts_of(record: RewardRecord) -> tuple[str | Chat, Sequence[str | Message]]:
+    """The prompt of a record, and its completions, best first."""
+    match record:
+        case Preference(prompt, chosen, rejected):
+            return prompt, (chosen, rejected)
+        case Ranking(prompt, completions):
+            return prompt, completions
+        case Feedback(prompt, completion):
+            return prompt, (completion,)
+
+
 def encode_record(record: RewardRecord, tokenizer: Tokenizer) -> RewardExample:
     """Encodes a whole record as ids."""
-    prompt, *completions = texts_of(record)
-    sides = [completion_ids(tokenizer, prompt, text, sys.maxsize) for text in completions]
+    prompt, completions = parts_of(record)
+    sides = [exchange(tokenizer, prompt, text) for text in completions]
     example = RewardExample(sides[0][0], [completion for _, completion in sides])
     if isinstance(record, Feedback):
         return replace(example, rating=record.score)
@@ -128,7 +133,10 @@ class RewardModel(Objective[RewardModelConfig, RewardBatch]):
         freeze_head(network)
 
     def select_samples(self, samples: Samples) -> Samples:
-        return self.drop_samples(samples, self.drop_reason)
+        kept = self.drop_samples(samples, self.drop_reason)
+        # Differences of scores do not depend on the bias, and transformers' heads have none.
+        self.head.bias.requires_grad_(isinstance(kept[0], Feedback))
+        return kept
 
     def drop_reason(self, record: RewardRecord) -> str | None:
         """Why a record is dropped; None if it is kept."""
@@ -186,6 +194,6 @@ class RewardModel(Objective[RewardModelConfig, RewardBatch]):
         batch = self.collate([encode_record(record, self.tools.tokenizer) for record in records])
         scores = iter(self.scores(self.transfer_batch_to_device(batch, self.device, 0)).tolist())
         return [
-            "\n".join([prompt, *(f"  [{next(scores):+.3f}] {text}" for text in completions)])
-            for prompt, *completions in map(texts_of, records)
+            "\n".join([str(prompt), *(f"  [{next(scores):+.3f}] {text}" for text in completions)])
+            for prompt, completions in map(parts_of, records)
         ]

@@ -67,6 +67,10 @@ class SftConfig(ObjectiveConfig):
         share = self.replay_share
         require(0 < share < 1, f"replay_share must be in (0, 1), got {share}")
 
+    @property
+    def rereads(self) -> dict[str, str | None]:
+        return {"replay": self.replay}
+
     def check(self, architecture: ArchitectureConfig) -> None:
         if Capability.SOURCE_TARGET in capabilities_of(architecture):
             why = "a network that reads a source has each answer as a separate target"
@@ -107,6 +111,7 @@ class Sft(Objective[SftConfig, SftBatch]):
         """The conversations with tokens to train on, as rows; counts what was dropped."""
         rows, lost = encode_conversations(samples, self.encoder, self.config.pack)
         self.lost += lost
+        self.notes += rows.notes
         return rows
 
     def source(self, samples: Samples, global_batch: int, seed: int, ranks: Ranks) -> StepSource:

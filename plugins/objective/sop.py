@@ -11,7 +11,7 @@ Deviations: no n-gram masks (`objective/masking` has spans of words); no short s
 the last layer of the head starts at 0, so its loss starts at ln 2.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,6 +47,10 @@ class SopConfig(MaskedConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.order_weight > 0, f"order_weight must be positive, got {self.order_weight}")
+
+    @property
+    def around(self) -> tuple[str, str]:
+        return "cls", "sep"
 
     def check(self, architecture: ArchitectureConfig) -> None:
         n = architecture.n_segments if isinstance(architecture, StackConfig) else 0
@@ -104,12 +108,20 @@ class Sop(Objective[SopConfig, SopBatch]):
             not tools.intra_document,
             "data.intra_document has no effect: each document is a separate sequence",
         )
+        self.n_text = tools.seq_len - 3  # a row has [CLS] and two [SEP]
         self.select: Masking = build(config.masking, tools.tokenizer)
         self.order = BinaryHead(network.dim, nn.Tanh())
 
+    def cuts(self, sample: TokenRow) -> Iterator[str]:
+        for text, _ in document_tokens(sample, self.tools.tokenizer.vocab):
+            if len(text) == 1:
+                yield "texts of one token, which have no two segments"
+            elif len(text) > self.n_text:
+                yield "texts cut to leave room for [CLS] and [SEP]"
+
     def example(self, record: TokenRow, rng: np.random.Generator) -> list[SopExample]:
         documents = document_tokens(record, self.tools.tokenizer.vocab)
-        texts = [text[: self.tools.seq_len - 3] for text, _ in documents if len(text) > 1]
+        texts = [text[: self.n_text] for text, _ in documents if len(text) > 1]
         return [self.pair(text, rng) for text in texts]
 
     def pair(self, text: Int[np.ndarray, " n"], rng: np.random.Generator) -> SopExample:

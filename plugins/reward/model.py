@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from omegaconf import MISSING
 
-from etude import plugin, require
+from etude import Chat, plugin, require
 from etude.config import RewardConfig
+from etude.objective import ChatReward
 from etude.rl import read_reward_model
 
 
@@ -33,7 +34,7 @@ class ModelRewardConfig(RewardConfig):
 
 
 @plugin(ModelRewardConfig)
-class ModelReward:
+class ModelReward(ChatReward):
     """(score - mean) / std; references are ignored."""
 
     def __init__(self, config: ModelRewardConfig) -> None:
@@ -41,7 +42,10 @@ class ModelReward:
         self.scorer = read_reward_model(config.run)
 
     def __call__(
-        self, prompts: Sequence[str], completions: Sequence[str], references: Sequence[str | None]
+        self,
+        prompts: Sequence[str | Chat],
+        completions: Sequence[str],
+        references: Sequence[str | None],
     ) -> list[float]:
         scores = self.scorer(prompts, completions, self.config.batch)
         if self.config.normalise:

@@ -11,6 +11,7 @@ from etude.records import (
     Feedback,
     Labelled,
     Message,
+    Noted,
     Pair,
     Preference,
     Prompt,

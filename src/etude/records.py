@@ -4,9 +4,10 @@ A data plugin yields one kind and an objective reads a set of kinds. The lossles
 between kinds are listed in `CONVERSIONS`.
 """
 
+import json
 from collections.abc import Callable, Mapping, Set
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 from etude.errors import DataError
 
@@ -28,26 +29,55 @@ class Pair:
 
 @dataclass(frozen=True)
 class Message:
-    """One turn of a conversation; `role` is system, user or assistant."""
+    """One turn of a conversation; `role` is system, user, assistant or one of TOOL_ROLES."""
 
     role: str
     content: str
+    """Empty only for a tool, or beside the fields that it consists of, such as tool_calls."""
+    fields: Mapping[str, Any] = field(default_factory=dict[str, Any], hash=False)  # JSON
+    """Further fields that chat templates know: tool_calls, reasoning_content, name and others."""
+    learn: bool = True
+    """Whether it may be trained on, if it is the assistant's."""
+
+    def __str__(self) -> str:
+        """The content and the tool calls, for people, rewards and judges."""
+        calls = [json.dumps(call, ensure_ascii=False) for call in self.fields.get("tool_calls", ())]
+        return "\n".join(filter(None, (self.content, *calls)))
+
+    def as_row(self) -> dict[str, Any]:
+        """The message as in a JSON file, and as a chat template receives it."""
+        return {"role": self.role, "content": self.content, **self.fields}
+
+
+TOOL_ROLES: Final = ("tool", "function", "observation", "ipython")
+"""Names of the role of a tool's message: transformers', and those of some models."""
 
 
 @dataclass(frozen=True)
 class Chat:
-    """A conversation, in order."""
+    """A conversation, in order, and the tools that the assistant may call, as JSON schemas."""
 
     messages: tuple[Message, ...]
+    tools: tuple[Any, ...] = field(default=(), hash=False)  # JSON
+
+    def __str__(self) -> str:
+        """A transcript, for people, rewards and judges; of a single message, its text alone."""
+        if len(self.messages) == 1:
+            return str(self.messages[0])
+        return "\n\n".join(f"{one.role.capitalize()}: {one}" for one in self.messages)
 
 
 @dataclass(frozen=True)
 class Preference:
-    """Two completions of one prompt, the better one first."""
+    """Two completions of one prompt, the better one first.
 
-    prompt: str
-    chosen: str
-    rejected: str
+    Here and below, a prompt is the text of a user's message, or a conversation that an assistant's
+    message follows; a completion is the text of that message, or the message if it has more fields.
+    """
+
+    prompt: str | Chat
+    chosen: str | Message
+    rejected: str | Message
     margin: float = 0.0
     """Reward difference between `chosen` and `rejected`, in units of the reward."""
     probability: float = 1.0
@@ -58,16 +88,16 @@ class Preference:
 class Ranking:
     """Completions of one prompt, best first."""
 
-    prompt: str
-    completions: tuple[str, ...]
+    prompt: str | Chat
+    completions: tuple[str | Message, ...]
 
 
 @dataclass(frozen=True)
 class Feedback:
     """A completion and its score: 1.0 for good and 0.0 for bad, or any number."""
 
-    prompt: str
-    completion: str
+    prompt: str | Chat
+    completion: str | Message
     score: float
 
 
@@ -75,7 +105,7 @@ class Feedback:
 class Prompt:
     """A question, with its reference answer if it has one."""
 
-    prompt: str
+    prompt: str | Chat
     answer: str | None = None
 
 
@@ -86,6 +116,18 @@ class Labelled:
     text: str | tuple[str, ...]
     label: str | tuple[str, ...]
 
+
+
+def prompt_fields(prompt: str | Chat) -> dict[str, Any]:
+    """The fields of a JSON row that hold a prompt."""
+    if isinstance(prompt, str):
+        return {"prompt": prompt}
+    tools = {"tools": list(prompt.tools)} if prompt.tools else {}
+    return {"prompt": [message.as_row() for message in prompt.messages], **tools}
+
+
+PROMPTED: Final = frozenset({Preference, Ranking, Feedback, Prompt})
+"""The kinds with a prompt, which may be a conversation."""
 
 Record = Text | Pair | Chat | Preference | Ranking | Feedback | Prompt | Labelled
 
@@ -105,21 +147,44 @@ class Unused:
     part: str
 
 
+@dataclass(frozen=True)
+class Noted:
+    """A property of a row that is read by a rule: counted, and shown to the user."""
+
+    rule: str
+
+
+SourceRow = Record | BadRow | Unused | Noted
+"""What a data source yields."""
+
+
 def _pair_to_chat(pair: Pair) -> Chat:
     return Chat((Message("user", pair.source), Message("assistant", pair.target)))
 
 
 def _prompt_to_pair(prompt: Prompt) -> Pair:
-    if prompt.answer is None:
+    if isinstance(prompt.prompt, Chat):
         raise DataError(
-            f"The prompt {prompt.prompt[:60]!r} has no reference answer to train on.\n"
-            "  Add an answer to each row, leave such rows out, or use an objective with a reward."
+            f"The prompt {str(prompt.prompt)[:60]!r} is a conversation, and a pair of source and "
+            "target holds a single text.\n  Use objective=sft, which reads conversations."
         )
-    return Pair(prompt.prompt, prompt.answer)
+    return Pair(prompt.prompt, _answer_of(prompt))
 
 
 def _prompt_to_chat(prompt: Prompt) -> Chat:
-    return _pair_to_chat(_prompt_to_pair(prompt))
+    if isinstance(prompt.prompt, str):
+        return _pair_to_chat(_prompt_to_pair(prompt))
+    given = (replace(message, learn=False) for message in prompt.prompt.messages)
+    return Chat((*given, Message("assistant", _answer_of(prompt))), prompt.prompt.tools)
+
+
+def _answer_of(prompt: Prompt) -> str:
+    if prompt.answer is None:
+        raise DataError(
+            f"The prompt {str(prompt.prompt)[:60]!r} has no reference answer to train on.\n"
+            "  Add an answer to each row, leave such rows out, or use an objective with a reward."
+        )
+    return prompt.answer
 
 
 def _preference_to_ranking(preference: Preference) -> Ranking:

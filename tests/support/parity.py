@@ -65,14 +65,19 @@ def _composed(name: str) -> StackConfig:
 
 def save_model(theirs: Any, folder: Path) -> Any:  # transformers' models are dynamically typed
     """Gives a model random weights and saves it with a byte tokenizer; returns the model."""
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in theirs.parameters():
-            noise = torch.randn(parameter.shape, generator=generator)
-            parameter.copy_(0.1 * noise + (parameter.ndim == 1) * 0.5)
-    theirs.eval().save_pretrained(folder)
+    randomise(theirs)
+    theirs.save_pretrained(folder)
     tiny.BYTES.save(folder)
     return theirs
+
+
+def randomise(theirs: Any) -> None:
+    """Gives a model random weights and biases, in eval mode."""
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in theirs.eval().parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            parameter.copy_(0.1 * noise + (parameter.ndim == 1) * 0.5)
 
 
 def assert_same(model: Model, theirs: Any, tolerance: float) -> None:
@@ -148,7 +153,7 @@ def assert_same_seq2seq(model: Model, theirs: Any, tolerance: float) -> None:
 def assert_round_trip(model: Model, folder: Path, auto: Any = AutoModelForCausalLM) -> None:
     """Our model folder loads in transformers' Auto classes and in ours, with the same results."""
     ours = model.network().eval()
-    write_model(ours.state_dict(), model.architecture, model.tokenizer, folder / MODEL)
+    write_model(model, ours.state_dict(), folder / MODEL)
     theirs, problems = auto.from_pretrained(folder / "model", output_loading_info=True)
     assert not any(problems.values()), problems
     theirs.eval()
@@ -174,8 +179,7 @@ def _loss(logits: Tensor, ids: Tensor, real: Tensor) -> Tensor:
 
 def _assert_same_gradients(model: Model, ours: Network, theirs: Any) -> None:
     assert isinstance(model.architecture, StackConfig)
-    fields = hugging_face.read_fields(model.folder)
-    family = hugging_face.layout_of(fields["model_type"])
+    family, fields = hugging_face.read_fields(model.folder)
     grads = {name: p.grad for name, p in ours.named_parameters() if p.grad is not None}
     found = to_theirs(family.weight_map(model.architecture, fields), grads)
     grads = {name: p.grad for name, p in theirs.named_parameters()}

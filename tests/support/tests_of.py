@@ -34,6 +34,7 @@ THROUGH_OTHERS = {
     "config/schema/report.py": "etude/cli/verbs/test_report.py",
     "data/data_card.py": "etude/data/test_corpus.py",
     "data/tokenizer_files.py": "etude/data/test_chat_template.py",
+    "data/tokenizer_source.py": "etude/data/test_tokenizer.py",
     "data/vocab.py": "etude/data/test_tokenizer.py",
     "network/auxiliary_loss.py": "plugins/architecture/mlp/test_moe.py",
     "objective/corruption.py": "plugins/objective/corruption/test_infilling.py",

@@ -7,9 +7,8 @@ to the same sum.
 
 from dataclasses import dataclass
 
-import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from etude import plugin
 from etude.config import BlockConfig
@@ -27,7 +26,7 @@ class Parallel(Block):
 
     def __init__(self, config: ParallelConfig, parts: BlockParts) -> None:
         super().__init__()
-        self.dropout = parts.dropout
+        self.dropout = nn.Dropout(parts.dropout)
         self.norm = parts.norm()
         self.mixer = parts.mixer
         self.mlp = parts.mlp
@@ -41,4 +40,4 @@ class Parallel(Block):
         added = self.mixer(normed, context) + self.mlp(normed)
         if context.source is not None:
             added = added + self.cross(normed, context.source)
-        return x + F.dropout(added, self.dropout, self.training)
+        return x + self.dropout(added)

@@ -6,9 +6,8 @@ It needs warm-up: gradients near the output are large at the start (Xiong et al.
 
 from dataclasses import dataclass
 
-import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from etude import plugin
 from etude.config import BlockConfig
@@ -28,7 +27,7 @@ class Postnorm(Block):
 
     def __init__(self, config: PostnormConfig, parts: BlockParts) -> None:
         super().__init__()
-        self.dropout = parts.dropout
+        self.dropout = nn.Dropout(parts.dropout)
         self.mixer = parts.mixer
         self.mixer_norm = parts.norm()
         if parts.cross is not None:
@@ -40,10 +39,7 @@ class Postnorm(Block):
     def forward(
         self, x: Float[Tensor, "batch seq dim"], context: Context
     ) -> Float[Tensor, "batch seq dim"]:
-        x = self.mixer_norm(x + self._drop(self.mixer(x, context)))
+        x = self.mixer_norm(x + self.dropout(self.mixer(x, context)))
         if context.source is not None:
-            x = self.cross_norm(x + self._drop(self.cross(x, context.source)))
-        return self.mlp_norm(x + self._drop(self.mlp(x)))
-
-    def _drop(self, x: Tensor) -> Tensor:
-        return F.dropout(x, self.dropout, self.training)
+            x = self.cross_norm(x + self.dropout(self.cross(x, context.source)))
+        return self.mlp_norm(x + self.dropout(self.mlp(x)))

@@ -5,7 +5,6 @@ Xiong et al. 2020, https://arxiv.org/abs/2002.04745; used in GPT-2, LLaMA and T5
 
 from dataclasses import dataclass
 
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -26,7 +25,7 @@ class Prenorm(Block):
 
     def __init__(self, config: PrenormConfig, parts: BlockParts) -> None:
         super().__init__()
-        self.dropout = parts.dropout
+        self.dropout = nn.Dropout(parts.dropout)
         skip = config.skip_first and parts.layer == 0
         self.mixer_norm: nn.Module = nn.Identity() if skip else parts.norm()
         self.mixer = parts.mixer
@@ -39,10 +38,7 @@ class Prenorm(Block):
     def forward(
         self, x: Float[Tensor, "batch seq dim"], context: Context
     ) -> Float[Tensor, "batch seq dim"]:
-        x = x + self._drop(self.mixer(self.mixer_norm(x), context))
+        x = x + self.dropout(self.mixer(self.mixer_norm(x), context))
         if context.source is not None:
-            x = x + self._drop(self.cross(self.cross_norm(x), context.source))
-        return x + self._drop(self.mlp(self.mlp_norm(x)))
-
-    def _drop(self, x: Tensor) -> Tensor:
-        return F.dropout(x, self.dropout, self.training)
+            x = x + self.dropout(self.cross(self.cross_norm(x), context.source))
+        return x + self.dropout(self.mlp(self.mlp_norm(x)))

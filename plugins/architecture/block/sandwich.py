@@ -7,9 +7,8 @@ as Peri-LN, which also normalises the embeddings: `architecture.norm_embedding=t
 
 from dataclasses import dataclass
 
-import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from etude import plugin
 from etude.config import BlockConfig
@@ -27,7 +26,7 @@ class Sandwich(Block):
 
     def __init__(self, config: SandwichConfig, parts: BlockParts) -> None:
         super().__init__()
-        self.dropout = parts.dropout
+        self.dropout = nn.Dropout(parts.dropout)
         self.mixer_norm = parts.norm()
         self.mixer = parts.mixer
         self.mixer_out_norm = parts.norm()
@@ -42,11 +41,8 @@ class Sandwich(Block):
     def forward(
         self, x: Float[Tensor, "batch seq dim"], context: Context
     ) -> Float[Tensor, "batch seq dim"]:
-        x = x + self._drop(self.mixer_out_norm(self.mixer(self.mixer_norm(x), context)))
+        x = x + self.dropout(self.mixer_out_norm(self.mixer(self.mixer_norm(x), context)))
         if context.source is not None:
             cross = self.cross(self.cross_norm(x), context.source)
-            x = x + self._drop(self.cross_out_norm(cross))
-        return x + self._drop(self.mlp_out_norm(self.mlp(self.mlp_norm(x))))
-
-    def _drop(self, x: Tensor) -> Tensor:
-        return F.dropout(x, self.dropout, self.training)
+            x = x + self.dropout(self.cross_out_norm(cross))
+        return x + self.dropout(self.mlp_out_norm(self.mlp(self.mlp_norm(x))))

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from etude import Feedback, Preference
+from etude import Chat, Feedback, Message, Preference
 from etude.data import Samples
 
 
@@ -10,10 +10,10 @@ from etude.data import Samples
 class LabelledCompletion:
     """A completion with its label, and a mismatched completion, of another prompt."""
 
-    prompt: str
-    completion: str
+    prompt: str | Chat
+    completion: str | Message
     desirable: bool
-    mismatched: str
+    mismatched: str | Message
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,10 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from etude.rl import (
-    Completion,
-    CompletionBatch,
-)
+from etude.rl import Completion, CompletionBatch
 
 
 @dataclass(kw_only=True)
@@ -27,6 +24,8 @@ class ExperienceBatch(CompletionBatch):
 
     worth: Float[Tensor, "n 3"]
     beta: Float[Tensor, " batch"]
+    response_length: Int[Tensor, " batch"]
+    """Tokens of each completion, with or without a verdict."""
 
 
 def experience(

@@ -104,7 +104,7 @@ def with_explained_variance(means: Mapping[str, float]) -> dict[str, float]:
     if "_return" not in means:
         return dict(means)
     returns, residual = (
-        max(0.0, means[f"{name}_square"] - means[name] ** 2) for name in ("_return", "_residual")
+        max(means[f"{name}_square"] - means[name] ** 2, 0.0) for name in ("_return", "_residual")
     )
     metrics = {k: v for k, v in means.items() if not k.startswith("_")}
     return metrics | {"explained_variance": 1 - residual / returns if returns else 0.0}

@@ -1,16 +1,25 @@
 """Encodes conversations: which tokens are trained on, what is dropped, and why."""
 
-from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
 from jaxtyping import Bool, Int
 
 from etude import Chat, DataError
-from etude.data import Samples, TemplateError, Tokenizer, conversation
+from etude.data import (
+    Conversation,
+    RewrittenTurnError,
+    Samples,
+    TemplateError,
+    Tokenizer,
+    assistant_turns,
+    conversation,
+)
+
+from .packing import pack_rows
 
 
 class TrainOn(Enum):
@@ -49,36 +58,61 @@ class ConversationEncoder:
     sources: bool
 
     def spans(self, chat: Chat, counts: Counter[str] | None = None) -> list[TrainingSpan]:
-        """The spans of a conversation with tokens to train on; counts what is truncated.
+        """The spans of a conversation with tokens to train on; counts what is lost.
 
+        If the template writes an answer differently when more messages follow, as those that drop
+        earlier reasoning do, each answer becomes a span of its own, with its context.
         Raises TemplateError if the template rejects the conversation, DataError if its output would
         teach something wrong: two bos in a row, or an answer without an end token.
         """
         counts = Counter() if counts is None else counts
-        encoded = conversation(self.tokenizer, chat.messages)
-        self._check(encoded.ids, encoded.turns)
-        places = [np.flatnonzero(encoded.turns == turn + 1) for turn in range(encoded.n_turns)]
+        turns = assistant_turns(chat.messages)
+        n_marked = sum(not chat.messages[i].learn for i in turns)
+        counts["answers marked as not to be learned"] += n_marked
+        last_only = self.train_on is TrainOn.last
+        required = {TrainOn.all: None, TrainOn.last: turns[-1:], TrainOn.everything: turns}
+        try:
+            encoded = [self._encode(chat, required[self.train_on])]
+        except RewrittenTurnError as error:
+            if self.train_on is TrainOn.everything:
+                raise TemplateError(f"{error} objective.train_on=all and last need not.") from error
+            ends = turns[-1:] if last_only else [i for i in turns if chat.messages[i].learn]
+            parts = [replace(chat, messages=chat.messages[: i + 1]) for i in ends]
+            encoded = [self._encode(part, [len(part.messages) - 1]) for part in parts]
+            last_only = True
+        counts.update(encoded[-1].reasons)
+        return [span for one in encoded for span in self._spans(one, last_only, counts)]
+
+    def _encode(self, chat: Chat, required: Collection[int] | None) -> Conversation:
+        return conversation(self.tokenizer, chat.messages, chat.tools, required=required)
+
+    def _spans(
+        self, encoded: Conversation, last_only: bool, counts: Counter[str]
+    ) -> list[TrainingSpan]:
+        n = encoded.n_turns
+        places = [np.flatnonzero(encoded.turns == i) for i in range(n if last_only else 1, n + 1)]
         answers = [(int(place[0]), int(place[-1]) + 1) for place in places if len(place)]
-        answers = answers[-1:] if self.train_on is TrainOn.last else answers
+        self._check(encoded.ids, [end - 1 for _, end in answers])
         if self.sources:
             spans = [self._with_source(encoded.ids, answer, counts) for answer in answers]
         else:
-            spans = [self._whole(encoded.ids, answers, counts)]
+            spans = [self._whole(encoded, answers, counts)]
         return [span for span in spans if span.trained.any()]
 
     def _whole(
-        self, ids: np.ndarray, answers: Sequence[tuple[int, int]], counts: Counter[str]
+        self, encoded: Conversation, answers: Sequence[tuple[int, int]], counts: Counter[str]
     ) -> TrainingSpan:
         """The start of the conversation: one token more than a row has inputs."""
         room = self.seq_len + 1
-        trained = np.full(len(ids), self.train_on is TrainOn.everything)
+        trained = (encoded.turns >= 0) & (self.train_on is TrainOn.everything)
         trained[0] = False  # no token precedes it
         for start, end in answers:
-            trained[start:end] = True
+            trained[start:end] |= encoded.turns[start:end] > 0
             counts["answers beyond data.seq_len"] += start >= room
             counts["answers truncated"] += start < room < end
         is_complete = bool(answers) and answers[-1][1] <= room
-        return TrainingSpan(ids[:room], trained[:room], answers[-1] if is_complete else None)
+        last = answers[-1] if is_complete else None
+        return TrainingSpan(encoded.ids[:room], trained[:room], last)
 
     def _with_source(
         self, ids: np.ndarray, answer_range: tuple[int, int], counts: Counter[str]
@@ -94,20 +128,20 @@ class ConversationEncoder:
         is_complete = len(answer) == end - start
         return TrainingSpan(np.append(source, answer), trained, in_row if is_complete else None)
 
-    def _check(self, ids: np.ndarray, turns: np.ndarray) -> None:
+    def _check(self, ids: np.ndarray, ends: Sequence[int]) -> None:
         vocab = self.tokenizer.vocab
         if ((ids[:-1] == vocab.bos) & (ids[1:] == vocab.bos)).any():
             raise DataError(
                 "The chat template writes bos twice in a row, which no model was trained on.\n"
                 "  Choose another template=..., or fix the template of the tokenizer."
             )
-        ends = np.flatnonzero((turns > 0) & (np.append(turns[1:], 0) != turns))
-        if not np.isin(ids[ends], vocab.stops).all():
+        endless = [end for end in ends if ids[end] not in vocab.stops]
+        if endless:
             stops = " or ".join(self.tokenizer.pieces(vocab.stops))
             raise DataError(
                 "The chat template ends an answer with "
-                f"{self.tokenizer.pieces(ids[ends])[0]!r}, but generation stops at {stops}, so "
-                "the trained model would never stop.\n"
+                f"{self.tokenizer.pieces(ids[endless[:1]])[0]!r}, but generation stops at {stops}, "
+                "so the trained model would never stop.\n"
                 "  Choose a template that ends answers with a stop token, such as template=plain."
             )
 
@@ -117,6 +151,14 @@ class Rows:
     """Input rows; each has the spans of one conversation or of several."""
 
     rows: Sequence[list[TrainingSpan]]
+    n_split: int = 0
+    """Conversations of which each answer is a row, because the template rewrites earlier ones."""
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know about the rows."""
+        why = "into a row for each answer: the template writes earlier answers differently"
+        return [f"split     {self.n_split:,} conversations {why}"] if self.n_split else []
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -134,6 +176,7 @@ def encode_conversations(
     """
     counts: Counter[str] = Counter()
     rows: list[list[TrainingSpan]] = []
+    n_split = 0
     for i in range(len(chats)):
         try:
             spans = encoder.spans(chats[i], counts)
@@ -141,7 +184,8 @@ def encode_conversations(
             counts[f"conversations rejected by the template ({error})"] += 1
             continue
         counts["conversations without a token to train on"] += not spans
-        rows += [spans] if spans else []
+        n_split += len(spans) > 1 and not encoder.sources
+        rows += [spans] if encoder.sources and spans else [[span] for span in spans]
     counts = +counts
     if not rows:
         lost = "".join(f"\n  {n:,} {what}" for what, n in counts.items())
@@ -153,20 +197,4 @@ def encode_conversations(
         spans = [span for row in rows for span in row]
         packed = pack_rows([len(span.ids) for span in spans], encoder.seq_len + 1)
         rows = [[spans[i] for i in row] for row in packed]
-    return Rows(rows), counts
-
-
-def pack_rows(lengths: Sequence[int], room: int) -> list[list[int]]:
-    """Indices of lengths, packed in rows of at most `room`: best fit, longest first."""
-    rows: list[list[int]] = []
-    free: list[tuple[int, int]] = []  # (tokens free, row), sorted
-    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        best = bisect_left(free, (lengths[i], -1))
-        if best == len(free):
-            rows.append([])
-            insort(free, (room, len(rows) - 1))
-            best = len(free) - 1
-        n_free, row = free.pop(best)
-        rows[row].append(i)
-        insort(free, (n_free - lengths[i], row))
-    return sorted(rows, key=min)
+    return Rows(rows, n_split), counts

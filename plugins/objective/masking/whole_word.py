@@ -2,8 +2,8 @@
 
 Devlin et al. 2019, https://github.com/google-research/bert (README, "Whole Word Masking"); for
 Chinese: Cui et al. 2019, https://arxiv.org/abs/1906.08101. Words are drawn in random order until
-the budget is spent; one that would exceed it is skipped, so nothing may be selected in a short
-text.
+the budget is spent; one that would exceed it is skipped. Where all would, as in a short text, the
+objective asks again with the size of the smallest, so a text with a word always has a target.
 Deviations: words are those of `Tokenizer.words`, separated by spaces whatever the tokenizer, so a
 byte-level one keeps a full stop with the word before it; a Chinese character is a word, where Cui
 et al. use a segmenter.

@@ -19,6 +19,7 @@ from etude.config.schema.plugins import (
     AdapterConfig,
     ArchitectureConfig,
     CallbackConfig,
+    ComparisonConfig,
     CorruptionConfig,
     DataConfig,
     DecodingConfig,

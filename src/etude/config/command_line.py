@@ -4,6 +4,8 @@ Free text (a prompt, a path) is quoted, because Hydra would parse its commas, sp
 as syntax. Flags are moved to the front, where argparse expects them.
 """
 
+import glob
+import os
 import re
 from dataclasses import dataclass
 
@@ -13,6 +15,8 @@ NEVER_SWEPT = frozenset({"prompt", "system", "run", "pattern", "question", "open
 FREE_TEXT = NEVER_SWEPT | {"init_from", "path", "out", "png", "url", "user"}
 """Keys (last part) whose value is taken literally: everything after the first `=`."""
 
+_PART = re.compile(r"""(?:^|,)("[^"]+"(?=,|\Z)|'[^']+'(?=,|\Z)|[^,]*)""")
+"""A value of a sweep: quoted, or without a comma."""
 VALUES: dict[str, tuple[str, ...]] = {
     "--cfg": ("job", "hydra", "all"),
     "--info": ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
@@ -80,7 +84,8 @@ def prepare(arguments: list[str]) -> CommandLine:
 def quote(override: str, is_sweep: bool) -> str:
     """Returns an override in Hydra's grammar; the value of a free-text key is taken literally.
 
-    With `is_sweep`, a comma separates values, except in keys of `NEVER_SWEPT`.
+    With `is_sweep`, a comma separates values, except in keys of `NEVER_SWEPT`, in quotes, and in
+    the name of an existing file.
     """
     match = re.fullmatch(r"(\+{0,2}[\w./@-]+)=(.*)", override, re.DOTALL)
     if not match:
@@ -89,8 +94,29 @@ def quote(override: str, is_sweep: bool) -> str:
     name = re.split(r"[./@+]", key)[-1]
     if name not in FREE_TEXT or value == "null":
         return override
-    parts = value.split(",") if is_sweep and name not in NEVER_SWEPT else [value]
+    parts = _swept_values(key, value) if is_sweep and name not in NEVER_SWEPT else [value]
     return f"{key}={','.join(_literal(part) for part in parts)}"
+
+
+def _swept_values(key: str, value: str) -> list[str]:
+    """The values of a free-text key in a sweep. Raises ConfigError if a comma is ambiguous."""
+    parts: list[str] = _PART.findall(value)
+    if len(parts) > 1 and _names_a_file(value):
+        if all(map(_names_a_file, parts)):
+            each = ",".join(f'"{part}"' for part in parts)
+            raise ConfigError(
+                f"{key}={value}: both this name and each of its parts are files.\n"
+                f"""  Quote the name, '{key}="{value}"', or each value, '{key}={each}'."""
+            )
+        return [value]
+    return [
+        part[1:-1] if part[:1] in ("'", '"') and part[0] == part[-1] else part for part in parts
+    ]
+
+
+def _names_a_file(value: str) -> bool:
+    place = os.path.expanduser(value)
+    return os.path.exists(place) or any(glob.iglob(place))
 
 
 def _literal(text: str) -> str:

@@ -102,28 +102,49 @@ def load_config(folder: Path) -> ExperimentConfig:
     or damaged, ConfigError if a plugin no longer exists or rejects its values.
     """
     file = folder / CONFIG
-    try:
-        stored = yaml.safe_load(file.read_text(encoding="utf-8"))
-        plugins = stored["plugins"]
-        values = stored["values"]
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise CheckpointError(f"{folder} is not a run folder: it has no {CONFIG}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{file} is damaged: {error}") from error
+    plugins, values = _stored(folder)
     cfg = OmegaConf.structured(ExperimentConfig)
-    changed: list[str] = []
     for path, entry in plugins.items():
-        schema, unchanged = _schema(path, entry, file)
-        OmegaConf.update(cfg, path, schema, merge=False, force_add=True)
-        changed += [] if unchanged else [entry["address"]]
-    if changed:
-        names = ", ".join(dict.fromkeys(changed))
-        warnings.warn(f"plugins have changed since {file} was written: {names}", stacklevel=2)
+        OmegaConf.update(cfg, path, _schema(path, entry, file), merge=False, force_add=True)
+    if changed := ", ".join(_changed(plugins)):
+        warnings.warn(f"plugins have changed since {file} was written: {changed}", stacklevel=2)
     try:
         cfg.merge_with(_escape(values))
     except OmegaConfBaseException as error:
         raise ConfigError(f"{file}: {error.full_key}: {_first_line(error)}.") from error
     return _to_dataclass(cfg, ExperimentConfig)
+
+
+def changed_plugins(folder: Path) -> dict[str, tuple[str, str | None]]:
+    """The plugins whose source has changed since a run's config was saved, by address.
+
+    Each with its digest then and now; None if it no longer exists.
+    """
+    return _changed(_stored(folder)[0])
+
+
+def _changed(plugins: Mapping[str, Mapping[str, str]]) -> dict[str, tuple[str, str | None]]:
+    found: dict[str, tuple[str, str | None]] = {}
+    for address, was in {one["address"]: one["sha256"] for one in plugins.values()}.items():
+        try:
+            now = source_digest(find(address))
+        except ConfigError:
+            now = None
+        if now != was:
+            found[address] = was, now
+    return found
+
+
+def _stored(folder: Path) -> tuple[dict[str, dict[str, str]], Table]:
+    """The plugins and the values of a saved config."""
+    file = folder / CONFIG
+    try:
+        stored = yaml.safe_load(file.read_text(encoding="utf-8"))
+        return stored["plugins"], stored["values"]
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise CheckpointError(f"{folder} is not a run folder: it has no {CONFIG}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{file} is damaged: {error}") from error
 
 
 def config_of_parent(key: str, run: str) -> ExperimentConfig:
@@ -137,15 +158,14 @@ def config_of_parent(key: str, run: str) -> ExperimentConfig:
         ) from error
 
 
-def _schema(path: str, entry: Mapping[str, str], file: Path) -> tuple[DictConfig, bool]:
-    """The typed defaults of a saved node's plugin, and whether its source is unchanged."""
+def _schema(path: str, entry: Mapping[str, str], file: Path) -> DictConfig:
+    """The typed defaults of a saved node's plugin."""
     address = entry["address"]
-    digest = entry["sha256"]
     try:
-        source = find(address)
+        find(address)
     except ConfigError as error:
         raise ConfigError(f"{file} needs the plugin {address} for {path}.\n  {error}") from error
-    return OmegaConf.structured(load_plugin(address).config), source_digest(source) == digest
+    return OmegaConf.structured(load_plugin(address).config)
 
 
 def _build(node: DictConfig, path: str) -> Any:  # the dataclass that the node is typed as

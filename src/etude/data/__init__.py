@@ -1,12 +1,27 @@
 """Reads data files into samples and tokenises text."""
 
 from etude.data.byte_alphabet import BYTE_ALPHABET, BYTE_CHARACTERS
-from etude.data.chat_template import DEFAULT, LITERALS, TemplateError, conversation, exchange
+from etude.data.chat_template import (
+    DEFAULT,
+    LITERALS,
+    Conversation,
+    RewrittenTurnError,
+    assistant_turns,
+    conversation,
+    exchange,
+)
 from etude.data.corpus import prepare
 from etude.data.documents import Document, split_documents
-from etude.data.json_rows import BadFieldError, JsonlSource, JsonRow, valid_text
+from etude.data.file_search import find_files
+from etude.data.json_rows import (
+    BadFieldError,
+    JsonlSource,
+    JsonRow,
+    MissingFieldError,
+    valid_text,
+)
 from etude.data.readers import FileConfig, FileSource, lines, pieces
-from etude.data.record_file import texts_of
+from etude.data.rendering import TemplateError
 from etude.data.source import DataSource, Samples
 from etude.data.special_tokens import SMALLEST_OF_BYTES, SPECIAL_TOKENS
 from etude.data.token_rows import TokenRow, TokenRows

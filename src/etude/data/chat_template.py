@@ -1,36 +1,21 @@
-"""Renders conversations with a chat template and encodes them, marking the assistant's turns.
-
-The template is Jinja, in transformers' dialect (https://huggingface.co/docs/transformers,
-`chat_templating`): sandboxed, with `{% generation %}` blocks and a time limit. Deviations: there is
-no `strftime_now`, because a run must not depend on its date; and message content is plain text,
-even if it contains the text of a special token.
+"""Encodes conversations with the chat template of a tokenizer, marking the assistant's turns.
 
 A turn is the content of a `generation` block. Without such a block, it is the text after the
 rendered prompt of the preceding turns, up to its closing special token, without trailing white
 space. Text is split where a turn begins and ends, so a prompt has the same ids as in training.
 """
 
-import json
-import sys
-import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from types import FrameType
 from typing import Any
 
-import jinja2
 import numpy as np
 from jaxtyping import Int
-from jinja2.ext import Extension
-from jinja2.nodes import CallBlock
-from jinja2.parser import Parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from etude.data.rendering import CLOSE, CUT, OPEN, Script, TemplateError
 from etude.data.tokenizer import Tokenizer
-from etude.errors import DataError
-from etude.records import Message
+from etude.data.unwritten import unwritten
+from etude.records import Chat, Message
 
 DEFAULT = """\
 {{ bos_token }}{% for message in messages %}\
@@ -41,127 +26,161 @@ DEFAULT = """\
 """The template used when neither the user nor the tokenizer provides one."""
 LITERALS = {"turn_start": "<turn_start>", "turn_end": "<turn_end>"}
 """The special tokens that DEFAULT contains literally."""
-TIMEOUT_S = 2.0
-OPEN = "\ufdd0"
-CLOSE = "\ufdd1"
-CUT = "\ufdd2"
-"""Unicode noncharacters, which never occur in text. They mark where a turn begins and ends, and
-where the text of a special token inside a message is split in two."""
-_MARKS = dict.fromkeys(map(ord, OPEN + CLOSE + CUT))
+DEFAULT_OF_BASES = DEFAULT.replace("<turn_start>", "").replace("<turn_end>", "{{ eos_token }}")
+"""The default if a run starts from a model without a template, which was trained on eos alone."""
 
 
-class TemplateError(DataError):
-    """A chat template cannot render a conversation; the message contains the reason."""
+class RewrittenTurnError(TemplateError):
+    """The template writes an assistant's message differently when more messages follow."""
 
 
 @dataclass(frozen=True)
 class Conversation:
-    """A tokenised conversation; `turns` is the number of the assistant turn, from 1, or 0."""
+    """A tokenised conversation.
+
+    `turns` is the number of the assistant's message, from 1, or 0; negative if the message must not
+    be trained on. `reasons` names what the template leaves out.
+    """
 
     ids: Int[np.ndarray, " seq"]
     turns: Int[np.ndarray, " seq"]
+    reasons: Sequence[str] = ()
 
     @property
     def n_turns(self) -> int:
-        """Number of assistant turns."""
-        return int(self.turns.max(initial=0))
+        """Number of the last turn of the assistant."""
+        return int(abs(self.turns).max(initial=0))
 
 
-def conversation(tokenizer: Tokenizer, messages: Sequence[Message]) -> Conversation:
-    """Encodes a whole conversation. Raises TemplateError if the template rejects it."""
+def conversation(
+    tokenizer: Tokenizer,
+    messages: Sequence[Message],
+    tools: Sequence[Any] = (),
+    *,
+    required: Collection[int] | None = None,
+) -> Conversation:
+    """Encodes a whole conversation. Raises TemplateError if the template rejects it.
+
+    A turn that cannot be located is an error if the index of its message is `required`; by default,
+    those of the messages to train on are.
+    """
+    script = Script(tokenizer, messages, tools)
+    answers = assistant_turns(messages)
+    damaged, reasons = unwritten(script)
+    learned = {i for i in answers if messages[i].learn and i not in damaged}
+    numbers = {i: n if i in learned else -n for n, i in enumerate(answers, start=1)}
     ids: list[np.ndarray] = []
     turns: list[np.ndarray] = []
-    number = 0
-    for is_answer, text in _split_turns(tokenizer, messages):
-        number += is_answer
+    for place, text in _split_turns(script, learned if required is None else required):
         part = _encode(tokenizer, text, at_start=not ids)
         ids.append(part)
-        turns.append(np.full(len(part), number if is_answer else 0))
-    return Conversation(np.concatenate(ids), np.concatenate(turns))
+        turns.append(np.full(len(part), 0 if place is None else numbers[place]))
+    return Conversation(np.concatenate(ids), np.concatenate(turns), reasons)
 
 
-def prompt(tokenizer: Tokenizer, messages: Sequence[Message]) -> list[int]:
+def assistant_turns(messages: Sequence[Message]) -> list[int]:
+    """The indices of the assistant's messages."""
+    return [i for i, message in enumerate(messages) if message.role == "assistant"]
+
+
+def prompt(
+    tokenizer: Tokenizer, messages: Sequence[Message], tools: Sequence[Any] = ()
+) -> list[int]:
     """The prompt ids that the assistant's next turn continues."""
-    parts = _split_turns(tokenizer, messages, before_answer=True)
+    parts = _split_turns(Script(tokenizer, messages, tools), (), before_answer=True)
     ids = [_encode(tokenizer, text, at_start=not i) for i, (_, text) in enumerate(parts)]
     return np.concatenate(ids).tolist()
 
 
-def exchange(tokenizer: Tokenizer, question: str, answer: str) -> tuple[list[int], list[int]]:
-    """The ids of a question and of its answer, encoded as a conversation of two turns.
+def exchange(
+    tokenizer: Tokenizer, question: str | Chat, answer: str | Message
+) -> tuple[list[int], list[int]]:
+    """The ids of a prompt and of its answer, encoded as one conversation.
 
-    If the tokenizer has no template: the question as a prompt, and answer + eos.
+    If the tokenizer has no template, both must be text: the prompt, and answer + eos.
     """
     vocab = tokenizer.vocab
-    if tokenizer.template is None:
+    if tokenizer.template is None and isinstance(question, str) and isinstance(answer, str):
         before, after = tokenizer.encode_batch([question, answer])
         return vocab.prompt(before.tolist()), [*after.tolist(), vocab.eos]
-    messages = (Message("user", question), Message("assistant", answer))
-    encoded = conversation(tokenizer, messages)
-    start = int(np.argmax(encoded.turns > 0))
-    return encoded.ids[:start].tolist(), encoded.ids[encoded.turns > 0].tolist()
+    chat = as_chat(question)
+    said = Message("assistant", answer) if isinstance(answer, str) else answer
+    messages = (*chat.messages, said)
+    encoded = conversation(tokenizer, messages, chat.tools, required=[len(messages) - 1])
+    places = np.flatnonzero(encoded.turns == encoded.n_turns)
+    if not len(places):
+        raise TemplateError(f"A completion is lost: {', '.join(encoded.reasons)}.")
+    start, end = int(places[0]), int(places[-1]) + 1
+    return encoded.ids[:start].tolist(), encoded.ids[start:end].tolist()
 
 
-def question(tokenizer: Tokenizer, text: str) -> list[int]:
+def question(tokenizer: Tokenizer, text: str | Chat) -> list[int]:
     """The prompt ids of a question, in the format of `exchange`."""
-    if tokenizer.template is None:
+    if tokenizer.template is None and isinstance(text, str):
         return tokenizer.vocab.prompt(tokenizer.encode(text).tolist())
-    return prompt(tokenizer, (Message("user", text),))
+    chat = as_chat(text)
+    return prompt(tokenizer, chat.messages, chat.tools)
 
 
-def render(
-    template: str,
-    messages: Sequence[Mapping[str, str]],
-    literals: Mapping[str, str],
-    *,
-    before_answer: bool = False,
-) -> str:
-    """Renders a conversation as text. Raises TemplateError if the template fails or times out."""
-    try:
-        compiled = _compile(template)
-        with _deadline(TIMEOUT_S):
-            return compiled.render(
-                messages=[dict(message) for message in messages],
-                tools=None,
-                documents=None,
-                add_generation_prompt=before_answer,
-                **literals,
-            )
-    except TimeoutError as error:
-        raise TemplateError(f"The chat template did not finish within {TIMEOUT_S:g} s.") from error
-    except Exception as error:  # a template may raise any exception
-        raise TemplateError(f"The chat template cannot render the messages: {error}") from error
+def as_chat(prompt: str | Chat) -> Chat:
+    """A prompt as a conversation."""
+    return Chat((Message("user", prompt),)) if isinstance(prompt, str) else prompt
 
 
 def _split_turns(
-    tokenizer: Tokenizer, messages: Sequence[Message], *, before_answer: bool = False
-) -> Iterator[tuple[bool, str]]:
-    """Yields (is_answer, text) for each non-empty part of a conversation, in order."""
-    template = tokenizer.template
-    assert template is not None, "compatibility checks require a template"
-    contents = [{"role": m.role, "content": _as_text(tokenizer, m.content)} for m in messages]
+    script: Script, required: Collection[int], *, before_answer: bool = False
+) -> Iterator[tuple[int | None, str]]:
+    """Yields the non-empty parts of a conversation, each with the index of the message it is.
 
-    def render_first(n: int, *, before_answer: bool) -> str:
-        return render(template, contents[:n], tokenizer.literals, before_answer=before_answer)
-
-    whole = render_first(len(contents), before_answer=before_answer)
-    if OPEN not in whole:
-        for i, message in reversed(list(enumerate(messages))):
-            if message.role == "assistant":
-                start = render_first(i, before_answer=True)
-                end = render_first(i + 1, before_answer=False)
-                if not (whole.startswith(end) and end.startswith(start)):
-                    raise TemplateError(
-                        f"The chat template renders message {i + 1} differently when more follow, "
-                        "so its turn cannot be located. Mark turns with {% generation %}."
-                    )
-                last = _last_special(tokenizer, end, len(start))
-                whole = whole[: len(start)] + OPEN + whole[len(start) : last] + CLOSE + whole[last:]
-    for part in whole.split(OPEN):
+    The index is None outside the assistant's turns.
+    """
+    whole = script.text(before_answer=before_answer)
+    answers = assistant_turns(script.messages)
+    if OPEN in whole:
+        places = _blocks(script, whole, answers) if required else [None] * whole.count(OPEN)
+    else:
+        places = []
+        for i in reversed(answers):
+            if marked := _marked(script, whole, i, i in required):
+                whole = marked
+                places.insert(0, i)
+    for place, part in zip([None, *places], whole.split(OPEN), strict=True):
         answer, closed, rest = part.partition(CLOSE)
-        for is_answer, text in ((True, answer), (False, rest)) if closed else ((False, part),):
+        for where, text in ((place, answer), (None, rest)) if closed else ((None, part),):
             if text:
-                yield is_answer, text
+                yield where, text
+
+
+def _marked(script: Script, whole: str, i: int, is_required: bool) -> str | None:
+    """The text with marks around the turn of a message; None, or an error, if it has no place."""
+    start = script.text(i, before_answer=True)
+    end = script.text(i + 1)
+    if whole.startswith(end) and end.startswith(start):
+        last = _last_special(script.tokenizer, end, len(start))
+        return whole[: len(start)] + OPEN + whole[len(start) : last] + CLOSE + whole[last:]
+    if not is_required:
+        return None
+    if not whole.startswith(end):
+        raise RewrittenTurnError(
+            f"The chat template renders message {i + 1} differently when more follow, so its turn "
+            "cannot be located in the whole conversation."
+        )
+    raise TemplateError(
+        f"The chat template's prompt for message {i + 1} ends with {start[-20:]!r}, which the "
+        "rendered message does not begin with, so its turn cannot be located. Mark turns with "
+        "{% generation %}, or choose another template."
+    )
+
+
+def _blocks(script: Script, whole: str, answers: Sequence[int]) -> list[int]:
+    """The index of the message that each `generation` block belongs to."""
+    n_blocks = whole.count(OPEN)
+    if n_blocks == len(answers):
+        return list(answers)
+    counts = [script.text(i + 1).count(OPEN) for i in answers]
+    if counts and counts[-1] != n_blocks:
+        raise TemplateError("The chat template marks turns differently when more messages follow.")
+    return [next(i for i, n in zip(answers, counts, strict=True) if k < n) for k in range(n_blocks)]
 
 
 def _last_special(tokenizer: Tokenizer, text: str, start: int) -> int:
@@ -170,61 +189,6 @@ def _last_special(tokenizer: Tokenizer, text: str, start: int) -> int:
     return ends[-1] if ends and not text[ends[-1] :].strip() else len(text)
 
 
-def _as_text(tokenizer: Tokenizer, content: str) -> str:
-    """The content of a message, with the text of every special token in it split in two."""
-    pattern = tokenizer.special_pattern
-    return pattern.sub(lambda m: m[0][0] + CUT + m[0][1:], content.translate(_MARKS))
-
-
 def _encode(tokenizer: Tokenizer, text: str, *, at_start: bool) -> Int[np.ndarray, " seq"]:
     encode, parts = tokenizer.encode_with_special, text.split(CUT)
     return np.concatenate([encode(p, at_start=at_start and not i) for i, p in enumerate(parts)])
-
-
-class _Generation(Extension):
-    """The block `{% generation %}`, which marks its content as an assistant turn."""
-
-    tags = {"generation"}
-
-    def parse(self, parser: Parser) -> CallBlock:
-        line = next(parser.stream).lineno
-        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-        return CallBlock(self.call_method("_mark"), [], [], body, lineno=line)
-
-    def _mark(self, caller: Any) -> str:  # Jinja's macro
-        return f"{OPEN}{caller()}{CLOSE}"
-
-
-@lru_cache
-def _compile(template: str) -> jinja2.Template:
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, "jinja2.ext.loopcontrols"]
-    )
-    environment.filters["tojson"] = _json
-    return environment.from_string(template, globals={"raise_exception": _raise_exception})
-
-
-def _json(value: Any, indent: int | None = None) -> str:  # any value that a template passes
-    return json.dumps(value, ensure_ascii=False, indent=indent)
-
-
-def _raise_exception(message: str) -> None:
-    raise jinja2.TemplateError(message)
-
-
-@contextmanager
-def _deadline(seconds: float) -> Generator[None]:
-    """Raises TimeoutError in Python code that runs too long; a template may loop forever."""
-    end = time.monotonic() + seconds
-
-    def check(frame: FrameType, event: str, argument: Any) -> Any:  # the type of `sys.settrace`
-        if time.monotonic() > end:
-            raise TimeoutError
-        return check
-
-    before = sys.gettrace()
-    sys.settrace(check)
-    try:
-        yield
-    finally:
-        sys.settrace(before)

@@ -9,16 +9,15 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from gzip import GzipFile
 from importlib import import_module
-from io import BufferedIOBase
 from lzma import LZMAError, LZMAFile
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from etude.errors import DataError
 
 
 @contextmanager
-def open_bytes(file: Path) -> Generator[BufferedIOBase]:
+def open_bytes(file: Path) -> Generator[BinaryIO]:
     """Opens a file for reading, decompressed.
 
     Raises OSError if it is damaged, also while it is read, and DataError without a library for it.
@@ -35,7 +34,7 @@ def open_bytes(file: Path) -> Generator[BufferedIOBase]:
 
 
 @contextmanager
-def _open_zstd(file: Path) -> Generator[BufferedIOBase]:
+def _open_zstd(file: Path) -> Generator[BinaryIO]:
     name = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
     try:
         zstd: Any = import_module(name)  # Any: the module depends on the version of Python
@@ -51,7 +50,7 @@ def _open_zstd(file: Path) -> Generator[BufferedIOBase]:
         raise OSError(error) from error
 
 
-_OPENERS: Final[dict[bytes, Callable[[Path], AbstractContextManager[BufferedIOBase]]]] = {
+_OPENERS: Final[dict[bytes, Callable[[Path], AbstractContextManager[Any]]]] = {
     rb"\x1f\x8b": GzipFile,
     rb"BZh[1-9]1AY&SY": BZ2File,
     rb"\xfd7zXZ\x00": LZMAFile,

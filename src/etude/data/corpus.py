@@ -10,11 +10,11 @@ from pathlib import Path
 
 import tokenizers
 
-from etude.config.config_file import nodes
+from etude.config.config_file import config_of_parent, nodes
 from etude.config.plugin_files import source_files
 from etude.config.registry import build, plugin_of
 from etude.config.schema.experiment import ExperimentConfig
-from etude.config.schema.plugins import DataConfig, TemplateConfig, TextDataConfig, TokenizerConfig
+from etude.config.schema.plugins import DataConfig, TextDataConfig, TokenizerConfig
 from etude.data import (
     chat_template,
     documents,
@@ -23,21 +23,35 @@ from etude.data import (
     record_file,
     special_tokens,
     token_rows,
+    training_texts,
     vocab,
 )
 from etude.data import tokenizer as tokenizer_module
-from etude.data.data_card import SHOWN_BAD_ROWS, Card, SplitCard, tokenizer_card, xz_bits_per_byte
+from etude.data.data_card import (
+    SHOWN_BAD_ROWS,
+    Card,
+    SplitCard,
+    TokenizerCard,
+    tokenizer_card,
+    tokenizer_digest,
+    xz_bits_per_byte,
+)
+from etude.data.file_search import FileList
+from etude.data.readers import FileSource
 from etude.data.record_file import RecordFile, read_bad_rows, read_unused, texts_of, write_records
 from etude.data.source import DataSource, Samples
 from etude.data.token_rows import TokenRows, write_tokens
 from etude.data.tokenizer import Tokenizer
 from etude.data.tokenizer_source import TokenizerSource
+from etude.data.training_texts import TrainingTexts
 from etude.errors import DataError
 from etude.files.cache import cached_folder, code_digest, digest_of
-from etude.records import Chat, Record, Text, conversion_for
+from etude.records import PROMPTED, Chat, Record, Text, conversion_for
 
 AFTER_READING = {"seq_len", "strict", "pack", "intra_document"}
 """Knobs of the group `data` that do not affect which records are read."""
+CUT_WORDS = "cut_words.json"
+"""The file next to a trained tokenizer with the number of words that were cut to train it."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +75,11 @@ class Records:
     """The records of a source, stored on disk."""
 
     folder: Path
+    digest: str
     kind: type[Record]
     train: RecordFile
     val: RecordFile
+    files: FileList
 
 
 def prepare(config: ExperimentConfig, tokenizer: Tokenizer | None = None) -> Corpus:
@@ -73,47 +89,84 @@ def prepare(config: ExperimentConfig, tokenizer: Tokenizer | None = None) -> Cor
     `data.strict`, also if any row is bad.
     """
     records = read(config.data)
-    bad = read_bad_rows(records.folder)
-    shown = tuple(f"{row.place}: {row.reason}" for row in bad[:SHOWN_BAD_ROWS])
-    if bad and config.data.strict:
-        first = f"data.strict=true, and {len(bad)} rows are bad. Fix or remove them:"
+    n_bad, shown = _bad_rows(records)
+    if n_bad and config.data.strict:
+        first = f"data.strict=true, and {n_bad} rows are bad. Fix or remove them:"
         raise DataError("\n  ".join((first, *shown)))
-    tokenizer = tokenizer or _tokenizer(config.tokenizer, records)
-    if records.kind is Text:
-        parts = [plugin_of(node).declaration for _, node in nodes(config.objective)]
-        tokenizer = tokenizer.with_tokens(frozenset[str]().union(*(part.tokens for part in parts)))
-    reads = plugin_of(config.objective).declaration.reads
-    if Chat in reads:
-        tokenizer = _with_template(tokenizer, config.template)
+    tokenizer, cut_words = (tokenizer, 0) if tokenizer else _tokenizer(config.tokenizer, records)
+    tokenizer = completed(tokenizer, config)
     train, val = (_samples(part, config.data, records, tokenizer) for part in ("train", "val"))
-    if convert := conversion_for(records.kind, reads):
+    if convert := conversion_for(records.kind, plugin_of(config.objective).declaration.reads):
         train = _ConvertedSamples(train, convert)
         val = _ConvertedSamples(val, convert)
-    card = Card(
-        source=plugin_of(config.data).address,
-        kind=records.kind.__name__,
-        train=_split_card(records.train, train),
-        val=_split_card(records.val, val),
-        tokenizer=tokenizer_card(tokenizer, _texts(records.val)),
-        n_bad=len(bad),
-        bad_rows=shown,
-        unused=read_unused(records.folder),
-        xz_bits_per_byte=xz_bits_per_byte(_texts(records.val)) if records.kind is Text else None,
-        digest=_digest(records.folder.name, config.data, tokenizer),
-    )
+    measured = tokenizer_card(tokenizer, _texts(records.val), cut_words)
+    digest = _digest(records.digest, config, tokenizer)
+    card = _card(config.data, records, (train, val), measured, digest)
     return Corpus(tokenizer, train, val, card, records.train, records.val)
 
 
-def data_digest(config: DataConfig, tokenizer: Tokenizer) -> str:
+def _card(
+    config: DataConfig,
+    records: Records,
+    samples: tuple[Samples, Samples],
+    tokenizer: TokenizerCard,
+    digest: str,
+) -> Card:
+    n_bad, shown = _bad_rows(records)
+    unused, noted = read_unused(records.folder)
+    return Card(
+        source=plugin_of(config).address,
+        kind=records.kind.__name__,
+        train=_split_card(records.train, samples[0]),
+        val=_split_card(records.val, samples[1]),
+        tokenizer=tokenizer,
+        n_bad=n_bad,
+        bad_rows=shown,
+        unused=unused,
+        noted=noted,
+        n_files=len(records.files.paths),
+        skipped=records.files.skipped,
+        val_fraction=config.val_fraction,
+        xz_bits_per_byte=xz_bits_per_byte(_texts(records.val)) if records.kind is Text else None,
+        digest=digest,
+    )
+
+
+def _bad_rows(records: Records) -> tuple[int, tuple[str, ...]]:
+    """The number of bad rows, and the first ones as `file:line: reason`."""
+    bad = read_bad_rows(records.folder)
+    return len(bad), tuple(f"{row.place}: {row.reason}" for row in bad[:SHOWN_BAD_ROWS])
+
+
+def data_digest(config: ExperimentConfig, tokenizer: Tokenizer) -> str:
     """A digest of the samples; equal digests mean equal samples. Reads no records.
 
     Raises DataError if the source does not exist.
     """
-    return _digest(_records_digest(config, build(config)), config, tokenizer)
+    return _digest(_records_digest(config.data, build(config.data)), config, tokenizer)
 
 
-def _digest(name: str, config: DataConfig, tokenizer: Tokenizer) -> str:
-    return digest_of(name, tokenizer.digest, asdict(config))
+def _digest(records: str, config: ExperimentConfig, tokenizer: Tokenizer) -> str:
+    """A digest of the records, of how they become samples, and of the data of earlier runs."""
+    knobs = {key: value for key, value in asdict(config.data).items() if key in AFTER_READING}
+    earlier = [
+        data_digest(config_of_parent(f"{path}.{knob}", run), tokenizer)
+        for path, node in nodes(config)
+        for knob, run in node.rereads.items()
+        if run is not None
+    ]
+    return digest_of(records, tokenizer_digest(tokenizer), knobs, earlier)
+
+
+def completed(tokenizer: Tokenizer, config: ExperimentConfig) -> Tokenizer:
+    """The tokenizer with the tokens and the chat template that the objective needs."""
+    if plugin_of(config.data).declaration.yields is Text:
+        parts = [plugin_of(node).declaration for _, node in nodes(config.objective)]
+        tokenizer = tokenizer.with_tokens(frozenset[str]().union(*(part.tokens for part in parts)))
+    reads = plugin_of(config.objective).declaration.reads
+    if Chat in reads or (config.template is not None and reads & PROMPTED):
+        return _with_template(tokenizer, config)
+    return tokenizer
 
 
 @dataclass(frozen=True)
@@ -130,15 +183,15 @@ class _ConvertedSamples:
         return self.convert(self.samples[index])
 
 
-def _with_template(tokenizer: Tokenizer, config: TemplateConfig | None) -> Tokenizer:
+def _with_template(tokenizer: Tokenizer, config: ExperimentConfig) -> Tokenizer:
     """The tokenizer with the configured chat template, else its own, else étude's default."""
-    if config is not None:
-        return build(config, tokenizer)
-    return (
-        tokenizer
-        if tokenizer.template
-        else tokenizer.with_template(chat_template.DEFAULT, chat_template.LITERALS)
-    )
+    if config.template is not None:
+        return build(config.template, tokenizer)
+    if tokenizer.template:
+        return tokenizer
+    if config.init_from is not None:
+        return tokenizer.with_template(chat_template.DEFAULT_OF_BASES, {})
+    return tokenizer.with_template(chat_template.DEFAULT, chat_template.LITERALS)
 
 
 def read(config: DataConfig) -> Records:
@@ -152,30 +205,41 @@ def read(config: DataConfig) -> Records:
     def write(folder: Path) -> None:
         write_records(source.records(), folder, config.val_fraction)
 
-    folder = cached_folder(f"records/{_records_digest(config, source)}", write)
+    digest = _records_digest(config, source)
+    files = source.files()
+    name = digest_of(digest, files.paths)  # bad rows are stored with the names of their files
+    folder = cached_folder(f"records/{name}", write)
     train, val = (RecordFile(folder, kind, held_out) for held_out in (False, True))
-    return Records(folder, kind, train, val)
+    return Records(folder, digest, kind, train, val, files)
 
 
 def _records_digest(config: DataConfig, source: DataSource[DataConfig]) -> str:
-    """A digest that changes whenever the records of a source may change."""
+    """A digest that changes whenever the records of a source may change.
+
+    The names of a FileSource's files do not matter, only their contents and their order.
+    """
     plugin = plugin_of(config)
-    knobs = {key: value for key, value in asdict(config).items() if key not in AFTER_READING}
+    ignored = AFTER_READING | ({"path"} if isinstance(source, FileSource) else set[str]())
+    knobs = {key: value for key, value in asdict(config).items() if key not in ignored}
     code = code_digest(*source_files(plugin.file), documents, json_rows, readers, record_file)
     return digest_of(plugin.address, knobs, source.fingerprint(), code)
 
 
-def _tokenizer(config: TokenizerConfig, records: Records) -> Tokenizer:
+def _tokenizer(config: TokenizerConfig, records: Records) -> tuple[Tokenizer, int]:
+    """The configured tokenizer, and how many words were cut to train it."""
     plugin = plugin_of(config)
     source: TokenizerSource[TokenizerConfig] = build(config)
-    code = code_digest(*source_files(plugin.file), special_tokens, tokenizer_module)
+    code = code_digest(*source_files(plugin.file), special_tokens, tokenizer_module, training_texts)
     inputs = (plugin.address, asdict(config), source.fingerprint(), code, tokenizers.__version__)
     name = digest_of(records.folder.name, inputs)
 
     def write(folder: Path) -> None:
-        source.build(lambda: _texts(records.train)).save(folder)
+        texts = TrainingTexts(lambda: _texts(records.train))
+        source.build(texts).save(folder)
+        (folder / CUT_WORDS).write_text(str(texts.n_cut_words), encoding="utf-8")
 
-    return Tokenizer.load(cached_folder(f"tokenizers/{name}", write))
+    folder = cached_folder(f"tokenizers/{name}", write)
+    return Tokenizer.load(folder), int((folder / CUT_WORDS).read_text(encoding="utf-8"))
 
 
 def _samples(part: str, config: DataConfig, records: Records, tokenizer: Tokenizer) -> Samples:
@@ -196,5 +260,6 @@ def _texts(records: RecordFile) -> Iterator[str]:
 
 def _split_card(records: RecordFile, samples: Samples) -> SplitCard:
     if isinstance(samples, TokenRows):
-        return SplitCard(len(records), len(samples), samples.n_tokens, samples.n_bytes)
+        sizes = samples.n_tokens, samples.n_bytes, *samples.n_cut
+        return SplitCard(len(records), len(samples), *sizes)
     return SplitCard(len(records), len(samples))

@@ -9,7 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from etude.data.file_search import described
+from etude.data.record_file import is_near
 from etude.data.tokenizer import Tokenizer
+from etude.data.training_texts import MAX_WORD_CHARS
+from etude.files.atomic import write_atomic
+from etude.files.cache import digest_of
 from etude.files.run_folder import CARD
 
 SHOWN_BAD_ROWS = 20
@@ -25,6 +30,10 @@ class SplitCard:
     rows: int
     tokens: int | None = None
     bytes: int | None = None
+    cut_documents: int = 0
+    """Documents that are longer than a row, whose ends `data.pack=false` leaves out."""
+    cut_tokens: int = 0
+    """Tokens in those ends."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +46,10 @@ class TokenizerCard:
     """Fraction of texts that decode(encode(text)) reproduces exactly."""
     unknown: float
     """Fraction of tokens that are `unk`."""
+    digest: str
+    """Equal digests mean equal encodings, roles and chat templates."""
+    cut_words: int
+    """Words that were cut to train it, because they are longer than MAX_WORD_CHARS."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +60,8 @@ class Card:
     kind: str
     train: SplitCard
     val: SplitCard
+    val_fraction: float
+    """The requested share of held-out records."""
     tokenizer: TokenizerCard
     n_bad: int
     bad_rows: tuple[str, ...]
@@ -55,24 +70,37 @@ class Card:
     """Equal digests mean equal samples."""
     unused: Mapping[str, int] = field(default_factory=dict[str, int])
     """How many rows have each part that no record contains, such as a field."""
+    noted: Mapping[str, int] = field(default_factory=dict[str, int])
+    """How many rows were read by each rule for rows without an obvious reading."""
+    n_files: int = 0
+    """Number of files that were read."""
+    skipped: Mapping[str, int] = field(default_factory=dict[str, int])
+    """How many files and folders below `data.path` were not read, by kind."""
     xz_bits_per_byte: float | None = None
     """Bits per byte of the held-out text under `xz -9e`: a baseline for val/bits_per_byte."""
 
     def save(self, folder: Path) -> None:
         """Writes data_card.json."""
         text = json.dumps(asdict(self), indent=2, ensure_ascii=False)
-        (folder / CARD).write_text(text + "\n", encoding="utf-8")
+        write_atomic(folder / CARD, text + "\n")
 
     def __str__(self) -> str:
         """A few lines of plain text for the terminal."""
         card = self.tokenizer
         lines = [
             f"data      {self.source}: {self.kind}, digest {self.digest[:12]}",
+            *([f"files     {self.n_files:,} read"] if self.n_files else []),
+            *([f"          not read: {described(self.skipped)}"] if self.skipped else []),
             f"train     {_describe(self.train)}",
-            f"val       {_describe(self.val)}",
+            f"val       {_describe(self.val)}{self._share()}",
             f"tokenizer {card.vocab_size:,} ids, {card.bytes_per_token:.2f} bytes per token, "
             f"{card.round_trip:.1%} of texts round-trip exactly, {card.unknown:.2%} unknown",
         ]
+        if card.cut_words:
+            lines.append(
+                f"          {card.cut_words:,} words longer than {MAX_WORD_CHARS} characters were "
+                "cut, only to train the tokenizer"
+            )
         if self.xz_bits_per_byte is not None:
             lines.append(f"baseline  {self.xz_bits_per_byte:.3f} bits per byte: xz -9e on val")
         if self.n_bad:
@@ -80,10 +108,21 @@ class Card:
             lines += [f"bad rows  {self.n_bad:,}", *(f"  {row}" for row in self.bad_rows)]
             lines += [f"  and {more:,} more"] if more else []
         lines += [f"not used  {part} of {n:,} rows" for part, n in self.unused.items()]
+        lines += [f"note      {rule}: {n:,} rows" for rule, n in self.noted.items()]
         return "\n".join(lines)
 
+    def _share(self) -> str:
+        """The share of held-out records next to the requested one."""
+        share = self.val.records / (self.train.records + self.val.records)
+        shown = f", {share:.1%} of the records"
+        if self.train.bytes and self.val.bytes:
+            shown += f" and {self.val.bytes / (self.train.bytes + self.val.bytes):.1%} of the bytes"
+        shown += f" (data.val_fraction={self.val_fraction:g}"
+        reason = "; equal records, and records of one prompt, are never separated"
+        return shown + (")" if is_near(share, self.val_fraction) else f"{reason})")
 
-def tokenizer_card(tokenizer: Tokenizer, texts: Iterable[str]) -> TokenizerCard:
+
+def tokenizer_card(tokenizer: Tokenizer, texts: Iterable[str], cut_words: int) -> TokenizerCard:
     """Measures a tokenizer on the first REPORTED_TEXTS texts."""
     sample = list(islice(texts, REPORTED_TEXTS))
     encoded = tokenizer.encode_batch(sample)
@@ -95,7 +134,14 @@ def tokenizer_card(tokenizer: Tokenizer, texts: Iterable[str]) -> TokenizerCard:
         bytes_per_token=sum(len(text.encode()) for text in sample) / n_tokens,
         round_trip=sum(same) / max(1, len(same)),
         unknown=float((ids == tokenizer.vocab.unk).sum()) / n_tokens,
+        digest=tokenizer_digest(tokenizer),
+        cut_words=cut_words,
     )
+
+
+def tokenizer_digest(tokenizer: Tokenizer) -> str:
+    """A digest that changes whenever an encoding, a role or the chat template may change."""
+    return digest_of(tokenizer.digest, tokenizer.template)
 
 
 def xz_bits_per_byte(texts: Iterable[str]) -> float:
@@ -114,7 +160,13 @@ def xz_bits_per_byte(texts: Iterable[str]) -> float:
 def _describe(split: SplitCard) -> str:
     if split.tokens is None or split.bytes is None:
         return f"{split.records:,} records"
-    return (
+    size = (
         f"{split.records:,} documents, {split.bytes:,} bytes, {split.tokens:,} tokens, "
         f"{split.rows:,} rows"
+    )
+    if not split.cut_documents:
+        return size
+    return (
+        f"{size}\n          data.pack=false cuts {split.cut_documents:,} documents at data.seq_len:"
+        f" {split.cut_tokens:,} tokens ({split.cut_tokens / split.tokens:.1%}) are never read"
     )

@@ -2,9 +2,11 @@
 
 A folder is read like the pattern `**/*`, limited to some suffixes, so both find the same files in
 the same order. Symbolic links are followed, and each file is read once. Below the named folder,
-hidden files, runs, models and the folders of experiment trackers are never data.
+hidden files, runs, models, the cache and the folders of experiment trackers are never data.
 """
 
+import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,12 +15,13 @@ from pathlib import Path
 from typing import Final
 
 from etude.errors import DataError
+from etude.files import cache
 from etude.files.run_folder import CONFIG, STEPS
 from etude.files.sweep_folder import JOBS
 
 COMPRESSED: Final = (".gz", ".bz2", ".xz", ".zst")
 """Suffixes that a data file may have after its own; `compression` reads these formats."""
-_TRACKERS: Final = frozenset({"wandb", "mlruns", "lightning_logs"})
+_TRACKERS: Final = re.compile("wandb|mlruns|lightning_logs")
 _MARKERS: Final = {
     "run folders": (CONFIG, STEPS),
     "sweep folders": (JOBS, "leaderboard.md"),
@@ -41,7 +44,7 @@ def find_files(path: str, suffixes: tuple[str, ...]) -> FileList:
 
     A file named literally is always read. Raises DataError if there is no file.
     """
-    place = Path(path).expanduser()
+    place = Path(os.path.expanduser(path))  # unlike Path.expanduser, leaves `~notes.txt` alone
     try:
         if place.is_file():
             return FileList((place,))
@@ -73,7 +76,7 @@ class _Search:
         step = (folder.resolve(), pattern)
         if step in self._visited or self._is_no_data(folder):
             return
-        self._visited.add(step)  # a link back to a folder above would never end
+        self._visited.add(step)  # links between n folders make n! paths
         head, rest = pattern[0], pattern[1:]
         entries = sorted(folder.iterdir())
         if head == "**":
@@ -88,8 +91,10 @@ class _Search:
         is_folder = entry.is_dir()
         if entry.name.startswith(".") and not matched.startswith("."):
             self.skipped[entry] = "hidden folders" if is_folder else "hidden files"
-        elif is_folder and pattern and entry.name in _TRACKERS:
+        elif is_folder and pattern and _TRACKERS.fullmatch(entry.name):
             self.skipped[entry] = "folders of experiment trackers"
+        elif is_folder and entry.parent.resolve().is_relative_to(entry.resolve()):
+            self.skipped[entry] = "links to a folder above"
         elif is_folder and pattern:
             yield from self.matches(entry, pattern)
         elif is_folder or pattern:
@@ -102,11 +107,11 @@ class _Search:
             self.skipped[entry] = f"{entry.suffix.lower() or 'suffixless'} files"
 
     def _is_no_data(self, folder: Path) -> bool:
-        for kind, names in _MARKERS.items():
-            if all((folder / name).exists() for name in names):
-                self.skipped[folder] = kind
-                return True
-        return False
+        kinds = ["caches of étude"] if folder.resolve() == cache.root() else []
+        kinds += [k for k, names in _MARKERS.items() if all((folder / n).exists() for n in names)]
+        for kind in kinds:
+            self.skipped[folder] = kind
+        return bool(kinds)
 
 
 def _nothing_found(
@@ -126,7 +131,7 @@ def _nothing_found(
 
 
 def described(skipped: Mapping[str, int]) -> str:
-    """The kinds of files and folders that were skipped, most frequent first, in one line."""
-    shown = [f"{n:,} {kind}" for kind, n in Counter(skipped).most_common(6)]
-    more = len(skipped) - len(shown)
-    return ", ".join(shown + ([f"and {more} more kinds"] if more else []))
+    """The kinds of files and folders that were skipped, in one line; other suffixes last."""
+    kinds = sorted(skipped, key=lambda kind: (kind.startswith("."), -skipped[kind]))
+    more = [f"and {len(kinds) - 6} more kinds"] if len(kinds) > 6 else []
+    return ", ".join([f"{kind} ({skipped[kind]:,})" for kind in kinds[:6]] + more)

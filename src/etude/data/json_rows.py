@@ -23,7 +23,7 @@ from etude.data.readers import (
     lines,
     open_text,
 )
-from etude.records import BadRow, Record, Unused
+from etude.records import BadRow, Noted, Record, SourceRow, Unused
 
 _OPENING: Final = re.compile(r"\s*\[?[\s\]]*")
 _BETWEEN: Final = re.compile(r"[\s,\]]*")
@@ -32,6 +32,10 @@ _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 class BadFieldError(ValueError):
     """A field of a row is missing or has the wrong type; the message names the problem."""
+
+
+class MissingFieldError(BadFieldError):
+    """A row lacks a field, perhaps because it is of another kind than the reader expects."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,8 @@ class JsonRow:
     """The columns that `record` has read so far."""
     unused_parts: list[str] = field(default_factory=list[str])
     """Nested parts of fields that the record does not contain; `record` appends to it."""
+    notes: list[str] = field(default_factory=list[str])
+    """Rules by which the row was read, where it has no obvious reading; `record` appends to it."""
 
     def optional(self, column: str) -> Any:
         """The value of a column; None if it is missing or null."""
@@ -61,11 +67,11 @@ class JsonRow:
         yield from map(Unused, self.unused_parts)
 
     def value(self, column: str) -> Any:
-        """The value of a column. Raises BadFieldError if it is missing or null."""
+        """The value of a column. Raises MissingFieldError if it is missing or null."""
         if (value := self.optional(column)) is None:
             nested = {f"{key}." for key, inner in self.fields.items() if isinstance(inner, dict)}
             names = ", ".join(_unread(self.fields, "", nested)) or "none"
-            raise BadFieldError(f"no field {column!r} (fields: {names})")
+            raise MissingFieldError(f"no field {column!r} (fields: {names})")
         return value
 
     def text(self, column: str) -> str:
@@ -103,7 +109,7 @@ class JsonlSource(FileSource[FileC]):
     def record(self, row: JsonRow) -> Record:
         """Returns the record of a row. Raises BadFieldError if the row is not a valid record."""
 
-    def rows(self, file: Path) -> Iterator[Record | BadRow | Unused]:
+    def rows(self, file: Path) -> Iterator[SourceRow]:
         """Yields a record or a BadRow for each JSON value, and the unused fields of the records."""
         for row in _spanning_values(file) if _spans_lines(file) else _line_values(file):
             if isinstance(row, BadRow):
@@ -111,13 +117,14 @@ class JsonlSource(FileSource[FileC]):
             else:
                 yield from self._converted(*row)
 
-    def _converted(self, place: str, value: object) -> Iterator[Record | BadRow | Unused]:
+    def _converted(self, place: str, value: object) -> Iterator[SourceRow]:
         try:
             if not isinstance(value, dict):
                 raise BadFieldError(f"must be a JSON object, not {_type_of(value)}")
             row = JsonRow(place, cast(dict[str, Any], value))
             yield self.record(row)
             yield from row.unused()
+            yield from map(Noted, row.notes)
         except BadFieldError as error:
             yield BadRow(place, str(error))
 

@@ -20,7 +20,7 @@ from etude.data.compression import open_bytes
 from etude.data.file_search import FileList, find_files
 from etude.data.source import DataSource
 from etude.files.atomic import sha256
-from etude.records import BadRow, Record, Unused
+from etude.records import BadRow, SourceRow
 
 PIECE_CHARS: Final = 2**20
 MAX_LINE_CHARS: Final = 2**28
@@ -63,10 +63,10 @@ class FileSource(DataSource[FileC]):
     """Suffixes of the files that are read in a folder, in lower case."""
 
     @abstractmethod
-    def rows(self, file: Path) -> Iterator[Record | BadRow | Unused]:
+    def rows(self, file: Path) -> Iterator[SourceRow]:
         """Every record of a file, a BadRow for each row that is none, and the unused parts."""
 
-    def records(self) -> Iterator[Record | BadRow | Unused]:
+    def records(self) -> Iterator[SourceRow]:
         """Yields the rows of all files."""
         for file in self.files().paths:
             yield from self.rows(file)
@@ -76,11 +76,9 @@ class FileSource(DataSource[FileC]):
         return find_files(self.config.path, self.suffixes)
 
     def fingerprint(self) -> str:
-        """A digest of the names and contents of the files."""
-        total = hashlib.sha256()
-        for file in self.files().paths:
-            total.update(f"{file}\0{sha256(file)}\n".encode())
-        return total.hexdigest()
+        """A digest of the contents of the files, in order."""
+        contents = "".join(map(sha256, self.files().paths))
+        return hashlib.sha256(contents.encode()).hexdigest()
 
 
 def lines(file: Path) -> Iterator[tuple[str, str] | BadRow]:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -23,11 +23,13 @@ from etude.records import (
     Feedback,
     Labelled,
     Message,
+    Noted,
     Pair,
     Preference,
     Prompt,
     Ranking,
     Record,
+    SourceRow,
     Text,
     Unused,
 )
@@ -69,10 +71,8 @@ class RecordFile:
         return RecordFile, self._arguments
 
 
-def write_records(
-    rows: Iterable[Record | BadRow | Unused], folder: Path, val_fraction: float
-) -> None:
-    """Writes records, split, bad rows and the counts of unused parts to separate files.
+def write_records(rows: Iterable[SourceRow], folder: Path, val_fraction: float) -> None:
+    """Writes records, split, bad rows and the counts of unused parts and notes to separate files.
 
     Raises DataError if no row is good.
     """
@@ -80,13 +80,17 @@ def write_records(
     ends = array("q")
     n_bad = 0
     unused: Counter[str] = Counter()
+    noted: Counter[str] = Counter()
     first_bad = ""
     with (folder / "records.jsonl").open("wb") as good, (folder / "bad.jsonl").open("wb") as bad:
         for row in rows:
             if isinstance(row, Unused):
                 unused[row.part] += 1
                 continue
-            line = json.dumps(_set_fields(row), default=vars, ensure_ascii=False).encode() + b"\n"
+            if isinstance(row, Noted):
+                noted[row.rule] += 1
+                continue
+            line = _encode(row) + b"\n"
             if isinstance(row, BadRow):
                 bad.write(line)
                 n_bad += 1
@@ -95,7 +99,7 @@ def write_records(
                 good.write(line)
                 ends.append(good.tell())
                 scores.append(_hash_fraction(_shared_prompt(row) or line))
-    (folder / "unused.json").write_text(json.dumps(unused), encoding="utf-8")
+    (folder / "unused.json").write_text(json.dumps([unused, noted]), encoding="utf-8")
     if not scores:
         raise DataError(f"The data contains no usable record ({n_bad} bad rows{first_bad}).")
     np.save(folder / "ends.npy", np.array(ends, dtype=np.int64))
@@ -108,27 +112,44 @@ def read_bad_rows(folder: Path) -> list[BadRow]:
         return [BadRow(**json.loads(line)) for line in opened]
 
 
-def read_unused(folder: Path) -> dict[str, int]:
-    """How often `write_records` met each unused part of a row."""
+def read_unused(folder: Path) -> tuple[dict[str, int], dict[str, int]]:
+    """How often `write_records` met each unused part of a row, and each note on a row."""
     return json.loads((folder / "unused.json").read_text(encoding="utf-8"))
 
 
 def held_out(scores: np.ndarray, val_fraction: float) -> np.ndarray:
     """A mask of the records that are held out: those with a score below the fraction.
 
-    If this leaves one side empty (few records), only the lowest score is held out, or all but the
-    highest. Raises DataError if all records are equal.
+    Records with one score stay together. If the share of held-out records is therefore not near
+    the fraction (few records, or many equal ones), the scores are taken in ascending order, each if
+    it brings the share nearer; one is held out at least, and one is not. Raises DataError if all
+    records are equal.
     """
-    if scores.min() == scores.max():
+    groups, sizes = np.unique(scores, return_counts=True)
+    if len(groups) == 1:
         raise DataError(
             "The data contains only one distinct record (of preference data: one distinct prompt), "
-            "so none can be held out for validation. Add records, or split text into more "
-            "documents with data.document=line."
+            "so none can be held out for validation. Add records or, of text, choose smaller "
+            "documents: data.document=line, or blocks if the text has no line breaks."
         )
     mask = scores < val_fraction
-    if not mask.any():
-        return scores == scores.min()
-    return mask if not mask.all() else scores < scores.max()
+    if is_near(float(mask.mean()), val_fraction):
+        return mask
+    target = val_fraction * len(scores)
+    n_held_out = 0
+    is_held_out = np.zeros(len(groups), dtype=bool)
+    for i, size in enumerate(sizes):
+        if abs(n_held_out + size - target) < abs(n_held_out - target):
+            is_held_out[i] = True
+            n_held_out += size
+    if is_held_out.all() or not is_held_out.any():
+        is_held_out[sizes.argmin()] ^= True
+    return np.isin(scores, groups[is_held_out])
+
+
+def is_near(share: float, val_fraction: float) -> bool:
+    """Whether a share of held-out records is within a fifth of the requested one."""
+    return abs(share - val_fraction) <= 0.2 * min(val_fraction, 1 - val_fraction)
 
 
 def texts_of(record: Record) -> tuple[str, ...]:
@@ -138,29 +159,42 @@ def texts_of(record: Record) -> tuple[str, ...]:
             return (text,)
         case Pair(source, target):
             return (source, target)
-        case Chat(messages):
-            return tuple(message.content for message in messages)
+        case Chat():
+            return _chat_texts(record)
         case Preference(prompt, chosen, rejected):
-            return (prompt, chosen, rejected)
+            return (*_chat_texts(prompt), str(chosen), str(rejected))
         case Ranking(prompt, completions):
-            return (prompt, *completions)
+            return (*_chat_texts(prompt), *map(str, completions))
         case Feedback(prompt, completion, _):
-            return (prompt, completion)
+            return (*_chat_texts(prompt), str(completion))
         case Prompt(prompt, answer):
-            return (prompt,) if answer is None else (prompt, answer)
+            return _chat_texts(prompt) if answer is None else (*_chat_texts(prompt), answer)
         case Labelled(text, _):
             return (text,) if isinstance(text, str) else text
 
 
-def _set_fields(row: Record | BadRow) -> dict[str, Any]:
+def _chat_texts(chat: Chat | str) -> tuple[str, ...]:
+    if isinstance(chat, str):
+        return (chat,)
+    tools = (json.dumps(tool, ensure_ascii=False) for tool in chat.tools)
+    return (*tools, *map(str, chat.messages))
+
+
+def _encode(row: Any) -> bytes:  # a record, or a part of one
+    return json.dumps(_set_fields(row), default=_set_fields, ensure_ascii=False).encode()
+
+
+def _set_fields(row: Any) -> dict[str, Any]:
     """The fields of a row that differ from their defaults, so new fields do not change digests."""
     values = ((item, getattr(row, item.name)) for item in fields(row))
-    return {item.name: value for item, value in values if value != item.default}
+    return {item.name: value for item, value in values if value not in (item.default, {})}
 
 
 def _shared_prompt(record: Record) -> bytes:
     """The prompt of preference data, which several records may share; empty for other kinds."""
-    return record.prompt.encode() if isinstance(record, Preference | Ranking | Feedback) else b""
+    if not isinstance(record, Preference | Ranking | Feedback):
+        return b""
+    return record.prompt.encode() if isinstance(record.prompt, str) else _encode(record.prompt)
 
 
 def _hash_fraction(content: bytes) -> float:
@@ -171,8 +205,18 @@ def _hash_fraction(content: bytes) -> float:
 def _decode(line: bytes, kind: type[Record]) -> Record:
     values: dict[str, Any] = json.loads(line)
     if kind is Chat:
-        return Chat(tuple(Message(**message) for message in values["messages"]))
-    for name, value in values.items():
-        if isinstance(value, list):
-            values[name] = tuple(value)  # pyright: ignore[reportUnknownArgumentType] -- from JSON
-    return kind(**values)
+        return _part(values)
+    return kind(**{name: _part(value) for name, value in values.items()})
+
+
+def _part(value: Any) -> Any:  # Any: JSON that `_encode` wrote
+    """A list as a tuple, and the conversations and messages in a record."""
+    match value:
+        case list():
+            return tuple(map(_part, cast(list[Any], value)))
+        case {"messages": messages, **tools}:
+            return Chat(_part(messages), **{name: tuple(held) for name, held in tools.items()})
+        case {"role": _}:
+            return Message(**value)
+        case _:
+            return value

@@ -7,7 +7,7 @@ from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from etude.config.schema.plugins import DataConfig
 from etude.data.file_search import FileList
-from etude.records import BadRow, Record, Unused
+from etude.records import SourceRow
 
 DataC = TypeVar("DataC", bound=DataConfig)
 
@@ -19,7 +19,7 @@ class DataSource(ABC, Generic[DataC]):
         self.config = config
 
     @abstractmethod
-    def records(self) -> Iterator[Record | BadRow | Unused]:
+    def records(self) -> Iterator[SourceRow]:
         """Every record, and a BadRow for each row that could not become one.
 
         Raises DataError if a configured file is missing, empty or of the wrong format.

@@ -47,20 +47,6 @@ def sentinels_of(vocabulary: Mapping[str, int]) -> tuple[str, ...]:
     return tuple(found[i] for i in sorted(found))
 
 
-def rename_tokens(text: str, names: Mapping[str, str]) -> str:
-    """A tokenizer.json with some tokens renamed and everything else unchanged."""
-    content: dict[str, Any] = json.loads(text)
-    for added in content["added_tokens"]:
-        added["content"] = names.get(added["content"], added["content"])
-    pieces = content["model"]["vocab"]
-    content["model"]["vocab"] = (
-        {names.get(piece, piece): i for piece, i in pieces.items()}
-        if isinstance(pieces, dict)
-        else [[names.get(piece, piece), score] for piece, score in pieces]
-    )
-    return json.dumps(content, ensure_ascii=False)
-
-
 def add_special(inner: tokenizers.Tokenizer, literals: Iterable[str]) -> None:
     """Adds special tokens; those that exist keep their settings, such as the space they absorb."""
     known = {one.content for one in inner.get_added_tokens_decoder().values() if one.special}
@@ -69,14 +55,21 @@ def add_special(inner: tokenizers.Tokenizer, literals: Iterable[str]) -> None:
 
 
 def write_around(
-    inner: tokenizers.Tokenizer, opening: Iterable[str], closing: Iterable[str] = ()
+    inner: tokenizers.Tokenizer,
+    opening: Iterable[str],
+    closing: Iterable[str] = (),
+    between: Iterable[str] | None = None,
 ) -> None:
-    """Makes transformers' `tok(text)` write these tokens before and after a text."""
+    """Makes transformers' `tok(text)` write these tokens around a text, and between two.
+
+    `between` is `closing` unless given.
+    """
     before, after = [*opening], [*closing]
+    middle = after if between is None else [*between]
     inner.post_processor = processors.TemplateProcessing(
         single=[*before, "$A", *after],
-        pair=[*before, "$A", *after, "$B:1", *(f"{one}:1" for one in after)],
-        special_tokens=[(one, inner.token_to_id(one)) for one in (*before, *after)],
+        pair=[*before, "$A", *middle, "$B:1", *(f"{one}:1" for one in after)],
+        special_tokens=[(one, inner.token_to_id(one)) for one in {*before, *middle, *after}],
     )
 
 
@@ -86,3 +79,21 @@ def tokens_around(inner: tokenizers.Tokenizer) -> tuple[tuple[int, ...], tuple[i
     framed = inner.post_process(text)
     start = (*framed.special_tokens_mask, 0).index(0)
     return tuple(framed.ids[:start]), tuple(framed.ids[start + len(text.ids) :])
+
+
+def rename_tokens(inner: tokenizers.Tokenizer, names: Mapping[str, str]) -> tokenizers.Tokenizer:
+    """A copy of a tokenizer with some tokens renamed and every id unchanged."""
+    content: dict[str, Any] = json.loads(inner.to_str())
+    for added in content["added_tokens"]:
+        added["content"] = names.get(added["content"], added["content"])
+    pieces = content["model"]["vocab"]
+    content["model"]["vocab"] = (
+        {names.get(piece, piece): i for piece, i in pieces.items()}
+        if isinstance(pieces, dict)
+        else [[names.get(piece, piece), score] for piece, score in pieces]
+    )
+    copy = tokenizers.Tokenizer.from_str(json.dumps(content, ensure_ascii=False))
+    if names:
+        around = tokens_around(inner)
+        write_around(copy, *([str(copy.id_to_token(i)) for i in ids] for ids in around))
+    return copy

@@ -39,7 +39,7 @@ class TokenRow:
 def write_tokens(texts: Iterable[str], tokenizer: Tokenizer, folder: Path) -> None:
     """Writes `tokens`, `starts.npy` (document offsets and end), `sizes.npy` (UTF-8 bytes).
 
-    `opening.npy` is the number of tokens before the text of each document.
+    `frame.npy` has the numbers of tokens before and after the text of each document.
     """
     vocab = tokenizer.vocab
     width = np.uint16 if vocab.size <= 2**16 else np.uint32
@@ -52,7 +52,8 @@ def write_tokens(texts: Iterable[str], tokenizer: Tokenizer, folder: Path) -> No
                 tokens.write(document.tobytes())
                 starts.append(starts[-1] + len(document))
                 sizes.append(len(text.encode()))
-    np.save(folder / "opening.npy", np.int64(len(vocab.opening)))
+    n_around = len(vocab.opening), len(vocab.document(())) - len(vocab.opening)
+    np.save(folder / "frame.npy", np.array(n_around))
     np.save(folder / "starts.npy", np.array(starts, dtype=np.int64))
     np.save(folder / "sizes.npy", np.array(sizes, dtype=np.int64))
 
@@ -66,7 +67,7 @@ class TokenRows:
         width = (folder / "tokens").stat().st_size // int(self._starts[-1])
         self._tokens = np.memmap(folder / "tokens", dtype=f"u{width}", mode="r")
         self._sizes = np.load(folder / "sizes.npy", mmap_mode="r")
-        self._n_opening = int(np.load(folder / "opening.npy"))
+        self._n_around: tuple[int, int] = tuple(np.load(folder / "frame.npy").tolist())
         self._stride = config.seq_len
         self._pack = config.pack
 
@@ -85,6 +86,12 @@ class TokenRows:
         """Size of the text in UTF-8 bytes."""
         return int(self._sizes.sum())
 
+    @property
+    def n_cut(self) -> tuple[int, int]:
+        """Number of documents that end in no row, and of their tokens that no row has."""
+        beyond = np.maximum(0, np.diff(self._starts) - (self._stride + 1))
+        return (0, 0) if self._pack else (int((beyond > 0).sum()), int(beyond.sum()))
+
     def __len__(self) -> int:
         return -(-(self.n_tokens - 1) // self._stride) if self._pack else self.n_documents
 
@@ -101,7 +108,7 @@ class TokenRows:
         bounds = self._starts[first : last + 2]
         inside = np.clip(bounds, start, end)
         n_predicted = inside[1:] - np.maximum(bounds[:-1], start) - 1
-        n_sized = np.diff(bounds) - min(1, self._n_opening)  # the first token may be text
+        n_sized = np.diff(bounds) - min(1, self._n_around[0])  # the first token may be text
         shares = self._sizes[first : last + 1] * n_predicted / n_sized
         return TokenRow(
             tokens=np.asarray(self._tokens[start:end], dtype=np.int64),
@@ -113,7 +120,7 @@ class TokenRows:
         """Rows of `length` text tokens without bos and eos if packed; else the rows unchanged."""
         if not self._pack:
             return self
-        return _TextRows(self._tokens, self._starts, self._sizes, self._n_opening, length)
+        return _TextRows(self._tokens, self._starts, self._sizes, self._n_around, length)
 
     def __reduce__(self) -> tuple[Callable[..., "TokenRows"], tuple[Any, ...]]:
         """Pickles the path of the file, not its content, for data loader workers."""
@@ -122,7 +129,7 @@ class TokenRows:
 
 @dataclass(frozen=True)
 class _TextRows:
-    """Concatenated documents without bos and eos, cut into equal rows; the remainder is dropped.
+    """Concatenated documents without bos and eos, cut into equal rows; the last may be shorter.
 
     `n_bytes` of a row is the share of the text's bytes that belongs to its tokens.
     """
@@ -130,16 +137,16 @@ class _TextRows:
     tokens: np.ndarray
     starts: np.ndarray
     sizes: np.ndarray
-    n_opening: int
+    n_around: tuple[int, int]
     length: int
 
     @cached_property
     def offsets(self) -> Int[np.ndarray, " documents+1"]:
         """Offset of each document in the concatenated text, and the end of the last one."""
-        return np.concatenate(([0], np.cumsum(np.diff(self.starts) - self.n_opening - 1)))
+        return np.concatenate(([0], np.cumsum(np.diff(self.starts) - sum(self.n_around))))
 
     def __len__(self) -> int:
-        return max(1, int(self.offsets[-1]) // self.length)
+        return max(1, -(-int(self.offsets[-1]) // self.length))
 
     def __getitem__(self, index: int) -> TokenRow:
         if not 0 <= index < len(self):
@@ -153,7 +160,7 @@ class _TextRows:
             begin = int(self.offsets[d])
             size = int(self.offsets[d + 1] - self.offsets[d])
             inside = slice(max(0, start - begin), min(size, end - begin))
-            offset = int(self.starts[d]) + self.n_opening
+            offset = int(self.starts[d]) + self.n_around[0]
             parts.append(self.tokens[offset + inside.start : offset + inside.stop])
             n_bytes += float(self.sizes[d]) * len(parts[-1]) / max(1, size)
         documents = np.repeat(np.arange(1, len(parts) + 1), [len(part) for part in parts])

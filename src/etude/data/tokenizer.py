@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import numpy as np
@@ -20,6 +21,7 @@ from jaxtyping import Bool, Int
 from tokenizers import decoders, models
 
 from etude.data.byte_alphabet import BYTES
+from etude.data.old_tokenizer import convert, old_files
 from etude.data.special_tokens import (
     DEFAULT_ROLES,
     MASK_ALIASES,
@@ -55,7 +57,7 @@ class Tokenizer:
         if files is None:
             files = TokenizerFiles(DEFAULT_ROLES)
             add_special(inner, SPECIAL_TOKENS)
-            write_around(inner, [files.roles["bos"]], [])
+            write_around(inner, [files.roles["bos"]])
         self._inner = inner
         self._files = files
         self._sentinels = sentinels_of(inner.get_vocab(with_added_tokens=True))
@@ -77,7 +79,7 @@ class Tokenizer:
         ids = self._inner.get_vocab(with_added_tokens=True)
         size = max(*ids.values(), self._files.model.n_rows - 1) + 1
         named = {role: ids[literal] for role, literal in self._files.roles.items()}
-        pad = named.get("pad", named["eos"])  # padding has no effect, whatever its id
+        named.setdefault("pad", named["eos"])  # padding has no effect, whatever its id
         absent = {role: size + i for i, role in enumerate(ROLES)}
         opening, closing = tokens_around(self._inner)
         stops = [literal for literal in self._files.model.stops if literal in ids]
@@ -85,7 +87,7 @@ class Tokenizer:
             stops.insert(0, self._files.roles["turn_end"])
         return Vocab(
             size=size,
-            **{**absent, **named, "pad": pad},
+            **(absent | named),
             sentinels=tuple(ids[literal] for literal in self._sentinels),
             opening=opening,
             closing=closing,
@@ -95,9 +97,8 @@ class Tokenizer:
     @cached_property
     def digest(self) -> str:
         """A digest that changes whenever an encoding or a role may change."""
-        vocab = self.vocab
         roles = sorted(self._files.roles.items())
-        content = [self._inner.to_str(), roles, vocab.size, vocab.stops]
+        content = [self._inner.to_str(), roles, self.vocab.size, self.vocab.stops]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def encode(self, text: str) -> Ids:
@@ -106,9 +107,8 @@ class Tokenizer:
 
     def encode_with_mask(self, text: str) -> Ids:
         """The ids of a text in which special tokens are parsed, and [MASK] is the mask."""
-        mask = self._files.roles.get("mask")
-        for alias in MASK_ALIASES if mask else ():
-            text = text.replace(alias, str(mask))
+        for alias in MASK_ALIASES:
+            text = text.replace(alias, self._files.roles.get("mask", alias))
         return self.encode_with_special(text)
 
     def encode_with_special(self, text: str, *, at_start: bool = True) -> Ids:
@@ -127,10 +127,10 @@ class Tokenizer:
 
     @cached_property
     def special_pattern(self) -> re.Pattern[str]:
-        """Matches every text that `encode_with_special` parses as a special token."""
+        """Matches what `encode_with_special` parses as one token; with a group if not special."""
         added = self._inner.get_added_tokens_decoder().values()
-        literals = sorted((token.content for token in added), key=len, reverse=True)
-        return re.compile("|".join(map(re.escape, literals)))
+        longest = sorted(added, key=lambda token: -len(token.content))
+        return re.compile("|".join(re.escape(t.content) + "()" * (not t.special) for t in longest))
 
     @property
     def literals(self) -> dict[str, str]:
@@ -153,11 +153,8 @@ class Tokenizer:
                     f"The template's {new!r} cannot replace the token {old!r}, which has two roles."
                 )
         roles |= literals
-        inner = tokenizers.Tokenizer.from_str(rename_tokens(self._inner.to_str(), names))
-        if names:
-            around = tokens_around(self._inner)
-            write_around(inner, *([str(inner.id_to_token(i)) for i in ids] for ids in around))
-        return Tokenizer(inner, replace(self._files, roles=roles, template=template))
+        files = replace(self._files, roles=roles, template=template)
+        return Tokenizer(rename_tokens(self._inner, names), files)
 
     def with_tokens(self, needed: Collection[str]) -> "Tokenizer":
         """Returns a tokenizer with the tokens of these roles, or "sentinels"; missing ones are new.
@@ -265,11 +262,15 @@ class Tokenizer:
     def load(cls, path: str | Path) -> "Tokenizer":
         """Reads a tokenizer.json, or a folder that contains one, with its configuration files.
 
-        Raises CheckpointError if it is missing or damaged.
+        Older vocabulary files are converted. Raises CheckpointError if it is missing or damaged.
         """
         path = Path(path)
         file = path / "tokenizer.json" if path.is_dir() else path
         if not file.is_file():
+            if old_files(path):
+                with TemporaryDirectory() as converted:
+                    convert(path, Path(converted))
+                    return cls.load(converted)
             raise CheckpointError(f"No tokenizer at {path}: {file} does not exist.")
         try:
             inner = tokenizers.Tokenizer.from_file(str(file))

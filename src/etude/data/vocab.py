@@ -52,8 +52,8 @@ class Vocab:
         return [*self.opening, *text] or [self.eos]
 
     def document(self, text: Iterable[int]) -> list[int]:
-        """A whole text, which ends with eos."""
-        return [*self.opening, *text, self.eos]
+        """A whole text; one without `closing` ends with eos, where a continuation would end."""
+        return [*self.opening, *text, *(self.closing or (self.eos,))]
 
     def source(self, text: Iterable[int]) -> list[int]:
         """A text for an encoder whose decoder writes another, such as T5's `text </s>`.

@@ -7,7 +7,7 @@ module compares these digests with the current files.
 
 import json
 import warnings
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -17,10 +17,11 @@ from typing import Any, TypeAlias
 import yaml
 
 from etude.config import config_file
-from etude.config.plugin_files import find, source_digest
 from etude.data.corpus import data_digest
+from etude.data.data_card import tokenizer_digest
+from etude.data.file_search import find_files
 from etude.data.tokenizer import Tokenizer
-from etude.errors import CheckpointError, EtudeError
+from etude.errors import CheckpointError, DataError, EtudeError
 from etude.experiments.provenance import NAMES_A_RUN, origin_of, references
 from etude.files.atomic import sha256
 from etude.files.cache import code_digest
@@ -112,10 +113,9 @@ def _parents(folder: Path, above: frozenset[Path]) -> Iterator[Artefact]:
     for key, place in paths.items():
         if NAMES_A_RUN.search(key):
             yield _model(home / place, key, stored_digests.get(key), above)
-    yield from _plugins(stored["plugins"])
-    data = _data(folder, home, paths.get("data.path"), above)
-    yield _tokenizer(folder, data.state)
-    yield data
+    yield from _plugins(folder)
+    yield _tokenizer(folder)
+    yield _data(folder, home, paths.get("data.path"), above)
 
 
 def places_of(folder: Path) -> tuple[dict[str, str], Path]:
@@ -132,27 +132,23 @@ def places_of(folder: Path) -> tuple[dict[str, str], Path]:
     return paths, max((Path.cwd(), *folder.absolute().parents), key=n_existing)
 
 
-def _plugins(plugins: Mapping[str, Mapping[str, str]]) -> Iterator[Artefact]:
+def _plugins(folder: Path) -> Iterator[Artefact]:
     """Yields the plugins whose files have changed since the run was made."""
-    for address, was in {one["address"]: one["sha256"] for one in plugins.values()}.items():
-        try:
-            now = source_digest(find(address))
-        except EtudeError:
-            yield Artefact("plugin", address, State.missing, was)
-            continue
-        if now != was:
-            yield Artefact("plugin", address, State.changed, now)
+    for address, (was, now) in config_file.changed_plugins(folder).items():
+        state = State.missing if now is None else State.changed
+        yield Artefact("plugin", address, state, now or was)
 
 
-def _tokenizer(folder: Path, data: State) -> Artefact:
-    """Returns the tokenizer in the run folder; the digest of its data covers it."""
+def _tokenizer(folder: Path) -> Artefact:
+    """Returns the tokenizer in the run folder."""
     place = folder / TOKENIZER
     try:
         tokenizer = Tokenizer.load(place)
     except EtudeError as error:
         return Artefact("tokenizer", str(place), State.missing, note=str(error))
-    state = State.same if data is State.same else State.unknown
-    return Artefact("tokenizer", str(place), state, tokenizer.digest)
+    was = _json(folder / CARD).get("tokenizer", {}).get("digest")
+    digest = tokenizer_digest(tokenizer)
+    return Artefact("tokenizer", str(place), _state_of(digest, was), digest)
 
 
 def _data(folder: Path, home: Path, path: str | None, above: frozenset[Path]) -> Artefact:
@@ -163,7 +159,7 @@ def _data(folder: Path, home: Path, path: str | None, above: frozenset[Path]) ->
     try:
         with silenced_warnings(), chdir(home):
             config = config_file.load_config(folder.absolute())
-            digest = data_digest(config.data, Tokenizer.load(folder.absolute() / TOKENIZER))
+            digest = data_digest(config, Tokenizer.load(folder.absolute() / TOKENIZER))
     except EtudeError as error:
         state = State.missing if any(p.state is State.missing for p in parents) else State.unknown
         note = _first_line(error)
@@ -180,8 +176,11 @@ def _data(folder: Path, home: Path, path: str | None, above: frozenset[Path]) ->
 def _file(place: Path, above: frozenset[Path]) -> Artefact:
     """Returns a data file and the runs that wrote it."""
     if not place.is_file():
-        state = State.unknown if place.is_dir() or "*" in place.name else State.missing
-        return Artefact("data.path", str(place), state)
+        try:
+            find_files(str(place), ("",))
+        except DataError:
+            return Artefact("data.path", str(place), State.missing)
+        return Artefact("data.path", str(place), State.unknown)
     digest = sha256(place)
     origin = origin_of(place)
     if origin is None:
@@ -236,9 +235,9 @@ def _stored_config(folder: Path) -> Table:
 
 
 def _digest(folder: Path) -> str:
-    """Returns the current digest of a run's weights."""
+    """Returns the current digest of a model."""
     with silenced_warnings():
-        return read_model(folder).digest
+        return read_model(folder).identity
 
 
 def _first_line(error: EtudeError) -> str:

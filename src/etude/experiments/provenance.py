@@ -49,7 +49,7 @@ def write_origin(verb: str, config: SamplingConfig) -> None:
     values = asdict(config)
     runs = {key: Path(place) for key, place in references(values) if NAMES_A_RUN.search(key)}
     parents = {
-        key: {"place": str(place.absolute()), "digest": read_model(place).digest}
+        key: {"place": str(place.absolute()), "digest": read_model(place).identity}
         for key, place in runs.items()
     }
     file = Path(config.out)

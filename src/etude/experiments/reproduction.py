@@ -23,7 +23,6 @@ from etude.files.run_folder import (
     CLOCKS,
     HARDWARE,
     MODEL,
-    PARENTS,
     TOKENIZER,
     read_summary,
     step_lines,
@@ -32,6 +31,7 @@ from etude.formats.checkpoint import MANIFEST
 from etude.objective.ranks import Ranks
 from etude.training.assemble import assemble
 from etude.training.fit import fit, versions
+from etude.training.inputs import read_changes, save_inputs
 from etude.training.launch import launch
 from etude.training.run import corpus_of, quiet
 
@@ -68,6 +68,10 @@ def conditions(folder: Path) -> list[str]:
         for one in lineage(folder).walk()
         if one.state in FAULTS
     ]
+    changed += [
+        f"{one['what']}: was {one['was']}, is {one['now']} (from step {one['step']})"
+        for one in read_changes(folder)
+    ]
     if summary := read_summary(folder):
         was: Mapping[str, str] = summary["versions"]
         now = versions()
@@ -96,16 +100,13 @@ def replay(folder: Path, out: Path, steps: int | None) -> None:
             "which can only replay a whole run.\n  Remove steps."
         )
     with chdir(places_of(folder)[1]):
-        corpus = corpus_of(config)
+        corpus = corpus_of(config, folder)
         print(corpus.card)
         parts = assemble(config, corpus, Ranks(0, config.trainer.devices))
         out.mkdir(parents=True)
         corpus.tokenizer.save(out / TOKENIZER)
-        corpus.card.save(out)
-        config_file.save_config(config, out)
-        for name in (HARDWARE, PARENTS):
-            if (folder / name).exists():
-                shutil.copy(folder / name, out)
+        save_inputs(config, corpus, out)
+        shutil.copy(folder / HARDWARE, out)
         if in_process:
             last = parts.plan.steps if steps is None else min(steps, parts.plan.steps)
             fit(config, corpus, replace(parts, plan=parts.plan.until(last)), out)

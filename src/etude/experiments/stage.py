@@ -15,7 +15,8 @@ from typing import Any, TypeAlias
 import yaml
 
 from etude.config.plugin_files import find, source_digest, source_files
-from etude.errors import ConfigError
+from etude.data.file_search import find_files
+from etude.errors import ConfigError, DataError
 from etude.experiments.provenance import NAMES_A_RUN, NAMES_FILES, SUFFIX
 from etude.files.atomic import sha256, write_atomic
 from etude.files.run_folder import CONFIG
@@ -125,11 +126,20 @@ def _inputs(stage: Stage) -> Digests:
         if place.is_relative_to(stage.folder.parent):
             continue
         if NAMES_FILES.search(key):
-            files = [place] if place.is_file() else sorted(place.rglob("*"))
-            found[value] = _digest_of(filter(Path.is_file, files))
+            found[value] = _digest_of(_files(key, place))
         elif NAMES_A_RUN.search(key):
             found[value] = _result(place) or _digest_of(sorted(place.glob("*.safetensors")))
     return found
+
+
+def _files(key: str, place: Path) -> Sequence[Path]:
+    """Returns the files that a key names; of data, those that its reader may find."""
+    if key.endswith("data.path"):
+        try:
+            return find_files(str(place), ("",)).paths
+        except DataError:  # the stage itself reports it
+            return ()
+    return [file for file in (place, *sorted(place.rglob("*"))) if file.is_file()]
 
 
 def _digest_of(files: Iterable[Path]) -> str:

@@ -14,11 +14,18 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from etude.config import composition, config_file
+from etude.config import composition
 from etude.config.command_line import CommandLine
 from etude.config.composition import Composition
 from etude.config.schema.experiment import ExperimentConfig
-from etude.errors import ConfigError, EtudeError, InterruptedRunError, PreemptedError, page
+from etude.errors import (
+    CheckpointError,
+    ConfigError,
+    EtudeError,
+    InterruptedRunError,
+    PreemptedError,
+    page,
+)
 from etude.experiments.job import JobRecord, State, distinguishing_overrides, read_jobs
 from etude.experiments.leaderboard import METRIC, publish, value_of
 from etude.experiments.search_space import (
@@ -83,7 +90,7 @@ def _validate_jobs(verb: str, space: SearchSpace) -> Path:
             config = validate_experiment(composed, job)
             if config.run is not None and not space.is_search:
                 is_finished(replace(config, run=f"{config.run}/{number}"), job)
-        except ConfigError as error:
+        except (CheckpointError, ConfigError) as error:
             raise type(error)(f"job {number} ({' '.join(distinct[number])}): {error}") from error
         run = config.run
         names.add(composed.experiment)
@@ -96,6 +103,7 @@ def _validate_jobs(verb: str, space: SearchSpace) -> Path:
 def _refuse_other_settings(verb: str, space: SearchSpace, folder: Path) -> None:
     """Raises ConfigError if the folder's jobs have other settings: results do not compare."""
     from etude.training.experiment import validate_experiment
+    from etude.training.resume import resumption
 
     for one in read_jobs(folder):
         place = folder / str(one.job)
@@ -103,7 +111,12 @@ def _refuse_other_settings(verb: str, space: SearchSpace, folder: Path) -> None:
             keys = tuple(f"{key}=" for key in space.swept)
             job = [*space.fixed, *(item for item in one.overrides if item.startswith(keys))]
             config = validate_experiment(composition.compose(verb, job), job)
-            is_finished(replace(config, run=str(place)), job)
+            found = resumption(replace(config, run=str(place)), job, place)
+            if found.config != found.stored:
+                raise ConfigError(
+                    f"run={folder}: the jobs of this search were started with another length.\n"
+                    "  Choose another folder with run=<folder>: their results do not compare."
+                )
             return
 
 
@@ -122,15 +135,12 @@ def _create_folder(folder: Path) -> None:
 def is_finished(config: ExperimentConfig, overrides: Sequence[str]) -> bool:
     """Returns whether `config.run` contains the finished run of `config`.
 
-    Raises ConfigError if it contains a different run.
+    Raises ConfigError if it contains a different run, CheckpointError if its inputs have changed.
     """
-    from etude.training.resume import resumed_config
+    from etude.training.resume import resumption
 
     place = Path(str(config.run))
-    if not (place / CONFIG).exists():
-        return False
-    stored = config_file.load_config(place)
-    return resumed_config(stored, config, overrides) == stored and read_summary(place) is not None
+    return (place / CONFIG).exists() and resumption(config, overrides, place).is_finished
 
 
 def _job_in(folder: Path) -> Callable[[DictConfig], float | None]:

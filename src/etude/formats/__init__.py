@@ -15,5 +15,13 @@ from etude.formats.hugging_face import (
     translate,
 )
 from etude.formats.model import Model, read_model
-from etude.formats.peft import HFLinear, LinearFormat, PeftFormat, PeftPart, TransformersView
+from etude.formats.peft import (
+    HFLinear,
+    LinearFormat,
+    PeftFiles,
+    PeftFormat,
+    PeftPart,
+    TransformersView,
+)
+from etude.formats.score_head import TanhScore
 from etude.formats.weight_map import WeightMapping, mappings

@@ -90,6 +90,11 @@ def path_of(folder: Path, step: int) -> Path:
     return folder / f"{PREFIX}{step:09d}"
 
 
+def step_of(path: Path) -> int:
+    """The step of a checkpoint."""
+    return int(path.name.removeprefix(PREFIX))
+
+
 def newest_intact(folder: Path) -> Path | None:
     """Returns the newest intact checkpoint and warns about damaged ones; None if none exist.
 

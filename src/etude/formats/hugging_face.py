@@ -20,6 +20,7 @@ from etude.config.schema.blocks import StackConfig
 from etude.config.schema.plugins import ArchitectureConfig, PluginConfig, TokenizerConfig
 from etude.data.vocab import Vocab
 from etude.errors import CheckpointError, ConfigError
+from etude.formats.score_head import ScoreFormat
 from etude.formats.weight_map import WeightMapping
 
 CONFIG = "config.json"
@@ -54,12 +55,9 @@ class CompleteFields(dict[str, Any]):
 
     @property
     def defaults_used(self) -> str:
-        """A line for errors that names the numbers which were left out; empty if none was."""
-        numbers = {k: v for k, v in self.left_out.items() if type(v) in (int, float)}
-        named = ", ".join(f"{name}={value}" for name, value in numbers.items())
-        return (
-            f"\n  {self.source} leaves out, with transformers' default: {named}." if named else ""
-        )
+        """A line for errors that names the defaults which were used; empty if none was."""
+        used = ", ".join(f"{name}={value}" for name, value in self.left_out.items())
+        return f"\n  {self.source} leaves out fields, whose defaults are {used}." if used else ""
 
 
 class Layout(ABC):
@@ -71,6 +69,9 @@ class Layout(ABC):
     dropped: tuple[str, ...] = ()
     """Prefixes or suffixes of tensors in the checkpoint that our model does not need: constants,
     a head tied to the token embedding, heads trained besides the LM head."""
+    scores: Mapping[str, ScoreFormat] = {}
+    """For a `model_type`, how its class for sequence classification scores a text; decoders, and
+    families whose class computes another score, have no entry."""
 
     def __init__(self, config: LayoutConfig) -> None:
         self.config = config
@@ -184,9 +185,10 @@ def architecture_of(folder: Path) -> StackConfig:
     """Returns the architecture of a model folder. Raises ConfigError if it is not supported."""
     layout, fields = read_fields(folder)
     try:
+        assert fields["vocab_size"] > 0, "it is read with the tokenizer"
         return layout.read(fields)
     except ConfigError as error:
-        raise ConfigError(f"{folder / CONFIG}: {error}") from error
+        raise ConfigError(f"{folder / CONFIG}: {error}{fields.defaults_used}") from error
     except (TypeError, ValueError, ArithmeticError) as error:
         note = f"{error}{fields.defaults_used}"
         raise CheckpointError(f"{folder / CONFIG} describes no model: {note}") from error

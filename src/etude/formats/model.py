@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from etude.config import config_file
+from etude.config.config_file import nodes
 from etude.config.registry import build, plugin_of
 from etude.config.schema.blocks import StackConfig
 from etude.config.schema.plugins import (
@@ -20,11 +21,14 @@ from etude.config.schema.plugins import (
     ObjectiveConfig,
     TokenizerConfig,
 )
+from etude.data.data_card import tokenizer_digest
 from etude.data.tokenizer import Tokenizer
 from etude.errors import CheckpointError, ConfigError
+from etude.files.cache import digest_of
 from etude.files.run_folder import ADAPTER, CHECKPOINTS, CONFIG, MODEL, TOKENIZER
 from etude.formats import hugging_face, peft
 from etude.formats.checkpoint import MANIFEST, fault_of, newest_intact
+from etude.formats.score_head import LINEAR
 from etude.formats.state_tree import read_tree
 from etude.formats.weight_map import EXTRA_TENSORS, WEIGHTS, read_tensors, to_ours, weight_files
 from etude.network.adapter import adapt, can_merge, layers, load_adapter_tensors, merge
@@ -51,6 +55,8 @@ class Model:
     """The adapters, if the model was trained on a frozen base."""
     base: str | None = None
     """The model that the adapters were trained on."""
+    seq_len: int | None = None
+    """Longest training sequence of the run, in tokens; None for a Hugging Face folder."""
 
     def load_weights(self, network: Network) -> None:
         """Loads the weights into a network of this architecture.
@@ -63,6 +69,25 @@ class Model:
             self._load_adapted(network)
         else:
             network.load_state_dict(self._weights(network))
+
+    def prompted(self, as_turn: bool | str) -> "Model":
+        """Returns the model without its chat template if `as_turn` is false.
+
+        Raises ConfigError if `as_turn` is true and there is none; "auto" is always valid.
+        """
+        if as_turn is True and self.tokenizer.template is None:
+            raise ConfigError(
+                f"as_turn=true, but {self.folder} has no chat template.\n"
+                "  Use as_turn=false, which continues the prompt, or a run of objective=sft."
+            )
+        return self if as_turn else replace(self, tokenizer=self.tokenizer.with_template(None, {}))
+
+    @property
+    def prompt_format(self) -> str:
+        """How a prompt is written, in words."""
+        if self.tokenizer.template is None:
+            return "plain text (as_turn=false)"
+        return "a user turn of the model's chat template (as_turn=true)"
 
     @property
     def keeps_adapters(self) -> bool:
@@ -113,6 +138,13 @@ class Model:
             with file.open("rb") as opened:
                 digest.update(hashlib.file_digest(opened, "sha256").digest())
         return digest.hexdigest()
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 of all that decides its outputs: weights, architecture, adapters, tokenizer."""
+        parts = {"architecture": self.architecture, "adapter": dict(self.adapter)}
+        code = [(path, plugin_of(node).address, asdict(node)) for path, node in nodes(parts)]
+        return digest_of(self.digest, code, tokenizer_digest(self.tokenizer))
 
     def _weights(self, network: Network) -> Mapping[str, Tensor]:
         if hugging_face.is_hugging_face(self.folder):
@@ -207,11 +239,14 @@ def _open(folder: Path) -> Model:
         config = config_file.load_config(folder)
         tokenizer = Tokenizer.load(folder / TOKENIZER)
         parts = config.architecture, tokenizer, config.tokenizer, config.objective
-        return Model(folder, *parts, config.adapter, config.init_from)
+        return Model(folder, *parts, config.adapter, config.init_from, config.data.seq_len)
     if peft.is_peft(folder):
         base = read_model(_run_of(peft.base_of(folder)))
-        adapter = peft.adapter_of(folder, base.architecture, base.tokenizer.vocab)
-        return replace(base, folder=folder, adapter=adapter, base=str(base.folder))
+        has_tokenizer = (folder / "tokenizer.json").is_file()  # with a chat template, for instance
+        tokenizer = Tokenizer.load(folder) if has_tokenizer else base.tokenizer
+        adapter = peft.adapter_of(folder, base.architecture, tokenizer.vocab)
+        at = {"folder": folder, "tokenizer": tokenizer, "base": str(base.folder)}
+        return replace(base, adapter=adapter, **at)
     if hugging_face.is_hugging_face(folder):
         architecture = hugging_face.architecture_of(folder)
         tokenizer = Tokenizer.load(folder)
@@ -240,6 +275,6 @@ def _weights_of(
     tensors = read_tensors(folder)
     weight_map = family.weight_map(architecture, fields)
     try:
-        return to_ours(weight_map, family.dropped, tensors, network.state_dict())
+        return to_ours(weight_map, (*family.dropped, LINEAR), tensors, network.state_dict())
     except CheckpointError as error:
         raise CheckpointError(f"{folder}: {error}{fields.defaults_used}") from error

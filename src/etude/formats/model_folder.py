@@ -2,56 +2,94 @@
 
 import json
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save_file
 from torch import Tensor
 
+from etude.capability import Capability
+from etude.config.compatibility import capabilities_of
+from etude.config.registry import build
 from etude.config.schema.blocks import StackConfig
-from etude.config.schema.plugins import (
-    ArchitectureConfig,
-)
-from etude.data.tokenizer import Tokenizer
-from etude.files.run_folder import MODEL
+from etude.config.schema.plugins import ArchitectureConfig
+from etude.files.run_folder import BASE, MODEL
 from etude.formats import hugging_face, peft
-from etude.formats.checkpoint import write_sealed_folder
+from etude.formats.checkpoint import MANIFEST, write_sealed_folder
+from etude.formats.frame import save_tokenizer
 from etude.formats.model import ADAPTER_WEIGHTS, Model, read_model
+from etude.formats.score_head import HEAD, LinearScore, score_fields
 from etude.formats.weight_map import EXTRA_TENSORS, WEIGHTS, to_theirs
+from etude.network.network import Network
+
+Tensors = Mapping[str, Tensor]
 
 
 def write_adapter(
     model: Model,
-    weights: Mapping[str, Tensor],
+    weights: Tensors,
     names: Collection[str],
     folder: Path,
     facts: Mapping[str, Any] | None = None,
-    extra_tensors: Mapping[str, Tensor] | None = None,
-) -> None:
+    extra_tensors: Tensors | None = None,
+) -> str | None:
     """Writes the adapter weights of a model, with the digest of their base in the manifest.
 
     `weights` is the adapted network's state_dict, `names` the tensors that differ from the base.
-    If PEFT supports the adapter and the network, the folder is in PEFT's format.
+    The folder is in PEFT's format, or the reason why it is not is returned. PEFT needs a base that
+    transformers can open: if `model.base` is none, one is written beside the folder.
     """
     assert model.base is not None, "compatibility checks require a base"
     base = read_model(model.base)
     theirs = peft.peft_export(model.architecture, model.tokenizer.vocab, model.adapter, weights)
+    place = None if isinstance(theirs, str) else _plain_base(model, base, folder.parent / BASE)
 
     def fill(inside: Path) -> None:
         files = {ADAPTER_WEIGHTS: {name: weights[name] for name in names}}
-        if theirs is not None:
-            place = base.folder / MODEL if (base.folder / MODEL).exists() else base.folder
-            fields = {**theirs[0], "base_model_name_or_path": str(place.resolve())}
+        if not isinstance(theirs, str):
+            fields = {**theirs[0], "base_model_name_or_path": str(place)}
             text = json.dumps(fields, indent=2) + "\n"
             (inside / peft.CONFIG).write_text(text, encoding="utf-8")
+            save_tokenizer(model, inside)
             files = {peft.WEIGHTS: theirs[1]}
         _save({**files, EXTRA_TENSORS: extra_tensors or {}}, inside)
 
+    reason = f"{folder.name}/ is not in PEFT's format: {theirs}" if place is None else None
     origin = {"base": base.digest, "base_folder": str(base.folder.absolute())}
-    write_sealed_folder(folder, fill, {**(facts or {}), **origin})
+    write_sealed_folder(folder, fill, {**(facts or {}), **origin, **_noted(reason)})
+    return reason
 
 
-def _save(files: Mapping[str, Mapping[str, Tensor]], folder: Path) -> None:
+def _plain_base(model: Model, base: Model, beside: Path) -> Path:
+    """The folder of the network without this run's adapters, in transformers' format.
+
+    It is that of the base if it is plain and has the same vocabulary; else it is written `beside`.
+    """
+    while base.keeps_adapters:  # the same adapters, which this run trained on
+        base = read_model(str(base.base))
+    vocab = model.tokenizer.vocab
+    place = base.folder / MODEL if (base.folder / MODEL).exists() else base.folder
+    if not base.adapter and hugging_face.is_hugging_face(place):
+        if hugging_face.read_fields(place)[1]["vocab_size"] == vocab.size:
+            return place.resolve()
+    if not (beside / MANIFEST).exists():
+        network: Network = build(model.architecture, vocab)
+        base.load_weights(network)
+        plain = replace(base, architecture=model.architecture, tokenizer=model.tokenizer)
+        write_model(plain, network.state_dict(), beside, {"merged_from": base.digest})
+    return beside.resolve()
+
+
+def write_merged(model: Model, folder: Path) -> str | None:
+    """Writes a model with its adapters merged, as `write_model` does."""
+    head = {f"{HEAD}.{name}": tensor for name, tensor in model.extra_tensors(HEAD).items()}
+    metrics = {name: value for name, value in model.facts.items() if name.startswith("val/")}
+    facts = {**metrics, "merged_from": model.digest}
+    return write_model(model, model.network().state_dict(), folder, facts, head)
+
+
+def _save(files: Mapping[str, Tensors], folder: Path) -> None:
     """Writes each file that contains at least one tensor."""
     for name, tensors in files.items():
         if tensors:
@@ -60,28 +98,60 @@ def _save(files: Mapping[str, Mapping[str, Tensor]], folder: Path) -> None:
 
 
 def write_model(
-    weights: Mapping[str, Tensor],
-    config: ArchitectureConfig,
-    tokenizer: Tokenizer,
+    model: Model,
+    weights: Tensors,
     folder: Path,
     facts: Mapping[str, Any] | None = None,
-    extra_tensors: Mapping[str, Tensor] | None = None,
-) -> None:
+    extra_tensors: Tensors | None = None,
+) -> str | None:
     """Writes a model folder: weights, tokenizer and, if a layout supports the model, config.json.
 
     With a config.json, transformers' Auto classes load the folder. `weights` is a network's
     state_dict. The folder is written atomically; its manifest contains `facts`. `extra_tensors`
-    go to a separate file.
+    go to a separate file; a score head among them also makes the folder one of sequence
+    classification. Returns the reason why transformers cannot read the model or its scores.
     """
-    found = hugging_face.find_layout(config, tokenizer.vocab)
+    config = model.architecture
+    vocab = model.tokenizer.vocab
+    found = hugging_face.find_layout(config, vocab)
+    extra = extra_tensors or {}
+    scores = _score_tensors(config, found, extra)
+    reason = f"transformers cannot read the scores of {folder.name}/: {scores}"
 
     def fill(inside: Path) -> None:
-        tensors = {name: tensor.contiguous() for name, tensor in weights.items()}
+        tensors: Tensors = {name: tensor.contiguous() for name, tensor in weights.items()}
         if found is not None and isinstance(config, StackConfig):
             family, fields = found
             tensors = to_theirs(family.weight_map(config, fields), weights)
-            hugging_face.write_fields(inside, fields, tokenizer.vocab)
-        _save({WEIGHTS: tensors, EXTRA_TENSORS: extra_tensors or {}}, inside)
-        tokenizer.save(inside)
+            if isinstance(scores, dict):
+                fields = score_fields(fields)
+                tensors |= scores
+            hugging_face.write_fields(inside, fields, vocab)
+        _save({WEIGHTS: tensors, EXTRA_TENSORS: extra}, inside)
+        save_tokenizer(model, inside, scores=isinstance(scores, dict))
 
-    write_sealed_folder(folder, fill, facts)
+    note = reason if isinstance(scores, str) else None
+    write_sealed_folder(folder, fill, {**(facts or {}), **_noted(note)})
+    return note
+
+
+def _noted(note: str | None) -> dict[str, str]:
+    return {} if note is None else {"note": note}
+
+
+def _score_tensors(
+    config: ArchitectureConfig,
+    found: tuple[hugging_face.Layout, dict[str, Any]] | None,
+    extra: Tensors,
+) -> dict[str, Tensor] | str | None:
+    """The score head in transformers' form, or the reason why there is none; None without one."""
+    if f"{HEAD}.weight" not in extra:
+        return None
+    if found is None:
+        return "transformers has no equivalent of this network"
+    score = found[0].scores.get(found[1]["model_type"])
+    if score is None and Capability.NEXT_TOKEN in capabilities_of(config):
+        score = LinearScore()
+    if score is None:
+        return "the class that transformers has for this family computes another score"
+    return score.tensors(extra[f"{HEAD}.weight"], extra[f"{HEAD}.bias"])

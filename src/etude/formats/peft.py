@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from safetensors.torch import load_file
 from torch import Tensor
@@ -28,6 +28,8 @@ WEIGHTS = "adapter_model.safetensors"
 PREFIX = "base_model.model."
 TASKS = {"CausalLM": "CAUSAL_LM", "LMHeadModel": "CAUSAL_LM", "Generation": "SEQ_2_SEQ_LM"}
 """PEFT's task for each suffix of transformers' class names."""
+PeftFiles: TypeAlias = tuple[dict[str, Any], dict[str, Tensor]]
+"""The fields of adapter_config.json, and the tensors."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,8 @@ class PeftFormat(ABC):
     peft_type: str
 
     @abstractmethod
-    def write(self, theirs: TransformersView) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
-        """PEFT's fields and tensors of the adapter; None if PEFT cannot represent it."""
+    def write(self, theirs: TransformersView) -> PeftFiles | str:
+        """PEFT's files of the adapter, or the reason why PEFT cannot represent it."""
 
     @abstractmethod
     def read(
@@ -97,6 +99,8 @@ class LinearFormat(PeftFormat):
     """Our names of the adapter's tensors."""
     ends: tuple[str, ...]
     """Suffixes of PEFT's tensor names."""
+    adapts_stacked: bool = False
+    """Whether PEFT adapts layers that transformers stacks in one tensor, such as experts."""
 
     @abstractmethod
     def fields(self, linears: Sequence[HFLinear], transposed: bool) -> dict[str, Any]:
@@ -112,20 +116,20 @@ class LinearFormat(PeftFormat):
     ) -> list[dict[str, Tensor]]:
         """Splits PEFT's tensors into ours, one dict for each part."""
 
-    def write(self, theirs: TransformersView) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+    def write(self, theirs: TransformersView) -> PeftFiles | str:
         tensors: dict[str, Tensor] = {}
         adapted: list[HFLinear] = []
         for one in theirs.linears:
             parts = self._parts(one, theirs)
             if any(part.tensors for part in parts):
                 joined = self.join(one, parts)
-                if joined is None:
-                    return None
+                if joined is None or (one.mapping.stacked and not self.adapts_stacked):
+                    return f"PEFT cannot adapt {one.name} like this"
                 tensors |= {f"{one.name}.{end}": tensor for end, tensor in joined.items()}
                 adapted.append(one)
         total = sum(name.endswith(tuple(f".{n}" for n in self.names)) for name in theirs.state)
         if total != sum(len(p.tensors) for one in adapted for p in self._parts(one, theirs)):
-            return None  # some adapted layers do not exist in the Hugging Face model
+            return "some adapted layers are no separate layers in transformers' model"
         return self.fields(adapted, theirs.transposed), tensors
 
     def read(
@@ -187,17 +191,23 @@ def peft_export(
     vocab: Vocab,
     adapter: Mapping[str, AdapterConfig],
     state: Mapping[str, Tensor],
-) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
-    """PEFT's fields and tensors of an adapter; None if PEFT does not support it."""
-    forms = [config.peft_format() for config in adapter.values()]
+) -> PeftFiles | str:
+    """PEFT's files of an adapter, or the reason why PEFT cannot load it."""
+    names = ",".join(adapter)
+    if len(adapter) != 1:
+        return f"a PEFT folder has one adapter, and this run has adapter=[{names}]"
+    form: PeftFormat | None = next(iter(adapter.values())).peft_format()
     theirs = _transformers_view(architecture, vocab, state)
-    if len(forms) != 1 or forms[0] is None or theirs is None:
-        return None
-    exported = forms[0].write(theirs)
-    if exported is None:
-        return None
-    fields = {"peft_type": forms[0].peft_type, "task_type": theirs.task, "inference_mode": True}
-    return {**fields, **exported[0]}, {_full(name): tensor for name, tensor in exported[1].items()}
+    if form is None:
+        return f"PEFT has no equivalent of adapter={names}"
+    if theirs is None:
+        return "transformers has no equivalent of this network"
+    exported = form.write(theirs)
+    if isinstance(exported, str):
+        return exported
+    fields, tensors = exported
+    kind = {"peft_type": form.peft_type, "task_type": theirs.task, "inference_mode": True}
+    return {**kind, **fields}, {_full(name): tensor for name, tensor in tensors.items()}
 
 
 def adapter_of(

@@ -22,6 +22,8 @@ OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm
 """Names of layer norm parameters in the first BERT models."""
 ZEROS = ("final_logits_bias",)
 """Suffixes of their tensors that have no effect if they are all zeros."""
+NEW_ROW_NOISE = 0.1
+"""Standard deviation of the new rows of a token table, relative to that of its rows."""
 
 EXTRA_TENSORS = "heads.safetensors"
 """The objective's own tensors, such as heads, by its names; not part of the model's weights."""
@@ -41,12 +43,18 @@ class WeightMapping:
     """Extra rows at the start of theirs, as in BART's position embedding."""
     groups: int = 1
     """Number of interleaved groups in theirs: in BLOOM, one group of q, k and v per head."""
+    stacked: bool = False
+    """Whether transformers stacks it with others when it loads them, as experts of a layer."""
 
     def to_ours(self, tensor: Tensor, sizes: Sequence[int]) -> list[Tensor]:
         """Splits theirs into ours, `sizes` rows each."""
         rows = (tensor.t() if self.transposed else tensor)[self.offset :]
         if self.ours[0] in TABLES:
             return [_resize_table(rows, sizes[0])]
+        if len(rows) != sum(sizes):
+            raise CheckpointError(
+                f"Size mismatch for {self.theirs}: {len(rows)} rows, not {sum(sizes)}."
+            )
         parts = rows.unflatten(0, (self.groups, -1)).split([n // self.groups for n in sizes], 1)
         return [part.flatten(0, 1) for part in parts]
 
@@ -107,8 +115,8 @@ def to_ours(
 ) -> dict[str, Tensor]:
     """Renames and splits their tensors to the names and sizes of `ours`, a state_dict.
 
-    Token tables get one row per id of the tokenizer: extra rows are dropped, and missing rows are
-    initialised to the mean of the others. Tensors whose names begin or end with one of `dropped`,
+    Token tables get one row per id of the tokenizer: extra rows are dropped, and missing rows start
+    near the mean of the others. Tensors whose names begin or end with one of `dropped`,
     and zeros without effect, are ignored. Raises CheckpointError for a tensor that is missing,
     unexpected, or of the wrong shape.
     """
@@ -148,6 +156,14 @@ def _current_name(name: str) -> str:
 
 
 def _resize_table(table: Tensor, rows: int) -> Tensor:
-    missing = max(0, rows - table.shape[0])
-    mean = table.mean(dim=0, keepdim=True)
-    return torch.cat((table[:rows], mean.expand(missing, *table.shape[1:])))
+    """Drops rows, or adds some near the mean, which differ so that a network can tell them apart.
+
+    Hewitt 2021, https://nlp.stanford.edu/~johnhew/vocab-expansion.html. The same table always gets
+    the same rows, since a base is read anew whenever its adapter is.
+    """
+    if rows <= len(table):
+        return table[:rows]
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn((rows - len(table), *table.shape[1:]), generator=generator)
+    spread = NEW_ROW_NOISE * table.std(dim=0, correction=0) if table.ndim > 1 else 0.0
+    return torch.cat((table, table.mean(dim=0) + spread * noise.to(table)))

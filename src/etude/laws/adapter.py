@@ -3,8 +3,11 @@
 import copy
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from etude.capability import Capability
+from etude.config.compatibility import capabilities_of
 from etude.laws import architecture
 from etude.laws.trial import Trial
 from etude.laws.verdict import Finding, broken, held, holds, not_applicable
@@ -13,6 +16,9 @@ from etude.network.inputs import Inputs
 from etude.network.network import Network
 
 ROUNDING = 1e-10
+END_PROBABILITY = 0.9
+STEPS = 150
+LR = 0.02
 
 
 def it_starts_as_the_base(trial: Trial) -> Finding:
@@ -59,6 +65,37 @@ def merging_changes_no_output(trial: Trial) -> Finding:
         merge(made)
         off = _max_difference(before, _logits(made))
     return holds(off <= ROUNDING and not layers(made), f"logits differ by {off:.2g}")
+
+
+def answers_learn_to_end(trial: Trial) -> Finding:
+    """On a base that knows eos, fine-tuning on a few answers gives p(eos) > 0.9 after each."""
+    if Capability.NEXT_TOKEN not in capabilities_of(trial.config.architecture):
+        return not_applicable("the network does not predict the next token")
+    vocab = architecture.VOCAB
+    words = architecture.tokens(8, 4).tolist()
+    base = _base(trial).train()
+    _train(base, [([vocab.bos], [*row[: 2 + i % 3], vocab.eos]) for i, row in enumerate(words)])
+    made = copy.deepcopy(base)
+    adapt(made, trial.config.adapter)
+    answers = [([vocab.bos, *row[:2]], [row[3], vocab.eos]) for row in words]
+    _train(made.double(), answers)
+    ends = [([*prompt, *answer[:-1]], answer[-1:]) for prompt, answer in answers]
+    with torch.no_grad():
+        targets = made.eval().answer(ends)
+        p = float(made(targets.inputs, targets.where).softmax(-1)[:, vocab.eos].min())
+    return holds(p > END_PROBABILITY, f"p(eos) is at least {p:.3f}")
+
+
+def _train(network: Network, pairs: list[tuple[list[int], list[int]]]) -> None:
+    """Trains the trainable weights to complete the prompts, for `STEPS` steps."""
+    targets = network.answer(pairs)
+    free = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(free, lr=LR)
+    for _ in range(STEPS):
+        logits = network.train()(targets.inputs, targets.where)
+        F.cross_entropy(logits, targets.ids[targets.where]).backward()
+        optimizer.step()
+        optimizer.zero_grad()
 
 
 def _base(trial: Trial) -> Network:

@@ -4,6 +4,7 @@ Tested in float64 with all weights random, so that zero initialization hides not
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ from etude.laws.verdict import Finding, broken, held, not_applicable
 from etude.network.auxiliary_loss import AuxiliaryLoss
 from etude.network.inputs import Inputs
 from etude.network.kv_cache import KvCache
-from etude.network.network import Network
+from etude.network.network import Network, set_dropout
 
 VOCAB = Vocab(37, 0, 1, 2, 3, 4, 5, 6, 7, 8, tuple(range(9, 19)))
 """A vocabulary small enough to check every logit."""
@@ -165,6 +166,18 @@ def packed_equals_separate(trial: Trial) -> Finding:
         return "" if off <= ROUNDING else f"logits differ by {off:.2g}"
 
     return in_every(trial, Capability.HIDDEN, law)
+
+
+def dropout_can_be_off(trial: Trial) -> Finding:
+    """Every source of noise is an `nn.Dropout`, whose rate objectives can set to 0."""
+
+    def law(network: Network) -> str:
+        set_dropout(network.train(), 0.0)
+        inputs = law_inputs(network, tokens(2, 7))
+        return "" if torch.equal(network(inputs), network(inputs)) else "two passes differ"
+
+    noisy = {name: replace(config, dropout=0.5) for name, config in trial.stacks.items()}
+    return in_every(replace(trial, stacks=noisy), Capability.HIDDEN, law)
 
 
 def in_every(trial: Trial, capability: Capability, law: Law) -> Finding:

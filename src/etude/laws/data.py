@@ -8,7 +8,7 @@ from etude.data.corpus import read
 from etude.data.source import DataSource
 from etude.laws.trial import Trial
 from etude.laws.verdict import Finding, broken, held, holds
-from etude.records import BadRow, Record, Unused
+from etude.records import BadRow, Noted, Record, Unused
 
 N_READ = 2000
 """Number of records that are checked, from the first."""
@@ -54,7 +54,7 @@ def _source(trial: Trial) -> DataSource:
 
 def _records(trial: Trial) -> list[Record | BadRow]:
     rows = islice(_source(trial).records(), N_READ)
-    return [row for row in rows if not isinstance(row, Unused)]
+    return [row for row in rows if not isinstance(row, Unused | Noted)]
 
 
 def _short(record: Record | BadRow) -> str:

@@ -43,6 +43,7 @@ OF_ARCHITECTURES: Sequence[Law] = (
     architecture.cached_equals_uncached,
     architecture.padding_changes_nothing,
     architecture.packed_equals_separate,
+    architecture.dropout_can_be_off,
     objective.overfits_a_batch,
 )
 OF_CALLBACKS: Sequence[Law] = (*OF_RUNS[:-1], callback.losses_are_unchanged)
@@ -65,6 +66,7 @@ SUITES: Mapping[str, Sequence[Law]] = {
         adapter.trainable_weights_get_gradients,
         adapter.disabled_it_equals_the_base,
         adapter.merging_changes_no_output,
+        adapter.answers_learn_to_end,
     ),
     "data": (
         data.records_are_reproducible,

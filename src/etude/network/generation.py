@@ -64,6 +64,21 @@ class StopStrings:
         text = self.decode(ids) if self.strings else ""
         return any(string in text for string in self.strings)
 
+    def before(self, text: str) -> str:
+        """The text up to the first stop string; all of it if it contains none."""
+        return text[: min((i for i in map(text.find, self.strings) if i >= 0), default=len(text))]
+
+    def settled(self, text: str) -> str:
+        """The part of an unfinished text that no later token can make part of a stop string."""
+        before = self.before(text)
+        begun = (
+            n
+            for string in self.strings
+            for n in range(1, len(string) + 1)
+            if before.endswith(string[:n])
+        )
+        return before[: len(before) - max(begun, default=0)]
+
 
 class Token(NamedTuple):
     """The next token of a request; `request` is the index in the list."""

@@ -96,6 +96,15 @@ class Network(nn.Module, ABC):
         return targets.inputs, last_real(targets.inputs)
 
 
+def set_dropout(module: nn.Module, rate: float) -> list[float]:
+    """Sets the rate of every `nn.Dropout` in a module; returns the other rates that it replaces."""
+    layers = [layer for layer in module.modules() if isinstance(layer, nn.Dropout)]
+    replaced = sorted({layer.p for layer in layers} - {rate})
+    for layer in layers:
+        layer.p = rate
+    return replaced
+
+
 def shard(network: Network, mesh: DeviceMesh) -> None:
     """Shards every block, and the rest of the network, over the mesh's devices (FSDP2)."""
     for module in network.modules():

@@ -7,7 +7,6 @@ from dataclasses import replace
 from enum import Enum
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -81,7 +80,7 @@ class Stack(nn.Module):
     def __init__(self, config: StackConfig, *, causal: bool, reads_source: bool = False) -> None:
         super().__init__()
         self.causal = causal
-        self.dropout = config.dropout
+        self.dropout = nn.Dropout(config.dropout)
         self.n_layers = config.n_layers
         width = config.table_dim
         dim = config.dim
@@ -127,7 +126,7 @@ class Stack(nn.Module):
         if self.segments is not None:
             ids = inputs.segments
             x = x + self.segments(torch.zeros_like(inputs.tokens) if ids is None else ids)
-        return self.widen(F.dropout(self.embedding_norm(x), self.dropout, self.training))
+        return self.widen(self.dropout(self.embedding_norm(x)))
 
     def context(self, inputs: Inputs, cache: KvCache | None, memory: Memory | None) -> Context:
         """Returns the context of this forward pass: which keys each query sees."""

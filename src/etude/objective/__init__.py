@@ -44,4 +44,4 @@ from etude.objective.preferences import (
 from etude.objective.randomness import SAMPLE, rng
 from etude.objective.ranks import Ranks, all_gather
 from etude.objective.reference import Frozen, IdPair, Reference, reference_of
-from etude.objective.reward import Reward
+from etude.objective.reward import ChatReward, Reward, scores_of

@@ -15,9 +15,12 @@ from etude.data.tokenizer import Tokenizer
 from etude.data.vocab import Vocab
 from etude.network.inputs import Inputs, Targets, pad_right
 from etude.network.network import Network
-from etude.records import Preference
+from etude.records import Chat, Message, Preference
 
 Ids = Sequence[int]
+PROMPTS_CUT = "prompts cut to fit data.seq_len"
+COMPLETIONS_CUT = "completions cut to fit data.seq_len"
+"""Reasons for `Objective.cuts`."""
 
 
 @dataclass
@@ -45,6 +48,8 @@ class PreferenceExample:
     prompt: Ids
     chosen: Ids
     rejected: Ids
+    cuts: Sequence[str] = ()
+    """What of it exceeds data.seq_len, as reasons for `Objective.cuts`."""
 
 
 def next_token_batch(rows: Sequence[TokenRow], pad: int, *, intra_document: bool) -> TextBatch:
@@ -71,19 +76,30 @@ def document_tokens(row: TokenRow, vocab: Vocab) -> Iterator[tuple[Int[np.ndarra
 
 
 def completion_ids(
-    tokenizer: Tokenizer, prompt: str, completion: str, seq_len: int
-) -> tuple[Ids, Ids]:
-    """Returns the ids of a prompt and its completion, together at most `seq_len` + 1.
-
-    A completion that is too long is truncated before its stop token; then the prompt is
-    truncated at the start.
-    """
+    tokenizer: Tokenizer, prompt: str | Chat, completion: str | Message, seq_len: int
+) -> tuple[Ids, Ids, Sequence[str]]:
+    """Returns the ids of a prompt and its completion, and what was cut: see `fit`."""
     before, after = exchange(tokenizer, prompt, completion)
-    after = [*after[:-1][: seq_len - 1], after[-1]]
-    return _truncate_left(before, seq_len + 1 - len(after)), after
+    before, (after,), cuts = fit(before, [after], seq_len)
+    return before, after, cuts
 
 
-def prompt_ids(tokenizer: Tokenizer, prompt: str, max_length: int) -> Ids:
+def fit(
+    prompt: Ids, completions: Sequence[Ids], seq_len: int
+) -> tuple[Ids, Sequence[Ids], Sequence[str]]:
+    """Cuts a prompt and its completions to `seq_len` + 1 ids a pair; returns what was cut, too.
+
+    The prompt keeps its first id and its end: half of `seq_len`, or all that the longest completion
+    leaves. Each completion then has the rest, and loses its end: a cut one has no stop token.
+    """
+    longest = max(map(len, completions))
+    kept = _truncate_left(prompt, max(seq_len // 2, seq_len + 1 - longest))
+    room = seq_len + 1 - len(kept)
+    reasons = {PROMPTS_CUT: len(kept) < len(prompt), COMPLETIONS_CUT: longest > room}
+    return kept, [ids[:room] for ids in completions], [why for why, cut in reasons.items() if cut]
+
+
+def prompt_ids(tokenizer: Tokenizer, prompt: str | Chat, max_length: int) -> Ids:
     """Returns a prompt without completion, at most `max_length` ids: the first and the last."""
     return _truncate_left(question(tokenizer, prompt), max_length)
 
@@ -93,13 +109,12 @@ def _truncate_left(ids: Ids, max_length: int) -> Ids:
 
 
 def preference_example(tokenizer: Tokenizer, record: Preference, seq_len: int) -> PreferenceExample:
-    """Encodes both completions with the same prompt, truncated to fit the longer one."""
+    """Encodes both completions with the same prompt, cut as in `fit`."""
     chosen, rejected = (
-        completion_ids(tokenizer, record.prompt, completion, seq_len)
-        for completion in (record.chosen, record.rejected)
+        exchange(tokenizer, record.prompt, text) for text in (record.chosen, record.rejected)
     )
-    prompt = min(chosen[0], rejected[0], key=len)
-    return PreferenceExample(prompt, chosen[1], rejected[1])
+    prompt, sides, cuts = fit(chosen[0], [chosen[1], rejected[1]], seq_len)
+    return PreferenceExample(prompt, *sides, cuts)
 
 
 def preference_batch(examples: Sequence[PreferenceExample], network: Network) -> PreferenceBatch:

@@ -1,5 +1,6 @@
 """The return type of `loss`: sums instead of means, so that splitting a batch changes nothing."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -26,6 +27,8 @@ class BatchSums:
     count: float = 0.0
     tokens: int = 0
     digest: str = ""
+    own_counts: bool = False
+    """Whether `report` divides the metrics by counts of their own, so that they need no count."""
     sums: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
     auxiliary: dict[str, float] = field(default_factory=dict[str, float])
     """Metrics of this step from the layers with an auxiliary loss, by name."""
@@ -38,6 +41,8 @@ class BatchSums:
             self.sums[name] = self.sums[name] + value if name in self.sums else value
 
     def means(self, over_ranks: Callable[[Tensor], Tensor]) -> dict[str, float]:
-        """Returns every sum over all ranks, divided by the count."""
-        stacked = over_ranks(torch.stack(list(self.sums.values())))
-        return dict(zip(self.sums, (stacked / max(self.count, 1.0)).tolist(), strict=True))
+        """Returns every sum over all ranks, divided by the count; NaN if nothing was counted."""
+        divisor = self.count or (1.0 if self.own_counts else math.nan)
+        stacked = over_ranks(torch.stack(list(self.sums.values()))) / divisor
+        means = dict(zip(self.sums, stacked.tolist(), strict=True))
+        return means if self.count else {**means, "loss": math.nan}

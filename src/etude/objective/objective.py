@@ -19,24 +19,26 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
-from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from etude.config.registry import plugin_of
 from etude.config.schema.plugins import ArchitectureConfig, ObjectiveConfig
 from etude.config.schema.trainer import NonFinite
-from etude.data.source import Samples, Subset
+from etude.data.source import Samples
+from etude.data.token_rows import TokenRows
 from etude.data.tokenizer import Tokenizer
-from etude.errors import DataError, NonFiniteError
+from etude.errors import DataError
 from etude.network.auxiliary_loss import AuxiliaryLoss
 from etude.network.decoding import Decoding
 from etude.network.generation import Request, StopStrings, generate
 from etude.network.network import Network, shard
+from etude.objective import gradients
 from etude.objective.batches import Ids, n_tokens
 from etude.objective.loader import EpochSource, MicroBatch, Ranks, StepSource
 from etude.objective.loss import BatchSums, Loss
 from etude.objective.randomness import SAMPLE, TRAIN, rng
 from etude.objective.reward import Reward
+from etude.objective.selection import select
 
 C = TypeVar("C", bound=ObjectiveConfig)
 B = TypeVar("B")
@@ -72,6 +74,8 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
 
     exported_modules: Collection[str] = ()
     """Modules of the objective that are exported to `model/` with the network."""
+    own_counts: bool = False
+    """Whether `report` divides the metrics by counts of their own instead of that of the loss."""
 
     def __init__(self, config: C, network: Network, tools: ObjectiveContext) -> None:
         super().__init__()
@@ -80,7 +84,8 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
         self.tools = tools
         self.batch_sums = BatchSums()
         self.grad_norm = self.lr = float("nan")
-        self.skipped = 0
+        self.skipped: Counter[str] = Counter()
+        """Steps that left the weights unchanged, by reason: in the summary, at the end of a run."""
         self.statistic_mean = 0.0
         self.lost: Counter[str] = Counter()
         """Samples that are dropped or cut, by reason: shown before training, in summary.json."""
@@ -124,13 +129,9 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
 
         Raises DataError if all are dropped.
         """
-        reasons = [reason(samples[i]) for i in range(len(samples))]
-        counts = Counter(why for why in reasons if why is not None)
-        notes = [f"left out  {n:,} of {len(samples):,} samples: {why}" for why, n in counts.items()]
-        self.lost += counts
-        if counts.total() == len(samples):
-            raise DataError("No sample is left to train on.\n  " + "\n  ".join(notes))
-        return Subset(samples, [i for i, why in enumerate(reasons) if why is None])
+        kept, lost = select(samples, reason, self.tools.tokenizer)
+        self.lost += lost
+        return kept
 
     def cuts(self, sample: Any) -> Iterable[str]:
         """Returns a reason for each part of a sample that is cut off, such as "prompts cut".
@@ -140,7 +141,10 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
         return ()
 
     def count_cuts(self, samples: Samples) -> None:
-        """Adds what `cuts` returns for each sample to `lost`."""
+        """Adds what `cuts` returns for each sample to `lost`, and the documents cut into rows."""
+        if isinstance(samples, TokenRows):
+            for what, n in zip(("documents", "tokens"), samples.n_cut, strict=True):
+                self.lost += Counter({f"{what} cut at data.seq_len by data.pack=false": n})
         if type(self).cuts is not Objective.cuts:
             self.lost.update(why for i in range(len(samples)) for why in self.cuts(samples[i]))
 
@@ -186,7 +190,7 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
         """Scales the sum so that Lightning's averaging gives loss / count of the global batch."""
         if micro.index == 0:
             count = float(self.over_ranks(torch.tensor(micro.step_count, dtype=torch.float64)))
-            self.batch_sums = BatchSums(count, digest=micro.digest)
+            self.batch_sums = BatchSums(count, 0, micro.digest, self.own_counts)
             if micro.step_batches:
                 self.measure_batches((batch, True) for batch in micro.step_batches)
         loss = self.loss(micro.batch)
@@ -194,7 +198,7 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
         total = loss.total
         for layer in self._auxiliary_layers.values():
             total = total if (extra := layer.pop()) is None else total + extra
-        return total * (self.trainer.world_size * micro.of / max(self.batch_sums.count, 1.0))
+        return total * (self.trainer.world_size * micro.of / (self.batch_sums.count or 1.0))
 
     def measure_batches(self, batches: Iterable[tuple[B, bool]]) -> None:
         """Sets `statistic_mean`, without gradients or dropout, from the batches flagged true."""
@@ -207,7 +211,7 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
                 sums += counts * torch.tensor(terms, dtype=torch.float64)
         self.network.train(was_training)
         total, count = self.over_ranks(sums).tolist()
-        self.statistic_mean = total / max(count, 1.0)
+        self.statistic_mean = total / (count or 1.0)
 
     def source(self, samples: Samples, global_batch: int, seed: int, ranks: Ranks) -> StepSource:
         """Returns the source of global batches: the samples, reshuffled every epoch.
@@ -238,10 +242,10 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
         return self.trainer.strategy.reduce(value.to(self.device), reduce_op="sum")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["skipped"] = self.skipped
+        checkpoint["skipped"] = dict(self.skipped)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.skipped = checkpoint["skipped"]
+        self.skipped = Counter(checkpoint["skipped"])
 
     def configure_model(self) -> None:
         """Shards the network if the strategy has a mesh for it; a second call does nothing."""
@@ -263,29 +267,31 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Measures and clips the gradient; if its norm is not finite, drops it or raises."""
+        """Measures and clips the gradient, or drops it, so that the step changes no weight.
+
+        It is dropped if the loss counts nothing, or if its norm is not finite and may be skipped.
+        """
         del gradient_clip_algorithm
+        self.lr = float(optimizer.param_groups[0]["lr"])
+        parameters = [p for p in self.parameters() if p.grad is not None]
+        if self.batch_sums.count == 0:
+            self.grad_norm = float("nan")
+            self._skip(parameters, gradients.EMPTY)
+            return
         for name, layer in self._auxiliary_layers.items():
             metrics = layer.end_step(self.over_ranks)
             self.batch_sums.auxiliary |= {f"{name}/{key}": value for key, value in metrics.items()}
-        self.lr = float(optimizer.param_groups[0]["lr"])
-        parameters = [p for p in self.parameters() if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-        self.grad_norm = float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
-        if not np.isfinite(self.grad_norm):
-            self._handle_non_finite(parameters)
-        elif gradient_clip_val is not None:
-            torch.nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val, norm)
+        norm, self.grad_norm = gradients.total_norm(parameters)
+        if np.isfinite(self.grad_norm):
+            if gradient_clip_val is not None:
+                torch.nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val, norm)
+        elif self.tools.non_finite is NonFinite.skip:
+            self._skip(parameters, gradients.NON_FINITE)
+        else:
+            step = self.trainer.global_step + 1
+            digest = self.batch_sums.digest
+            raise gradients.non_finite_error(step, self.grad_norm, digest)
 
-    def _handle_non_finite(self, parameters: Sequence[nn.Parameter]) -> None:
-        step = self.trainer.global_step + 1
-        if self.tools.non_finite is NonFinite.stop:
-            raise NonFiniteError(
-                f"The gradient norm of step {step} is {self.grad_norm}; the step was not taken.\n"
-                f"  Digest of the step's samples: {self.batch_sums.digest}.\n"
-                "  A lower optimizer.lr or trainer.precision=32 often helps; "
-                "trainer.non_finite=skip skips such steps and counts them."
-            )
-        self.skipped += 1
-        for parameter in parameters:
-            parameter.grad = None
+    def _skip(self, parameters: Sequence[nn.Parameter], reason: str) -> None:
+        self.skipped[reason] += 1
+        gradients.drop(parameters)

@@ -5,7 +5,7 @@ Log-probabilities are sums over the completion's tokens, including its eos, with
 """
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, TypeVar
@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int, Num
 from torch import Tensor
 
-from etude.config.schema.plugins import ObjectiveConfig, require
+from etude.config.schema.plugins import ComparisonConfig, require
 from etude.data.source import Samples
 from etude.errors import DataError
 from etude.network.network import Network
@@ -31,7 +31,7 @@ from etude.objective.loss import Loss
 from etude.objective.objective import Objective, ObjectiveContext
 from etude.objective.randomness import TRAIN, rng
 from etude.objective.reference import IdPair, Reference
-from etude.records import Preference
+from etude.records import Chat, Preference
 
 
 class Reduction(Enum):
@@ -42,7 +42,7 @@ class Reduction(Enum):
 
 
 @dataclass
-class PreferenceConfig(ObjectiveConfig):
+class PreferenceConfig(ComparisonConfig):
     """Options of every objective on pairs."""
 
     nll_weight: float = 0.0
@@ -50,6 +50,7 @@ class PreferenceConfig(ObjectiveConfig):
     0 disables it. Usual range 0 to 1."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(self.nll_weight >= 0, f"nll_weight must be at least 0, got {self.nll_weight}")
 
 
@@ -110,6 +111,9 @@ class PreferenceObjective(Objective[P, PreferenceBatch]):
         for completion in (example.chosen, example.rejected):
             refuse_empty(record.prompt, completion)
         return example
+
+    def cuts(self, sample: Preference) -> Iterable[str]:
+        return self._example_of(sample).cuts
 
     def collate(self, examples: Sequence[PreferenceExample]) -> PreferenceBatch:
         batch = preference_batch(examples, self.network)
@@ -179,11 +183,11 @@ def rows(examples: Sequence[PreferenceExample]) -> list[IdPair]:
     return [*chosen, *((e.prompt, e.rejected) for e in examples)]
 
 
-def refuse_empty(prompt: str, completion: Sequence[int]) -> None:
+def refuse_empty(prompt: str | Chat, completion: Sequence[int]) -> None:
     """Raises DataError for a completion that is empty except for its eos."""
     if len(completion) < 2:
         raise DataError(
-            f"A completion of the prompt {prompt[-200:]!r} is empty after tokenisation.\n"
+            f"A completion of the prompt {str(prompt)[-200:]!r} is empty after tokenisation.\n"
             "  Remove the record."
         )
 

@@ -48,8 +48,8 @@ class RolloutPolicy:
         """Returns the prompts, and completions of maximum length."""
         tools = self.objective.tools
         n_new = self.config.max_new_tokens
-        max_prompt = tools.seq_len - n_new
-        inputs = [prompt_ids(tools.tokenizer, prompt.prompt, max_prompt) for prompt in prompts]
+        room = self.objective.prompt_room
+        inputs = [prompt_ids(tools.tokenizer, prompt.prompt, room) for prompt in prompts]
         last = tools.tokenizer.vocab.size - 1
         with self.objective.eval_mode():
             generation(self.objective, inputs[: self.config.generation_batch], n_new)

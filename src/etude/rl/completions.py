@@ -92,6 +92,7 @@ def metric_sums(
         "reward_squares": reward.square().sum(),
         "known": known.to(reward).sum(),
         "n_completions": torch.ones_like(reward).sum(),
+        "n_tokens": batch.lengths.to(reward).sum(),
         "response_length": batch.lengths.to(reward).sum(),
         "truncated": (~batch.is_finished).to(reward).sum(),
         "zero_variance": batch.has_zero_variance.to(reward).sum(),
@@ -117,30 +118,22 @@ PER_TOKEN = ("entropy", "kl", "ratio", "clip_fraction_low", "clip_fraction_high"
 def metric_means(means: Mapping[str, float]) -> dict[str, float]:
     """Normalises `metric_sums`, independently of what the loss counts.
 
-    Rewards are divided by verdicts, shares by completions, token metrics by tokens.
+    Rewards are divided by verdicts, shares by completions, token metrics by tokens; the rest, such
+    as the loss, already is a mean. A mean over nothing is NaN.
     """
-    means = _part_means(means)
-    if "n_completions" not in means:
-        return means
-    known, n, length = (
-        max(means[k], 1e-300) for k in ("known", "n_completions", "response_length")
-    )
-    divisors = dict.fromkeys(PER_COMPLETION, n) | dict.fromkeys(PER_TOKEN, length)
-    divisors |= {"reward": known, "reward_squares": known}
-    metrics = {name: value / divisors.get(name, 1.0) for name, value in means.items()}
-    variance = metrics.pop("reward_squares") - metrics["reward"] ** 2
-    del metrics["known"], metrics["n_completions"]
-    return metrics | {"reward_std": max(variance, 0.0) ** 0.5}
-
-
-def _part_means(means: Mapping[str, float]) -> dict[str, float]:
-    """The mean of each reward over its own verdicts; NaN if it has none."""
-    counts = {k: v for k, v in means.items() if k.startswith(VERDICTS)}
-    rest = {name: value for name, value in means.items() if name not in counts}
-    for name, n in counts.items():
-        part = PART + name.removeprefix(VERDICTS)
-        rest[part] = rest[part] / n if n else math.nan
-    return rest
+    sums = dict(means)
+    divisors = {PART + k.removeprefix(VERDICTS): sums.pop(k) for k in means if VERDICTS in k}
+    if "n_completions" in means:
+        n, tokens, known = (sums.pop(k) for k in ("n_completions", "n_tokens", "known"))
+        divisors |= dict.fromkeys(PER_COMPLETION, n) | dict.fromkeys(PER_TOKEN, tokens)
+        divisors |= {"reward": known, "reward_squares": known}
+    rest = 0.0 if math.isnan(means.get("loss", 0.0)) else 1.0
+    over = {name: divisors.get(name, rest) for name in sums}
+    metrics = {k: value / over[k] if over[k] else math.nan for k, value in sums.items()}
+    if "reward_squares" in metrics:
+        variance = metrics.pop("reward_squares") - metrics["reward"] ** 2
+        metrics["reward_std"] = max(variance, 0.0) ** 0.5
+    return metrics
 
 
 def zero_variance(rewards: Float[Tensor, "rows n"]) -> Bool[Tensor, " rows"]:

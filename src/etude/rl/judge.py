@@ -14,6 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 from etude.config.schema.plugins import require
 from etude.files import cache
 from etude.files.atomic import write_atomic
+from etude.records import Chat
 
 QUESTION = """\
 Which of two answers to the same request is better: more correct, more helpful, better written?
@@ -35,7 +36,8 @@ Reply with one letter, A or B, and nothing else. The better answer is"""
 class Comparison:
     """Two answers to a prompt, in the order that the judge sees."""
 
-    prompt: str
+    prompt: str | Chat
+    """Written as a transcript if it is a conversation of several messages."""
     first: str
     second: str
     reference: str | None = None

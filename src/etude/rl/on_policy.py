@@ -2,12 +2,14 @@
 
 The step is the same as everywhere: a rollout source yields global batches, and `loss(batch)`
 receives them. A plugin implements one more method, `rollout`.
+A prompt that leaves no room for max_new_tokens loses its start and is counted (see `cuts`). The
+reward still reads the whole prompt, since the reference answer belongs to all of it.
 """
 
+import sys
 from abc import abstractmethod
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -21,12 +23,13 @@ from etude.network.decoding import Ancestral, Decoding, Greedy
 from etude.network.generation import Generation, Request, StopStrings, generate
 from etude.network.inputs import Targets
 from etude.network.network import Network
-from etude.objective.batches import Ids, prompt_ids
+from etude.objective.batches import PROMPTS_CUT, Ids, prompt_ids
 from etude.objective.loader import Ranks, chunks
 from etude.objective.log_probs import log_prob_of, target_logits, token_log_prob
 from etude.objective.loss import Loss
 from etude.objective.objective import B, Objective, ObjectiveContext
 from etude.objective.randomness import VALIDATION, rng
+from etude.objective.reward import scores_of
 from etude.records import Prompt
 from etude.rl.completions import Completion, CompletionBatch, metric_means, part_sums, zero_variance
 from etude.rl.rewards import WeightedRewards
@@ -40,12 +43,11 @@ Parts: TypeAlias = dict[str, Float[Tensor, " batch"]]
 """Scores of each of several rewards, by name."""
 
 
-@dataclass
 class PromptBatch:
-    """Held-out prompts, as plain strings because Lightning traverses batches."""
+    """Held-out prompts; Lightning leaves it alone, because it is not a dataclass."""
 
-    prompts: list[str]
-    answers: list[str | None]
+    def __init__(self, records: Sequence[Prompt]) -> None:
+        self.records = records
 
 
 class OnPolicyObjective(Objective[P, B]):
@@ -55,6 +57,7 @@ class OnPolicyObjective(Objective[P, B]):
     """The dataclass of arrays that `rollout` returns a list of; it is saved in checkpoints."""
     max_draws: int = 1
     """How many times prompts may be drawn for a rollout until enough have a learning signal."""
+    own_counts: bool = True
     is_fresh: bool = False
     """Whether the policy has not been updated since it sampled the current rollout."""
 
@@ -86,17 +89,33 @@ class OnPolicyObjective(Objective[P, B]):
         """Returns the record: the samples of a rollout need no processing."""
         return record
 
+    @property
+    def prompt_room(self) -> int:
+        """Longest prompt that the policy reads, in tokens."""
+        return self.tools.seq_len - self.config.max_new_tokens
+
+    def select_samples(self, samples: Samples) -> Samples:
+        """Drops prompts that the chat template rejects."""
+        return self.drop_samples(samples, self._drop_reason)
+
+    def _drop_reason(self, record: Prompt) -> None:
+        self._encode([record])  # raises TemplateError
+
+    def cuts(self, sample: Prompt) -> Iterable[str]:
+        ids = prompt_ids(self.tools.tokenizer, sample.prompt, sys.maxsize)
+        return [PROMPTS_CUT] if len(ids) > self.prompt_room else []
+
     def source(self, samples: Samples, global_batch: int, seed: int, ranks: Ranks) -> RolloutSource:
         return RolloutSource(self, samples, global_batch, seed, ranks)
 
     def held_out_batch(
         self, records: Sequence[Prompt], rngs: Sequence[np.random.Generator]
     ) -> PromptBatch:
-        return PromptBatch([r.prompt for r in records], [r.answer for r in records])
+        return PromptBatch(records)
 
     def evaluate(self, batch: PromptBatch) -> tuple[Loss, float]:
         """Scores greedy completions of held-out prompts; the loss is the negative reward."""
-        prompts = [Prompt(*pair) for pair in zip(batch.prompts, batch.answers, strict=True)]
+        prompts = batch.records
         rngs = [rng(self.tools.seed, VALIDATION, i) for i in range(len(prompts))]
         _, written = self.complete(prompts, rngs, Greedy())
         rewards, parts = self.score(prompts, [row.ids for row in written])
@@ -108,10 +127,12 @@ class OnPolicyObjective(Objective[P, B]):
         return metric_means(means)
 
     def show(self, records: Sequence[Prompt]) -> list[str]:
-        room = self.tools.seq_len - self.config.max_new_tokens
-        prompts = [prompt_ids(self.tools.tokenizer, record.prompt, room) for record in records]
+        prompts = self._encode(records)
         written = self.continuations(prompts, self.config.max_new_tokens, self.stop)
         return [f"{r.prompt} [...] {w}" for r, w in zip(records, written, strict=True)]
+
+    def _encode(self, prompts: Sequence[Prompt]) -> list[Ids]:
+        return [prompt_ids(self.tools.tokenizer, p.prompt, self.prompt_room) for p in prompts]
 
     @property
     def stop(self) -> StopStrings:
@@ -126,9 +147,7 @@ class OnPolicyObjective(Objective[P, B]):
     ) -> tuple[list[Ids], list[Generation]]:
         """Samples one completion per prompt; returns the ids of each prompt and its completion."""
         config = self.config
-        tokenizer = self.tools.tokenizer
-        room = self.tools.seq_len - config.max_new_tokens
-        ids = [prompt_ids(tokenizer, prompt.prompt, room) for prompt in prompts]
+        ids = self._encode(prompts)
         with self.eval_mode():
             written = generate(
                 self.network,
@@ -181,7 +200,7 @@ class OnPolicyObjective(Objective[P, B]):
         texts = [self.tools.tokenizer.decode(ids) for ids in completions]
         arguments = [p.prompt for p in prompts], texts, [p.answer for p in prompts]
         if not isinstance(reward, WeightedRewards) or len(reward.parts) == 1:
-            return torch.tensor(reward(*arguments), dtype=torch.float64), {}
+            return torch.tensor(scores_of(reward, *arguments), dtype=torch.float64), {}
         by_name = reward.by_name(*arguments)
         parts = {n: torch.tensor(scores, dtype=torch.float64) for n, scores in by_name.items()}
         return torch.tensor(reward.total(by_name), dtype=torch.float64), parts

@@ -16,13 +16,13 @@ from etude.config import config_file
 from etude.data.tokenizer import Tokenizer
 from etude.errors import ConfigError
 from etude.formats.model import read_model
+from etude.formats.score_head import HEAD
 from etude.network.network import Network
 from etude.network.precision import to_fp32
 from etude.objective.batches import Ids, completion_ids
 from etude.objective.loader import chunks
+from etude.records import Chat
 
-HEAD = "head"
-"""Name of an objective's score head, in the objective and in `model/`."""
 MEAN = "val/reward_mean"
 STD = "val/reward_std"
 """Metrics of a run's scores on held-out texts, which are saved with `model/`."""
@@ -128,9 +128,9 @@ class Scorer:
 
     @torch.no_grad()
     def __call__(
-        self, prompts: Sequence[str], completions: Sequence[str], batch: int = 16
+        self, prompts: Sequence[str | Chat], completions: Sequence[str], batch: int = 16
     ) -> Float[Tensor, " n"]:
-        """Returns the raw score of each completion, with prompt and completion cut to `seq_len`."""
+        """Returns the raw score of each completion; with its prompt, it is cut to `seq_len`."""
         pairs = [self._ids(*pair) for pair in zip(prompts, completions, strict=True)]
         scores: list[Tensor] = []
         for part in chunks(pairs, batch):
@@ -138,8 +138,9 @@ class Scorer:
             scores.append(self.head(self.network.states(inputs)[where]))
         return torch.cat(scores) if scores else torch.zeros(0)
 
-    def _ids(self, prompt: str, completion: str) -> tuple[Ids, Ids]:
-        return completion_ids(self.tokenizer, prompt, completion, self.seq_len - 2)
+    def _ids(self, prompt: str | Chat, completion: str) -> tuple[Ids, Ids]:
+        before, after, _ = completion_ids(self.tokenizer, prompt, completion, self.seq_len - 2)
+        return before, after
 
 
 def read_reward_model(folder: str | Path) -> Scorer:

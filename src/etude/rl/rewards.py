@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 
 from etude.config.registry import build
 from etude.config.schema.plugins import RewardConfig
-from etude.objective.reward import Reward
+from etude.objective.reward import ChatReward, Reward, scores_of
+from etude.records import Chat
 from etude.rl.verifier import Verifier, check_bench
 
 
-class WeightedRewards:
+class WeightedRewards(ChatReward):
     """The weighted sum of several rewards.
 
     A reward without a verdict adds nothing, so that each kind of prompt can have its own verifier;
@@ -20,11 +21,14 @@ class WeightedRewards:
         self.parts = parts
 
     def by_name(
-        self, prompts: Sequence[str], completions: Sequence[str], references: Sequence[str | None]
+        self,
+        prompts: Sequence[str | Chat],
+        completions: Sequence[str],
+        references: Sequence[str | None],
     ) -> dict[str, Sequence[float]]:
         """Returns the unweighted scores of each reward."""
         return {
-            name: reward(prompts, completions, references)
+            name: scores_of(reward, prompts, completions, references)
             for name, (_, reward) in self.parts.items()
         }
 
@@ -34,7 +38,10 @@ class WeightedRewards:
         return [_sum(weights, row) for row in zip(*scores.values(), strict=True)]
 
     def __call__(
-        self, prompts: Sequence[str], completions: Sequence[str], references: Sequence[str | None]
+        self,
+        prompts: Sequence[str | Chat],
+        completions: Sequence[str],
+        references: Sequence[str | None],
     ) -> list[float]:
         return self.total(self.by_name(prompts, completions, references))
 

@@ -1,10 +1,10 @@
 """Global batches of the policy's own completions: rollouts are collected, used and replaced."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
-from etude.config.schema.plugins import ArchitectureConfig, ObjectiveConfig, require
+from etude.config.schema.plugins import ComparisonConfig, require
 from etude.data.source import Samples
 from etude.errors import CheckpointError, ConfigError, DataError
 from etude.objective.loader import Ranks, StepBatch, chunks
@@ -14,7 +14,7 @@ from etude.records import Prompt
 
 
 @dataclass
-class OnPolicyConfig(ObjectiveConfig):
+class OnPolicyConfig(ComparisonConfig):
     """Options of every on-policy objective."""
 
     group_size: int = 8
@@ -34,11 +34,9 @@ class OnPolicyConfig(ObjectiveConfig):
     generation_batch: int = 64
     """Sequences generated in parallel, limited by memory; independent of the micro-batch size, so
     that micro-batching does not change the samples."""
-    dropout: float = 0.0
-    """Dropout during this run, in [0, 1); overrides the architecture's. Above 0, the first ratio
-    after a rollout is not 1."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in (
             "group_size",
             "batches_per_rollout",
@@ -49,13 +47,9 @@ class OnPolicyConfig(ObjectiveConfig):
             value = getattr(self, name)
             require(value >= 1, f"{name} must be at least 1, got {value}")
         require(self.temperature > 0, f"temperature must be positive, got {self.temperature}")
-        require(0 <= self.dropout < 1, f"dropout must be in [0, 1), got {self.dropout}")
         require(
             "" not in self.stop, "stop contains an empty string, which would end every completion"
         )
-
-    def adjusted_architecture(self, architecture: ArchitectureConfig) -> ArchitectureConfig:
-        return replace(architecture, dropout=self.dropout)
 
 
 class RolloutPolicy(Protocol):

@@ -13,27 +13,36 @@ from torch.optim import Optimizer
 
 from etude.config.registry import build, plugin_of
 from etude.config.schema.experiment import ExperimentConfig
-from etude.config.schema.plugins import AdapterConfig, ArchitectureConfig, TextDataConfig
+from etude.config.schema.plugins import (
+    AdapterConfig,
+    ArchitectureConfig,
+    ComparisonConfig,
+    TextDataConfig,
+)
 from etude.data.corpus import Corpus
 from etude.data.source import Samples, Take
 from etude.data.vocab import Vocab
 from etude.errors import ConfigError
 from etude.formats.checkpoint import TreeCheckpointIO
 from etude.formats.model import read_model
+from etude.formats.new_tokens import refuse_frozen_tokens
 from etude.network.adapter import adapt
-from etude.network.network import Network
+from etude.network.network import Network, set_dropout
+from etude.objective.batches import n_tokens
 from etude.objective.loader import Ranks, StepLoader, StepSource
 from etude.objective.objective import Objective, ObjectiveContext, OptimizerOf
 from etude.rl.rewards import build_rewards
-from etude.training.optim import optimizer_parameters
+from etude.training.length import Epoch
+from etude.training.optim import optimizer_parameters, refuse_unreached_peak
 from etude.training.run_writer import Intervals
 from etude.training.validation import Validation
 
-DEFAULT_STEPS = 600
 TRIAL_VOCAB = 16
 """Vocabulary size of the network that is built as a check before a tokenizer exists."""
 MICRO_BATCH_TOKENS = 8192
 """Maximum tokens of an automatic micro-batch: enough to keep any CPU busy."""
+MAX_MEASURED = 8192
+"""Maximum number of samples whose tokens are counted to plan a run of `trainer.max_tokens`."""
 _PRECISION = {"32": "32-true", "64": "64-true", "16-mixed": "16-mixed"}
 
 
@@ -42,6 +51,7 @@ class Plan:
     """Batch sizes and run lengths derived from a config and its data."""
 
     intervals: Intervals
+    epoch: Epoch
     micro_batch: int
     n_val: int
     ranks: Ranks
@@ -72,6 +82,7 @@ def assemble(config: ExperimentConfig, corpus: Corpus, ranks: Ranks) -> Training
     torch.manual_seed(config.seed)
     exact = config.trainer.precision == "64"  # Lightning converts only after reading a checkpoint
     network = _network(config, corpus.tokenizer.vocab, exact)
+    refuse_frozen_tokens(config, corpus.tokenizer, network)
 
     def optimizer(module: nn.Module) -> tuple[Optimizer, Any]:
         built = build(config.optimizer, optimizer_parameters(module))
@@ -79,6 +90,10 @@ def assemble(config: ExperimentConfig, corpus: Corpus, ranks: Ranks) -> Training
 
     tools = _tools(config, corpus, optimizer)
     objective: Objective[Any, Any] = _build("objective", config.objective, network, tools)
+    if isinstance(config.objective, ComparisonConfig):
+        rate = config.objective.dropout
+        for other in set_dropout(objective, rate):
+            objective.notes.append(f"objective.dropout={rate:g} replaces a dropout of {other:g}")
     _refuse_sharding(config, objective)
     if exact:
         objective.double()
@@ -90,7 +105,9 @@ def assemble(config: ExperimentConfig, corpus: Corpus, ranks: Ranks) -> Training
         objective.count_cuts(train)
         train = Take(corpus.train, config.trainer.train_samples or len(corpus.train))
         source = objective.source(train, config.trainer.global_batch, config.seed, ranks)
-    plan = plan_of(config, corpus, source, ranks)
+        epoch = _epoch(config, corpus, objective, train, source.steps_per_epoch)
+    plan = plan_of(config, corpus, epoch, ranks)
+    refuse_unreached_peak(config.schedule, config.optimizer.lr, plan.steps)
     if config.trainer.compile:
         network.compile()
     loader = StepLoader(
@@ -123,9 +140,7 @@ def _tools(config: ExperimentConfig, corpus: Corpus, optimizer: OptimizerOf) -> 
 
 def _network(config: ExperimentConfig, vocab: Vocab, exact: bool) -> Network:
     """Returns the network to train, with its initial weights and adapters."""
-    network: Network = _build(
-        "architecture", config.objective.adjusted_architecture(config.architecture), vocab
-    )
+    network: Network = _build("architecture", config.architecture, vocab)
     if exact:
         network.double()
     if config.init_from is not None:
@@ -156,10 +171,10 @@ def refuse_unbuildable(
         adapt(_build("architecture", architecture, vocab), adapter)
 
 
-def plan_of(config: ExperimentConfig, corpus: Corpus, source: StepSource, ranks: Ranks) -> Plan:
+def plan_of(config: ExperimentConfig, corpus: Corpus, epoch: Epoch, ranks: Ranks) -> Plan:
     """Returns the plan, with a value for every null of `trainer`."""
     trainer = config.trainer
-    steps = _steps(config, corpus, source)
+    steps = epoch.n_steps(trainer)
     tenth = max(1, math.ceil(steps / 10))
     per_rank = trainer.global_batch // ranks.size
     most = max(1, MICRO_BATCH_TOKENS // config.data.seq_len)
@@ -172,24 +187,44 @@ def plan_of(config: ExperimentConfig, corpus: Corpus, source: StepSource, ranks:
             keep=trainer.keep,
             log=trainer.log_every,
         ),
+        epoch=epoch,
         micro_batch=trainer.micro_batch or largest,
         n_val=min(len(corpus.val), trainer.val_samples or len(corpus.val)),
         ranks=ranks,
     )
 
 
-def _steps(config: ExperimentConfig, corpus: Corpus, source: StepSource) -> int:
-    trainer = config.trainer
-    lengths = [] if trainer.max_steps is None else [trainer.max_steps]
-    if trainer.max_epochs is not None:
-        lengths.append(math.ceil(trainer.max_epochs * source.steps_per_epoch))
-    if trainer.max_tokens is not None:
-        n_tokens = corpus.card.train.tokens
-        assert n_tokens is not None, "compatibility.check rejects data without a token count"
-        used = min(1.0, (trainer.train_samples or len(corpus.train)) / len(corpus.train))
-        epochs = trainer.max_tokens / (n_tokens * used)
-        lengths.append(math.ceil(epochs * source.steps_per_epoch))
-    return min(lengths, default=DEFAULT_STEPS)
+def _epoch(
+    config: ExperimentConfig,
+    corpus: Corpus,
+    objective: Objective[Any, Any],
+    train: Samples,
+    steps: float,
+) -> Epoch:
+    """Returns the size of an epoch; its tokens are exact only if a run of `max_tokens` needs them."""
+    card = corpus.card.train
+    max_tokens = config.trainer.max_tokens
+    if card.tokens is None:
+        return Epoch(steps, None)
+    if max_tokens is None:
+        return Epoch(steps, (card.tokens - card.cut_tokens) * len(train) / len(corpus.train))
+    source = objective.source(train, config.trainer.global_batch, config.seed, Ranks())
+    return Epoch(steps, steps * _shown_per_step(objective, source, max_tokens))
+
+
+def _shown_per_step(objective: Objective[Any, Any], source: StepSource, max_tokens: int) -> float:
+    """Returns the mean number of tokens of a step, as the step records count them.
+
+    Its steps are those of a run of `max_tokens`, up to MAX_MEASURED samples. Rows differ in length,
+    and an objective may add tokens, such as markers or a source.
+    """
+    shown = n_steps = n_samples = 0
+    while shown < max_tokens and n_samples < MAX_MEASURED:
+        examples = source.next_step_batch().examples
+        shown += n_tokens(objective.collate(examples))
+        n_samples += len(examples)
+        n_steps += 1
+    return shown / n_steps
 
 
 def trainer_of(

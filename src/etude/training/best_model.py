@@ -21,8 +21,10 @@ from etude.formats.checkpoint import MANIFEST, fault_of
 from etude.training.validation import refuse_unreported
 
 FOLDER = "best"
-Write = Callable[[Mapping[str, Tensor], Path, Mapping[str, Any]], None]
-"""Writes the model of an objective's state to a folder, with facts in its manifest."""
+Write = Callable[[Mapping[str, Tensor], Path, Mapping[str, Any]], str | None]
+"""Writes the model of an objective's state to a folder, with facts in its manifest.
+
+Returns what transformers or PEFT cannot read of it, and why; None if they read all."""
 
 
 @dataclass

@@ -60,11 +60,15 @@ def fit(config: ExperimentConfig, corpus: Corpus, assembled: TrainingParts, fold
         return
     (folder / "samples.txt").write_text("\n\n".join(texts) + "\n", encoding="utf-8")
     metrics = {k: v for k, v in writer.last.items() if k.startswith("val/")}
-    write(state, folder / (ADAPTER if config.adapter else MODEL), metrics)
+    note = write(state, folder / (ADAPTER if config.adapter else MODEL), metrics)
+    if note is not None:
+        print(note)
+        objective.notes.append(note)
     _print_result(texts, metrics, corpus.card.xz_bits_per_byte)
     summary = {
-        **_outcome(writer, plan.steps),
+        **_outcome(writer, objective, plan.steps),
         **parameter_counts(objective.network),
+        "steps_per_epoch": plan.epoch.steps,
         "seconds": round(time.perf_counter() - began, 1),
         "data": corpus.card.digest,
         "lost": objective.lost,
@@ -92,8 +96,10 @@ def _environment(folder: Path) -> dict[str, Any]:
     }
 
 
-def _outcome(writer: RunWriter, planned: int) -> dict[str, Any]:
-    """Returns the metrics and the last step of a run; prints a note if it stopped early."""
+def _outcome(writer: RunWriter, objective: Objective[Any, Any], planned: int) -> dict[str, Any]:
+    """Returns the metrics and the last step of a run; prints skipped steps and an early stop."""
+    for why, n in objective.skipped.items():
+        print(f"skipped   {n:,} of {writer.last['step']:,.0f} steps: {why}")
     stopped = writer.last["step"] < planned
     if stopped:
         print(f"stopped at step {writer.last['step']:.0f} of {planned}", file=sys.stderr)
@@ -102,6 +108,7 @@ def _outcome(writer: RunWriter, planned: int) -> dict[str, Any]:
         "metrics": writer.last,
         "steps_planned": planned,
         "stopped_early": stopped,
+        "skipped": objective.skipped,
         "best": best,
     }
 
@@ -117,21 +124,19 @@ def _write(config: ExperimentConfig, corpus: Corpus, objective: Objective[Any, A
 
     An adapter is written without its base, which its digest identifies.
     """
+    parts = config.architecture, corpus.tokenizer, config.tokenizer, config.objective
 
-    def write(state: Mapping[str, Tensor], place: Path, facts: Mapping[str, Any]) -> None:
+    def write(state: Mapping[str, Tensor], place: Path, facts: Mapping[str, Any]) -> str | None:
         exported_modules = objective.exported_modules
         extra_tensors = {
             name: held for name, held in state.items() if name.partition(".")[0] in exported_modules
         }
         weights = network_state(state)
-        if config.adapter:
-            parts = config.architecture, corpus.tokenizer, config.tokenizer, config.objective
-            model = Model(place, *parts, config.adapter, config.init_from)
-            write_adapter(
-                model, weights, adapter_tensors(objective.network), place, facts, extra_tensors
-            )
-        else:
-            write_model(weights, config.architecture, corpus.tokenizer, place, facts, extra_tensors)
+        model = Model(place, *parts, config.adapter, config.init_from, config.data.seq_len)
+        if not config.adapter:
+            return write_model(model, weights, place, facts, extra_tensors)
+        names = adapter_tensors(objective.network)
+        return write_adapter(model, weights, names, place, facts, extra_tensors)
 
     return write
 

@@ -11,10 +11,14 @@ from typing import Any
 
 from torch import nn
 
+from etude.config.registry import build, plugin_of
 from etude.config.schema.parameter_group import ParameterGroup
-from etude.config.schema.plugins import OptimizerConfig
+from etude.config.schema.plugins import OptimizerConfig, ScheduleConfig
 from etude.errors import ConfigError
 from etude.network.parts import Block
+
+LOWEST_PEAK = 0.9
+"""Smallest largest factor of a schedule: a peak may be between two steps of a short run."""
 
 
 class ParameterKind(Enum):
@@ -95,6 +99,20 @@ def with_warmup(
         return decay(min(1.0, (step - n_warmup) / max(1, total_steps - n_warmup)))
 
     return factor
+
+
+def refuse_unreached_peak(config: ScheduleConfig, lr: float, total_steps: int) -> None:
+    """Raises ConfigError if the learning rate does not reach its peak in a run of this length."""
+    n_warmup = warmup_length(config.warmup_steps, total_steps)
+    peak = max(map(build(config, total_steps), range(total_steps)))
+    if n_warmup > total_steps or peak < LOWEST_PEAK:
+        asked = f"{plugin_of(config).address} with schedule.warmup_steps={config.warmup_steps}"
+        raise ConfigError(
+            f"{asked}: in this run of {total_steps:,} steps, the learning rate reaches "
+            f"{lr * peak:.3g}, {peak:.0%} of optimizer.lr={lr:g}.\n"
+            f"  Choose schedule.warmup_steps=null (here {warmup_length(None, total_steps)}) or at "
+            f"most {total_steps:,}, or a longer run, such as trainer.max_steps={10 * n_warmup}."
+        )
 
 
 def optimizer_parameters(module: nn.Module) -> list[OptimizerParameter]:

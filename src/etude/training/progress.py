@@ -62,7 +62,8 @@ class ProgressBar:
         seconds = now - self._mark[0]
         tokens = line["tokens"] - self._mark[1]
         rate = f"  {tokens / seconds:,.0f} tokens/s" if seconds > 0 else ""
-        text = f"loss {line['loss']:.4g}{rate}{self._validated}"
+        skipped = f"  {line['skipped']:,} skipped" if line["skipped"] else ""
+        text = f"loss {line['loss']:.4g}{rate}{skipped}{self._validated}"
         self._bar.update(self._task, completed=step, text=text)
         if not self.console.is_terminal and (
             now - self._last_line > LINE_EVERY_S or step == self.total

@@ -1,15 +1,79 @@
 """Resuming a run, or starting from one: the stored config wins, overrides must agree with it."""
 
+import sys
+import warnings
 from collections.abc import Sequence
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
+from pathlib import Path
 from typing import Any
 
-from etude.config.config_file import nodes
+from etude.config.config_file import load_config, nodes
 from etude.config.registry import plugin_of
 from etude.config.schema.experiment import ExperimentConfig
 from etude.errors import CheckpointError, ConfigError
+from etude.files.run_folder import read_summary
+from etude.formats.model import read_model
+from etude.training.inputs import Change, changed_inputs, refuse_changes
+from etude.training.length import LENGTHS, Epoch, measured_epoch, rate_jump, refuse_passed
 
-LENGTHS = ("max_steps", "max_epochs", "max_tokens")
+MAY_DIFFER = {"run", "trainer.accept_changes", *(f"trainer.{name}" for name in LENGTHS)}
+
+
+@dataclass(frozen=True)
+class Resumption:
+    """A run in a folder, and how it would resume."""
+
+    stored: ExperimentConfig
+    config: ExperimentConfig
+    """The stored config with the requested length."""
+    changes: list[Change]
+    """Accepted changes of its inputs."""
+    is_finished: bool
+    """Whether it is finished and has the requested length."""
+
+
+def resumption(config: ExperimentConfig, overrides: Sequence[str], folder: Path) -> Resumption:
+    """Compares a command with the run in `folder`. Changes nothing.
+
+    Raises ConfigError for another setting or for a length that a finished run has passed, and
+    CheckpointError for a changed input that is not accepted.
+    """
+    with warnings.catch_warnings():  # changed plugins are refused, or accepted
+        warnings.simplefilter("ignore", UserWarning)
+        stored = load_config(folder)
+    resumed = resumed_config(stored, config, overrides)
+    changes = changed_inputs(stored, folder)
+    refuse_changes(changes, config.trainer.accept_changes, folder)
+    summary = read_summary(folder)
+    if summary is not None and resumed != stored:
+        steps = measured_epoch(summary).n_steps(resumed.trainer)
+        refuse_passed(resumed.trainer, steps, int(summary["metrics"]["step"]), folder)
+    return Resumption(stored, resumed, changes, summary is not None and resumed == stored)
+
+
+def length_changes(one: Resumption, epoch: Epoch, step: int) -> list[Change]:
+    """Returns the changed lengths, and the learning rate at `step` if it jumps; prints a warning.
+
+    A schedule that depends on the length of the run would have had another rate at this step.
+    """
+    was = one.stored.trainer
+    now = one.config.trainer
+    changes = [
+        Change(f"trainer.{name}", vars(was)[name], vars(now)[name])
+        for name in LENGTHS
+        if vars(was)[name] != vars(now)[name]
+    ]
+    jump = rate_jump(one.stored, epoch.n_steps(was), epoch.n_steps(now), step)
+    if changes and step and jump is not None:
+        changes.append(Change("learning rate", *jump))
+        print(
+            f"Warning: the learning rate jumps from {jump[0]:.3g} to {jump[1]:.3g} after step "
+            f"{step}: {plugin_of(one.config.schedule).address} depends on the length of the run.\n"
+            "  To avoid it, start a new run with init_from=<this run>; or train with "
+            "schedule=constant, or with schedule=wsd and extend the run before its decay.",
+            file=sys.stderr,
+        )
+    return changes
 
 
 def resumed_config(
@@ -48,12 +112,10 @@ def inherit_from_parent(config: ExperimentConfig, overrides: Sequence[str]) -> E
     """
     if config.init_from is None:
         return config
-    from etude.formats.model import read_model  # imports torch: only if there is a model to read
-
     try:
         parent = read_model(config.init_from)
     except (CheckpointError, ConfigError) as error:
-        raise ConfigError(f"init_from={config.init_from} cannot be loaded: {error}") from error
+        raise type(error)(f"init_from={config.init_from} cannot be loaded: {error}") from error
     started = replace(config, architecture=parent.architecture, tokenizer=parent.tokenizer_config)
     if parent.keeps_adapters:  # they cannot be merged into the weights, so they train on
         started = replace(started, adapter=dict(parent.adapter))
@@ -93,7 +155,7 @@ def flat(config: ExperimentConfig) -> dict[str, Any]:
 
 def _is_overridden(key: str, overridden: Sequence[str]) -> bool:
     """Returns whether an override sets this key; a recipe may set any key."""
-    if key == "run" or key in {f"trainer.{name}" for name in LENGTHS}:
+    if key in MAY_DIFFER:
         return False
     return "experiment" in overridden or _is_set(key, overridden)
 

@@ -5,7 +5,6 @@ is created.
 """
 
 import itertools
-import json
 import logging
 import signal
 import sys
@@ -14,6 +13,7 @@ import time
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
@@ -21,25 +21,32 @@ from etude.config import config_file
 from etude.config.registry import plugin_of
 from etude.config.schema.experiment import ExperimentConfig
 from etude.data.corpus import Corpus, prepare
-from etude.data.tokenizer import Tokenizer
 from etude.errors import (
-    CheckpointError,
     ConfigError,
     EtudeError,
     InterruptedRunError,
     NonFiniteError,
     PreemptedError,
 )
-from etude.files.atomic import write_atomic
-from etude.files.run_folder import CONFIG, LOCK, PARENTS, SUMMARY, TOKENIZER, run_lock
-from etude.formats.model import Model, read_model
+from etude.files.run_folder import CHECKPOINTS, CONFIG, LOCK, SUMMARY, TOKENIZER, run_lock
+from etude.formats.checkpoint import newest_intact, step_of
+from etude.formats.model import read_model
 from etude.network.adapter import parameter_counts
 from etude.objective.ranks import Ranks
 from etude.training import hardware
 from etude.training.assemble import TrainingParts, assemble, refuse_unbuildable
 from etude.training.fit import fit
+from etude.training.inputs import (
+    changed_inputs,
+    parents,
+    record_changes,
+    refuse_changes,
+    save_inputs,
+    stored_tokenizer,
+)
 from etude.training.launch import launch
-from etude.training.resume import resumed_config
+from etude.training.length import refuse_passed
+from etude.training.resume import length_changes, resumption
 
 ACTIVITY = "written by another process"
 
@@ -59,17 +66,15 @@ def start(config: ExperimentConfig, experiment: str, overrides: list[str]) -> Pa
                 return folder
         _refuse_unwritable(folder)
         refuse_unbuildable(config.architecture, config.adapter)
-        parents = _parent_digests(config)
+        parents(config)  # raises ConfigError for one that does not exist
+        config = replace(config, trainer=replace(config.trainer, accept_changes=[]))
         corpus = corpus_of(config)
         print(corpus.card)
         assembled = assemble(config, corpus, Ranks(0, config.trainer.devices))
         folder = _create_folder(folder, is_named=config.run is not None)
         with run_lock(folder, ACTIVITY):
             corpus.tokenizer.save(folder / TOKENIZER)
-            corpus.card.save(folder)
-            if parents:
-                write_atomic(folder / PARENTS, json.dumps(parents, indent=2) + "\n")
-            config_file.save_config(config, folder)
+            save_inputs(config, corpus, folder)
             _train(config, corpus, assembled, folder)
         return folder
 
@@ -83,7 +88,8 @@ def main() -> None:
     try:
         with _exit_on_sigterm():
             hardware.load_or_benchmark(folder).apply()
-            corpus = corpus_of(config)
+            refuse_changes(changed_inputs(config, folder), (), folder)
+            corpus = corpus_of(config, folder)
             fit(config, corpus, assemble(config, corpus, ranks), folder)
     except EtudeError as error:
         if ranks.rank == 0:
@@ -94,21 +100,35 @@ def main() -> None:
 
 
 def _resume(config: ExperimentConfig, overrides: list[str], folder: Path) -> None:
-    """Resumes a run with its stored config, in which only the run length may change."""
-    stored = config_file.load_config(folder)
-    config = resumed_config(stored, config, overrides)
-    summary = folder / SUMMARY
-    if summary.exists() and config == stored:
+    """Resumes a run with its stored config, in which only the run length may change.
+
+    Until everything is checked, no file of the run is changed.
+    """
+    found = resumption(config, overrides, folder)
+    config = found.config
+    if found.is_finished:
         print(f"{folder} is finished; nothing to do.")
         return
-    _refuse_changed_parents(config, folder)
     hardware.load_or_benchmark(folder).apply()
-    corpus = corpus_of(config)
+    corpus = corpus_of(config, folder)
     print(corpus.card)
     assembled = assemble(config, corpus, Ranks(0, config.trainer.devices))
-    config_file.save_config(config, folder)
-    summary.unlink(missing_ok=True)
+    step = _reached(folder)
+    refuse_passed(config.trainer, assembled.plan.steps, step, folder)
+    changes = [*found.changes, *length_changes(found, assembled.plan.epoch, step)]
+    if changes:
+        record_changes(changes, step, folder)
+        save_inputs(config, corpus, folder)
+    (folder / SUMMARY).unlink(missing_ok=True)
     _train(config, corpus, assembled, folder)
+
+
+def _reached(folder: Path) -> int:
+    """Returns the step of the checkpoint that a run would resume from; 0 if there is none."""
+    with warnings.catch_warnings():  # `fit` warns about damaged checkpoints
+        warnings.simplefilter("ignore", UserWarning)
+        newest = newest_intact(folder / CHECKPOINTS)
+    return 0 if newest is None else step_of(newest)
 
 
 def _train(
@@ -128,39 +148,15 @@ def _train(
         launch(folder)
 
 
-def corpus_of(config: ExperimentConfig) -> Corpus:
-    """Prepares the training data of a run, with its parent's tokenizer if it has a parent."""
-    return prepare(config, _parents_tokenizer(config))
+def corpus_of(config: ExperimentConfig, folder: Path | None = None) -> Corpus:
+    """Prepares the training data of a new run, or of the run in `folder`, with its tokenizer.
 
-
-def _parents(config: ExperimentConfig) -> dict[str, Model]:
-    """Returns the runs this one depends on, by the config keys that name them."""
-    named = {"init_from": config.init_from, "objective.run": config.objective.teacher}
-    named |= {f"reward.{name}.run": reward.teacher for name, reward in config.reward.items()}
-    named |= {f"callback.{name}.run": one.teacher for name, one in config.callback.items()}
-    return {key: read_model(run) for key, run in named.items() if run is not None}
-
-
-def _parent_digests(config: ExperimentConfig) -> dict[str, str]:
-    """Returns the digests of the parents' weights, from which frozen networks are rebuilt.
-
-    Raises ConfigError for a parent run that does not exist.
+    A new run has the tokenizer of its parent if it has one.
     """
-    return {key: model.digest for key, model in _parents(config).items()}
-
-
-def _refuse_changed_parents(config: ExperimentConfig, folder: Path) -> None:
-    for key, model in _parents(config).items():
-        was = json.loads((folder / PARENTS).read_text(encoding="utf-8"))[key]
-        if model.digest != was:
-            raise CheckpointError(
-                f"{key}={model.folder}: its weights have changed since {folder} was started.\n"
-                "  Restore them, or start a new run; resuming would use a different network."
-            )
-
-
-def _parents_tokenizer(config: ExperimentConfig) -> Tokenizer | None:
-    return None if config.init_from is None else read_model(config.init_from).tokenizer
+    if folder is not None:
+        return prepare(config, stored_tokenizer(folder))
+    parent = None if config.init_from is None else read_model(config.init_from)
+    return prepare(config, parent and parent.tokenizer)
 
 
 def _folder(config: ExperimentConfig, experiment: str) -> Path:

@@ -203,7 +203,7 @@ class RunWriter(pl.Callback):
             "grad_norm": objective.grad_norm,
             "lr": objective.lr,
             "tokens": self.tokens,
-            "skipped": objective.skipped,
+            "skipped": objective.skipped.total(),
             "samples": sums.digest,
             "seconds": round(time.perf_counter() - self._started, 3),
         }

@@ -1,7 +1,8 @@
 """Validation on held-out samples: exact sums over all ranks, no effect on the training state."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +28,7 @@ class Validation:
     ranks: Ranks
 
     def measure(self, objective: Objective[Any, Any]) -> dict[str, float]:
-        """Returns `val/<name>` for every metric the objective reports."""
+        """Returns `val/<name>` for every metric the objective reports; says which ones are NaN."""
         sums = BatchSums()
         was_training = objective.training
         objective.eval()
@@ -41,10 +42,24 @@ class Validation:
                 sums.count += count if counts else 0
         objective.train(was_training)
         sums.count = float(objective.over_ranks(torch.tensor(sums.count, dtype=torch.float64)))
-        means = sums.means(objective.over_ranks)
-        if sums.count == 0:  # such as completions without any verdict: the mean is undefined
-            means = dict.fromkeys(means, math.nan)
-        return {f"val/{name}": value for name, value in objective.report(means).items()}
+        means = objective.report(sums.means(objective.over_ranks))
+        found = {f"val/{name}": value for name, value in means.items()}
+        self._say_undefined(objective, found, sums.count)
+        return found
+
+    def _say_undefined(
+        self, objective: Objective[Any, Any], found: Mapping[str, float], count: float
+    ) -> None:
+        """Adds a note that names the metrics that are NaN, and prints it the first time."""
+        undefined = ", ".join(name for name, value in found.items() if math.isnan(value))
+        why = "the network returned NaN, or there is nothing to average"
+        if count == 0:
+            why = f"none of the {self.n_samples:,} held-out samples has anything to evaluate"
+        note = f"undefined {undefined}: {why}"
+        if undefined and note not in objective.notes:
+            objective.notes.append(note)
+            if objective.trainer.is_global_zero:
+                print(note, file=sys.stderr)
 
     def _batches(self, objective: Objective[Any, Any]) -> Iterator[tuple[Any, bool]]:
         for part, counts in self._parts():

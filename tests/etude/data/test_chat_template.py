@@ -14,17 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from etude.config.registry import build
-from etude.data import chat_template
-from etude.data.chat_template import (
-    CLOSE,
-    CUT,
-    OPEN,
-    TemplateError,
-    conversation,
-    exchange,
-    prompt,
-    question,
-)
+from etude.data import chat_template, rendering
+from etude.data.chat_template import conversation, exchange, prompt, question
+from etude.data.rendering import CLOSE, CUT, OPEN, TemplateError
 from etude.data.tokenizer import Tokenizer
 from etude.errors import ConfigError
 from etude.records import Message
@@ -138,15 +130,15 @@ def test_a_template_that_renders_earlier_turns_differently_is_rejected() -> None
 )
 def test_forbidden_operations_of_a_template_are_reported(template: str, reason: str) -> None:
     with pytest.raises(TemplateError, match=reason):
-        chat_template.render(template, [{"role": "user", "content": "a"}], {})
+        rendering.render(template, [{"role": "user", "content": "a"}], {})
 
 
 def test_a_template_that_runs_too_long_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chat_template, "TIMEOUT_S", 0.05)
+    monkeypatch.setattr(rendering, "TIMEOUT_S", 0.05)
     loops = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
     began = time.monotonic()
     with pytest.raises(TemplateError, match="did not finish"):
-        chat_template.render(loops, [], {})
+        rendering.render(loops, [], {})
     assert time.monotonic() - began < 1
 
 

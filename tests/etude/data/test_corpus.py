@@ -2,6 +2,7 @@ import json
 import multiprocessing
 import os
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -126,10 +127,9 @@ def test_rows_without_bos_and_eos_concatenate_to_the_text(
     found = [rows[i] for i in range(len(rows))]
     stream = np.concatenate([BYTES.encode(text) for text in texts])
     owner = np.repeat(np.arange(len(texts)), [len(BYTES.encode(text)) for text in texts])
-    n = min(len(stream), max(1, len(stream) // length) * length)
-    assert np.array_equal(np.concatenate([row.tokens for row in found]), stream[:n])
-    assert len({len(row.tokens) for row in found}) == 1
-    assert sum(row.n_bytes for row in found) == pytest.approx(n)  # one byte per token here
+    assert np.array_equal(np.concatenate([row.tokens for row in found]), stream)
+    assert {len(row.tokens) for row in found[:-1]} <= {length}
+    assert sum(row.n_bytes for row in found) == pytest.approx(len(stream))  # one byte per token
     for i, row in enumerate(found):
         owners = owner[i * length : i * length + len(row.tokens)]
         assert np.array_equal(row.documents[1:] != row.documents[:-1], owners[1:] != owners[:-1])
@@ -179,6 +179,56 @@ def test_the_split_is_a_partition_that_does_not_depend_on_order(
 def test_the_split_keeps_the_fraction() -> None:
     scores = np.random.default_rng(0).random(100_000)
     assert held_out(scores, 0.1).mean() == pytest.approx(0.1, abs=0.005)
+    assert np.array_equal(held_out(scores, 0.1), scores < 0.1)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    sizes=st.lists(st.integers(1, 9), min_size=2, max_size=40),
+    fraction=st.floats(0.01, 0.99),
+    seed=st.integers(0, 99),
+)
+def test_a_split_of_few_or_repeated_records_is_as_near_to_the_fraction_as_one_group(
+    sizes: list[int], fraction: float, seed: int
+) -> None:
+    scores = np.repeat(np.random.default_rng(seed).random(len(sizes)), sizes)
+    mask = held_out(scores, fraction)
+    assert 0 < mask.sum() < len(scores)
+    assert len({*scores[mask]} & {*scores[~mask]}) == 0
+    off = abs(mask.mean() - fraction) * len(scores)
+    assert off <= max(min(sizes), max(sizes) / 2, 0.2 * fraction * len(scores))
+
+
+@pytest.mark.parametrize("which", [0, 7])
+def test_seven_equal_records_of_eight_are_trained_on(which: int) -> None:
+    """P19: a threshold on the hashes held out all seven."""
+    scores = np.array([0.05] * 7 + [0.95]) if which else np.array([0.95] * 7 + [0.05])
+    assert held_out(scores, 0.1).tolist() == [False] * 7 + [True]
+
+
+def test_the_data_card_shows_the_share_reached_and_why_it_is_not_the_one_asked(
+    tmp_path: Path,
+) -> None:
+    texts = [*["the same block"] * 7, "another block"]
+    shown = str(prepare(of_text(write_jsonl(tmp_path / "a.jsonl", texts))).card)
+    assert "12.5% of the records and 11.7% of the bytes (data.val_fraction=0.1; equal" in shown
+    texts = [f"text {i}" for i in range(100)]
+    shown = str(prepare(of_text(write_jsonl(tmp_path / "a.jsonl", texts))).card)
+    assert re.search(
+        r"val .*1 documents.*, \d+\.0% of the records and .* \(data.val_fraction=0\.1\)\n", shown
+    )
+
+
+def test_the_data_card_counts_the_files_that_were_read_and_names_what_was_not(
+    texts: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / ".git").mkdir()
+    for i, name in enumerate(("a.jsonl", "b.jsonl", "table.csv", ".git/c.jsonl")):
+        write_jsonl(tmp_path / name, texts[i::4])
+    card = prepare(of_text(str(tmp_path))).card
+    assert (card.n_files, card.skipped) == (2, {"hidden folders": 1, ".csv files": 1})
+    assert "files     2 read\n          not read: hidden folders (1), .csv files (1)\n" in str(card)
+    assert "files" not in str(prepare(of_sums(SftConfig())).card)
 
 
 @pytest.mark.parametrize(
@@ -264,6 +314,22 @@ def test_every_change_of_the_samples_changes_the_digest(texts: list[str], tmp_pa
     assert len({prepare(config).card.digest for config in variants}) == len(variants)
     write_jsonl(tmp_path / "a.jsonl", texts[2:])
     assert prepare(variants[0]).card.digest != prepare(variants[3]).card.digest
+
+
+def test_the_digest_depends_on_the_contents_of_files_not_on_their_names(
+    texts: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "corp").mkdir()
+    (tmp_path / "link").symlink_to("corp")
+    write_jsonl(tmp_path / "corp" / "a.jsonl", texts[:100])
+    write_jsonl(tmp_path / "corp" / "b.jsonl", [*texts[100:], ""])
+    folder, pattern, link = (
+        prepare(of_text(str(tmp_path / path))) for path in ("corp", "c*/*", "link")
+    )
+    assert folder.card.digest == pattern.card.digest == link.card.digest
+    assert samples(folder) == samples(pattern) == samples(link)
+    (bad,) = link.card.bad_rows
+    assert bad.startswith(f"{tmp_path}/link/b.jsonl:101")
 
 
 def all_texts(side: RecordFile) -> list[str]:

@@ -38,6 +38,8 @@ def corpus(tmp_path: Path) -> Path:
     (root / "one.txt").symlink_to(tmp_path / "elsewhere" / "one.txt")
     (root / "a" / "again").symlink_to(root / "z")
     (root / "a" / "loop").symlink_to(root)
+    (root / "up").symlink_to("..")
+    write(tmp_path, "unrelated.txt")
     (root / "self").symlink_to("self")
     (root / "broken.txt").symlink_to("nowhere")
     os.mkfifo(root / "pipe.txt")
@@ -52,6 +54,7 @@ def test_a_folder_a_pattern_and_a_link_name_the_same_files_in_the_same_order(
     assert {"linked/1.txt", "one.txt", "a/deep/0.txt"} <= set(found)
     assert names(corpus / "**" / "*.txt", corpus) == found
     assert names(f"{corpus}/**/**/*.txt", corpus) == found
+    assert names(f"{tmp_path}/c*/**/*.txt", corpus) == found
     (tmp_path / "link").symlink_to(corpus)
     assert names(tmp_path / "link", tmp_path / "link") == found
     assert names(tmp_path / "link" / "**" / "*", tmp_path / "link") == found
@@ -75,12 +78,19 @@ def test_what_is_not_read_is_counted_by_kind(corpus: Path) -> None:
         ".csv files": 2,
         "suffixless files": 1,
         "broken links and special files": 3,
+        "links to a folder above": 2,
     }
+
+
+def test_the_cache_of_etude_is_no_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, "a.txt", "prepared/records/x.txt")
+    monkeypatch.setenv("ETUDE_CACHE", str(tmp_path / "prepared"))
+    assert names(tmp_path, tmp_path) == names(tmp_path / "**", tmp_path) == ["a.txt"]
 
 
 def test_many_kinds_are_described_in_one_line() -> None:
     skipped = {f".{i} files": 10 - i for i in range(9)}
-    assert described(skipped).startswith("10 .0 files, 9 .1 files")
+    assert described(skipped).startswith(".0 files (10), .1 files (9)")
     assert described(skipped).endswith("and 3 more kinds")
 
 
@@ -117,6 +127,15 @@ def test_names_may_contain_the_signs_of_patterns(
     assert names(f"{tmp_path}/{pattern}", tmp_path) == found
 
 
+def test_a_tilde_is_the_home_folder_or_a_letter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(write(tmp_path, "a.txt", "~notes.txt")))
+    monkeypatch.chdir(tmp_path)
+    assert find_files("~/a.txt", TXT).paths == (tmp_path / "a.txt",)
+    assert find_files("~notes.txt", TXT).paths == (Path("~notes.txt"),)
+
+
 def test_compressed_files_and_capital_suffixes_belong_to_a_folder(tmp_path: Path) -> None:
     written = ("a.TXT", "b.txt.GZ", "c.txt.bz2", "d.txt.xz", "e.txt.zst")
     assert names(write(tmp_path, *written, "f.gz"), tmp_path) == list(written)
@@ -135,10 +154,13 @@ def test_what_is_named_itself_is_read_even_if_hidden_or_in_a_run(corpus: Path) -
     [
         ("absent.txt", "matches no file"),
         ("corp/*.md", "matches no file"),
-        ("corp/*", "Not read: 1 hidden file"),
-        ("corp/run", "Not read: 1 run folders"),
-        ("corp/run/*.txt", "Not read: 1 run folders"),
-        ("corp/csv", "contains no file with suffix .txt (or .gz, .bz2, .xz, .zst). Not read: 2 .c"),
+        ("corp/*", "Not read: hidden files (1)"),
+        ("corp/run", "Not read: run folders (1)"),
+        ("corp/run/*.txt", "Not read: run folders (1)"),
+        (
+            "corp/csv",
+            "contains no file with suffix .txt (or .gz, .bz2, .xz, .zst). Not read: .csv files (2)",
+        ),
         ("corp/d*", "folder/**"),
     ],
 )

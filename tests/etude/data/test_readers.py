@@ -1,28 +1,13 @@
-import bz2
-import gzip
-import lzma
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from backports import zstd
 
 from etude.config.registry import build
 from etude.data import readers
 from etude.data.documents import Document
 from etude.data.readers import lines, pieces
-from etude.errors import DataError
 from etude.plugins.data.text import TextConfig
 from etude.records import BadRow, Text
-
-WORDS = b"".join(b"%d\n" % i for i in range(20_000))
-COMPRESS: dict[str, Callable[[bytes], bytes]] = {
-    ".gz": gzip.compress,
-    ".bz2": bz2.compress,
-    ".xz": lzma.compress,
-    ".zst": zstd.compress,
-}
 
 
 @pytest.mark.parametrize(
@@ -47,35 +32,6 @@ def test_a_file_that_is_not_text_is_one_bad_row(
     assert isinstance(bad, BadRow)
     assert bad.place == str(file)
     assert reason in bad.reason
-
-
-@pytest.mark.parametrize("suffix", COMPRESS)
-def test_a_compressed_file_is_read_whatever_its_name_and_a_truncated_one_is_reported(
-    suffix: str, tmp_path: Path
-) -> None:
-    packed = COMPRESS[suffix](WORDS)
-    for name in (f"words.txt{suffix}", f"words.TXT{suffix.upper()}", "words.txt"):
-        file = tmp_path / name
-        file.write_bytes(packed + packed)
-        assert len(list(lines(file))) == 40_000
-    file.write_bytes(packed[:-2000])
-    *_good, bad = lines(file)
-    assert isinstance(bad, BadRow)
-    assert "cannot be read to the end" in bad.reason
-
-
-def test_without_its_library_a_zstandard_file_is_refused_with_the_way_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "words.txt.zst").write_bytes(zstd.compress(WORDS))
-    monkeypatch.setitem(sys.modules, "backports.zstd", None)
-    with pytest.raises(DataError, match=r"pip install 'etude\[zstd\]', or decompress"):
-        list(lines(tmp_path / "words.txt.zst"))
-
-
-def test_a_plain_file_named_like_a_compressed_one_is_read(tmp_path: Path) -> None:
-    (tmp_path / "a.txt.gz").write_text("plain")
-    assert list(lines(tmp_path / "a.txt.gz")) == [(f"{tmp_path / 'a.txt.gz'}:1", "plain")]
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
@@ -104,10 +60,13 @@ def test_a_line_over_the_limit_is_one_bad_row(
 ) -> None:
     monkeypatch.setattr(readers, "MAX_LINE_CHARS", 1000)
     (tmp_path / "a.txt").write_text("first\n" + "x" * 5000 + "\n" + "y" * 999 + "\nlast")
-    first, bad, at_limit, last = lines(tmp_path / "a.txt")
-    assert isinstance(bad, BadRow)
-    assert (bad.place, bad.reason[:11]) == (f"{tmp_path / 'a.txt'}:2", "longer than")
-    assert [first[1], at_limit[1], last[1]] == ["first\n", "y" * 999 + "\n", "last"]
+    place = tmp_path / "a.txt"
+    assert list(lines(place)) == [
+        (f"{place}:1", "first\n"),
+        BadRow(f"{place}:2", "longer than 1,000 characters; split it"),
+        (f"{place}:3", "y" * 999 + "\n"),
+        (f"{place}:4", "last"),
+    ]
 
 
 def test_seventeen_mebibytes_on_one_line_are_cut_between_words(tmp_path: Path) -> None:

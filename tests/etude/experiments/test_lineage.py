@@ -11,7 +11,7 @@ import tiny
 
 from etude.cli.main import main
 from etude.config import config_file
-from etude.experiments.lineage import FAULTS, Artefact, State, children, lineage
+from etude.experiments.lineage import FAULTS, Artefact, State, _file, children, lineage
 from etude.experiments.provenance import SUFFIX
 from etude.files.run_folder import CONFIG
 from etude.training.run import start
@@ -120,6 +120,16 @@ def test_generated_rows_depend_on_the_runs_that_wrote_them(
     assert (rows.state, rows.note) == (State.same, "written by etude label")
     assert [(one.key, one.state) for one in rows.parents] == [("run", State.same)]
     assert [one.key for one in children(run, chain)] == ["data.path: run"]
+
+
+@pytest.mark.parametrize(
+    ("path", "state"), [("**/part.txt", "unknown"), ("p?rt.txt", "unknown"), ("*.md", "missing")]
+)
+def test_a_pattern_of_data_files_is_missing_only_if_it_matches_none(
+    path: str, state: str, tmp_path: Path
+) -> None:
+    (tmp_path / "part.txt").touch()
+    assert _file(tmp_path / path, frozenset()).state is State[state]
 
 
 def test_an_unknown_argument_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

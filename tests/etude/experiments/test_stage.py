@@ -73,6 +73,26 @@ def test_a_changed_input_file_is_a_reason(chain: list[Stage]) -> None:
     assert reasons(chain[0], chain) == ["lines.txt has different content"]
 
 
+@pytest.mark.parametrize("path", ["texts", "texts/*/*.txt", "link/**/*.txt"])
+def test_a_changed_file_behind_a_pattern_or_a_link_is_a_reason(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("texts", "elsewhere", "texts/.hidden"):
+        Path(folder).mkdir()
+    Path("texts/linked").symlink_to("../elsewhere")
+    Path("link").symlink_to("texts")
+    read, hidden = Path("elsewhere/a.txt"), Path("texts/.hidden/a.txt")
+    stage = Stage("base", tmp_path / "chain" / "base", ["train", f"data.path={path}", "run=x"], [])
+
+    def digests(text: str, unread: str) -> stages.Digests:
+        read.write_text(text)
+        hidden.write_text(unread)
+        return stages._inputs(stage)
+
+    assert digests("one", "a") == digests("one", "b") != digests("two", "b")
+
+
 def test_a_changed_result_of_a_parent_is_a_reason_and_an_equal_one_is_not(
     chain: list[Stage],
 ) -> None:

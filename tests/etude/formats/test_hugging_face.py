@@ -104,4 +104,4 @@ def test_transformers_stops_at_the_same_tokens(tmp_path: Path) -> None:
     found = GenerationConfig.from_pretrained(tmp_path)
     assert tuple(found.eos_token_id) == vocab.stops
     assert found.decoder_start_token_id == 3
-    assert hugging_face.read_fields(tmp_path)["model_type"] == "t5"
+    assert hugging_face.read_fields(tmp_path)[1]["model_type"] == "t5"

@@ -215,6 +215,7 @@ ARCHITECTURE_LAWS = [
     architecture_laws.cached_equals_uncached,
     architecture_laws.padding_changes_nothing,
     architecture_laws.packed_equals_separate,
+    architecture_laws.dropout_can_be_off,
 ]
 
 
@@ -238,8 +239,9 @@ def test_laws_of_undeclared_capabilities_do_not_apply(tmp_path: Path) -> None:
         (lambda x: x + x.cumsum(1), architecture_laws.padding_changes_nothing),
         (lambda x: x * float("nan"), architecture_laws.shapes),
         (lambda x: x.detach(), architecture_laws.gradients_reach_every_weight),
+        (lambda x: nn.functional.dropout(x, 0.1), architecture_laws.dropout_can_be_off),
     ],
-    ids=["mean", "ahead", "place", "behind", "sum", "nan", "cut"],
+    ids=["mean", "ahead", "place", "behind", "sum", "nan", "cut", "noise"],
 )
 def test_a_faulty_mixer_breaks_the_law(
     fault: Callable[[Tensor], Tensor], law: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

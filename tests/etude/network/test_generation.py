@@ -217,3 +217,13 @@ def test_a_compiled_network_generates_uncompiled_with_equal_results() -> None:
     assert [row.ids for row in found] == [
         row.ids for row in generate(made, requests(PROMPTS), Greedy())
     ]
+
+
+def test_the_settled_part_of_a_text_never_ends_in_the_beginning_of_a_stop_string() -> None:
+    stop = StopStrings(["</s>", "sun"], lambda ids: "")
+    assert stop.settled("a <") == "a "
+    assert stop.settled("a </s") == "a "
+    assert stop.settled("a </b") == "a </b"
+    assert stop.settled("the su") == "the "
+    assert stop.settled("the sun set") == "the "
+    assert stop.before("the su") == "the su"

@@ -3,6 +3,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from etude.objective.batches import (
+    COMPLETIONS_CUT,
+    PROMPTS_CUT,
     completion_ids,
     n_tokens,
     preference_batch,
@@ -20,14 +22,15 @@ texts = st.text(alphabet="abc", max_size=20)
 def test_a_prompt_and_its_completion_are_truncated_away_from_their_boundary(
     prompt: str, completion: str, seq_len: int
 ) -> None:
-    before, after = completion_ids(tiny.BYTES, prompt, completion, seq_len)
+    before, after, cuts = completion_ids(tiny.BYTES, prompt, completion, seq_len)
     assert len(before) + len(after) <= seq_len + 1
     assert before[0] == BOS
-    assert after[-1] == EOS
     assert completion.startswith(tiny.BYTES.decode(after))
     assert prompt.endswith(tiny.BYTES.decode(before))
-    if len(prompt) + len(completion) + 2 <= seq_len + 1:
-        assert tiny.BYTES.decode(before) + tiny.BYTES.decode(after) == prompt + completion
+    assert len(before) >= min(len(prompt) + 1, seq_len // 2)
+    assert (PROMPTS_CUT in cuts) == (tiny.BYTES.decode(before) != prompt)
+    assert (COMPLETIONS_CUT in cuts) == (after[-1] != EOS)
+    assert bool(cuts) == (len(prompt) + len(completion) + 2 > seq_len + 1)
 
 
 def test_a_prompt_is_truncated_at_the_start() -> None:
@@ -38,10 +41,14 @@ def test_a_prompt_is_truncated_at_the_start() -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(prompt=texts, chosen=texts, rejected=texts)
-def test_both_completions_follow_the_same_prompt(prompt: str, chosen: str, rejected: str) -> None:
+def test_both_completions_follow_the_same_prompt_and_one_is_cut_only_for_its_own_length(
+    prompt: str, chosen: str, rejected: str
+) -> None:
     example = preference_example(tiny.BYTES, Preference(prompt, chosen, rejected), 12)
-    for side in (example.chosen, example.rejected):
-        assert len(example.prompt) + len(side) <= 13
+    room = 13 - len(example.prompt)
+    assert len(example.prompt) >= min(len(prompt) + 1, 6)
+    for text, side in ((chosen, example.chosen), (rejected, example.rejected)):
+        assert list(side) == [*tiny.BYTES.encode(text), EOS][:room]
 
 
 def test_the_token_count_of_a_batch_ignores_padding() -> None:

@@ -1,5 +1,8 @@
 """Laws of every objective on pairs: the rest of the batch and the padding have no effect."""
 
+import math
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pairs
@@ -8,7 +11,7 @@ import tiny
 import torch
 
 from etude.errors import DataError
-from etude.objective.batches import PreferenceExample
+from etude.objective.batches import COMPLETIONS_CUT, PROMPTS_CUT, PreferenceExample
 from etude.objective.log_probs import sequence_log_prob
 from etude.objective.randomness import TRAIN, rng
 from etude.records import Preference
@@ -122,6 +125,52 @@ def test_pairs_with_identical_texts_or_ids_are_dropped_and_counted() -> None:
     assert made.lost == {"both completions have the same tokens": 1}
     with pytest.raises(DataError, match="No sample is left"):
         made.select_samples(records[1:])
+
+
+@pytest.mark.parametrize("name", tiny.PREFERENCES)
+def test_the_prompt_is_kept_next_to_an_answer_of_seq_len_tokens_and_cuts_are_counted(
+    name: str,
+) -> None:
+    made = tiny.objective(name)
+    kept = made.select_samples(
+        [
+            Preference("abc?", "x" * 16, "y"),
+            Preference("a" * 20, "b", "c"),
+            Preference("a", "b", "c"),
+        ]
+    )
+    made.count_cuts(kept)
+    n_sides = 2 if name == "kto" else 1
+    assert made.lost == {COMPLETIONS_CUT: 1, PROMPTS_CUT: n_sides}
+    batch = made.collate([made.example(kept[0], rng(0, TRAIN))])
+    chosen = batch.matched if name == "kto" else batch.chosen
+    ids = chosen.inputs.tokens[0].tolist()
+    assert tiny.BYTES.decode(ids) == "abc?" + "x" * 11
+    assert chosen.ids[0, -1] == ids[-1]  # not eos
+
+
+@pytest.mark.parametrize("adapter", [None, "lora", "bottleneck"])
+@pytest.mark.parametrize("name", tiny.PREFERENCES)
+def test_at_the_first_step_all_log_ratios_are_0_whatever_the_dropout_of_the_base(
+    name: str, adapter: str | None, tmp_path: Path
+) -> None:
+    """So DPO starts at ln 2."""
+    config = tiny.experiment(name, tmp_path, dropout=0.4, trainer={"max_steps": 1})
+    if adapter is not None:
+        config = replace(config, adapter={adapter: tiny.part("adapter", adapter, dropout=0.4)})
+    made = tiny.training_parts(config)
+    (line,) = tiny.fit(config, made, tmp_path / "run")
+    first = {
+        "dpo": math.log(2), "rdpo": math.log(2), "ipo": 25.0, "hinge": 1.0, "kto": 0.5,
+    }  # fmt: skip
+    if name in first:
+        assert line["loss"] == pytest.approx(first[name], abs=1e-12)
+        assert line["margin"] == 0
+    step = next(iter(made.loader))
+    torch.manual_seed(0)
+    once = made.objective.train().loss(step.batch).total
+    assert made.objective.loss(step.batch).total == once
+    assert made.objective.notes[-1] == "objective.dropout=0 replaces a dropout of 0.4"
 
 
 @pytest.mark.parametrize("pair", [("", "b"), ("b", "")])

@@ -10,6 +10,7 @@ import torch
 
 from etude.errors import ConfigError
 from etude.network.adapter import WithoutAdapter
+from etude.objective.batches import PROMPTS_CUT
 from etude.objective.loader import Ranks
 from etude.rl.rollout import RolloutSource
 
@@ -144,6 +145,95 @@ def test_the_mean_reward_of_held_out_answers_without_verdicts_is_nan(tmp_path: P
         made = tiny.training_parts(config, reward)
         (line,) = tiny.fit(config, made, tmp_path / str(is_nan))
         assert math.isnan(line["val/reward"]) == is_nan
+
+
+@pytest.mark.parametrize("name", tiny.ON_POLICY)
+def test_a_prompt_that_leaves_no_room_loses_its_start_and_is_counted(
+    name: str, tmp_path: Path
+) -> None:
+    """The reward reads the whole prompt."""
+    seen: list[str] = []
+
+    def reward(prompts: Any, completions: Any, references: Any) -> list[float]:
+        seen.extend(prompts)
+        return tiny.remainder(prompts, completions, references)
+
+    made = tiny.training_parts(tiny.experiment(name, tmp_path, max_new_tokens=11))
+    n_long = sum(len(p.prompt) + 1 > 5 for p in map(made.train.__getitem__, range(len(made.train))))
+    assert made.objective.lost == {PROMPTS_CUT: n_long}
+    assert n_long > 0
+    tiny.fit(
+        config := tiny.experiment(name, tmp_path, max_new_tokens=11, trainer={"max_steps": 1}),
+        made := tiny.training_parts(config, reward),
+        tmp_path / "run",
+    )
+    read = {tiny.BYTES.decode(sample.prompt) for sample in made.loader.source.samples}
+    assert max(map(len, read)) == 4
+    assert all(any(prompt.endswith(part) for prompt in seen) for part in read)
+    assert max(map(len, seen)) > 4
+
+
+@pytest.mark.parametrize("adapter", ["lora", "bottleneck"])
+@pytest.mark.parametrize("name", tiny.ON_POLICY)
+def test_a_fresh_ratio_is_1_whatever_the_dropout_of_network_and_adapter(
+    name: str, adapter: str, tmp_path: Path
+) -> None:
+    def noise(dropout: float) -> list[float]:
+        """Two losses of a batch, subtracted, and how far the ratio of each step is from 1."""
+        noisy = replace(config, objective=replace(config.objective, epochs=1, dropout=dropout))
+        made = tiny.training_parts(noisy, tiny.remainder)
+        lines = tiny.fit(noisy, made, tmp_path / str(dropout))
+        batch = next(iter(made.loader)).batch
+        losses = [made.objective.train().loss(batch).total.item() for _ in range(2)]
+        return [losses[0] - losses[1], *(line.get("ratio", 1.0) - 1 for line in lines)]
+
+    architecture = tiny.stack(dropout=0.5)
+    config = tiny.experiment(name, tmp_path, architecture=architecture, trainer={"max_steps": 2})
+    config = replace(
+        config,
+        adapter={adapter: tiny.part("adapter", adapter, dropout=0.5)},
+        optimizer=tiny.part("optimizer", "adamw", lr=0.05),
+    )
+    assert noise(0.0) == pytest.approx([0.0] * 3, abs=1e-12)
+    assert noise(0.5) != pytest.approx([0.0] * 3, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", tiny.ON_POLICY)
+def test_without_a_verdict_the_reward_is_nan_and_no_weight_changes(
+    name: str, tmp_path: Path
+) -> None:
+    config = tiny.experiment(name, tmp_path, trainer={"max_steps": 2})
+    decaying = replace(config, optimizer=tiny.part("optimizer", "adamw", lr=1.0, weight_decay=0.5))
+    made = tiny.training_parts(decaying, without_verdict)
+    before = {n: p.clone() for n, p in made.objective.named_parameters()}
+    for line in tiny.fit(decaying, made, tmp_path / "run"):
+        assert math.isnan(line["reward"])
+        assert math.isnan(line["reward_std"])
+        assert math.isnan(line["loss"])
+        undefined = {"accuracy", "margin", "policy_loss", "value_loss", "explained_variance"}
+        assert all(math.isnan(line[name]) for name in undefined & line.keys())
+        assert line["response_length"] > 0
+        assert line["skipped"] == line["step"]
+    assert all(torch.equal(before[n], p) for n, p in made.objective.named_parameters())
+
+
+@pytest.mark.parametrize("name", tiny.ON_POLICY)
+def test_completions_without_a_verdict_do_not_change_the_metrics_of_the_others(
+    name: str, tmp_path: Path
+) -> None:
+    """No mean counts them as 0."""
+    config = tiny.experiment(name, tmp_path, trainer={"max_steps": 1})
+    made = tiny.training_parts(config, one_verdict_in_two)
+    (line,) = tiny.fit(config, made, tmp_path / "run")
+    assert line["reward"] == pytest.approx(0.5)
+    samples = made.loader.source.samples
+    if name != "online_dpo":
+        lengths = [len(sample.completion) for sample in samples]
+        assert line["response_length"] == pytest.approx(sum(lengths) / len(lengths))
+
+
+def one_verdict_in_two(prompts: Any, completions: Sequence[str], references: Any) -> list[float]:
+    return [(i // 2) % 2 if i % 2 else math.nan for i in range(len(completions))]
 
 
 def without_verdict(prompts: Any, completions: Sequence[str], references: Any) -> list[float]:

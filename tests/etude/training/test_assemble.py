@@ -10,7 +10,8 @@ from etude.config.schema.experiment import ExperimentConfig
 from etude.data.corpus import prepare
 from etude.errors import ConfigError
 from etude.objective.loader import Ranks
-from etude.training.assemble import DEFAULT_STEPS, assemble
+from etude.training.assemble import assemble
+from etude.training.length import DEFAULT_STEPS
 
 
 def planned(config: ExperimentConfig, **trainer: Any) -> Any:  # Plan, whose nulls are filled

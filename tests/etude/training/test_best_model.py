@@ -14,7 +14,7 @@ from etude.config.schema.trainer import Best, TrainerConfig
 from etude.errors import ConfigError, PreemptedError
 from etude.files.run_folder import SUMMARY
 from etude.formats.checkpoint import MANIFEST, fault_of
-from etude.formats.model import network_state
+from etude.formats.model import Model, network_state
 from etude.formats.model_folder import write_model
 from etude.formats.state_tree import read_tree
 from etude.training.run import start
@@ -69,7 +69,8 @@ def test_the_best_weights_are_kept_and_the_summary_names_them(
     run(every, tmp_path / "every")
     saved = read_tree(tmp_path / "every" / "checkpoints" / f"step-{step:09d}")
     state = network_state(saved["state_dict"])
-    write_model(state, every.architecture, tiny.BYTES, tmp_path / "wanted")
+    parts = every.architecture, tiny.BYTES, every.tokenizer, every.objective
+    write_model(Model(tmp_path, *parts, seq_len=every.data.seq_len), state, tmp_path / "wanted")
     assert same(kept, tmp_path / "wanted")
     assert not (tmp_path / "run" / ".best.waiting").exists()
 

@@ -8,7 +8,7 @@ from servers import StubServer, stub_server
 
 from etude.config.registry import build, load
 from etude.errors import ServerError
-from etude.rl.judge import Comparison
+from etude.rl.judge import QUESTION, Comparison
 
 load("judge/openai")
 from etude.plugins.judge.openai import verdict  # noqa: E402 -- once it is loaded
@@ -46,7 +46,7 @@ def test_it_is_asked_in_both_orders_at_temperature_0() -> None:
     assert {item["temperature"] for item in stub.requests} == {0}
 
 
-@pytest.mark.parametrize(("text", "wanted"), [("A", 0.5), ("B", 0.5), ("C", 0.5), ("x", math.nan)])
+@pytest.mark.parametrize(("text", "wanted"), [("A", 0.5), ("B", 0.5), ("C", math.nan), ("x", math.nan)])
 def test_position_bias_makes_a_tie_and_an_unclear_reply_no_verdict(
     text: str, wanted: float
 ) -> None:
@@ -56,9 +56,23 @@ def test_position_bias_makes_a_tie_and_an_unclear_reply_no_verdict(
 
 def test_a_verdict_names_exactly_one_letter() -> None:
     letters = {"A": 1.0, " b, no: B.": 0.0, "[[C]]": 0.5, "**A**": 1.0, "Answer: A\n": 1.0}
-    assert {text: verdict(text) for text in letters} == letters
+    letters |= {"A is better.": 1.0, "Answer B, since it is shorter": 0.0, "(B)": 0.0}
+    assert {text: verdict(text, "A, B or C?") for text in letters} == letters
     for text in ("", "A or B", "ABBA", "neither", "BA", "A's"):
-        assert math.isnan(verdict(text)), text
+        assert math.isnan(verdict(text, "A, B or C?")), text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["The C++ answer is better", "use C#", "a B-tree", "A/B", "A good answer is short", "C.f. it"],
+)
+def test_a_letter_inside_another_word_or_an_article_is_no_verdict(text: str) -> None:
+    assert math.isnan(verdict(text, "A, B or C?"))
+
+
+def test_a_letter_that_the_question_does_not_offer_is_no_verdict() -> None:
+    assert math.isnan(verdict("Vitamin C", QUESTION))
+    assert verdict("C", "A or B; C for a tie") == 0.5
 
 
 def test_replies_are_cached_for_each_model() -> None:

@@ -168,6 +168,20 @@ def test_an_offline_run_contains_metrics_texts_and_config_but_no_secret(
     assert not [path for path in files if SECRET.encode() in path.read_bytes()]
 
 
+@pytest.mark.parametrize("path", ["corp", "corp/**", "corp/*/*.txt"])
+def test_the_files_behind_a_folder_or_a_pattern_are_an_artifact_without_hidden_ones(
+    path: str, tmp_path: Path
+) -> None:
+    for name in ("corp/a/x.txt", "corp/b/x.txt", "corp/.env", "corp/.git/x.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    (tmp_path / "data_card.json").write_text('{"digest": "0123456789abcdef"}')
+    logger = build(default("logger/wandb", data=True), tmp_path)
+    logger.config_values = {"data.path": f"{tmp_path}/{path}"}
+    entries = logger._data().manifest.entries
+    assert set(entries) == {"data_card.json", "files/a/x.txt", "files/b/x.txt"}
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_data_checkpoint_and_parents_are_artifacts(offline: Path) -> None:

@@ -112,14 +112,16 @@ def test_only_the_completion_counts_and_shared_prompts_are_equal() -> None:
     assert batch.rejected.where.sum() == 2
 
 
-def test_long_rows_are_truncated_to_seq_len() -> None:
+def test_a_long_prompt_keeps_its_end_and_a_long_completion_its_start_without_an_eos() -> None:
     made = tiny.objective("dpo")
-    example = made.example(Preference("p" * 30, "c" * 9, "r" * 30), rng(0, TRAIN))
+    example = made.example(Preference("p" * 30 + "?", "c" * 5, "r" * 30), rng(0, TRAIN))
     batch = made.collate([example])
-    assert batch.chosen.inputs.tokens.shape[1] <= 16
-    assert batch.rejected.inputs.tokens.shape[1] <= 16
-    assert list(example.rejected)[-1] == tiny.BYTES.vocab.eos
-    assert next(iter(example.prompt)) == tiny.BYTES.vocab.bos
+    assert batch.rejected.inputs.tokens.shape[1] == 16
+    vocab, decode = tiny.BYTES.vocab, tiny.BYTES.decode
+    assert (example.prompt[0], len(example.prompt)) == (vocab.bos, 8)
+    assert decode(example.prompt) == "p" * 6 + "?"
+    assert (decode(example.chosen), example.chosen[-1]) == ("c" * 5, vocab.eos)
+    assert (decode(example.rejected), example.rejected[-1]) == ("r" * 9, tiny.BYTES.encode("r"))
 
 
 @pytest.mark.parametrize("architecture", ["decoder_only", "encoder_decoder"])

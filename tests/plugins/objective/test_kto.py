@@ -133,7 +133,8 @@ def test_a_preference_is_a_desirable_and_an_undesirable_completion() -> None:
 
 def test_z_is_the_mean_over_the_global_batch(tmp_path: Path) -> None:
     """Every step's z is that of one forward pass over all mismatched pairs of its global batch."""
-    config = tiny.experiment("kto", tmp_path, trainer={"micro_batch": 2, "max_steps": 6})
+    trainer = {"micro_batch": 2, "max_steps": 6}
+    config = tiny.experiment("kto", tmp_path, undesirable_weight=0.0, trainer=trainer)
     config = replace(config, optimizer=tiny.part("optimizer", "adamw", lr=0.02))
     made = tiny.training_parts(config)
     objective, wanted = made.objective, []

@@ -39,7 +39,7 @@ def masked(ids: np.ndarray, config: MlmConfig, seed: int = 0) -> tuple[np.ndarra
     ratio=st.floats(0.01, 0.99),
     seed=st.integers(0, 2**32),
 )
-def test_selections_stay_within_the_budget_and_other_tokens_are_unchanged(
+def test_a_selection_is_within_the_budget_or_the_smallest_word_and_the_rest_is_unchanged(
     masking: str, tokens: list[int], ratio: float, seed: int
 ) -> None:
     ids = np.array(tokens, np.int64)
@@ -47,7 +47,12 @@ def test_selections_stay_within_the_budget_and_other_tokens_are_unchanged(
     masked_ids, selected = masked(ids, config(ratio, masking), seed)
     n_text = int((ids >= SPECIAL).sum())
     budget = max(1, round(ratio * n_text)) if n_text else 0
-    assert selected.sum() == budget if masking == "token" else selected.sum() <= budget
+    if masking == "token":
+        assert selected.sum() == budget
+    else:
+        words = np.bincount(tiny.BYTES.words(ids))[1:]
+        assert selected.any() == (n_text > 0)
+        assert selected.sum() <= max(budget, words.min(initial=len(ids)) * bool(n_text))
     assert not selected[ids < SPECIAL].any()
     assert np.array_equal(masked_ids[~selected], ids[~selected])
     assert np.array_equal(ids, kept)  # the input is not modified

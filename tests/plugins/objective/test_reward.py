@@ -247,7 +247,7 @@ def test_dropout_is_that_of_the_objective(tmp_path: Path) -> None:
         network = tiny.training_parts(config).objective.network
         assert isinstance(network, StackNetwork)
         assert isinstance(network.stack, Stack)
-        assert network.stack.dropout == wanted
+        assert network.stack.dropout.p == wanted
 
 
 def test_scores_are_fp32_under_autocast() -> None:

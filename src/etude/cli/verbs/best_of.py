@@ -5,8 +5,8 @@
 
 Best of n, or rejection sampling with min_reward (Dong et al. 2023, RAFT,
 https://arxiv.org/abs/2304.06767). Read the file with data=jsonl_pairs, for objective=sft or
-seq2seq. Completions truncated by max_new_tokens and duplicates are left out. Prompts held out for
-validation are not used.
+seq2seq; with data=jsonl_chats if prompts are conversations. Completions truncated by max_new_tokens
+and duplicates are left out. Prompts held out for validation are not used.
 """
 
 from collections import Counter
@@ -22,6 +22,7 @@ from etude.config.plugin_files import options
 from etude.config.schema.curation import BestOfConfig
 from etude.errors import ConfigError
 from etude.experiments.provenance import write_origin
+from etude.records import prompt_fields
 
 if TYPE_CHECKING:  # imports torch: only after all checks
     from etude.experiments.curation import SampledPrompt
@@ -66,14 +67,22 @@ def _write(config: BestOfConfig) -> None:
 def best(
     reward: "Reward", answered: "SampledPrompt", n: int, min_reward: float | None
 ) -> Iterator[dict[str, Any]]:
-    """Yields rows of data=jsonl_pairs: up to `n` distinct completions, best first."""
+    """Yields up to `n` distinct completions, best first, as rows of data=jsonl_pairs.
+
+    If the prompt is a conversation, they are rows of data=jsonl_chats.
+    """
+    from etude.objective.reward import scores_of
+
     complete = dict.fromkeys(
         text for text, ended in zip(answered.texts, answered.ended, strict=True) if ended and text
     )
     prompt = answered.prompt
     texts = list(complete)
-    scores = reward([prompt.prompt] * len(texts), texts, [prompt.answer] * len(texts))
+    scores = scores_of(reward, [prompt.prompt] * len(texts), texts, [prompt.answer] * len(texts))
     minimum = float("-inf") if min_reward is None else min_reward
     scored = [(score, text) for score, text in zip(scores, texts, strict=True) if score >= minimum]
     for score, text in sorted(scored, key=lambda pair: -pair[0])[:n]:
-        yield {"source": prompt.prompt, "target": text, "reward": score}
+        if isinstance(prompt.prompt, str):
+            yield {"source": prompt.prompt, "target": text, "reward": score}
+        else:
+            yield {**prompt_fields(prompt.prompt), "completion": text, "reward": score}

@@ -18,9 +18,9 @@ from etude.config.command_line import prepare
 from etude.config.compatibility import check_extras
 from etude.config.config_file import build_config
 from etude.config.schema.curation import DialogueConfig
-from etude.errors import ConfigError
+from etude.errors import ConfigError, DataError
 from etude.experiments.provenance import write_origin
-from etude.records import Message
+from etude.records import Message, Prompt
 
 if TYPE_CHECKING:  # imports torch: only after all checks
     from etude.experiments.curation import CompletionSampler
@@ -45,7 +45,7 @@ def _write(config: DialogueConfig) -> None:
     from etude.experiments.curation import CompletionSampler, prompts_of, write_rows
     from etude.objective.loader import chunks
 
-    prompts = list(enumerate(prompts_of(config)))
+    prompts = list(enumerate(map(_question, prompts_of(config))))
     assistant = CompletionSampler(config, config.run)
     user = CompletionSampler(config, config.user)
     for key, sampler in (("run", assistant), ("user", user)):
@@ -57,7 +57,7 @@ def _write(config: DialogueConfig) -> None:
     left_out: Counter[str] = Counter()
     rows: list[dict[str, list[dict[str, str]]]] = []
     for part in chunks(prompts, config.generation_batch):
-        chats = {number: [Message("user", prompt.prompt)] for number, prompt in part}
+        chats = {number: [Message("user", question)] for number, question in part}
         for turn in range(config.turns):
             if turn:
                 _add_turn(user, chats, turn, [Message("user", config.opening_prompt)])
@@ -65,8 +65,17 @@ def _write(config: DialogueConfig) -> None:
         for chat in chats.values():
             answered = chat[: len(chat) // 2 * 2]
             left_out[EMPTY] += not answered
-            rows += [{"messages": [vars(one) for one in answered]}] if answered else []
+            rows += [{"messages": [one.as_row() for one in answered]}] if answered else []
     write_rows(Path(config.out), rows, +left_out)
+
+
+def _question(prompt: Prompt) -> str:
+    if isinstance(prompt.prompt, str):
+        return prompt.prompt
+    raise DataError(
+        f"A dialogue starts with a question, and a prompt is a conversation already: "
+        f"{str(prompt.prompt)[:80]!r}.\n  Leave such rows out, or system prompts and tools."
+    )
 
 
 def _add_turn(

@@ -4,8 +4,9 @@
     etude generate run=outputs/bert prompt="Return the [MASK] of the list."
     etude generate run=outputs/t5 prompt="Return the <sentinel_0> of the list."
 
-Decoders continue the prompt, encoders fill [MASK], encoder-decoders transform it. A model that was
-trained on conversations answers as the assistant. `run` is a run folder or a Hugging Face folder.
+Decoders continue the prompt, encoders fill [MASK], encoder-decoders transform it. A model with a
+chat template answers as the assistant; as_turn=false continues plain text instead. `run` is a run
+folder or a Hugging Face folder.
 """
 
 import sys
@@ -57,14 +58,17 @@ def _write(config: GenerationConfig, model: "Model", *, reads_source: bool) -> N
     from etude.network.generation import Request, StopStrings, stream
     from etude.objective.randomness import SAMPLE, rng
 
+    model = model.prompted(config.as_turn)
     prompt = _prompt(config, model, reads_source=reads_source)
+    print(f"prompt: {model.prompt_format}", file=sys.stderr)
     n = min(config.max_new_tokens, _room(model, 1 if reads_source else len(prompt)))
+    stop = StopStrings(config.stop, lambda ids: _whole_text(model, ids))
     steps = stream(
         model.network().eval(),
         [Request(prompt, rng(config.seed, SAMPLE, i), n) for i in range(config.n)],
         build(config.decoding),
         whole=model.whole_prompt,
-        stop=StopStrings(config.stop, lambda ids: _whole_text(model, ids)),
+        stop=stop,
     )
     answers: list[list[int]] = [[] for _ in range(config.n)]
     shown = ""
@@ -72,11 +76,11 @@ def _write(config: GenerationConfig, model: "Model", *, reads_source: bool) -> N
         for token in tokens:
             answers[token.request].append(token.id)
         if config.n == 1:
-            shown = _show_more(shown, _text(config, model, answers[0]))
+            shown = _show_more(shown, stop.settled(stop.decode(answers[0])))
     for i, answer in enumerate(answers if config.n > 1 else []):
-        print(f"--- {i + 1}\n{_text(config, model, answer)}")
+        print(f"--- {i + 1}\n{stop.before(stop.decode(answer))}")
     if config.n == 1:
-        print(_text(config, model, answers[0])[len(shown) :])
+        print(stop.before(stop.decode(answers[0]))[len(shown) :])
 
 
 def _prompt(config: GenerationConfig, model: "Model", *, reads_source: bool) -> Sequence[int]:
@@ -91,19 +95,12 @@ def _prompt(config: GenerationConfig, model: "Model", *, reads_source: bool) -> 
         return chat_template.prompt(model.tokenizer, messages)
     if config.system is not None:
         raise ConfigError(
-            f"system={config.system} has no effect: {config.run} was not trained on conversations."
-            "\n  Use a run of objective=sft, or make the system message part of the prompt."
+            f"system={config.system} has no effect: the prompt is {model.prompt_format}.\n"
+            "  Use a model with a chat template, or make the system message part of the prompt."
         )
     vocab = model.tokenizer.vocab
     ids = model.tokenizer.encode_with_mask(config.prompt).tolist()
-    return [*ids, vocab.eos] if reads_source else [vocab.bos, *ids]
-
-
-def _text(config: GenerationConfig, model: "Model", ids: Sequence[int]) -> str:
-    """Returns the text of a completion, up to a stop string."""
-    text = _whole_text(model, ids)
-    ends = [start for start in map(text.find, config.stop) if start >= 0]
-    return text[: min(ends, default=len(text))]
+    return vocab.source(ids) if reads_source else vocab.prompt(ids)
 
 
 def _whole_text(model: "Model", ids: Sequence[int]) -> str:
@@ -131,7 +128,7 @@ def _fill(config: GenerationConfig, model: "Model") -> None:
     _refuse_unused(config)
     tokenizer = model.tokenizer
     vocab = model.tokenizer.vocab
-    ids = [vocab.bos, *tokenizer.encode_with_mask(config.prompt).tolist(), vocab.eos]
+    ids = vocab.document(tokenizer.encode_with_mask(config.prompt).tolist())
     if vocab.mask not in ids:
         raise ConfigError(
             f"prompt={config.prompt} has no mask.\n  Write [MASK] where text is missing."
@@ -155,7 +152,7 @@ def _fill(config: GenerationConfig, model: "Model") -> None:
 def _refuse_unused(config: GenerationConfig) -> None:
     """Raises ConfigError if a knob that only affects generation differs from its default."""
     defaults = vars(GenerationConfig())
-    for name in ("system", "max_new_tokens", "n", "stop", "seed"):
+    for name in ("as_turn", "system", "max_new_tokens", "n", "stop", "seed"):
         value = vars(config)[name]
         if value != defaults[name]:
             raise ConfigError(

@@ -25,6 +25,7 @@ from etude.config.registry import build, plugin_of
 from etude.config.schema.curation import LabelConfig
 from etude.errors import ConfigError
 from etude.experiments.provenance import write_origin
+from etude.records import prompt_fields
 
 if TYPE_CHECKING:  # imports torch: only after all checks
     from etude.experiments.curation import SampledPrompt
@@ -106,7 +107,7 @@ def preference(pair: "Comparison", probability: float) -> dict[str, Any]:
     if probability < 0.5:
         chosen, rejected, probability = rejected, chosen, 1 - probability
     return {
-        "prompt": pair.prompt,
+        **prompt_fields(pair.prompt),
         "chosen": chosen,
         "rejected": rejected,
         "probability": probability,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from omegaconf import MISSING
 
 from etude.config.schema.experiment import SEEDS
+from etude.config.schema.generation import PromptConfig
 from etude.config.schema.plugins import (
     DataConfig,
     DecodingConfig,
@@ -15,7 +16,7 @@ from etude.config.schema.plugins import (
 
 
 @dataclass
-class SamplingConfig:
+class SamplingConfig(PromptConfig):
     """Base config of the verbs that write a file of completions."""
 
     run: str = MISSING
@@ -34,6 +35,7 @@ class SamplingConfig:
     """Random seed of sampling."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name, value in (
             ("n_prompts", self.n_prompts),
             ("max_new_tokens", self.max_new_tokens),
@@ -104,3 +106,4 @@ class DialogueConfig(SamplingConfig):
         super().__post_init__()
         require(self.turns >= 1, f"turns must be at least 1, got {self.turns}")
         require(self.opening_prompt.strip() != "", "opening_prompt must not be blank")
+        require(self.as_turn is not False, "as_turn=false, but a dialogue consists of turns")

@@ -1,14 +1,32 @@
-"""Config of `etude generate`."""
+"""Config of `etude generate`, and of every verb that prompts a model."""
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from omegaconf import MISSING
 
 from etude.config.schema.plugins import DecodingConfig, require
 
+AS_TURN = ("auto", "true", "false")
+
 
 @dataclass
-class GenerationConfig:
+class PromptConfig:
+    """Base config of the verbs that prompt a model."""
+
+    as_turn: Annotated[bool | str, AS_TURN] = "auto"
+    """Whether a prompt is a user turn of the model's chat template, which the model answers, or
+    plain text, which it continues; auto = a turn if the model has a template."""
+
+    def __post_init__(self) -> None:
+        require(
+            self.as_turn in ("auto", True, False),
+            f"as_turn must be auto, true or false, got {self.as_turn}",
+        )
+
+
+@dataclass
+class GenerationConfig(PromptConfig):
     """Config of `etude generate`."""
 
     decoding: DecodingConfig = MISSING
@@ -29,6 +47,7 @@ class GenerationConfig:
     """Random seed of sampling."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("max_new_tokens", "n"):
             value = getattr(self, name)
             require(value >= 1, f"{name} must be at least 1, got {value}")

@@ -4,6 +4,7 @@ A plugin's config derives from its group's base and is in the same file as its c
 here are shared by every plugin of a group. Field names are the names on the command line.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,6 +41,11 @@ class PluginConfig:
         """The run folder of a teacher model that this plugin uses, such as `run`; None if none."""
         return None
 
+    @property
+    def rereads(self) -> Mapping[str, str | None]:
+        """The run folders whose data this plugin reads again, by the knobs that name them."""
+        return {}
+
 
 @dataclass
 class ObjectiveConfig(PluginConfig):
@@ -50,12 +56,25 @@ class ObjectiveConfig(PluginConfig):
         """The objective that defines the network's task: this one, or its teacher's."""
         return self
 
-    def adjusted_architecture(self, architecture: "ArchitectureConfig") -> "ArchitectureConfig":
-        """The architecture to build for training; overridden to change dropout."""
-        return architecture
+    @property
+    def around(self) -> tuple[str, str] | None:
+        """Roles of the tokens before and after each text; None = what the tokenizer writes."""
+        return None
 
     def check(self, architecture: "ArchitectureConfig") -> None:
         """Raises ValueError for an architecture it cannot train despite its capabilities."""
+
+
+@dataclass
+class ComparisonConfig(ObjectiveConfig):
+    """Base config of objectives that compare passes of networks, in which dropout is noise."""
+
+    dropout: float = 0.0
+    """Dropout of the network and its adapters in this run, in [0, 1); overrides their own. Above 0,
+    two passes of the same policy differ: log-ratios are not 0 at the start."""
+
+    def __post_init__(self) -> None:
+        require(0 <= self.dropout < 1, f"dropout must be in [0, 1), got {self.dropout}")
 
 
 @dataclass

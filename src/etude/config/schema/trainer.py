@@ -1,6 +1,6 @@
 """The keys `trainer.*`: run length, batch size, hardware, validation and checkpoints."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Annotated
 
@@ -31,6 +31,14 @@ class Best(Enum):
         return value < before - by if self is Best.lowest else value > before + by
 
 
+class Input(Enum):
+    """What a run depends on besides its config and its tokenizer, which never changes."""
+
+    data = "data"
+    plugins = "plugins"
+    parents = "parents"
+
+
 @dataclass
 class TrainerConfig:
     """Run length, batch size, hardware, validation and checkpoints. Not a plugin group."""
@@ -40,7 +48,8 @@ class TrainerConfig:
     max_epochs: float | None = None
     """Passes over the training samples; if several limits are given, the first reached applies."""
     max_tokens: int | None = None
-    """Training tokens, without padding; raw text only. A limit like max_epochs."""
+    """Tokens to train on, as `tokens` in steps.jsonl counts them: without padding, with those of an
+    encoder's source; raw text only. A limit like max_epochs."""
     global_batch: int = 16
     """Samples (rows, pairs, completions) per optimizer step, over all devices."""
     micro_batch: int | None = None
@@ -73,6 +82,8 @@ class TrainerConfig:
     """Steps between updates of the progress bar and the trackers (steps.jsonl has every step)."""
     compile: bool = False
     """Compile the network with torch.compile."""
+    accept_changes: list[Input] = field(default_factory=list[Input])
+    """Inputs that may have changed since the run was started: data, plugins, parents."""
 
     def __post_init__(self) -> None:
         for name in (

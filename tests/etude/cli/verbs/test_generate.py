@@ -7,11 +7,13 @@ from pathlib import Path
 import parity
 import pytest
 import tiny
+import tokenizers
 import torch
 from transformers import BertConfig, BertForMaskedLM
 
 from etude.cli.main import main
 from etude.data.chat_template import prompt
+from etude.data.special_tokens import write_around
 from etude.formats.model import read_model
 from etude.records import Message
 from etude.training.run import start
@@ -70,6 +72,17 @@ def test_a_stop_string_ends_the_completion_and_is_left_out(
     assert generate(capsys, *options, f"stop=[{stop}]") == whole.partition(stop)[0] + "\n"
 
 
+@pytest.mark.parametrize("n", [2, 4])
+def test_no_beginning_of_a_stop_string_is_printed(
+    runs: dict[str, Path], capsys: pytest.CaptureFixture[str], n: int
+) -> None:
+    options = (f"run={runs['decoder']}", "prompt=a", "max_new_tokens=60", "seed=3")
+    whole = generate(capsys, *options)
+    start = next(i for i in range(4, len(whole)) if whole[i : i + n].isalpha())
+    stop = whole[start : start + n]  # spread over several tokens
+    assert generate(capsys, *options, f"stop=[{stop}]") == whole.partition(stop)[0] + "\n"
+
+
 def test_every_mask_is_filled_and_its_candidates_are_ranked(
     runs: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -93,7 +106,7 @@ def test_a_hugging_face_folder_generates_the_same_text_as_its_run(
 def test_a_bert_folder_fills_masks_as_transformers_does(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The input is [CLS] text [SEP], also if the tokenizer config has neither bos nor eos."""
+    """The input is [CLS] text [SEP], as the post-processor says; BERT has neither bos nor eos."""
     config = BertConfig(
         vocab_size=tiny.BYTES.vocab.size,
         hidden_size=16,
@@ -108,6 +121,9 @@ def test_a_bert_folder_fills_masks_as_transformers_does(
     file = tmp_path / "tokenizer_config.json"
     roles = json.loads(file.read_text())
     file.write_text(json.dumps({k: v for k, v in roles.items() if k not in NO_ROLES_OF_BERT}))
+    inner = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    write_around(inner, ["<cls>"], ["<sep>"])
+    inner.save(str(tmp_path / "tokenizer.json"))
     vocab = tiny.BYTES.vocab
     ids = torch.tensor([[vocab.cls, *tiny.BYTES.encode("a"), vocab.mask, vocab.sep]])
     logits = theirs(ids).logits[0, 2]
@@ -168,4 +184,4 @@ def test_a_system_message_is_refused_for_a_model_without_a_chat_template(
     runs: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["generate", f"run={runs['decoder']}", "prompt=a", "system=b"]) == 2
-    assert "was not trained on conversations" in capsys.readouterr().err
+    assert "system=b has no effect: the prompt is plain text" in capsys.readouterr().err

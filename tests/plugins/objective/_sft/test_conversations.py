@@ -15,8 +15,8 @@ from etude.plugins.objective._sft.conversations import (
     TrainingSpan,
     TrainOn,
     encode_conversations,
-    pack_rows,
 )
+from etude.plugins.objective._sft.packing import pack_rows
 from etude.records import Chat, Message
 
 PLAIN = tiny.BYTES.with_template(chat_template.DEFAULT, chat_template.LITERALS)

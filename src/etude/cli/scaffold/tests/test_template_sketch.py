@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from etude.cli.main import main
-from etude.data.chat_template import render
+from etude.data.rendering import render
 from etude.plugins.template.sketch import LITERALS, TEMPLATE
 
 

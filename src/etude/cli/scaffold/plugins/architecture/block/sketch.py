@@ -7,7 +7,6 @@ Touvron et al. 2021 (LayerScale), https://arxiv.org/abs/2103.17239, section 2.
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -31,7 +30,7 @@ class Sketch(Block):
 
     def __init__(self, config: SketchConfig, parts: BlockParts) -> None:
         super().__init__()
-        self.dropout = parts.dropout
+        self.dropout = nn.Dropout(parts.dropout)
         self.start = config.start
         self.mixer_norm = parts.norm()
         self.mixer = parts.mixer
@@ -44,14 +43,11 @@ class Sketch(Block):
     def forward(
         self, x: Float[Tensor, "batch seq dim"], context: Context
     ) -> Float[Tensor, "batch seq dim"]:
-        x = x + self.scales[0] * self._drop(self.mixer(self.mixer_norm(x), context))
+        x = x + self.scales[0] * self.dropout(self.mixer(self.mixer_norm(x), context))
         if context.source is not None and self.cross is not None and self.cross_norm is not None:
-            x = x + self.scales[2] * self._drop(self.cross(self.cross_norm(x), context.source))
-        return x + self.scales[1] * self._drop(self.mlp(self.mlp_norm(x)))
+            x = x + self.scales[2] * self.dropout(self.cross(self.cross_norm(x), context.source))
+        return x + self.scales[1] * self.dropout(self.mlp(self.mlp_norm(x)))
 
     def _scale(self) -> nn.Parameter:
         width = next(self.mixer.parameters()).shape[-1]
         return nn.Parameter(torch.full((width,), self.start))
-
-    def _drop(self, x: Tensor) -> Tensor:
-        return F.dropout(x, self.dropout, self.training)
