@@ -14,9 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from etude import Chat, Message
+from etude import TOOL_ROLES, Chat, Message
 from etude.data import BadFieldError, FileConfig, JsonRow, valid_text
-from etude.records import TOOL_ROLES
 
 CALL_ROLES = ("function_call", "tool_call")
 """Roles of a message whose content is a call of the assistant, as JSON."""

@@ -4,8 +4,8 @@ from abc import abstractmethod
 from collections.abc import Collection
 from typing import TypeVar
 
+from etude import Record
 from etude.data import BadFieldError, FileConfig, JsonlSource, JsonRow, MissingFieldError
-from etude.records import Record
 
 C = TypeVar("C", bound=FileConfig)
 SHAPES = (

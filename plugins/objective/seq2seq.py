@@ -13,6 +13,7 @@ the whole vocabulary; perplexity is computed from the unsmoothed nll.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -91,11 +92,7 @@ def smoothed_loss(
 
 
 @plugin(
-    Seq2seqConfig,
-    reads={Text, Pair},
-    needs={Capability.SOURCE_TARGET},
-    lr=1e-3,
-    data="python_docs",
+    Seq2seqConfig, reads={Text, Pair}, needs={Capability.SOURCE_TARGET}, lr=1e-3, data="python_docs"
 )
 class Seq2seq(Objective[Seq2seqConfig, Seq2seqBatch]):
     """Learns p(target | source); the loss is a mean over target tokens."""
@@ -106,9 +103,13 @@ class Seq2seq(Objective[Seq2seqConfig, Seq2seqBatch]):
             not tools.intra_document, "data.intra_document has no effect: a row is a single text"
         )
         self.corrupt: Corruption = build(config.corruption, tools.tokenizer)
-        self.n_raw_tokens = self.corrupt.raw_length(tools.seq_len)
         for measure in config.measures:
             similarity(measure)  # fails early if it is unavailable
+
+    @cached_property
+    def n_raw_tokens(self) -> int:
+        """Text tokens of a row before its corruption."""
+        return self.corrupt.raw_length(self.tools.seq_len)
 
     def select_samples(self, samples: Samples) -> Samples:
         """Resizes rows of text so that corrupted rows need no padding; counts truncated pairs."""

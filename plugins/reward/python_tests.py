@@ -49,7 +49,8 @@ class PythonTests(Verifier[PythonTestsConfig]):
 
     def __init__(self, config: PythonTestsConfig) -> None:
         super().__init__(config)
-        self.sandbox = Sandbox(config.timeout_s, config.memory_mb, config.trusted)
+        limits = config.timeout_s, config.memory_mb
+        self.sandbox = Sandbox("python_tests", *limits, config.trusted)
 
     def __call__(
         self, prompts: Sequence[str], completions: Sequence[str], references: Sequence[str | None]

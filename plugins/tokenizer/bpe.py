@@ -14,7 +14,7 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from etude import plugin, require
 from etude.config import TrainedTokenizerConfig
-from etude.data import BYTE_ALPHABET, SMALLEST_OF_BYTES, SPECIAL_TOKENS, Tokenizer, TokenizerSource
+from etude.data import BYTE_ALPHABET, Tokenizer, TokenizerSource, require_bytes, reserved_tokens
 
 
 @dataclass
@@ -26,11 +26,7 @@ class BpeConfig(TrainedTokenizerConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(
-            self.vocab_size >= SMALLEST_OF_BYTES,
-            f"vocab_size must be at least {SMALLEST_OF_BYTES} ({len(SPECIAL_TOKENS)} special "
-            f"tokens and 256 bytes), got {self.vocab_size}",
-        )
+        require_bytes(self)
         require(
             self.min_frequency >= 1, f"min_frequency must be at least 1, got {self.min_frequency}"
         )
@@ -50,7 +46,7 @@ class Bpe(TokenizerSource[BpeConfig]):
         trainer = trainers.BpeTrainer(
             vocab_size=self.config.vocab_size,
             min_frequency=self.config.min_frequency,
-            special_tokens=list(SPECIAL_TOKENS),
+            special_tokens=list(reserved_tokens(self.config.n_sentinels)),
             initial_alphabet=list(BYTE_ALPHABET),
             show_progress=False,
         )

@@ -11,12 +11,12 @@ import tokenizers
 from tokenizers import decoders, models, pre_tokenizers
 
 from etude import plugin
-from etude.config import TokenizerConfig
-from etude.data import BYTE_CHARACTERS, SPECIAL_TOKENS, Tokenizer, TokenizerSource
+from etude.config import NewTokenizerConfig
+from etude.data import BYTE_CHARACTERS, Tokenizer, TokenizerSource, reserved_tokens
 
 
 @dataclass
-class ByteConfig(TokenizerConfig):
+class ByteConfig(NewTokenizerConfig):
     pass
 
 
@@ -25,7 +25,8 @@ class Byte(TokenizerSource[ByteConfig]):
     """Byte-pair encoding without merges."""
 
     def build(self, corpus: Callable[[], Iterator[str]]) -> Tokenizer:
-        vocabulary = {token: i for i, token in enumerate((*SPECIAL_TOKENS, *BYTE_CHARACTERS))}
+        tokens = (*reserved_tokens(self.config.n_sentinels), *BYTE_CHARACTERS)
+        vocabulary = {token: i for i, token in enumerate(tokens)}
         inner = tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
         inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         inner.decoder = decoders.ByteLevel()

@@ -16,7 +16,7 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from etude import plugin, require
 from etude.config import TrainedTokenizerConfig
-from etude.data import BYTE_ALPHABET, SMALLEST_OF_BYTES, SPECIAL_TOKENS, Tokenizer, TokenizerSource
+from etude.data import BYTE_ALPHABET, Tokenizer, TokenizerSource, require_bytes, reserved_tokens
 
 UNSEEN = 1e-4 * len(BYTE_ALPHABET)  # the trainer scores unseen bytes up to this above the lowest
 
@@ -28,11 +28,7 @@ class UnigramConfig(TrainedTokenizerConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(
-            self.vocab_size >= SMALLEST_OF_BYTES,
-            f"vocab_size must be at least {SMALLEST_OF_BYTES} ({len(SPECIAL_TOKENS)} special "
-            f"tokens and 256 bytes), got {self.vocab_size}",
-        )
+        require_bytes(self)
         require(
             self.max_piece_bytes >= 1,
             f"max_piece_bytes must be at least 1, got {self.max_piece_bytes}",
@@ -58,22 +54,22 @@ class Unigram(TokenizerSource[UnigramConfig]):
     """Prunes a large set of pieces by expectation maximisation."""
 
     def build(self, corpus: Callable[[], Iterator[str]]) -> Tokenizer:
-        special = [(token, 0.0) for token in SPECIAL_TOKENS]
-        unknown = SPECIAL_TOKENS.index("<unk>")
+        special = reserved_tokens(self.config.n_sentinels)
         n_pieces = self.config.vocab_size - len(special)
-        pieces = canonical(self.train(corpus()), n_pieces)
-        model = models.Unigram([*special, *pieces], unk_id=unknown)
+        pieces = canonical(self.train(corpus(), n_pieces), n_pieces)
+        scored = [*((token, 0.0) for token in special), *pieces]
+        model = models.Unigram(scored, unk_id=special.index("<unk>"))
         inner = tokenizers.Tokenizer(model)
         inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         inner.decoder = decoders.ByteLevel()
         return Tokenizer(inner)
 
-    def train(self, texts: Iterator[str]) -> dict[str, float]:
+    def train(self, texts: Iterator[str], n_pieces: int) -> dict[str, float]:
         """The trainer's log-probability of each piece, without special tokens."""
         inner = tokenizers.Tokenizer(models.Unigram())
         inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         trainer = trainers.UnigramTrainer(
-            vocab_size=self.config.vocab_size - len(SPECIAL_TOKENS) + 1,
+            vocab_size=n_pieces + 1,
             special_tokens=["<unk>"],
             unk_token="<unk>",
             initial_alphabet=list(BYTE_ALPHABET),

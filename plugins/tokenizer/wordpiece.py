@@ -15,9 +15,10 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
 from etude import plugin, require
 from etude.config import TrainedTokenizerConfig
-from etude.data import SPECIAL_TOKENS, Tokenizer, TokenizerSource
+from etude.data import Tokenizer, TokenizerSource, reserved_tokens
 
-SMALLEST = len(SPECIAL_TOKENS) + 2 * 95  # printable ASCII, word-initial and inner
+N_ASCII = 2 * 95
+"""Printable ASCII characters, at the start of words and inside."""
 INNER = "##"
 
 
@@ -28,9 +29,10 @@ class WordpieceConfig(TrainedTokenizerConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        n_special = len(reserved_tokens(self.n_sentinels))
         require(
-            self.vocab_size >= SMALLEST,
-            f"vocab_size must be at least {SMALLEST} ({len(SPECIAL_TOKENS)} special tokens and "
+            self.vocab_size >= n_special + N_ASCII,
+            f"vocab_size must be at least {n_special + N_ASCII} ({n_special} special tokens and "
             f"ASCII, at the start of words and inside), got {self.vocab_size}",
         )
 
@@ -64,10 +66,11 @@ class Wordpiece(TokenizerSource[WordpieceConfig]):
         words: Counter[str] = Counter()
         for text in corpus():
             words.update(w for w, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text)))
-        characters = alphabet(words, self.config.vocab_size - len(SPECIAL_TOKENS))
+        special = reserved_tokens(self.config.n_sentinels)
+        characters = alphabet(words, self.config.vocab_size - len(special))
         trainer = trainers.WordPieceTrainer(
             vocab_size=self.config.vocab_size,
-            special_tokens=[*SPECIAL_TOKENS, *characters],
+            special_tokens=[*special, *characters],
             continuing_subword_prefix=INNER,
             show_progress=False,
         )

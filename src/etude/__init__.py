@@ -6,16 +6,17 @@ from etude.config.schema.effect import only_with
 from etude.config.schema.plugins import option, require
 from etude.errors import ConfigError, DataError, ServerError
 from etude.records import (
+    TOOL_ROLES,
     BadRow,
     Chat,
     Feedback,
     Labelled,
     Message,
-    Noted,
     Pair,
     Preference,
     Prompt,
     Ranking,
+    Record,
     Text,
     Unused,
 )

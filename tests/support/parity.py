@@ -19,6 +19,7 @@ from etude.config.config_file import to_experiment
 from etude.config.schema.blocks import StackConfig
 from etude.files.run_folder import MODEL
 from etude.formats import hugging_face
+from etude.formats.frame import frame_of
 from etude.formats.model import Model, read_model
 from etude.formats.model_folder import write_model
 from etude.formats.weight_map import to_theirs
@@ -159,8 +160,8 @@ def assert_round_trip(model: Model, folder: Path, auto: Any = AutoModelForCausal
     theirs.eval()
     tokenizer = AutoTokenizer.from_pretrained(folder / "model")
     text = "étude writes, and 他们 read"
-    vocab = model.tokenizer.vocab
-    framed = [*vocab.opening, *model.tokenizer.encode(text).tolist(), *vocab.closing]
+    frame = frame_of(model)
+    framed = [*frame.opening, *model.tokenizer.encode(text).tolist(), *frame.closing]
     assert tokenizer(text)["input_ids"] == framed
     assert tokenizer.eos_token_id == model.tokenizer.vocab.eos
     ids = tiny.tokens(2, 7, vocab=model.tokenizer.vocab)

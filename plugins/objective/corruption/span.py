@@ -4,15 +4,17 @@ Raffel et al. 2019 (T5), https://arxiv.org/abs/1910.10683, section 3.3, with the
 random_spans_noise_mask in `t5/data/preprocessors.py`: kept and removed spans alternate, a kept one
 first, so the first token is never noise, the last always is, and no final sentinel follows.
 Deviations: sentinels are reserved ids in ascending order; the number of spans is also limited to
-the number of kept tokens, which the original does not guard.
+the number of kept tokens, which the original does not guard; a row has at most `data.seq_len`
+target tokens, too. A row that needs more sentinels than there are is refused, not changed.
 """
 
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 from jaxtyping import Int
 
-from etude import plugin, require
+from etude import ConfigError, plugin, require
 from etude.config import CorruptionConfig
 from etude.data import Tokenizer
 from etude.objective import Corruption
@@ -44,6 +46,14 @@ def corrupted_lengths(n: int, noise_density: float, mean_span: float) -> tuple[i
     return n - n_noise + n_spans + 1, n_noise + n_spans + 1
 
 
+def raw_length(seq_len: int, noise_density: float, mean_span: float) -> int:
+    """Returns the largest number of text tokens whose input and target fit in `seq_len`."""
+    n = max(2, seq_len - 1)  # both have eos, and each sentinel replaces at least one token
+    while max(corrupted_lengths(n + 1, noise_density, mean_span)) <= seq_len:
+        n += 1
+    return n
+
+
 def segments(total: int, parts: int, rng: np.random.Generator) -> Int[np.ndarray, " parts"]:
     """Returns the lengths of a uniformly random split of `total` into non-empty parts."""
     cuts = np.sort(rng.permutation(total - 1)[: parts - 1]) + 1
@@ -59,13 +69,29 @@ class Span(Corruption):
         self.sentinels = tokenizer.vocab.sentinels
 
     def raw_length(self, seq_len: int) -> int:
-        """The largest number of text tokens whose input fits in `seq_len`, as T5 sizes its rows."""
+        """The largest number of text tokens that fit in `seq_len`, as T5 sizes its rows.
+
+        Raises ConfigError if the tokenizer has fewer sentinels than such a row has spans.
+        """
         density = self.config.noise_density
+
+        def n_spans(seq_len: int, mean: float) -> int:
+            return noise_amounts(raw_length(seq_len, density, mean), density, mean)[1]
+
         mean = self.config.mean_span
-        n = max(2, seq_len - 1)  # input has eos, and each sentinel replaces at least one token
-        while corrupted_lengths(n + 1, density, mean)[0] <= seq_len:
-            n += 1
-        return n
+        n_needed = n_spans(seq_len, mean)
+        n = len(self.sentinels)
+        if n_needed > n:
+            longer = next(m for m in count(mean + 0.5, 0.5) if n_spans(seq_len, m) <= n)
+            shorter = next(s for s in count(seq_len - 1, -1) if n_spans(s, mean) <= n)
+            raise ConfigError(
+                f"objective/corruption=span needs {n_needed} sentinels for data.seq_len={seq_len}, "
+                f"objective.corruption.noise_density={density:g} and mean_span={mean:g}, and the "
+                f"tokenizer has {n}.\n"
+                f"  Train a tokenizer with tokenizer.n_sentinels={n_needed}, or choose "
+                f"objective.corruption.mean_span={longer:g} or data.seq_len={shorter}."
+            )
+        return raw_length(seq_len, density, mean)
 
     def __call__(
         self, tokens: Int[np.ndarray, " n"], rng: np.random.Generator
@@ -74,7 +100,7 @@ class Span(Corruption):
         if n < 2:
             return tokens, tokens[:0]
         n_noise, n_spans = noise_amounts(n, self.config.noise_density, self.config.mean_span)
-        n_spans = min(n_spans, len(self.sentinels))
+        assert n_spans <= len(self.sentinels), "`raw_length` refuses such rows"
         kept = segments(n - n_noise, n_spans, rng)
         removed = segments(n_noise, n_spans, rng)
         pieces = np.split(tokens, np.cumsum(np.column_stack((kept, removed)).ravel())[:-1])

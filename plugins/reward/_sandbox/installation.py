@@ -1,12 +1,13 @@
-"""Prints what a program sees of the host, one path a line: the standard library and what it needs.
+"""Prints what a program sees of the host, one path a line: Python and the libraries that it needs.
 
-Run by `sandbox` with the Python that runs the programs. The shared libraries are those that the
-loader finds for all extension modules of the standard library.
+`sandbox` runs it with the Python of the programs. The shared libraries are those that the loader
+finds for all extension modules of the standard library and for the packages that a scorer uses.
 """
 
 import contextlib
 import ctypes
 import glob
+import importlib
 import os
 import sys
 from typing import Any
@@ -19,17 +20,24 @@ class Loaded(ctypes.Structure):
 
 
 def main() -> None:
-    """Prints the paths; what lies in a folder among them is not repeated."""
+    """Prints the paths; what lies in a folder among them is not repeated.
+
+    Arguments: a folder of packages and the names of those that are used of it, if any.
+    """
     folders = [folder for folder in sys.path if os.path.isdir(folder)]
     for folder in folders:
         for file in glob.glob(f"{glob.escape(folder)}/*.so"):
             if "_tkinter" not in file:  # there is no display, and it needs many libraries
                 with contextlib.suppress(OSError):  # some of its libraries are not installed
                     ctypes.CDLL(file)
-    inside = tuple(f"{folder}/" for folder in folders)
-    for path in dict.fromkeys([*folders, "/dev/null", "/etc/ld.so.cache", *loaded()]):
-        if os.path.exists(path) and not path.startswith(inside):
-            print(path)
+    packages, names = sys.argv[1:2], sys.argv[2:]
+    sys.path += packages
+    for name in names:
+        importlib.import_module(name)
+    inside = tuple(f"{folder}/" for folder in (*folders, *packages))
+    files = [file for file in ("/dev/null", "/etc/ld.so.cache", *loaded()) if os.path.exists(file)]
+    outside = [path for path in (*folders, *files) if not path.startswith(inside)]
+    print("\n".join(dict.fromkeys((*outside, *packages))))
 
 
 def loaded() -> list[str]:

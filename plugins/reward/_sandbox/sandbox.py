@@ -1,23 +1,25 @@
-"""Runs Python programs that may be hostile, each in a sandbox of its own.
+"""Runs programs that a policy wrote where a hostile one can do no harm.
 
 A program has its own user, process, mount, network and IPC namespaces, no capabilities, and only
-system calls that reach its own files, memory, threads and clocks. It sees the standard library,
-read-only, and an empty /tmp of 2 MiB: no other file, device, process or variable of the host.
-Nothing of it outlives its time limit or this process. Under root, programs run as nobody.
+system calls that reach its own files, memory, threads and clocks. It sees Python, read-only, and an
+empty /tmp of 2 MiB: no other file, device, process or variable of the host. Nothing of it outlives
+its time limit or this process. Under root, it runs as nobody.
 """
 
-import functools
+import importlib.util
 import os
 import secrets
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
 from etude import ConfigError
 
 from . import child, installation
+from .jobs import N_PROOF, N_SIZE, READY
 
 START = """\
 import sys
@@ -26,59 +28,89 @@ from _sandbox.{module} import main
 sys.path.pop()
 main()
 """
-"""This folder is last on the path, so that no plugin hides a module of the standard library."""
-REFUSAL = """\
-reward=python_tests: programs cannot run on this system ({reason}).
-  Their sandbox needs Linux on x86-64 or ARM64 with user namespaces for everyone; containers and
-  some distributions forbid them. They may be allowed by sysctl user.max_user_namespaces=10000, by
+"""The folder is last on the path, so that no plugin hides a module of the standard library."""
+WAYS_OUT = """
+  A sandbox needs Linux on x86-64 or ARM64 with user namespaces for everyone; containers and some
+  distributions forbid them. They may be allowed by sysctl user.max_user_namespaces=10000, by
   sysctl kernel.apparmor_restrict_unprivileged_userns=0, or by
   docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined.
-  Without a sandbox, programs may do all that this process may: reward.python_tests.trusted=true.\
-"""
+  Without a sandbox, a policy may do all that this process may: reward.{name}.trusted=true."""
 
 
 class Sandbox:
-    """Runs programs with a time limit in seconds and a memory limit in MiB.
+    """Runs programs for the reward `name` with limits of time, in seconds, and of memory, in MiB.
 
-    A trusted program is not isolated. Raises ConfigError if another cannot be.
+    They may import `library`, an installed package. If the policy is trusted, they are not
+    isolated; raises ConfigError if the system cannot isolate them otherwise.
     """
 
-    def __init__(self, timeout_s: float, memory_mb: int, trusted: bool) -> None:
+    def __init__(
+        self, name: str, timeout_s: float, memory_mb: int, trusted: bool, library: str | None = None
+    ) -> None:
+        self._name = name
         self._limits = str(timeout_s), str(memory_mb * 2**20)
-        self._view = () if trusted else installation_files()
+        self._trusted = trusted
+        self.packages = [] if library is None else [folder_of(library)]
+        self._view: list[str] = []
+        if not trusted:
+            libraries = [] if library is None else [library]
+            process = self._start(installation, [*self.packages, *libraries], "/")
+            self._view = os.fsdecode(self._read(process, b"")).splitlines()
         if not self.completes("import json", "assert json.loads('1') == 1"):
-            raise ConfigError(REFUSAL.format(reason="a program that only imports json failed"))
+            raise self.refusal(b"a program that imports json failed")
 
     def completes(self, code: str, tests: str) -> bool:
-        """Whether the code and then the tests run to their end in a process of their own."""
-        parts = [text.encode("utf-8", "surrogatepass") for text in (code, tests)]
-        proof = secrets.token_hex(child.N_PROOF // 2).encode()
-        sizes = [str(len(part)) for part in parts]
-        arguments = str(os.getpid()), *self._limits, *sizes, *self._view
-        results = start(child, b"".join((*parts, proof)), *arguments)
-        return results == child.READY + proof
+        """Whether the code and then the tests run to their end."""
+        proof = secrets.token_hex(N_PROOF // 2)
+        given = b"".join(map(with_size, (code, tests, proof)))
+        with tempfile.TemporaryDirectory() as folder:
+            return self._read(self.start("tests", folder), given) == READY + proof.encode()
 
+    def start(self, job: str, folder: str = "/") -> subprocess.Popen[bytes]:
+        """Starts a job, see `child`; a trusted one works in the folder."""
+        arguments = [job, str(os.getpid()), *self._limits, *self._view]
+        return self._start(child, arguments, folder)
 
-@functools.cache
-def installation_files() -> tuple[str, ...]:
-    """What a program sees of the host."""
-    return tuple(os.fsdecode(start(installation, b"")).splitlines())
+    def refusal(self, errors: bytes) -> ConfigError:
+        """The error for a process that ended before it could run a text of a policy."""
+        reason = errors.decode(errors="replace").strip().rpartition("\n")[2] or "it was killed"
+        verb = "start" if self._trusted else "isolate"
+        ways_out = "" if self._trusted else WAYS_OUT.format(name=self._name)
+        return ConfigError(f"reward={self._name} cannot {verb} a program: {reason}.{ways_out}")
 
-
-def start(module: ModuleType, given: bytes, *arguments: str) -> bytes:
-    """Returns what `main` of a module of this folder writes in a process of its own.
-
-    Raises ConfigError with the last line of its errors if it writes nothing.
-    """
-    program = START.format(module=module.__name__.rpartition(".")[2])
-    command = [sys.executable, "-I", "-S", "-W", "ignore", "-c", program]
-    command += [str(Path(__file__).parents[1]), *arguments]
-    kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
-    with tempfile.TemporaryDirectory() as folder:
-        ended = subprocess.run(
-            command, input=given, capture_output=True, cwd=folder, env=kept, start_new_session=True
+    def _start(
+        self, module: ModuleType, arguments: Sequence[str], folder: str
+    ) -> subprocess.Popen[bytes]:
+        """Starts `main` of a module of this folder, without an environment."""
+        program = START.format(module=module.__name__.rpartition(".")[2])
+        command = [sys.executable, "-I", "-S", "-W", "ignore", "-c", program]
+        return subprocess.Popen(
+            [*command, str(Path(__file__).parents[1]), *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=folder,
+            env={name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ},
+            start_new_session=True,
         )
-    if not ended.stdout:
-        errors = ended.stderr.decode(errors="replace").splitlines()
-        raise ConfigError(REFUSAL.format(reason=errors[-1] if errors else "it was killed"))
-    return ended.stdout
+
+    def _read(self, process: subprocess.Popen[bytes], given: bytes) -> bytes:
+        with process:
+            written, errors = process.communicate(given)
+        if not written:
+            raise self.refusal(errors)
+        return written
+
+
+def with_size(text: str) -> bytes:
+    """A text as a job reads it."""
+    data = text.encode("utf-8", "surrogatepass")
+    return len(data).to_bytes(N_SIZE, "big") + data
+
+
+def folder_of(library: str) -> str:
+    """The folder in which a package is installed."""
+    spec = importlib.util.find_spec(library)
+    assert spec is not None
+    assert spec.origin is not None
+    return str(Path(spec.origin).parents[1])

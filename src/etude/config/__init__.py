@@ -26,6 +26,7 @@ from etude.config.schema.plugins import (
     JudgeConfig,
     LoggerConfig,
     MaskingConfig,
+    NewTokenizerConfig,
     ObjectiveConfig,
     OptimizerConfig,
     RewardConfig,

@@ -120,8 +120,9 @@ def render(
 
 @lru_cache
 def _tool_roles(template: str) -> list[str]:
-    """The names of a tool's role that a template contains."""
-    return [name for name in TOOL_ROLES if re.search(f"['\"]{name}['\"]", template)]
+    """The names of a tool's role that a template compares roles with."""
+    compared = r"role['\"\])\s]*(?:==|in)[^%}]*?['\"]"
+    return [name for name in TOOL_ROLES if re.search(f"{compared}{name}['\"]", template)]
 
 
 def _plain(tokenizer: Tokenizer, value: Any, *, keep_ordinary: bool = False) -> Any:  # Any: JSON

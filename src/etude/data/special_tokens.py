@@ -8,6 +8,7 @@ from typing import Any, Final
 import tokenizers
 from tokenizers import processors
 
+from etude.config.schema.plugins import N_SENTINELS, TrainedTokenizerConfig, require
 from etude.data.byte_alphabet import BYTE_ALPHABET
 
 ROLES: Final = ("pad", "unk", "bos", "eos", "mask", "cls", "sep", "turn_start", "turn_end")
@@ -24,16 +25,29 @@ USUAL: Final = {
 }
 """The tokens of known model families, for files that do not name them."""
 
-N_SENTINELS: Final = 100
 MASK_ALIASES: Final = ("[MASK]", "<mask>")
 """Common spellings of the mask token, accepted for every tokenizer."""
-SPECIAL_TOKENS: Final = (
-    *(f"<{role}>" for role in ROLES),
-    *(f"<sentinel_{i}>" for i in range(N_SENTINELS)),
-)
+
+
+def reserved_tokens(n_sentinels: int) -> tuple[str, ...]:
+    """The special tokens that a new tokenizer reserves, in the order of their ids."""
+    return (*(f"<{role}>" for role in ROLES), *(f"<sentinel_{i}>" for i in range(n_sentinels)))
+
+
+SPECIAL_TOKENS: Final = reserved_tokens(N_SENTINELS)
 """Reserved in every trained tokenizer, for every objective, as ids 0 to 108 in this order."""
-SMALLEST_OF_BYTES: Final = len(SPECIAL_TOKENS) + len(BYTE_ALPHABET)
-"""The smallest vocabulary of a lossless tokenizer: the special tokens and every byte."""
+
+
+def require_bytes(config: TrainedTokenizerConfig) -> None:
+    """Raises ValueError if the special tokens and every byte exceed the vocabulary."""
+    n_special = len(reserved_tokens(config.n_sentinels))
+    smallest = n_special + len(BYTE_ALPHABET)
+    require(
+        config.vocab_size >= smallest,
+        f"vocab_size must be at least {smallest} ({n_special} special tokens and 256 bytes), got "
+        f"{config.vocab_size}",
+    )
+
 
 DEFAULT_ROLES: Final = {role: f"<{role}>" for role in ROLES}
 

@@ -1,6 +1,7 @@
 """Generates training data: a run's completions of the prompts of a data set."""
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from etude.formats.model import Model, read_model
 from etude.network.decoding import Decoding
 from etude.network.generation import Generation, Request, generate
 from etude.network.network import Network
-from etude.objective.batches import Ids, prompt_ids
+from etude.objective.batches import PROMPTS_CUT, Ids, keep_end, prompt_ids
 from etude.objective.loader import chunks
 from etude.objective.randomness import SAMPLE, rng
 from etude.records import Prompt
@@ -84,18 +85,26 @@ def prompts_of(config: SamplingConfig) -> list[Prompt]:
 
 
 def answer_prompts(config: SamplingConfig, n: int) -> Iterator[list[SampledPrompt]]:
-    """Samples `n` completions of each prompt; yields one generation batch at a time."""
+    """Samples `n` completions of each prompt; yields one generation batch at a time.
+
+    Prints the number of prompts that were cut.
+    """
     prompts = prompts_of(config)
     sampler = CompletionSampler(config, config.run)
+    tokenizer, most = sampler.model.tokenizer, sampler.max_prompt_tokens
+    n_cut = 0
     for part in chunks(list(enumerate(prompts)), max(1, config.generation_batch // n)):
         keys = [(number, i) for number, _ in part for i in range(n)]
-        most = sampler.max_prompt_tokens
-        ids = [prompt_ids(sampler.model.tokenizer, p.prompt, most) for _, p in part]
-        written = chunks(sampler.sample([one for one in ids for _ in range(n)], keys), n)
+        whole = [prompt_ids(tokenizer, p.prompt, sys.maxsize) for _, p in part]
+        n_cut += sum(len(ids) > most for ids in whole)
+        ids = [keep_end(one, most) for one in whole for _ in range(n)]
+        written = chunks(sampler.sample(ids, keys), n)
         yield [
             SampledPrompt(prompt, [sampler.text(row) for row in rows], [row.ended for row in rows])
             for (_, prompt), rows in zip(part, written, strict=True)
         ]
+    if n_cut:
+        print(f"cut       {n_cut:,}: {PROMPTS_CUT}")
 
 
 def write_rows(file: Path, rows: Iterable[Mapping[str, Any]], left_out: Counter[str]) -> None:

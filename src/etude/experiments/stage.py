@@ -19,7 +19,7 @@ from etude.data.file_search import find_files
 from etude.errors import ConfigError, DataError
 from etude.experiments.provenance import NAMES_A_RUN, NAMES_FILES, SUFFIX
 from etude.files.atomic import sha256, write_atomic
-from etude.files.run_folder import CONFIG
+from etude.files.run_folder import CONFIG, TOKENIZER
 
 STAMP = "stage.json"
 """File with the record of a finished stage."""
@@ -128,8 +128,15 @@ def _inputs(stage: Stage) -> Digests:
         if NAMES_FILES.search(key):
             found[value] = _digest_of(_files(key, place))
         elif NAMES_A_RUN.search(key):
-            found[value] = _result(place) or _digest_of(sorted(place.glob("*.safetensors")))
+            found[value] = _digest_of(_model_files(place))
     return found
+
+
+def _model_files(place: Path) -> list[Path]:
+    """Returns the files of a model: the manifest of a run and its tokenizer, or a folder's own."""
+    manifest = [place / name for name in RESULTS if (place / name).is_file()]
+    files = [*manifest[:1], *place.glob(f"{TOKENIZER}/*")] if manifest else place.glob("*")
+    return sorted(file for file in files if file.is_file())
 
 
 def _files(key: str, place: Path) -> Sequence[Path]:

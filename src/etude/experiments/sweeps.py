@@ -37,6 +37,9 @@ from etude.experiments.search_space import (
 from etude.files.run_folder import CONFIG, LOCK, read_summary, run_lock
 from etude.files.sweep_folder import PRUNED
 
+NOT_OF_JOB = ("run=", "trainer.accept_changes=")
+"""Overrides that say how a job is run, not what it is."""
+
 
 def sweep(verb: str, line: CommandLine) -> int:
     """Checks and launches every job, and shows the leaderboard; returns the exit code."""
@@ -160,7 +163,7 @@ def _run(folder: Path, number: int, composed: Composition, overrides: list[str])
     from etude.training.run import start
 
     place = folder / str(number)
-    record = JobRecord(number, [item for item in overrides if not item.startswith("run=")])
+    record = JobRecord(number, [item for item in overrides if not item.startswith(NOT_OF_JOB)])
     try:
         config = replace(validate_experiment(composed, overrides), run=str(place))
         if is_finished(config, overrides):

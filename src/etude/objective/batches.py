@@ -93,28 +93,28 @@ def fit(
     leaves. Each completion then has the rest, and loses its end: a cut one has no stop token.
     """
     longest = max(map(len, completions))
-    kept = _truncate_left(prompt, max(seq_len // 2, seq_len + 1 - longest))
+    kept = keep_end(prompt, max(seq_len // 2, seq_len + 1 - longest))
     room = seq_len + 1 - len(kept)
     reasons = {PROMPTS_CUT: len(kept) < len(prompt), COMPLETIONS_CUT: longest > room}
     return kept, [ids[:room] for ids in completions], [why for why, cut in reasons.items() if cut]
 
 
 def prompt_ids(tokenizer: Tokenizer, prompt: str | Chat, max_length: int) -> Ids:
-    """Returns a prompt without completion, at most `max_length` ids: the first and the last."""
-    return _truncate_left(question(tokenizer, prompt), max_length)
+    """Returns a prompt without completion, cut as in `keep_end`."""
+    return keep_end(question(tokenizer, prompt), max_length)
 
 
-def _truncate_left(ids: Ids, max_length: int) -> Ids:
+def keep_end(ids: Ids, max_length: int) -> Ids:
+    """Returns the first id and the last ones, at most `max_length`."""
     return [ids[0], *ids[1:][max(0, len(ids) - max_length) :]]
 
 
 def preference_example(tokenizer: Tokenizer, record: Preference, seq_len: int) -> PreferenceExample:
     """Encodes both completions with the same prompt, cut as in `fit`."""
-    chosen, rejected = (
-        exchange(tokenizer, record.prompt, text) for text in (record.chosen, record.rejected)
-    )
-    prompt, sides, cuts = fit(chosen[0], [chosen[1], rejected[1]], seq_len)
-    return PreferenceExample(prompt, *sides, cuts)
+    prompt, chosen = exchange(tokenizer, record.prompt, record.chosen)
+    _, rejected = exchange(tokenizer, record.prompt, record.rejected)
+    prompt, (chosen, rejected), cuts = fit(prompt, [chosen, rejected], seq_len)
+    return PreferenceExample(prompt, chosen, rejected, cuts)
 
 
 def preference_batch(examples: Sequence[PreferenceExample], network: Network) -> PreferenceBatch:

@@ -16,5 +16,8 @@ class Corruption(ABC):
         """Returns the corrupted input and the target, both without eos."""
 
     def raw_length(self, seq_len: int) -> int:
-        """Returns the number of text tokens that fill `seq_len` once corrupted, with eos."""
+        """Returns the number of text tokens that fill `seq_len` once corrupted, with eos.
+
+        Raises ConfigError if it cannot corrupt as many tokens as configured.
+        """
         return seq_len - 1

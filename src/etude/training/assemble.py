@@ -90,10 +90,7 @@ def assemble(config: ExperimentConfig, corpus: Corpus, ranks: Ranks) -> Training
 
     tools = _tools(config, corpus, optimizer)
     objective: Objective[Any, Any] = _build("objective", config.objective, network, tools)
-    if isinstance(config.objective, ComparisonConfig):
-        rate = config.objective.dropout
-        for other in set_dropout(objective, rate):
-            objective.notes.append(f"objective.dropout={rate:g} replaces a dropout of {other:g}")
+    _set_dropout(config, objective)
     _refuse_sharding(config, objective)
     if exact:
         objective.double()
@@ -149,6 +146,14 @@ def _network(config: ExperimentConfig, vocab: Vocab, exact: bool) -> Network:
     return network
 
 
+def _set_dropout(config: ExperimentConfig, objective: Objective[Any, Any]) -> None:
+    """Sets the dropout of an objective that compares networks; notes what it replaces."""
+    if isinstance(config.objective, ComparisonConfig):
+        rate = config.objective.dropout
+        for other in set_dropout(objective, rate):
+            objective.notes.append(f"objective.dropout={rate:g} replaces a dropout of {other:g}")
+
+
 def _refuse_sharding(config: ExperimentConfig, objective: Objective[Any, Any]) -> None:
     """Raises ConfigError if the objective has its own weights, which sharding would replicate."""
     sharded = {id(parameter) for parameter in objective.network.parameters()}
@@ -201,7 +206,7 @@ def _epoch(
     train: Samples,
     steps: float,
 ) -> Epoch:
-    """Returns the size of an epoch; its tokens are exact only if a run of `max_tokens` needs them."""
+    """Returns the size of an epoch; its tokens are measured if `max_tokens` limits the run."""
     card = corpus.card.train
     max_tokens = config.trainer.max_tokens
     if card.tokens is None:

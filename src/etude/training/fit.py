@@ -26,7 +26,7 @@ from etude.formats.model_folder import write_adapter, write_model
 from etude.network.adapter import adapter_tensors, parameter_counts
 from etude.objective.objective import Objective
 from etude.training import hardware
-from etude.training.assemble import TrainingParts, trainer_of
+from etude.training.assemble import Plan, TrainingParts, trainer_of
 from etude.training.best_model import BestModel, Write
 from etude.training.progress import ProgressBar
 from etude.training.resume import flat
@@ -66,9 +66,8 @@ def fit(config: ExperimentConfig, corpus: Corpus, assembled: TrainingParts, fold
         objective.notes.append(note)
     _print_result(texts, metrics, corpus.card.xz_bits_per_byte)
     summary = {
-        **_outcome(writer, objective, plan.steps),
+        **_outcome(writer, objective, plan),
         **parameter_counts(objective.network),
-        "steps_per_epoch": plan.epoch.steps,
         "seconds": round(time.perf_counter() - began, 1),
         "data": corpus.card.digest,
         "lost": objective.lost,
@@ -96,17 +95,18 @@ def _environment(folder: Path) -> dict[str, Any]:
     }
 
 
-def _outcome(writer: RunWriter, objective: Objective[Any, Any], planned: int) -> dict[str, Any]:
+def _outcome(writer: RunWriter, objective: Objective[Any, Any], plan: Plan) -> dict[str, Any]:
     """Returns the metrics and the last step of a run; prints skipped steps and an early stop."""
     for why, n in objective.skipped.items():
         print(f"skipped   {n:,} of {writer.last['step']:,.0f} steps: {why}")
-    stopped = writer.last["step"] < planned
+    stopped = writer.last["step"] < plan.steps
     if stopped:
-        print(f"stopped at step {writer.last['step']:.0f} of {planned}", file=sys.stderr)
+        print(f"stopped at step {writer.last['step']:.0f} of {plan.steps}", file=sys.stderr)
     best = None if writer.best is None else {"metric": writer.best.metric, **writer.best.at}
     return {
         "metrics": writer.last,
-        "steps_planned": planned,
+        "steps_planned": plan.steps,
+        "steps_per_epoch": plan.epoch.steps,
         "stopped_early": stopped,
         "skipped": objective.skipped,
         "best": best,

@@ -91,7 +91,8 @@ def _changed_inputs(config: ExperimentConfig, folder: Path) -> Iterator[Change]:
     with suppress(DataError):  # files that are gone: reported when they are read
         was = _stored(folder / CARD)["digest"]
         if (now := data_digest(config, tokenizer)) != was:
-            yield Change(f"data ({', '.join(_sources(config))})", was, now, Input.data)
+            what = f"data ({', '.join(_sources(config))}, or the code that reads it)"
+            yield Change(what, was, now, Input.data)
     before = _stored(folder / PARENTS)
     for key, model in parents(config).items():
         if (now := model.identity) != (was := before.get(key)):

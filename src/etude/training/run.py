@@ -87,8 +87,8 @@ def main() -> None:
     ranks = Ranks.of_this_process(config.trainer.devices)
     try:
         with _exit_on_sigterm():
-            hardware.load_or_benchmark(folder).apply()
             refuse_changes(changed_inputs(config, folder), (), folder)
+            hardware.load_or_benchmark(folder).apply()
             corpus = corpus_of(config, folder)
             fit(config, corpus, assemble(config, corpus, ranks), folder)
     except EtudeError as error:

@@ -2,7 +2,7 @@
 
 import json
 import pickle
-import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,21 @@ import tiny
 from defaults import default
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tool_chats import CHATML, template_of
 
 from etude.config.registry import build
-from etude.data import chat_template, rendering
-from etude.data.chat_template import conversation, exchange, prompt, question
+from etude.data import chat_template
+from etude.data.chat_template import (
+    RewrittenTurnError,
+    conversation,
+    exchange,
+    prompt,
+    question,
+)
 from etude.data.rendering import CLOSE, CUT, OPEN, TemplateError
 from etude.data.tokenizer import Tokenizer
 from etude.errors import ConfigError
-from etude.records import Message
+from etude.records import Chat, Message
 
 PLAIN = tiny.BYTES.with_template(chat_template.DEFAULT, chat_template.LITERALS)
 MARKED = """\
@@ -33,9 +40,6 @@ GLM = """\
 {% for message in messages %}<turn_start>{{ message['role'] }}
 {{ message['content'] }}{% endfor %}{% if add_generation_prompt %}<turn_start>assistant
 {% endif %}"""
-REWRITES = """\
-{% for message in messages %}{% if loop.last %}<turn_start>{% endif %}{{ message['content'] }}\
-{% endfor %}"""
 contents = st.text(st.characters(codec="utf-8"), max_size=12)
 
 
@@ -112,34 +116,47 @@ def test_without_an_end_token_an_answer_is_the_whole_content() -> None:
     assert decoded(tokenizer, found.ids[found.turns == 1]) == "b"
 
 
-def test_a_template_that_renders_earlier_turns_differently_is_rejected() -> None:
-    with pytest.raises(TemplateError, match="differently when more follow"):
-        conversation(tiny.BYTES.with_template(REWRITES, {}), turns("a", "b", "c", "d"))
+def test_a_template_that_drops_earlier_reasoning_has_a_place_for_the_last_answer_only() -> None:
+    tokenizer = PLAIN.with_template(template_of("qwen3"), CHATML)
+    thought = [Message("assistant", said, {"reasoning_content": "Hm."}) for said in ("b", "d")]
+    messages = (Message("user", "a"), thought[0], Message("user", "c"), thought[1])
+    with pytest.raises(RewrittenTurnError, match="message 2 differently when more follow"):
+        conversation(tokenizer, messages)
+    found = conversation(tokenizer, messages, required=[3])
+    answer = "<think>\nHm.\n</think>\n\nd<|im_end|>"
+    assert decoded(tokenizer, found.ids[found.turns == 2]) == answer
+    assert prompt(tokenizer, messages[:3]) == found.ids[: int((found.turns == 2).argmax())].tolist()
+    before, after = exchange(tokenizer, Chat(messages[:3]), thought[1])
+    assert decoded(tokenizer, after) == answer
+    assert before == prompt(tokenizer, messages[:3])
 
 
-@pytest.mark.parametrize(
-    ("template", "reason"),
-    [
-        ("{{ messages.append(1) }}", "append"),
-        ("{{ ''.__class__.__mro__ }}", "__class__"),
-        ("{{ raise_exception('no tools') }}", "no tools"),
-        ("{{ messages[9].content + 'a' }}", "no element 9"),
-        ("{% for", "end of template"),
-        ("{{ strftime_now('%Y') }}", "strftime_now"),
-    ],
-)
-def test_forbidden_operations_of_a_template_are_reported(template: str, reason: str) -> None:
-    with pytest.raises(TemplateError, match=reason):
-        rendering.render(template, [{"role": "user", "content": "a"}], {})
+def test_a_prompt_that_is_not_the_start_of_the_answer_is_refused_with_the_way_out() -> None:
+    """R1's template opens the reasoning in the prompt, and drops it from every answer."""
+    tokenizer = PLAIN.with_template(template_of("deepseek_r1_distill"), {})
+    with pytest.raises(TemplateError, match=r"<think>.*Mark turns with {% generation %}, or"):
+        conversation(tokenizer, turns("a", "Hm.</think>b"))
 
 
-def test_a_template_that_runs_too_long_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rendering, "TIMEOUT_S", 0.05)
-    loops = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
-    began = time.monotonic()
-    with pytest.raises(TemplateError, match="did not finish"):
-        rendering.render(loops, [], {})
-    assert time.monotonic() - began < 1
+def test_a_message_that_must_not_be_learned_has_a_negative_turn() -> None:
+    for template in (chat_template.DEFAULT, MARKED):
+        tokenizer = PLAIN.with_template(template, {})
+        muted = (*turns("a", "b", "c", "d")[:3], replace(Message("assistant", "d"), learn=False))
+        whole = conversation(tokenizer, turns("a", "b", "c", "d"))
+        found = conversation(tokenizer, muted)
+        assert found.ids.tolist() == whole.ids.tolist()
+        assert np.where(whole.turns == 2, -2, whole.turns).tolist() == found.turns.tolist()
+
+
+def test_several_generation_blocks_of_a_message_are_one_turn() -> None:
+    twice = "{% for m in messages %}{% if m.role == 'assistant' %}A:{% generation %}{{ m.thought }}\
+{% endgeneration %}|{% generation %}{{ m.content }}<turn_end>{% endgeneration %}{% else %}U:\
+{{ m.content }}{% endif %}{% endfor %}"
+    tokenizer = PLAIN.with_template(twice, {})
+    said = [Message("assistant", text, {"thought": "x"}) for text in ("b", "d")]
+    found = conversation(tokenizer, (Message("user", "a"), said[0], Message("user", "c"), said[1]))
+    texts = [decoded(tokenizer, found.ids[found.turns == n]) for n in (0, 1, 2)]
+    assert texts == ["U:aA:|U:cA:|", "xb<turn_end>", "xd<turn_end>"]
 
 
 def test_an_exchange_is_a_conversation_of_two_turns() -> None:
@@ -147,6 +164,14 @@ def test_an_exchange_is_a_conversation_of_two_turns() -> None:
     assert [*before, *after] == conversation(PLAIN, turns("Why?", "So.")).ids[:-1].tolist()
     assert question(PLAIN, "Why?") == before
     assert decoded(PLAIN, after) == "So.<turn_end>"
+
+
+def test_an_exchange_after_a_conversation_ends_with_its_last_turn() -> None:
+    messages = turns("a", "b", "c", "d")
+    before, after = exchange(PLAIN, Chat(messages[:3]), "d")
+    assert [*before, *after] == conversation(PLAIN, messages).ids[:-1].tolist()
+    assert decoded(PLAIN, after) == "d<turn_end>"
+    assert question(PLAIN, Chat(messages[:3])) == before
 
 
 def test_without_a_template_an_exchange_is_plain_text() -> None:

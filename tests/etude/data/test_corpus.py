@@ -8,14 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny
 from defaults import default
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from etude.config.plugin_files import options
 from etude.config.registry import build
 from etude.config.schema.experiment import ExperimentConfig
 from etude.config.schema.plugins import ObjectiveConfig, TextDataConfig
-from etude.data.corpus import Corpus, prepare
+from etude.data.corpus import Corpus, completed, prepare
+from etude.data.data_card import tokenizer_digest
 from etude.data.record_file import RecordFile, held_out, read_bad_rows, texts_of, write_records
 from etude.data.token_rows import TokenRow, TokenRows, write_tokens
 from etude.data.tokenizer import Tokenizer
@@ -43,7 +46,13 @@ from etude.records import (
     Text,
 )
 
+VOCAB_SIZE = {name: {"vocab_size": 300} for name in ("bpe", "unigram", "wordpiece")}
 BYTES: Tokenizer = build(ByteConfig()).build(lambda: iter(()))
+ASKED = Chat(
+    (Message("system", "s"), Message("user", "a", {"name": "Ann"})),
+    ({"role": "tool", "messages": [1], "name": "add"},),
+)
+CALLED = Message("assistant", "", {"tool_calls": [{"role": "x", "messages": [None, 1.5]}]})
 TWO_OF_EACH: list[tuple[Record, Record]] = [
     (Text("a\nb 你好"), Text("\u2028")),
     (Pair("source", "target"), Pair("source", "other")),
@@ -51,6 +60,14 @@ TWO_OF_EACH: list[tuple[Record, Record]] = [
         Chat((Message("user", "hi"), Message("assistant", "hello"))),
         Chat((Message("assistant", "hello"),)),
     ),
+    (
+        Chat((*ASKED.messages, CALLED), ASKED.tools),
+        Chat((ASKED.messages[1], Message("assistant", "b", learn=False))),
+    ),
+    (Preference(ASKED, CALLED, "rejected"), Preference("q", "a", Message("assistant", "b"))),
+    (Ranking(ASKED, ("best", CALLED)), Ranking("q", (CALLED, "worst"))),
+    (Feedback(ASKED, CALLED, 0.25), Feedback("q", CALLED, 1.0)),
+    (Prompt(ASKED, "4"), Prompt(Chat(ASKED.messages))),
     (Preference("p", "chosen", "rejected"), Preference("q", "rejected", "chosen")),
     (Ranking("p", ("best", "middle", "worst")), Ranking("q", ("best", "worst"))),
     (Feedback("p", "c", 0.25), Feedback("q", "c", 1.0)),
@@ -386,6 +403,31 @@ def test_records_are_converted_to_a_kind_that_the_objective_reads() -> None:
     assert chats.tokenizer.template is not None
 
 
+def test_a_prompt_that_is_a_conversation_becomes_a_chat_of_which_the_answer_is_learned() -> None:
+    before = (Message("user", "a"), Message("assistant", "b"), Message("user", "c"))
+    chat = CONVERSIONS[Prompt, Chat](Prompt(Chat(before, ({"name": "add"},)), "d"))
+    assert isinstance(chat, Chat)
+    assert [m.content for m in chat.messages if m.role == "assistant" and m.learn] == ["d"]
+    assert chat.tools == ({"name": "add"},)
+    with pytest.raises(DataError, match="is a conversation"):
+        CONVERSIONS[Prompt, Pair](Prompt(Chat(before), "d"))
+
+
+def test_the_parts_of_rows_that_are_not_used_and_notes_are_in_the_data_card(tmp_path: Path) -> None:
+    said = [{"role": role, "content": f"{role} {{}}"} for role in ("user", "assistant", "system")]
+    rows = [{"messages": json.loads(json.dumps(said).replace("{}", str(i)))} for i in range(20)]
+    file = tmp_path / "chats.jsonl"
+    file.write_text("".join(json.dumps(row | {"id": 1}) + "\n" for row in rows))
+    data = default("data/jsonl_chats", path=str(file))
+    card = prepare(ExperimentConfig(objective=SftConfig(), data=data, tokenizer=ByteConfig())).card
+    assert card.unused == {"field 'id'": 20}
+    assert list(card.noted.values()) == [20]
+    assert "not used  field 'id' of 20 rows" in str(card)
+    assert "note      a system message after the first message is kept where it stands: 20" in str(
+        card
+    )
+
+
 def test_a_prompt_without_an_answer_cannot_be_converted() -> None:
     with pytest.raises(DataError, match="has no reference answer"):
         CONVERSIONS[Prompt, Chat](Prompt("Why?"))
@@ -472,3 +514,20 @@ def test_an_interrupted_cache_entry_is_recreated(
         cached_folder("kind/one", fail)
     folder = cached_folder("kind/one", lambda folder: (folder / "done").touch())
     assert [file.name for file in folder.iterdir()] == ["done"]
+
+
+@pytest.mark.parametrize("template", [None, *options("template")])
+@pytest.mark.parametrize("tokenizer", options("tokenizer"))
+def test_a_saved_tokenizer_is_already_complete(
+    tokenizer: str, template: str | None, tmp_path: Path
+) -> None:
+    """So a resumed run has exactly the tokenizer in its folder."""
+    if tokenizer == "pretrained":
+        return
+    config = tiny.experiment("sft", tmp_path)
+    config.template = template and tiny.part("template", template)
+    made = build(default(f"tokenizer/{tokenizer}", **VOCAB_SIZE.get(tokenizer, {})))
+    complete = completed(made.build(lambda: iter(["low lower lowest"] * 99)), config)
+    complete.save(tmp_path)
+    again = completed(Tokenizer.load(tmp_path), config)
+    assert tokenizer_digest(again) == tokenizer_digest(complete)

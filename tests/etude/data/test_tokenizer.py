@@ -1,8 +1,10 @@
 import json
 import pickle
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,6 +61,15 @@ def test_the_special_tokens_are_the_first_ids(config: TokenizerConfig) -> None:
     assert [getattr(vocab, role) for role in ROLES] == list(range(len(ROLES)))
     assert vocab.sentinels == tuple(range(len(ROLES), len(SPECIAL_TOKENS)))
     assert len(vocab.special) == len(SPECIAL_TOKENS) == 109
+
+
+@pytest.mark.parametrize("config", EVERY, ids=name)
+def test_more_sentinels_can_be_reserved(config: Any) -> None:
+    vocab = build(replace(config, n_sentinels=150)).build(corpus).vocab
+    assert vocab.sentinels == tuple(range(len(ROLES), len(ROLES) + 150))
+    assert vocab.size <= getattr(config, "vocab_size", 150 + len(ROLES) + 256)
+    with pytest.raises(ValueError, match="n_sentinels must be at least 100, got 99"):
+        replace(config, n_sentinels=99)
 
 
 @pytest.mark.parametrize("config", EVERY[1:], ids=name)

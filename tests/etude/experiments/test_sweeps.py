@@ -119,6 +119,25 @@ def test_the_same_command_runs_missing_jobs_and_records_failures(
 
 
 @pytest.mark.slow
+def test_a_sweep_is_refused_with_a_length_that_its_jobs_have_passed_or_with_other_data(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["train", "-m", *SMALL, "seed=0,1", "run=many"]
+    assert main([*command, "trainer.max_steps=4"]) == 0
+    files = [file for file in (place / "many").rglob("*") if file.is_file()]
+    before = {file: file.read_bytes() for file in files}
+    for length in ("trainer.max_steps=2", "trainer.max_epochs=0.01", "trainer.max_tokens=9"):
+        capsys.readouterr()
+        assert main([*command, length]) == 2
+        assert "job 0 (seed=0): trainer.max_" in (said := capsys.readouterr().err)
+        assert "is at step 4" in said
+    (place / "good.txt").write_text((place / "good.txt").read_text() + "\n\nOne more.")
+    assert main([*command, "trainer.max_steps=4"]) == 4
+    assert "accept_changes=[data]" in capsys.readouterr().err
+    assert {file: file.read_bytes() for file in files} == before
+
+
+@pytest.mark.slow
 def test_a_search_resumes_prunes_and_writes_its_best_job_as_a_recipe(place: Path) -> None:
     search = [
         "train", "-m", *SMALL, "sweep=lr", "trainer.max_steps=6", "trainer.val_every=2",
@@ -143,6 +162,8 @@ def test_a_search_resumes_prunes_and_writes_its_best_job_as_a_recipe(place: Path
     assert flat(replace(alone, run=stored.run)) == flat(stored)
     assert main([*search, "optimizer.lr=0.1,0.2", "hydra.sweeper.n_trials=9"]) == 2
     assert main([*search, "objective.z_loss=0.1", "hydra.sweeper.n_trials=9"]) == 2
+    for n in (5, 7):
+        assert main([*search, f"trainer.max_steps={n}", "hydra.sweeper.n_trials=9"]) == 2
 
 
 @pytest.mark.slow

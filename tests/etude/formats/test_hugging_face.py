@@ -55,6 +55,18 @@ def test_a_token_table_gets_one_row_per_id_of_the_tokenizer(rows: int, wanted: l
     assert found.tolist() == wanted
 
 
+def test_new_rows_of_a_token_table_differ_and_are_near_the_others() -> None:
+    table = torch.randn(50, 16, generator=torch.Generator().manual_seed(1))
+    mapping = WeightMapping("wte.weight", ("embedding.weight",))
+    (found,) = mapping.to_ours(table, [60])
+    assert torch.equal(found[:50], table)
+    assert torch.pdist(found[50:]).min() > 0.2
+    assert (found[50:] - table.mean(0)).norm(dim=1).max() < (table - table.mean(0)).norm(
+        dim=1
+    ).min()
+    assert torch.equal(mapping.to_ours(table, [60])[0], found)
+
+
 @pytest.mark.parametrize(
     ("preset", "group", "knob", "value"),
     [

@@ -19,14 +19,27 @@ from etude.network.adapter import adapt, adapter_tensors
 from etude.network.inputs import Inputs
 
 pytestmark = pytest.mark.filterwarnings(
-    "ignore::FutureWarning:transformers", "ignore:.*Conv1D", "ignore:.*pattern keys", "ignore:.*tied layer"
+    "ignore::FutureWarning:transformers",
+    "ignore:.*Conv1D",
+    "ignore:.*pattern keys",
+    "ignore:.*tied layer",
 )
 AUTO: dict[str, Any] = {
     **dict.fromkeys(families.DECODERS, AutoModelForCausalLM),
     **dict.fromkeys(families.ENCODERS, AutoModelForMaskedLM),
     **dict.fromkeys(families.BOTH, AutoModelForSeq2SeqLM),
 }
-KINDS = ["lora", "rslora", "dora", "dora_all", "ia3", "houlsby", "prefix", "prompt_tuning", "freeze"]
+KINDS = [
+    "lora",
+    "rslora",
+    "dora",
+    "dora_all",
+    "ia3",
+    "houlsby",
+    "prefix",
+    "prompt_tuning",
+    "freeze",
+]
 
 
 def in_peft(folder: Path, auto: Any) -> Any:

@@ -1,6 +1,9 @@
+from pathlib import Path
+
 import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tool_chats import CHATML, template_of
 
 from etude.objective.batches import (
     COMPLETIONS_CUT,
@@ -11,9 +14,10 @@ from etude.objective.batches import (
     preference_example,
     prompt_ids,
 )
-from etude.records import Preference
+from etude.records import Chat, Message, Preference
 
 BOS, EOS = tiny.BYTES.vocab.bos, tiny.BYTES.vocab.eos
+SIDES = ("chosen", "rejected")
 texts = st.text(alphabet="abc", max_size=20)
 
 
@@ -49,6 +53,34 @@ def test_both_completions_follow_the_same_prompt_and_one_is_cut_only_for_its_own
     assert len(example.prompt) >= min(len(prompt) + 1, 6)
     for text, side in ((chosen, example.chosen), (rejected, example.rejected)):
         assert list(side) == [*tiny.BYTES.encode(text), EOS][:room]
+
+
+def test_a_conversation_and_its_completions_have_the_tokens_of_trl(tmp_path: Path) -> None:
+    """In UltraFeedback's form; TRL also keeps the line break after the end of the turn."""
+    from transformers import AutoTokenizer
+    from trl.data_utils import apply_chat_template, extract_prompt
+
+    before = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": "b"},
+        {"role": "user", "content": "c"},
+    ]
+    sides = {name: [*before, {"role": "assistant", "content": name}] for name in SIDES}
+    chat = Chat(tuple(Message(**row) for row in before))
+    for name in ("qwen2_5", "qwen3", "llama3"):
+        tokenizer = tiny.BYTES.with_template(template_of(name), CHATML)
+        tokenizer.save(tmp_path / name)
+        theirs = AutoTokenizer.from_pretrained(tmp_path / name)
+        texts = apply_chat_template(extract_prompt(sides), theirs)
+        example = preference_example(tokenizer, Preference(chat, *SIDES), 900)
+        prompt, chosen = (
+            theirs(texts[side], add_special_tokens=False)["input_ids"]
+            for side in ("prompt", "chosen")
+        )
+        assert list(example.prompt) == prompt
+        assert list(example.chosen) == chosen[: len(example.chosen)]
+        assert theirs.decode(chosen[len(example.chosen) :]).strip() == ""
 
 
 def test_the_token_count_of_a_batch_ignores_padding() -> None:

@@ -1,5 +1,6 @@
 """The optimizer step is exact for any micro-batch size, clipping and non-finite gradient."""
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from etude.formats.checkpoint import path_of
 from etude.formats.state_tree import read_tree
 from etude.objective.loss import Loss
 from etude.training.assemble import TrainingParts
+from etude.training.run import start
 
 OBJECTIVES = [
     "clm", "mlm", "seq2seq", "fim", "prefix_lm", "electra", "sop", "distill", "sft",
@@ -203,7 +205,85 @@ def test_a_skipped_gradient_changes_neither_weights_nor_moments_and_is_counted(
     assert all(math.isfinite(line["loss"]) for line in lines)
     resumed = tiny.training_parts(config).objective
     resumed.on_load_checkpoint(read_tree(path_of(tmp_path / "run" / "checkpoints", 5)))
-    assert resumed.skipped == 1
+    assert resumed.skipped == {"gradient not finite": 1}
+
+
+class Emptied(pl.Callback):
+    """Leaves one step nothing to train on; keeps the weights and moments from before and after."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+        self.kept: list[list[torch.Tensor]] = []
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.global_step == self.step - 1:
+            batch.step_count = 0.0
+            batch.batch.targets.where[:] = False
+            if batch.index == 0:
+                self.keep(trainer, pl_module)
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        if trainer.global_step == self.step and batch.is_last:
+            self.keep(trainer, pl_module)
+
+    def keep(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        weights = [tensor.detach().clone() for tensor in pl_module.state_dict().values()]
+        self.kept.append([*weights, *moments(trainer)])
+
+
+@pytest.mark.parametrize("micro_batch", [8, 2])
+@pytest.mark.parametrize("name", ["clm", "mlm", "seq2seq", "fim", "prefix_lm"])
+def test_a_step_over_nothing_changes_nothing_and_its_loss_is_nan(
+    name: str, micro_batch: int, tmp_path: Path
+) -> None:
+    config = config_of(name, tmp_path, micro_batch=micro_batch)
+    config = replace(config, optimizer=tiny.part("optimizer", "adamw", lr=0.1, weight_decay=0.5))
+    made, emptied = tiny.training_parts(config), Emptied(3)
+    lines = tiny.fit(config, made, tmp_path / "run", [emptied])
+    assert_equal(*emptied.kept)
+    assert [line["skipped"] for line in lines] == [0, 0, 1, 1, 1]
+    assert [math.isnan(line["loss"]) for line in lines] == [False, False, True, False, False]
+    known = {"step", "lr", "tokens", "skipped", "samples"}
+    known |= {key for key in lines[2] if key.startswith("val/")}
+    assert all(math.isnan(value) for key, value in lines[2].items() if key not in known)
+    assert made.objective.skipped == {"nothing to train on": 1}
+
+
+def test_the_bias_of_a_router_does_not_move_in_a_step_over_nothing(tmp_path: Path) -> None:
+    moe = tiny.part("architecture/mlp", "moe", n_experts=4, bias_rate=0.5)
+    config = tiny.experiment("clm", tmp_path, architecture=tiny.stack(mlp=moe))
+    made, emptied = tiny.training_parts(config), Emptied(2)
+    tiny.fit(config, made, tmp_path / "run", [emptied])
+    assert_equal(*emptied.kept)
+
+
+@pytest.mark.parametrize("name", ["mlm", "electra", "sop", "prefix_lm"])
+def test_texts_without_a_known_word_are_steps_over_nothing_in_the_summary(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A vocabulary of 300 has no room for all of these characters, so many texts are unknown."""
+    file = tmp_path / "characters.txt"
+    file.write_text("".join(f"a b {chr(0x4E00 + i)}\n{chr(0x5E00 + i)}\n" for i in range(150)))
+    config = tiny.experiment(name, tmp_path, trainer={"global_batch": 1, "max_steps": 12})
+    data = replace(config.data, path=str(file), pack=False)  # type: ignore[call-arg]
+    tokenizer = tiny.part("tokenizer", "wordpiece", vocab_size=300)
+    start(replace(config, data=data, tokenizer=tokenizer, run=str(tmp_path / "run")), "tiny", [])
+    lines = tiny.untimed_steps(tmp_path / "run")
+    n_empty = sum(math.isnan(line["loss"]) for line in lines)
+    assert 0 < n_empty < 12
+    assert lines[-1]["skipped"] == n_empty
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["skipped"] == {"nothing to train on": n_empty}
+    assert f"{n_empty} of 12 steps: nothing to train on" in capsys.readouterr().out
 
 
 def test_batch_sums_add_up_the_micro_batches_of_a_global_batch(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ import tiny
 import torch
 
 from etude.errors import ConfigError
+from etude.objective.reward import ChatReward, scores_of
+from etude.records import Chat, Message
 from etude.rl.completions import metric_means, part_sums
 from etude.rl.rewards import WeightedRewards, build_rewards
 
@@ -59,6 +61,28 @@ def test_each_of_several_rewards_is_logged_as_the_mean_over_its_verdicts(
         assert line["reward"] == pytest.approx(2 * line["reward/length"] + line["reward/numeric"])
     assert {"val/reward/length", "val/reward/numeric"} <= lines[-1].keys()
     assert not any("verdicts" in name for line in lines for name in line)
+
+
+class ByMessages(ChatReward):
+    """Scores by the number of messages."""
+
+    def __call__(self, prompts, completions, references):
+        return [float(len(p.messages) if isinstance(p, Chat) else 1) for p in prompts]
+
+
+def test_a_reward_gets_a_transcript_unless_it_reads_conversations() -> None:
+    seen: list[str] = []
+
+    def by_text(prompts, completions, references):
+        seen.extend(prompts)
+        return [0.0] * len(prompts)
+
+    asked = Message("user", "a")
+    chats = ["a", Chat((asked,)), Chat((Message("system", "s"), asked))]
+    both = WeightedRewards({"text": (1.0, by_text), "messages": (1.0, ByMessages())})
+    assert scores_of(both, chats, ["x"] * 3, [None] * 3) == [1.0, 1.0, 2.0]
+    assert seen == ["a", "a", "System: s\n\nUser: a"]
+    assert list(scores_of(by_text, chats, ["x"] * 3, [None] * 3)) == [0.0] * 3
 
 
 def test_the_mean_of_a_reward_without_verdicts_is_nan() -> None:

@@ -2,12 +2,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tiny
 import torch
+from defaults import default
 
+from etude.config.plugin_files import options
 from etude.config.schema.experiment import ExperimentConfig
 from etude.data.corpus import prepare
+from etude.data.record_file import texts_of
 from etude.errors import ConfigError
 from etude.objective.loader import Ranks
 from etude.training.assemble import assemble
@@ -27,6 +31,52 @@ def test_run_lengths_become_steps_and_the_shortest_applies(tmp_path: Path) -> No
     assert planned(config, max_epochs=2).steps == -(-2 * rows // 8)
     assert planned(config, max_tokens=3 * tokens).steps == -(-3 * rows // 8)
     assert planned(config, max_epochs=2, max_steps=3).steps == 3
+
+
+@pytest.mark.parametrize("pack", [True, False])
+@pytest.mark.parametrize(
+    "name", ["clm", "mlm", "electra", "sop", "fim", "prefix_lm", "seq2seq", "seq2seq/bart"]
+)
+def test_max_tokens_are_the_tokens_shown_within_one_step(
+    name: str, pack: bool, tmp_path: Path
+) -> None:
+    name, _, corruption = name.partition("/")
+    given: dict[str, Any] = {"trainer": {"max_steps": None, "max_tokens": 1000}}
+    if corruption:
+        given["corruption"] = default(f"objective/corruption/{corruption}")
+    config = tiny.experiment(name, tmp_path, **given)
+    config = replace(config, data=replace(config.data, pack=pack))  # type: ignore[call-arg]
+    lines = tiny.fit(config, tiny.training_parts(config), tmp_path / "run")
+    shown = [line["tokens"] for line in lines]
+    assert abs(shown[-1] - 1000) < max(np.diff(shown, prepend=0))
+
+
+def test_documents_cut_into_rows_are_in_the_account(tmp_path: Path) -> None:
+    file = tmp_path / "lines.txt"
+    file.write_text("".join(f"{'x' * (10 + i % 3)}{i}\n" for i in range(60)))
+    config = tiny.experiment("clm", tmp_path)
+    data = replace(config.data, path=str(file), seq_len=12)
+    cut = replace(config, data=replace(data, pack=False))  # type: ignore[call-arg]
+    lost = tiny.training_parts(cut).objective.lost
+    lengths = [len(t) + 2 for record in prepare(cut).train_records for t in texts_of(record)]
+    n = sum(length > 13 for length in lengths)
+    assert 0 < n < len(lengths)
+    assert lost == {
+        "documents cut at data.seq_len by data.pack=false": n,
+        "tokens cut at data.seq_len by data.pack=false": sum(max(0, m - 13) for m in lengths),
+    }
+    assert not tiny.training_parts(replace(config, data=data)).objective.lost
+
+
+@pytest.mark.parametrize("schedule", options("schedule"))
+def test_a_warmup_longer_than_the_run_is_refused(schedule: str, tmp_path: Path) -> None:
+    config = tiny.experiment("clm", tmp_path, trainer={"max_steps": 6})
+    made = {n: tiny.part("schedule", schedule, warmup_steps=n) for n in (6, 7, 50)}
+    assert planned(replace(config, schedule=made[6])).steps == 6
+    for n, reached in ((7, "0.000857, 86%"), (50, "0.00012, 12%")):
+        wanted = rf"warmup_steps={n}: in this run of 6 steps.*reaches {reached} of optimizer.lr=0.0"
+        with pytest.raises(ConfigError, match=wanted):
+            planned(replace(config, schedule=made[n]))
 
 
 def test_an_epoch_of_an_on_policy_run_is_a_pass_over_the_prompts(tmp_path: Path) -> None:

@@ -1,11 +1,15 @@
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tiny
 import torch
 
+from etude.config.schema.trainer import NonFinite
+from etude.data.token_rows import TokenRow
 from etude.objective.loader import Ranks
 from etude.training.validation import Validation
 
@@ -58,6 +62,35 @@ def test_it_is_the_mean_over_all_held_out_samples_without_dropout(tmp_path: Path
     with torch.no_grad():
         mean = float(objective.loss(batch).total) / objective.count(batch)
     assert line["val/loss"] == pytest.approx(mean, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["mlm", "sop", "prefix_lm"])
+def test_a_validation_of_nothing_is_nan_and_says_so(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tiny.experiment(name, tmp_path, trainer={"max_steps": 2, "val_every": 1})
+    made = tiny.training_parts(config)
+    empty = TokenRow(np.array([0, 1]), np.array([1, 1]), 0.0)  # special tokens alone
+    made = replace(made, validation=replace(made.validation, samples=[empty] * 3, n_samples=3))
+    for line in tiny.fit(config, made, tmp_path / "run"):
+        assert all(math.isnan(value) for key, value in line.items() if key.startswith("val/"))
+        assert math.isfinite(line["loss"])
+    (note,) = made.objective.notes
+    assert note.startswith("undefined val/loss")
+    assert note.endswith("none of the 3 held-out samples has anything to evaluate")
+    assert capsys.readouterr().err.count(note) == 1
+
+
+def test_a_metric_that_is_nan_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tiny.experiment("clm", tmp_path, trainer={"max_steps": 1})
+    made = tiny.training_parts(config)
+    with torch.no_grad():
+        next(iter(made.objective.network.parameters())).fill_(torch.nan)
+    made.objective.tools = replace(made.objective.tools, non_finite=NonFinite.skip)
+    tiny.fit(config, made, tmp_path / "run")
+    (note,) = made.objective.notes
+    assert note.startswith("undefined val/loss, val/perplexity, val/bits_per_byte: the network")
+    assert note in capsys.readouterr().err
 
 
 def test_val_samples_uses_the_first_samples_and_ranks_share_them(tmp_path: Path) -> None:

@@ -165,6 +165,14 @@ def test_a_row_too_short_for_the_markers_is_refused() -> None:
         tiny.objective("fim", tools=tiny.tools(seq_len=7))
 
 
+def test_full_rows_make_room_for_markers_and_are_counted() -> None:
+    full, short = row([[BOS, *[A] * 16]]), row([[BOS, *[A] * 12, EOS]])
+    made = tiny.objective("fim")  # rows of 17 tokens
+    assert list(made.cuts(full)) == ["rows whose last tokens make room for markers"]
+    assert not list(made.cuts(short))
+    assert not list(tiny.objective("fim", fim_rate=0.0).cuts(full))
+
+
 @pytest.mark.parametrize("name", ["fim_rate", "spm_rate"])
 def test_rates_outside_their_range_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match=rf"{name} must be in \[0, 1\], got 1\.5"):

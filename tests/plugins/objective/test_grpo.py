@@ -252,7 +252,11 @@ def by_prompt(prompts: Any, completions: Any, references: Any) -> list[float]:
 
 
 def test_metrics_describe_the_sampled_completions(tmp_path: Path) -> None:
-    given = {"truncated": Truncated.mask, "stop": list("abcdefghijklm"), "trainer": {"max_steps": 1}}
+    given = {
+        "truncated": Truncated.mask,
+        "stop": list("abcdefghijklm"),
+        "trainer": {"max_steps": 1},
+    }
     made, lines = trained(tmp_path, by_prompt, **given)
     samples = made.loader.source.samples
     rewards = np.array([s.reward for s in samples])

@@ -182,3 +182,14 @@ def test_a_row_of_special_tokens_has_no_loss() -> None:
 def test_shares_outside_their_range_are_refused(values: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         default("objective/mlm", **values)
+
+
+def test_a_masking_of_longer_groups_gets_a_budget_for_one() -> None:
+    def pairs_of_words(ids: np.ndarray, budget: int, draw: np.random.Generator) -> np.ndarray:
+        return np.where(tiny.BYTES.words(ids) <= 2, 1, 0) * (budget >= 7)
+
+    ids = tiny.BYTES.encode("abc def ghi jkl mno pqr stu vwx")
+    _, selected = mask(ids, tiny.BYTES, pairs_of_words, config(), np.random.default_rng(0))
+    assert np.flatnonzero(selected).tolist() == list(range(7))
+    _, selected = mask(ids[:6], tiny.BYTES, pairs_of_words, config(), np.random.default_rng(0))
+    assert not selected.any()  # no such group

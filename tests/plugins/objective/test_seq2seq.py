@@ -134,7 +134,7 @@ def test_packed_rows_need_no_padding_after_corruption(corruption: str, tmp_path:
     made = tiny.training_parts(config)
     rows = made.validation.samples
     room = build(config.objective.corruption, tiny.BYTES).raw_length(16)  # type: ignore[attr-defined]
-    assert {len(rows[i].tokens) for i in range(len(rows))} == {room}
+    assert {len(rows[i].tokens) for i in range(len(rows) - 1)} == {room}
     assert not np.isin(
         np.concatenate([rows[i].tokens for i in range(4)]), list(VOCAB.special)
     ).any()
@@ -142,6 +142,17 @@ def test_packed_rows_need_no_padding_after_corruption(corruption: str, tmp_path:
     side = batch.targets.inputs.source if corruption == "span" else batch.targets.inputs
     assert side.documents is None
     assert side.tokens.shape == (8, 16)
+
+
+def test_pairs_need_no_sentinels_and_long_rows_are_refused_without_them(tmp_path: Path) -> None:
+    config = tiny.experiment("seq2seq", tmp_path)
+    long = replace(config, data=replace(config.data, seq_len=4096))
+    with pytest.raises(ConfigError, match="needs 227 sentinels.* has 100"):
+        tiny.training_parts(long)
+    file = tmp_path / "pairs.jsonl"
+    file.write_text("".join(f'{{"source": "{i}", "target": "b{i}"}}\n' for i in range(20)))
+    pairs = tiny.part("data", "jsonl_pairs", path=str(file), seq_len=4096)
+    assert tiny.training_parts(replace(config, data=pairs)).plan.steps == 5
 
 
 def test_a_pair_is_used_uncorrupted() -> None:

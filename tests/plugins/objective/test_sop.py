@@ -190,3 +190,12 @@ def test_the_order_can_be_learned() -> None:
         optimizer.step()
         right = float(loss.metrics["order_accuracy"]) / made.count(batch)
     assert right > 0.95
+
+
+def test_texts_that_are_too_short_or_too_long_are_counted() -> None:
+    made = sop(seq_len=10)
+    documents = [BOS, *text(7), EOS], [BOS, *text(1), EOS], [BOS, *text(8), EOS], [BOS, EOS]
+    assert list(made.cuts(row(*documents))) == [
+        "texts of one token, which have no two segments",
+        "texts cut to leave room for [CLS] and [SEP]",
+    ]

@@ -1,14 +1,17 @@
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 import tiny
+from sandboxes import isolates
 
 from etude.config.registry import build
 from etude.errors import ConfigError
 from etude.rl.verifier import check_bench
 
 pytest.importorskip("reasoning_gym")
+pytestmark = [isolates, pytest.mark.slow]
 
 
 def reward(**values: Any) -> Any:  # the plugin's class
@@ -40,5 +43,14 @@ def test_a_task_whose_scorer_rewards_any_answer_fails_its_bench() -> None:
     with pytest.raises(ConfigError, match=r"reward\.reasoning_gym\.task=nothing"):
         reward(task="nothing")
     for values in ({"after": ""}, {"n_problems": 1}):
-        with pytest.raises(ValueError, match=r"after is empty|n_problems must be"):
+        with pytest.raises(ValueError, match=r"after must not be|n_problems must be"):
             tiny.part("reward", "reasoning_gym", **values)
+
+
+@pytest.mark.parametrize("task", ["string_insertion", "n_queens", "countdown"])
+def test_an_answer_that_a_scorer_runs_does_not_reach_the_host(task: str, tmp_path: Path) -> None:
+    made = reward(task=task)
+    harm = f"__import__('pathlib').Path({str(tmp_path / 'new')!r}).touch()"
+    answers = [harm, f"[{harm}]", f"[str({harm})]", "__import__('time').sleep(60)"]
+    assert max(made([next(iter(made.problems))] * 4, answers, [None] * 4)) < 1
+    assert not [*tmp_path.iterdir()]

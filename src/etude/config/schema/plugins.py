@@ -15,6 +15,8 @@ from etude.config.schema.parameter_group import ParameterGroup
 
 MAX_VOCAB_SIZE = 2**20
 """Four times the largest vocabulary in use; a limit, because trainers preallocate memory."""
+N_SENTINELS = 100
+"""The sentinel tokens of every tokenizer that étude makes, and of T5."""
 
 
 def require(condition: bool, message: str) -> None:
@@ -136,13 +138,28 @@ class TemplateConfig(PluginConfig):
 
 
 @dataclass
-class TrainedTokenizerConfig(TokenizerConfig):
+class NewTokenizerConfig(TokenizerConfig):
+    """Base config of the tokenizers that étude makes, which reserve special tokens."""
+
+    n_sentinels: int = N_SENTINELS
+    """Sentinel tokens to reserve, at least 100; objective/corruption=span needs one per span."""
+
+    def __post_init__(self) -> None:
+        require(
+            self.n_sentinels >= N_SENTINELS,
+            f"n_sentinels must be at least {N_SENTINELS}, got {self.n_sentinels}",
+        )
+
+
+@dataclass
+class TrainedTokenizerConfig(NewTokenizerConfig):
     """Base config of the tokenizers that are trained on the data."""
 
     vocab_size: int = 4096
     """Vocabulary size in tokens, including special tokens; a small corpus may yield fewer."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(
             self.vocab_size <= MAX_VOCAB_SIZE,
             f"vocab_size must be at most {MAX_VOCAB_SIZE:,}, got {self.vocab_size}",

@@ -83,7 +83,7 @@ class TrainerConfig:
     compile: bool = False
     """Compile the network with torch.compile."""
     accept_changes: list[Input] = field(default_factory=list[Input])
-    """Inputs that may have changed since the run was started: data, plugins, parents."""
+    """Changed inputs with which a run resumes, and which it records; [] refuses all changes."""
 
     def __post_init__(self) -> None:
         for name in (

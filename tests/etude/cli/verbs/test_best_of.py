@@ -3,15 +3,18 @@
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import tiny
+from defaults import default
 
 from etude.cli.main import main
 from etude.cli.verbs.best_of import best
+from etude.config.registry import build
 from etude.experiments.curation import SampledPrompt
-from etude.records import Prompt
+from etude.records import Chat, Message, Prompt, Unused
 
 TEXTS = ["bb", "a", "bb", "dddd", "cccc", "eeeeee", "", "ff"]
 SIX = SampledPrompt(Prompt("?", "x"), TEXTS, [True] * 5 + [False, True, True])
@@ -35,6 +38,20 @@ def test_completions_are_ranked_without_duplicates_truncated_empty_or_unscored_o
     assert list(best(lengths, SIX, 1, None)) == [{"source": "?", "target": "dddd", "reward": 4.0}]
 
 
+def test_the_best_completion_of_a_conversation_is_a_row_of_chats(tmp_path: Path) -> None:
+    chat = Chat((Message("system", "s"), Message("user", "a")), ({"name": "add"},))
+    (row,) = best(lengths, SampledPrompt(Prompt(chat), ["b", "cc"], [True, True]), 1, None)
+    file = tmp_path / "best.jsonl"
+    file.write_text(json.dumps(row) + "\n")
+    record, unused = build(default("data/jsonl_chats", path=str(file))).records()
+    assert record == replace(chat, messages=(*without_learning(chat), Message("assistant", "cc")))
+    assert unused == Unused("field 'reward'")
+
+
+def without_learning(chat: Chat) -> list[Message]:
+    return [replace(message, learn=False) for message in chat.messages]
+
+
 @pytest.mark.slow
 def test_the_best_completions_are_written_as_pairs_for_training(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -49,6 +66,10 @@ def test_the_best_completions_are_written_as_pairs_for_training(
     assert len({row["source"] for row in rows}) == len(rows) > 2
     use = ["objective=sft", "data=jsonl_pairs", f"data.path={out}", "tokenizer=byte"]
     assert main(["data", *use]) == 0
+    short = ("data.seq_len=35", f"out={tmp_path / 'b.jsonl'}")
+    capsys.readouterr()
+    assert main(["best-of", f"run={run}", *data, *options, *short]) == 0
+    assert "prompts cut to fit data.seq_len" in capsys.readouterr().out
     strict = ("min_reward=1", f"run={run}", f"out={tmp_path / 'none'}")
     assert main(["best-of", *strict, *data, *options]) == 3
     assert "no rows are left" in capsys.readouterr().err

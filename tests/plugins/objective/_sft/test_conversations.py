@@ -1,12 +1,14 @@
 """Which tokens of a conversation are trained on, and which losses are counted."""
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import tiny
 from hypothesis import given
 from hypothesis import strategies as st
+from tool_chats import CHATML, MESSAGES, TOOL, template_of
 
 from etude.data import chat_template
 from etude.errors import DataError
@@ -100,6 +102,92 @@ def test_a_long_source_keeps_its_first_token_and_its_end() -> None:
     (span,) = encoder(TrainOn.last, seq_len=3, sources=True).spans(TWICE, counts)
     assert (trained_text(span), span.answer) == ("ddd", None)
     assert +counts == {"prompts truncated": 1, "answers truncated": 1}
+
+
+MUTED = Chat((*TWICE.messages[:3], replace(TWICE.messages[3], learn=False)))
+THOUGHT = Chat(
+    (
+        Message("user", "a"),
+        Message("assistant", "bb", {"reasoning_content": "x"}),
+        Message("user", "c"),
+        Message("assistant", "ddd", {"reasoning_content": "y"}),
+    )
+)
+QWEN = PLAIN.with_template(template_of("qwen3"), CHATML)
+
+
+@pytest.mark.parametrize("sources", [False, True])
+@pytest.mark.parametrize(
+    ("train_on", "wanted"), [(TrainOn.all, ["bb<turn_end>"]), (TrainOn.last, [])]
+)
+def test_an_answer_marked_as_not_to_be_learned_is_read_but_not_learned(
+    train_on: TrainOn, wanted: list[str], sources: bool
+) -> None:
+    counts: Counter[str] = Counter()
+    spans = encoder(train_on, sources=sources).spans(MUTED, counts)
+    assert [trained_text(span) for span in spans] == wanted
+    assert +counts == {"answers marked as not to be learned": 1}
+    if spans and not sources:
+        assert spans[0].ids.tolist() == WRITTEN.tolist()
+
+
+def test_everything_does_not_include_an_answer_marked_as_not_to_be_learned() -> None:
+    (span,) = encoder(TrainOn.everything).spans(MUTED)
+    last = PLAIN.decode(span.ids[~span.trained], skip_special=False)
+    assert last == "<bos>ddd<turn_end>"
+
+
+@pytest.mark.parametrize("sources", [False, True])
+def test_answers_that_a_template_rewrites_are_learned_one_by_one(sources: bool) -> None:
+    """Qwen 3 drops the reasoning of earlier answers: each is learned where it is the last."""
+    spans = encoder(tokenizer=QWEN, sources=sources, seq_len=200).spans(THOUGHT)
+    for span, n, thought, said in zip(spans, (1, 3), "xy", ("bb", "ddd"), strict=True):
+        wanted = f"<think>\n{thought}\n</think>\n\n{said}<|im_end|>"
+        assert QWEN.decode(span.ids[span.trained], skip_special=False) == wanted
+        context = span.ids[: int(span.trained.argmax())].tolist()
+        assert context == chat_template.prompt(QWEN, THOUGHT.messages[:n])
+    (last,) = encoder(TrainOn.last, tokenizer=QWEN, sources=sources, seq_len=200).spans(THOUGHT)
+    assert last.ids.tolist() == spans[1].ids.tolist()
+    assert last.trained.tolist() == spans[1].trained.tolist()
+
+
+def test_a_rewritten_answer_followed_by_a_question_is_learned_as_the_last() -> None:
+    asked = replace(THOUGHT, messages=(*THOUGHT.messages, Message("user", "e")))
+    for train_on in (TrainOn.all, TrainOn.last):
+        spans = encoder(train_on, tokenizer=QWEN, seq_len=200).spans(asked)
+        before = encoder(train_on, tokenizer=QWEN, seq_len=200).spans(THOUGHT)
+        assert [s.ids.tolist() for s in spans] == [s.ids.tolist() for s in before]
+
+
+def test_rewritten_answers_are_separate_rows_and_the_user_is_told() -> None:
+    rows, _ = encode_conversations(
+        [THOUGHT, THOUGHT], encoder(tokenizer=QWEN, seq_len=200), pack=False
+    )
+    assert [len(row) for row in rows] == [1] * 4
+    assert rows.notes == [
+        "split     2 conversations into a row for each answer: the template writes earlier answers "
+        "differently"
+    ]
+    with pytest.raises(DataError, match=r"2 conversations rejected .*train_on=all and last"):
+        encode_conversations([THOUGHT] * 2, encoder(TrainOn.everything, tokenizer=QWEN), pack=False)
+
+
+def test_a_call_is_learned_as_the_template_writes_it() -> None:
+    spans = encoder(tokenizer=QWEN, seq_len=900).spans(Chat(MESSAGES, (TOOL,)))
+    texts = [QWEN.decode(span.ids[span.trained], skip_special=False) for span in spans]
+    call = '{"name": "weather", "arguments": {"city": "Paris <eos>"}}'
+    assert texts == [
+        f"<think>\nAsk.\n</think>\n\n<tool_call>\n{call}\n</tool_call><|im_end|>"
+        "<think>\n\n</think>\n\nIt is sunny.<|im_end|>"
+    ]
+
+
+def test_a_call_that_the_template_does_not_write_is_counted_and_never_learned() -> None:
+    counts: Counter[str] = Counter()
+    (span,) = encoder(seq_len=200).spans(Chat(MESSAGES, (TOOL,)), counts)
+    assert trained_text(span) == "It is sunny.<turn_end>"
+    lost = ["tool_calls of messages of the role assistant", "tools"]
+    assert all(counts[f"the chat template does not write the {part}"] == 1 for part in lost)
 
 
 def test_conversations_without_a_trained_token_are_dropped_and_counted() -> None:

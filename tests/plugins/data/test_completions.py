@@ -1,0 +1,141 @@
+"""Prompts and completions in the shapes in use become the same records as plain texts."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from etude.config.registry import build
+from etude.plugins.data.jsonl_feedback import JsonlFeedbackConfig
+from etude.plugins.data.jsonl_preferences import JsonlPreferencesConfig
+from etude.plugins.data.jsonl_rankings import JsonlRankingsConfig
+from etude.records import BadRow, Chat, Feedback, Message, Preference, Ranking, Unused
+
+
+def user(text: str) -> dict[str, str]:
+    return {"role": "user", "content": text}
+
+
+def said(text: str) -> dict[str, str]:
+    return {"role": "assistant", "content": text}
+
+
+def read(config: Any, row: dict[str, Any], folder: Path) -> tuple[Any, list[str]]:
+    """The record of a row, and what is not used of it."""
+    config.path = str(folder / "rows.jsonl")
+    Path(config.path).write_text(json.dumps(row) + "\n")
+    record, *rest = build(config).records()
+    return record, [one.part for one in rest if isinstance(one, Unused)]
+
+
+BEFORE = [{"role": "system", "content": "s"}, user("a"), said("b"), user("c")]
+CHAT = Chat(tuple(Message(one["role"], one["content"]) for one in BEFORE))
+ONE_TURN: list[dict[str, Any]] = [
+    {"prompt": "a", "chosen": "x", "rejected": "y"},
+    {"prompt": "a", "chosen": [user("a"), said("x")], "rejected": [user("a"), said("y")]},
+    {"chosen": [user("a"), said("x")], "rejected": [user("a"), said("y")]},
+    {"prompt": [user("a")], "chosen": [said("x")], "rejected": [said("y")]},
+    {"prompt": [user("a")], "chosen": "x", "rejected": said("y")},
+    {"chosen": "\n\nHuman: a\n\nAssistant: x", "rejected": "\n\nHuman: a\n\nAssistant: y"},
+    {
+        "conversations": [{"from": "human", "value": "a"}],
+        "chosen": {"from": "gpt", "value": "x"},
+        "rejected": {"from": "gpt", "value": "y"},
+    },
+]
+SEVERAL_TURNS: list[dict[str, Any]] = [
+    {"prompt": BEFORE, "chosen": [said("x")], "rejected": [said("y")]},
+    {"prompt": BEFORE, "chosen": [*BEFORE, said("x")], "rejected": [*BEFORE, said("y")]},
+    {"prompt": "c", "chosen": [*BEFORE, said("x")], "rejected": [*BEFORE, said("y")]},
+    {"prompt": BEFORE[1:], "system": "s", "chosen": "x", "rejected": "y"},
+    {
+        "system": "s",
+        "chosen": "\n\nHuman: a\n\nAssistant: b\n\nHuman: c\n\nAssistant: x",
+        "rejected": "\n\nHuman: a\n\nAssistant: b\n\nHuman: c\n\nAssistant: y",
+    },
+]
+
+
+@pytest.mark.parametrize("row", ONE_TURN)
+def test_a_single_question_is_the_same_preference_in_every_shape(
+    row: dict[str, Any], tmp_path: Path
+) -> None:
+    """The last row is LLaMA-Factory's, the others before are UltraFeedback's, TRL's, HH-RLHF's."""
+    assert read(JsonlPreferencesConfig(), row, tmp_path) == (Preference("a", "x", "y"), [])
+
+
+@pytest.mark.parametrize("row", SEVERAL_TURNS)
+def test_several_turns_are_the_same_preference_in_every_shape(
+    row: dict[str, Any], tmp_path: Path
+) -> None:
+    assert read(JsonlPreferencesConfig(), row, tmp_path) == (Preference(CHAT, "x", "y"), [])
+
+
+def test_a_system_prompt_beside_a_text_makes_a_conversation_of_it(tmp_path: Path) -> None:
+    row = {"prompt": "a", "system": "s", "chosen": "x", "rejected": "y"}
+    chat = Chat((Message("system", "s"), Message("user", "a")))
+    assert read(JsonlPreferencesConfig(), row, tmp_path) == (Preference(chat, "x", "y"), [])
+    config = JsonlPreferencesConfig(system_column=None)
+    assert read(config, row, tmp_path) == (Preference("a", "x", "y"), ["field 'system'"])
+
+
+def test_the_other_fields_of_ultrafeedback_are_counted(tmp_path: Path) -> None:
+    sides = {"chosen": [user("a"), said("x")], "rejected": [user("a"), said("y")]}
+    row = {"prompt": "a", "prompt_id": "1", **sides, "messages": sides["chosen"], "score_chosen": 8}
+    record, unused = read(JsonlPreferencesConfig(), row, tmp_path)
+    assert record == Preference("a", "x", "y")
+    assert unused == ["field 'prompt_id'", "field 'messages'", "field 'score_chosen'"]
+
+
+def test_a_completion_with_a_call_stays_a_message(tmp_path: Path) -> None:
+    call = said("") | {"tool_calls": [{"function": {"name": "add", "arguments": {}}}]}
+    row = {"prompt": "a", "chosen": [call], "rejected": "y"}
+    record, _ = read(JsonlPreferencesConfig(), row, tmp_path)
+    wanted = Message("assistant", "", {"tool_calls": call["tool_calls"]})
+    assert record == Preference("a", wanted, "y")
+
+
+def test_feedback_and_rankings_have_the_same_shapes(tmp_path: Path) -> None:
+    wanted = Feedback(CHAT, "x", 1.0)
+    for row in (
+        {"prompt": BEFORE, "completion": [said("x")], "label": True},
+        {"prompt": BEFORE, "completion": "x", "label": True},
+        {"completion": [*BEFORE, said("x")], "label": True},
+        {"messages": [*BEFORE, said("x")], "label": True},
+    ):
+        assert read(JsonlFeedbackConfig(), row, tmp_path) == (wanted, [])
+    for completions in (["x", "y"], [said("x"), [said("y")]], [[*BEFORE, said(t)] for t in "xy"]):
+        row = {"prompt": BEFORE, "completions": completions}
+        assert read(JsonlRankingsConfig(), row, tmp_path) == (Ranking(CHAT, ("x", "y")), [])
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ({"chosen": [user("a"), said("x")], "rejected": [user("b"), said("y")]}, "different conv"),
+        ({"prompt": "a", "chosen": [said("x"), user("b")], "rejected": "y"}, "'chosen' must end"),
+        (
+            {"prompt": [user("a")], "chosen": [said("x"), user("b"), said("c")], "rejected": "y"},
+            "different conversations",
+        ),
+        (
+            {
+                "prompt": [user("a")],
+                "chosen": [user("b"), said("c")],
+                "rejected": [user("b"), said("d")],
+            },
+            "not the start of the completions",
+        ),
+        ({"prompt": [user("a"), said("b")], "chosen": "x", "rejected": "y"}, "prompt must end"),
+        ({"chosen": "\n\nHuman: \n\nAssistant: x", "rejected": "y"}, "a turn is empty"),
+        ({"prompt": "a", "chosen": [said("x")], "rejected": [said("x")]}, "are equal"),
+        ({"chosen": "x", "rejected": "y"}, "no field 'prompt'"),
+    ],
+)
+def test_sides_that_do_not_belong_together_are_a_bad_row(
+    row: dict[str, Any], reason: str, tmp_path: Path
+) -> None:
+    bad, _ = read(JsonlPreferencesConfig(), row, tmp_path)
+    assert isinstance(bad, BadRow)
+    assert reason in bad.reason
