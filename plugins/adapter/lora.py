@@ -123,7 +123,6 @@ class LoraFormat(LinearFormat):
 
     def __init__(self, config: LoraConfig) -> None:
         self.lora = config
-        self.adapts_stacked = not config.dora
 
     def fields(self, linears: Sequence[HFLinear], transposed: bool) -> dict[str, Any]:
         lora = self.lora

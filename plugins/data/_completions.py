@@ -11,7 +11,7 @@ from typing import Any
 from etude import Chat, Message
 from etude.data import BadFieldError
 
-from ._messages import CONVERSATIONS, MessageReader
+from ._messages import CONVERSATIONS, MessageReader, present
 
 
 def prompt_and_completions(
@@ -35,11 +35,10 @@ def _before(
 ) -> tuple[Message, ...]:
     """The messages before the completions: in the prompt, or in each completion as `context`."""
     row = reader.row
-    value = row.optional(column)
-    if value is None and not context:
-        value = next((held for name in CONVERSATIONS if (held := row.optional(name))), None)
-    if value is None:
-        return context or reader.messages(row.value(column), f"field {column!r}")
+    column = column if context else present(row, column, *CONVERSATIONS)
+    if context and row.optional(column) is None:
+        return context
+    value = row.value(column)
     given = reader.messages(value, f"field {column!r}")
     if not context or context[: len(given)] == given:
         return context or given

@@ -147,6 +147,11 @@ class MessageReader:
             self.row.unused_parts.append(part)
 
 
+def present(row: JsonRow, *columns: str) -> str:
+    """The first of some columns that a row has; the first of all if it has none."""
+    return next((column for column in columns if row.optional(column) is not None), columns[0])
+
+
 def _first(item: dict[str, Any], keys: Sequence[str]) -> Any:
     return next((item[key] for key in keys if item.get(key) is not None), None)
 

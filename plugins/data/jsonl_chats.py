@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from etude import Chat, Message, plugin
 from etude.data import BadFieldError, JsonRow
 
-from ._messages import CONVERSATIONS, ConversationConfig, MessageReader
+from ._messages import CONVERSATIONS, ConversationConfig, MessageReader, present
 from ._shapes import RowSource
 
 
@@ -44,10 +44,9 @@ class JsonlChats(RowSource[JsonlChatsConfig]):
         row = reader.row
         column = self.config.messages_column
         if column is None:
-            found = [name for name in CONVERSATIONS if row.fields.get(name) is not None]
-            if not found and row.optional("completion") is not None:
+            column = present(row, *CONVERSATIONS, "completion")
+            if column == "completion":
                 prompt = reader.messages(row.value("prompt"), "field 'prompt'")
                 said = reader.messages(row.value("completion"), "field 'completion'", "assistant")
                 return [*(replace(message, learn=False) for message in prompt), *said]
-            column = found[0] if found else CONVERSATIONS[0]
         return reader.messages(row.value(column), f"field {column!r}")

@@ -9,7 +9,7 @@ from etude import Feedback, plugin
 from etude.data import JsonRow
 
 from ._completions import prompt_and_completions
-from ._messages import CONVERSATIONS, ConversationConfig, MessageReader
+from ._messages import CONVERSATIONS, ConversationConfig, MessageReader, present
 from ._shapes import RowSource
 
 
@@ -30,8 +30,7 @@ class JsonlFeedback(RowSource[JsonlFeedbackConfig]):
     def convert(self, row: JsonRow) -> Feedback:
         config = self.config
         reader = MessageReader(row, config)
-        names = config.completion_column, *CONVERSATIONS
-        column = next((name for name in names if row.optional(name) is not None), names[0])
+        column = present(row, config.completion_column, *CONVERSATIONS)
         values = [(row.value(column), f"field {column!r}")]
         prompt, (completion,) = prompt_and_completions(reader, config.prompt_column, values)
         return Feedback(prompt, completion, row.number(config.score_column))

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from etude import Prompt, plugin
 from etude.data import JsonRow
 
-from ._messages import ConversationConfig, MessageReader
+from ._messages import CONVERSATIONS, ConversationConfig, MessageReader, present
 from ._shapes import RowSource
 
 
 @dataclass
 class JsonlPromptsConfig(ConversationConfig):
     prompt_column: str = "prompt"
-    """Field with the prompt."""
+    """Field with the prompt; rows without it may have messages or conversations instead."""
     answer_column: str = "answer"
     """Field with the reference answer."""
 
@@ -26,7 +26,7 @@ class JsonlPrompts(RowSource[JsonlPromptsConfig]):
 
     def convert(self, row: JsonRow) -> Prompt:
         reader = MessageReader(row, self.config)
-        column = self.config.prompt_column
+        column = present(row, self.config.prompt_column, *CONVERSATIONS)
         prompt = reader.prompt(reader.messages(row.value(column), f"field {column!r}"))
         column = self.config.answer_column
         has_answer = row.optional(column) is not None

@@ -10,7 +10,7 @@ the student's precision. Keep its folder unchanged until the run has ended; `etu
 reads the prompt format from it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -34,6 +34,7 @@ from etude.config import (
     max_positions_of,
     plugin_of,
 )
+from etude.data import Samples
 from etude.formats import Model, read_model
 from etude.network import Network, to_fp32
 from etude.objective import Frozen, Loss, Objective, ObjectiveContext, TextBatch
@@ -112,6 +113,8 @@ class Distill(Objective[DistillConfig, TextBatch]):
     def __init__(self, config: DistillConfig, network: Network, tools: ObjectiveContext) -> None:
         super().__init__(config, network, tools)
         self.task: Objective[Any, TextBatch] = build(config.task, network, tools)
+        self.lost = self.task.lost
+        self.notes = self.task.notes
         self.teacher = Frozen(_load_teacher(config, network, tools))
         self._student_logits: list[Tensor] = []
         network.register_forward_hook(self._keep_logits)
@@ -119,6 +122,12 @@ class Distill(Objective[DistillConfig, TextBatch]):
     def _keep_logits(self, network: nn.Module, arguments: Any, logits: Tensor) -> None:
         """Keeps the logits of the task's forward pass, so that one forward pass is enough."""
         self._student_logits = [logits]
+
+    def select_samples(self, samples: Samples) -> Samples:
+        return self.task.select_samples(samples)
+
+    def cuts(self, sample: Any) -> Iterable[str]:
+        return self.task.cuts(sample)
 
     def example(self, record: Any, rng: np.random.Generator) -> Any:
         return self.task.example(record, rng)

@@ -117,7 +117,6 @@ class Labelled:
     label: str | tuple[str, ...]
 
 
-
 def prompt_fields(prompt: str | Chat) -> dict[str, Any]:
     """The fields of a JSON row that hold a prompt."""
     if isinstance(prompt, str):

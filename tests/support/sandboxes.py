@@ -1,6 +1,8 @@
 """Whether this system can isolate programs, and which processes run them."""
 
 import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,3 +33,11 @@ def processes_of(trainer: int) -> set[int]:
         if {b"tests", b"scores"} & {*words} and str(trainer).encode() in words:
             found.add(int(file.parent.name))
     return found
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Waits until a condition holds, at most 5 s."""
+    end = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)

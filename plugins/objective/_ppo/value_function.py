@@ -8,7 +8,6 @@ separate network starts from a reward model and its trained head if there is one
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from enum import Enum
 
 import torch
@@ -154,9 +153,8 @@ def from_reward_model(run: str, policy: Network, tools: ObjectiveContext) -> Val
             "  Use a reward model that was trained from the same run as the policy, or "
             "objective.value=head, which needs no reward model."
         )
-    without_dropout = replace(model, architecture=replace(model.architecture, dropout=0.0))
     note = f"values start as the scores of {run}"
-    return ValueNetwork(without_dropout.network(), normalised_head(scorer), note)
+    return ValueNetwork(model.network(), normalised_head(scorer), note)
 
 
 def normalised_head(scorer: Scorer) -> ScoreHead:

@@ -189,10 +189,9 @@ def encode_conversations(
     counts = +counts
     if not rows:
         lost = "".join(f"\n  {n:,} {what}" for what, n in counts.items())
-        raise DataError(
-            f"None of the {len(chats):,} conversations has a token to train on.{lost}\n"
-            f"  data.seq_len={encoder.seq_len} may be too short for the prompts."
-        )
+        if any("data.seq_len" in what for what in counts):
+            lost += f"\n  data.seq_len={encoder.seq_len} may be too short for the prompts."
+        raise DataError(f"None of the {len(chats):,} conversations has a token to train on.{lost}")
     if pack:
         spans = [span for row in rows for span in row]
         packed = pack_rows([len(span.ids) for span in spans], encoder.seq_len + 1)

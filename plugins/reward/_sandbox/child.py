@@ -38,12 +38,15 @@ def main() -> None:
         os.setsid()
         os.close(alive[1])
         os.close(results[0])
-        job = Job(float(seconds), not view, results[1] if name == "tests" else os.dup(1))
+        if name == "scores":
+            os.dup2(1, results[1])
+        job = Job(float(seconds), not view, results[1])
         confine(view, int(memory))
         is_orphan = bool(select.select([alive[0]], [], [], 0)[0])  # its other end is closed
         os.close(alive[0])
+        run = run_tests if name == "tests" else run_scores
         if not is_orphan:
-            run_tests(job) if name == "tests" else run_scores(job)
+            run(job)
         os._exit(0)
     os.close(results[1])
     if name == "tests":

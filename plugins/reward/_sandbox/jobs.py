@@ -32,7 +32,7 @@ class Job:
         self.null = os.open(os.devnull, os.O_RDWR)
 
     def texts(self) -> Iterator[str]:
-        """Reads the next text, which was not in memory before; ends with the trainer's interest."""
+        """Reads one text at a time, so that the next is not in memory; exits after the last."""
         read = os.read  # a program may replace it
 
         def exactly(n: int) -> bytes:

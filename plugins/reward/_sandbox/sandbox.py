@@ -73,10 +73,10 @@ class Sandbox:
 
     def refusal(self, errors: bytes) -> ConfigError:
         """The error for a process that ended before it could run a text of a policy."""
-        reason = errors.decode(errors="replace").strip().rpartition("\n")[2] or "it was killed"
+        lines = errors.decode(errors="replace").splitlines() or ["it was killed"]
         verb = "start" if self._trusted else "isolate"
         ways_out = "" if self._trusted else WAYS_OUT.format(name=self._name)
-        return ConfigError(f"reward={self._name} cannot {verb} a program: {reason}.{ways_out}")
+        return ConfigError(f"reward={self._name} cannot {verb} a program: {lines[-1]}.{ways_out}")
 
     def _start(
         self, module: ModuleType, arguments: Sequence[str], folder: str

@@ -92,7 +92,9 @@ class Card:
             *([f"files     {self.n_files:,} read"] if self.n_files else []),
             *([f"          not read: {described(self.skipped)}"] if self.skipped else []),
             f"train     {_describe(self.train)}",
+            *_cut_lines(self.train),
             f"val       {_describe(self.val)}{self._share()}",
+            *_cut_lines(self.val),
             f"tokenizer {card.vocab_size:,} ids, {card.bytes_per_token:.2f} bytes per token, "
             f"{card.round_trip:.1%} of texts round-trip exactly, {card.unknown:.2%} unknown",
         ]
@@ -160,13 +162,16 @@ def xz_bits_per_byte(texts: Iterable[str]) -> float:
 def _describe(split: SplitCard) -> str:
     if split.tokens is None or split.bytes is None:
         return f"{split.records:,} records"
-    size = (
+    return (
         f"{split.records:,} documents, {split.bytes:,} bytes, {split.tokens:,} tokens, "
         f"{split.rows:,} rows"
     )
-    if not split.cut_documents:
-        return size
-    return (
-        f"{size}\n          data.pack=false cuts {split.cut_documents:,} documents at data.seq_len:"
-        f" {split.cut_tokens:,} tokens ({split.cut_tokens / split.tokens:.1%}) are never read"
-    )
+
+
+def _cut_lines(split: SplitCard) -> list[str]:
+    if not split.cut_documents or split.tokens is None:
+        return []
+    return [
+        f"          data.pack=false cuts {split.cut_documents:,} documents at data.seq_len: "
+        f"{split.cut_tokens:,} tokens ({split.cut_tokens / split.tokens:.1%}) are never read"
+    ]

@@ -276,7 +276,7 @@ class Tokenizer:
             inner = tokenizers.Tokenizer.from_file(str(file))
         except Exception as error:  # tokenizers raises bare Exception for a file it cannot parse
             raise CheckpointError(f"{file} cannot be read as a tokenizer: {error}") from error
-        files = read(file, inner.get_vocab(with_added_tokens=True))
+        files = read(file, inner)
         return cls(inner, replace(files, roles={"eos": "<eos>", **files.roles}))
 
     def __reduce__(self) -> tuple[Any, ...]:

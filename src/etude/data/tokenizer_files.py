@@ -10,11 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import tokenizers
+
 from etude.data.special_tokens import ROLES, USUAL
 from etude.errors import CheckpointError
 
 CONFIG = "tokenizer_config.json"
 TEMPLATE = "chat_template.jinja"
+ADDED: Final = "added_tokens_decoder"
+ADDED_ROLES: Final = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 _OURS: Final = "etude"  # the key of what Hugging Face's format has no field for
 
 
@@ -56,15 +60,19 @@ def write(folder: Path, files: TokenizerFiles) -> None:
     (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
 
 
-def read(file: Path, vocabulary: Mapping[str, int]) -> TokenizerFiles:
-    """What the folder of a tokenizer.json says. Raises CheckpointError for a file that is no JSON.
+def read(file: Path, inner: tokenizers.Tokenizer) -> TokenizerFiles:
+    """What the folder of a tokenizer.json says; adds the tokens that only other files name.
 
     A role is what the tokenizer's files name, else what the model's config names, else a usual
-    token of the vocabulary.
+    token of the vocabulary. Raises CheckpointError for a file that is not valid.
     """
-    merged = _fields(file, "special_tokens_map.json") | _fields(file, CONFIG)
+    merged = _fields(file, CONFIG)
+    if ADDED not in merged:  # transformers reads this older file only then
+        merged |= _fields(file, "special_tokens_map.json")
     extra: Any = merged.get("extra_special_tokens")
     merged |= extra if isinstance(extra, dict) else {}
+    _add_named(inner, merged, file.with_name(CONFIG))
+    vocabulary = inner.get_vocab(with_added_tokens=True)
     config = _fields(file, "config.json")
     literals = {i: literal for literal, i in vocabulary.items()}
     found: dict[str, Any] = {}
@@ -84,6 +92,24 @@ def read(file: Path, vocabulary: Mapping[str, int]) -> TokenizerFiles:
         n_rows = config.get("vocab_size")
         model = ModelFacts(_tokens(stops, literals), n_rows if isinstance(n_rows, int) else 0)
     return TokenizerFiles(roles, _template(file, merged), model)
+
+
+def _add_named(inner: tokenizers.Tokenizer, fields: Mapping[str, Any], file: Path) -> None:
+    """Adds the tokens that `fields` name and the tokenizer lacks, in the order of transformers."""
+    extra = fields.get("extra_special_tokens") or fields.get("additional_special_tokens")
+    named = [fields.get(f"{role}_token") for role in ADDED_ROLES]
+    listed = sorted(fields.get(ADDED, {}).items(), key=lambda item: int(item[0]))
+    every = [*(token for _, token in listed), *named, *(extra if isinstance(extra, list) else [])]
+    for one in filter(None, every):
+        settings: dict[str, Any] = {"special": True, "normalized": False}
+        settings |= one if isinstance(one, dict) else {"content": one}
+        settings.pop("__type", None)
+        try:
+            token = tokenizers.AddedToken(**settings)
+        except TypeError as error:
+            raise CheckpointError(f"{file} has a token that cannot be read: {error}") from error
+        if inner.token_to_id(token.content) is None:
+            inner.add_tokens([token])
 
 
 def _tokens(ids: Any, literals: Mapping[int, str]) -> tuple[str, ...]:

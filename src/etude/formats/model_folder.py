@@ -70,9 +70,9 @@ def _plain_base(model: Model, base: Model, beside: Path) -> Path:
         base = read_model(str(base.base))
     vocab = model.tokenizer.vocab
     place = base.folder / MODEL if (base.folder / MODEL).exists() else base.folder
-    if not base.adapter and hugging_face.is_hugging_face(place):
-        if hugging_face.read_fields(place)[1]["vocab_size"] == vocab.size:
-            return place.resolve()
+    is_plain = not base.adapter and hugging_face.is_hugging_face(place)
+    if is_plain and hugging_face.read_fields(place)[1]["vocab_size"] == vocab.size:
+        return place.resolve()
     if not (beside / MANIFEST).exists():
         network: Network = build(model.architecture, vocab)
         base.load_weights(network)

@@ -99,8 +99,6 @@ class LinearFormat(PeftFormat):
     """Our names of the adapter's tensors."""
     ends: tuple[str, ...]
     """Suffixes of PEFT's tensor names."""
-    adapts_stacked: bool = False
-    """Whether PEFT adapts layers that transformers stacks in one tensor, such as experts."""
 
     @abstractmethod
     def fields(self, linears: Sequence[HFLinear], transposed: bool) -> dict[str, Any]:
@@ -123,7 +121,9 @@ class LinearFormat(PeftFormat):
             parts = self._parts(one, theirs)
             if any(part.tensors for part in parts):
                 joined = self.join(one, parts)
-                if joined is None or (one.mapping.stacked and not self.adapts_stacked):
+                if one.mapping.stacked:
+                    return f"transformers stacks {one.name} with others, which PEFT adapts as one"
+                if joined is None:
                     return f"PEFT cannot adapt {one.name} like this"
                 tensors |= {f"{one.name}.{end}": tensor for end, tensor in joined.items()}
                 adapted.append(one)

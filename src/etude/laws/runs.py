@@ -62,7 +62,7 @@ def resuming_is_bit_identical(trial: Trial) -> Finding:
         return not_applicable("it has only the last checkpoint")
     trial.run("resumed")
     for before, after in zip_longest(untimed_steps(whole), untimed_steps(resumed)):
-        if before != after:
+        if repr(before) != repr(after):  # NaN differs from itself
             return broken(f"{_first_difference(before or {}, after or {})} after resuming")
     one, two = (run / MODEL / "model.safetensors" for run in (whole, resumed))
     if one.exists() and one.read_bytes() != two.read_bytes():
@@ -135,13 +135,14 @@ def difference(trial: Trial, run: Path, n: int | None = None) -> str:
         for name in NUMBERS:
             a = mine.get(name, math.nan)
             b = theirs.get(name, math.nan)
-            if not math.isclose(a, b, rel_tol=rounding, abs_tol=rounding):
+            are_nan = math.isnan(a) and math.isnan(b)
+            if not (are_nan or math.isclose(a, b, rel_tol=rounding, abs_tol=rounding)):
                 return f"{name} of step {mine.get('step', 0):g} is {a:.9g} and {b:.9g}"
     return ""
 
 
 def _first_difference(before: dict[str, Any], after: dict[str, Any]) -> str:
-    name = next(k for k in {**before, **after} if before.get(k) != after.get(k))
+    name = next(k for k in {**before, **after} if repr(before.get(k)) != repr(after.get(k)))
     step = before.get("step", after.get("step"))
     return f"{name} of step {step} was {before.get(name)} and is {after.get(name)}"
 

@@ -68,7 +68,10 @@ def calibrate(config: ExperimentConfig, plan: Forecast, n: int) -> Calibration:
             val_samples=n_val,
             save_every=saved,
         )
-        short = replace(config, trainer=trainer, run=folder, logger={}, callback={})
+        schedule = replace(config.schedule, warmup_steps=None)  # not longer than these few steps
+        short = replace(
+            config, trainer=trainer, schedule=schedule, run=folder, logger={}, callback={}
+        )
         config_file.save_config(short, Path(folder))
         command = [sys.executable, "-m", "etude.planning.trial", folder]
         done = subprocess.run(command, capture_output=True, text=True, check=False)

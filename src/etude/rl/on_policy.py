@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from etude.config.schema.plugins import require
 from etude.data.source import Samples
+from etude.formats.model import read_model
 from etude.network.decoding import Ancestral, Decoding, Greedy
 from etude.network.generation import Generation, Request, StopStrings, generate
 from etude.network.inputs import Targets
@@ -68,6 +69,10 @@ class OnPolicyObjective(Objective[P, B]):
             f"max_new_tokens must be below data.seq_len, which includes the prompt, got "
             f"{config.max_new_tokens} and {tools.seq_len}",
         )
+        for run in tools.teachers:
+            n = read_model(run).seq_len
+            if n is not None and n < tools.seq_len:
+                self.notes.append(f"reward    {run} reads at most {n} tokens, and cuts the rest")
 
     @abstractmethod
     def rollout(self, prompts: Sequence[Prompt], keys: Sequence[tuple[int, ...]]) -> list[Any]:

@@ -143,8 +143,7 @@ class RolloutSource:
             f"objective.max_draws={self.policy.max_draws}: a rollout needs {needed:,} prompts with "
             f"different rewards, but only {len(kept):,} of "
             f"{self.policy.max_draws * needed:,} sampled prompts have them.\n"
-            "  The task is too hard or too easy for this policy, or its reward is constant or has no "
-            "verdict.\n"
+            "  The task is too hard or too easy for the policy, or the reward is constant or NaN.\n"
             "  A larger objective.group_size, objective.temperature or objective.max_draws may "
             "find more; objective.max_draws=1 accepts every prompt."
         )

@@ -59,7 +59,7 @@ class BestModel:
         Called after each checkpoint and when a run resumes.
         """
         if trainer.is_global_zero and self._staged.exists():
-            if fault_of(self._staged) is None and _facts(self._staged) == self.at:
+            if fault_of(self._staged) is None and self.at.items() <= _facts(self._staged).items():
                 replace_folder(self._staged, self.folder / FOLDER)
             else:
                 shutil.rmtree(self._staged)

@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from etude.config.config_file import changed_plugins, nodes, save_config
+from etude.config import config_file
+from etude.config.config_file import changed_plugins, nodes
 from etude.config.registry import build, plugin_of
 from etude.config.schema.experiment import ExperimentConfig
 from etude.config.schema.trainer import Input
@@ -49,7 +50,7 @@ def save_inputs(config: ExperimentConfig, corpus: Corpus, folder: Path) -> None:
     corpus.card.save(folder)
     digests = {key: model.identity for key, model in parents(config).items()}
     write_atomic(folder / PARENTS, json.dumps(digests, indent=2) + "\n")
-    save_config(config, folder)
+    config_file.save_config(config, folder)
 
 
 def parents(config: ExperimentConfig) -> dict[str, Model]:

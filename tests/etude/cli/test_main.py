@@ -329,7 +329,7 @@ def test_show_suggests_the_closest_match(
         ("train adapter.size=3", "No adapter is chosen. Its options: "),
         ("train trainer.steps=3", "trainer has: "),
         ("train sead=3", "etude train takes: objective, "),
-        ("best-of sead=3", "etude best-of takes: run, "),
+        ("best-of sead=3", "etude best-of takes: as_turn, run, "),
     ],
 )
 def test_an_unknown_key_is_refused_with_the_known_keys_and_their_owner(

@@ -314,6 +314,27 @@ def test_a_role_is_added_when_it_is_needed(tmp_path: Path) -> None:
     assert found.special == {0, 1, *range(3, 104)}
 
 
+def test_tokens_that_only_the_configuration_names_have_transformers_ids(tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    plain = {"lstrip": False, "rstrip": False, "single_word": False, "normalized": True}
+    added = {"__type": "AddedToken", **plain}
+    listed = {"4": {"content": "b c", "special": False, **plain}, "3": {"content": "<x>", **plain}}
+    every: list[dict[str, object]] = [
+        {"pad_token": "<pad>", "mask_token": "<fill>", "eos_token": "</s>"},
+        {"additional_special_tokens": ["<y>", "<z>"], "cls_token": {"content": "<c>", **added}},
+        {"added_tokens_decoder": listed, "sep_token": "<sep>"},
+    ]
+    for i, config in enumerate(every):
+        folder = tmp_path / str(i)
+        save_words(folder, ["<unk>", "</s>", "a"], **config)
+        theirs = AutoTokenizer.from_pretrained(folder)
+        ours = Tokenizer.load(folder)
+        for token, number in theirs.get_vocab().items():
+            assert ours.encode_with_special(token).tolist() == [number], token
+        assert ours.vocab.size == len(theirs)
+
+
 def test_what_opens_and_closes_a_text_is_what_transformers_writes_around_it(tmp_path: Path) -> None:
     from transformers import AutoTokenizer
 

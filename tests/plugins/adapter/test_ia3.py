@@ -43,7 +43,9 @@ def test_an_adapter_that_peft_cannot_express_is_not_exported() -> None:
     made = tiny.network(architecture)
     adapt(made, both)
     assert len(adapter_tensors(made)) == 4
-    assert peft_export(architecture, tiny.VOCAB, both, made.state_dict()) is None
+    reason = peft_export(architecture, tiny.VOCAB, both, made.state_dict())
+    assert isinstance(reason, str)
+    assert "PEFT cannot adapt model.layers.0.self_attn.v_proj" in reason
 
 
 def test_a_config_without_targets_is_an_error() -> None:

@@ -216,6 +216,7 @@ def test_a_prompt_of_one_question_is_its_text_and_others_are_conversations(tmp_p
         Prompt(Chat(turns, (TOOL,))),
         Prompt(Chat(turns)),
     ]
+    assert rows(JsonlPromptsConfig(), {"messages": [USER]}, folder=tmp_path) == [Prompt("hi")]
     (bad,) = rows(JsonlPromptsConfig(), {"prompt": [USER, HELLO]}, folder=tmp_path)
     assert "must end with a message that the assistant answers" in bad.reason
 

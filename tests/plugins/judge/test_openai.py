@@ -46,7 +46,9 @@ def test_it_is_asked_in_both_orders_at_temperature_0() -> None:
     assert {item["temperature"] for item in stub.requests} == {0}
 
 
-@pytest.mark.parametrize(("text", "wanted"), [("A", 0.5), ("B", 0.5), ("C", math.nan), ("x", math.nan)])
+@pytest.mark.parametrize(
+    ("text", "wanted"), [("A", 0.5), ("B", 0.5), ("C", math.nan), ("x", math.nan)]
+)
 def test_position_bias_makes_a_tie_and_an_unclear_reply_no_verdict(
     text: str, wanted: float
 ) -> None:

@@ -66,6 +66,18 @@ def batch_of(made: Any) -> Any:
     return made.collate([made.example(WRITTEN, rng(0, TRAIN, i)) for i in range(3)])
 
 
+@pytest.mark.parametrize("task", ["seq2seq", "fim"])
+def test_samples_and_the_account_of_losses_are_those_of_the_task(
+    task: str, teacher: Callable[[str], Path], tmp_path: Path
+) -> None:
+    own = tiny.training_parts(tiny.experiment(task, tmp_path))
+    made = tiny.training_parts(student(task, teacher(task), tmp_path))
+    assert len(made.train) == len(own.train)
+    assert made.train[0].tokens.tolist() == own.train[0].tokens.tolist()
+    assert made.objective.lost == own.objective.lost
+    assert bool(made.objective.lost) is (task == "fim")
+
+
 @pytest.mark.parametrize("kind", Divergence)
 def test_the_divergence_follows_its_definition(kind: Divergence) -> None:
     draw = torch.Generator().manual_seed(0)

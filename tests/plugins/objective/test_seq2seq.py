@@ -147,7 +147,7 @@ def test_packed_rows_need_no_padding_after_corruption(corruption: str, tmp_path:
 def test_pairs_need_no_sentinels_and_long_rows_are_refused_without_them(tmp_path: Path) -> None:
     config = tiny.experiment("seq2seq", tmp_path)
     long = replace(config, data=replace(config.data, seq_len=4096))
-    with pytest.raises(ConfigError, match="needs 227 sentinels.* has 100"):
+    with pytest.raises(ConfigError, match=r"needs 227 sentinels.* has 100"):
         tiny.training_parts(long)
     file = tmp_path / "pairs.jsonl"
     file.write_text("".join(f'{{"source": "{i}", "target": "b{i}"}}\n' for i in range(20)))

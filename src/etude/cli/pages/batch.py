@@ -6,7 +6,7 @@ the top. So an objective adds a panel by adding a field to its batch; no objecti
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, is_dataclass
 from typing import Any, TypeAlias
 
 from rich.cells import cell_len
@@ -72,11 +72,10 @@ def show(batch: Any, tokenizer: Tokenizer, console: Console) -> None:
                 console.print(line, soft_wrap=True)
 
 
-def _leaves(batch: Any, path: str = "") -> Iterator[tuple[str, Any]]:  # any dataclass
+def _leaves(batch: Any, path: str = "") -> Iterator[tuple[str, Any]]:  # any class of batches
     """Yields every value of a batch with its path; recurses into dataclasses."""
-    for item in fields(batch):
-        value = getattr(batch, item.name)
-        name = f"{path}{item.name}"
+    for field, value in vars(batch).items():
+        name = f"{path}{field}"
         if is_dataclass(value) and not isinstance(value, Inputs | Targets):
             yield from _leaves(value, f"{name}.")
         elif value is not None:

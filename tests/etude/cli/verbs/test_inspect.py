@@ -68,7 +68,7 @@ def test_a_batch_of_every_objective_is_shown_and_nothing_is_written(
     out = capsys.readouterr().out
     assert "row 1 of 8" in out
     assert ("input" in out and "target" in out) == (objective != "grpo")
-    assert ("prompts: " in out) == (objective == "grpo")
+    assert ("records: " in out) == (objective == "grpo")
 
 
 def test_a_sweep_is_refused_and_cfg_prints_the_config(capsys: Any) -> None:

@@ -111,6 +111,19 @@ def test_values_start_as_the_scores_of_the_reward_model(tmp_path: Path) -> None:
     assert all(p.requires_grad for n, p in made.named_parameters() if "network.head" not in n)
 
 
+def test_the_dropout_of_a_reward_model_is_replaced_and_its_shorter_length_is_said(
+    tmp_path: Path,
+) -> None:
+    run = str(trained(tmp_path, dropout=0.25))
+    reward = {"model": tiny.part("reward", "model", run=run)}
+    config = tiny.experiment("ppo", tmp_path, value=ValueKind.network, reward=reward)
+    config = replace(config, data=replace(config.data, seq_len=32))
+    objective = tiny.training_parts(config).objective
+    assert {m.p for m in objective.modules() if isinstance(m, torch.nn.Dropout)} == {0.0}
+    assert "objective.dropout=0 replaces a dropout of 0.25" in objective.notes
+    assert f"reward    {run} reads at most 16 tokens, and cuts the rest" in objective.notes
+
+
 def test_with_several_reward_models_values_start_from_the_policy(tmp_path: Path) -> None:
     run = str(trained(tmp_path))
     policy = tiny.network(vocab=tiny.BYTES.vocab)

@@ -1,13 +1,17 @@
+import importlib
+import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hostile_programs import KINDS
-from sandboxes import UNSHARE, isolates, processes_of
+from sandboxes import UNSHARE, isolates, processes_of, wait_until
 
+sandboxes: Any = importlib.import_module("etude.plugins.reward._sandbox.sandbox")
 IMPORTS = "from etude.plugins.reward._sandbox.sandbox import Sandbox\n"
 SUPPORT = Path(__file__).parents[3] / "support"
 
@@ -31,10 +35,20 @@ def test_programs_end_with_the_trainer_even_if_it_is_killed(after_s: float) -> N
         trainer.stdout.readline()
         time.sleep(after_s)
         trainer.send_signal(signal.SIGKILL)
-    end = time.monotonic() + 5
-    while processes_of(trainer.pid) and time.monotonic() < end:
-        time.sleep(0.01)
-    assert not processes_of(trainer.pid)
+    wait_until(lambda: not processes_of(trainer.pid))
+
+
+@isolates
+def test_a_program_ends_with_its_supervisor_even_if_it_is_killed() -> None:
+    sandbox = sandboxes.Sandbox("python_tests", 60.0, 512, trusted=False)
+    before = processes_of(os.getpid())
+    texts = b"".join(map(sandboxes.with_size, ("while True: pass", "pass", "x")))
+    with sandbox.start("tests") as supervisor:
+        supervisor.stdin.write(texts)
+        supervisor.stdin.flush()
+        wait_until(lambda: len(processes_of(os.getpid()) - before) == 2)
+        supervisor.kill()
+    wait_until(lambda: processes_of(os.getpid()) == before)
 
 
 @isolates

@@ -1,12 +1,11 @@
 import importlib
 import math
 import os
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sandboxes import isolates, processes_of
+from sandboxes import isolates, processes_of, wait_until
 
 from etude.errors import ConfigError
 
@@ -56,10 +55,7 @@ def test_a_scorer_is_kept_and_ends_with_its_owner(trusted: bool) -> None:
     assert made(["1"]) == made(["1"]) == [1.0]
     assert processes_of(os.getpid()) > before
     del made
-    end = time.monotonic() + 5
-    while processes_of(os.getpid()) != before and time.monotonic() < end:
-        time.sleep(0.01)
-    assert processes_of(os.getpid()) == before
+    wait_until(lambda: processes_of(os.getpid()) == before)
 
 
 @BOTH
