@@ -22,7 +22,7 @@ from turns import Pause, race
 
 from etude.config import registry
 from etude.data.corpus import Corpus, prepare
-from etude.formats.model import read_model
+from etude.formats.model import Model, read_model
 from etude.formats.model_folder import write_model
 from etude.network.decoding import Greedy
 from etude.network.generation import Request, generate
@@ -39,9 +39,10 @@ Generate = Callable[[], list[list[int]]]
 def save(shape: Shape, corpus: Corpus, folder: Path) -> None:
     """Saves a model of the shape with random weights, in a format that both can load."""
     torch.manual_seed(0)
-    config = experiment(shape).architecture
-    network: Network = registry.build(config, corpus.tokenizer.vocab)
-    write_model(network.state_dict(), config, corpus.tokenizer, folder)
+    config = experiment(shape)
+    network: Network = registry.build(config.architecture, corpus.tokenizer.vocab)
+    model = Model(folder, config.architecture, corpus.tokenizer, config.tokenizer)
+    write_model(model, network.state_dict(), folder)
 
 
 def prompts(corpus: Corpus, batch: int) -> list[list[int]]:

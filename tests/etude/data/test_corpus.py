@@ -541,7 +541,7 @@ def test_a_saved_tokenizer_is_already_complete(
 ) -> None:
     """So a resumed run has exactly the tokenizer in its folder."""
     config = tiny.experiment("sft", tmp_path)
-    config.template = template and tiny.part("template", template)
+    config.template = None if template is None else tiny.part("template", template)
     size = {} if tokenizer == "byte" else {"vocab_size": 400}
     made = build(default(f"tokenizer/{tokenizer}", **size))
     complete = completed(made.build(lambda: iter(["low lower lowest"] * 99)), config)

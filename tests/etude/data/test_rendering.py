@@ -30,7 +30,7 @@ def test_tools_calls_and_reasoning_have_the_text_of_transformers(name: str) -> N
         [_alias_reasoning_fields(ROWS)],
         [TOOL],
         chat_template=template_of(name),
-        **tokenizer.literals,
+        **tokenizer.literals,  # type: ignore[arg-type]
     )
     ours = Script(tokenizer, MESSAGES, [TOOL]).text()
     assert ours.translate(dict.fromkeys(map(ord, "\ufdd0\ufdd1\ufdd2"))) == theirs[0]

@@ -104,12 +104,10 @@ def assert_default_or_named(family: str, folder: Path, left_out: str | None) -> 
     """The logits are those of transformers, or the error names the field and the file."""
     ids = tiny.tokens(2, 12, vocab=tiny.BYTES.vocab)
     wanted = their_logits(family, folder, ids)
-    refusal = None
     try:
         network = read_model(folder).network().eval()
     except EtudeError as error:
         refusal = str(error)
-    if refusal is not None:
         assert left_out is not None, refusal
         assert left_out in refusal, refusal
         assert str(folder / "config.json") in refusal, refusal

@@ -67,12 +67,12 @@ def test_a_conversation_and_its_completions_have_the_tokens_of_trl(tmp_path: Pat
         {"role": "user", "content": "c"},
     ]
     sides = {name: [*before, {"role": "assistant", "content": name}] for name in SIDES}
-    chat = Chat(tuple(Message(**row) for row in before))
+    chat = Chat(tuple(Message(**row) for row in before))  # type: ignore[arg-type]
     for name in ("qwen2_5", "qwen3", "llama3"):
         tokenizer = tiny.BYTES.with_template(template_of(name), CHATML)
         tokenizer.save(tmp_path / name)
         theirs = AutoTokenizer.from_pretrained(tmp_path / name)
-        texts = apply_chat_template(extract_prompt(sides), theirs)
+        texts = apply_chat_template(extract_prompt(sides), theirs)  # type: ignore[arg-type]
         example = preference_example(tokenizer, Preference(chat, *SIDES), 900)
         prompt, chosen = (
             theirs(texts[side], add_special_tokens=False)["input_ids"]

@@ -33,7 +33,7 @@ def test_dropped_samples_and_what_the_template_leaves_out_of_others_are_counted(
 
 def test_a_sample_that_the_template_rejects_is_dropped_with_its_reason() -> None:
     kept, lost = select(
-        PROMPTS, lambda p: chat_template.question(tiny.BYTES, p.prompt) and None, tiny.BYTES
+        PROMPTS, lambda p: None if chat_template.question(tiny.BYTES, p.prompt) else "", tiny.BYTES
     )
     assert [kept[i].prompt for i in range(len(kept))] == ["a", "bad", "b"]
     assert "the tokenizer has none: choose one, such as template=plain" in next(iter(lost))

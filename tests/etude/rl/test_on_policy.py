@@ -167,7 +167,7 @@ def test_a_prompt_that_leaves_no_room_loses_its_start_and_is_counted(
         made := tiny.training_parts(config, reward),
         tmp_path / "run",
     )
-    read = {tiny.BYTES.decode(sample.prompt) for sample in made.loader.source.samples}
+    read = {tiny.BYTES.decode(sample.prompt) for sample in made.loader.source.samples}  # type: ignore[attr-defined]
     assert max(map(len, read)) == 4
     assert all(any(prompt.endswith(part) for prompt in seen) for part in read)
     assert max(map(len, seen)) > 4
@@ -226,7 +226,7 @@ def test_completions_without_a_verdict_do_not_change_the_metrics_of_the_others(
     made = tiny.training_parts(config, one_verdict_in_two)
     (line,) = tiny.fit(config, made, tmp_path / "run")
     assert line["reward"] == pytest.approx(0.5)
-    samples = made.loader.source.samples
+    samples = made.loader.source.samples  # type: ignore[attr-defined]
     if name != "online_dpo":
         lengths = [len(sample.completion) for sample in samples]
         assert line["response_length"] == pytest.approx(sum(lengths) / len(lengths))

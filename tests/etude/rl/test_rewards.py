@@ -1,5 +1,6 @@
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny
@@ -66,14 +67,14 @@ def test_each_of_several_rewards_is_logged_as_the_mean_over_its_verdicts(
 class ByMessages(ChatReward):
     """Scores by the number of messages."""
 
-    def __call__(self, prompts, completions, references):
+    def __call__(self, prompts: Any, completions: Any, references: Any) -> list[float]:
         return [float(len(p.messages) if isinstance(p, Chat) else 1) for p in prompts]
 
 
 def test_a_reward_gets_a_transcript_unless_it_reads_conversations() -> None:
     seen: list[str] = []
 
-    def by_text(prompts, completions, references):
+    def by_text(prompts: Any, completions: Any, references: Any) -> list[float]:
         seen.extend(prompts)
         return [0.0] * len(prompts)
 

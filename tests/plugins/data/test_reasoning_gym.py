@@ -15,7 +15,7 @@ def test_problems_have_correct_answers_and_depend_only_on_the_seed() -> None:
     assert len(records) == 20
     for record in records:
         assert isinstance(record, Prompt)
-        terms = record.prompt.rpartition(":")[2].strip(" =.")
+        terms = str(record.prompt).rpartition(":")[2].strip(" =.")
         assert eval(terms) == int(str(record.answer))
     other = tiny.part("data", "reasoning_gym", n_problems=20, problem_seed=1)
     assert records != list(build(other).records())

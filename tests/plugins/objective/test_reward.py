@@ -152,7 +152,7 @@ def test_the_loss_is_that_of_scores_computed_one_by_one(family: str) -> None:
         texts = (
             record.completions if isinstance(record, Ranking) else (record.chosen, record.rejected)
         )
-        scores = [alone(made, record.prompt, text, family) for text in texts]
+        scores = [alone(made, record.prompt, text, family) for text in texts]  # type: ignore[arg-type]
         margin = getattr(record, "margin", 0.0) + 0.1
         probability = getattr(record, "probability", 1.0)
         pairs = [(a, b) for i, a in enumerate(scores) for b in scores[i + 1 :]]
@@ -164,7 +164,7 @@ def test_the_loss_is_that_of_scores_computed_one_by_one(family: str) -> None:
         ) / len(pairs)  # fmt: skip
     loss = made.loss(batch_of(made, RECORDS))
     tiny.assert_close(loss.total, wanted)
-    wanted = sum((alone(made, r.prompt, r.completion, family) - r.score) ** 2 for r in RATED)
+    wanted = sum((alone(made, r.prompt, r.completion, family) - r.score) ** 2 for r in RATED)  # type: ignore[arg-type]
     tiny.assert_close(made.loss(batch_of(made, RATED)).total, torch.as_tensor(wanted))
 
 
