@@ -25,7 +25,7 @@ def llama(folder: Path) -> Path:
 
 
 def run(folder: Path, name: str, objective: str, base: Path, kind: str, steps: int = 2) -> Path:
-    """A run with an adapter of `adapters.KINDS` on a base; its weights have moved."""
+    """A run on a base, with an adapter of `adapters.KINDS` if one is named."""
     trainer = {"max_steps": steps, "precision": "32", "val_samples": 1}
     config = tiny.experiment(objective, folder, trainer=trainer)
     model = read_model(base)
@@ -33,7 +33,7 @@ def run(folder: Path, name: str, objective: str, base: Path, kind: str, steps: i
         config,
         architecture=model.architecture,
         tokenizer=model.tokenizer_config,
-        adapter=adapters.choice(kind),
+        adapter=adapters.choice(kind) if kind else {},
         init_from=str(base),
         optimizer=tiny.part("optimizer", "adamw", lr=0.05),
         run=str(folder / name),

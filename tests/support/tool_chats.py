@@ -1,5 +1,6 @@
 """Conversations with tools, and chat templates of known models, which come with TRL."""
 
+import json
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ TOOL = {
         "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
     },
 }
+SIDES = ("chosen", "rejected")
 ROWS: list[dict[str, Any]] = [
     {"role": "system", "content": "Be brief."},
     {"role": "user", "content": "Weather in Paris?"},
@@ -24,6 +26,22 @@ ROWS: list[dict[str, Any]] = [
     {"role": "tool", "content": "sunny", "tool_call_id": "c1", "name": "weather"},
     {"role": "assistant", "content": "It is sunny."},
 ]
+
+
+def write_conversations(file: Path, n: int = 30) -> Path:
+    """Preferences over the answers to a second question, with a system prompt, as messages."""
+    rows: list[dict[str, Any]] = []
+    for i in range(n):
+        before = [
+            {"role": "system", "content": "s"},
+            {"role": "user", "content": f"a{i}"},
+            {"role": "assistant", "content": "b"},
+            {"role": "user", "content": "c"},
+        ]
+        sides = {side: [*before, {"role": "assistant", "content": side[0] * 3}] for side in SIDES}
+        rows.append({"prompt": before, "tools": [TOOL], **sides})
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file
 
 
 def template_of(name: str) -> str:

@@ -76,21 +76,19 @@ class Script:
             )
         return self.tokenizer.template
 
-    def text(self, n: int | None = None, *, before_answer: bool = False) -> str:
-        """The first `n` messages, or all, as text; with the header of an answer on request."""
-        return self.render(self.rows[:n], self.tools, before_answer=before_answer)
+    @cached_property
+    def plain_tools(self) -> list[Any]:
+        """The tools as the template receives them."""
+        return _plain(self.tokenizer, self.tools)
 
-    def render(
-        self,
-        rows: Sequence[Mapping[str, Any]],
-        tools: Sequence[Any],
-        *,
-        before_answer: bool = False,
-    ) -> str:
-        """Messages and tools as text; raises TemplateError if the template fails."""
-        plain = _plain(self.tokenizer, tools)
+    def text(self, n: int | None = None, *, before_answer: bool = False) -> str:
+        """The first `n` messages, or all, as text; with the header of an answer on request.
+
+        Raises TemplateError if the template fails or times out.
+        """
         literals = self.tokenizer.literals
-        return render(self.template, rows, literals, plain, before_answer=before_answer)
+        rows = self.rows[:n]
+        return render(self.template, rows, literals, self.plain_tools, before_answer=before_answer)
 
 
 def render(

@@ -4,10 +4,10 @@ A part is written if the text changes without it. Parts of the same kind, such a
 tool message, are left out together; so a part that is written in one message counts as written.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from etude.data.rendering import Script, TemplateError
+from etude.data.rendering import Script, TemplateError, render
 from etude.data.tokenizer import Tokenizer
 from etude.records import Chat, Feedback, Message, Preference, Prompt, Ranking
 
@@ -33,10 +33,10 @@ def unwritten(script: Script) -> tuple[set[int], list[str]]:
     reasons: list[str] = []
     whole = script.text() if kinds or script.tools else ""
     for (part, role, *_), places in kinds.items():
-        if _render(script, part, places) == whole:
+        if _text_without(script, part, places) == whole:
             reasons += [f"{part} of messages of the role {role}"] * len(places)
             damaged.update(i for i in places if _is_gone(script.messages[i], part))
-    if script.tools and _render_without_tools(script) == whole:
+    if script.tools and _text(script, script.rows, ()) == whole:
         reasons.append("tools")
     return damaged, [f"the chat template does not write the {reason}" for reason in reasons]
 
@@ -58,7 +58,7 @@ def unwritten_in(tokenizer: Tokenizer, sample: Any) -> list[str]:
     return unwritten(Script(tokenizer, sample.prompt.messages, sample.prompt.tools))[1]
 
 
-def _render(script: Script, part: str, places: Sequence[int]) -> str | None:
+def _text_without(script: Script, part: str, places: Sequence[int]) -> str | None:
     """The text with a part of some messages changed; None if the template rejects that."""
     rows = [dict(row) for row in script.rows]
     for i in places:
@@ -67,15 +67,11 @@ def _render(script: Script, part: str, places: Sequence[int]) -> str | None:
         else:
             for name in (part, "thinking") if part == "reasoning_content" else (part,):
                 del rows[i][name]
-    return _text(script, rows, script.tools)
+    return _text(script, rows, script.plain_tools)
 
 
-def _render_without_tools(script: Script) -> str | None:
-    return _text(script, script.rows, ())
-
-
-def _text(script: Script, rows: Sequence[dict[str, Any]], tools: Sequence[Any]) -> str | None:
+def _text(script: Script, rows: Sequence[Mapping[str, Any]], tools: Sequence[Any]) -> str | None:
     try:
-        return script.render(rows, tools)
+        return render(script.template, rows, script.tokenizer.literals, tools)
     except TemplateError:
         return None

@@ -17,6 +17,7 @@ from etude.config.schema.blocks import StackConfig
 from etude.data.special_tokens import write_around
 from etude.data.tokenizer_files import CONFIG
 from etude.formats.model import Model
+from etude.formats.score_head import pad_of_scores
 
 TEXT = -1
 """Stands for a text among ids."""
@@ -65,6 +66,8 @@ def save_tokenizer(model: Model, folder: Path, *, scores: bool = False) -> None:
     config: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     longest = max_positions_of(model.architecture) or model.seq_len
     config |= {} if longest is None else {"model_max_length": longest}
+    if scores and (pad := pad_of_scores(vocab)) is not None:
+        config["pad_token"] = model.tokenizer.pieces([pad])[0]
     stack = model.architecture
     if isinstance(stack, StackConfig) and stack.n_segments > 1:
         config["model_input_names"] = ["input_ids", "token_type_ids", "attention_mask"]

@@ -124,7 +124,7 @@ def write_model(
             family, fields = found
             tensors = to_theirs(family.weight_map(config, fields), weights)
             if isinstance(scores, dict):
-                fields = score_fields(fields)
+                fields = score_fields(fields, vocab)
                 tensors |= scores
             hugging_face.write_fields(inside, fields, vocab)
         _save({WEIGHTS: tensors, EXTRA_TENSORS: extra}, inside)

@@ -13,6 +13,8 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
+from etude.data.vocab import Vocab
+
 HEAD = "head"
 """Name of an objective's score head, in the objective and in `model/`."""
 LINEAR = "score.weight"
@@ -66,7 +68,16 @@ class TanhScore(ScoreFormat):
         }
 
 
-def score_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+def pad_of_scores(vocab: Vocab) -> int | None:
+    """The id to pad texts with: transformers scores the last token that differs from it.
+
+    So it cannot be eos, which pads texts elsewhere if a tokenizer has no padding token.
+    """
+    other = (i for i in (vocab.pad, vocab.unk, vocab.bos, vocab.mask) if i < vocab.size)
+    return next((i for i in other if i != vocab.eos), None)
+
+
+def score_fields(fields: Mapping[str, Any], vocab: Vocab) -> dict[str, Any]:
     """The config.json of the family's class for sequence classification, with one score."""
     name = re.sub(r"(LMHeadModel|For[A-Z]\w*)$", "", fields["architectures"][0])
     return {
@@ -75,4 +86,5 @@ def score_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
         "id2label": {"0": "score"},
         "label2id": {"score": 0},
         "problem_type": "regression",
+        "pad_token_id": pad_of_scores(vocab),
     }

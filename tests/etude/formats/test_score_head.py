@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import chains
 import families
 import pytest
 import tiny
@@ -16,6 +17,7 @@ from etude.formats.model import read_model
 from etude.formats.model_folder import write_model
 from etude.plugins.objective.reward import encode_record
 from etude.records import Feedback
+from etude.rl.reward_model import read_reward_model
 
 TEXTS = [("a question", "its answer"), ("why?", "because it is so, and no other way")]
 
@@ -87,3 +89,14 @@ def test_the_network_of_an_exported_reward_model_is_read_back(family: str, tmp_p
     again = read_model(tmp_path / "model").network()
     for name, tensor in again.state_dict().items():
         assert torch.equal(tensor, objective.network.state_dict()[name]), name
+
+
+def test_a_tokenizer_without_a_padding_token_pads_texts_to_score(tmp_path: Path) -> None:
+    run = chains.run(tmp_path, "run", "reward", chains.llama(tmp_path / "llama"), "")
+    theirs = AutoModelForSequenceClassification.from_pretrained(run / "model").eval()
+    tokenizer = AutoTokenizer.from_pretrained(run / "model")
+    with torch.no_grad():
+        found = theirs(**tokenizer(TEXTS, padding=True, return_tensors="pt")).logits[:, 0]
+    wanted = read_reward_model(run)(*zip(*TEXTS, strict=True))
+    assert tokenizer.pad_token == "<unk>"
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5)

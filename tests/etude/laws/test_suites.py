@@ -468,6 +468,8 @@ def test_a_faulty_adapter_breaks_laws(tmp_path: Path, monkeypatch: pytest.Monkey
             next(network.parameters()).add_(1)  # the base
         network.idle = nn.Parameter(torch.ones(1))
 
+    monkeypatch.setattr(adapter_laws, "FINE_TUNING", (1, 0.0))  # which learns nothing
+    assert adapter_laws.answers_learn_to_end(made).verdict is BROKEN
     monkeypatch.setattr(adapter_laws, "adapt", adapt)
     assert adapter_laws.it_starts_as_the_base(made).verdict is BROKEN
     assert adapter_laws.disabled_it_equals_the_base(made).verdict is BROKEN

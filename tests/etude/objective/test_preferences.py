@@ -9,6 +9,7 @@ import pairs
 import pytest
 import tiny
 import torch
+from tool_chats import write_conversations
 
 from etude.errors import DataError
 from etude.objective.batches import COMPLETIONS_CUT, PROMPTS_CUT, PreferenceExample
@@ -30,6 +31,30 @@ def trained_objective(name: str, architecture: str = "decoder_only", **config: A
             noise = torch.randn(parameter.shape, generator=draw, dtype=parameter.dtype)
             parameter.add_(0.05 * noise)
     return made
+
+
+@pytest.mark.parametrize("name", ["dpo", "kto", "reward"])
+def test_conversations_are_compared_and_what_the_template_leaves_out_of_them_is_counted(
+    name: str, tmp_path: Path
+) -> None:
+    config = tiny.experiment(name, tmp_path)
+    file = write_conversations(tmp_path / "rows.jsonl")
+    data = replace(config.data, path=str(file), seq_len=96)
+    config = replace(config, data=data, template=tiny.part("template", "plain"))
+    made = tiny.training_parts(
+        replace(config, architecture=tiny.stack(n_layers=1, position="rope"))
+    )
+    objective: Any = made.objective
+    example = objective.example(made.train[0], rng(0, TRAIN))
+    prompt = example.matched[0] if name == "kto" else example.prompt
+    text = objective.tools.tokenizer.decode(prompt, skip_special=False)
+    roles = [part.partition("\n")[0] for part in text.split("<turn_start>")]
+    assert roles == ["<bos>", "system", "user", "assistant", "user", "assistant"]
+    assert objective.lost == {"the chat template does not write the tools": 30}
+    held_out = made.validation.samples[0]
+    assert objective.show([held_out])[0].startswith(str(held_out.prompt))
+    loss = objective.loss(objective.collate([example])).total.detach()
+    assert float(loss) == pytest.approx(0.5 if name == "kto" else math.log(2))
 
 
 @pytest.mark.parametrize("architecture", STACKS)

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import tiny
 import torch
+from tool_chats import write_conversations
 
-from etude.errors import ConfigError
+from etude.errors import ConfigError, DataError
 from etude.network.adapter import WithoutAdapter
 from etude.objective.batches import PROMPTS_CUT
 from etude.objective.loader import Ranks
@@ -31,6 +32,37 @@ def test_the_ratio_is_1_only_at_the_first_step_on_a_rollout(tmp_path: Path) -> N
     ]
     assert lines[0]["kl"] == pytest.approx(0, abs=1e-13)
     assert made.loader.source.n_rollouts == 3
+
+
+@pytest.mark.parametrize("name", ["grpo", "online_dpo"])
+def test_a_policy_continues_conversations_and_a_reward_reads_their_transcripts(
+    name: str, tmp_path: Path
+) -> None:
+    rows = write_conversations(tmp_path / "rows.jsonl")
+    data = tiny.part("data", "jsonl_prompts", path=str(rows), seq_len=96, val_fraction=0.2)
+    config = tiny.experiment(name, tmp_path, reward=REWARD, trainer={"max_steps": 1})
+    config = replace(config, data=data, architecture=tiny.stack(n_layers=1, position="rope"))
+    seen: set[str] = set()
+
+    def scored(prompts: Sequence[str], *rest: Any) -> list[float]:
+        seen.update(prompts)
+        return tiny.remainder(prompts, *rest)
+
+    made = tiny.training_parts(replace(config, template=tiny.part("template", "plain")), scored)
+    tiny.fit(replace(config, template=None), made, tmp_path / "run")
+    assert all(text.startswith("System: s\n\nUser: a") for text in seen)
+    source: Any = made.loader.source
+    prompt = made.objective.tools.tokenizer.decode(source.samples[0].prompt, skip_special=False)
+    assert prompt.startswith("<bos><turn_start>system\ns<turn_end>\n<turn_start>user\na")
+    assert made.objective.lost["the chat template does not write the tools"] == 30
+
+
+def test_prompts_without_a_template_are_refused_with_the_way_out(tmp_path: Path) -> None:
+    rows = write_conversations(tmp_path / "rows.jsonl")
+    config = tiny.experiment("grpo", tmp_path, reward=REWARD)
+    config = replace(config, data=tiny.part("data", "jsonl_prompts", path=str(rows)))
+    with pytest.raises(DataError, match="the tokenizer has none: choose one, such as template=pl"):
+        tiny.training_parts(config, tiny.remainder)
 
 
 def test_in_one_batch_the_first_ratio_is_exactly_1(tmp_path: Path) -> None:
