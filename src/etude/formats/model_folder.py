@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -74,7 +75,8 @@ def _plain_base(model: Model, base: Model, beside: Path) -> Path:
     if is_plain and hugging_face.read_fields(place)[1]["vocab_size"] == vocab.size:
         return place.resolve()
     if not (beside / MANIFEST).exists():
-        network: Network = build(model.architecture, vocab)
+        with torch.random.fork_rng(devices=[]):  # training may go on
+            network: Network = build(model.architecture, vocab)
         base.load_weights(network)
         plain = replace(base, architecture=model.architecture, tokenizer=model.tokenizer)
         write_model(plain, network.state_dict(), beside, {"merged_from": base.digest})

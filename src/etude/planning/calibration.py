@@ -14,13 +14,14 @@ from dataclasses import dataclass, replace
 from itertools import count, pairwise
 from pathlib import Path
 
-from etude.config import config_file
 from etude.config.schema.experiment import ExperimentConfig
 from etude.errors import EtudeError
-from etude.files.run_folder import STEPS
+from etude.files.run_folder import STEPS, TOKENIZER
 from etude.planning.forecast import Forecast
 from etude.planning.trial import FILE
 from etude.rl.rollout import OnPolicyConfig
+from etude.training.inputs import save_inputs
+from etude.training.run import corpus_of
 
 N_VALIDATED = 32
 """Number of held-out samples in the timed validation."""
@@ -72,7 +73,9 @@ def calibrate(config: ExperimentConfig, plan: Forecast, n: int) -> Calibration:
         short = replace(
             config, trainer=trainer, schedule=schedule, run=folder, logger={}, callback={}
         )
-        config_file.save_config(short, Path(folder))
+        corpus = corpus_of(short)
+        corpus.tokenizer.save(Path(folder, TOKENIZER))
+        save_inputs(short, corpus, Path(folder))
         command = [sys.executable, "-m", "etude.planning.trial", folder]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:

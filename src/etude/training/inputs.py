@@ -15,6 +15,7 @@ from etude.config import config_file
 from etude.config.config_file import changed_plugins, nodes
 from etude.config.registry import build, plugin_of
 from etude.config.schema.experiment import ExperimentConfig
+from etude.config.schema.plugins import PluginConfig
 from etude.config.schema.trainer import Input
 from etude.data.corpus import Corpus, completed, data_digest
 from etude.data.data_card import tokenizer_digest
@@ -88,7 +89,7 @@ def _changed_inputs(config: ExperimentConfig, folder: Path) -> Iterator[Change]:
     tokenizer = stored_tokenizer(folder)
     was = tokenizer_digest(tokenizer)
     if (now := tokenizer_digest(_configured(config, tokenizer))) != was:
-        yield Change("tokenizer or chat template", was, now)
+        yield Change(f"tokenizer or chat template ({_source(config.tokenizer)})", was, now)
     with suppress(DataError):  # files that are gone: reported when they are read
         was = _stored(folder / CARD)["digest"]
         if (now := data_digest(config, tokenizer)) != was:
@@ -100,9 +101,13 @@ def _changed_inputs(config: ExperimentConfig, folder: Path) -> Iterator[Change]:
             yield Change(f"{key}={model.folder}", was, now, Input.parents)
 
 
+def _source(config: PluginConfig) -> str:
+    return asdict(config).get("path", plugin_of(config).address)
+
+
 def _sources(config: ExperimentConfig) -> Iterator[str]:
     """Yields what the samples are read from: a path or a plugin, and the data of earlier runs."""
-    yield asdict(config.data).get("path", plugin_of(config.data).address)
+    yield _source(config.data)
     for path, node in nodes(config):
         yield from (f"{path}.{knob}={run}" for knob, run in node.rereads.items() if run)
 

@@ -73,6 +73,22 @@ def test_a_changed_input_file_is_a_reason(chain: list[Stage]) -> None:
     assert reasons(chain[0], chain) == ["lines.txt has different content"]
 
 
+@pytest.mark.parametrize("file", ["config.json", "chat_template.jinja", "tokenizer/tokenizer.json"])
+def test_a_changed_tokenizer_or_config_of_a_model_is_a_reason(
+    file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = Path("theirs/model/manifest.json")
+    place = Path("theirs", file)
+    for made in (place, *([result] if "/" in file else [])):  # a foreign folder, or a run
+        made.parent.mkdir(parents=True, exist_ok=True)
+        made.write_text("{}")
+    one = Stage("more", tmp_path / "chain/more", ["train", "init_from=theirs", "run=more"], [])
+    before = stages._inputs(one)
+    place.write_text('{"a": 1}')
+    assert stages._inputs(one) != before
+
+
 @pytest.mark.parametrize("path", ["texts", "texts/*/*.txt", "link/**/*.txt"])
 def test_a_changed_file_behind_a_pattern_or_a_link_is_a_reason(
     path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from etude.cli.arguments import parse
 from etude.config.registry import plugin_of
 from etude.errors import ConfigError
+from etude.files.run_folder import ADAPTER, CONFIG, MODEL
 
 if TYPE_CHECKING:  # imports torch: only after all checks
     from etude.formats.model import Model
@@ -32,6 +33,8 @@ def main(arguments: list[str]) -> int:
 
     model = read_model(values["run"])
     _refuse_unmergeable(model)
+    if (model.folder / CONFIG).exists() and not (model.folder / ADAPTER).exists():
+        print(f"{model.folder} is not finished; its newest checkpoint is merged.")
     note = write_merged(model, place)
     if note is not None:
         print(note)
@@ -41,7 +44,6 @@ def main(arguments: list[str]) -> int:
 
 def _refuse_unmergeable(model: "Model") -> None:
     """Raises ConfigError for a run whose adapters cannot become part of a plain model folder."""
-    from etude.files.run_folder import MODEL
     from etude.formats.hugging_face import find_layout
 
     run = model.folder
