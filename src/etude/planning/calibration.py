@@ -15,13 +15,13 @@ from itertools import count, pairwise
 from pathlib import Path
 
 from etude.config.schema.experiment import ExperimentConfig
+from etude.data.corpus import Corpus
 from etude.errors import EtudeError
 from etude.files.run_folder import STEPS, TOKENIZER
 from etude.planning.forecast import Forecast
 from etude.planning.trial import FILE
 from etude.rl.rollout import OnPolicyConfig
 from etude.training.inputs import save_inputs
-from etude.training.run import corpus_of
 
 N_VALIDATED = 32
 """Number of held-out samples in the timed validation."""
@@ -50,7 +50,7 @@ class TrialFailedError(EtudeError):
     """The calibration steps of a plan failed."""
 
 
-def calibrate(config: ExperimentConfig, plan: Forecast, n: int) -> Calibration:
+def calibrate(config: ExperimentConfig, corpus: Corpus, plan: Forecast, n: int) -> Calibration:
     """Trains `n` plain steps and a few more. Raises TrialFailedError with the run's output."""
     cycle = _cycle(config)
     saved = next(
@@ -73,7 +73,6 @@ def calibrate(config: ExperimentConfig, plan: Forecast, n: int) -> Calibration:
         short = replace(
             config, trainer=trainer, schedule=schedule, run=folder, logger={}, callback={}
         )
-        corpus = corpus_of(short)
         corpus.tokenizer.save(Path(folder, TOKENIZER))
         save_inputs(short, corpus, Path(folder))
         command = [sys.executable, "-m", "etude.planning.trial", folder]

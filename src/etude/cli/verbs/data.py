@@ -1,11 +1,13 @@
 """Prepares the data of an experiment and shows its data card; takes the arguments of train.
 
+    etude data data=jsonl_chats data.path=chats.jsonl
+    etude data run=outputs/base
+
 Shows records, bad rows, tokens and tokenizer statistics; no network is built.
 """
 
 from etude.config import composition
 from etude.config.command_line import prepare
-from etude.config.config_file import to_experiment
 
 VERB = "data"
 
@@ -15,10 +17,10 @@ def main(arguments: list[str]) -> int:
     line = prepare(arguments)
     composed = composition.compose_one(VERB, line)
     if composed is not None:
-        from etude.training.resume import inherit_from_parent
+        from etude.training.experiment import read_experiment
 
-        config = inherit_from_parent(to_experiment(composed.config), line.overrides)
+        config, folder = read_experiment(composed, line.overrides, checked=False)
         from etude.training.run import corpus_of  # imports torch: only after all checks
 
-        print(corpus_of(config).card)
+        print(corpus_of(config, folder).card)
     return 0

@@ -1,9 +1,13 @@
 """Shows the first batch of an experiment as its loss sees it; takes the arguments of train.
 
+    etude inspect objective=mlm architecture=bert data=text data.path=notes.txt
+    etude inspect run=outputs/base
+
 Shows input tokens, target tokens that count in the loss, documents and padding, row by row.
 Prepares the data and builds everything, but does not train or write a run.
 """
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -23,19 +27,19 @@ def main(arguments: list[str]) -> int:
     line = prepare(arguments)
     composed = composition.compose_one(VERB, line)
     if composed is not None:
-        from etude.training.experiment import validate_experiment
+        from etude.training.experiment import read_experiment
 
-        _show(validate_experiment(composed, line.overrides))
+        _show(*read_experiment(composed, line.overrides))
     return 0
 
 
-def _show(config: ExperimentConfig) -> None:
+def _show(config: ExperimentConfig, folder: Path | None) -> None:
     from etude.cli.pages.batch import show
     from etude.objective.loader import Ranks
     from etude.training.assemble import assemble  # imports torch: only after all checks
     from etude.training.run import corpus_of
 
-    corpus = corpus_of(config)
+    corpus = corpus_of(config, folder)
     parts = assemble(config, corpus, Ranks(0, config.trainer.devices))
     show(first_batch(config, parts), corpus.tokenizer, Console(highlight=False))
     print("\n".join(parts.objective.lost_lines()))

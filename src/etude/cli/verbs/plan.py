@@ -11,6 +11,7 @@ skips it. A run that exceeds the memory of this machine is an error that lists s
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from etude.config import composition
 from etude.config.command_line import prepare
@@ -28,9 +29,9 @@ def main(arguments: list[str]) -> int:
     line = prepare([item for item in arguments if not item.startswith(KEY)])
     composed = composition.compose_one(VERB, line)
     if composed is not None:
-        from etude.training.experiment import validate_experiment
+        from etude.training.experiment import read_experiment
 
-        _plan(validate_experiment(composed, line.overrides), n_steps)
+        _plan(*read_experiment(composed, line.overrides), n_steps)
     return 0
 
 
@@ -47,7 +48,7 @@ def steps(arguments: Sequence[str]) -> int:
     return int(value)
 
 
-def _plan(config: ExperimentConfig, n_steps: int) -> None:
+def _plan(config: ExperimentConfig, folder: Path | None, n_steps: int) -> None:
     from etude.cli.pages.plan import clocks, lines
     from etude.planning.alternatives import refuse_too_large
     from etude.planning.calibration import calibrate, seconds_of
@@ -60,12 +61,12 @@ def _plan(config: ExperimentConfig, n_steps: int) -> None:
     quiet()
     accelerator = config.trainer.accelerator
     refuse_missing(accelerator)
-    corpus = corpus_of(config)
+    corpus = corpus_of(config, folder)
     plan = forecast(config, corpus)
     refuse_too_large(config, corpus, plan)
     for line in lines(plan, memory(accelerator), peak_memory(plan, accelerator)):
         print(line, flush=True)
     if n_steps:
-        measured = calibrate(config, plan, n_steps)
+        measured = calibrate(config, corpus, plan, n_steps)
         for line in clocks(measured, seconds_of(config, plan, len(corpus.val), measured)):
             print(line)

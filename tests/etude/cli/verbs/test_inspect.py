@@ -1,6 +1,6 @@
 """`etude inspect` shows the batch of step 1 and writes no files."""
 
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from etude.cli.verbs.inspect import first_batch
 from etude.data.corpus import prepare
 from etude.objective.loader import Ranks
 from etude.training.assemble import assemble
+from etude.training.run import start
 
 SMALL = ["tokenizer=byte", "data.seq_len=40", "trainer.global_batch=8", "architecture.n_layers=1"]
 CHOICES = {
@@ -81,3 +82,21 @@ def test_a_sweep_is_refused_and_cfg_prints_the_config(capsys: Any) -> None:
 def test_choices_that_train_refuses_are_refused(capsys: Any) -> None:
     assert main(["inspect", "objective=mlm", "architecture=gpt2"]) == 2
     assert "BOTH_SIDES" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["inspect", "data", "plan"])
+def test_an_existing_run_is_shown_as_it_was_started(
+    verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With its own config and tokenizer; another setting than the run's is refused."""
+    monkeypatch.chdir(tmp_path)
+    config = tiny.experiment("mlm", tmp_path)
+    trainer = replace(config.trainer, max_steps=2, val_samples=2)
+    start(replace(config, run="one", trainer=trainer), "tiny", [])
+    capsys.readouterr()
+    more = ["calibrate=0"] if verb == "plan" else []
+    assert main([verb, "run=one", *more]) == 0
+    shown = capsys.readouterr().out
+    assert {"inspect": "<mask>", "data": "tokens", "plan": "steps: 2 "}[verb] in shown
+    assert main([verb, "run=one", "optimizer.lr=0.5", *more]) == 2
+    assert "optimizer.lr: 0.001, now 0.5" in capsys.readouterr().err
