@@ -125,8 +125,10 @@ class Ppo(OnPolicyObjective[PpoConfig, ExperienceBatch]):
         )
         kl = divergence.sum(dim=1)
         shaping.adapt(kl[~score.isnan()], over_ranks)
-        worth = torch.stack([value, whiten(advantage, mask, over_ranks), returns], dim=-1).numpy()
-        rows = zip(completions, worth, score.tolist(), kl.tolist(), strict=True)
+        estimates = torch.stack(
+            [value, whiten(advantage, mask, over_ranks), returns], dim=-1
+        ).numpy()
+        rows = zip(completions, estimates, score.tolist(), kl.tolist(), strict=True)
         return [experience(*row, beta) for row in rows]
 
     def states(self, targets: Targets) -> Float[Tensor, "n dim"]:
@@ -139,7 +141,7 @@ class Ppo(OnPolicyObjective[PpoConfig, ExperienceBatch]):
         targets = replace(batch.targets, where=batch.targets.where & batch.is_in_loss[:, None])
         return ExperienceBatch(
             **vars(replace(batch, targets=targets, log_prob=batch.log_prob[in_loss])),
-            worth=torch.from_numpy(np.concatenate([e.worth for e in examples]))[in_loss],
+            estimates=torch.from_numpy(np.concatenate([e.estimates for e in examples]))[in_loss],
             beta=torch.tensor([e.beta for e in examples]),
             response_length=batch.lengths,
         )
@@ -154,7 +156,7 @@ class Ppo(OnPolicyObjective[PpoConfig, ExperienceBatch]):
         states = self.states(targets)
         logits = to_fp32(self.network.logits(states)) / config.temperature
         log_ratio = self.log_ratio(log_prob_of(logits, targets), batch, random_before)
-        old_value, advantage, returns = batch.worth.unbind(dim=1)
+        old_value, advantage, returns = batch.estimates.unbind(dim=1)
         gain = clipped_objective(log_ratio, advantage, config.epsilon, config.epsilon)
         value = self.value(targets, states)
         value_loss, is_clipped = value_losses(value, old_value, returns, config.value_epsilon)

@@ -13,7 +13,7 @@ from etude.rl import Completion, CompletionBatch
 class Experience(Completion):
     """A completion with the value, advantage and return of each token, and its beta."""
 
-    worth: Float[np.ndarray, "tokens 3"]
+    estimates: Float[np.ndarray, "tokens 3"]
     """Value, advantage and return of each token."""
     beta: float
 
@@ -22,16 +22,16 @@ class Experience(Completion):
 class ExperienceBatch(CompletionBatch):
     """A batch of completions, with value, advantage and return of each trained token."""
 
-    worth: Float[Tensor, "n 3"]
+    estimates: Float[Tensor, "n 3"]
     beta: Float[Tensor, " batch"]
     response_length: Int[Tensor, " batch"]
     """Tokens of each completion, with or without a verdict."""
 
 
 def experience(
-    row: Completion, worth: Float[np.ndarray, "seq 3"], score: float, kl: float, beta: float
+    row: Completion, estimates: Float[np.ndarray, "seq 3"], score: float, kl: float, beta: float
 ) -> Experience:
     """Builds an Experience from a completion, in the precision of its log-probabilities."""
-    worth = worth[: len(row.completion)].astype(row.log_prob.dtype)
-    mean = np.nan if np.isnan(score) else float(worth[:, 1].mean())
-    return Experience(**vars(replace(row, advantage=mean, kl=kl)), worth=worth, beta=beta)
+    estimates = estimates[: len(row.completion)].astype(row.log_prob.dtype)
+    mean = np.nan if np.isnan(score) else float(estimates[:, 1].mean())
+    return Experience(**vars(replace(row, advantage=mean, kl=kl)), estimates=estimates, beta=beta)

@@ -23,7 +23,7 @@ from .._policy_gradient import k1, k3
 from .advantages import Moments, OverRanks, moments, scale_to_unit_variance
 
 
-class Divergence(Enum):
+class KlEstimator(Enum):
     """Estimator of each token's KL divergence from the reference."""
 
     k1 = "k1"
@@ -37,7 +37,7 @@ class Controller(Enum):
     fixed = "fixed"
 
 
-class Scaling(Enum):
+class RewardScaling(Enum):
     """Which mean and standard deviation normalise a reward."""
 
     fixed = "fixed"
@@ -58,7 +58,7 @@ class ShapingConfig(OnPolicyConfig):
 
     beta: float = 0.05
     """Initial KL penalty coefficient; 0 disables the reference network. Typical: 0.01-0.2."""
-    divergence: Divergence = only_with("beta>0", Divergence.k1)
+    kl_estimator: KlEstimator = only_with("beta>0", KlEstimator.k1)
     """KL estimator: k1 is log p / p_ref, k3 is never negative."""
     controller: Controller = only_with("beta>0", Controller.adaptive)
     """adaptive steers beta towards kl_target; fixed keeps it constant."""
@@ -66,11 +66,11 @@ class ShapingConfig(OnPolicyConfig):
     """Target divergence per completion, in nats, for an adaptive beta. Typical: 1-10."""
     kl_horizon: float = only_with("controller=adaptive", 10_000.0)
     """Number of completions over which an adaptive beta changes by at most a fifth."""
-    scaling: Scaling = Scaling.fixed
+    reward_scaling: RewardScaling = RewardScaling.fixed
     """Normalises scores: fixed by reward_mean and reward_std, running by all rewards so far."""
-    reward_mean: float = only_with("scaling=fixed", 0.0)
+    reward_mean: float = only_with("reward_scaling=fixed", 0.0)
     """Mean subtracted from the reward."""
-    reward_std: float = only_with("scaling=fixed", 1.0)
+    reward_std: float = only_with("reward_scaling=fixed", 1.0)
     """Standard deviation that divides the reward; positive."""
     unfinished: Unfinished = Unfinished.keep
     """For unfinished completions: keep the score, replace it, or subtract a penalty from it."""
@@ -122,7 +122,9 @@ class Shaping:
         self, log_prob: Float[Tensor, "batch seq"], reference: Float[Tensor, "batch seq"]
     ) -> Float[Tensor, "batch seq"]:
         """Divergence of each token from the reference, in nats."""
-        return {Divergence.k1: k1, Divergence.k3: k3}[self.config.divergence](log_prob, reference)
+        return {KlEstimator.k1: k1, KlEstimator.k3: k3}[self.config.kl_estimator](
+            log_prob, reference
+        )
 
     def scores(
         self, completions: Sequence[Completion], over_ranks: OverRanks
@@ -137,7 +139,7 @@ class Shaping:
         self.reward_moments = self.reward_moments.merge(
             moments(reward[~reward.isnan()], over_ranks)
         )
-        running = config.scaling is Scaling.running
+        running = config.reward_scaling is RewardScaling.running
         score = (
             self.reward_moments.standardize(reward)
             if running

@@ -29,7 +29,7 @@ class Unit(Enum):
 
 @dataclass
 class WholeWordConfig(MaskingConfig):
-    fate: Unit = Unit.token
+    replacement_unit: Unit = Unit.token
     """Decide between mask, random and unchanged per token (BERT) or per word (fairseq)."""
 
 
@@ -46,7 +46,7 @@ class WholeWord:
     ) -> Int[np.ndarray, " seq"]:
         words = self.tokenizer.words(tokens)
         word_groups = select_words(np.bincount(words)[1:], budget, rng)
-        if self.config.fate is Unit.word:
+        if self.config.replacement_unit is Unit.word:
             return word_groups[words]
         groups = np.zeros(len(tokens), np.int64)
         places = np.flatnonzero(word_groups[words])

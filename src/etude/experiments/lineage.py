@@ -32,7 +32,7 @@ from etude.formats.model import read_model
 Table: TypeAlias = dict[str, Any]  # of values of any type
 
 
-class State(Enum):
+class ArtefactState(Enum):
     """Whether a dependency is unchanged since it was used."""
 
     same = "unchanged"
@@ -42,7 +42,7 @@ class State(Enum):
     unknown = "unknown"
 
 
-FAULTS = (State.changed, State.damaged, State.missing)
+FAULTS = (ArtefactState.changed, ArtefactState.damaged, ArtefactState.missing)
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Artefact:
     key: str
     """Config key that names it in the dependent run."""
     place: str
-    state: State = State.same
+    state: ArtefactState = ArtefactState.same
     digest: str = ""
     """Current digest; the stored one if it is missing."""
     note: str = ""
@@ -74,33 +74,33 @@ def _model(folder: Path, key: str, was: str | None, above: frozenset[Path]) -> A
     """Returns the tree of a run or model; `was` is the digest that its dependent stored."""
     place = str(folder)
     if not folder.is_dir():
-        return Artefact(key, place, State.missing, was or "")
+        return Artefact(key, place, ArtefactState.missing, was or "")
     if folder.resolve() in above:
-        return Artefact(key, place, State.unknown, note="it depends on itself")
+        return Artefact(key, place, ArtefactState.unknown, note="it depends on itself")
     state, digest, note = _weights_state(folder, was)
-    if was is None and above and state is State.same:
-        state = State.unknown
+    if was is None and above and state is ArtefactState.same:
+        state = ArtefactState.unknown
         note = "its digest at that time was not stored"
     parents = tuple(_parents(folder, above | {folder.resolve()}))
     return Artefact(key, place, state, digest, note, parents)
 
 
-def _weights_state(folder: Path, was: str | None) -> tuple[State, str, str]:
+def _weights_state(folder: Path, was: str | None) -> tuple[ArtefactState, str, str]:
     """Returns the state of a model's weights, their digest, and the reason if they differ."""
     try:
         digest = _digest(folder)
     except CheckpointError as error:
-        return State.damaged, was or "", _first_line(error)
+        return ArtefactState.damaged, was or "", _first_line(error)
     except EtudeError as error:  # such as a missing plugin
-        return State.unknown, was or "", _first_line(error)
+        return ArtefactState.unknown, was or "", _first_line(error)
     for name in (MODEL, ADAPTER):
         if (folder / name).is_dir():
             if fault := fault_of(folder / name):
-                return State.damaged, digest, f"{name}: {fault}"
+                return ArtefactState.damaged, digest, f"{name}: {fault}"
             was = was or digest  # the digest in its manifest
     config = _json(folder / SUMMARY).get("config")
     if config is not None and code_digest(folder / CONFIG) != config:
-        return State.changed, digest, f"{CONFIG} has changed since the run finished"
+        return ArtefactState.changed, digest, f"{CONFIG} has changed since the run finished"
     return _state_of(digest, was), digest, ""
 
 
@@ -135,7 +135,7 @@ def places_of(folder: Path) -> tuple[dict[str, str], Path]:
 def _plugins(folder: Path) -> Iterator[Artefact]:
     """Yields the plugins whose files have changed since the run was made."""
     for address, (was, now) in config_file.changed_plugins(folder).items():
-        state = State.missing if now is None else State.changed
+        state = ArtefactState.missing if now is None else ArtefactState.changed
         yield Artefact("plugin", address, state, now or was)
 
 
@@ -145,7 +145,7 @@ def _tokenizer(folder: Path) -> Artefact:
     try:
         tokenizer = Tokenizer.load(place)
     except EtudeError as error:
-        return Artefact("tokenizer", str(place), State.missing, note=str(error))
+        return Artefact("tokenizer", str(place), ArtefactState.missing, note=str(error))
     was = _json(folder / CARD).get("tokenizer", {}).get("digest")
     digest = tokenizer_digest(tokenizer)
     return Artefact("tokenizer", str(place), _state_of(digest, was), digest)
@@ -161,15 +161,24 @@ def _data(folder: Path, home: Path, path: str | None, above: frozenset[Path]) ->
             config = config_file.load_config(folder.absolute())
             digest = data_digest(config, Tokenizer.load(folder.absolute() / TOKENIZER))
     except EtudeError as error:
-        state = State.missing if any(p.state is State.missing for p in parents) else State.unknown
+        state = (
+            ArtefactState.missing
+            if any(p.state is ArtefactState.missing for p in parents)
+            else ArtefactState.unknown
+        )
         note = _first_line(error)
         return Artefact("data", place, state, was.get("digest", ""), note, parents)
     state = _state_of(digest, was.get("digest"))
-    if state is State.same:  # the data digest includes its files
+    if state is ArtefactState.same:  # the data digest includes its files
         parents = tuple(
-            replace(one, state=state) if one.state is State.unknown else one for one in parents
+            replace(one, state=state) if one.state is ArtefactState.unknown else one
+            for one in parents
         )
-    note = "its files, its settings or the code that reads it" if state is State.changed else ""
+    note = (
+        "its files, its settings or the code that reads it"
+        if state is ArtefactState.changed
+        else ""
+    )
     return Artefact("data", place, state, digest, note, parents)
 
 
@@ -179,12 +188,12 @@ def _file(place: Path, above: frozenset[Path]) -> Artefact:
         try:
             find_files(str(place), ("",))
         except DataError:
-            return Artefact("data.path", str(place), State.missing)
-        return Artefact("data.path", str(place), State.unknown)
+            return Artefact("data.path", str(place), ArtefactState.missing)
+        return Artefact("data.path", str(place), ArtefactState.unknown)
     digest = sha256(place)
     origin = origin_of(place)
     if origin is None:
-        return Artefact("data.path", str(place), State.unknown, digest)
+        return Artefact("data.path", str(place), ArtefactState.unknown, digest)
     runs = tuple(_model(Path(run), key, was, above) for key, (run, was) in origin.parents.items())
     note = f"written by etude {origin.verb}"
     return Artefact("data.path", str(place), _state_of(digest, origin.digest), digest, note, runs)
@@ -207,7 +216,11 @@ def _children(folder: Path, runs: Sequence[Path], above: frozenset[Path]) -> lis
             if place.resolve() == resolved:
                 below = tuple(_children(run, runs, above | {resolved}))
                 state = _state_of(digest, was)
-                note = "" if state is State.same else f"made with other weights of {folder.name}"
+                note = (
+                    ""
+                    if state is ArtefactState.same
+                    else f"made with other weights of {folder.name}"
+                )
                 dependents.append(Artefact(key, str(run), state, _digest(run), note, below))
     return dependents
 
@@ -244,10 +257,10 @@ def _first_line(error: EtudeError) -> str:
     return str(error).partition("\n")[0]
 
 
-def _state_of(now: str, was: str | None) -> State:
+def _state_of(now: str, was: str | None) -> ArtefactState:
     if was is None:
-        return State.unknown
-    return State.same if now == was else State.changed
+        return ArtefactState.unknown
+    return ArtefactState.same if now == was else ArtefactState.changed
 
 
 def _json(file: Path) -> Table:

@@ -80,7 +80,7 @@ class StopStrings:
         return before[: len(before) - max(begun, default=0)]
 
 
-class Token(NamedTuple):
+class GeneratedToken(NamedTuple):
     """The next token of a request; `request` is the index in the list."""
 
     request: int
@@ -128,14 +128,14 @@ def stream(
     *,
     whole: bool = False,
     stop: StopStrings | None = None,
-) -> Iterator[list[Token]]:
+) -> Iterator[list[GeneratedToken]]:
     """Yields the next token of every unfinished request, step by step."""
     rows = _Rows(network, requests or [_dummy_request(network)], whole)
     budgets = {i: r.max_new_tokens for i, r in enumerate(requests) if r.max_new_tokens > 0}
     texts: list[list[int]] = [[] for _ in requests]
     while _any_rank(network, bool(budgets)):
         ids, log_probs = rows.step(decoding)
-        tokens: list[Token] = []
+        tokens: list[GeneratedToken] = []
         for request, token, log_prob in zip(rows.requests, ids, log_probs, strict=True):
             if request not in budgets:
                 continue
@@ -145,7 +145,7 @@ def stream(
             budgets[request] -= 1
             if ends or budgets[request] == 0:
                 del budgets[request]
-            tokens.append(Token(request, token, log_prob, ends))
+            tokens.append(GeneratedToken(request, token, log_prob, ends))
         yield tokens
         rows.drop_finished(budgets)
 

@@ -83,10 +83,10 @@ class EpochSource:
         return StepBatch(examples, [sample for _, sample in positions])
 
     def state_dict(self) -> dict[str, Any]:
-        return {"windows_read": self.n_read}
+        return {"n_read": self.n_read}
 
     def load_state_dict(self, states: Sequence[Mapping[str, Any]]) -> None:
-        self.n_read = states[0]["windows_read"]  # the same on every rank
+        self.n_read = states[0]["n_read"]  # the same on every rank
 
 
 @dataclass

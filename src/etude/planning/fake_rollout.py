@@ -21,7 +21,7 @@ from etude.records import Prompt
 from etude.rl.on_policy import OnPolicyObjective
 
 
-class RolloutPolicy:
+class FakePolicy:
     """Replaces the value-dependent methods of an on-policy objective: generate, score, evaluate."""
 
     def __init__(self, objective: OnPolicyObjective[Any, Any]) -> None:

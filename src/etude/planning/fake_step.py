@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from etude.objective.batches import n_tokens
 from etude.objective.loader import MicroBatch
 from etude.objective.objective import Objective
-from etude.planning.fake_rollout import RolloutPolicy, generation
+from etude.planning.fake_rollout import FakePolicy, generation
 from etude.planning.fake_tensors import tensors
 from etude.planning.memory_meter import MemoryMeter
 from etude.rl.on_policy import OnPolicyObjective
@@ -54,7 +54,7 @@ def simulate_steps(parts: TrainingParts, seq_len: int, *, generates: bool) -> St
     held = tensors(objective)
     on_policy = objective if isinstance(objective, OnPolicyObjective) else None
     if on_policy is not None:
-        RolloutPolicy(on_policy).patch()
+        FakePolicy(on_policy).patch()
     with MemoryMeter(held) as meter:
         weights = meter.live
         batches = _global_batches(parts, N_BATCHES if on_policy is None else 1)

@@ -96,7 +96,7 @@ def metric_sums(
         "response_length": batch.lengths.to(reward).sum(),
         "truncated": (~batch.is_finished).to(reward).sum(),
         "zero_variance": batch.has_zero_variance.to(reward).sum(),
-        "unlearned": (~batch.is_in_loss).to(reward).sum(),
+        "excluded": (~batch.is_in_loss).to(reward).sum(),
     }
 
 
@@ -111,7 +111,7 @@ def part_sums(parts: Mapping[str, Float[Tensor, " batch"]]) -> dict[str, Float[T
 
 PART = "reward/"
 VERDICTS = "verdicts/"
-PER_COMPLETION = ("response_length", "truncated", "zero_variance", "unlearned", "sequence_kl")
+PER_COMPLETION = ("response_length", "truncated", "zero_variance", "excluded", "sequence_kl")
 PER_TOKEN = ("entropy", "kl", "ratio", "clip_fraction_low", "clip_fraction_high")
 
 

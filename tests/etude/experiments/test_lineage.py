@@ -11,7 +11,7 @@ import tiny
 
 from etude.cli.main import main
 from etude.config import config_file
-from etude.experiments.lineage import FAULTS, Artefact, State, _file, children, lineage
+from etude.experiments.lineage import FAULTS, Artefact, ArtefactState, _file, children, lineage
 from etude.experiments.provenance import SUFFIX
 from etude.files.run_folder import CONFIG
 from etude.training.run import start
@@ -38,7 +38,7 @@ def chain(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "chain"
 
 
-def states(root: Artefact) -> dict[str, State]:
+def states(root: Artefact) -> dict[str, ArtefactState]:
     """The faults, by key."""
     return {one.key: one.state for one in root.walk() if one.state in FAULTS}
 
@@ -48,7 +48,7 @@ def test_an_unchanged_chain_has_no_faults_from_any_working_directory(
 ) -> None:
     monkeypatch.chdir(chain.parent)
     root = lineage(chain / "tuned")
-    assert {one.state for one in root.walk()} == {State.same}
+    assert {one.state for one in root.walk()} == {ArtefactState.same}
     assert [one.key for one in root.parents] == ["init_from", "tokenizer", "data"]
     assert Path(root.parents[0].place).resolve() == chain / "base"
     assert [Path(one.place).name for one in root.walk() if one.key == "data.path"] == [
@@ -65,17 +65,17 @@ def test_changed_damaged_and_missing_dependencies_are_named(
 ) -> None:
     with (chain / "preferences.jsonl").open("a") as file:
         file.write('{"prompt": "a", "chosen": "b", "rejected": "c"}\n')
-    assert states(lineage(chain / "tuned")) == {"data": State.changed}
+    assert states(lineage(chain / "tuned")) == {"data": ArtefactState.changed}
     weights = chain / "base/model/model.safetensors"
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
     (chain / "lines.txt").unlink()
     found = states(lineage(chain / "tuned"))
-    assert found["init_from"] is State.damaged
-    assert found["data.path"] is State.missing
+    assert found["init_from"] is ArtefactState.damaged
+    assert found["data.path"] is ArtefactState.missing
     shutil.rmtree(chain / "base")
-    assert states(lineage(chain / "tuned"))["init_from"] is State.missing
+    assert states(lineage(chain / "tuned"))["init_from"] is ArtefactState.missing
     assert main(["lineage", "run=tuned"]) == 4
     assert "MISSING: init_from=" in capsys.readouterr().out
 
@@ -85,8 +85,8 @@ def test_a_retrained_base_counts_as_changed(chain: Path) -> None:
     shutil.rmtree(chain / "base")
     other = replace(tiny.experiment("clm", chain, trainer=TWO), seed=1)
     start(replace(other, run="base"), "tiny", [])
-    assert states(lineage(chain / "tuned")) == {"init_from": State.changed}
-    assert [one.state for one in children(chain / "base", chain)] == [State.changed]
+    assert states(lineage(chain / "tuned")) == {"init_from": ArtefactState.changed}
+    assert [one.state for one in children(chain / "base", chain)] == [ArtefactState.changed]
 
 
 def test_a_changed_or_missing_plugin_is_named(chain: Path) -> None:
@@ -97,9 +97,9 @@ def test_a_changed_or_missing_plugin_is_named(chain: Path) -> None:
     stored["plugins"]["optimizer"]["address"] = "optimizer/gone"
     file.write_text(config_file.yaml.safe_dump(stored))
     named = [(one.place, one.state) for one in lineage(chain / "tuned").parents]
-    assert ("objective/dpo", State.changed) in named
-    assert ("optimizer/gone", State.missing) in named
-    assert (str(chain / "base"), State.same) in named
+    assert ("objective/dpo", ArtefactState.changed) in named
+    assert ("optimizer/gone", ArtefactState.missing) in named
+    assert (str(chain / "base"), ArtefactState.same) in named
 
 
 @pytest.mark.slow
@@ -117,8 +117,8 @@ def test_generated_rows_depend_on_the_runs_that_wrote_them(
     data = replace(config.data, path="rows.jsonl", seq_len=96)
     start(replace(config, data=data, run="taught"), "tiny", [])
     rows = next(one for one in lineage(chain / "taught").walk() if one.key == "data.path")
-    assert (rows.state, rows.note) == (State.same, "written by etude label")
-    assert [(one.key, one.state) for one in rows.parents] == [("run", State.same)]
+    assert (rows.state, rows.note) == (ArtefactState.same, "written by etude label")
+    assert [(one.key, one.state) for one in rows.parents] == [("run", ArtefactState.same)]
     assert [one.key for one in children(run, chain)] == ["data.path: run"]
 
 
@@ -129,7 +129,7 @@ def test_a_pattern_of_data_files_is_missing_only_if_it_matches_none(
     path: str, state: str, tmp_path: Path
 ) -> None:
     (tmp_path / "part.txt").touch()
-    assert _file(tmp_path / path, frozenset()).state is State[state]
+    assert _file(tmp_path / path, frozenset()).state is ArtefactState[state]
 
 
 def test_an_unknown_argument_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

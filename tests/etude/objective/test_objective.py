@@ -57,8 +57,8 @@ def sample(name: str, i: int, draw: torch.Generator) -> dict[str, Any]:
     found |= {"reward": i / 16, "is_finished": i % 3 > 0, "has_zero_variance": False}
     found |= {"advantage": math.nan if i == 3 else (-1.0) ** i}
     if name == "ppo":
-        worth = torch.randn(len(completion), 3, generator=draw, dtype=torch.float64)
-        found |= {"worth": worth.numpy(), "beta": 0.1}
+        estimates = torch.randn(len(completion), 3, generator=draw, dtype=torch.float64)
+        found |= {"estimates": estimates.numpy(), "beta": 0.1}
     return found
 
 

@@ -22,7 +22,7 @@ from etude.errors import CheckpointError, ConfigError, PreemptedError
 from etude.files.run_folder import STEPS, SUMMARY
 from etude.formats import checkpoint
 from etude.formats.checkpoint import checkpoints, fault_of, path_of
-from etude.plugins.objective._ppo.reward_shaping import Scaling
+from etude.plugins.objective._ppo.reward_shaping import RewardScaling
 from etude.training.run import start
 from etude.training.run_writer import RunWriter
 
@@ -52,7 +52,11 @@ def config_of(name: str, folder: Path, **trainer: Any) -> ExperimentConfig:
         more |= {} if name == "reinforce" else {"batches_per_rollout": 2, "epochs": 2, "beta": 0.1}
         more |= {"max_draws": 3} if name == "grpo" else {}
         if name == "ppo":  # a rollout ends and beta moves between a checkpoint and the last step
-            more |= {"batches_per_rollout": 1, "kl_horizon": 50.0, "scaling": Scaling.running}
+            more |= {
+                "batches_per_rollout": 1,
+                "kl_horizon": 50.0,
+                "reward_scaling": RewardScaling.running,
+            }
         more["reward"] = {"toy_remainder": tiny.part("reward", "toy_remainder")}
     return tiny.experiment(name, folder, trainer=values, **more)
 

@@ -266,9 +266,9 @@ def test_metrics_describe_the_sampled_completions(tmp_path: Path) -> None:
     assert line["reward_std"] == pytest.approx(np.nanstd(rewards))
     assert line["response_length"] == np.mean([len(s.completion) for s in samples])
     assert line["truncated"] == np.mean([not s.is_finished for s in samples])
-    unlearned = [np.isnan(s.advantage) for s in samples]
-    assert unlearned == [np.isnan(s.reward) or not s.is_finished for s in samples]
-    assert line["unlearned"] == np.mean(unlearned)
+    excluded = [np.isnan(s.advantage) for s in samples]
+    assert excluded == [np.isnan(s.reward) or not s.is_finished for s in samples]
+    assert line["excluded"] == np.mean(excluded)
     alone = [len(set(rewards[i : i + 4][~np.isnan(rewards[i : i + 4])])) < 2 for i in (0, 4)]
     assert line["zero_variance"] == np.mean(alone)
     assert 0 < line["entropy"] < np.log(tiny.BYTES.vocab.size)

@@ -30,7 +30,12 @@ from etude.network.inputs import Inputs
 from etude.network.network import Network
 from etude.objective.randomness import ROLLOUT
 from etude.plugins.objective._ppo.experience import Experience
-from etude.plugins.objective._ppo.reward_shaping import Controller, Divergence, Scaling, Unfinished
+from etude.plugins.objective._ppo.reward_shaping import (
+    Controller,
+    KlEstimator,
+    RewardScaling,
+    Unfinished,
+)
 from etude.plugins.objective._ppo.value_function import ValueKind
 from etude.plugins.objective.ppo import PpoConfig
 from etude.records import Prompt
@@ -173,7 +178,7 @@ def test_a_rollout_matches_the_table_computed_by_hand_for_any_padding(
         value = [V[r] for r in read]
         white = [(x - mean) / deviation for x in advantage]
         returns = [x + v for x, v in zip(advantage, value, strict=True)]
-        found = s.worth.T.tolist()
+        found = s.estimates.T.tolist()
         for column, wanted in zip(found, (value, white, returns), strict=True):
             assert column == pytest.approx(wanted, abs=1e-10)
         assert s.is_finished == (s.completion[-1] == EOS)
@@ -185,7 +190,7 @@ def test_without_kl_penalty_or_discount_the_return_is_the_score() -> None:
     assert made.reference is None
     for s in rollout_of(made):
         score = TABLE[tuple(s.completion)][0]
-        value, _, returns = s.worth.T
+        value, _, returns = s.estimates.T
         assert returns == pytest.approx(np.full_like(value, score), abs=1e-12)
         assert s.kl == 0.0
 
@@ -238,7 +243,7 @@ def test_completions_without_a_verdict_are_excluded() -> None:
     none = made.collate([s for s in samples if s not in known])
     assert made.count(none) == 0
     assert not made.loss(none).total
-    white = np.concatenate([s.worth[:, 1] for s in known])
+    white = np.concatenate([s.estimates[:, 1] for s in known])
     assert white.mean() == pytest.approx(0, abs=1e-12)
 
 
@@ -248,14 +253,15 @@ def test_the_loss_by_hand() -> None:
     rng = np.random.default_rng(0)
     for s in samples:  # as if the policy and its values had changed since
         s.log_prob = s.log_prob + rng.normal(0, 0.3, len(s.log_prob))
-        s.worth = (
-            s.worth + np.stack([rng.normal(0, 0.4, len(s.worth)), *np.zeros((2, len(s.worth)))]).T
+        s.estimates = (
+            s.estimates
+            + np.stack([rng.normal(0, 0.4, len(s.estimates)), *np.zeros((2, len(s.estimates)))]).T
         )
     total = policy = 0.0
     for s in samples:
         for i, token in enumerate(s.completion):
             read = [COLON, *s.completion][i]
-            before, advantage, returns = s.worth[i]
+            before, advantage, returns = s.estimates[i]
             ratio = NOW[read][token] / math.exp(s.log_prob[i])
             gain = min(ratio * advantage, min(max(ratio, 0.8), 1.2) * advantage)
             bound = before + min(max(V[read] - before, -0.2), 0.2)
@@ -294,7 +300,7 @@ def test_padding_does_not_change_a_rollout(family: str, kind: ValueKind) -> None
         found.append(rollout_of(eval_mode(made)))
     for one, other in zip(*found, strict=True):
         assert list(one.completion) == list(other.completion)
-        assert one.worth == pytest.approx(other.worth, abs=1e-10)
+        assert one.estimates == pytest.approx(other.estimates, abs=1e-10)
         assert one.kl == pytest.approx(other.kl, abs=1e-10)
         assert abs(one.kl) > 1e-6
 
@@ -353,7 +359,7 @@ class ThreadRanks:
 
 def test_two_ranks_whiten_scale_and_adapt_like_one() -> None:
     """On two consecutive rollouts, so that moments and beta continue from the first."""
-    given = {"kl_horizon": 50.0, "scaling": Scaling.running, "whiten_rewards": True}
+    given = {"kl_horizon": 50.0, "reward_scaling": RewardScaling.running, "whiten_rewards": True}
     ranks, halves = ThreadRanks(2), (range(9), range(9, 17))
     all_prompts = prompts()
 
@@ -376,7 +382,7 @@ def test_two_ranks_whiten_scale_and_adapt_like_one() -> None:
     both = first[:9] + second[:8] + first[9:] + second[8:]
     for mine, theirs in zip(two_rollouts(scripted(**given), range(17)), both, strict=True):
         assert list(mine.completion) == list(theirs.completion)
-        assert mine.worth == pytest.approx(theirs.worth, abs=1e-12)
+        assert mine.estimates == pytest.approx(theirs.estimates, abs=1e-12)
         assert mine.beta == pytest.approx(theirs.beta, abs=1e-15)
 
 
@@ -392,11 +398,11 @@ def test_with_an_adapter_there_is_one_copy_of_the_weights(family: str) -> None:
 
 KEYS: dict[str, tuple[Any, dict[str, Any]]] = {
     "beta": (0.5, {}),
-    "divergence": (Divergence.k3, {}),
+    "kl_estimator": (KlEstimator.k3, {}),
     "controller": (Controller.fixed, {}),
     "kl_target": (0.1, {"kl_horizon": 10.0, "kl_target": 1e-6}),
     "kl_horizon": (10.0, {}),
-    "scaling": (Scaling.running, {}),
+    "reward_scaling": (RewardScaling.running, {}),
     "reward_mean": (0.5, {}),
     "reward_std": (0.5, {}),
     "unfinished": (Unfinished.replace, {}),
@@ -446,7 +452,7 @@ def test_two_processes_have_the_loss_curve_of_one(
     ppo = (
         "objective=ppo", "reward=toy_remainder", "objective.max_new_tokens=4",
         "objective.epochs=2", f"objective.value={kind.value}", "trainer.precision=64",
-        "optimizer.lr=0.001", "objective.kl_horizon=100", "objective.scaling=running",
+        "optimizer.lr=0.001", "objective.kl_horizon=100", "objective.reward_scaling=running",
     )  # fmt: skip
     ddp = ("strategy=ddp", "trainer.devices=2", "trainer.accelerator=cpu")
     for name, more in (("one", ()), ("two", ddp)):

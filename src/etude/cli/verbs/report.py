@@ -16,7 +16,7 @@ from pathlib import Path
 
 from etude.cli.pages.report.page import page
 from etude.cli.pages.report.picture import browser, take
-from etude.cli.pages.report.runs import FoundRuns, State, find
+from etude.cli.pages.report.runs import FoundRuns, RunState, find
 from etude.cli.pages.report.view import View
 from etude.config import composition
 from etude.config.command_line import prepare
@@ -66,7 +66,7 @@ def _watch(folders: list[str], config: ReportConfig, every: float, printed: set[
     while n_idle < IDLE_CHECKS:
         found = _find(folders, printed)
         _write(found, config, every)
-        n_idle = 0 if any(run.state is State.running for run in found.runs) else n_idle + 1
+        n_idle = 0 if any(run.state is RunState.running for run in found.runs) else n_idle + 1
         time.sleep(every)
 
 

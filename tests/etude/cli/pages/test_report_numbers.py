@@ -10,7 +10,7 @@ import pytest
 
 from etude.cli.pages.report.comparison import compare
 from etude.cli.pages.report.groups import groups_of
-from etude.cli.pages.report.runs import Run, State
+from etude.cli.pages.report.runs import Run, RunState
 from etude.cli.pages.report.scaling import fit
 from etude.cli.pages.report.scaling import section as scaling
 from etude.cli.pages.report.statistics import (
@@ -32,7 +32,7 @@ def run(
     """A run with these losses at these numbers of tokens."""
     steps = [{"step": i, "tokens": t, "val/loss": loss} for i, (t, loss) in enumerate(losses, 1)]
     facts = {SUMMARY: {"parameters": n}, CARD: {}, "hardware.json": {}, "parents.json": {}}
-    return Run("run", Path("run"), State.finished, steps, [], config, seed, [], facts, [])
+    return Run("run", Path("run"), RunState.finished, steps, [], config, seed, [], facts, [])
 
 
 def test_the_average_of_a_constant_is_that_constant_from_the_first_step() -> None:

@@ -14,7 +14,7 @@ from etude.cli.pages.report.curves import MAX_POINTS, cost, curve_data, panels, 
 from etude.cli.pages.report.groups import groups_of, labels
 from etude.cli.pages.report.markup import script_json, table, tag
 from etude.cli.pages.report.page import page
-from etude.cli.pages.report.runs import State, find, names, read
+from etude.cli.pages.report.runs import RunState, find, names, read
 from etude.cli.pages.report.view import View
 from etude.config.schema.trainer import Best
 from etude.experiments.job import State as JobState
@@ -41,15 +41,15 @@ def test_seconds_accumulate_over_resumes_and_an_incomplete_last_line_is_ignored(
 
 def test_a_run_is_running_while_its_process_holds_the_lock(tmp_path: Path) -> None:
     folder = run(tmp_path / "a", finished=False)
-    assert read(folder, "a").state is State.ended
+    assert read(folder, "a").state is RunState.ended
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert read(folder, "a").state is State.running
-    assert read(folder, "a").state is State.ended
+        assert read(folder, "a").state is RunState.running
+    assert read(folder, "a").state is RunState.ended
     (folder / "summary.json").write_text('{"stopped_early": true}')
-    assert read(folder, "a").state is State.early
+    assert read(folder, "a").state is RunState.early
     (folder / PRUNED).touch()
-    assert read(folder, "a").state is State.pruned
+    assert read(folder, "a").state is RunState.pruned
 
 
 def test_jobs_are_ordered_by_number_and_failed_ones_are_named(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from etude.plugins.objective._ppo.reward_shaping import (
     Controller,
-    Divergence,
-    Scaling,
+    KlEstimator,
+    RewardScaling,
     Shaping,
     ShapingConfig,
     Unfinished,
@@ -90,7 +90,7 @@ def test_scores_are_those_computed_by_hand(given: dict[str, Any], wanted: list[f
 
 
 def test_running_scaling_uses_all_rewards_so_far_of_all_ranks() -> None:
-    shaping = Shaping(ShapingConfig(scaling=Scaling.running))
+    shaping = Shaping(ShapingConfig(reward_scaling=RewardScaling.running))
     first = shaping.scores(completions((0.0, 1, True), (1.0, 1, True), (math.nan, 1, True)), twice)
     torch.testing.assert_close(first, numbers(-1.0, 1.0, math.nan), equal_nan=True)
     assert shaping.reward_moments.n == 4
@@ -111,8 +111,8 @@ def test_beta_follows_the_divergence_of_all_ranks_unless_it_is_fixed() -> None:
 
 def test_the_divergence_is_k1_or_k3() -> None:
     policy, reference = numbers(-1.2)[None], numbers(-1.0)[None]
-    for divergence, wanted in {Divergence.k1: -0.2, Divergence.k3: 0.021403}.items():
-        shaping = Shaping(ShapingConfig(divergence=divergence))
+    for estimator, wanted in {KlEstimator.k1: -0.2, KlEstimator.k3: 0.021403}.items():
+        shaping = Shaping(ShapingConfig(kl_estimator=estimator))
         assert float(shaping.divergences(policy, reference)) == pytest.approx(wanted, abs=1e-6)
 
 
@@ -130,7 +130,9 @@ def test_whitened_rewards_have_variance_1_and_an_unchanged_mean() -> None:
 
 
 def test_the_state_is_restored_exactly() -> None:
-    one, other = (Shaping(ShapingConfig(scaling=Scaling.running, kl_horizon=7.0)) for _ in "ab")
+    one, other = (
+        Shaping(ShapingConfig(reward_scaling=RewardScaling.running, kl_horizon=7.0)) for _ in "ab"
+    )
     one.scores(completions((0.1, 1, True), (0.7, 1, True)), alone)
     one.adapt(numbers(1.0, 2.0), alone)
     other.load_state_dict(one.state_dict())

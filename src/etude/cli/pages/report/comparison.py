@@ -21,7 +21,7 @@ MAX_GROUPS = 10
 
 
 @dataclass(frozen=True)
-class Comparison:
+class RunComparison:
     """How much better the first group's metric is than the second's, both at `tokens`."""
 
     first: Group
@@ -44,7 +44,7 @@ class Comparison:
 
 def compare(
     runs: Sequence[Run], first: Group, second: Group, metric: str, best: Best
-) -> Comparison | None:
+) -> RunComparison | None:
     """Returns the comparison; None if fewer than two seeds have the metric in both groups.
 
     The metric is read at the end of the shortest run, interpolated linearly.
@@ -59,7 +59,7 @@ def compare(
         return None
     sign = -1 if best is Best.lowest else 1
     ahead = [sign * (_at(one[seed], tokens) - _at(other[seed], tokens)) for seed in seeds]
-    return Comparison(first, second, tokens, interval(ahead))
+    return RunComparison(first, second, tokens, interval(ahead))
 
 
 def section(view: View) -> Section | None:

@@ -26,7 +26,7 @@ HELD_OUT = "val/"
 SPEED = "perf/"
 ON_POLICY = (
     "reward", "reward_std", "kl", "sequence_kl", "beta", "entropy", "response_length", "truncated",
-    "clip_fraction_low", "clip_fraction_high", "ratio", "zero_variance", "unlearned",
+    "clip_fraction_low", "clip_fraction_high", "ratio", "zero_variance", "excluded",
     "value_loss", "policy_loss", "value_clip_fraction", "explained_variance",
 )  # fmt: skip
 OPTIMISATION = ("grad_norm", "lr", "skipped")

@@ -8,7 +8,7 @@ from typing import Any
 
 from etude.cli.pages.report import comparison, curves, records, scaling, sweep
 from etude.cli.pages.report.markup import Markup, join_markup, script_json, tag
-from etude.cli.pages.report.runs import State
+from etude.cli.pages.report.runs import RunState
 from etude.cli.pages.report.view import Section, View
 
 PLACE = Path(__file__).parent
@@ -59,7 +59,7 @@ def page(view: View, problems: Sequence[str], watch: float | None) -> str:
     data: dict[str, Any] = {"watch": watch}
     for section in sections.values():
         data |= section.data
-    running = sum(run.state is State.running for run in view.runs)
+    running = sum(run.state is RunState.running for run in view.runs)
     count = f"runs: {len(view.runs)} ({running} running); "
     made = Template((PLACE / "page.html").read_text(encoding="utf-8")).substitute(
         title=join_markup(["étude report"]),

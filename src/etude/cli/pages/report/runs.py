@@ -31,7 +31,7 @@ DEPTH = 4
 """Maximum depth of subfolders that are searched for runs."""
 
 
-class State(Enum):
+class RunState(Enum):
     """State of a run."""
 
     finished = "finished"
@@ -47,7 +47,7 @@ class Run:
 
     name: str
     folder: Path
-    state: State
+    state: RunState
     steps: Sequence[Row]
     perf: Sequence[Row]
     config: Mapping[str, Any]
@@ -261,19 +261,19 @@ def _last_samples(folder: Path, steps: Sequence[Row], damages: list[str]) -> lis
     return [{"step": step, "texts": [text]}] if text.strip() else []
 
 
-def _state(folder: Path, summary: Row) -> State:
+def _state(folder: Path, summary: Row) -> RunState:
     if (folder / PRUNED).exists():
-        return State.pruned
+        return RunState.pruned
     if summary:
-        return State.early if summary.get("stopped_early") else State.finished
+        return RunState.early if summary.get("stopped_early") else RunState.finished
     try:
         lock = os.open(folder / LOCK, os.O_RDONLY)
     except OSError:
-        return State.ended
+        return RunState.ended
     try:
         fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
-        return State.running
+        return RunState.running
     finally:
         os.close(lock)
-    return State.ended
+    return RunState.ended
