@@ -7,38 +7,21 @@ contain is plain text, even if it is the text of a special token. An ordinary to
 vocabulary, such as Qwen's <think>, stays one in what the assistant says.
 """
 
-import json
 import re
-import sys
-import time
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from types import FrameType
 from typing import Any, cast
 
-import jinja2
-from jinja2.ext import Extension
-from jinja2.nodes import CallBlock
-from jinja2.parser import Parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-
+from etude.data.template_process import Cut, TemplateError, rendered
+from etude.data.template_worker import CLOSE, OPEN
 from etude.data.tokenizer import Tokenizer
-from etude.errors import DataError
 from etude.records import TOOL_ROLES, Message
 
-TIMEOUT_S = 2.0
-OPEN = "\ufdd0"
-CLOSE = "\ufdd1"
 CUT = "\ufdd2"
 """Unicode noncharacters, which never occur in text. They mark where a turn begins and ends, and
 where the text of a special token inside a message is split in two."""
 _MARKS = dict.fromkeys(map(ord, OPEN + CLOSE + CUT))
-
-
-class TemplateError(DataError):
-    """A chat template cannot render a conversation; the message contains the reason."""
 
 
 @dataclass(frozen=True)
@@ -81,14 +64,26 @@ class Script:
         """The tools as the template receives them."""
         return _plain(self.tokenizer, self.tools)
 
+    @cached_property
+    def _texts(self) -> dict[Cut, str | TemplateError]:
+        """The texts so far."""
+        return {}
+
     def text(self, n: int | None = None, *, before_answer: bool = False) -> str:
         """The first `n` messages, or all, as text; with the header of an answer on request.
 
-        Raises TemplateError if the template fails or times out.
+        Raises TemplateError if the template fails.
         """
-        literals = self.tokenizer.literals
-        rows = self.rows[:n]
-        return render(self.template, rows, literals, self.plain_tools, before_answer=before_answer)
+        cut = len(self.messages) if n is None else n, before_answer
+        if cut not in self._texts:
+            answers = [i for i, one in enumerate(self.messages) if one.role == "assistant"]
+            cuts = [cut]
+            if not self._texts:  # most likely, those around each answer are needed, too
+                cuts += [one for i in answers for one in ((i, True), (i + 1, False))]
+            variables = _variables(self.rows, self.tokenizer.literals, self.plain_tools)
+            found = rendered(self.template, variables, cuts)
+            self._texts.update(zip(cuts, found, strict=False))
+        return _text_of(self._texts[cut])
 
 
 def render(
@@ -99,27 +94,28 @@ def render(
     *,
     before_answer: bool = False,
 ) -> str:
-    """Renders a conversation as text. Raises TemplateError if the template fails or times out."""
-    try:
-        compiled = _compile(template)
-        with _deadline(TIMEOUT_S):
-            return compiled.render(
-                messages=[dict(message) for message in messages],
-                tools=list(tools) or None,
-                documents=None,
-                add_generation_prompt=before_answer,
-                **literals,
-            )
-    except TimeoutError as error:
-        raise TemplateError(f"The chat template did not finish within {TIMEOUT_S:g} s.") from error
-    except Exception as error:  # a template may raise any exception
-        raise TemplateError(f"The chat template cannot render the messages: {error}") from error
+    """Renders a conversation as text. Raises TemplateError if the template fails."""
+    variables = _variables(messages, literals, tools)
+    return _text_of(rendered(template, variables, [(len(messages), before_answer)])[0])
+
+
+def _variables(
+    messages: Sequence[Mapping[str, Any]], literals: Mapping[str, str], tools: Sequence[Any]
+) -> dict[str, Any]:
+    """What a template reads, besides `add_generation_prompt`."""
+    return {"messages": messages, "tools": list(tools) or None, "documents": None, **literals}
+
+
+def _text_of(found: str | TemplateError) -> str:
+    if isinstance(found, TemplateError):
+        raise found
+    return found
 
 
 @lru_cache
 def _tool_roles(template: str) -> list[str]:
     """The names of a tool's role that a template compares roles with."""
-    compared = r"role['\"\])\s]*(?:==|in)[^%}]*?['\"]"
+    compared = r"role['\"\])\s]*(?:==|in)[^%}]{0,200}?['\"]"
     return [name for name in TOOL_ROLES if re.search(f"{compared}{name}['\"]", template)]
 
 
@@ -142,60 +138,3 @@ def _plain(tokenizer: Tokenizer, value: Any, *, keep_ordinary: bool = False) -> 
                 return part
 
     return plain(value)
-
-
-class _Generation(Extension):
-    """The block `{% generation %}`, which marks its content as an assistant turn."""
-
-    tags = {"generation"}
-
-    def parse(self, parser: Parser) -> CallBlock:
-        line = next(parser.stream).lineno
-        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-        return CallBlock(self.call_method("_mark"), [], [], body, lineno=line)
-
-    def _mark(self, caller: Any) -> str:  # Jinja's macro
-        return f"{OPEN}{caller()}{CLOSE}"
-
-
-@lru_cache
-def _compile(template: str) -> jinja2.Template:
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, "jinja2.ext.loopcontrols"]
-    )
-    environment.filters["tojson"] = _json
-    return environment.from_string(template, globals={"raise_exception": _raise_exception})
-
-
-def _json(
-    value: Any,  # any value that a template passes
-    ensure_ascii: bool = False,
-    indent: int | None = None,
-    separators: tuple[str, str] | None = None,
-    sort_keys: bool = False,
-) -> str:
-    return json.dumps(
-        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
-    )
-
-
-def _raise_exception(message: str) -> None:
-    raise jinja2.TemplateError(message)
-
-
-@contextmanager
-def _deadline(seconds: float) -> Generator[None]:
-    """Raises TimeoutError in Python code that runs too long; a template may loop forever."""
-    end = time.monotonic() + seconds
-
-    def check(frame: FrameType, event: str, argument: Any) -> Any:  # the type of `sys.settrace`
-        if time.monotonic() > end:
-            raise TimeoutError
-        return check
-
-    before = sys.gettrace()
-    sys.settrace(check)
-    try:
-        yield
-    finally:
-        sys.settrace(before)
