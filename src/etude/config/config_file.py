@@ -23,6 +23,7 @@ from etude.config.registry import plugin_of
 from etude.config.schema.effect import refuse_without_effect
 from etude.config.schema.experiment import ExperimentConfig
 from etude.config.schema.plugins import PluginConfig
+from etude.config.yaml_file import read_yaml
 from etude.errors import CheckpointError, ConfigError, did_you_mean
 from etude.files.atomic import write_atomic
 from etude.files.run_folder import CONFIG
@@ -139,11 +140,11 @@ def _stored(folder: Path) -> tuple[dict[str, dict[str, str]], Table]:
     """The plugins and the values of a saved config."""
     file = folder / CONFIG
     try:
-        stored = yaml.safe_load(file.read_text(encoding="utf-8"))
+        stored = read_yaml(file)
         return stored["plugins"], stored["values"]
     except (FileNotFoundError, NotADirectoryError) as error:
         raise CheckpointError(f"{folder} is not a run folder: it has no {CONFIG}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
+    except (ConfigError, KeyError, TypeError) as error:
         raise CheckpointError(f"{file} is damaged: {error}") from error
 
 

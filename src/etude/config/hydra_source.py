@@ -6,13 +6,16 @@ reward or learning rate. `_<name>` contains the fields of a plugin whose config 
 plugins.
 """
 
+import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import MISSING as NO_DEFAULT
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, cast
 
+from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
@@ -28,6 +31,7 @@ from etude.config.schema.experiment import ExperimentConfig
 from etude.config.schema.generation import GenerationConfig
 from etude.config.schema.pipeline import PipelineConfig
 from etude.config.schema.report import ReportConfig
+from etude.config.yaml_file import MAX_BYTES, MAX_DEPTH, read_yaml, too_large
 
 ROOTS: dict[str, type] = {
     "schema": ExperimentConfig,
@@ -138,20 +142,41 @@ class PluginSource(ConfigSource):
         return OmegaConf.create({key: bare.get(key, value) for key, value in untyped.items()})
 
 
+class YamlSource(FileConfigSource):
+    """Reads the YAML files of a folder, within the limits of `yaml_file`."""
+
+    @staticmethod
+    def scheme() -> str:
+        """The URL scheme of this source."""
+        return "yaml"
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        """Loads one file. Raises ConfigError if it is too large."""
+        file = Path(self.path, self._normalize_file_name(config_path))
+        if file.is_file() and (file.stat().st_size > MAX_BYTES or "*" in file.read_text("utf-8")):
+            read_yaml(file)
+        try:
+            return super().load_config(config_path)
+        except RecursionError as error:
+            raise too_large(file, f"{MAX_DEPTH} levels of nesting") from error
+
+
 class PluginSearchPath(SearchPathPlugin):
     """Adds the plugins to Hydra's search path, after the YAML files."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        """Appends `./conf` and the plugins."""
+        """Appends `./conf` and the plugins; limits what is read from folders."""
         for folder in plugin_files.configurations()[1:]:
             if folder.is_dir():
                 search_path.append("etude", f"file://{folder}")
+        for folder in search_path.get_path():
+            folder.path = re.sub("^file:", f"{YamlSource.scheme()}:", folder.path)
         search_path.append("etude", "plugin://outline" if _outlines.get() else "plugin://import")
 
 
 def register() -> None:
-    """Registers the scheme `plugin://` with Hydra; idempotent."""
-    for part in (PluginSource, PluginSearchPath):
+    """Registers the schemes `plugin://` and `yaml://` with Hydra; idempotent."""
+    for part in (PluginSource, YamlSource, PluginSearchPath):
         Plugins.instance().register(part)
 
 

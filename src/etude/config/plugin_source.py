@@ -13,9 +13,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import yaml
-
 from etude.config.plugin_files import configurations, find, options
+from etude.config.yaml_file import read_yaml
 from etude.errors import ConfigError
 
 SOURCE = Path(__file__).resolve().parents[1]
@@ -104,7 +103,7 @@ def presets(group: str) -> dict[str, Path]:
 
 def base_option(preset: Path) -> str | None:
     """The option of the same group that a preset is based on; None if there is none."""
-    content: dict[str, Any] | None = yaml.safe_load(preset.read_text(encoding="utf-8"))
+    content: dict[str, Any] | None = read_yaml(preset)
     defaults: list[Any] = (content or {}).get("defaults", [])
     return next((item for item in defaults if isinstance(item, str) and item != "_self_"), None)
 

@@ -22,7 +22,7 @@ from etude.errors import DataError
 FAILED = "The chat template cannot render the messages: "
 SHOWN_CHARS = 60
 TEXT_S = 2.0
-ALL_S = 20.0
+ALL_S = 10.0
 MEAN_S = 0.05
 """Limits of CPU time, in seconds: of a text; and of n texts, ALL_S + MEAN_S * n. A usual template
 needs less than a millisecond."""

@@ -14,9 +14,12 @@ import tokenizers
 
 from etude.data.special_tokens import ROLES, USUAL
 from etude.errors import CheckpointError
+from etude.files.bounded import read_bounded
 
 CONFIG = "tokenizer_config.json"
 TEMPLATE = "chat_template.jinja"
+FREE_ROWS = 2**16
+"""How many rows of the token table may be without a token, besides one for each token."""
 ADDED: Final = "added_tokens_decoder"
 ADDED_ROLES: Final = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 _OURS: Final = "etude"  # the key of what Hugging Face's format has no field for
@@ -91,7 +94,18 @@ def read(file: Path, inner: tokenizers.Tokenizer) -> TokenizerFiles:
         stops = (config | _fields(file, "generation_config.json")).get("eos_token_id")
         n_rows = config.get("vocab_size")
         model = ModelFacts(_tokens(stops, literals), n_rows if isinstance(n_rows, int) else 0)
+    _require_near(file, "an id", max(vocabulary.values(), default=0), len(vocabulary))
+    _require_near(file.with_name("config.json"), "vocab_size", model.n_rows, len(vocabulary))
     return TokenizerFiles(roles, _template(file, merged), model)
+
+
+def _require_near(file: Path, name: str, value: int, n_tokens: int) -> None:
+    """Raises CheckpointError if a table would have far more rows than there are tokens."""
+    limit = 2 * n_tokens + FREE_ROWS
+    if value > limit:
+        raise CheckpointError(
+            f"{file} has {name} of {value}, and {n_tokens:,} tokens: at most {limit:,} is credible."
+        )
 
 
 def _add_named(inner: tokenizers.Tokenizer, fields: Mapping[str, Any], file: Path) -> None:
@@ -122,15 +136,18 @@ def _fields(beside: Path, name: str) -> dict[str, Any]:
     """The content of a JSON file in the same folder; empty if it does not exist."""
     place = beside.with_name(name)
     try:
-        return dict(json.loads(place.read_text(encoding="utf-8"))) if place.is_file() else {}
-    except (ValueError, TypeError) as error:
+        return dict(json.loads(read_bounded(place))) if place.is_file() else {}
+    except (ValueError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{place} is not a JSON object: {error}") from error
 
 
 def _template(file: Path, merged: Mapping[str, Any]) -> str | None:
     """The default chat template; some models have further ones, for tools."""
     if (place := file.with_name(TEMPLATE)).is_file():
-        return place.read_text(encoding="utf-8")
+        try:
+            return read_bounded(place).decode()
+        except ValueError as error:
+            raise CheckpointError(f"{place} is no chat template: {error}") from error
     found = merged.get("chat_template")
     if isinstance(found, list):
         return next((one["template"] for one in found if one["name"] == "default"), None)

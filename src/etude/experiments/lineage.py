@@ -14,14 +14,13 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import yaml
-
 from etude.config import config_file
+from etude.config.yaml_file import read_yaml
 from etude.data.corpus import data_digest
 from etude.data.data_card import tokenizer_digest
 from etude.data.file_search import find_files
 from etude.data.tokenizer import Tokenizer
-from etude.errors import CheckpointError, DataError, EtudeError
+from etude.errors import CheckpointError, ConfigError, DataError, EtudeError
 from etude.experiments.provenance import NAMES_A_RUN, origin_of, references
 from etude.files.atomic import sha256
 from etude.files.cache import code_digest
@@ -242,8 +241,8 @@ def _stored_config(folder: Path) -> Table:
     """Returns a run's config as stored, without needing its plugins; empty if there is none."""
     file = folder / CONFIG
     try:
-        return yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):  # reported by its state
+        return read_yaml(file)
+    except (OSError, ConfigError):  # reported by its state
         return {"plugins": {}, "values": {}}
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from etude.config import plugin_files
+from etude.config.yaml_file import read_yaml
 from etude.experiments.search_space import parse_overrides
 
 BASES = ("experiment", "debug", "sweep")
@@ -35,7 +36,7 @@ def _space_defaults(option: str) -> tuple[list[Any], dict[str, Any]]:
     for folder in plugin_files.configurations():
         file = folder / "sweep" / f"{option}.yaml"
         if file.is_file():
-            content: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+            content: dict[str, Any] = read_yaml(file)
             defaults = [one for one in content.pop("defaults", []) if "hydra" not in str(one)]
             return defaults, {key: value for key, value in content.items() if key != "hydra"}
     return [], {}

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import yaml
-
 from etude.config.plugin_files import find, source_digest, source_files
+from etude.config.yaml_file import read_yaml
 from etude.data.file_search import find_files
 from etude.errors import ConfigError, DataError
 from etude.experiments.provenance import NAMES_A_RUN, NAMES_FILES, SUFFIX
@@ -166,7 +165,7 @@ def _plugins(folder: Path) -> Digests:
     run = folder / CONFIG
     origin = folder / (ROWS + SUFFIX)
     if run.exists():
-        nodes = yaml.safe_load(run.read_text(encoding="utf-8"))["plugins"].values()
+        nodes = read_yaml(run)["plugins"].values()
         return {one["address"]: one["sha256"] for one in nodes}
     return json.loads(origin.read_text(encoding="utf-8"))["plugins"] if origin.exists() else {}
 

@@ -20,6 +20,7 @@ from etude.config.schema.blocks import StackConfig
 from etude.config.schema.plugins import ArchitectureConfig, PluginConfig, TokenizerConfig
 from etude.data.vocab import Vocab
 from etude.errors import CheckpointError, ConfigError
+from etude.files.bounded import read_bounded
 from etude.formats.score_head import ScoreFormat
 from etude.formats.weight_map import WeightMapping
 
@@ -48,10 +49,22 @@ class CompleteFields(dict[str, Any]):
     def __init__(self, fields: Fields, defaults: Fields, source: str) -> None:
         super().__init__({**defaults, **fields})
         self.source = source
+        self.looked_up: dict[str, Any] = {}
         self.left_out = {name: value for name, value in defaults.items() if name not in fields}
+
+    def __getitem__(self, name: str) -> Any:
+        self.looked_up[name] = value = super().__getitem__(name)
+        return value
 
     def __missing__(self, name: str) -> None:
         raise CheckpointError(f"{self.source} has no field {name!r}, and it has no default.")
+
+    @property
+    def no_sizes(self) -> str:
+        """The fields that were looked up and are no positive integers, for errors."""
+        found = self.looked_up.items()
+        odd = [f"{k}={v!r}" for k, v in found if type(v) is not int or v <= 0]
+        return f" ({', '.join(odd)})" if odd else ""
 
     @property
     def defaults_used(self) -> str:
@@ -174,9 +187,9 @@ def write_fields(folder: Path, fields: Fields, vocab: Vocab) -> None:
 def read_fields(folder: Path) -> tuple[Layout, CompleteFields]:
     """Returns the layout and completed fields of a folder. Raises CheckpointError if unreadable."""
     try:
-        fields = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        fields = json.loads(read_bounded(folder / CONFIG))
         layout = layout_of(str(fields["model_type"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{folder / CONFIG} cannot be read: {error!r}") from error
     return layout, layout.complete(fields, str(folder / CONFIG))
 
@@ -190,7 +203,7 @@ def architecture_of(folder: Path) -> StackConfig:
     except ConfigError as error:
         raise ConfigError(f"{folder / CONFIG}: {error}{fields.defaults_used}") from error
     except (TypeError, ValueError, ArithmeticError) as error:
-        note = f"{error}{fields.defaults_used}"
+        note = f"{error}{fields.no_sizes}{fields.defaults_used}"
         raise CheckpointError(f"{folder / CONFIG} describes no model: {note}") from error
 
 

@@ -29,6 +29,7 @@ from etude.files.run_folder import ADAPTER, CHECKPOINTS, CONFIG, MODEL, TOKENIZE
 from etude.formats import hugging_face, peft
 from etude.formats.checkpoint import MANIFEST, fault_of, newest_intact
 from etude.formats.score_head import LINEAR
+from etude.formats.sizes import require_sizes
 from etude.formats.state_tree import read_tree
 from etude.formats.weight_map import EXTRA_TENSORS, WEIGHTS, read_tensors, to_ours, weight_files
 from etude.network.adapter import adapt, can_merge, layers, load_adapter_tensors, merge
@@ -250,6 +251,9 @@ def _open(folder: Path) -> Model:
     if hugging_face.is_hugging_face(folder):
         architecture = hugging_face.architecture_of(folder)
         tokenizer = Tokenizer.load(folder)
+        given = hugging_face.read_fields(folder)[1]
+        file = folder / hugging_face.CONFIG
+        require_sizes(file, given, architecture, tokenizer.vocab, weight_files(folder))
         return Model(folder, architecture, tokenizer, hugging_face.tokenizer_of(folder))
     raise ConfigError(
         f"{folder} contains no model: it has neither {CONFIG} (a run folder, the last line "

@@ -20,8 +20,10 @@ from etude.config.schema.blocks import StackConfig
 from etude.config.schema.plugins import AdapterConfig, ArchitectureConfig
 from etude.data.vocab import Vocab
 from etude.errors import CheckpointError, ConfigError
+from etude.files.bounded import read_bounded
 from etude.formats import hugging_face
 from etude.formats.hugging_face import Fields, WeightMapping
+from etude.formats.sizes import require_integers
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -169,9 +171,9 @@ def is_peft(folder: Path) -> bool:
 def read_fields(folder: Path) -> dict[str, Any]:
     """Returns the fields of adapter_config.json. Raises CheckpointError if it cannot be read."""
     try:
-        fields = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        fields = json.loads(read_bounded(folder / CONFIG))
         return {**fields, "model_type": str(fields["peft_type"])}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{folder / CONFIG} cannot be read: {error!r}") from error
 
 
@@ -221,10 +223,14 @@ def adapter_of(
         form = hugging_face.plugin_config(f"adapter/{name}").peft_format()
         known += [] if form is None else [form.peft_type]
         if theirs is not None and form is not None and form.peft_type == fields["peft_type"]:
+            tensors = _tensors(folder)
             try:
-                return {name: form.config(fields, _adapted(theirs, _tensors(folder)))}
+                config = form.config(fields, _adapted(theirs, tensors))
             except ValueError as error:
                 raise ConfigError(f"{folder}: {error}.") from error
+            shapes = [tensor.shape for tensor in tensors.values()]
+            require_integers(folder / CONFIG, fields, config, shapes)
+            return {name: config}
     raise ConfigError(
         f"{folder} contains an adapter of the unsupported type {fields['peft_type']}.\n"
         f"  Supported: {', '.join(known)}, on networks with a Hugging Face layout."

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from etude.errors import CheckpointError
+from etude.files.bounded import read_bounded
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -98,7 +99,7 @@ def weight_files(folder: Path) -> list[Path]:
             "not read.\n  Save the model with transformers' save_pretrained."
         )
     try:
-        names = {str(name) for name in json.loads(index.read_text("utf-8"))["weight_map"].values()}
+        names = {str(name) for name in json.loads(read_bounded(index))["weight_map"].values()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{index} cannot be read: {error!r}") from error
     files = [folder / name for name in sorted(names)]

@@ -12,8 +12,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from etude.cli.pages.group import purposes
 from etude.cli.pages.knobs import entry
 from etude.cli.pages.plugin import choice
@@ -21,6 +19,7 @@ from etude.config.command_line import config_name
 from etude.config.hydra_source import FOR, ROOTS, declared_default
 from etude.config.plugin_files import configurations
 from etude.config.plugin_source import Knob, knobs, lineage
+from etude.config.yaml_file import read_yaml
 
 MAIN_VERB = "train"
 """The verb whose defaults are shown first."""
@@ -134,7 +133,7 @@ def _defaults_list(config: str) -> tuple[type, dict[str, Any]]:
     file = configurations()[0] / f"{config}.yaml"
     root: type | None = None
     chosen: dict[str, Any] = {}
-    for item in yaml.safe_load(file.read_text(encoding="utf-8"))["defaults"]:
+    for item in read_yaml(file)["defaults"]:
         if isinstance(item, dict):
             ((key, value),) = item.items()
             group = key.removeprefix("override ").lstrip("/")

@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from etude.cli.pages.knobs import entry, typed
 from etude.config.compatibility import (
     architectures_for,
@@ -28,6 +26,7 @@ from etude.config.plugin_source import (
     descriptions,
     presets,
 )
+from etude.config.yaml_file import read_yaml
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ def choice(group: str, name: str) -> Choice:
     base_name = file and base_option(file)
     if not file or not base_name:
         return Choice(describe(f"{group}/{name}"))
-    content: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    content: dict[str, Any] = read_yaml(file)
     defaults: list[Any] = content.pop("defaults")
     mappings: list[dict[str, str]] = [item for item in defaults if isinstance(item, dict)]
     parts = {key.removeprefix("override "): v for item in mappings for key, v in item.items()}

@@ -14,8 +14,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
-import yaml
-
+from etude.config.yaml_file import read_yaml
+from etude.errors import ConfigError
 from etude.experiments.job import State as JobState
 from etude.files.run_folder import CARD, CONFIG, HARDWARE, LOCK, PARENTS, STEPS, SUMMARY
 from etude.files.sweep_folder import JOBS, PRUNED
@@ -240,15 +240,17 @@ def _with_total_seconds(rows: list[Row]) -> list[Row]:
 
 def _config(file: Path, damages: list[str]) -> tuple[Row, Any]:
     """Returns the values of a config, and its seed."""
-    text = _text(file, damages)
     try:
-        stored = yaml.safe_load(text)
+        stored = read_yaml(file)
         plugins = stored["plugins"]
         values = stored["values"]
         chosen = {path: str(entry["address"]).rpartition("/")[2] for path, entry in plugins.items()}
         found = json.loads(json.dumps({**chosen, **dict(flat(values))}, default=str))
-    except (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        damages.append(f"{CONFIG} is damaged" if text else f"{CONFIG} is missing")
+    except FileNotFoundError:
+        damages.append(f"{CONFIG} is missing")
+        return {}, None
+    except (ConfigError, OSError, ValueError, KeyError, TypeError, AttributeError):
+        damages.append(f"{CONFIG} is damaged")
         return {}, None
     found.pop("run", None)
     return found, found.pop("seed", None)
