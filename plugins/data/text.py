@@ -37,7 +37,10 @@ class TextFiles(FileSource[TextConfig]):
         unit = self.config.document
         read = lines if unit is Document.line else pieces
         bad: list[BadRow] = []
-        for document in split_documents(good_lines(read(file), bad), unit):
-            if document.strip():
-                yield Text(document)
+        try:
+            for document in split_documents(good_lines(read(file), bad), unit):
+                if document.strip():
+                    yield Text(document)
+        except ValueError as error:  # it is too long
+            bad.append(BadRow(str(file), str(error)))
         yield from bad

@@ -1,12 +1,15 @@
-"""Opens files that may be compressed; their first bytes show the format, not their names."""
+"""Opens files that may be compressed; their first bytes show the format, not their names.
 
+Decompression is limited: a file of 10 MB may be made to expand to 10 GB or more.
+"""
+
+import io
 import re
 import sys
 import zlib
 from bz2 import BZ2File
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
-from functools import partial
 from gzip import GzipFile
 from importlib import import_module
 from lzma import LZMAError, LZMAFile
@@ -15,20 +18,53 @@ from typing import Any, BinaryIO, Final
 
 from etude.errors import DataError
 
+MOST_TIMES: Final = 100
+"""How many times its size a file may expand to. Text: 3 to 10; very repetitive text: 50."""
+FREE_BYTES: Final = 2**28
+"""The bytes that a file may expand to, whatever its size."""
+
+
+class _Decompressed(io.RawIOBase):
+    """The decompressed content of a file, up to a limit."""
+
+    def __init__(self, file: Path, opened: Any) -> None:  # Any: one class per format
+        self._file = file
+        self._opened = opened
+        self._limit = max(FREE_BYTES, MOST_TIMES * file.stat().st_size)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._opened.seek(offset, whence)
+
+    def readinto(self, buffer: Any) -> int:  # Any: a buffer
+        n = self._opened.readinto(buffer)
+        if self._opened.tell() > self._limit:
+            raise DataError(
+                f"{self._file} expands to more than {self._limit:,} bytes, at least {MOST_TIMES} "
+                "times its size.\n  If you trust it, decompress it and read the result."
+            )
+        return n
+
 
 @contextmanager
 def open_bytes(file: Path) -> Generator[BinaryIO]:
     """Opens a file for reading, decompressed.
 
-    Raises OSError if it is damaged, also while it is read, and DataError without a library for it.
+    Raises OSError if it is damaged, also while it is read, and DataError without a library for it
+    or if it expands too much.
     """
     with file.open("rb") as opened:
         start = opened.read(16)
     formats = (opener for magic, opener in _OPENERS.items() if re.match(magic, start))
-    opener = next(formats, partial(Path.open, mode="rb"))
+    opener = next(formats, None)
     try:
-        with opener(file) as opened:
-            yield opened
+        with file.open("rb") if opener is None else opener(file) as opened:
+            yield opened if opener is None else io.BufferedReader(_Decompressed(file, opened))
     except (EOFError, zlib.error, LZMAError) as error:
         raise OSError(error) from error
 

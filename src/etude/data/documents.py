@@ -9,6 +9,8 @@ from enum import Enum
 from typing import Final
 
 TARGET_BYTES: Final = 2048
+MAX_CHARS: Final = 2**26
+"""The longest file that can be one document."""
 _SENTENCE: Final = re.compile(
     r".{0,480}?(?:[.!?]\s{1,8}|[。！？…][”’」』）]?)|.{1,479}\s|.{1,480}", re.DOTALL
 )  # else up to a white space, else 480 characters, which never exceed the target in bytes
@@ -27,14 +29,24 @@ def split_documents(lines: Iterable[str], into: Document) -> Iterator[str]:
 
     With `blocks`, the concatenated documents equal the text. A paragraph that is too long is split
     at its lines, and a line that is too long at the ends of its sentences; such a line may come in
-    several pieces.
+    several pieces. Raises ValueError if a file is too long to be a document.
     """
     if into is Document.line:
         yield from (line.removesuffix("\n") for line in lines if line.strip())
     elif into is Document.file:
-        yield from filter(None, ("".join(lines),))
+        yield from filter(None, (_joined(lines),))
     else:
         yield from _merge(_paragraphs(_sentences(lines)))
+
+
+def _joined(lines: Iterable[str]) -> str:
+    joined, n_chars = list[str](), 0
+    for line in lines:
+        joined.append(line)
+        n_chars += len(line)
+        if n_chars > MAX_CHARS:
+            raise ValueError(f"a document of more than {MAX_CHARS:,} characters; split the file")
+    return "".join(joined)
 
 
 def _sentences(lines: Iterable[str]) -> Iterator[str]:

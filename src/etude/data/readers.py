@@ -23,7 +23,8 @@ from etude.files.atomic import sha256
 from etude.records import BadRow, SourceRow
 
 PIECE_CHARS: Final = 2**20
-MAX_LINE_CHARS: Final = 2**28
+MAX_LINE_CHARS: Final = 2**25
+"""Also the limit of a JSON row, which needs up to 30 times the memory of its text."""
 _PROBE_BYTES: Final = 8192
 _TEXT_CONTROLS: Final = frozenset("\t\n\v\f\r\x1b")
 _UNREADABLE: Final = re.compile("[\0\udc80-\udcff]")  # NUL, or a byte that is not UTF-8

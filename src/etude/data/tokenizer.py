@@ -21,6 +21,7 @@ from jaxtyping import Bool, Int
 from tokenizers import decoders, models
 
 from etude.data.byte_alphabet import BYTES
+from etude.data.encodings import encodings, reported
 from etude.data.old_tokenizer import convert, old_files
 from etude.data.special_tokens import (
     DEFAULT_ROLES,
@@ -117,8 +118,7 @@ class Tokenizer:
         With `at_start=False`, the text is encoded as if it followed a special token.
         """
         before = "" if at_start else self._files.roles["eos"]
-        ids = self._parsing_inner.encode(before + text, add_special_tokens=False).ids
-        return np.array(ids[len(before) > 0 :], dtype=np.int64)
+        return encodings(self._parsing_inner, [before + text])[0][len(before) > 0 :]
 
     @cached_property
     def _parsing_inner(self) -> tokenizers.Tokenizer:
@@ -171,11 +171,9 @@ class Tokenizer:
 
     def encode_batch(self, texts: Sequence[str]) -> list[Ids]:
         """The ids of each text."""
-        encodings = self._inner.encode_batch_fast(list(texts), add_special_tokens=False)
-        found = [np.array(encoding.ids, dtype=np.int64) for encoding in encodings]
         return [
             self._encode_split(text) if self._is_reserved[ids].any() else ids
-            for text, ids in zip(texts, found, strict=True)
+            for text, ids in zip(texts, encodings(self._inner, texts), strict=True)
         ]
 
     def decode(self, ids: Iterable[int], *, skip_special: bool = True) -> str:
@@ -272,10 +270,8 @@ class Tokenizer:
                     convert(path, Path(converted))
                     return cls.load(converted)
             raise CheckpointError(f"No tokenizer at {path}: {file} does not exist.")
-        try:
+        with reported(f"{file} cannot be read as a tokenizer"):
             inner = tokenizers.Tokenizer.from_file(str(file))
-        except Exception as error:  # tokenizers raises bare Exception for a file it cannot parse
-            raise CheckpointError(f"{file} cannot be read as a tokenizer: {error}") from error
         files = read(file, inner)
         return cls(inner, replace(files, roles={"eos": "<eos>", **files.roles}))
 
@@ -295,6 +291,5 @@ class Tokenizer:
         """
         cuts = [0, *(match.start() + 1 for match in self._role_pattern.finditer(text)), len(text)]
         parts = [text[start:end] for start, end in pairwise(cuts)]
-        encodings = self._inner.encode_batch_fast(parts, add_special_tokens=False)
-        ids = np.concatenate([np.array(encoding.ids, dtype=np.int64) for encoding in encodings])
+        ids = np.concatenate(encodings(self._inner, parts))
         return np.where(self._is_reserved[ids], self.vocab.unk, ids)

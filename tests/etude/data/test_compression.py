@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from backports import zstd
 
+from etude.data import compression
 from etude.data.compression import open_bytes
-from etude.data.readers import lines
+from etude.data.readers import lines, pieces
 from etude.errors import DataError
 from etude.records import BadRow
 
@@ -58,3 +59,19 @@ def test_without_its_library_a_zstandard_file_is_refused_with_the_way_out(
 def test_a_plain_file_named_like_a_compressed_one_is_read(tmp_path: Path) -> None:
     (tmp_path / "a.txt.gz").write_text("plain")
     assert list(lines(tmp_path / "a.txt.gz")) == [(f"{tmp_path / 'a.txt.gz'}:1", "plain")]
+
+
+@pytest.mark.parametrize("suffix", COMPRESS)
+def test_a_file_that_expands_too_much_is_refused_by_name(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / f"bomb.txt{suffix}"
+    file.write_bytes(COMPRESS[suffix](b"a" * 2_000_000))
+    assert len("".join(text for _, text in pieces(file))) == 2_000_000, "it is small enough"
+    monkeypatch.setattr(compression, "FREE_BYTES", 1_000_000)
+    for read in (lines, pieces):
+        with pytest.raises(DataError, match=r"bomb\.txt\..*expands to more than 1,000,000 bytes"):
+            list(read(file))
+    usual = b"".join(b"%d is a number.\n" % i for i in range(100_000))
+    file.write_bytes(COMPRESS[suffix](usual))
+    assert sum(1 for _ in lines(file)) == 100_000

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from etude.config.registry import build
+from etude.data import documents
 from etude.data.documents import Document
 from etude.plugins.data.text import TextConfig
 from etude.records import BadRow, Text
@@ -30,3 +31,17 @@ def test_the_document_knob_selects_the_unit(tmp_path: Path, document: str, count
 def test_white_space_is_not_a_document(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text(" \n\n \n")
     assert list(build(TextConfig(path=str(tmp_path))).records()) == []
+
+
+def test_a_file_that_is_too_long_for_a_document_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(documents, "MAX_CHARS", 100)
+    (tmp_path / "a.txt").write_text("a\n" * 40)
+    (tmp_path / "b.txt").write_text("b\n" * 60)
+    read = [*build(TextConfig(path=str(tmp_path), document=Document.file)).records()]
+    assert read[0] == Text("a\n" * 40)
+    [bad] = read[1:]
+    assert isinstance(bad, BadRow)
+    assert bad.place == str(tmp_path / "b.txt")
+    assert "more than 100 characters" in bad.reason
