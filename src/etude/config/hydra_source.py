@@ -6,7 +6,6 @@ reward or learning rate. `_<name>` contains the fields of a plugin whose config 
 plugins.
 """
 
-import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
@@ -145,11 +145,6 @@ class PluginSource(ConfigSource):
 class YamlSource(FileConfigSource):
     """Reads the YAML files of a folder, within the limits of `yaml_file`."""
 
-    @staticmethod
-    def scheme() -> str:
-        """The URL scheme of this source."""
-        return "yaml"
-
     def load_config(self, config_path: str) -> ConfigResult:
         """Loads one file. Raises ConfigError if it is too large."""
         file = Path(self.path, self._normalize_file_name(config_path))
@@ -165,19 +160,18 @@ class PluginSearchPath(SearchPathPlugin):
     """Adds the plugins to Hydra's search path, after the YAML files."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        """Appends `./conf` and the plugins; limits what is read from folders."""
+        """Appends `./conf` and the plugins."""
         for folder in plugin_files.configurations()[1:]:
             if folder.is_dir():
                 search_path.append("etude", f"file://{folder}")
-        for folder in search_path.get_path():
-            folder.path = re.sub("^file:", f"{YamlSource.scheme()}:", folder.path)
         search_path.append("etude", "plugin://outline" if _outlines.get() else "plugin://import")
 
 
 def register() -> None:
-    """Registers the schemes `plugin://` and `yaml://` with Hydra; idempotent."""
-    for part in (PluginSource, YamlSource, PluginSearchPath):
+    """Registers `plugin://` with Hydra, and our `file://` instead of its own; idempotent."""
+    for part in (PluginSource, PluginSearchPath):
         Plugins.instance().register(part)
+    SourcesRegistry.instance().types[YamlSource.scheme()] = YamlSource
 
 
 def declared_default(keyword: str, objective: str) -> Declared:

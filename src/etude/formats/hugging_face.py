@@ -49,11 +49,14 @@ class CompleteFields(dict[str, Any]):
     def __init__(self, fields: Fields, defaults: Fields, source: str) -> None:
         super().__init__({**defaults, **fields})
         self.source = source
-        self.looked_up: dict[str, Any] = {}
+        self._defaults = defaults
+        self._sizes: dict[str, Any] = {}
         self.left_out = {name: value for name, value in defaults.items() if name not in fields}
 
     def __getitem__(self, name: str) -> Any:
-        self.looked_up[name] = value = super().__getitem__(name)
+        value = super().__getitem__(name)
+        if name not in self._defaults:  # sizes have none
+            self._sizes[name] = value
         return value
 
     def __missing__(self, name: str) -> None:
@@ -61,9 +64,8 @@ class CompleteFields(dict[str, Any]):
 
     @property
     def no_sizes(self) -> str:
-        """The fields that were looked up and are no positive integers, for errors."""
-        found = self.looked_up.items()
-        odd = [f"{k}={v!r}" for k, v in found if type(v) is not int or v <= 0]
+        """The sizes looked up so far that are no positive integers, for errors."""
+        odd = [f"{k}={v!r}" for k, v in self._sizes.items() if type(v) is not int or v <= 0]
         return f" ({', '.join(odd)})" if odd else ""
 
     @property

@@ -1,5 +1,6 @@
 """A template that needs too much time or memory is refused as a whole, and leaves no process."""
 
+import ast
 import os
 import signal
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from etude.data import template_process
+from etude.data import template_process, template_worker
 from etude.data.rendering import TemplateError, render
 from etude.data.template_process import RefusedTemplateError, rendered
 
@@ -99,6 +100,16 @@ def test_a_conversation_is_rendered_in_one_request() -> None:
     variables = {"messages": MESSAGES * 3}
     cuts = [(3, False), (0, True), (1, False)]
     assert rendered(template, variables, cuts) == ["3", "0+", "1"]
+
+
+def test_a_worker_starts_fast_since_it_imports_nothing_of_etude() -> None:
+    tree = ast.parse(Path(template_worker.__file__).read_text())
+    modules = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    modules += [
+        one.name for node in ast.walk(tree) if isinstance(node, ast.Import) for one in node.names
+    ]
+    assert "jinja2" in modules
+    assert not [name for name in modules if name.startswith("etude")]
 
 
 def test_a_worker_that_was_killed_between_two_texts_is_replaced() -> None:
