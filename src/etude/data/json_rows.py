@@ -25,6 +25,8 @@ from etude.data.readers import (
 )
 from etude.records import BadRow, Noted, Record, SourceRow, Unused
 
+MAX_DEPTH: Final = 100
+"""The deepest nesting of a row, which much code follows by recursion."""
 _OPENING: Final = re.compile(r"\s*\[?[\s\]]*")
 _BETWEEN: Final = re.compile(r"[\s,\]]*")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
@@ -121,6 +123,8 @@ class JsonlSource(FileSource[FileC]):
         try:
             if not isinstance(value, dict):
                 raise BadFieldError(f"must be a JSON object, not {_type_of(value)}")
+            if _is_deep(value):
+                raise BadFieldError(f"is nested more than {MAX_DEPTH} levels deep")
             row = JsonRow(place, cast(dict[str, Any], value))
             yield self.record(row)
             yield from row.unused()
@@ -208,6 +212,15 @@ def _reason(error: ValueError | RecursionError) -> str:
     if isinstance(error, json.JSONDecodeError):
         return f"invalid JSON: {error.msg} at character {error.pos + 1}"
     return f"unreadable JSON: {error}"  # a number too long, nesting too deep
+
+
+def _is_deep(value: Any) -> bool:
+    """Whether JSON is nested more than MAX_DEPTH levels deep."""
+    level: list[Any] = [value]
+    for _ in range(MAX_DEPTH):
+        items = (one.values() if isinstance(one, dict) else one for one in level)
+        level = [one for part in items for one in part if isinstance(one, dict | list)]
+    return bool(level)
 
 
 def _value_at(value: Any, column: str) -> Any:  # Any: JSON

@@ -134,3 +134,13 @@ def test_a_missing_column_is_refused_with_the_nested_ones_that_exist(
 def test_a_row_of_seventeen_mebibytes_is_read(tmp_path: Path) -> None:
     text = "x" * 17 * 2**20
     assert read(tmp_path, f'{{"text": "{text}"}}\n'.encode()) == [Text(text)]
+
+
+def test_a_row_that_is_nested_too_deeply_is_bad(tmp_path: Path) -> None:
+    file = tmp_path / "deep.jsonl"
+    depths = (99, 100, 900, 100_000)
+    file.write_text("".join(f'{{"text": "a", "b": {"[" * n}{"]" * n}}}\n' for n in depths))
+    good, unused, *bad = build(JsonlConfig(path=str(file))).records()
+    assert (good, unused) == (Text("a"), Unused("field 'b'"))
+    assert len(bad) == 3
+    assert all(isinstance(row, BadRow) for row in bad)
