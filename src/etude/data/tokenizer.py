@@ -36,6 +36,8 @@ from etude.data.special_tokens import (
 from etude.data.tokenizer_files import TokenizerFiles, read, write
 from etude.data.vocab import Vocab
 from etude.errors import CheckpointError, ConfigError
+from etude.files.json_file import reading
+from etude.files.manifest import require_intact_if_sealed
 
 Ids = Int[np.ndarray, " seq"]
 
@@ -265,6 +267,7 @@ class Tokenizer:
         Older vocabulary files are converted. Raises CheckpointError if it is missing or damaged.
         """
         path = Path(path)
+        require_intact_if_sealed(path)
         file = path / "tokenizer.json" if path.is_dir() else path
         if not file.is_file():
             if old_files(path):
@@ -272,12 +275,9 @@ class Tokenizer:
                     convert(path, Path(converted))
                     return cls.load(converted)
             raise CheckpointError(f"No tokenizer at {path}: {file} does not exist.")
-        try:
-            inner = tokenizers.Tokenizer.from_file(str(file))
-        except Exception as error:  # tokenizers raises bare Exception for a file it cannot parse
-            raise CheckpointError(f"{file} cannot be read as a tokenizer: {error}") from error
-        files = read(file, inner)
-        return cls(inner, replace(files, roles={"eos": "<eos>", **files.roles}))
+        with reading(path):
+            inner, files = read(file)
+            return cls(inner, replace(files, roles={"eos": "<eos>", **files.roles}))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickles the constructor's arguments, because a copy of `inner` loses some settings."""

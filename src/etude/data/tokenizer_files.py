@@ -14,6 +14,7 @@ import tokenizers
 
 from etude.data.special_tokens import ROLES, USUAL
 from etude.errors import CheckpointError
+from etude.files.json_file import read_json
 
 CONFIG = "tokenizer_config.json"
 TEMPLATE = "chat_template.jinja"
@@ -60,12 +61,21 @@ def write(folder: Path, files: TokenizerFiles) -> None:
     (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
 
 
-def read(file: Path, inner: tokenizers.Tokenizer) -> TokenizerFiles:
-    """What the folder of a tokenizer.json says; adds the tokens that only other files name.
+def _inner(file: Path) -> tokenizers.Tokenizer:
+    """Returns the tokenizer of a tokenizer.json. Raises CheckpointError if it cannot be read."""
+    try:
+        return tokenizers.Tokenizer.from_file(str(file))
+    except Exception as error:  # tokenizers raises bare Exception for a file it cannot parse
+        raise CheckpointError(f"{file} cannot be read as a tokenizer: {error}") from error
+
+
+def read(file: Path) -> tuple[tokenizers.Tokenizer, TokenizerFiles]:
+    """A tokenizer.json and what its folder says; adds the tokens that only other files name.
 
     A role is what the tokenizer's files name, else what the model's config names, else a usual
     token of the vocabulary. Raises CheckpointError for a file that is not valid.
     """
+    inner = _inner(file)
     merged = _fields(file, CONFIG)
     if ADDED not in merged:  # transformers reads this older file only then
         merged |= _fields(file, "special_tokens_map.json")
@@ -91,7 +101,7 @@ def read(file: Path, inner: tokenizers.Tokenizer) -> TokenizerFiles:
         stops = (config | _fields(file, "generation_config.json")).get("eos_token_id")
         n_rows = config.get("vocab_size")
         model = ModelFacts(_tokens(stops, literals), n_rows if isinstance(n_rows, int) else 0)
-    return TokenizerFiles(roles, _template(file, merged), model)
+    return inner, TokenizerFiles(roles, _template(file, merged), model)
 
 
 def _add_named(inner: tokenizers.Tokenizer, fields: Mapping[str, Any], file: Path) -> None:
@@ -121,10 +131,7 @@ def _tokens(ids: Any, literals: Mapping[int, str]) -> tuple[str, ...]:
 def _fields(beside: Path, name: str) -> dict[str, Any]:
     """The content of a JSON file in the same folder; empty if it does not exist."""
     place = beside.with_name(name)
-    try:
-        return dict(json.loads(place.read_text(encoding="utf-8"))) if place.is_file() else {}
-    except (ValueError, TypeError) as error:
-        raise CheckpointError(f"{place} is not a JSON object: {error}") from error
+    return read_json(place) if place.is_file() else {}
 
 
 def _template(file: Path, merged: Mapping[str, Any]) -> str | None:

@@ -4,7 +4,6 @@ An adapter plugin that PEFT supports has a `PeftFormat`. PEFT uses the tensor na
 Face's models, so this works only for networks with a layout. A folder contains one adapter.
 """
 
-import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -12,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from safetensors.torch import load_file
 from torch import Tensor
 
 from etude.config import plugin_files
@@ -20,8 +18,10 @@ from etude.config.schema.blocks import StackConfig
 from etude.config.schema.plugins import AdapterConfig, ArchitectureConfig
 from etude.data.vocab import Vocab
 from etude.errors import CheckpointError, ConfigError
+from etude.files.json_file import read_json, reading
 from etude.formats import hugging_face
 from etude.formats.hugging_face import Fields, WeightMapping
+from etude.formats.state_tree import tensors_of
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -168,11 +168,9 @@ def is_peft(folder: Path) -> bool:
 
 def read_fields(folder: Path) -> dict[str, Any]:
     """Returns the fields of adapter_config.json. Raises CheckpointError if it cannot be read."""
-    try:
-        fields = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    fields = read_json(folder / CONFIG)
+    with reading(folder / CONFIG):
         return {**fields, "model_type": str(fields["peft_type"])}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{folder / CONFIG} cannot be read: {error!r}") from error
 
 
 def base_of(folder: Path) -> str:
@@ -221,10 +219,11 @@ def adapter_of(
         form = hugging_face.plugin_config(f"adapter/{name}").peft_format()
         known += [] if form is None else [form.peft_type]
         if theirs is not None and form is not None and form.peft_type == fields["peft_type"]:
-            try:
-                return {name: form.config(fields, _adapted(theirs, _tensors(folder)))}
-            except ValueError as error:
-                raise ConfigError(f"{folder}: {error}.") from error
+            with reading(folder / CONFIG):
+                try:
+                    return {name: form.config(fields, _adapted(theirs, _tensors(folder)))}
+                except ValueError as error:
+                    raise ConfigError(f"{folder}: {error}.") from error
     raise ConfigError(
         f"{folder} contains an adapter of the unsupported type {fields['peft_type']}.\n"
         f"  Supported: {', '.join(known)}, on networks with a Hugging Face layout."
@@ -255,7 +254,7 @@ def _adapted(theirs: TransformersView, found: Mapping[str, Tensor]) -> list[HFLi
 def _tensors(folder: Path) -> dict[str, Tensor]:
     if not (folder / WEIGHTS).is_file():
         raise CheckpointError(f"{folder} contains no {WEIGHTS}. Other formats are not read.")
-    return {k.removeprefix(PREFIX): v for k, v in load_file(folder / WEIGHTS).items()}
+    return {k.removeprefix(PREFIX): v for k, v in tensors_of(folder / WEIGHTS).items()}
 
 
 def _transformers_view(
