@@ -32,7 +32,7 @@ class PrefixConfig(AdapterConfig):
         require(len(self.targets) > 0, "targets is empty: there is nothing to adapt")
 
 
-@plugin(PrefixConfig)
+@plugin(PrefixConfig, starts_as_base=False)
 def prefix(config: PrefixConfig, network: Network) -> Network:
     """Adds learned keys and values to every target."""
     return insert(

@@ -47,7 +47,7 @@ class PromptTuningConfig(AdapterConfig):
         return PromptFormat()
 
 
-@plugin(PromptTuningConfig)
+@plugin(PromptTuningConfig, starts_as_base=False)
 def prompt_tuning(config: PromptTuningConfig, network: Network) -> Network:
     """Prepends learned vectors to the input of the first stack."""
     stacks = [slot.name for slot in module_slots(network) if isinstance(slot.innermost, Stack)]

@@ -31,7 +31,7 @@ class CompletionsConfig(CallbackConfig):
         require(self.n >= 1, f"n must be at least 1, got {self.n}")
 
 
-@plugin(CompletionsConfig)
+@plugin(CompletionsConfig, example={"objective": "grpo"})
 class Completions(pl.Callback):
     """Logs the rollout that was just trained on."""
 

@@ -42,7 +42,7 @@ class ForgettingConfig(CallbackConfig):
         return {"run": self.run}
 
 
-@plugin(ForgettingConfig)
+@plugin(ForgettingConfig, example={"run": "{run}"})
 class Forgetting(pl.Callback):
     """Evaluates the current weights; has no side effects on the training run."""
 

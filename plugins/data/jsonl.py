@@ -15,7 +15,7 @@ class JsonlConfig(FileConfig, TextDataConfig):
     """Field with the document; dots lead to nested fields: `meta.body`."""
 
 
-@plugin(JsonlConfig, yields=Text)
+@plugin(JsonlConfig, yields=Text, example={"path": '{file}{"text": "This is text #."}'})
 class Jsonl(RowSource[JsonlConfig]):
     """Reads one column and ignores the others."""
 

@@ -22,7 +22,11 @@ class JsonlAlpacaConfig(FileConfig):
     """Field with the answer."""
 
 
-@plugin(JsonlAlpacaConfig, yields=Pair)
+@plugin(
+    JsonlAlpacaConfig,
+    yields=Pair,
+    example={"path": '{file}{"instruction": "Count to #.", "output": "1, ..., #"}'},
+)
 class JsonlAlpaca(RowSource[JsonlAlpacaConfig]):
     """The source is the instruction, followed by a blank line and the input if there is one."""
 

@@ -25,7 +25,14 @@ class JsonlChatsConfig(ConversationConfig):
     """Field of a message with its text; null = content or value."""
 
 
-@plugin(JsonlChatsConfig, yields=Chat)
+@plugin(
+    JsonlChatsConfig,
+    yields=Chat,
+    example={
+        "path": '{file}{"messages": [{"role": "user", "content": "Count to #."}, '
+        '{"role": "assistant", "content": "1, ..., #"}]}'
+    },
+)
 class JsonlChats(RowSource[JsonlChatsConfig]):
     """Rejects unknown roles and conversations without a message of the assistant."""
 

@@ -23,7 +23,11 @@ class JsonlFeedbackConfig(ConversationConfig):
     """Field with the label or the score."""
 
 
-@plugin(JsonlFeedbackConfig, yields=Feedback)
+@plugin(
+    JsonlFeedbackConfig,
+    yields=Feedback,
+    example={"path": '{file}{"prompt": "Count to #.", "completion": "1, ..., #", "label": true}'},
+)
 class JsonlFeedback(RowSource[JsonlFeedbackConfig]):
     """Converts true to a score of 1 and false to 0."""
 

@@ -16,7 +16,11 @@ class JsonlLabelsConfig(FileConfig):
     """Field with the label, or the list of labels."""
 
 
-@plugin(JsonlLabelsConfig, yields=Labelled)
+@plugin(
+    JsonlLabelsConfig,
+    yields=Labelled,
+    example={"path": '{file}{"text": "Text #.", "label": "right"}'},
+)
 class JsonlLabels(RowSource[JsonlLabelsConfig]):
     """A list of words requires a list of the same number of labels."""
 

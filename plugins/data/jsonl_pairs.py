@@ -16,7 +16,11 @@ class JsonlPairsConfig(FileConfig):
     """Field with the target text."""
 
 
-@plugin(JsonlPairsConfig, yields=Pair)
+@plugin(
+    JsonlPairsConfig,
+    yields=Pair,
+    example={"path": '{file}{"source": "Text #", "target": "text #"}'},
+)
 class JsonlPairs(RowSource[JsonlPairsConfig]):
     """Yields both texts unchanged; no template is applied here."""
 

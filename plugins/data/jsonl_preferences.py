@@ -29,7 +29,11 @@ class JsonlPreferencesConfig(ConversationConfig):
     """Field with the probability that chosen is better, 0.5 to 1; null = probability 1."""
 
 
-@plugin(JsonlPreferencesConfig, yields=Preference)
+@plugin(
+    JsonlPreferencesConfig,
+    yields=Preference,
+    example={"path": '{file}{"prompt": "Count to #.", "chosen": "1, ..., #", "rejected": "no"}'},
+)
 class JsonlPreferences(RowSource[JsonlPreferencesConfig]):
     """Rejects rows whose two completions are equal."""
 

@@ -20,7 +20,11 @@ class JsonlPromptsConfig(ConversationConfig):
     """Field with the reference answer."""
 
 
-@plugin(JsonlPromptsConfig, yields=Prompt)
+@plugin(
+    JsonlPromptsConfig,
+    yields=Prompt,
+    example={"path": '{file}{"prompt": "Count to #.", "answer": "#"}'},
+)
 class JsonlPrompts(RowSource[JsonlPromptsConfig]):
     """The answer may be missing or null."""
 

@@ -21,7 +21,11 @@ class JsonlRankingsConfig(ConversationConfig):
     """Field with the list of completions, best first."""
 
 
-@plugin(JsonlRankingsConfig, yields=Ranking)
+@plugin(
+    JsonlRankingsConfig,
+    yields=Ranking,
+    example={"path": '{file}{"prompt": "Count to #.", "completions": ["1, ..., #", "1, #", "no"]}'},
+)
 class JsonlRankings(RowSource[JsonlRankingsConfig]):
     """Rejects rows with fewer than two completions or with duplicates."""
 

@@ -27,7 +27,9 @@ def good_lines(read: Iterator[tuple[str, str] | BadRow], bad: list[BadRow]) -> I
             yield line[1]
 
 
-@plugin(TextConfig, yields=Text)
+@plugin(
+    TextConfig, yields=Text, example={"path": "{file}This is line # of a text.", "document": "line"}
+)
 class TextFiles(FileSource[TextConfig]):
     """Yields the documents of each file in order, then reports its unreadable lines."""
 

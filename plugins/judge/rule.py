@@ -26,7 +26,7 @@ class RuleJudgeConfig(JudgeConfig):
         return True
 
 
-@plugin(RuleJudgeConfig)
+@plugin(RuleJudgeConfig, example={"reward": "numeric"})
 class RuleJudge:
     """1, 0, or 0.5 for a tie; no verdict if a reward has none."""
 

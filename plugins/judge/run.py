@@ -34,7 +34,7 @@ class RunJudgeConfig(JudgeConfig):
         require(self.batch >= 1, f"batch must be at least 1, got {self.batch}")
 
 
-@plugin(RunJudgeConfig)
+@plugin(RunJudgeConfig, example={"run": "{run}"})
 class RunJudge:
     """sigmoid(log p(A) - log p(B)), averaged over both orders."""
 

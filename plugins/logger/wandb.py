@@ -24,7 +24,7 @@ import wandb as service
 from etude import plugin, require
 from etude.config import LoggerConfig
 from etude.data import find_files
-from etude.files import CARD, CHECKPOINTS, PARENTS
+from etude.files import CARD, CHECKPOINTS, PARENTS, read_json
 from etude.formats import checkpoints
 from etude.training import Tracker
 
@@ -111,7 +111,7 @@ class Wandb(Tracker):
     def _parents(self) -> Iterator[service.Artifact]:
         """Artifacts of this run's parents, by the recorded digests."""
         file = self.folder / PARENTS
-        digests = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        digests = read_json(file) if file.exists() else {}
         for key, digest in digests.items():
             facts = {"digest": digest, "run": str(self.config_values.get(key))}
             artifact = service.Artifact(
@@ -124,7 +124,7 @@ class Wandb(Tracker):
     def _data(self) -> service.Artifact:
         """An artifact of the data card, and of the data files if there are any."""
         card = self.folder / CARD
-        facts = json.loads(card.read_text(encoding="utf-8"))
+        facts = read_json(card)
         artifact = service.Artifact(f"data-{facts['digest'][:12]}", "dataset", metadata=facts)
         artifact.add_file(str(card))
         named = self.config_values.get("data.path")

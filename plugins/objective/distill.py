@@ -106,7 +106,7 @@ def divergence(
     return F.kl_div(*pair, reduction="none", log_target=True).sum(-1)
 
 
-@plugin(DistillConfig, reads={Text}, lr=1e-3, data="python_docs")
+@plugin(DistillConfig, reads={Text}, lr=1e-3, data="python_docs", example={"run": "{run}"})
 class Distill(Objective[DistillConfig, TextBatch]):
     """(1 - alpha) task + alpha temperature^2 divergence, as sums; the task defines the count."""
 

@@ -102,9 +102,9 @@ def parts_of(record: RewardRecord) -> tuple[str | Chat, Sequence[str | Message]]
 
 
 def encode_record(record: RewardRecord, tokenizer: Tokenizer) -> RewardExample:
-    """Encodes a whole record as ids."""
+    """Encodes a whole record as ids, up to the end of what the template writes, as TRL does."""
     prompt, completions = parts_of(record)
-    sides = [exchange(tokenizer, prompt, text) for text in completions]
+    sides = [exchange(tokenizer, prompt, text, with_rest=True) for text in completions]
     example = RewardExample(sides[0][0], [completion for _, completion in sides])
     if isinstance(record, Feedback):
         return replace(example, rating=record.score)
@@ -119,6 +119,7 @@ def encode_record(record: RewardRecord, tokenizer: Tokenizer) -> RewardExample:
     needs={Capability.HIDDEN},
     lr=1e-4,
     data="docs_preferences",
+    example={"data.seq_len": 256},
 )
 class RewardModel(Objective[RewardModelConfig, RewardBatch]):
     """Trains a linear head on one state, in fp32, to rank completions or to predict ratings."""

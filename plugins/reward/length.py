@@ -24,7 +24,7 @@ class LengthConfig(RewardConfig):
         require(self.target >= 1, f"target must be at least 1, got {self.target}")
 
 
-@plugin(LengthConfig)
+@plugin(LengthConfig, example={"target": 9})
 class Length(Verifier[LengthConfig]):
     """-min(1, |length - target| / target); white space around a completion is ignored."""
 

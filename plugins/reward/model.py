@@ -33,7 +33,7 @@ class ModelRewardConfig(RewardConfig):
         return self.run
 
 
-@plugin(ModelRewardConfig)
+@plugin(ModelRewardConfig, example={"run": "{run:objective=reward data.seq_len=256}"})
 class ModelReward(ChatReward):
     """(score - mean) / std; references are ignored."""
 

@@ -33,7 +33,7 @@ def soft_overlong(length: int, limit: int, margin: int) -> float:
     return -min(1.0, max(0.0, (length - (limit - margin)) / margin))
 
 
-@plugin(OverlongConfig)
+@plugin(OverlongConfig, example={"limit": 20, "margin": 10})
 class Overlong(Verifier[OverlongConfig]):
     """Counts every character, including white space."""
 

@@ -48,7 +48,7 @@ class RegexConfig(RewardConfig):
             ) from error
 
 
-@plugin(RegexConfig)
+@plugin(RegexConfig, example={"pattern": "[0-9]+"})
 class Regex(Verifier[RegexConfig]):
     """Ignores prompts and references."""
 

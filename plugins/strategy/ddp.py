@@ -4,6 +4,7 @@ Li et al. 2020, https://arxiv.org/abs/2006.15704; torch's DistributedDataParalle
 """
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from lightning.pytorch.strategies import DDPStrategy
 
@@ -18,6 +19,6 @@ class DdpConfig(StrategyConfig):
 
 
 @plugin(DdpConfig)
-def ddp(config: DdpConfig) -> DDPStrategy:
+def ddp(config: DdpConfig, rank_timeout: timedelta) -> DDPStrategy:
     """One process per device; DDP averages gradients, and the step undoes this to keep sums."""
-    return DDPStrategy(find_unused_parameters=config.find_unused)
+    return DDPStrategy(find_unused_parameters=config.find_unused, timeout=rank_timeout)

@@ -9,6 +9,7 @@ not of the groups.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from lightning.pytorch.strategies import ModelParallelStrategy
@@ -31,13 +32,21 @@ class FsdpConfig(StrategyConfig):
     """No knobs."""
 
 
-@plugin(FsdpConfig, shards=True, precisions={"32", "bf16-mixed", "bf16-true"})
+@plugin(
+    FsdpConfig,
+    shards=True,
+    precisions={"32", "bf16-mixed", "bf16-true"},
+    example={"trainer.precision": 32},
+)
 class Fsdp(ModelParallelStrategy):
     """All devices form one data-parallel group; each block is gathered when needed."""
 
-    def __init__(self, config: FsdpConfig) -> None:
+    def __init__(self, config: FsdpConfig, rank_timeout: timedelta) -> None:
         super().__init__(
-            data_parallel_size=0, tensor_parallel_size=1, save_distributed_checkpoint=False
+            data_parallel_size=0,
+            tensor_parallel_size=1,
+            save_distributed_checkpoint=False,
+            timeout=rank_timeout,
         )
 
     def setup_environment(self) -> None:

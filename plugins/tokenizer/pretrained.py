@@ -31,7 +31,7 @@ class PretrainedConfig(TokenizerConfig):
     """Path of the tokenizer.json, or of a folder that contains one."""
 
 
-@plugin(PretrainedConfig, loads=True)
+@plugin(PretrainedConfig, loads=True, example={"path": "{run}/tokenizer"})
 class Pretrained(TokenizerSource[PretrainedConfig]):
     """Encodes like the original, but the text of a special token is ordinary text."""
 

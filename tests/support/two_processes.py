@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -45,7 +46,7 @@ def assert_equal(one: Path, two: Path) -> None:
 
 
 def workers(run: Path) -> list[int]:
-    """The process ids of a run's workers."""
+    """The process ids of a run's ranks, in rank order."""
     result = subprocess.run(
         ["pgrep", "-f", f"etude.training.run {run}"], capture_output=True, text=True, check=False
     )
@@ -53,16 +54,22 @@ def workers(run: Path) -> list[int]:
 
 
 def start_and_wait_for(step: int, run: Path, *overrides: str) -> subprocess.Popen[bytes]:
-    """Starts a run and returns when its step record has reached a step."""
-    process = subprocess.Popen(
-        command(run, *overrides), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    """Starts a run and returns when its step record has reached a step; stderr is `<run>.err`."""
+    with Path(f"{run}.err").open("w") as stderr:
+        process = subprocess.Popen(
+            command(run, *overrides), stdout=subprocess.DEVNULL, stderr=stderr
+        )
+    wait_for(step, run, process)
+    return process
+
+
+def wait_for(step: int, run: Path, process: subprocess.Popen[Any]) -> None:
+    """Returns when the step record of a run has reached a step."""
     record, deadline = run / "steps.jsonl", time.monotonic() + 120
     while not record.exists() or record.read_bytes().count(b"\n") < step:
         assert time.monotonic() < deadline, f"the run has not reached step {step}"
         assert process.poll() is None, "the run ended early"
         time.sleep(0.01)
-    return process
 
 
 def assert_survives_kill(run: Path, whole: Path, *overrides: str) -> None:
@@ -76,13 +83,3 @@ def assert_survives_kill(run: Path, whole: Path, *overrides: str) -> None:
     process.wait()
     assert train(run, *overrides, *long).returncode == 0
     assert_equal(run, whole)
-
-
-def assert_leaves_no_orphan(run: Path, *overrides: str) -> None:
-    """When one rank dies, the command fails and no process of the run is left."""
-    process = start_and_wait_for(2, run, *overrides, "trainer.max_steps=100000")
-    pids = workers(run)
-    assert len(pids) == 2
-    os.kill(max(pids), signal.SIGKILL)
-    assert process.wait(timeout=120) != 0
-    assert workers(run) == []

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from etude.config.command_line import config_name
 from etude.errors import ConfigError, EtudeError, did_you_mean, page
+from etude.processes import ended_by_signals
 
 VERBS = Path(__file__).resolve().parent / "verbs"
 USAGE = """\
@@ -29,17 +30,15 @@ USAGE = """\
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command; returns its exit code (0 done, 2 config, 3 data, ... 130 interrupted)."""
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"  # without a source line
-    try:
-        return _dispatch(sys.argv[1:] if arguments is None else arguments)
-    except EtudeError as error:
-        print(page(error), file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # `etude list | head`
-        sys.stderr.close()
-        return 0
+    with ended_by_signals():
+        try:
+            return _dispatch(sys.argv[1:] if arguments is None else arguments)
+        except EtudeError as error:
+            print(page(error), file=sys.stderr)
+            return error.exit_code
+        except BrokenPipeError:  # `etude list | head`
+            sys.stderr.close()
+            return 0
 
 
 def _dispatch(arguments: list[str]) -> int:

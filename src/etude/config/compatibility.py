@@ -40,11 +40,12 @@ def check(config: ExperimentConfig, architecture: str | None = None) -> None:
 
 def check_extras(config: object) -> None:
     """Raises MissingExtraError if a plugin in `config` needs an extra that is not installed."""
-    for path, node in nodes(config):
+    for _, node in nodes(config):
         extra = plugin_of(node).declaration.extra
         if extra is not None and find_spec(extra) is None:
+            option = "=".join(plugin_of(node).address.rsplit("/", 1))
             raise MissingExtraError(
-                f"{path.rpartition('.')[0]}={_name(node)} needs {extra}, which is not installed.\n"
+                f"{option} needs {extra}, which is not installed.\n"
                 f"  Install it with pip install 'etude[{extra}]'."
             )
 

@@ -25,8 +25,9 @@ from etude.config.schema.experiment import ExperimentConfig
 from etude.config.schema.plugins import PluginConfig
 from etude.config.yaml_file import read_yaml
 from etude.errors import CheckpointError, ConfigError, did_you_mean
-from etude.files.atomic import write_atomic
+from etude.files.json_file import reading
 from etude.files.run_folder import CONFIG
+from etude.files.seal import read_sealed, write_sealed
 
 _ENVIRONMENT = re.compile(r"(?<!\\)(\\\\)*\$\{[^}]*\benv\s*:")
 Root = TypeVar("Root")
@@ -92,7 +93,7 @@ def save_config(config: ExperimentConfig, folder: Path) -> Path:
         {"plugins": plugins, "values": values}, allow_unicode=readable, sort_keys=False
     )
     file = folder / CONFIG
-    write_atomic(file, text)
+    write_sealed(file, text)
     return file
 
 
@@ -103,10 +104,11 @@ def load_config(folder: Path) -> ExperimentConfig:
     or damaged, ConfigError if a plugin no longer exists or rejects its values.
     """
     file = folder / CONFIG
-    plugins, values = _stored(folder)
+    plugins, values = read_stored(folder)
     cfg = OmegaConf.structured(ExperimentConfig)
     for path, entry in plugins.items():
-        OmegaConf.update(cfg, path, _schema(path, entry, file), merge=False, force_add=True)
+        with reading(file):
+            OmegaConf.update(cfg, path, _schema(path, entry, file), merge=False, force_add=True)
     if changed := ", ".join(_changed(plugins)):
         warnings.warn(f"plugins have changed since {file} was written: {changed}", stacklevel=2)
     try:
@@ -121,7 +123,7 @@ def changed_plugins(folder: Path) -> dict[str, tuple[str, str | None]]:
 
     Each with its digest then and now; None if it no longer exists.
     """
-    return _changed(_stored(folder)[0])
+    return _changed(read_stored(folder)[0])
 
 
 def _changed(plugins: Mapping[str, Mapping[str, str]]) -> dict[str, tuple[str, str | None]]:
@@ -136,16 +138,22 @@ def _changed(plugins: Mapping[str, Mapping[str, str]]) -> dict[str, tuple[str, s
     return found
 
 
-def _stored(folder: Path) -> tuple[dict[str, dict[str, str]], Table]:
-    """The plugins and the values of a saved config."""
+def read_stored(folder: Path) -> tuple[dict[str, dict[str, str]], Table]:
+    """The plugins (address and sha256) and the values of a saved config, as text; imports none."""
     file = folder / CONFIG
-    try:
-        stored = read_yaml(file)
-        return stored["plugins"], stored["values"]
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise CheckpointError(f"{folder} is not a run folder: it has no {CONFIG}.") from error
-    except (ConfigError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{file} is damaged: {error}") from error
+    if not file.is_file():
+        raise CheckpointError(f"{folder} is not a run folder: it has no {CONFIG}.")
+    read_sealed(file)
+    with reading(file):
+        try:
+            stored = read_yaml(file)
+        except ConfigError as error:
+            raise CheckpointError(f"{file} is damaged: {error}") from error
+        plugins = {
+            str(path): {"address": str(one["address"]), "sha256": str(one["sha256"])}
+            for path, one in stored["plugins"].items()
+        }
+        return plugins, dict(stored["values"])
 
 
 def config_of_parent(key: str, run: str) -> ExperimentConfig:

@@ -19,7 +19,7 @@ from etude.errors import ConfigError
 
 SOURCE = Path(__file__).resolve().parents[1]
 LITERAL = ("lr", "data", "reward", "max_devices")
-Declared: TypeAlias = str | float | frozenset[str] | None
+Declared: TypeAlias = str | float | frozenset[str] | Mapping[str, str | float] | None
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 import importlib
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -47,9 +47,15 @@ class Declaration:
     """Objectives: attention over the prompt is bidirectional, in training and in generation."""
     merges: bool = False
     """Adapters: can be merged into the network's weights."""
+    starts_as_base: bool = True
+    """Adapters: changes no output before training; virtual tokens do."""
     tokens: frozenset[str] = frozenset()
     """Objectives and their parts: roles such as "mask", or "sentinels", that they write into raw
     text; a tokenizer without them gets new ids."""
+    example: Mapping[str, str | float] = field(default_factory=dict[str, str | float])
+    """What `etude check` needs in addition: values of its knobs, or choices such as objective=grpo.
+    `{file}` begins a line of an example file (# is its number); `{run}` is a small run, and
+    `{run:objective=reward}` one with these overrides."""
     batch_statistic: bool = False
     """Objectives: the loss of a sample depends on the other samples of its micro-batch."""
 

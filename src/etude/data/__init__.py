@@ -3,6 +3,7 @@
 from etude.data.byte_alphabet import BYTE_ALPHABET, BYTE_CHARACTERS
 from etude.data.chat_template import (
     DEFAULT,
+    DEFAULT_OF_BASES,
     LITERALS,
     Conversation,
     RewrittenTurnError,

@@ -93,11 +93,12 @@ def prompt(
 
 
 def exchange(
-    tokenizer: Tokenizer, question: str | Chat, answer: str | Message
+    tokenizer: Tokenizer, question: str | Chat, answer: str | Message, *, with_rest: bool = False
 ) -> tuple[list[int], list[int]]:
     """The ids of a prompt and of its answer, encoded as one conversation.
 
-    If the tokenizer has no template, both must be text: the prompt, and answer + eos.
+    The answer ends with its turn, or `with_rest` with what the template writes after it, such as a
+    line break. If the tokenizer has no template, both must be text: the prompt, and answer + eos.
     """
     vocab = tokenizer.vocab
     if tokenizer.template is None and isinstance(question, str) and isinstance(answer, str):
@@ -110,7 +111,7 @@ def exchange(
     places = np.flatnonzero(encoded.turns == encoded.n_turns)
     if not len(places):
         raise TemplateError(f"A completion is lost: {', '.join(encoded.reasons)}.")
-    start, end = int(places[0]), int(places[-1]) + 1
+    start, end = int(places[0]), len(encoded.ids) if with_rest else int(places[-1]) + 1
     return encoded.ids[:start].tolist(), encoded.ids[start:end].tolist()
 
 

@@ -13,9 +13,9 @@ from etude.data.file_search import described
 from etude.data.record_file import is_near
 from etude.data.tokenizer import Tokenizer
 from etude.data.training_texts import MAX_WORD_CHARS
-from etude.files.atomic import write_atomic
 from etude.files.cache import digest_of
 from etude.files.run_folder import CARD
+from etude.files.seal import write_sealed
 
 SHOWN_BAD_ROWS = 20
 REPORTED_TEXTS = 256
@@ -82,7 +82,7 @@ class Card:
     def save(self, folder: Path) -> None:
         """Writes data_card.json."""
         text = json.dumps(asdict(self), indent=2, ensure_ascii=False)
-        write_atomic(folder / CARD, text + "\n")
+        write_sealed(folder / CARD, text + "\n")
 
     def __str__(self) -> str:
         """A few lines of plain text for the terminal."""

@@ -17,6 +17,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from etude.errors import DataError
+from etude.files.json_file import read_json
 from etude.records import (
     BadRow,
     Chat,
@@ -99,7 +100,8 @@ def write_records(rows: Iterable[SourceRow], folder: Path, val_fraction: float) 
                 good.write(line)
                 ends.append(good.tell())
                 scores.append(_hash_fraction(_shared_prompt(row) or line))
-    (folder / "unused.json").write_text(json.dumps([unused, noted]), encoding="utf-8")
+    counts = {"unused": unused, "noted": noted}
+    (folder / "unused.json").write_text(json.dumps(counts), encoding="utf-8")
     if not scores:
         raise DataError(f"The data contains no usable record ({n_bad} bad rows{first_bad}).")
     np.save(folder / "ends.npy", np.array(ends, dtype=np.int64))
@@ -114,7 +116,8 @@ def read_bad_rows(folder: Path) -> list[BadRow]:
 
 def read_unused(folder: Path) -> tuple[dict[str, int], dict[str, int]]:
     """How often `write_records` met each unused part of a row, and each note on a row."""
-    return json.loads((folder / "unused.json").read_text(encoding="utf-8"))
+    counts = read_json(folder / "unused.json")
+    return counts["unused"], counts["noted"]
 
 
 def held_out(scores: np.ndarray, val_fraction: float) -> np.ndarray:

@@ -55,7 +55,7 @@ class Script:
         if self.tokenizer.template is None:
             raise TemplateError(
                 "A conversation needs a chat template, and the tokenizer has none: "
-                "choose one, such as template=plain or template=chatml."
+                "choose one, such as template=plain_eos for a base model, or template=chatml."
             )
         return self.tokenizer.template
 

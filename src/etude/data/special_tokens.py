@@ -95,6 +95,13 @@ def tokens_around(inner: tokenizers.Tokenizer) -> tuple[tuple[int, ...], tuple[i
     return tuple(framed.ids[:start]), tuple(framed.ids[start + len(text.ids) :])
 
 
+def tokens_between(inner: tokenizers.Tokenizer) -> tuple[int, ...]:
+    """The ids that transformers' `tok(text, other)` writes between two texts, as RoBERTa's do."""
+    framed = inner.encode("a", "a")
+    first, second = (framed.sequence_ids.index(i) for i in (0, 1))
+    return tuple(framed.ids[i] for i in range(first, second) if framed.special_tokens_mask[i])
+
+
 def rename_tokens(inner: tokenizers.Tokenizer, names: Mapping[str, str]) -> tokenizers.Tokenizer:
     """A copy of a tokenizer with some tokens renamed and every id unchanged."""
     content: dict[str, Any] = json.loads(inner.to_str())

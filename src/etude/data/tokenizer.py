@@ -21,7 +21,7 @@ from jaxtyping import Bool, Int
 from tokenizers import decoders, models
 
 from etude.data.byte_alphabet import BYTES
-from etude.data.encodings import encodings, reported
+from etude.data.encodings import encodings
 from etude.data.old_tokenizer import convert, old_files
 from etude.data.special_tokens import (
     DEFAULT_ROLES,
@@ -37,6 +37,8 @@ from etude.data.special_tokens import (
 from etude.data.tokenizer_files import TokenizerFiles, read, write
 from etude.data.vocab import Vocab
 from etude.errors import CheckpointError, ConfigError
+from etude.files.json_file import reading
+from etude.files.manifest import require_intact_if_sealed
 
 Ids = Int[np.ndarray, " seq"]
 
@@ -263,6 +265,7 @@ class Tokenizer:
         Older vocabulary files are converted. Raises CheckpointError if it is missing or damaged.
         """
         path = Path(path)
+        require_intact_if_sealed(path)
         file = path / "tokenizer.json" if path.is_dir() else path
         if not file.is_file():
             if old_files(path):
@@ -270,10 +273,9 @@ class Tokenizer:
                     convert(path, Path(converted))
                     return cls.load(converted)
             raise CheckpointError(f"No tokenizer at {path}: {file} does not exist.")
-        with reported(f"{file} cannot be read as a tokenizer"):
-            inner = tokenizers.Tokenizer.from_file(str(file))
-        files = read(file, inner)
-        return cls(inner, replace(files, roles={"eos": "<eos>", **files.roles}))
+        with reading(path):
+            inner, files = read(file)
+            return cls(inner, replace(files, roles={"eos": "<eos>", **files.roles}))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickles the constructor's arguments, because a copy of `inner` loses some settings."""

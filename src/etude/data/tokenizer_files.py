@@ -12,9 +12,11 @@ from typing import Any, Final
 
 import tokenizers
 
+from etude.data.encodings import reported
 from etude.data.special_tokens import ROLES, USUAL
 from etude.errors import CheckpointError
 from etude.files.bounded import read_bounded
+from etude.files.json_file import read_json, reading
 
 CONFIG = "tokenizer_config.json"
 TEMPLATE = "chat_template.jinja"
@@ -63,12 +65,19 @@ def write(folder: Path, files: TokenizerFiles) -> None:
     (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
 
 
-def read(file: Path, inner: tokenizers.Tokenizer) -> TokenizerFiles:
-    """What the folder of a tokenizer.json says; adds the tokens that only other files name.
+def _inner(file: Path) -> tokenizers.Tokenizer:
+    """Returns the tokenizer of a tokenizer.json. Raises CheckpointError if it cannot be read."""
+    with reported(f"{file} cannot be read as a tokenizer"):
+        return tokenizers.Tokenizer.from_file(str(file))
+
+
+def read(file: Path) -> tuple[tokenizers.Tokenizer, TokenizerFiles]:
+    """A tokenizer.json and what its folder says; adds the tokens that only other files name.
 
     A role is what the tokenizer's files name, else what the model's config names, else a usual
     token of the vocabulary. Raises CheckpointError for a file that is not valid.
     """
+    inner = _inner(file)
     merged = _fields(file, CONFIG)
     if ADDED not in merged:  # transformers reads this older file only then
         merged |= _fields(file, "special_tokens_map.json")
@@ -96,7 +105,7 @@ def read(file: Path, inner: tokenizers.Tokenizer) -> TokenizerFiles:
         model = ModelFacts(_tokens(stops, literals), n_rows if isinstance(n_rows, int) else 0)
     _require_near(file, "an id", max(vocabulary.values(), default=0), len(vocabulary))
     _require_near(file.with_name("config.json"), "vocab_size", model.n_rows, len(vocabulary))
-    return TokenizerFiles(roles, _template(file, merged), model)
+    return inner, TokenizerFiles(roles, _template(file, merged), model)
 
 
 def _require_near(file: Path, name: str, value: int, n_tokens: int) -> None:
@@ -135,19 +144,14 @@ def _tokens(ids: Any, literals: Mapping[int, str]) -> tuple[str, ...]:
 def _fields(beside: Path, name: str) -> dict[str, Any]:
     """The content of a JSON file in the same folder; empty if it does not exist."""
     place = beside.with_name(name)
-    try:
-        return dict(json.loads(read_bounded(place))) if place.is_file() else {}
-    except (ValueError, TypeError, RecursionError) as error:
-        raise CheckpointError(f"{place} is not a JSON object: {error}") from error
+    return read_json(place) if place.is_file() else {}
 
 
 def _template(file: Path, merged: Mapping[str, Any]) -> str | None:
     """The default chat template; some models have further ones, for tools."""
     if (place := file.with_name(TEMPLATE)).is_file():
-        try:
+        with reading(place):
             return read_bounded(place).decode()
-        except ValueError as error:
-            raise CheckpointError(f"{place} is no chat template: {error}") from error
     found = merged.get("chat_template")
     if isinstance(found, list):
         return next((one["template"] for one in found if one["name"] == "default"), None)

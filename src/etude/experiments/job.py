@@ -10,6 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from etude.files.atomic import write_atomic
+from etude.files.json_file import read_json, reading
 from etude.files.sweep_folder import JOBS
 
 
@@ -43,9 +44,14 @@ class JobRecord:
 
 def read_jobs(sweep: Path) -> list[JobRecord]:
     """Returns every job that was started in a sweep folder, by number."""
-    files = sorted((sweep / JOBS).glob("*.json"), key=lambda file: int(file.stem))
-    read = [json.loads(file.read_text(encoding="utf-8")) for file in files]
-    return [replace(JobRecord(**one), state=State(one["state"])) for one in read]
+    files = [file for file in (sweep / JOBS).glob("*.json") if file.stem.isdecimal()]
+    return [_read_job(file) for file in sorted(files, key=lambda file: int(file.stem))]
+
+
+def _read_job(file: Path) -> JobRecord:
+    one = read_json(file)
+    with reading(file):
+        return replace(JobRecord(**one), state=State(one["state"]))
 
 
 def distinguishing_overrides(jobs: Mapping[int, Sequence[str]]) -> dict[int, list[str]]:

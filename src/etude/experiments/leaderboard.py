@@ -1,12 +1,14 @@
 """Ranks the jobs of a sweep, best first: in the terminal, and as files in the sweep folder."""
 
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from etude.config import config_file
 from etude.config.schema.trainer import Best
+from etude.errors import CheckpointError
 from etude.experiments.job import JobRecord, State, distinguishing_overrides, read_jobs
 from etude.experiments.recipe import best_recipe
 from etude.files.atomic import write_atomic
@@ -78,8 +80,9 @@ def ranked_by(sweep: Path, done: list[JobRecord]) -> tuple[str, Best]:
     for one in done:
         place = sweep / str(one.job)
         if (place / CONFIG).exists():
-            trainer = config_file.load_config(place).trainer
-            return trainer.keep_best or METRIC, trainer.best
+            with suppress(CheckpointError):  # that of another job says the same
+                trainer = config_file.load_config(place).trainer
+                return trainer.keep_best or METRIC, trainer.best
     return METRIC, Best.lowest
 
 
@@ -94,8 +97,11 @@ def value_of(summary: dict[str, Any] | None, metric: str) -> float | None:
 
 
 def _row(sweep: Path, one: JobRecord, distinct: list[str], metric: str) -> Row:
-    summary = read_summary(sweep / str(one.job))
     pairs = dict(item.lstrip("+").split("=", 1) for item in distinct if "=" in item)
+    try:
+        summary = read_summary(sweep / str(one.job))
+    except CheckpointError as error:  # never hides the other jobs
+        return Row(None, one.job, "damaged", None, None, None, pairs, str(error))
     step = None if summary is None else int(summary["metrics"]["step"])
     seconds = None if summary is None else summary["seconds"]
     value = value_of(summary, metric)

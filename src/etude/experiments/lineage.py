@@ -5,28 +5,26 @@ Files written by `etude label`, `best-of` and `dialogue` have an origin file nex
 module compares these digests with the current files.
 """
 
-import json
 import warnings
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import chdir, contextmanager
+from contextlib import chdir, contextmanager, suppress
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from etude.config import config_file
-from etude.config.yaml_file import read_yaml
 from etude.data.corpus import data_digest
 from etude.data.data_card import tokenizer_digest
 from etude.data.file_search import find_files
-from etude.data.tokenizer import Tokenizer
-from etude.errors import CheckpointError, ConfigError, DataError, EtudeError
+from etude.errors import CheckpointError, DataError, EtudeError
 from etude.experiments.provenance import NAMES_A_RUN, origin_of, references
 from etude.files.atomic import sha256
-from etude.files.cache import code_digest
-from etude.files.run_folder import ADAPTER, CARD, CONFIG, MODEL, PARENTS, SUMMARY, TOKENIZER
-from etude.formats.checkpoint import fault_of
-from etude.formats.model import read_model
+from etude.files.json_file import read_json
+from etude.files.manifest import fault_of
+from etude.files.run_folder import ADAPTER, CARD, CONFIG, MODEL, PARENTS, TOKENIZER
+from etude.files.seal import sealed_fault, sealed_files
+from etude.formats.model import read_model, tokenizer_of_run
 
 Table: TypeAlias = dict[str, Any]  # of values of any type
 
@@ -88,6 +86,9 @@ def _weights_state(folder: Path, was: str | None) -> tuple[ArtefactState, str, s
     """Returns the state of a model's weights, their digest, and the reason if they differ."""
     try:
         digest = _digest(folder)
+        for file in sealed_files(folder) if (folder / CONFIG).exists() else ():
+            if fault := sealed_fault(file):
+                return ArtefactState.damaged, digest, f"{file.name} {fault}"
     except CheckpointError as error:
         return ArtefactState.damaged, was or "", _first_line(error)
     except EtudeError as error:  # such as a missing plugin
@@ -97,15 +98,11 @@ def _weights_state(folder: Path, was: str | None) -> tuple[ArtefactState, str, s
             if fault := fault_of(folder / name):
                 return ArtefactState.damaged, digest, f"{name}: {fault}"
             was = was or digest  # the digest in its manifest
-    config = _json(folder / SUMMARY).get("config")
-    if config is not None and code_digest(folder / CONFIG) != config:
-        return ArtefactState.changed, digest, f"{CONFIG} has changed since the run finished"
     return _state_of(digest, was), digest, ""
 
 
 def _parents(folder: Path, above: frozenset[Path]) -> Iterator[Artefact]:
-    stored = _stored_config(folder)
-    if not stored["values"]:
+    if not _stored_values(folder):
         return
     paths, home = places_of(folder)
     stored_digests = _json(folder / PARENTS)
@@ -122,7 +119,7 @@ def places_of(folder: Path) -> tuple[dict[str, str], Path]:
 
     This is the folder relative to which most paths exist: the current one, or one above the run.
     """
-    paths = dict(references(_stored_config(folder)["values"]))
+    paths = dict(references(_stored_values(folder)))
     paths.pop("run", None)
 
     def n_existing(home: Path) -> int:
@@ -142,7 +139,7 @@ def _tokenizer(folder: Path) -> Artefact:
     """Returns the tokenizer in the run folder."""
     place = folder / TOKENIZER
     try:
-        tokenizer = Tokenizer.load(place)
+        tokenizer = tokenizer_of_run(folder)
     except EtudeError as error:
         return Artefact("tokenizer", str(place), ArtefactState.missing, note=str(error))
     was = _json(folder / CARD).get("tokenizer", {}).get("digest")
@@ -158,7 +155,7 @@ def _data(folder: Path, home: Path, path: str | None, above: frozenset[Path]) ->
     try:
         with silenced_warnings(), chdir(home):
             config = config_file.load_config(folder.absolute())
-            digest = data_digest(config, Tokenizer.load(folder.absolute() / TOKENIZER))
+            digest = data_digest(config, tokenizer_of_run(folder.absolute()))
     except EtudeError as error:
         state = (
             ArtefactState.missing
@@ -237,13 +234,11 @@ def _referenced_runs(run: Path) -> Iterator[tuple[str, Path, str | None]]:
             )
 
 
-def _stored_config(folder: Path) -> Table:
+def _stored_values(folder: Path) -> Table:
     """Returns a run's config as stored, without needing its plugins; empty if there is none."""
-    file = folder / CONFIG
-    try:
-        return read_yaml(file)
-    except (OSError, ConfigError):  # reported by its state
-        return {"plugins": {}, "values": {}}
+    with suppress(CheckpointError):  # reported by its state
+        return config_file.read_stored(folder)[1]
+    return {}
 
 
 def _digest(folder: Path) -> str:
@@ -263,7 +258,10 @@ def _state_of(now: str, was: str | None) -> ArtefactState:
 
 
 def _json(file: Path) -> Table:
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    """Returns a JSON record; empty if there is none, or it is damaged, which the state reports."""
+    with suppress(CheckpointError):
+        return read_json(file)
+    return {}
 
 
 @contextmanager

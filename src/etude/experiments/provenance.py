@@ -15,6 +15,7 @@ from etude.config.plugin_files import source_digest
 from etude.config.registry import plugin_of
 from etude.config.schema.curation import SamplingConfig
 from etude.files.atomic import sha256, write_atomic
+from etude.files.json_file import read_json, reading
 
 SUFFIX = ".origin.json"
 NAMES_A_RUN = re.compile(r"(^(init_from|run|user)|\.(run|replay))$")
@@ -72,6 +73,7 @@ def origin_of(file: Path) -> Origin | None:
     card = file.with_name(file.name + SUFFIX)
     if not card.is_file():
         return None
-    read = json.loads(card.read_text(encoding="utf-8"))
-    parents = {key: (one["place"], one["digest"]) for key, one in read["parents"].items()}
-    return Origin(read["verb"], read["sha256"], parents)
+    read = read_json(card)
+    with reading(card):
+        parents = {key: (one["place"], one["digest"]) for key, one in read["parents"].items()}
+        return Origin(read["verb"], read["sha256"], parents)

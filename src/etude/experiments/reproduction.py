@@ -5,19 +5,17 @@ tracker.
 """
 
 import json
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import chdir
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from safetensors.torch import load_file
-
 from etude.config import config_file
 from etude.config.registry import plugin_of
 from etude.errors import ConfigError
 from etude.experiments.lineage import FAULTS, lineage, places_of, silenced_warnings
+from etude.files.manifest import MANIFEST, Entry, read_manifest
 from etude.files.run_folder import (
     ADAPTER,
     CLOCKS,
@@ -25,15 +23,18 @@ from etude.files.run_folder import (
     MODEL,
     TOKENIZER,
     read_summary,
+    run_lock,
     step_lines,
 )
-from etude.formats.checkpoint import MANIFEST
+from etude.files.seal import read_sealed, write_sealed
+from etude.formats.checkpoint import write_sealed_folder
+from etude.formats.state_tree import tensors_of
 from etude.objective.ranks import Ranks
 from etude.training.assemble import assemble
 from etude.training.fit import fit, versions
 from etude.training.inputs import read_changes, save_inputs
 from etude.training.launch import launch
-from etude.training.run import corpus_of, quiet
+from etude.training.run import ACTIVITY, corpus_of, quiet
 
 VALIDATION = "val/"
 TIMED = "perf/"
@@ -104,14 +105,15 @@ def replay(folder: Path, out: Path, steps: int | None) -> None:
         print(corpus.card)
         parts = assemble(config, corpus, Ranks(0, config.trainer.devices))
         out.mkdir(parents=True)
-        corpus.tokenizer.save(out / TOKENIZER)
+        write_sealed_folder(out / TOKENIZER, corpus.tokenizer.save)
         save_inputs(config, corpus, out)
-        shutil.copy(folder / HARDWARE, out)
+        write_sealed(out / HARDWARE, read_sealed(folder / HARDWARE))
         if in_process:
             last = parts.plan.steps if steps is None else min(steps, parts.plan.steps)
             fit(config, corpus, replace(parts, plan=parts.plan.until(last)), out)
         else:
-            launch(out)
+            with run_lock(out, ACTIVITY) as lock:
+                launch(out, config.trainer.devices, lock)
 
 
 def compare_steps(folder: Path, again: Path) -> tuple[int, list[Difference]]:
@@ -151,7 +153,7 @@ def _tensor_files(folder: Path) -> dict[str, str]:
     """Returns the digests of the tensor files in a folder with a manifest."""
     if not (folder / MANIFEST).exists():
         return {}
-    files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+    files: dict[str, Entry] = read_manifest(folder)["files"]
     return {name: entry["sha256"] for name, entry in files.items() if name.endswith(TENSORS)}
 
 
@@ -159,8 +161,8 @@ def _largest(first: Path, second: Path) -> str:
     """Returns the largest difference of any weight, as text."""
     if not (first.exists() and second.exists()):
         return ": only one of the runs has this file"
-    was = load_file(first)
-    now = load_file(second)
+    was = tensors_of(first)
+    now = tensors_of(second)
     if {k: v.shape for k, v in was.items()} != {k: v.shape for k, v in now.items()}:
         return ": its tensors have different names or shapes"
     by, name = max((float((now[k].double() - was[k].double()).abs().max()), k) for k in was)

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from etude.config import config_file
 from etude.config.plugin_files import find, source_digest, source_files
-from etude.config.yaml_file import read_yaml
 from etude.data.file_search import find_files
 from etude.errors import ConfigError, DataError
 from etude.experiments.provenance import NAMES_A_RUN, NAMES_FILES, SUFFIX
 from etude.files.atomic import sha256, write_atomic
+from etude.files.json_file import read_json, reading
 from etude.files.run_folder import CONFIG, TOKENIZER
 
 STAMP = "stage.json"
@@ -58,8 +59,8 @@ def reasons(stage: Stage, stages: Sequence[Stage]) -> list[str] | None:
     """Returns the reasons for rerunning a finished stage; None if it has never finished."""
     if not stage.stamp.exists():
         return None
-    was: Stamp = json.loads(stage.stamp.read_text(encoding="utf-8"))
-    return list(_reasons(was, stage, stages))
+    with reading(stage.stamp):
+        return list(_reasons(read_json(stage.stamp), stage, stages))
 
 
 def write_stamp(stage: Stage, stages: Sequence[Stage], core: Digests) -> None:
@@ -162,12 +163,12 @@ def _result(folder: Path) -> str | None:
 
 def _plugins(folder: Path) -> Digests:
     """Returns the plugins of a stage, as recorded in its run or its rows' origin."""
-    run = folder / CONFIG
     origin = folder / (ROWS + SUFFIX)
-    if run.exists():
-        nodes = read_yaml(run)["plugins"].values()
-        return {one["address"]: one["sha256"] for one in nodes}
-    return json.loads(origin.read_text(encoding="utf-8"))["plugins"] if origin.exists() else {}
+    if (folder / CONFIG).exists():
+        plugins = config_file.read_stored(folder)[0].values()
+        return {one["address"]: one["sha256"] for one in plugins}
+    with reading(origin):
+        return read_json(origin)["plugins"] if origin.exists() else {}
 
 
 def _file_digest(address: str) -> str:

@@ -4,6 +4,8 @@ The launcher decides where a job runs, so this process keeps no state: each job 
 in the sweep folder. The same command with `run=<sweep folder>` runs the missing jobs.
 """
 
+import os
+import signal
 import sys
 import time
 import traceback
@@ -36,6 +38,7 @@ from etude.experiments.search_space import (
 )
 from etude.files.run_folder import CONFIG, LOCK, read_summary, run_lock
 from etude.files.sweep_folder import PRUNED
+from etude.processes import end_with_parent
 
 NOT_OF_JOB = ("run=", "trainer.accept_changes=")
 """Overrides that say how a job is run, not what it is."""
@@ -148,11 +151,20 @@ def is_finished(config: ExperimentConfig, overrides: Sequence[str]) -> bool:
 
 def _job_in(folder: Path) -> Callable[[DictConfig], float | None]:
     """Returns the job function of a sweep, which may run in another process or machine."""
+    launcher = os.getpid()
 
     def job(config: DictConfig) -> float | None:
+        if os.getpid() != launcher:  # a job of joblib saves and stops if the sweep is killed
+            end_with_parent(signal.SIGTERM)
+        parent = os.getppid()
         hydra = HydraConfig.get()
         composed = Composition(config, dict(hydra.runtime.choices))
-        return _run(folder, int(hydra.job.num), composed, list(hydra.overrides.task))
+        try:
+            return _run(folder, int(hydra.job.num), composed, list(hydra.overrides.task))
+        except SystemExit:
+            if os.getppid() != parent:  # an orphan of joblib would start the next job
+                os._exit(PreemptedError.exit_code)
+            raise
 
     return job
 
@@ -172,6 +184,7 @@ def _run(folder: Path, number: int, composed: Composition, overrides: list[str])
             record.save(folder)
             start(config, composed.experiment, overrides)
     except (PreemptedError, InterruptedRunError) as error:
+        print(f"job {number}: {page(error)}", file=sys.stderr)
         raise SystemExit(error.exit_code) from error  # starts no further job
     except Exception as error:
         _record(replace(record, state=State.failed), error, folder)
@@ -183,9 +196,10 @@ def _run(folder: Path, number: int, composed: Composition, overrides: list[str])
 
 
 def _record(record: JobRecord, error: Exception, folder: Path) -> None:
-    """Reports a failed job on the terminal and in the sweep folder."""
+    """Reports a failed job on the terminal and in the sweep folder; the first line says why."""
     known = isinstance(error, EtudeError)
-    text = page(error) if known else "".join(traceback.format_exception(error)).rstrip()
+    lines = [*traceback.format_exception_only(error), *traceback.format_exception(error)]
+    text = page(error) if known else "".join(lines).rstrip()
     print(f"job {record.job}: {text}", file=sys.stderr)
     code = error.exit_code if known else 1
     replace(record, exit_code=code, error=text).save(folder)

@@ -1,11 +1,9 @@
 """Atomic writes of files and folders, which stay valid if the process is killed at any time."""
 
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Callable
-from itertools import takewhile
 from pathlib import Path
 from threading import get_native_id
 
@@ -68,19 +66,3 @@ def replace_folder(new: Path, folder: Path) -> None:
             old.rename(folder)
         raise
     shutil.rmtree(old, ignore_errors=True)
-
-
-def truncate_after(file: Path, step: int) -> None:
-    """Drops the lines of a JSON Lines file that an interrupted run wrote after `step`."""
-    if file.exists():
-        lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = takewhile(lambda line: _step_of(line) <= step, lines)
-        write_atomic(file, "".join(kept))
-
-
-def _step_of(line: str) -> float:
-    """The step of a line; infinite for an incomplete line."""
-    try:
-        return json.loads(line)["step"] if line.endswith("\n") else float("inf")
-    except ValueError:
-        return float("inf")

@@ -1,13 +1,10 @@
 """Atomic, verified checkpoints: written under a temporary name, synced, renamed and read back.
 
-A checkpoint is a folder with a state tree (see `state_tree.py`) and a manifest of sizes and
-SHA-256 digests, because safetensors alone would load a flipped bit silently. An older checkpoint
-is deleted only after a newer one was verified.
+A checkpoint is a sealed folder with a state tree (see `state_tree.py`). An older checkpoint is
+deleted only after a newer one was verified.
 """
 
 import errno
-import hashlib
-import json
 import shutil
 import warnings
 from collections.abc import Callable, Generator, Mapping
@@ -19,10 +16,10 @@ import torch
 from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 
 from etude.errors import CheckpointError, DiskFullError
-from etude.files.atomic import sha256, write_folder
+from etude.files.atomic import write_folder
+from etude.files.manifest import fault_of, require_intact, write_manifest
 from etude.formats.state_tree import read_tree, write_tree
 
-MANIFEST = "manifest.json"
 PREFIX = "step-"
 
 
@@ -47,11 +44,7 @@ def write_sealed_folder(
 
     def fill_and_seal(inside: Path) -> None:
         fill(inside)
-        files = sorted(path for path in inside.rglob("*") if path.is_file())
-        entries = {str(path.relative_to(inside)): _entry(path) for path in files}
-        manifest: dict[str, Any] = {"files": entries, "facts": dict(facts or {})}
-        manifest["sha256"] = _seal(manifest)
-        (inside / MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
+        write_manifest(inside, facts or {})
 
     with disk_full_error(folder):
         write_folder(folder, fill_and_seal)
@@ -60,28 +53,13 @@ def write_sealed_folder(
         raise CheckpointError(f"{folder} was damaged while it was written: {fault}.")
 
 
-def fault_of(folder: Path) -> str | None:
-    """Describes the damage of a sealed folder; None if every file matches the manifest."""
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        if manifest.pop("sha256") != _seal(manifest):
-            return f"its {MANIFEST} has changed since it was written"
-        for name, entry in manifest["files"].items():
-            path = folder / name
-            if not path.is_file():
-                return f"{name} is missing"
-            if path.stat().st_size != entry["size"]:
-                return f"{name} has {path.stat().st_size} bytes instead of {entry['size']}"
-            if _entry(path) != entry:
-                return f"{name} has changed since it was written"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        return f"its {MANIFEST} cannot be read ({type(error).__name__})"
-    return None
-
-
 def checkpoints(folder: Path) -> list[Path]:
     """The checkpoints in a run's folder `checkpoints`, newest first, damaged ones included."""
-    found = [path for path in folder.glob(f"{PREFIX}*") if path.is_dir()]
+    found = [
+        path
+        for path in folder.glob(f"{PREFIX}*")
+        if path.is_dir() and path.name.removeprefix(PREFIX).isdecimal()
+    ]
     return sorted(found, key=lambda path: path.name, reverse=True)
 
 
@@ -139,18 +117,8 @@ class TreeCheckpointIO(CheckpointIO):
     def load_checkpoint(
         self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        fault = fault_of(Path(path))
-        if fault is not None:
-            raise CheckpointError(f"{path} is damaged: {fault}.")
+        require_intact(Path(path))
         return read_tree(Path(path))
 
     def remove_checkpoint(self, path: Any) -> None:
         shutil.rmtree(path)
-
-
-def _seal(manifest: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
-
-
-def _entry(path: Path) -> dict[str, Any]:
-    return {"size": path.stat().st_size, "sha256": sha256(path)}

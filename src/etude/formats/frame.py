@@ -14,8 +14,9 @@ import tokenizers
 from etude.capability import Capability
 from etude.config.compatibility import capabilities_of, max_positions_of
 from etude.config.schema.blocks import StackConfig
-from etude.data.special_tokens import write_around
+from etude.data.special_tokens import tokens_between, write_around
 from etude.data.tokenizer_files import CONFIG
+from etude.files.json_file import read_json
 from etude.formats.model import Model
 from etude.formats.score_head import pad_of_scores
 
@@ -58,12 +59,12 @@ def save_tokenizer(model: Model, folder: Path, *, scores: bool = False) -> None:
     model.tokenizer.save(folder)
     vocab = model.tokenizer.vocab
     frame = frame_of(model, scores=scores)
-    if frame != Frame(vocab.opening, vocab.closing, vocab.closing):
-        inner = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    inner = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    if frame != Frame(vocab.opening, tokens_between(inner), vocab.closing):
         sides = (frame.opening, frame.closing, frame.between)
         write_around(inner, *([str(inner.id_to_token(i)) for i in ids] for ids in sides))
         inner.save(str(folder / "tokenizer.json"))
-    config: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    config: dict[str, Any] = read_json(folder / CONFIG)
     longest = max_positions_of(model.architecture) or model.seq_len
     config |= {} if longest is None else {"model_max_length": longest}
     if scores and (pad := pad_of_scores(vocab)) is not None:

@@ -14,13 +14,15 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from omegaconf import OmegaConf
+
 from etude.config import plugin_files, registry
 from etude.config.plugin_source import descriptions
 from etude.config.schema.blocks import StackConfig
 from etude.config.schema.plugins import ArchitectureConfig, PluginConfig, TokenizerConfig
 from etude.data.vocab import Vocab
 from etude.errors import CheckpointError, ConfigError
-from etude.files.bounded import read_bounded
+from etude.files.json_file import read_json, reading
 from etude.formats.score_head import ScoreFormat
 from etude.formats.weight_map import WeightMapping
 
@@ -188,23 +190,25 @@ def write_fields(folder: Path, fields: Fields, vocab: Vocab) -> None:
 
 def read_fields(folder: Path) -> tuple[Layout, CompleteFields]:
     """Returns the layout and completed fields of a folder. Raises CheckpointError if unreadable."""
-    try:
-        fields = json.loads(read_bounded(folder / CONFIG))
+    fields = read_json(folder / CONFIG)
+    with reading(folder / CONFIG):
+        json.dumps(fields, allow_nan=False)  # raises ValueError for NaN and infinity
         layout = layout_of(str(fields["model_type"]))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise CheckpointError(f"{folder / CONFIG} cannot be read: {error!r}") from error
-    return layout, layout.complete(fields, str(folder / CONFIG))
+        return layout, layout.complete(fields, str(folder / CONFIG))
 
 
 def architecture_of(folder: Path) -> StackConfig:
     """Returns the architecture of a model folder. Raises ConfigError if it is not supported."""
     layout, fields = read_fields(folder)
     try:
-        assert fields["vocab_size"] > 0, "it is read with the tokenizer"
-        return layout.read(fields)
+        if fields["vocab_size"] < 1:
+            raise ValueError(f"vocab_size={fields['vocab_size']}")
+        architecture = layout.read(fields)
+        OmegaConf.structured(architecture)  # raises ValueError for a value of another type
+        return architecture
     except ConfigError as error:
         raise ConfigError(f"{folder / CONFIG}: {error}{fields.defaults_used}") from error
-    except (TypeError, ValueError, ArithmeticError) as error:
+    except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
         note = f"{error}{fields.no_sizes}{fields.defaults_used}"
         raise CheckpointError(f"{folder / CONFIG} describes no model: {note}") from error
 

@@ -1,14 +1,12 @@
 """Opens saved models: a run folder, or a folder of Hugging Face or PEFT."""
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file
 from torch import Tensor
 
 from etude.config import config_file
@@ -25,12 +23,19 @@ from etude.data.data_card import tokenizer_digest
 from etude.data.tokenizer import Tokenizer
 from etude.errors import CheckpointError, ConfigError
 from etude.files.cache import digest_of
+from etude.files.json_file import reading
+from etude.files.manifest import (
+    MANIFEST,
+    read_manifest,
+    require_intact,
+    require_intact_if_sealed,
+)
 from etude.files.run_folder import ADAPTER, CHECKPOINTS, CONFIG, MODEL, TOKENIZER
 from etude.formats import hugging_face, peft
-from etude.formats.checkpoint import MANIFEST, fault_of, newest_intact
+from etude.formats.checkpoint import newest_intact
 from etude.formats.score_head import LINEAR
 from etude.formats.sizes import require_sizes
-from etude.formats.state_tree import read_tree
+from etude.formats.state_tree import read_tree, tensors_of
 from etude.formats.weight_map import EXTRA_TENSORS, WEIGHTS, read_tensors, to_ours, weight_files
 from etude.network.adapter import adapt, can_merge, layers, load_adapter_tensors, merge
 from etude.network.network import Network
@@ -69,7 +74,7 @@ class Model:
         if self.adapter:
             self._load_adapted(network)
         else:
-            network.load_state_dict(self._weights(network))
+            self._load_state(network)
 
     def prompted(self, as_turn: bool | str) -> "Model":
         """Returns the model without its chat template if `as_turn` is false.
@@ -97,21 +102,27 @@ class Model:
 
     def network(self) -> Network:
         """Builds the network, with its weights."""
-        network: Network = build(self.architecture, self.tokenizer.vocab)
+        try:
+            network: Network = build(self.architecture, self.tokenizer.vocab)
+        except ValueError as error:  # such as sizes that do not fit together
+            raise CheckpointError(f"{self.folder} describes no network: {error}") from error
         self.load_weights(network)
         return network
 
     def extra_tensors(self, name: str) -> dict[str, Tensor]:
         """The saved tensors of a module outside the network, by its own names; empty if none."""
         file = self.folder / (ADAPTER if self.adapter else MODEL) / EXTRA_TENSORS
-        kept = load_file(file) if file.exists() else {}
+        kept: dict[str, Tensor] = {}
+        if file.exists():
+            require_intact(file.parent, EXTRA_TENSORS)
+            kept = tensors_of(file)
         return {k.removeprefix(f"{name}."): v for k, v in kept.items() if k.startswith(f"{name}.")}
 
     @property
     def facts(self) -> Mapping[str, Any]:
         """The facts in the manifest, such as a finished run's last metrics; empty if none."""
-        seal = self.folder / (ADAPTER if self.adapter else MODEL) / MANIFEST
-        return json.loads(seal.read_text(encoding="utf-8"))["facts"] if seal.exists() else {}
+        place = self.folder / (ADAPTER if self.adapter else MODEL)
+        return read_manifest(place)["facts"] if (place / MANIFEST).exists() else {}
 
     @property
     def whole_prompt(self) -> bool:
@@ -157,7 +168,12 @@ class Model:
         checkpoint = newest_intact(self.folder / CHECKPOINTS)
         if checkpoint is None:
             raise CheckpointError(f"{self.folder} contains neither {MODEL}/ nor a checkpoint.")
-        return network_state(read_tree(checkpoint)["state_dict"])
+        with reading(checkpoint):
+            return network_state(read_tree(checkpoint)["state_dict"])
+
+    def _load_state(self, network: Network) -> None:
+        with reading(self.folder):
+            network.load_state_dict(self._weights(network))
 
     def _load_adapted(self, network: Network) -> None:
         """Loads base and adapters, or the checkpoint that contains both; merges if possible."""
@@ -165,15 +181,16 @@ class Model:
         if folder.exists():
             self._base(folder).load_weights(network)
             adapt(network, self.adapter)
-            if peft.is_peft(folder):
-                model = self.architecture, self.tokenizer.vocab, self.adapter
-                tensors = peft.read_adapter(folder, *model, network.state_dict())
-            else:
-                tensors = load_file(folder / ADAPTER_WEIGHTS)
-            load_adapter_tensors(network, tensors)
+            with reading(folder):
+                if peft.is_peft(folder):
+                    model = self.architecture, self.tokenizer.vocab, self.adapter
+                    tensors = peft.read_adapter(folder, *model, network.state_dict())
+                else:
+                    tensors = tensors_of(folder / ADAPTER_WEIGHTS)
+                load_adapter_tensors(network, tensors)
         else:
             adapt(network, self.adapter)
-            network.load_state_dict(self._weights(network))
+            self._load_state(network)
         if self.keeps_adapters:
             for layer in layers(network):
                 layer.is_new = False
@@ -191,7 +208,7 @@ class Model:
         facts = None
         if folder != self.folder or (folder / MANIFEST).exists():  # else PEFT wrote it
             require_intact(folder)
-            facts = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["facts"]
+            facts = read_manifest(folder)["facts"]
             recorded = Path(facts["base_folder"])  # absolute, so valid from any working directory
             place = recorded if recorded.exists() else place
         try:
@@ -205,11 +222,10 @@ class Model:
         return base
 
 
-def require_intact(folder: Path) -> None:
-    """Raises CheckpointError if a sealed folder is damaged."""
-    fault = fault_of(folder)
-    if fault is not None:
-        raise CheckpointError(f"{folder} is damaged: {fault}.")
+def tokenizer_of_run(folder: Path) -> Tokenizer:
+    """Returns the tokenizer of a run. Raises CheckpointError if it is not what the run saved."""
+    require_intact(folder / TOKENIZER)
+    return Tokenizer.load(folder / TOKENIZER)
 
 
 def network_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -238,10 +254,11 @@ def _open_once(folder: Path, place: Path, stamps: tuple[tuple[Path, int, int], .
 def _open(folder: Path) -> Model:
     if (folder / CONFIG).is_file():
         config = config_file.load_config(folder)
-        tokenizer = Tokenizer.load(folder / TOKENIZER)
+        tokenizer = tokenizer_of_run(folder)
         parts = config.architecture, tokenizer, config.tokenizer, config.objective
         return Model(folder, *parts, config.adapter, config.init_from, config.data.seq_len)
     if peft.is_peft(folder):
+        require_intact_if_sealed(folder)
         base = read_model(_run_of(peft.base_of(folder)))
         has_tokenizer = (folder / "tokenizer.json").is_file()  # with a chat template, for instance
         tokenizer = Tokenizer.load(folder) if has_tokenizer else base.tokenizer
@@ -249,8 +266,8 @@ def _open(folder: Path) -> Model:
         at = {"folder": folder, "tokenizer": tokenizer, "base": str(base.folder)}
         return replace(base, adapter=adapter, **at)
     if hugging_face.is_hugging_face(folder):
+        tokenizer = Tokenizer.load(folder)  # checks the manifest, if there is one
         architecture = hugging_face.architecture_of(folder)
-        tokenizer = Tokenizer.load(folder)
         given = hugging_face.read_fields(folder)[1]
         file = folder / hugging_face.CONFIG
         require_sizes(file, given, architecture, tokenizer.vocab, weight_files(folder))
@@ -273,7 +290,7 @@ def _weights_of(
 ) -> Mapping[str, Tensor]:
     """The tensors of a model folder, by the names of `network`."""
     if not hugging_face.is_hugging_face(folder):
-        return load_file(folder / WEIGHTS)
+        return tensors_of(folder / WEIGHTS)
     assert isinstance(architecture, StackConfig)
     family, fields = hugging_face.read_fields(folder)
     tensors = read_tensors(folder)

@@ -15,9 +15,10 @@ from etude.config.compatibility import capabilities_of
 from etude.config.registry import build
 from etude.config.schema.blocks import StackConfig
 from etude.config.schema.plugins import ArchitectureConfig
+from etude.files.manifest import MANIFEST
 from etude.files.run_folder import BASE, MODEL
 from etude.formats import hugging_face, peft
-from etude.formats.checkpoint import MANIFEST, write_sealed_folder
+from etude.formats.checkpoint import write_sealed_folder
 from etude.formats.frame import save_tokenizer
 from etude.formats.model import ADAPTER_WEIGHTS, Model, read_model
 from etude.formats.score_head import HEAD, LinearScore, score_fields
@@ -38,8 +39,8 @@ def write_adapter(
     """Writes the adapter weights of a model, with the digest of their base in the manifest.
 
     `weights` is the adapted network's state_dict, `names` the tensors that differ from the base.
-    The folder is in PEFT's format, or the reason why it is not is returned. PEFT needs a base that
-    transformers can open: if `model.base` is none, one is written beside the folder.
+    The folder is in PEFT's format; returns the reason why it is not, or has no score head there.
+    PEFT needs a base that transformers can open: if `model.base` is none, one is written beside it.
     """
     assert model.base is not None, "compatibility checks require a base"
     base = read_model(model.base)
@@ -56,7 +57,13 @@ def write_adapter(
             files = {peft.WEIGHTS: theirs[1]}
         _save({**files, EXTRA_TENSORS: extra_tensors or {}}, inside)
 
-    reason = f"{folder.name}/ is not in PEFT's format: {theirs}" if place is None else None
+    reason = None
+    if place is None:
+        reason = f"{folder.name}/ is not in PEFT's format: {theirs}"
+    elif f"{HEAD}.weight" in (extra_tensors or {}):
+        reason = (
+            f"PEFT cannot read the scores of {folder.name}/: `etude merge` writes its head, too"
+        )
     origin = {"base": base.digest, "base_folder": str(base.folder.absolute())}
     write_sealed_folder(folder, fill, {**(facts or {}), **origin, **_noted(reason)})
     return reason

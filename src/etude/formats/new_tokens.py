@@ -11,8 +11,10 @@ from etude.config.registry import plugin_of
 from etude.config.schema.experiment import ExperimentConfig
 from etude.config.schema.plugins import ObjectiveConfig
 from etude.data.tokenizer import Tokenizer
+from etude.data.tokenizer_files import read
 from etude.errors import ConfigError
-from etude.formats.model import read_model
+from etude.formats import hugging_face, peft
+from etude.formats.model import Model, read_model
 from etude.formats.weight_map import HEAD, TABLE
 from etude.network.network import Network
 
@@ -26,6 +28,7 @@ def refuse_frozen_tokens(config: ExperimentConfig, tokenizer: Tokenizer, network
         return
     parent = read_model(config.init_from)
     known = written_ids(parent.tokenizer, _roles(parent.objective or config.objective))
+    known -= _added_ids(parent)
     new = sorted(written_ids(tokenizer, _roles(config.objective)) - known)
     tables = {name.replace(".base.", "."): p for name, p in network.named_parameters()}
     frozen = [name for name in (TABLE, HEAD) if name in tables and not tables[name].requires_grad]
@@ -34,7 +37,7 @@ def refuse_frozen_tokens(config: ExperimentConfig, tokenizer: Tokenizer, network
     way_out = "Train"
     if config.template is not None:
         template = plugin_of(config.template).address.replace("/", "=")
-        way_out = f"Remove {template}: the default template ends turns with eos. Or train"
+        way_out = f"Use template=plain_eos, not {template}: it needs no new token. Or train"
     rows = " and ".join(frozen)
     raise ConfigError(
         f"adapter=[{','.join(config.adapter)}] freezes {rows}, but this run writes "
@@ -42,6 +45,25 @@ def refuse_frozen_tokens(config: ExperimentConfig, tokenizer: Tokenizer, network
         "trained on.\n  It could not learn them, and answers might never end.\n"
         f"  {way_out} all weights (no adapter), or list an adapter last that unfreezes {rows}."
     )
+
+
+def _added_ids(model: Model) -> set[int]:
+    """The ids that a folder of Hugging Face or PEFT lacks: those beyond its rows, and étude's eos.
+
+    Étude adds an eos if no file names one; in a padded table, it takes an unused row.
+    """
+    base = model
+    while peft.is_peft(base.folder):
+        base = read_model(str(base.base))
+    vocab = base.tokenizer.vocab
+    if not hugging_face.is_hugging_face(base.folder):
+        return set(range(vocab.size, model.tokenizer.vocab.size))
+    n_rows = hugging_face.read_fields(base.folder)[1]["vocab_size"]
+    added = set(range(n_rows, model.tokenizer.vocab.size))
+    file = base.folder / "tokenizer.json"
+    if file.is_file() and "eos" not in read(file)[1].roles:
+        added.add(vocab.eos)
+    return added
 
 
 def written_ids(tokenizer: Tokenizer, roles: Collection[str]) -> set[int]:

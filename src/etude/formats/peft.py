@@ -4,7 +4,6 @@ An adapter plugin that PEFT supports has a `PeftFormat`. PEFT uses the tensor na
 Face's models, so this works only for networks with a layout. A folder contains one adapter.
 """
 
-import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -12,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from safetensors.torch import load_file
 from torch import Tensor
 
 from etude.config import plugin_files
@@ -20,10 +18,11 @@ from etude.config.schema.blocks import StackConfig
 from etude.config.schema.plugins import AdapterConfig, ArchitectureConfig
 from etude.data.vocab import Vocab
 from etude.errors import CheckpointError, ConfigError
-from etude.files.bounded import read_bounded
+from etude.files.json_file import read_json, reading
 from etude.formats import hugging_face
 from etude.formats.hugging_face import Fields, WeightMapping
 from etude.formats.sizes import require_integers
+from etude.formats.state_tree import tensors_of
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -170,11 +169,9 @@ def is_peft(folder: Path) -> bool:
 
 def read_fields(folder: Path) -> dict[str, Any]:
     """Returns the fields of adapter_config.json. Raises CheckpointError if it cannot be read."""
-    try:
-        fields = json.loads(read_bounded(folder / CONFIG))
+    fields = read_json(folder / CONFIG)
+    with reading(folder / CONFIG):
         return {**fields, "model_type": str(fields["peft_type"])}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise CheckpointError(f"{folder / CONFIG} cannot be read: {error!r}") from error
 
 
 def base_of(folder: Path) -> str:
@@ -224,10 +221,11 @@ def adapter_of(
         known += [] if form is None else [form.peft_type]
         if theirs is not None and form is not None and form.peft_type == fields["peft_type"]:
             tensors = _tensors(folder)
-            try:
-                config = form.config(fields, _adapted(theirs, tensors))
-            except ValueError as error:
-                raise ConfigError(f"{folder}: {error}.") from error
+            with reading(folder / CONFIG):
+                try:
+                    config = form.config(fields, _adapted(theirs, tensors))
+                except ValueError as error:
+                    raise ConfigError(f"{folder}: {error}.") from error
             shapes = [tensor.shape for tensor in tensors.values()]
             require_integers(folder / CONFIG, fields, config, shapes)
             return {name: config}
@@ -261,7 +259,7 @@ def _adapted(theirs: TransformersView, found: Mapping[str, Tensor]) -> list[HFLi
 def _tensors(folder: Path) -> dict[str, Tensor]:
     if not (folder / WEIGHTS).is_file():
         raise CheckpointError(f"{folder} contains no {WEIGHTS}. Other formats are not read.")
-    return {k.removeprefix(PREFIX): v for k, v in load_file(folder / WEIGHTS).items()}
+    return {k.removeprefix(PREFIX): v for k, v in tensors_of(folder / WEIGHTS).items()}
 
 
 def _transformers_view(

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from etude.errors import CheckpointError
+from etude.files.json_file import reading
 
 TREE = "tree.json"
 TENSORS = "tensors.safetensors"
@@ -35,11 +36,17 @@ def write_tree(tree: Any, folder: Path) -> None:
 
 def read_tree(folder: Path) -> Any:
     """Returns the tree in a folder. Raises CheckpointError if it cannot be read."""
-    try:
-        tensors = load_file(folder / TENSORS)
+    tensors = tensors_of(folder / TENSORS)
+    with reading(folder / TREE):
         return _decode(json.loads((folder / TREE).read_text(encoding="utf-8")), tensors)
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise CheckpointError(f"{folder} cannot be read: {error}") from error
+
+
+def tensors_of(file: Path) -> dict[str, Tensor]:
+    """Returns the tensors in a safetensors file. Raises CheckpointError if it cannot be read."""
+    try:
+        return load_file(file)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{file} cannot be read: {error}") from error
 
 
 class _Writer:

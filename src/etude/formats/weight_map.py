@@ -1,17 +1,15 @@
 """Maps the tensors of Hugging Face's model folders to ours, and converts them both ways."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from etude.errors import CheckpointError
-from etude.files.bounded import read_bounded
+from etude.files.json_file import read_json, reading
+from etude.formats.state_tree import tensors_of
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -78,10 +76,7 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
     """Returns the tensors of `weight_files`. Raises CheckpointError if one cannot be read."""
     found: dict[str, Tensor] = {}
     for file in weight_files(folder):
-        try:
-            found |= {_current_name(name): tensor for name, tensor in load_file(file).items()}
-        except (SafetensorError, OSError) as error:
-            raise CheckpointError(f"{file} cannot be read: {error}") from error
+        found |= {_current_name(name): tensor for name, tensor in tensors_of(file).items()}
     return found
 
 
@@ -98,10 +93,8 @@ def weight_files(folder: Path) -> list[Path]:
             f"{folder} contains neither {WEIGHTS} nor {INDEX}; other formats may run code and are "
             "not read.\n  Save the model with transformers' save_pretrained."
         )
-    try:
-        names = {str(name) for name in json.loads(read_bounded(index))["weight_map"].values()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{index} cannot be read: {error!r}") from error
+    with reading(index):
+        names = {str(name) for name in read_json(index)["weight_map"].values()}
     files = [folder / name for name in sorted(names)]
     if missing := [file for file in files if not file.is_file()]:
         raise CheckpointError(f"{index} names {missing[0].name}, but {missing[0]} does not exist.")

@@ -1,13 +1,16 @@
 """Laws of data sets: the same records in the same order, of the declared kind."""
 
+import shutil
 from collections import Counter
+from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 
 from etude.config.registry import build
 from etude.data.corpus import read
 from etude.data.source import DataSource
 from etude.laws.trial import Trial
-from etude.laws.verdict import Finding, broken, held, holds
+from etude.laws.verdict import Finding, broken, held, holds, not_applicable
 from etude.records import BadRow, Noted, Record, Unused
 
 N_READ = 2000
@@ -28,6 +31,23 @@ def the_fingerprint_is_stable(trial: Trial) -> Finding:
     """The fingerprint of unchanged data does not change."""
     one, two = (_source(trial).fingerprint() for _ in range(2))
     return holds(one == two, f"{one[:16]!r}" if one == two else f"{one[:16]!r} and {two[:16]!r}")
+
+
+def a_changed_file_changes_the_fingerprint(trial: Trial) -> Finding:
+    """In a copy of each file or folder that a knob names, other contents have another one."""
+    values = {name: value for name, value in vars(trial.tested).items() if isinstance(value, str)}
+    paths = {name: Path(value) for name, value in values.items() if value and Path(value).exists()}
+    for name, path in paths.items():
+        copy = trial.folder / "copy" / path.name
+        copy.parent.mkdir(exist_ok=True)
+        shutil.copytree(path, copy) if path.is_dir() else shutil.copy(path, copy)
+        config = replace(trial.tested, **{name: str(copy)})
+        before = build(config).fingerprint()
+        for file in [f for f in (copy, *copy.rglob("*")) if f.is_file()]:
+            file.write_bytes(file.read_bytes()[::-1])  # of the same size
+        if build(config).fingerprint() == before:
+            return broken(f"{name}: {before[:16]!r} before and after a change")
+    return held(", ".join(paths)) if paths else not_applicable("no knob of it names a file")
 
 
 def records_are_of_the_declared_kind(trial: Trial) -> Finding:

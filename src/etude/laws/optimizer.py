@@ -64,6 +64,23 @@ def every_parameter_is_in_one_group(trial: Trial) -> Finding:
     return holds(rates == {trial.config.optimizer.lr}, f"lr {', '.join(f'{r:g}' for r in rates)}")
 
 
+def every_weight_with_a_gradient_moves(trial: Trial) -> Finding:
+    """A step moves every weight with a learning rate, and none of them up its gradient."""
+    network = _network(trial)
+    optimizer = _optimizer(trial, network)
+    moving = {id(p) for group in optimizer.param_groups if group["lr"] for p in group["params"]}
+    before = {name: p.detach().clone() for name, p in network.named_parameters()}
+    _step(network, optimizer, seed=1)
+    n = 0
+    for name, parameter in network.named_parameters():
+        if id(parameter) in moving and parameter.grad is not None:
+            n += 1
+            slope = float(((parameter.detach() - before[name]) * parameter.grad).sum())
+            if not slope < 0:
+                return broken(f"{name} {'moves up its gradient' if slope else 'does not move'}")
+    return held(f"{n} tensors")
+
+
 def no_update_without_a_gradient(trial: Trial) -> Finding:
     """Without gradients, a step does not change the weights."""
     network = _network(trial)

@@ -61,4 +61,5 @@ def _scores(made: Reward, answers: tuple[str, ...] | list[str]) -> list[float] |
 
 
 def _same(one: float, two: float) -> bool:
-    return one == two or (math.isnan(one) and math.isnan(two))
+    """Whether two scores are equal, up to the rounding of a network in 32 bits."""
+    return math.isclose(one, two, rel_tol=1e-4, abs_tol=1e-6) or (one != one and two != two)

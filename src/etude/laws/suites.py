@@ -9,6 +9,7 @@ from etude.laws import (
     data,
     decoding,
     judge,
+    knobs,
     objective,
     optimizer,
     reward,
@@ -30,9 +31,12 @@ OF_RUNS: Sequence[Law] = (
 OF_OBJECTIVES: Sequence[Law] = (
     objective.shapes_and_sums,
     objective.counts_add_up,
+    objective.the_count_is_what_the_loss_sums_over,
+    objective.random_tokens_are_not_predicted,
     objective.samples_are_reproducible,
     objective.gradients_reach_every_parameter,
     objective.overfits_a_batch,
+    objective.the_reward_rises,
 )
 OF_ARCHITECTURES: Sequence[Law] = (
     architecture.shapes,
@@ -52,6 +56,7 @@ SUITES: Mapping[str, Sequence[Law]] = {
     "architecture": (*OF_ARCHITECTURES, *OF_RUNS),
     "optimizer": (
         optimizer.every_parameter_is_in_one_group,
+        optimizer.every_weight_with_a_gradient_moves,
         optimizer.no_update_without_a_gradient,
         optimizer.its_state_can_be_restored,
         *OF_RUNS[:-1],
@@ -71,6 +76,7 @@ SUITES: Mapping[str, Sequence[Law]] = {
     "data": (
         data.records_are_reproducible,
         data.the_fingerprint_is_stable,
+        data.a_changed_file_changes_the_fingerprint,
         data.records_are_of_the_declared_kind,
         data.both_splits_contain_records,
     ),
@@ -113,7 +119,8 @@ SUITES: Mapping[str, Sequence[Law]] = {
 
 def suite(group: str) -> Sequence[Law]:
     """Returns the laws of a group; a subgroup of `architecture` has the laws of architectures."""
-    return SUITES.get(group) or SUITES[group.partition("/")[0]]
+    laws = SUITES.get(group) or SUITES[group.partition("/")[0]]
+    return (*laws, knobs.every_knob_is_read)
 
 
 def title(law: Law) -> str:

@@ -13,14 +13,17 @@ from etude.config.registry import Plugin, plugin_of
 from etude.config.schema.experiment import ExperimentConfig
 from etude.config.schema.plugins import ArchitectureConfig, PluginConfig
 from etude.data.corpus import Corpus
-from etude.errors import EtudeError
-from etude.objective.randomness import TRAIN, rng
+from etude.data.source import Take
+from etude.data.token_rows import TokenRows
+from etude.errors import EtudeError, InterruptedRunError, PreemptedError
+from etude.objective.randomness import ROLLOUT, TRAIN, rng
 from etude.objective.ranks import Ranks
 from etude.rl.on_policy import OnPolicyObjective
-from etude.training.assemble import TrainingParts, assemble
-from etude.training.run import corpus_of, start
+from etude.training.assemble import TrainingParts, assemble, trainer_of
+from etude.training.run import corpus_of, quiet, start
 
 LOG = "log.txt"
+N_RECORDS = 500
 
 
 @dataclass
@@ -44,17 +47,25 @@ class Trial:
 
     @cached_property
     def corpus(self) -> Corpus:
-        """The data of the experiment."""
-        return corpus_of(self.config)
+        """The data of the experiment; of records, the first ones."""
+        corpus = corpus_of(self.config)
+        sides = (corpus.train, corpus.val)
+        few = [x if isinstance(x, TokenRows) else Take(x, N_RECORDS) for x in sides]
+        return replace(corpus, train=few[0], val=few[1])
 
     def assemble(self) -> TrainingParts:
-        """Returns the experiment, newly assembled."""
-        return assemble(self.config, self.corpus, Ranks())
+        """Returns the experiment, newly assembled; an on-policy objective has its Trainer."""
+        quiet()
+        made = assemble(self.config, self.corpus, Ranks())
+        if isinstance(made.objective, OnPolicyObjective):
+            made.objective.trainer = trainer_of(self.config, made.plan, self.folder, [])
+        return made
 
     @cached_property
     def is_on_policy(self) -> bool:
         """Whether it trains on its own completions, so that there are no fixed samples."""
-        return isinstance(self.assemble().objective, OnPolicyObjective)
+        made: Any = plugin_of(self.config.objective).build  # of an objective, a class
+        return issubclass(made, OnPolicyObjective)
 
     def run(self, name: str, config: ExperimentConfig | None = None, **trainer: Any) -> Path:
         """Trains in its own folder, or resumes there; returns the folder."""
@@ -65,6 +76,8 @@ class Trial:
         try:
             with silent(log):
                 start(config, "check", [])
+        except (PreemptedError, InterruptedRunError):
+            raise
         except EtudeError as error:
             message = str(error) or log.read_text(encoding="utf-8", errors="replace")[-300:]
             raise RuntimeError(message) from error
@@ -76,15 +89,21 @@ class Trial:
         return self.run("whole")
 
 
+def examples_of(made: TrainingParts, positions: Sequence[int], seed: int = 0) -> list[Any]:
+    """Returns the examples of the samples, or of a rollout of the prompts, at `positions`."""
+    objective = made.objective
+    records = [made.train[i % len(made.train)] for i in positions]
+    if isinstance(objective, OnPolicyObjective):
+        return objective.rollout(records, [(seed, ROLLOUT, i) for i in positions])
+    rngs = [rng(seed, TRAIN, 0, i) for i in positions]
+    return [objective.example(*pair) for pair in zip(records, rngs, strict=True)]
+
+
 def batch_of(
     made: TrainingParts, positions: Sequence[int], seed: int = 0
 ) -> Any:  # what the objective collates
-    """Returns the batch of the training samples at `positions`."""
-    objective = made.objective
-    records = [(i, made.train[i % len(made.train)]) for i in positions]
-    return objective.collate(
-        [objective.example(record, rng(seed, TRAIN, 0, i)) for i, record in records]
-    )
+    """Returns the batch of the examples at `positions`."""
+    return made.objective.collate(examples_of(made, positions, seed))
 
 
 @contextlib.contextmanager
@@ -94,7 +113,7 @@ def silent(log: Path) -> Generator[None]:
     sys.stderr.flush()
     saved = [os.dup(number) for number in (1, 2)]
     with (
-        log.open("w", encoding="utf-8") as opened,
+        log.open("w", 1, "utf-8") as opened,  # by line, so that the errors of children come last
         contextlib.redirect_stdout(opened),
         contextlib.redirect_stderr(opened),
     ):

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from etude.errors import InterruptedRunError, PreemptedError
+
 
 class Verdict(StrEnum):
     """The result of testing a plugin against a law."""
@@ -45,6 +47,8 @@ def try_law(law: Callable[[], Finding]) -> Finding:
     """Returns the finding of a law; an exception in the plugin breaks the law."""
     try:
         return law()
+    except (PreemptedError, InterruptedRunError):  # a signal breaks no law
+        raise
     except Exception as error:  # a user's plugin may raise anything
         message = " ".join(str(error).split()) or "no message"
         return broken(f"raised {type(error).__name__}: {message[:300]}")

@@ -63,7 +63,7 @@ class Reference(nn.Module):
         keys = [_key(row) for row in rows]
         name = cache.digest_of(self._digest, objective.trainer.precision, [k.hex() for k in keys])
         values: list[float] = []
-        if not all(all_gather((cache.root() / "reference" / name).is_dir())):
+        if not all(all_gather(cache.is_cached(f"reference/{name}"))):
             values = self._compute(objective, rows)
 
         def write(folder: Path) -> None:

@@ -4,7 +4,6 @@ The steps are an ordinary run in a temporary folder. The first step and the firs
 warmup; the time of a checkpoint or a validation shows up in the step that follows it.
 """
 
-import json
 import math
 import subprocess
 import sys
@@ -17,7 +16,9 @@ from pathlib import Path
 from etude.config.schema.experiment import ExperimentConfig
 from etude.data.corpus import Corpus
 from etude.errors import EtudeError
-from etude.files.run_folder import STEPS, TOKENIZER
+from etude.files.json_file import read_json
+from etude.files.run_folder import TOKENIZER, step_lines
+from etude.formats.checkpoint import write_sealed_folder
 from etude.planning.forecast import Forecast
 from etude.planning.trial import FILE
 from etude.rl.rollout import OnPolicyConfig
@@ -73,7 +74,7 @@ def calibrate(config: ExperimentConfig, corpus: Corpus, plan: Forecast, n: int) 
         short = replace(
             config, trainer=trainer, schedule=schedule, run=folder, logger={}, callback={}
         )
-        corpus.tokenizer.save(Path(folder, TOKENIZER))
+        write_sealed_folder(Path(folder, TOKENIZER), corpus.tokenizer.save)
         save_inputs(short, corpus, Path(folder))
         command = [sys.executable, "-m", "etude.planning.trial", folder]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -83,9 +84,9 @@ def calibrate(config: ExperimentConfig, corpus: Corpus, plan: Forecast, n: int) 
                 f"{done.returncode}:\n{done.stderr.strip()[-2000:]}\n"
                 "  calibrate=0 plans without calibration."
             )
-        lines = (Path(folder) / STEPS).read_text(encoding="utf-8").splitlines()
-        memory = json.loads((Path(folder) / FILE).read_text(encoding="utf-8"))
-    return phase_times([json.loads(line)["seconds"] for line in lines], n_val, memory, cycle)
+        seconds = [line["seconds"] for line in step_lines(Path(folder))]
+        memory = read_json(Path(folder) / FILE)
+    return phase_times(seconds, n_val, memory, cycle)
 
 
 def phase_times(

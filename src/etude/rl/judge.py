@@ -5,15 +5,16 @@ have a position bias, so both orders are evaluated and averaged. With hard verdi
 a tie if the orders disagree.
 """
 
-import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from etude.config.schema.plugins import require
+from etude.errors import CheckpointError
 from etude.files import cache
-from etude.files.atomic import write_atomic
+from etude.files.json_file import read_signed, write_signed
 from etude.records import Chat
 
 QUESTION = """\
@@ -88,15 +89,17 @@ class AnswerCache:
         self.folder = cache.root() / "judge"
 
     def get(self, request: Any) -> Any:
-        """Returns the cached answer, any JSON value, or None if there is none."""
+        """Returns the cached answer, any JSON value, or None if there is none, or it is damaged."""
         file = self._file(request)
-        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+        with suppress(CheckpointError):
+            return read_signed(file)["answer"]
+        return None
 
     def put(self, request: Any, answer: Any) -> None:
         """Caches an answer; only a digest of the request is stored."""
         file = self._file(request)
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(file, json.dumps(answer))
+        write_signed(file, {"answer": answer})
 
     def _file(self, request: Any) -> Path:
         return self.folder / f"{cache.digest_of(request)}.json"

@@ -13,13 +13,14 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from etude.config import config_file
+from etude.data.chat_template import exchange
 from etude.data.tokenizer import Tokenizer
 from etude.errors import ConfigError
 from etude.formats.model import read_model
 from etude.formats.score_head import HEAD
 from etude.network.network import Network
 from etude.network.precision import to_fp32
-from etude.objective.batches import Ids, completion_ids
+from etude.objective.batches import Ids, fit
 from etude.objective.loader import chunks
 from etude.records import Chat
 
@@ -139,7 +140,8 @@ class Scorer:
         return torch.cat(scores) if scores else torch.zeros(0)
 
     def _ids(self, prompt: str | Chat, completion: str) -> tuple[Ids, Ids]:
-        before, after, _ = completion_ids(self.tokenizer, prompt, completion, self.seq_len - 2)
+        before, after = exchange(self.tokenizer, prompt, completion, with_rest=True)
+        before, (after,), _ = fit(before, [after], self.seq_len - 2)
         return before, after
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -237,11 +238,13 @@ def trainer_of(
 ) -> pl.Trainer:
     """Returns Lightning's Trainer, with its output, checkpoints and validation disabled."""
     settings = config.trainer
+    is_single = plugin_of(config.strategy).declaration.max_devices == 1
+    rank_timeout = [] if is_single else [timedelta(seconds=settings.rank_timeout_s)]
     return pl.Trainer(
         default_root_dir=folder,
         accelerator=settings.accelerator,
         devices=settings.devices,
-        strategy=build(config.strategy),
+        strategy=build(config.strategy, *rank_timeout),
         precision=_PRECISION.get(settings.precision, settings.precision),  # type: ignore[arg-type]
         max_steps=plan.steps,
         accumulate_grad_batches=settings.global_batch // plan.ranks.size // plan.micro_batch,

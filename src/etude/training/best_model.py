@@ -4,7 +4,6 @@ New best weights are staged in a hidden folder and move to `best/` once a checkp
 So `best/` never contains weights from steps that were lost in a crash.
 """
 
-import json
 import math
 import shutil
 from collections.abc import Callable, Mapping
@@ -17,10 +16,10 @@ from torch import Tensor
 
 from etude.config.schema.trainer import Best
 from etude.files.atomic import replace_folder
-from etude.formats.checkpoint import MANIFEST, fault_of
+from etude.files.manifest import fault_of, read_manifest
+from etude.files.run_folder import BEST
 from etude.training.validation import refuse_unreported
 
-FOLDER = "best"
 Write = Callable[[Mapping[str, Tensor], Path, Mapping[str, Any]], str | None]
 """Writes the model of an objective's state to a folder, with facts in its manifest.
 
@@ -59,15 +58,12 @@ class BestModel:
         Called after each checkpoint and when a run resumes.
         """
         if trainer.is_global_zero and self._staged.exists():
-            if fault_of(self._staged) is None and self.at.items() <= _facts(self._staged).items():
-                replace_folder(self._staged, self.folder / FOLDER)
+            facts = {} if fault_of(self._staged) else read_manifest(self._staged)["facts"]
+            if facts and self.at.items() <= facts.items():
+                replace_folder(self._staged, self.folder / BEST)
             else:
                 shutil.rmtree(self._staged)
 
     @property
     def _staged(self) -> Path:
-        return self.folder / f".{FOLDER}.waiting"
-
-
-def _facts(folder: Path) -> Mapping[str, Any]:
-    return json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["facts"]
+        return self.folder / f".{BEST}.waiting"

@@ -4,8 +4,8 @@ import json
 import platform
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,18 @@ from torch.backends import cpu
 
 from etude.config.schema.experiment import ExperimentConfig
 from etude.data.corpus import Corpus
-from etude.files.atomic import write_atomic
 from etude.files.cache import code_digest
-from etude.files.run_folder import ADAPTER, CHECKPOINTS, CONFIG, MODEL, SUMMARY
+from etude.files.json_file import MALFORMED, reading
+from etude.files.run_folder import (
+    ADAPTER,
+    CHECKPOINTS,
+    CONFIG,
+    MODEL,
+    SAMPLE_TEXTS,
+    STEPS,
+    SUMMARY,
+)
+from etude.files.seal import seal_logs, write_sealed
 from etude.formats.checkpoint import newest_intact
 from etude.formats.model import Model, network_state
 from etude.formats.model_folder import write_adapter, write_model
@@ -44,7 +53,7 @@ def fit(config: ExperimentConfig, corpus: Corpus, assembled: TrainingParts, fold
     is_first_rank = plan.ranks.rank == 0
     checkpoint = newest_intact(folder / CHECKPOINTS)
     if is_first_rank:
-        _announce(checkpoint, [*objective.lost_lines(), *objective.notes])
+        _announce(checkpoint, folder, [*objective.lost_lines(), *objective.notes])
     began = time.perf_counter()
     bar = ProgressBar(plan.steps, plan.intervals.log)
     with bar if is_first_rank else nullcontext():
@@ -53,12 +62,14 @@ def fit(config: ExperimentConfig, corpus: Corpus, assembled: TrainingParts, fold
         writer = RunWriter(folder, plan.intervals, assembled.validation, config.seed, watch, best)
         trainer = trainer_of(config, plan, folder, [writer])
         log_config(trainer, flat(config))
-        trainer.fit(objective, assembled.loader, ckpt_path=checkpoint)
+        with _restoring(checkpoint, writer):
+            trainer.fit(objective, assembled.loader, ckpt_path=checkpoint)
     state = trainer.strategy.lightning_module_state_dict()
     texts = _sample_texts(corpus, assembled)
     if not is_first_rank:
         return
-    (folder / "samples.txt").write_text("\n\n".join(texts) + "\n", encoding="utf-8")
+    seal_logs(folder, int(writer.last["step"]))
+    write_sealed(folder / SAMPLE_TEXTS, "\n\n".join(texts) + "\n")
     metrics = {k: v for k, v in writer.last.items() if k.startswith("val/")}
     note = write(state, folder / (ADAPTER if config.adapter else MODEL), metrics)
     if note is not None:
@@ -75,13 +86,27 @@ def fit(config: ExperimentConfig, corpus: Corpus, assembled: TrainingParts, fold
         "init_from": config.init_from,
         **_environment(folder),
     }
-    write_atomic(folder / SUMMARY, json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+    write_sealed(folder / SUMMARY, json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
 
 
-def _announce(checkpoint: Path | None, notes: Sequence[str]) -> None:
+@contextmanager
+def _restoring(checkpoint: Path | None, writer: RunWriter) -> Generator[None]:
+    """Names the checkpoint in errors before training goes on: its state does not fit the run."""
+    try:
+        yield
+    except MALFORMED:
+        if checkpoint is None or writer.has_started:
+            raise
+        with reading(checkpoint):
+            raise
+
+
+def _announce(checkpoint: Path | None, folder: Path, notes: Sequence[str]) -> None:
     """Prints the checkpoint that training resumes from, and the objective's notes on its data."""
     if checkpoint is not None:
         print(f"resuming from {checkpoint.name}", file=sys.stderr)
+    elif (folder / STEPS).exists():
+        print("the run stopped before its first checkpoint: it starts again", file=sys.stderr)
     for note in notes:
         print(note)
 

@@ -3,6 +3,7 @@
 import ctypes
 import json
 import statistics
+import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,9 +11,10 @@ from pathlib import Path
 import torch
 
 from etude.errors import ConfigError
-from etude.files.atomic import write_atomic
-from etude.files.cache import root
+from etude.files.cache import cached_folder
+from etude.files.json_file import reading
 from etude.files.run_folder import HARDWARE
+from etude.files.seal import read_sealed_json, sealed_fault, write_sealed
 
 
 @dataclass(frozen=True)
@@ -48,15 +50,19 @@ def load_or_benchmark(folder: Path) -> Hardware:
 
     The machine is benchmarked once, so the jobs of a sweep use the same settings.
     """
+
+    def write(inside: Path) -> None:
+        (inside / HARDWARE).write_text(json.dumps(asdict(benchmark()), indent=2) + "\n", "utf-8")
+
     file = folder / HARDWARE
-    if not file.exists():
+    if not file.exists() or sealed_fault(file):
+        if file.exists():
+            print(f"{file} is damaged; it now has the settings of this machine.", file=sys.stderr)
         threads = torch.get_num_threads()
-        cached = root() / f"hardware-torch{torch.__version__}-{threads}threads.json"
-        if not cached.exists():
-            cached.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(cached, json.dumps(asdict(benchmark()), indent=2) + "\n")
-        write_atomic(file, cached.read_text(encoding="utf-8"))
-    return Hardware(**json.loads(file.read_text(encoding="utf-8")))
+        cached = cached_folder(f"hardware/torch{torch.__version__}-{threads}threads", write)
+        write_sealed(file, (cached / HARDWARE).read_text(encoding="utf-8"))
+    with reading(file):
+        return Hardware(**read_sealed_json(file))
 
 
 def benchmark(size: int = 512, rounds: int = 7) -> Hardware:

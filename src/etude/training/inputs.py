@@ -8,6 +8,8 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +23,10 @@ from etude.data.corpus import Corpus, completed, data_digest
 from etude.data.data_card import tokenizer_digest
 from etude.data.tokenizer import Tokenizer
 from etude.errors import CheckpointError, DataError
-from etude.files.atomic import write_atomic
+from etude.files.json_file import reading
 from etude.files.run_folder import CARD, CHANGES, PARENTS, TOKENIZER
-from etude.formats.model import Model, read_model
+from etude.files.seal import read_sealed, read_sealed_json, write_sealed
+from etude.formats.model import Model, read_model, tokenizer_of_run
 
 SHOWN = 8
 """Maximum number of changes in a message."""
@@ -50,7 +53,7 @@ def save_inputs(config: ExperimentConfig, corpus: Corpus, folder: Path) -> None:
     """Writes the config and the digests of all inputs; the config last, as it marks a run."""
     corpus.card.save(folder)
     digests = {key: model.identity for key, model in parents(config).items()}
-    write_atomic(folder / PARENTS, json.dumps(digests, indent=2) + "\n")
+    write_sealed(folder / PARENTS, json.dumps(digests, indent=2) + "\n")
     config_file.save_config(config, folder)
 
 
@@ -66,8 +69,8 @@ def parents(config: ExperimentConfig) -> dict[str, Model]:
 
 def stored_tokenizer(folder: Path) -> Tokenizer:
     """Returns the tokenizer of a run. Raises CheckpointError if it is not the one it saved."""
-    tokenizer = Tokenizer.load(folder / TOKENIZER)
-    was = _stored(folder / CARD)["tokenizer"]["digest"]
+    tokenizer = tokenizer_of_run(folder)
+    was = _stored(folder / CARD, "tokenizer", "digest")
     now = tokenizer_digest(tokenizer)
     if now != was:
         raise CheckpointError(
@@ -91,7 +94,7 @@ def _changed_inputs(config: ExperimentConfig, folder: Path) -> Iterator[Change]:
     if (now := tokenizer_digest(_configured(config, tokenizer))) != was:
         yield Change(f"tokenizer or chat template ({_source(config.tokenizer)})", was, now)
     with suppress(DataError):  # files that are gone: reported when they are read
-        was = _stored(folder / CARD)["digest"]
+        was = _stored(folder / CARD, "digest")
         if (now := data_digest(config, tokenizer)) != was:
             what = f"data ({', '.join(_sources(config))}, or the code that reads it)"
             yield Change(what, was, now, Input.data)
@@ -142,24 +145,24 @@ def refuse_changes(changes: Sequence[Change], accepted: Sequence[Input], folder:
 def record_changes(changes: Sequence[Change], step: int, folder: Path) -> None:
     """Appends changes to the record of the run, and prints those of inputs."""
     file = folder / CHANGES
-    before = file.read_text(encoding="utf-8") if file.exists() else ""
+    before = read_sealed(file) if file.exists() else ""
     for one in changes:
         line = {"step": step, "what": one.what, "was": one.was, "now": one.now}
         before += json.dumps(line, ensure_ascii=False) + "\n"
         if one.input is not None:
             print(f"accepted from step {step}: {one}")
-    write_atomic(file, before)
+    write_sealed(file, before)
 
 
 def read_changes(folder: Path) -> list[dict[str, Any]]:
     """Returns the recorded changes of a run."""
     file = folder / CHANGES
-    text = file.read_text(encoding="utf-8") if file.exists() else ""
-    return [json.loads(line) for line in text.splitlines()]
+    text = read_sealed(file) if file.exists() else ""
+    with reading(file):
+        return [json.loads(line) for line in text.split("\n")[:-1]]
 
 
-def _stored(file: Path) -> Any:  # JSON that this module wrote
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{file} is missing or damaged: {error}") from error
+def _stored(card: Path, *keys: str) -> Any:  # a value in a record that this module wrote
+    content = read_sealed_json(card)
+    with reading(card):
+        return reduce(getitem, keys, content)

@@ -11,12 +11,17 @@ from etude.config.config_file import load_config, nodes
 from etude.config.registry import plugin_of
 from etude.config.schema.experiment import ExperimentConfig
 from etude.errors import CheckpointError, ConfigError
-from etude.files.run_folder import read_summary
+from etude.files.json_file import reading
+from etude.files.run_folder import CHANGES, CHECKPOINTS, DERIVED, STEPS, SUMMARY, read_summary
+from etude.files.seal import LOG, newest_checkpoint, sealed_fault, sealed_files
+from etude.formats.checkpoint import checkpoints, newest_intact, step_of
 from etude.formats.model import read_model
 from etude.training.inputs import Change, changed_inputs, refuse_changes
 from etude.training.length import LENGTHS, Epoch, measured_epoch, rate_jump, refuse_passed
 
-MAY_DIFFER = {"run", "trainer.accept_changes", *(f"trainer.{name}" for name in LENGTHS)}
+CHANGEABLE = (*LENGTHS, "rank_timeout_s")
+"""The keys of `trainer` that may change when a run resumes."""
+MAY_DIFFER = {"run", "trainer.accept_changes", *(f"trainer.{name}" for name in CHANGEABLE)}
 
 
 @dataclass(frozen=True)
@@ -41,26 +46,72 @@ def resumption(config: ExperimentConfig, overrides: Sequence[str], folder: Path)
     with warnings.catch_warnings():  # changed plugins are refused, or accepted
         warnings.simplefilter("ignore", UserWarning)
         stored = load_config(folder)
+    refuse_damage(folder)
     resumed = resumed_config(stored, config, overrides)
     changes = changed_inputs(stored, folder)
     refuse_changes(changes, config.trainer.accept_changes, folder)
     summary = read_summary(folder)
     if summary is not None and resumed != stored:
-        steps = measured_epoch(summary).n_steps(resumed.trainer)
-        refuse_passed(resumed.trainer, steps, int(summary["metrics"]["step"]), folder)
-    return Resumption(stored, resumed, changes, summary is not None and resumed == stored)
+        with reading(folder / SUMMARY):
+            steps = measured_epoch(summary).n_steps(resumed.trainer)
+            reached = int(summary["metrics"]["step"])
+        refuse_passed(resumed.trainer, steps, reached, folder)
+    is_finished = summary is not None and resumed == stored
+    if not is_finished:
+        refuse_lost_checkpoints(folder)
+    return Resumption(stored, resumed, changes, is_finished)
+
+
+def refuse_damage(folder: Path) -> None:
+    """Raises CheckpointError if a file is not what the run wrote, unless it is written again."""
+    for file in sealed_files(folder):
+        is_log = file.suffix == LOG and file.name not in (STEPS, CHANGES)  # of a callback
+        is_derived = file.name in DERIVED or (is_log and not file.exists())
+        if not is_derived and (fault := sealed_fault(file)):
+            raise CheckpointError(
+                f"{folder} cannot resume: {file} {fault}.\n"
+                "  Nothing was changed. Restore it, or start a new run in another folder.\n"
+                f"  etude verify run={folder} checks every file."
+            )
+
+
+def refuse_lost_checkpoints(folder: Path) -> None:
+    """Raises CheckpointError if a run has written checkpoints and none is left."""
+    step = newest_checkpoint(folder)
+    if step is not None and not checkpoints(folder / CHECKPOINTS):
+        raise CheckpointError(
+            f"{folder} cannot resume: it saved a checkpoint of step {step}, but "
+            f"{folder / CHECKPOINTS} has none.\n"
+            "  Nothing was changed. Restore one, or start a new run in another folder."
+        )
+
+
+def reached(folder: Path) -> int:
+    """Returns the step of the checkpoint that a run would resume from; 0 if there is none."""
+    with warnings.catch_warnings():  # `fit` warns about damaged checkpoints
+        warnings.simplefilter("ignore", UserWarning)
+        newest = newest_intact(folder / CHECKPOINTS)
+    return 0 if newest is None else step_of(newest)
+
+
+def how_to_resume(folder: Path) -> str:
+    """Returns what is saved of a run that ended early, and how to go on."""
+    step = reached(folder)
+    saved = f"It was saved at step {step}" if step else "No step of it was saved"
+    return f"{saved}. To resume it, run the same command with run={folder}."
 
 
 def length_changes(one: Resumption, epoch: Epoch, step: int) -> list[Change]:
-    """Returns the changed lengths, and the learning rate at `step` if it jumps; prints a warning.
+    """Returns the changed keys of `trainer`, and the learning rate at `step` if it jumps.
 
-    A schedule that depends on the length of the run would have had another rate at this step.
+    A schedule that depends on the length of the run would have had another rate at this step: it
+    prints a warning.
     """
     was = one.stored.trainer
     now = one.config.trainer
     changes = [
         Change(f"trainer.{name}", vars(was)[name], vars(now)[name])
-        for name in LENGTHS
+        for name in CHANGEABLE
         if vars(was)[name] != vars(now)[name]
     ]
     jump = rate_jump(one.stored, epoch.n_steps(was), epoch.n_steps(now), step)
@@ -87,7 +138,8 @@ def resumed_config(
     before = flat(stored)
     requested = flat(config)
     keys = _keys(overrides)
-    lengths = {name: getattr(config.trainer, name) for name in LENGTHS if f"trainer.{name}" in keys}
+    given = [name for name in CHANGEABLE if f"trainer.{name}" in keys]
+    changed = {name: getattr(config.trainer, name) for name in given}
     different = sorted(
         key
         for key in before.keys() | requested.keys()
@@ -99,10 +151,10 @@ def resumed_config(
             f"run={config.run} was started with different settings:\n  "
             + "\n  ".join(lines)
             + "\n  Only "
-            + ", ".join(f"trainer.{name}" for name in LENGTHS)
+            + ", ".join(f"trainer.{name}" for name in CHANGEABLE)
             + " may change. Start a new run in another folder."
         )
-    return replace(stored, trainer=replace(stored.trainer, **lengths))
+    return replace(stored, trainer=replace(stored.trainer, **changed))
 
 
 def inherit_from_parent(config: ExperimentConfig, overrides: Sequence[str]) -> ExperimentConfig:

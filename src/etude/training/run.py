@@ -10,29 +10,41 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 import warnings
-from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
+from types import TracebackType
 
 from etude.config import config_file
 from etude.config.registry import plugin_of
 from etude.config.schema.experiment import ExperimentConfig
 from etude.data.corpus import Corpus, prepare
 from etude.errors import (
+    PAGE,
     ConfigError,
     EtudeError,
     InterruptedRunError,
     NonFiniteError,
     PreemptedError,
+    page,
 )
-from etude.files.run_folder import CHECKPOINTS, CONFIG, LOCK, SUMMARY, TOKENIZER, run_lock
-from etude.formats.checkpoint import newest_intact, step_of
+from etude.files.run_folder import (
+    CHECKPOINTS,
+    CONFIG,
+    LOCK,
+    SUMMARY,
+    TOKENIZER,
+    refuse_links,
+    run_lock,
+)
+from etude.files.seal import remove_sealed
+from etude.formats.checkpoint import write_sealed_folder
 from etude.formats.model import read_model
 from etude.network.adapter import parameter_counts
 from etude.objective.ranks import Ranks
+from etude.processes import end_with_parent, ended_by_signals, hint_when_stopped
 from etude.training import hardware
 from etude.training.assemble import TrainingParts, assemble, refuse_unbuildable
 from etude.training.fit import fit
@@ -44,9 +56,9 @@ from etude.training.inputs import (
     save_inputs,
     stored_tokenizer,
 )
-from etude.training.launch import launch
+from etude.training.launch import is_launched, launch, say_end
 from etude.training.length import refuse_passed
-from etude.training.resume import length_changes, resumption
+from etude.training.resume import length_changes, reached, refuse_damage, resumption
 
 ACTIVITY = "written by another process"
 
@@ -57,49 +69,74 @@ def start(config: ExperimentConfig, experiment: str, overrides: list[str]) -> Pa
     If `config.run` already contains a run, resumes it, or returns immediately if it is finished.
     """
     quiet()
-    with _exit_on_sigterm():
-        hardware.refuse_missing(config.trainer.accelerator)
-        folder = _folder(config, experiment)
-        if config.run is not None and (folder / CONFIG).exists():
-            with run_lock(folder, ACTIVITY):
-                _resume(config, overrides, folder)
-                return folder
-        _refuse_unwritable(folder)
-        refuse_unbuildable(config.architecture, config.adapter)
-        parents(config)  # raises ConfigError for one that does not exist
-        config = replace(config, trainer=replace(config.trainer, accept_changes=[]))
-        corpus = corpus_of(config)
-        print(corpus.card)
-        assembled = assemble(config, corpus, Ranks(0, config.trainer.devices))
-        folder = _create_folder(folder, is_named=config.run is not None)
-        with run_lock(folder, ACTIVITY):
-            corpus.tokenizer.save(folder / TOKENIZER)
-            save_inputs(config, corpus, folder)
-            _train(config, corpus, assembled, folder)
-        return folder
+    hardware.refuse_missing(config.trainer.accelerator)
+    folder = _folder(config, experiment)
+    refuse_links(folder)
+    if config.run is not None and any((folder / n).exists() for n in (CONFIG, CHECKPOINTS)):
+        with run_lock(folder, ACTIVITY) as lock, hint_when_stopped(_resumes(folder)):
+            _resume(config, overrides, folder, lock)
+            return folder
+    _refuse_unwritable(folder)
+    refuse_unbuildable(config.architecture, config.adapter)
+    parents(config)  # raises ConfigError for one that does not exist
+    config = replace(config, trainer=replace(config.trainer, accept_changes=[]))
+    corpus = corpus_of(config)
+    print(corpus.card)
+    assembled = assemble(config, corpus, Ranks(0, config.trainer.devices))
+    folder = _create_folder(folder, is_named=config.run is not None)
+    with run_lock(folder, ACTIVITY) as lock, hint_when_stopped(_resumes(folder)):
+        write_sealed_folder(folder / TOKENIZER, corpus.tokenizer.save)
+        save_inputs(config, corpus, folder)
+        _train(config, corpus, assembled, folder, lock)
+    return folder
 
 
 def main() -> None:
     """Trains one rank of the run in the folder argument; entry point of `launch` and torchrun."""
+    end_with_parent(signal.SIGKILL)
+    if is_launched():
+        sys.excepthook = _say_error
     quiet()
     folder = Path(sys.argv[1])
     config = config_file.load_config(folder)
     ranks = Ranks.of_this_process(config.trainer.devices)
     try:
-        with _exit_on_sigterm():
+        with (
+            ended_by_signals(say_end),
+            hint_when_stopped(_resumes(folder)),
+            _own_lock(folder, ranks),
+        ):
+            refuse_damage(folder)
             refuse_changes(changed_inputs(config, folder), (), folder)
             hardware.load_or_benchmark(folder).apply()
             corpus = corpus_of(config, folder)
             fit(config, corpus, assemble(config, corpus, ranks), folder)
     except EtudeError as error:
-        if ranks.rank == 0:
-            print(error, file=sys.stderr)
+        # Rank 0 ends last when all stop together: `launch` ends the others with it.
         is_coordinated = isinstance(error, PreemptedError | InterruptedRunError | NonFiniteError)
-        # Lightning kills rank 0 when another rank fails; if all stop together, it must not.
-        sys.exit(0 if is_coordinated and ranks.rank > 0 else error.exit_code)
+        if is_coordinated and ranks.rank > 0:
+            sys.exit(0)
+        say_end(page(error))
+        sys.exit(error.exit_code)
 
 
-def _resume(config: ExperimentConfig, overrides: list[str], folder: Path) -> None:
+def _say_error(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Reports the end of the traceback of an unexpected error: one screen."""
+    lines = "".join(traceback.format_exception(kind, error, trace)).splitlines()
+    rank = Ranks.of_this_process(1).rank
+    say_end("\n".join([f"rank {rank} failed:", *lines[1 - PAGE :]]))
+
+
+def _own_lock(folder: Path, ranks: Ranks) -> AbstractContextManager[object]:
+    """Locks the folder of a run that torchrun started; ranks of `launch` hold its lock."""
+    if is_launched() or ranks.rank > 0:
+        return nullcontext()
+    return run_lock(folder, ACTIVITY)
+
+
+def _resume(config: ExperimentConfig, overrides: list[str], folder: Path, lock: int) -> None:
     """Resumes a run with its stored config, in which only the run length may change.
 
     Until everything is checked, no file of the run is changed.
@@ -113,26 +150,18 @@ def _resume(config: ExperimentConfig, overrides: list[str], folder: Path) -> Non
     corpus = corpus_of(config, folder)
     print(corpus.card)
     assembled = assemble(config, corpus, Ranks(0, config.trainer.devices))
-    step = _reached(folder)
+    step = reached(folder)
     refuse_passed(config.trainer, assembled.plan.steps, step, folder)
     changes = [*found.changes, *length_changes(found, assembled.plan.epoch, step)]
+    remove_sealed(folder / SUMMARY)  # first: a run that is killed below is not finished
     if changes:
         record_changes(changes, step, folder)
         save_inputs(config, corpus, folder)
-    (folder / SUMMARY).unlink(missing_ok=True)
-    _train(config, corpus, assembled, folder)
-
-
-def _reached(folder: Path) -> int:
-    """Returns the step of the checkpoint that a run would resume from; 0 if there is none."""
-    with warnings.catch_warnings():  # `fit` warns about damaged checkpoints
-        warnings.simplefilter("ignore", UserWarning)
-        newest = newest_intact(folder / CHECKPOINTS)
-    return 0 if newest is None else step_of(newest)
+    _train(config, corpus, assembled, folder, lock)
 
 
 def _train(
-    config: ExperimentConfig, corpus: Corpus, assembled: TrainingParts, folder: Path
+    config: ExperimentConfig, corpus: Corpus, assembled: TrainingParts, folder: Path, lock: int
 ) -> None:
     """Trains in this process, or in separate ones under a multi-device strategy.
 
@@ -145,7 +174,7 @@ def _train(
     if plugin_of(config.strategy).declaration.max_devices == 1:
         fit(config, corpus, assembled, folder)
     else:
-        launch(folder)
+        launch(folder, config.trainer.devices, lock)
 
 
 def corpus_of(config: ExperimentConfig, folder: Path | None = None) -> Corpus:
@@ -157,6 +186,10 @@ def corpus_of(config: ExperimentConfig, folder: Path | None = None) -> Corpus:
         return prepare(config, stored_tokenizer(folder))
     parent = None if config.init_from is None else read_model(config.init_from)
     return prepare(config, parent and parent.tokenizer)
+
+
+def _resumes(folder: Path) -> str:
+    return f"To go on, run the same command with run={folder}."
 
 
 def _folder(config: ExperimentConfig, experiment: str) -> Path:
@@ -193,20 +226,6 @@ def _refuse_unwritable(folder: Path) -> None:
         raise ConfigError(
             f"{folder} is not empty and contains no run.\n  Choose a new folder with run=<folder>."
         )
-
-
-@contextmanager
-def _exit_on_sigterm() -> Generator[None]:
-    """Makes SIGTERM end the command with its own exit code: outside training nothing is saved."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise PreemptedError("Stopped by a signal before the first step; nothing was saved.")
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def quiet() -> None:

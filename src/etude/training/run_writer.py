@@ -10,8 +10,8 @@ import random
 import signal
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO
@@ -22,15 +22,17 @@ import torch
 
 from etude.errors import InterruptedRunError, PreemptedError
 from etude.files.run_folder import CHECKPOINTS, STEPS
+from etude.files.seal import seal_logs, truncate_after
 from etude.formats.checkpoint import delete_old, disk_full_error, path_of
 from etude.objective.loader import MicroBatch
 from etude.objective.objective import Objective
 from etude.objective.ranks import all_gather
+from etude.processes import EXIT_CODES, end_process, handling
 from etude.training.best_model import BestModel
 from etude.training.trackers import log_metrics
 from etude.training.validation import Validation
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SIGNALS = tuple(EXIT_CODES)
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,12 @@ class RunWriter(pl.Callback):
         self._random: list[dict[str, Any]] | None = None
         self._lines: TextIO | None = None
         self._started = 0.0
-        self._handlers: dict[int, Any] = {}
+        self._handling = ExitStack()
+
+    @property
+    def has_started(self) -> bool:
+        """Whether training goes on, after the state of a checkpoint was restored."""
+        return self._started > 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self._random is None:
@@ -84,8 +91,7 @@ class RunWriter(pl.Callback):
         if self.best is not None:
             self.best.commit(trainer)
         self._started = time.perf_counter()
-        for number in SIGNALS:
-            self._handlers[number] = signal.signal(number, self._on_signal)
+        self._handling.enter_context(handling(self._on_signal))
 
     def on_train_batch_end(
         self,
@@ -158,9 +164,13 @@ class RunWriter(pl.Callback):
             path = path_of(place, trainer.global_step)
             trainer.save_checkpoint(path)
             if trainer.is_global_zero:
+                seal_logs(self.folder, trainer.global_step)
                 delete_old(path, self.intervals.keep)
             if self.best is not None:
                 self.best.commit(trainer)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._handling.close()  # before Lightning restores the handlers that it has found
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.best is not None:  # a run killed after its last checkpoint
@@ -178,9 +188,7 @@ class RunWriter(pl.Callback):
         if self._lines is not None:
             self._lines.close()
             self._lines = None
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
-        self._handlers.clear()
+        self._handling.close()
 
     def state_dict(self) -> dict[str, Any]:
         best = {} if self.best is None else self.best.at
@@ -220,16 +228,13 @@ class RunWriter(pl.Callback):
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         """Lets the current step finish; a second Ctrl-C stops immediately."""
         if number == signal.SIGINT and self.stop_signal == signal.SIGINT:
-            raise InterruptedRunError("Interrupted twice: the current step was not saved.")
+            end_process(number, "This step was not saved.")
         self.stop_signal = number
 
 
 def _reopen(file: Path, step: int) -> TextIO:
     """Opens the step records after the line of `step`; truncates lines of lost steps."""
-    if file.exists():
-        with file.open("rb") as lines:
-            kept = sum(map(len, islice(lines, step)))
-        os.truncate(file, kept)
+    truncate_after(file, step)
     return file.open("a", encoding="utf-8")
 
 

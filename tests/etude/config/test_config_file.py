@@ -18,6 +18,7 @@ from etude.config.schema.experiment import ExperimentConfig
 from etude.config.schema.trainer import NonFinite
 from etude.errors import CheckpointError, ConfigError
 from etude.files.run_folder import CONFIG
+from etude.files.seal import write_sealed
 
 pytestmark = pytest.mark.usefixtures("toys")
 
@@ -130,8 +131,38 @@ def test_a_changed_plugin_is_warned_about_and_a_missing_plugin_is_refused(
 def test_a_folder_with_a_missing_or_damaged_config_is_not_a_run(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="is not a run folder"):
         load_config(tmp_path)
-    (tmp_path / CONFIG).write_text("plugins: {a: [")
-    with pytest.raises(CheckpointError, match="is damaged"):
+    (tmp_path / CONFIG).write_text("plugins: {}\nvalues: {}\n")
+    with pytest.raises(CheckpointError, match=r"has lost its seal\.json"):
+        load_config(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "plugins: {a: [",
+        "- 1\n",
+        "7\n",
+        "plugins: {}\n",
+        "plugins: [1]\nvalues: {}\n",
+        "plugins: {a: 1}\nvalues: {}\n",
+        "plugins: {a: {address: [1], sha256: 2}}\nvalues: {}\n",
+        "plugins: {}\nvalues: [1, 2]\n",
+        "plugins: {}\nvalues: {trainer: 3}\n",
+        "plugins: {}\nvalues: " + "[" * 5000,
+    ],
+    ids=range(10),
+)
+def test_a_malformed_config_is_an_error_that_names_it(text: str, tmp_path: Path) -> None:
+    write_sealed(tmp_path / CONFIG, text)
+    with pytest.raises((CheckpointError, ConfigError), match=r"config\.yaml") as refusal:
+        load_config(tmp_path)
+    assert len(str(refusal.value)) < 1500
+
+
+def test_an_edited_config_is_refused(tmp_path: Path) -> None:
+    file = save_config(experiment("objective=toy_prefer"), tmp_path)
+    file.write_text(file.read_text().replace("max_steps: null", "max_steps: 3"))
+    with pytest.raises(CheckpointError, match=r"config\.yaml has changed since it was written"):
         load_config(tmp_path)
 
 

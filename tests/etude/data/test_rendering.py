@@ -94,7 +94,7 @@ def test_the_role_of_a_tool_gets_a_name_that_the_template_knows(role: str) -> No
 
 
 def test_without_a_template_a_conversation_is_refused_with_the_way_out() -> None:
-    with pytest.raises(TemplateError, match=r"has none: choose one, such as template=plain"):
+    with pytest.raises(TemplateError, match=r"has none: choose one, such as template=plain_eos"):
         Script(tiny.BYTES, MESSAGES).text()
 
 

@@ -14,6 +14,7 @@ from etude.config import config_file
 from etude.experiments.lineage import FAULTS, Artefact, ArtefactState, _file, children, lineage
 from etude.experiments.provenance import SUFFIX
 from etude.files.run_folder import CONFIG
+from etude.files.seal import write_sealed
 from etude.training.run import start
 
 TWO = {"max_steps": 2, "val_samples": 2}
@@ -95,7 +96,7 @@ def test_a_changed_or_missing_plugin_is_named(chain: Path) -> None:
     stored = config_file.yaml.safe_load(was)
     stored["plugins"]["objective"]["sha256"] = "0" * 64
     stored["plugins"]["optimizer"]["address"] = "optimizer/gone"
-    file.write_text(config_file.yaml.safe_dump(stored))
+    write_sealed(file, config_file.yaml.safe_dump(stored))
     named = [(one.place, one.state) for one in lineage(chain / "tuned").parents]
     assert ("objective/dpo", ArtefactState.changed) in named
     assert ("optimizer/gone", ArtefactState.missing) in named

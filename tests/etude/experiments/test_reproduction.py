@@ -12,6 +12,7 @@ import tiny
 import etude.plugins
 from etude.cli.main import main
 from etude.files.run_folder import CONFIG
+from etude.files.seal import write_sealed
 from etude.training.run import start
 
 PLUGIN = '''"""A constant, or twice as much."""
@@ -74,9 +75,11 @@ def test_a_changed_seed_is_reported_with_the_first_step_that_differs(
 ) -> None:
     file = run / CONFIG
     file.write_text(file.read_text().replace("seed: 0", "seed: 1"))
+    assert main(["reproduce", str(run)]) == 4
+    assert "config.yaml has changed since it was written" in capsys.readouterr().err
+    write_sealed(file, file.read_text())
     assert main(["reproduce", str(run)]) == 1
     output = capsys.readouterr().out
-    assert f"differs: run {run}: CHANGED (config.yaml has changed" in output
     assert "step 1 of 4 is the first that differs: it trained on other samples" in output
     assert "model/model.safetensors differs by up to" in output
     assert "not identical\n" in output

@@ -23,6 +23,7 @@ from etude.experiments.search_space import (
     refuse_unsearchable,
     search_space,
 )
+from etude.files.seal import write_sealed
 from hydra_plugins.etude_optuna import OptunaConfig, Sampler
 
 SPACES = sorted((Path(__file__).parents[2] / "conf/sweep").glob("*.yaml"))
@@ -63,7 +64,7 @@ def searched(
                 line = {"step": 1, "val/loss": value}
                 (folder / f"{number}/steps.jsonl").write_text(json.dumps(line) + "\n")
                 summary = json.dumps({"metrics": line, "best": None})
-                (folder / f"{number}/summary.json").write_text(summary)
+                write_sealed(folder / f"{number}/summary.json", summary)
 
     search(settings(folder, sampler, n_trials), space, launch)
     return launched

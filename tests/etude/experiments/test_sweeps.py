@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
+import etude.plugins
 from etude.cli.main import main
 from etude.config import composition, config_file
 from etude.experiments.job import JobRecord, State, read_jobs
 from etude.experiments.leaderboard import leaderboard, markdown
 from etude.experiments.recipe import recipe
+from etude.files.seal import write_sealed
 from etude.training.experiment import validate_experiment
 from etude.training.resume import flat
 
@@ -43,7 +45,7 @@ def write_job(sweep: Path, value: float | None, *overrides: str, **fields: Any) 
         (sweep / str(number)).mkdir()
         metrics = {"step": 5, "val/loss": value}
         summary = json.dumps({"metrics": metrics, "seconds": 1.5, "best": None})
-        (sweep / str(number) / "summary.json").write_text(summary)
+        write_sealed(sweep / str(number) / "summary.json", summary)
 
 
 def test_the_best_job_is_first_and_jobs_without_a_metric_are_last(tmp_path: Path) -> None:
@@ -184,3 +186,48 @@ def called(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Runs the command in a separate process."""
     command = [sys.executable, "-m", "etude", "train", *SMALL, *arguments]
     return subprocess.run(command, capture_output=True, text=True, env={**os.environ})
+
+
+RAISES = '''"""Fails in one job of a sweep."""
+
+from dataclasses import dataclass
+
+import lightning.pytorch as pl
+
+from etude import plugin
+from etude.config import CallbackConfig
+
+
+@dataclass
+class RaisesConfig(CallbackConfig):
+    message: str = ""
+    """Message of the error; empty = none is raised."""
+
+
+@plugin(RaisesConfig)
+class Raises(pl.Callback):
+    """Raises in the first step."""
+
+    def __init__(self, config: RaisesConfig) -> None:
+        self.message = config.message
+
+    def on_train_batch_start(self, *_: object) -> None:
+        if self.message:
+            raise IndexError(self.message)
+'''
+
+
+@pytest.mark.slow
+def test_the_leaderboard_names_the_error_of_a_plugin_that_raised(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = place / "plugins/callback/raises.py"
+    file.parent.mkdir(parents=True)
+    file.write_text(RAISES)
+    monkeypatch.setattr(etude.plugins, "__path__", etude.plugins.folders())
+    swept = ("callback=[raises]", "callback.raises.message='',boom", "run=sweep")
+    assert main(["train", "-m", *SMALL, *swept]) == 1
+    assert "Traceback" in capsys.readouterr().err  # the whole of it
+    page = (place / "sweep/leaderboard.md").read_text()
+    assert "failed: IndexError: boom |" in page
+    assert "Traceback" not in page

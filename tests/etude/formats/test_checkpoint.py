@@ -12,13 +12,12 @@ import torch
 
 from etude.errors import CheckpointError, DiskFullError
 from etude.files.atomic import write_atomic
+from etude.files.manifest import MANIFEST, fault_of
 from etude.formats import checkpoint
 from etude.formats.checkpoint import (
-    MANIFEST,
     TreeCheckpointIO,
     checkpoints,
     delete_old,
-    fault_of,
     newest_intact,
     path_of,
     write_sealed_folder,

@@ -1,15 +1,22 @@
 """`tok(text)` of an exported tokenizer feeds transformers what training fed the network."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import families
+import foreign
 import numpy as np
 import pytest
 import tiny
+import tokenizers
+from tokenizers import processors
 from transformers import AutoTokenizer
 
+from etude.data.chat_template import exchange
 from etude.data.token_rows import TokenRow
+from etude.data.tokenizer import Tokenizer
+from etude.formats.frame import save_tokenizer
 from etude.formats.model_folder import write_model
 from etude.objective.objective import Objective
 from etude.plugins.objective.electra import Electra
@@ -112,3 +119,26 @@ def test_a_prompt_and_its_completion_are_framed_as_for_a_reward_model(
 def test_a_text_is_truncated_where_training_sequences_ended(tmp_path: Path) -> None:
     theirs = exported(made("bloom", "clm"), tmp_path)
     assert len(theirs("a" * 99, truncation=True)["input_ids"]) == 64
+
+
+@pytest.mark.parametrize("family", ["roberta", "bert"])
+def test_a_foreign_tokenizer_frames_two_texts_as_a_reward_model_read_them(
+    family: str, tmp_path: Path
+) -> None:
+    objective = made(family, "reward")
+    roles = {"cls_token": "<s>", "sep_token": "</s>", "pad_token": "<pad>"}
+    foreign.save_tokenizer(tmp_path, ["<pad>", "<s>", "</s>"], "<s> $A </s>", **roles)
+    inner = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    inner.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 1))
+    inner.save(str(tmp_path / "tokenizer.json"))
+    tokenizer = Tokenizer.load(tmp_path)
+    model = replace(families.model(objective, tmp_path), tokenizer=tokenizer)
+    save_tokenizer(model, tmp_path / "model", scores=True)
+    network = tiny.network(objective.tools.architecture, tokenizer.vocab)
+    read, _ = network.read([exchange(tokenizer, "a question", "its answer")])
+    theirs = AutoTokenizer.from_pretrained(tmp_path / "model")
+    assert theirs("a question", "its answer")["input_ids"] == read.tokens[0].tolist()
+    assert (
+        theirs("a question")["input_ids"]
+        == AutoTokenizer.from_pretrained(tmp_path)("a question")["input_ids"]
+    )

@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import adapters
@@ -13,6 +14,7 @@ import peft
 import pytest
 import tiny
 import torch
+from damages import all_files, flip
 from peft import AutoPeftModelForCausalLM
 from transformers import (
     AutoModelForCausalLM,
@@ -22,7 +24,8 @@ from transformers import (
 )
 
 from etude.config.registry import build
-from etude.formats.checkpoint import MANIFEST
+from etude.errors import CheckpointError
+from etude.files.manifest import MANIFEST
 from etude.formats.model import read_model
 from etude.formats.model_folder import write_adapter, write_model
 from etude.network.adapter import adapt, adapter_tensors
@@ -139,6 +142,14 @@ def test_the_adapter_of_a_run_on_an_adapter_loads_in_peft(tmp_path: Path) -> Non
     assert torch.equal(chains.logits(second / "adapter"), chains.logits(second))
 
 
+def test_the_adapter_of_a_reward_model_says_that_peft_cannot_read_its_scores(
+    tmp_path: Path,
+) -> None:
+    run = chains.run(tmp_path, "run", "reward", chains.llama(tmp_path / "llama"), "lora")
+    note = read_model(run).facts["note"]
+    assert note == "PEFT cannot read the scores of adapter/: `etude merge` writes its head, too"
+
+
 def test_the_adapter_of_a_run_that_goes_on_with_its_parents_adapter_loads_in_peft(
     tmp_path: Path,
 ) -> None:
@@ -166,3 +177,15 @@ def test_a_base_with_another_vocabulary_is_written_beside_the_adapter(tmp_path: 
         wanted = network.eval()(Inputs(ids))
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5)
     assert (tmp_path / "base" / "config.json").exists()
+
+
+def test_a_flipped_bit_in_an_adapter_is_noticed_by_both_ways_to_read_it(tmp_path: Path) -> None:
+    run = chains.run(tmp_path, "run", "dpo", chains.llama(tmp_path / "foreign"), "lora")
+    random = Random(0)
+    for file in all_files(run / "adapter"):
+        whole = flip(file, random)
+        for folder in (run / "adapter", run):
+            with pytest.raises(CheckpointError, match="adapter"):
+                read_model(folder).network()
+        file.write_bytes(whole)
+    assert read_model(run).network() is not None

@@ -1,7 +1,9 @@
 """A token that a run writes can be learned by it, whatever the adapter, or the run is refused."""
 
 import json
+import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 import adapters
 import chains
 import families
+import foreign
 import pytest
 import tiny
 import torch
@@ -23,6 +26,7 @@ from etude.formats.model import read_model
 from etude.formats.new_tokens import written_ids
 from etude.objective.randomness import rng
 from etude.objective.ranks import Ranks
+from etude.plugins.template import chatml
 from etude.training.assemble import assemble
 from etude.training.run import corpus_of, start
 
@@ -137,7 +141,9 @@ def test_a_template_with_tokens_that_the_base_does_not_know_is_refused(
     with pytest.raises(ConfigError) as error:
         assemble(made, corpus_of(made), Ranks())
     assert "writes <|im_start|>, <|im_end|>, which init_from=" in str(error.value)
-    assert "Remove template=chatml: the default template ends turns with eos." in str(error.value)
+    assert "Use template=plain_eos, not template=chatml: it needs no new token." in str(error.value)
+    again = replace(made, template=tiny.part("template", "plain_eos"))
+    assemble(again, corpus_of(again), Ranks())
 
 
 @pytest.mark.slow
@@ -167,3 +173,28 @@ def test_markers_of_an_objective_that_the_base_does_not_know_are_refused(tmp_pat
     )
     with pytest.raises(ConfigError, match=r"writes <sentinel_0>, <sentinel_1>.*was not trained on"):
         assemble(made, corpus_of(made), Ranks())
+
+
+@pytest.mark.parametrize("adapter", ["lora", ""])
+def test_tokens_of_a_tokenizer_beyond_the_rows_of_its_model_are_new(
+    adapter: str, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(base(), tmp_path / "base")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
+    tokenizer.chat_template = chatml.TEMPLATE
+    tokenizer.save_pretrained(folder)
+    made = config(tmp_path, folder, adapter)
+    refused = pytest.raises(ConfigError, match=r"writes <\|im_start\|>, <\|im_end\|>, which init_")
+    with refused if adapter else nullcontext():
+        assemble(made, corpus_of(made), Ranks())
+
+
+@pytest.mark.parametrize("rows", [320, 400], ids=["rows for its ids", "a padded table"])
+def test_the_eos_that_a_tokenizer_lacks_is_new(rows: int, tmp_path: Path) -> None:
+    tokenizer = foreign.save_tokenizer(tmp_path / "base", ["<unk>"], unk_token="<unk>")
+    foreign.save_model(tmp_path / "base", "llama", tokenizer, vocab_size=rows)
+    made = config(tmp_path, tmp_path / "base", "lora")
+    with pytest.raises(ConfigError, match=r"writes <eos>, which init_from="):
+        assemble(made, corpus_of(made), Ranks())
+    assemble(replace(made, adapter={}), corpus_of(made), Ranks())

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import tiny
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from etude.formats.checkpoint import MANIFEST
+from etude.data.chat_template import DEFAULT, LITERALS
+from etude.files.manifest import MANIFEST
 from etude.formats.model import read_model
 from etude.formats.model_folder import write_model
 from etude.plugins.objective.reward import encode_record
@@ -101,3 +103,23 @@ def test_a_tokenizer_without_a_padding_token_pads_texts_to_score(tmp_path: Path)
     wanted = read_reward_model(run)(["why", "a"], ["so", "bcd"])
     assert tokenizer.pad_token == "<unk>"
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5)
+
+
+def test_a_rendered_conversation_has_the_score_that_transformers_gives_it(tmp_path: Path) -> None:
+    objective, _ = reward_model("llama", tmp_path)
+    tokenizer = tiny.BYTES.with_template(DEFAULT, LITERALS)
+    model = replace(families.model(objective, tmp_path), tokenizer=tokenizer)
+    extra = {f"head.{name}": tensor for name, tensor in objective.head.state_dict().items()}
+    write_model(model, objective.network.state_dict(), tmp_path / "chats", None, extra)
+    theirs = AutoModelForSequenceClassification.from_pretrained(tmp_path / "chats").eval()
+    said = [
+        {"role": role, "content": t}
+        for role, t in zip(("user", "assistant"), TEXTS[0], strict=True)
+    ]
+    ids = AutoTokenizer.from_pretrained(tmp_path / "chats").apply_chat_template(
+        said, return_tensors="pt", return_dict=True
+    )
+    record = encode_record(Feedback(*TEXTS[0], 1.0), tokenizer)
+    with torch.no_grad():
+        wanted = objective.scores(objective.collate([record]))
+        torch.testing.assert_close(theirs(**ids).logits[:, 0], wanted, rtol=0, atol=1e-5)

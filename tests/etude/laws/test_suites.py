@@ -58,6 +58,11 @@ def faulty(monkeypatch: pytest.MonkeyPatch, module: Any, made: Any) -> None:
     monkeypatch.setattr(module, "build", lambda config, *given: made)
 
 
+def broken_laws(made: Trial, group: str) -> list[str]:
+    """The laws of a group that a plugin breaks."""
+    return [title(law) for law in suite(group) if law(made).verdict is BROKEN]
+
+
 def test_a_finding_has_its_evidence_and_an_exception_breaks_the_law() -> None:
     assert (held("1").verdict, broken("2").evidence, not_applicable("3").verdict) == (
         HELD,
@@ -133,7 +138,7 @@ def test_a_loss_that_is_a_mean_breaks_counts_add_up(objective: Any) -> None:
 
     found = objective_laws.counts_add_up(objective("loss", mean))
     assert found.verdict is BROKEN
-    assert found.evidence.startswith("1 over ")
+    assert found.evidence == "loss is 1 in a batch, and 8 one by one"
 
 
 def test_metrics_with_a_gradient_and_losses_without_are_reported(objective: Any) -> None:
@@ -275,7 +280,7 @@ def test_data_that_changes_or_has_the_wrong_kind_breaks_laws(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = trial(tmp_path, "data", "sorting", n_problems=50)
-    assert all(law(made).verdict is HELD for law in suite("data"))
+    assert broken_laws(made, "data") == []
     faulty(monkeypatch, data_laws, Shuffled((Text, str)))
     assert "read again" in data_laws.records_are_reproducible(made).evidence
     assert data_laws.the_fingerprint_is_stable(made).verdict is BROKEN
@@ -289,7 +294,7 @@ def test_a_shipped_tokenizer_keeps_the_laws_and_a_faulty_one_does_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = trial(tmp_path, "tokenizer", "byte")
-    assert all(law(made).verdict is HELD for law in suite("tokenizer"))
+    assert broken_laws(made, "tokenizer") == []
 
     class Lower:
         def build(self, corpus: Any) -> Any:
@@ -314,20 +319,20 @@ def test_a_faulty_decoding_breaks_every_law(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = trial(tmp_path, "decoding", "sample", top_k=3)
-    assert all(law(made).verdict is HELD for law in suite("decoding"))
+    assert broken_laws(made, "decoding") == []
     fault = SimpleNamespace(
         scores=lambda logits, seen: logits.sub_(logits.mean()).masked_fill(logits < 6, -torch.inf),
         choose=lambda scores, draw: scores.argmin(-1),
     )
     faulty(monkeypatch, decoding_laws, fault)
-    assert all(law(made).verdict is BROKEN for law in suite("decoding"))
+    assert all(law(made).verdict is BROKEN for law in suite("decoding")[:-1])
 
 
 def test_a_reward_that_depends_on_the_batch_breaks_laws(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = trial(tmp_path, "reward", "exact_answer")
-    assert all(law(made).verdict is HELD for law in suite("reward"))
+    assert broken_laws(made, "reward") == []
     faulty(monkeypatch, reward_laws, lambda prompts, answers, references: [float(len(answers))] * 2)
     assert reward_laws.every_answer_gets_one_score(made).verdict is BROKEN
     assert (
@@ -341,9 +346,9 @@ def test_a_faulty_judge_breaks_every_law(tmp_path: Path, monkeypatch: pytest.Mon
         tiny.experiment("clm", tmp_path), reward={"numeric": tiny.part("reward", "numeric")}
     )
     made = Trial(tiny.part("judge", "rule"), config, tmp_path)
-    assert all(law(made).verdict is HELD for law in suite("judge"))
+    assert broken_laws(made, "judge") == []
     faulty(monkeypatch, judge_laws, lambda pairs: [1.0 + 0.1 * len(pairs)] * len(pairs))
-    assert all(law(made).verdict is BROKEN for law in suite("judge"))
+    assert all(law(made).verdict is BROKEN for law in suite("judge")[:-1])
     assert judge_laws.equal_answers_tie(made).evidence == "1.4 1.4 1.4 1.4"
 
 
@@ -356,7 +361,7 @@ def test_shipped_templates_keep_the_laws_and_faulty_ones_do_not(
     config = tiny.experiment("clm", tmp_path)
     shipped = {n: Trial(tiny.part("template", n), config, tmp_path) for n in options("template")}
     for name, made in shipped.items():
-        assert all(law(made).verdict is HELD for law in suite("template")), name
+        assert broken_laws(made, "template") == [], name
     made = shipped["plain"]
     unending = made.corpus.tokenizer.with_template(
         "{% for message in messages %}{{ message['content'] }};{% endfor %}", {}
@@ -419,7 +424,7 @@ def test_a_faulty_schedule_breaks_every_law(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = trial(tmp_path, "schedule", "linear")
-    assert all(law(made).verdict is HELD for law in suite("schedule"))
+    assert broken_laws(made, "schedule") == []
     steps: list[int] = []
 
     def factor(step: int) -> float:
@@ -427,14 +432,15 @@ def test_a_faulty_schedule_breaks_every_law(
         return 3 - len(steps)
 
     faulty(monkeypatch, optimizer_laws, factor)
-    assert all(law(made).verdict is BROKEN for law in suite("schedule"))
+    assert all(law(made).verdict is BROKEN for law in suite("schedule")[:-1])
 
 
 def test_a_faulty_optimizer_breaks_laws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = trial(tmp_path, "optimizer", "sgd", lr=1e-3)
-    laws = suite("optimizer")[:3]
+    laws = suite("optimizer")[:4]
     assert [law(made).evidence for law in laws] == [
         "lr 0.001",
+        "16 tensors",
         "0 of 16 tensors changed",
         "0 of 16 tensors differ after the next step",
     ]
@@ -459,7 +465,7 @@ def test_a_faulty_optimizer_breaks_laws(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_a_faulty_adapter_breaks_laws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = trial(tmp_path, "adapter", "lora")
-    assert all(law(made).verdict is HELD for law in suite("adapter"))
+    assert broken_laws(made, "adapter") == []
     whole = adapter_laws.adapt
 
     def adapt(network: Any, configs: Any) -> None:

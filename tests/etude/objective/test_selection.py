@@ -36,7 +36,7 @@ def test_a_sample_that_the_template_rejects_is_dropped_with_its_reason() -> None
         PROMPTS, lambda p: None if chat_template.question(tiny.BYTES, p.prompt) else "", tiny.BYTES
     )
     assert [kept[i].prompt for i in range(len(kept))] == ["a", "bad", "b"]
-    assert "the tokenizer has none: choose one, such as template=plain" in next(iter(lost))
+    assert "the tokenizer has none: choose one, such as template=plain_eos" in next(iter(lost))
 
 
 def test_data_of_which_nothing_is_left_is_refused_with_all_reasons() -> None:

@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 
 from etude.config.schema.trainer import Best, TrainerConfig
 from etude.errors import ConfigError, PreemptedError
+from etude.files.manifest import MANIFEST, fault_of
 from etude.files.run_folder import SUMMARY
-from etude.formats.checkpoint import MANIFEST, fault_of
 from etude.formats.model import Model, network_state
 from etude.formats.model_folder import write_model
 from etude.formats.state_tree import read_tree

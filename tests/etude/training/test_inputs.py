@@ -138,8 +138,8 @@ def test_an_edited_tokenizer_of_a_run_is_never_accepted(tmp_path: Path) -> None:
     config = trained(tiny.experiment("clm", tmp_path), tmp_path)
     file = tmp_path / "run/tokenizer/tokenizer_config.json"
     file.write_text(file.read_text().replace('"bos_token": "<bos>"', '"bos_token": "<eos>"'))
-    assert_refused(config, rf"tokenizer has changed[^$]*{DIGESTS}")
-    assert_refused(config, rf"tokenizer has changed[^$]*{DIGESTS}", *Input)
+    assert_refused(config, r"run/tokenizer is damaged: tokenizer_config\.json has changed")
+    assert_refused(config, r"run/tokenizer is damaged: tokenizer_config\.json has changed", *Input)
 
 
 def edited(name: str, old: str, new: str) -> Callable[[Path], None]:

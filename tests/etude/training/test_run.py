@@ -19,10 +19,13 @@ import etude.training.fit
 from etude.config import config_file
 from etude.config.schema.experiment import ExperimentConfig
 from etude.errors import CheckpointError, ConfigError, PreemptedError
+from etude.files import seal
+from etude.files.manifest import fault_of
 from etude.files.run_folder import STEPS, SUMMARY
 from etude.formats import checkpoint
-from etude.formats.checkpoint import checkpoints, fault_of, path_of
+from etude.formats.checkpoint import checkpoints, path_of
 from etude.plugins.objective._ppo.reward_shaping import RewardScaling
+from etude.processes import EXIT_CODES
 from etude.training.run import start
 from etude.training.run_writer import RunWriter
 
@@ -90,20 +93,27 @@ def kill() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def test_the_warning_of_slurm_saves_as_sigterm_does(tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        after_step(5, lambda: os.kill(os.getpid(), signal.SIGUSR1), patch)
+        with pytest.raises(PreemptedError, match="after step 5; the run was saved"):
+            run(config_of("clm", tmp_path), tmp_path / "run")
+
+
 @pytest.mark.usefixtures("rewards")
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_sigterm_saves_at_the_next_step_and_resuming_is_bit_identical(
     name: str, tmp_path: Path
 ) -> None:
     config = config_of(name, tmp_path)
-    handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    handlers = [signal.getsignal(number) for number in EXIT_CODES]
     run(config, tmp_path / "whole")
     with pytest.MonkeyPatch.context() as patch:
         after_step(5, terminate, patch)
         with pytest.raises(PreemptedError, match="after step 5; the run was saved") as stopped:
             run(config, tmp_path / "cut")
     assert stopped.value.exit_code == 75
-    assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)] == handlers
+    assert [signal.getsignal(number) for number in EXIT_CODES] == handlers
     assert fault_of(path_of(tmp_path / "cut" / "checkpoints", 5)) is None
     assert len(tiny.untimed_steps(tmp_path / "cut")) == 5  # no step is lost
     run(config, tmp_path / "cut")
@@ -168,6 +178,46 @@ def test_a_run_killed_repeatedly_equals_the_uninterrupted_one(name: str, tmp_pat
     assert left_by(folder) == left_by(tmp_path / "whole")
     litter = [path.name for path in (folder / "checkpoints").iterdir()]
     assert sorted(litter) == ["step-000000006", "step-000000007"]
+
+
+def at_seal(n: int, *, is_before: bool) -> Callable[[pytest.MonkeyPatch], None]:
+    """Kills just before or after the n-th time that the seal of the run is written."""
+
+    def when(patch: pytest.MonkeyPatch) -> None:
+        write, seen = seal.write_signed, [0]
+
+        def counted(file: Path, content: Any) -> None:
+            seen[0] += 1
+            if seen[0] == n and is_before:
+                kill()
+            write(file, content)
+            if seen[0] == n:
+                kill()
+
+        patch.setattr(seal, "write_signed", counted)
+
+    return when
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_before", [True, False])
+def test_a_run_killed_while_it_seals_equals_the_uninterrupted_one(
+    is_before: bool, tmp_path: Path
+) -> None:
+    config = config_of("clm", tmp_path)
+    run(config, tmp_path / "whole")
+    folder = tmp_path / "killed"
+    for n in range(1, 13):  # the last ones are killed at the end
+        when = at_seal(n, is_before=is_before)
+        killed(lambda: (run(config, folder), kill()), when)
+    run(config, folder)
+    assert left_by(folder) == left_by(tmp_path / "whole")
+    longer = replace(config, trainer=replace(config.trainer, max_steps=9))
+    for n in range(1, 13):  # a changed length writes all records anew
+        when = at_seal(n, is_before=is_before)
+        killed(lambda: (run(longer, folder, "trainer.max_steps=9"), kill()), when)
+    run(longer, folder, "trainer.max_steps=9")
+    assert len(left_by(folder)[0]) == 9
 
 
 def test_a_damaged_checkpoint_is_skipped_and_the_result_is_the_same(

@@ -13,8 +13,9 @@ from defaults import default
 
 from etude.config.schema.trainer import Best
 from etude.errors import ConfigError, PreemptedError
+from etude.files.manifest import fault_of
 from etude.files.run_folder import SUMMARY
-from etude.formats.checkpoint import fault_of, path_of
+from etude.formats.checkpoint import path_of
 from etude.training.run import start
 from etude.training.run_writer import RunWriter
 

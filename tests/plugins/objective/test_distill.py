@@ -16,6 +16,7 @@ from etude.config.registry import build
 from etude.config.schema.experiment import ExperimentConfig
 from etude.data.token_rows import TokenRow
 from etude.errors import CheckpointError, CompositionError, ConfigError
+from etude.files.manifest import write_manifest
 from etude.formats.model import read_model
 from etude.objective.randomness import TRAIN, rng
 from etude.plugins.objective.distill import DistillConfig, Divergence, divergence
@@ -225,7 +226,7 @@ def test_a_run_cannot_be_resumed_with_a_changed_teacher(
     config = student("clm", mine, tmp_path, trainer={"max_steps": 1})
     config = replace(config, run=str(tmp_path / "run"))
     start(config, "tiny", [])
-    (mine / "model" / "manifest.json").write_text("{}")
+    write_manifest(mine / "model", {"of": "another run"})
     longer = replace(config, trainer=replace(config.trainer, max_steps=2))
     with pytest.raises(CheckpointError, match=r"objective\.run=.*: was \w{12}, is \w{12}"):
         start(longer, "tiny", ["trainer.max_steps=2"])

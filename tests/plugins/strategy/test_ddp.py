@@ -64,10 +64,6 @@ def test_dynamic_sampling_uses_the_groups_of_all_ranks(tmp_path: Path) -> None:
         assert one["zero_variance"] == 0
 
 
-def test_a_rank_that_dies_leaves_no_orphan_process(tmp_path: Path) -> None:
-    two.assert_leaves_no_orphan(tmp_path / "run", *DDP)
-
-
 def test_sigterm_saves_on_all_ranks_and_exits_75(tmp_path: Path) -> None:
     process = two.start_and_wait_for(3, tmp_path / "run", *DDP, "trainer.max_steps=100000")
     os.kill(process.pid, signal.SIGTERM)

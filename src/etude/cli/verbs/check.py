@@ -12,34 +12,24 @@ for a block of many architectures.
 """
 
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from etude.config import compatibility, composition
+from etude.config import composition
 from etude.config.command_line import CommandLine, prepare
 from etude.config.config_file import build_config, node_of, to_experiment
 from etude.config.hydra_errors import listing
-from etude.config.plugin_files import groups, options
-from etude.config.registry import plugin_of
+from etude.config.plugin_files import groups
 from etude.config.schema.curation import LabelConfig
 from etude.config.schema.experiment import ExperimentConfig
-from etude.config.schema.plugins import ArchitectureConfig, PluginConfig
+from etude.config.schema.plugins import PluginConfig
 from etude.errors import ConfigError
+from etude.laws import fitting
+from etude.laws.fitting import JUDGE, VERB, Selection
 
 if TYPE_CHECKING:
     from etude.laws.trial import Trial
 
-VERB = "check"
-SMALL = (
-    "architecture.dim=32", "architecture.n_layers=2", "architecture.n_heads=4",
-    "data.seq_len=64", "trainer.precision=64", "trainer.accelerator=cpu", "trainer.max_steps=4",
-    "trainer.global_batch=8", "trainer.micro_batch=4", "trainer.val_samples=4",
-    "trainer.save_every=2",
-)  # fmt: skip
-"""The small experiment a plugin is tested in; the user's overrides come later and win."""
 TESTABLE = (
     "objective", "architecture", "optimizer", "schedule", "adapter", "data", "tokenizer",
     "decoding", "reward", "judge", "template", "strategy", "callback", "logger",
@@ -49,18 +39,6 @@ TIMED = ("objective", "architecture")
 """Groups whose plugins are timed against another plugin of the group."""
 TRAINED = (*TIMED, "optimizer", "strategy", "callback", "logger")
 """Groups whose laws train runs, so the whole experiment must be compatible."""
-JUDGE = "judge"
-"""Only `etude label` uses this group; a judge is tested with the rewards of the experiment."""
-
-
-@dataclass(frozen=True)
-class Selection:
-    """The plugin to test and the other overrides, from the command line."""
-
-    group: str
-    name: str
-    override: str
-    rest: Sequence[str]
 
 
 def main(arguments: list[str]) -> int:
@@ -68,23 +46,23 @@ def main(arguments: list[str]) -> int:
     line = prepare(arguments)
     if composition.print_if_requested(VERB, line):
         return 0
-    selected = _parse(line)
-    root = selected.group.partition("/")[0]
-    rest = selected.rest
-    used = _without_judge(rest) if root == JUDGE else (selected.override, *rest)
-    composed = composition.compose(VERB, (*SMALL, *used))
-    config = to_experiment(composed.config)
-    if root in TRAINED:
-        compatibility.check(config, composed.choices.get("architecture"))
-    compatibility.check_extras(config)
-    peer = _peer(selected) if root in TIMED else None
-    stacks = _stacks(selected, config)
+    with tempfile.TemporaryDirectory(prefix="etude-check-") as folder:
+        return _check(fitting.with_examples(_parse(line), Path(folder)), Path(folder))
+
+
+def _check(given: Selection, folder: Path) -> int:
+    """Tests the laws of the selected plugins; returns the exit code."""
+    selected = fitting.fit(given, given.root in TRAINED)
+    config = to_experiment(fitting.compose(*selected.overrides).config)
+    peer = fitting.peer(selected) if selected.root in TIMED else None
+    stacks = fitting.stacks(selected, config)
+    plugins = [_judge(selected)] if selected.root == JUDGE else _plugins(config, selected.group)
     from etude.laws.trial import Trial  # imports torch: only after all checks
 
     n_broken = 0
-    for plugin in [_judge(selected)] if root == JUDGE else _plugins(config, selected.group):
-        with tempfile.TemporaryDirectory(prefix="etude-check-") as folder:
-            n_broken += _report(selected.group, Trial(plugin, config, Path(folder), peer, stacks))
+    for i, plugin in enumerate(plugins):
+        (folder / str(i)).mkdir()
+        n_broken += _report(selected.group, Trial(plugin, config, folder / str(i), peer, stacks))
     return 2 if n_broken else 0
 
 
@@ -114,15 +92,11 @@ def _parse(line: CommandLine) -> Selection:
         group, separator, name = override.partition("=")
         if separator and group in groups() and group.partition("/")[0] in TESTABLE:
             rest = (*line.overrides[:index], *line.overrides[index + 1 :])
-            return Selection(group, name, override, rest)
+            return Selection(group, name, rest)
     raise ConfigError(
         "etude check needs a plugin of a group with laws, such as etude check objective=dpo."
         + listing("Groups with laws", [g for g in groups() if g.partition("/")[0] in TESTABLE])
     )
-
-
-def _compose(overrides: Sequence[str]) -> ExperimentConfig:
-    return to_experiment(composition.compose(VERB, (*SMALL, *overrides)).config)
 
 
 def _plugins(config: ExperimentConfig, group: str) -> list[PluginConfig]:
@@ -135,43 +109,3 @@ def _judge(selected: Selection) -> PluginConfig:
     own = [item for item in selected.rest if item.startswith(f"{JUDGE}.")]
     overrides = ("run=none", "out=none", selected.override, *own)
     return build_config(composition.compose("label", overrides).config, LabelConfig).judge
-
-
-def _without_judge(overrides: Sequence[str]) -> list[str]:
-    return [item for item in overrides if not item.startswith(f"{JUDGE}.")]
-
-
-def _peer(selected: Selection) -> ExperimentConfig | None:
-    """Returns the same experiment with the group's default, or the first other compatible plugin.
-
-    For an objective, one that reads the same records.
-    """
-    own = _compose((selected.override, *selected.rest))
-    default = composition.compose(VERB, (*SMALL, *selected.rest)).choices.get(selected.group)
-    reads = plugin_of(node_of(own, selected.group)).declaration.reads
-    for name in dict.fromkeys((default, *options(selected.group))):
-        if name in (None, selected.name):
-            continue
-        with suppress(ConfigError):
-            peer = _compose((f"{selected.group}={name}", *selected.rest))
-            compatibility.check(peer)
-            if plugin_of(node_of(peer, selected.group)).declaration.reads == reads:
-                return replace(peer, data=own.data)
-    return None
-
-
-def _stacks(selected: Selection, config: ExperimentConfig) -> Mapping[str, ArchitectureConfig]:
-    """Returns every architecture that can contain the plugin, or the chosen architecture itself."""
-    root = "architecture"
-    if selected.group.partition("/")[0] != root:
-        return {}
-    if selected.group == root:
-        return {selected.name: config.architecture}
-    rest = [item for item in selected.rest if not item.startswith(f"{root}=")]
-    stacks: dict[str, ArchitectureConfig] = {}
-    for name in options(root):
-        with suppress(ConfigError):
-            stack = _compose((f"{root}={name}", selected.override, *rest)).architecture
-            compatibility.check_mixer(stack, name)
-            stacks[name] = stack
-    return stacks

@@ -15,8 +15,10 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import count
 from pathlib import Path
+from types import FrameType
 
 from etude.config import composition
 from etude.config.command_line import config_name, prepare
@@ -24,6 +26,7 @@ from etude.config.config_file import build_config
 from etude.config.schema.pipeline import OWN, PipelineConfig, StageConfig, stage_names
 from etude.errors import ConfigError
 from etude.experiments.stage import ROWS, Stage, core_digests, reasons, write_stamp
+from etude.processes import EXIT_CODES, end_with_parent, handling
 
 VERB = "pipeline"
 SHOWN = 5
@@ -108,10 +111,24 @@ def _move_aside(folder: Path) -> Path:
 
 
 def _call(command: Sequence[str]) -> int:
-    """Runs a command to its end; forwards SIGTERM, so that the command saves."""
-    with subprocess.Popen(command) as child:
-        before = signal.signal(signal.SIGTERM, lambda number, frame: child.terminate())
-        try:
-            return child.wait()
-        finally:
-            signal.signal(signal.SIGTERM, before)
+    """Runs a command to its end, and returns its exit code; a signal reaches it, so that it saves.
+
+    It also stops if this process is killed.
+    """
+    received: list[int] = []
+
+    def forward(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        child.send_signal(number)
+
+    stop_with_parent = partial(end_with_parent, signal.SIGTERM)
+    with (
+        subprocess.Popen(command, start_new_session=True, preexec_fn=stop_with_parent) as child,
+        handling(forward),
+    ):
+        code = child.wait()
+    if code and received:
+        return EXIT_CODES[signal.Signals(received[-1])]
+    if code < 0:
+        print(f"it was killed by signal {-code} ({signal.Signals(-code).name})", file=sys.stderr)
+    return code if code >= 0 else 1

@@ -227,7 +227,10 @@ class ScheduleConfig(PluginConfig):
 
 @dataclass
 class StrategyConfig(PluginConfig):
-    """Base config of the group `strategy`: how devices share the work."""
+    """Base config of the group `strategy`: how devices share the work.
+
+    A strategy without `max_devices` is also built with the longest wait of one rank for another.
+    """
 
 
 @dataclass

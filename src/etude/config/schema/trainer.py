@@ -56,6 +56,9 @@ class TrainerConfig:
     """Samples per forward pass on one device; null = the largest that fits in memory."""
     devices: int = 1
     """Number of devices, or of processes on a CPU."""
+    rank_timeout_s: float = only_with("devices>1", 600.0)
+    """Seconds that one device waits for another, before the run ends and names the one that is
+    stuck; more than a checkpoint takes to write. Usual range: 60 to 3600."""
     accelerator: Annotated[str, ACCELERATORS] = "auto"
     """Hardware to use; auto = the best that torch finds."""
     precision: Annotated[str, PRECISIONS] = "32"
@@ -88,7 +91,8 @@ class TrainerConfig:
     def __post_init__(self) -> None:
         for name in (
             "max_steps", "max_epochs", "max_tokens", "global_batch", "micro_batch", "devices",
-            "clip", "train_samples", "val_every", "val_samples", "save_every", "keep", "log_every",
+            "rank_timeout_s", "clip", "train_samples", "val_every", "val_samples", "save_every",
+            "keep", "log_every",
         ):  # fmt: skip
             value = getattr(self, name)
             require(value is None or value > 0, f"{name} must be positive, got {value}")

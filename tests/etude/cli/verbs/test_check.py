@@ -44,7 +44,7 @@ def test_a_verifier_that_scores_wrongly_breaks_a_law_and_other_rewards_have_no_b
     assert main(["check", "reward=regex", "reward.regex.pattern=^[0-9]*$"]) == 2
     out = capsys.readouterr().out
     assert "MISJUDGED malformed answer ''" in out
-    assert "1 of 3 laws are broken" in out
+    assert "1 of 4 laws are broken" in out
     no_server = "reward.http.url=http://localhost:1"
     assert main(["check", "reward=http", no_server]) == 2
     out = capsys.readouterr().out
@@ -57,9 +57,9 @@ def test_a_verifier_that_scores_wrongly_breaks_a_law_and_other_rewards_have_no_b
     [
         ("", "needs a plugin of a group with laws"),
         ("trainer=none", "needs a plugin of a group with laws"),
-        ("strategy=fsdp", "It supports 32, bf16-mixed, bf16-true."),
+        ("strategy=fsdp trainer.precision=64", "It supports 32, bf16-mixed, bf16-true."),
         ("objective=nothing", "objective=nothing does not exist."),
-        ("objective=mlm", "objective=mlm cannot train architecture=llama."),
+        ("objective=mlm architecture=llama", "objective=mlm cannot train architecture=llama."),
         ("data=text data.pathh=a", "Did you mean data.path?"),
     ],
 )
@@ -80,7 +80,8 @@ def test_every_testable_group_has_laws() -> None:
     "chosen",
     [
         "schedule=cosine", "decoding=sample", "data=sorting", "template=chatml",
-        "judge=rule judge.margin=0.5 reward=numeric",
+        "judge=rule judge.margin=0.5 reward=numeric", "judge=rule", "reward=length",
+        "data=jsonl_chats", "tokenizer=byte",
     ],
 )  # fmt: skip
 def test_shipped_plugins_keep_every_law(chosen: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -100,7 +101,7 @@ def test_an_objective_that_averages_its_loss_breaks_laws(
     out = capsys.readouterr().out
     for law in ("counts add up", "micro batch size changes nothing"):
         assert f"broken          {law}" in out
-    assert "2 of 10 laws are broken" in out
+    assert "2 of 14 laws are broken" in out
     assert "held            resuming is bit identical" in out
     assert "loss of step 1 is" in out
 
@@ -113,5 +114,5 @@ def test_a_new_objective_keeps_every_law(
     plugin("objective", "lawful")
     assert main(["check", "objective=lawful"]) == 0
     out = capsys.readouterr().out
-    assert out.count("  held ") == 10
+    assert out.count("  held ") == 12
     assert "times the time of objective/" in out

@@ -1,10 +1,15 @@
 """Stages run once, in order; errors are reported before the first stage runs."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 import tiny
+import two_processes as two
 
 from etude.cli.main import main
 from etude.cli.verbs.pipeline import split, stages_of
@@ -15,6 +20,7 @@ from etude.config.plugin_source import presets
 from etude.config.schema.pipeline import PipelineConfig, StageConfig
 from etude.errors import ConfigError
 from etude.experiments.stage import ROWS, STAMP
+from etude.files.run_folder import run_lock
 
 SMALL = (
     "trainer.max_steps=2", "trainer.global_batch=8", "trainer.val_samples=4", "logger=[]",
@@ -101,3 +107,36 @@ def test_finished_stages_are_skipped_and_only_changed_stages_are_rerun(
     kept = tmp_path / "chain/grpo_before1"
     assert json.loads((kept / STAMP).read_text(encoding="utf-8")) == stamp
     assert (tmp_path / "chain/grpo" / STAMP).exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130), (signal.SIGKILL, -9)]
+)
+def test_the_stage_saves_and_ends_however_its_pipeline_ends(
+    number: signal.Signals, code: int, tmp_path: Path
+) -> None:
+    base = tmp_path / "chain" / "base"
+    text = tiny.write_text(tmp_path)
+    overrides = [f"base.{item}" for item in ("tokenizer=byte", "data=text", *SMALL)]
+    overrides += [f"base.data.path={text}", "base.data.document=line", "base.data.seq_len=32"]
+    overrides += ["base.architecture.dim=16", "base.architecture.n_layers=1"]
+    overrides += ["base.trainer.max_steps=100000", f"run={tmp_path / 'chain'}"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "etude", "pipeline", "pipeline=r1", *overrides],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    two.wait_for(3, base, process)
+    process.send_signal(number)
+    assert process.wait(timeout=120) == code
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            with run_lock(base, "trained"):
+                break
+        except ConfigError:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    newest = max((base / "checkpoints").iterdir()).name
+    assert int(newest.removeprefix("step-")) == len(two.untimed_steps(base))

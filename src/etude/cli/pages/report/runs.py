@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 from etude.config.yaml_file import read_yaml
-from etude.errors import ConfigError
+from etude.errors import CheckpointError, ConfigError
 from etude.experiments.job import State as JobState
 from etude.files.run_folder import CARD, CONFIG, HARDWARE, LOCK, PARENTS, STEPS, SUMMARY
+from etude.files.seal import SEAL, sealed_fault, sealed_files
 from etude.files.sweep_folder import JOBS, PRUNED
 
 Row: TypeAlias = dict[str, Any]  # what JSON holds
@@ -112,7 +113,7 @@ def names(folders: Sequence[Path]) -> list[str]:
 
 def read(folder: Path, name: str) -> Run:
     """Returns the records of one run. Raises OSError if the folder itself cannot be read."""
-    damages: list[str] = []
+    damages = _changed_files(folder)
     facts = {file: _json(folder / file, damages) for file in (SUMMARY, CARD, HARDWARE, PARENTS)}
     config, seed = _config(folder / CONFIG, damages)
     steps = [_numbers(row) for row in _lines(folder / STEPS, damages)]
@@ -190,6 +191,17 @@ def _lines(file: Path, damages: list[str]) -> list[Row]:
     if wrong:
         damages.append(f"{file.name}: {len(wrong)} lines skipped, the first is line {wrong[0]}")
     return found
+
+
+def _changed_files(folder: Path) -> list[str]:
+    """Returns the records that are not what the run wrote, if it sealed them."""
+    if not (folder / SEAL).exists():
+        return []
+    try:
+        faults = {file.name: sealed_fault(file) for file in sealed_files(folder)}
+    except CheckpointError:
+        return [f"{SEAL} is damaged"]
+    return [f"{name} {fault}" for name, fault in faults.items() if fault is not None]
 
 
 def _json(file: Path, damages: list[str]) -> Row:

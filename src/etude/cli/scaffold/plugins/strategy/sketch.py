@@ -5,6 +5,7 @@ Li et al. 2020, https://arxiv.org/abs/2006.15704, section 3.2.3.
 """
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from lightning.pytorch.strategies import DDPStrategy
 
@@ -22,6 +23,6 @@ class SketchConfig(StrategyConfig):
 
 
 @plugin(SketchConfig)
-def sketch(config: SketchConfig) -> DDPStrategy:
+def sketch(config: SketchConfig, rank_timeout: timedelta) -> DDPStrategy:
     """One process per device; DDP averages gradients, and the step undoes this to keep sums."""
-    return DDPStrategy(bucket_cap_mb=config.bucket_mb)
+    return DDPStrategy(bucket_cap_mb=config.bucket_mb, timeout=rank_timeout)

@@ -1,0 +1,38 @@
+"""`etude check` is green on every shipped plugin, without further arguments."""
+
+from importlib.util import find_spec
+
+import pytest
+
+from etude.cli.main import main
+from etude.cli.verbs.check import TESTABLE
+from etude.config.plugin_files import groups, options
+from etude.config.plugin_source import describe, presets
+from etude.laws.fitting import JUDGE
+
+SERVED = ("reward=http", f"{JUDGE}=openai")
+"""They have no default address of a server."""
+CHOSEN = [
+    f"{group}={name}"
+    for group in groups()
+    if group.partition("/")[0] in TESTABLE
+    for name in (*options(group), *(presets(group) if group == "objective" else ()))
+    if f"{group}={name}" not in SERVED
+]
+
+
+@pytest.mark.slow
+@pytest.mark.proof
+@pytest.mark.parametrize("chosen", CHOSEN)
+def test_every_law_holds_for_a_shipped_plugin(
+    chosen: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    group, _, name = chosen.partition("=")
+    if name in options(group):
+        extra = describe(f"{group}/{name}").declared.get("extra")
+        if isinstance(extra, str) and find_spec(extra) is None:
+            pytest.skip(f"{extra} is not installed")
+    code = main(["check", chosen])
+    out = capsys.readouterr().out
+    assert code == 0, [line for line in out.splitlines() if "broken" in line]
+    assert "every law holds" in out
