@@ -11,6 +11,7 @@ from etude.config.composition import compose
 from etude.config.config_file import load_config
 from etude.config.yaml_file import read_yaml
 from etude.errors import CheckpointError, ConfigError
+from etude.files.seal import write_sealed
 
 LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12)
@@ -52,7 +53,7 @@ def test_aliases_are_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["aliases of aliases", "merged aliases", "depth", "a long file"])
 def test_the_config_of_a_run_has_limits(name: str, tmp_path: Path) -> None:
-    (tmp_path / "config.yaml").write_text(BOMBS[name][0])
+    write_sealed(tmp_path / "config.yaml", BOMBS[name][0])
     with pytest.raises(CheckpointError, match=r"config\.yaml"):
         load_config(tmp_path)
 
