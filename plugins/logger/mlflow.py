@@ -53,6 +53,8 @@ class Mlflow(Tracker):
         given = [
             Param(_key(k), str(v)[:LONGEST]) for k, v in params.items() if _key(k) not in there
         ]
+        for tag in params.get("tags", ()):
+            client.set_tag(self._id, tag, "")
         for start in range(0, len(given), AT_ONCE):
             client.log_batch(self._id, params=given[start : start + AT_ONCE])
 

@@ -157,6 +157,7 @@ class Wandb(Tracker):
             name=self.name,
             id=self.version,
             group=self.group,
+            tags=self.config_values.get("tags"),
             dir=self.folder,
             mode=mode,
             resume="allow" if mode == "online" else None,  # offline, the id alone is enough
@@ -189,10 +190,8 @@ def mode() -> Mode:
         return requested
     if os.environ.get("WANDB_API_KEY"):
         return "online"
-    server = (
-        urlsplit(os.environ.get("WANDB_BASE_URL") or service.setup().settings.base_url).hostname
-        or ""
-    )
+    base_url = os.environ.get("WANDB_BASE_URL") or service.setup().settings.base_url
+    server = urlsplit(base_url).hostname or ""
     try:
         kept = netrc.netrc(os.environ.get("NETRC", Path.home() / ".netrc")).authenticators(server)
     except (OSError, netrc.NetrcParseError):

@@ -21,7 +21,7 @@ def run(folder: Path, steps: int) -> Path:
     trainer = {"max_steps": steps, "log_every": 1, "val_samples": 2}
     config = tiny.experiment("clm", folder, trainer=trainer)
     logger = {"mlflow": default("logger/mlflow")}
-    config = replace(config, logger=logger, callback={"samples": default("callback/samples")})
+    config = replace(config, logger=logger, tags=["long"], callback={"samples": default("callback/samples")})
     place = folder / "sweep" / "0"
     start(replace(config, run=str(place)), "tiny", [f"trainer.max_steps={steps}"])
     return place
@@ -46,6 +46,7 @@ def test_metrics_config_and_texts_are_read_back_and_a_resumed_run_is_the_same_ru
     (found,) = store.search_runs([experiment.experiment_id])
     assert found.info.status == "FINISHED"
     assert found.data.tags["etude.group"] == "sweep"
+    assert "long" in found.data.tags
     assert found.data.params["optimizer.lr"] == "0.001"
     assert found.data.params["objective"] == "objective/clm"
     history = [(m.step, m.value) for m in store.get_metric_history(found.info.run_id, "loss")]

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from etude.cli.pages.group import described
 from etude.cli.pages.knobs import entry, typed
 from etude.config.compatibility import (
     architectures_for,
@@ -24,7 +25,6 @@ from etude.config.plugin_source import (
     Declared,
     Description,
     base_option,
-    describe,
     descriptions,
     presets,
 )
@@ -47,7 +47,7 @@ def choice(group: str, name: str) -> Choice:
     file = presets(group).get(name)
     base_name = file and base_option(file)
     if not file or not base_name:
-        return Choice(describe(f"{group}/{name}"))
+        return Choice(described(f"{group}/{name}"))
     content: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
     defaults: list[Any] = content.pop("defaults")
     mappings: list[dict[str, str]] = [item for item in defaults if isinstance(item, dict)]
