@@ -72,6 +72,9 @@ class Mlflow(Tracker):
         logged = [{"step": step, **row} for row in rows]
         self._open().log_dict(self._id, {"rows": logged}, f"{name}/step-{step:09d}.json")
 
+    def log_picture(self, name: str, picture: Any, step: int) -> None:
+        self._open().log_image(self._id, picture, f"{name}/step-{step:09d}.png")
+
     def close(self, succeeded: bool) -> None:
         client = self._client
         self._client = None

@@ -138,6 +138,7 @@ def test_a_package_contains_a_plugin_a_private_module_a_test_and_an_entry_point(
     assert sorted(map(str, files)) == [
         "peach/README.md",
         "peach/pyproject.toml",
+        "peach/src/peach/conf/experiment/peach.yaml",
         "peach/src/peach/objective/_peach_loss.py",
         "peach/src/peach/objective/peach.py",
         "peach/tests/test_objective_peach.py",
@@ -154,6 +155,7 @@ def test_the_plugin_of_a_package_loads_its_private_module_and_its_digest_include
     monkeypatch.setattr(etude.plugins, "__path__", etude.plugins.folders())
     loaded = load("objective/plum")
     assert [file.name for file in source_files(loaded.file)] == ["plum.py", "_plum_loss.py"]
+    assert main(["train", "--cfg", "job", "experiment=plum", "architecture.dim=16"]) == 0
 
 
 def test_compiled_files_in_the_template_folders_are_ignored(
