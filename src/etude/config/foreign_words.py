@@ -30,7 +30,6 @@ WORDS = {
     "val_check_interval": "trainer.val_every=<steps>", "gradient_clip_val": "trainer.clip",
     "accumulate_grad_batches": "trainer.global_batch over trainer.micro_batch",
     "log_every_n_steps": "trainer.log_every", "default_root_dir": "run=<folder>",
-    "early_stopping": "callback=[<option>]; etude list callback",
 }  # fmt: skip
 """What does the same here, by the last word of a key."""
 

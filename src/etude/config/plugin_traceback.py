@@ -32,9 +32,8 @@ def plugin_page(error: Exception) -> str | None:
         lines = [f"  {last.filename}:{last.lineno}, in {last.name}", f"    {last.line}"]
         lines += ["  Does a plugin of yours return what its group's contract says? Test it:"]
         lines += [f"  {file}: etude check {choice}" for choice, file in own[-N_SHOWN:]]
-    return (
-        "\n".join([reason(error), *lines, f"  {VARIABLE}=1 shows every call."]) if lines else None
-    )
+    shown = [*reason(error).splitlines()[:N_SHOWN], *lines, f"  {VARIABLE}=1 shows every call."]
+    return "\n".join(shown) if lines else None
 
 
 def reason(error: BaseException) -> str:
