@@ -91,7 +91,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_guide_has_an_example_of_each_common_kind_of_plugin() -> None:
     groups = {name.partition("/")[0] for name in plugins(GUIDE)}
-    assert groups == {"objective", "architecture", "reward", "data"}
+    assert groups == {"objective", "architecture", "reward", "data", "callback"}
     assert list(plugins(README)) == ["objective/focal.py"]
 
 

@@ -53,6 +53,8 @@ class Mlflow(Tracker):
         given = [
             Param(_key(k), str(v)[:LONGEST]) for k, v in params.items() if _key(k) not in there
         ]
+        for tag in params.get("tags", ()):
+            client.set_tag(self._id, tag, "")
         for start in range(0, len(given), AT_ONCE):
             client.log_batch(self._id, params=given[start : start + AT_ONCE])
 
@@ -69,6 +71,9 @@ class Mlflow(Tracker):
     def log_table(self, name: str, rows: Sequence[Mapping[str, Any]], step: int) -> None:
         logged = [{"step": step, **row} for row in rows]
         self._open().log_dict(self._id, {"rows": logged}, f"{name}/step-{step:09d}.json")
+
+    def log_picture(self, name: str, picture: Any, step: int) -> None:
+        self._open().log_image(self._id, picture, f"{name}/step-{step:09d}.png")
 
     def close(self, succeeded: bool) -> None:
         client = self._client

@@ -45,6 +45,9 @@ class Tensorboard(Tracker):
             text = "\n\n".join(f"**{column}** {value}" for column, value in row.items())
             writer.add_text(f"{name}/{number}", text, step)
 
+    def log_picture(self, name: str, picture: Any, step: int) -> None:
+        self._open(step).add_image(name, picture, step, dataformats="HWC")
+
     def close(self, succeeded: bool) -> None:
         if self._writer is not None:
             self._writer.close()

@@ -59,8 +59,7 @@ class Wandb(Tracker):
         super().__init__(folder)
         self.config = config
         self.run: service.Run | None = None
-        self.config_values: Mapping[str, Any] = {}
-        """The config of the run, by full keys."""
+        self.config_values: Mapping[str, Any] = {}  # by full keys
 
     @property
     def version(self) -> str:
@@ -88,10 +87,12 @@ class Wandb(Tracker):
         self._current_run().log({**metrics, "step": step})
 
     def log_table(self, name: str, rows: Sequence[Mapping[str, Any]], step: int) -> None:
-        table = service.Table(columns=["step", *rows[0]])
-        for row in rows:
-            table.add_data(step, *row.values())
+        values: list[Any] = [[step, *row.values()] for row in rows]
+        table = service.Table(columns=["step", *rows[0]], data=values)
         self._current_run().log({name: table, "step": step})
+
+    def log_picture(self, name: str, picture: Any, step: int) -> None:
+        self._current_run().log({name: service.Image(picture), "step": step})
 
     def close(self, succeeded: bool) -> None:
         run = self.run
@@ -157,6 +158,7 @@ class Wandb(Tracker):
             name=self.name,
             id=self.version,
             group=self.group,
+            tags=self.config_values.get("tags"),
             dir=self.folder,
             mode=mode,
             resume="allow" if mode == "online" else None,  # offline, the id alone is enough
@@ -189,10 +191,8 @@ def mode() -> Mode:
         return requested
     if os.environ.get("WANDB_API_KEY"):
         return "online"
-    server = (
-        urlsplit(os.environ.get("WANDB_BASE_URL") or service.setup().settings.base_url).hostname
-        or ""
-    )
+    base_url = os.environ.get("WANDB_BASE_URL") or service.setup().settings.base_url
+    server = urlsplit(base_url).hostname or ""
     try:
         kept = netrc.netrc(os.environ.get("NETRC", Path.home() / ".netrc")).authenticators(server)
     except (OSError, netrc.NetrcParseError):

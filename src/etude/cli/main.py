@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from etude.config.command_line import config_name
+from etude.config.plugin_traceback import plugin_page
 from etude.errors import ConfigError, EtudeError, did_you_mean, page
 from etude.processes import ended_by_signals
 
@@ -39,6 +40,11 @@ def main(arguments: list[str] | None = None) -> int:
         except BrokenPipeError:  # `etude list | head`
             sys.stderr.close()
             return 0
+        except Exception as error:  # a plugin may raise anything
+            if (text := plugin_page(error)) is None:
+                raise
+            print(text, file=sys.stderr)
+            return 1
 
 
 def _dispatch(arguments: list[str]) -> int:

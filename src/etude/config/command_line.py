@@ -1,22 +1,10 @@
-"""Converts shell arguments to Hydra's override grammar.
+"""Converts shell arguments to Hydra's: flags to the front, free text quoted."""
 
-Free text (a prompt, a path) is quoted, because Hydra would parse its commas, spaces and brackets
-as syntax. Flags are moved to the front, where argparse expects them.
-"""
-
-import glob
-import os
-import re
 from dataclasses import dataclass
 
+from etude.config.plugin_files import use_config_dir
 from etude.errors import ConfigError, did_you_mean
 
-NEVER_SWEPT = frozenset({"prompt", "system", "run", "pattern", "question", "opening_prompt"})
-FREE_TEXT = NEVER_SWEPT | {"init_from", "path", "out", "png", "url", "user"}
-"""Keys (last part) whose value is taken literally: everything after the first `=`."""
-
-_PART = re.compile(r"""(?:^|,)("[^"]+"(?=,|\Z)|'[^']+'(?=,|\Z)|[^,]*)""")
-"""A value of a sweep: quoted, or without a comma."""
 VALUES: dict[str, tuple[str, ...]] = {
     "--cfg": ("job", "hydra", "all"),
     "--info": ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
@@ -28,6 +16,7 @@ FLAGS = {
     "-sc": "--shell-completion", "--shell-completion": "--shell-completion",
     "-h": "--help", "--help": "--help",
 }  # fmt: skip
+CONFIG_DIR_FLAG = "--config-dir"
 
 
 @dataclass(frozen=True)
@@ -69,6 +58,9 @@ def prepare(arguments: list[str]) -> CommandLine:
             overrides.append(argument)
             continue
         name, _, value = argument.partition("=")
+        if name in (CONFIG_DIR_FLAG, "-cd"):
+            use_config_dir(value or next(rest, ""))
+            continue
         flag = _flag(name)
         flags.append(flag)
         if flag in VALUES:
@@ -77,63 +69,22 @@ def prepare(arguments: list[str]) -> CommandLine:
                 pushed += [value] if value else []
                 value = VALUES[flag][0]
             flags.append(value)
+    from etude.config.free_text import quote  # imports Hydra, which some verbs do not need
+
     is_sweep = "--multirun" in flags
-    return CommandLine(tuple(flags), tuple(quote(item, is_sweep) for item in overrides))
-
-
-def quote(override: str, is_sweep: bool) -> str:
-    """Returns an override in Hydra's grammar; the value of a free-text key is taken literally.
-
-    With `is_sweep`, a comma separates values, except in keys of `NEVER_SWEPT`, in quotes, and in
-    the name of an existing file.
-    """
-    match = re.fullmatch(r"(\+{0,2}[\w./@-]+)=(.*)", override, re.DOTALL)
-    if not match:
-        return override
-    key, value = match.groups()
-    name = re.split(r"[./@+]", key)[-1]
-    if name not in FREE_TEXT or value == "null":
-        return override
-    parts = _swept_values(key, value) if is_sweep and name not in NEVER_SWEPT else [value]
-    return f"{key}={','.join(_literal(part) for part in parts)}"
-
-
-def _swept_values(key: str, value: str) -> list[str]:
-    """The values of a free-text key in a sweep. Raises ConfigError if a comma is ambiguous."""
-    parts: list[str] = _PART.findall(value)
-    if len(parts) > 1 and _names_a_file(value):
-        if all(map(_names_a_file, parts)):
-            each = ",".join(f'"{part}"' for part in parts)
-            raise ConfigError(
-                f"{key}={value}: both this name and each of its parts are files.\n"
-                f"""  Quote the name, '{key}="{value}"', or each value, '{key}={each}'."""
-            )
-        return [value]
-    return [
-        part[1:-1] if part[:1] in ("'", '"') and part[0] == part[-1] else part for part in parts
-    ]
-
-
-def _names_a_file(value: str) -> bool:
-    place = os.path.expanduser(value)
-    return os.path.exists(place) or any(glob.iglob(place))
-
-
-def _literal(text: str) -> str:
-    """`text` as a quoted string; escapes quotes, interpolations and the backslashes before them."""
-    text = re.sub(r"(\\*)\$\{", lambda match: match[1] * 2 + r"\${", text)
-    return (
-        "'"
-        + re.sub(r"(\\*)('|\Z)", lambda match: match[1] * 2 + ("\\'" if match[2] else ""), text)
-        + "'"
-    )
+    return CommandLine(tuple(flags), tuple(quote(one, overrides, is_sweep) for one in overrides))
 
 
 def _flag(name: str) -> str:
     if name in FLAGS:
         return FLAGS[name]
+    hint = did_you_mean(name, FLAGS)
+    if name in ("--config-name", "-cn", "--config-path", "-cp"):
+        hint = (
+            "\n  Defaults of your own are in conf/train.yaml, recipes in conf/experiment/; "
+            "--config-dir=<folder> adds\n  another folder like conf/."
+        )
+    flags = ", ".join(sorted({*FLAGS.values(), CONFIG_DIR_FLAG}))
     raise ConfigError(
-        f"{name} is not a flag."
-        + did_you_mean(name, FLAGS)
-        + f"\n  Flags: {', '.join(sorted(set(FLAGS.values())))}. Other arguments are key=value."
+        f"{name} is not a flag.{hint}\n  Flags: {flags}.\n  Other arguments are key=value."
     )

@@ -5,7 +5,7 @@ A wrong name is an error before anything is imported. Nothing here writes to dis
 
 import os
 import sys
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -24,9 +24,11 @@ from etude.config.hydra_source import (
     declared_default,
     multi_choice_groups,
     outlines,
+    own_defaults,
     register,
 )
 from etude.config.plugin_files import configurations, roots
+from etude.config.plugin_source import base_plugin
 from etude.errors import ConfigError
 
 VERSION = "1.3"
@@ -78,9 +80,23 @@ def compose_one(verb: str, line: CommandLine) -> Composition | None:
 def print_if_requested(verb: str, line: CommandLine) -> bool:
     """Runs Hydra's `--cfg`, `--info` or completions if requested; returns whether it did."""
     if line.prints_only:
-        check_names(verb, line.overrides)
+        composed = check_names(verb, line.overrides)
+        if "job" in line.flags:
+            print("\n".join(_choice_lines(composed)))
         run_hydra(verb, line, _fail)
     return line.prints_only
+
+
+def _choice_lines(composed: Composition) -> Iterator[str]:
+    """Comments with the option of each group, which the values that Hydra prints do not show."""
+    if (file := own_defaults()) is not None:
+        yield f"# defaults of this folder: {file}"
+    for group, option in sorted(composed.choices.items()):
+        if option and option.startswith(FOR) and "@" not in group:
+            option = str(declared_default(group, composed.choices["objective"]) or "")
+        if option and "@" not in group and not group.startswith("hydra/"):
+            base = base_plugin(group, option)
+            yield f"# {group}={option}" + (f" (a preset of {base})" if base != option else "")
 
 
 def _fail(config: DictConfig) -> None:

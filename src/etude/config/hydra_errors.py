@@ -10,6 +10,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from yaml import MarkedYAMLError
 
 from etude.config import plugin_files
+from etude.config.foreign_words import choice_of_keys, our_word
 from etude.config.hydra_source import multi_choice_groups
 from etude.config.plugin_source import describe, presets
 from etude.errors import ConfigError, did_you_mean
@@ -27,7 +28,7 @@ def explain(
         if isinstance(cause, ConfigError):
             return cause
     location = _yaml_file(causes)
-    invalid = _list_for_one(overrides) or _removed_group(overrides)
+    invalid = _list_for_one(overrides) or _removed_group(overrides) or choice_of_keys(overrides)
     if invalid:
         return ConfigError(invalid)
     for cause in causes:
@@ -124,7 +125,8 @@ def _no_key(
     everywhere = list(_keys(root, "")) if isinstance(root, DictConfig) else []
     same = [path for path in everywhere if path.rpartition(".")[2] == name]
     hint = (
-        (f"\n  Did you mean {same[0]}?" if len(same) == 1 else "")
+        our_word(key)
+        or (f"\n  Did you mean {same[0]}?" if len(same) == 1 else "")
         or _chooser(key, overrides)
         or did_you_mean(name, here, f"{parent}." if parent else "")
         or did_you_mean(key, [] if parent else plugin_files.groups())
@@ -182,6 +184,8 @@ def _bad_value(error: OmegaConfBaseException) -> str:
     if match:
         kinds = {"Float": "a number", "Integer": "a whole number", "Boolean": "true or false"}
         return f"{error.full_key} must be {kinds.get(match[2], match[2])}, got {match[1]}."
+    if "is not a ListConfig" in message:
+        return f"{error.full_key} must be a list: write {error.full_key}=[...]."
     if "is not a subclass of" in message:
         group = str(error.full_key).replace(".", "/")
         return f"{error.full_key} is a plugin; choose it with slashes: {group}=..."

@@ -1,5 +1,7 @@
 """Exposes plugins to Hydra as config groups; only the chosen plugins are imported.
 
+`own=defaults` is the user's `conf/train.yaml`, if there is one: the defaults of a folder.
+
 Besides its plugins, a group has virtual options that no listing shows. `for_<objective>` contains
 what that objective, chosen by name or by a preset, declares for the group: the default data,
 reward or learning rate. `_<name>` contains the fields of a plugin whose config also chooses
@@ -22,6 +24,7 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from etude.config import plugin_files, registry
 from etude.config.config_file import children
@@ -32,6 +35,7 @@ from etude.config.schema.generation import GenerationConfig
 from etude.config.schema.pipeline import PipelineConfig
 from etude.config.schema.report import ReportConfig
 from etude.config.yaml_file import MAX_BYTES, MAX_DEPTH, read_yaml, too_large
+from etude.errors import ConfigError
 
 ROOTS: dict[str, type] = {
     "schema": ExperimentConfig,
@@ -44,6 +48,7 @@ ROOTS: dict[str, type] = {
 }
 """The root schemas, by the first entry of the defaults list in a verb's YAML file."""
 FOR = "for_"
+OWN = "own/defaults"
 _outlines: ContextVar[bool] = ContextVar("_outlines", default=False)
 
 
@@ -82,8 +87,8 @@ class PluginSource(ConfigSource):
     def is_config(self, config_path: str) -> bool:
         """Whether the path is a root schema, a plugin or a virtual option."""
         group, _, name = config_path.removesuffix(".yaml").rpartition("/")
-        if not group:
-            return name in ROOTS
+        if not group or group == OWN.partition("/")[0]:
+            return name in ROOTS or config_path.removesuffix(".yaml") == OWN
         if name.startswith(FOR):
             group = "objective"
             name = base_plugin("objective", name.removeprefix(FOR))
@@ -114,6 +119,8 @@ class PluginSource(ConfigSource):
         package = None
         if not group:
             config = self._root(ROOTS[name])
+        elif config_path.removesuffix(".yaml") == OWN:
+            config = _own_defaults()
         elif name.startswith(FOR):
             config = _objective_default(group, name.removeprefix(FOR))
         else:
@@ -129,7 +136,13 @@ class PluginSource(ConfigSource):
             return OmegaConf.create({"defaults": [f"_{name}", *parts]})
         if self.path == "outline":
             return _outline(plugin)
-        return OmegaConf.structured(registry.load(plugin.address).config)
+        try:
+            return OmegaConf.structured(registry.load(plugin.address).config)
+        except OmegaConfBaseException as error:  # of the type or the default of a knob
+            knob = next(knob for knob in plugin.knobs if knob.name == error.full_key)
+            reason = (error.msg or str(error)).partition("\n")[0]
+            what = f"{knob.name}: {knob.type} = {knob.default}"
+            raise ConfigError(f"{knob.home}:{knob.line}: {what}: {reason}.") from error
 
     def _root(self, root: type) -> DictConfig:
         typed = OmegaConf.structured(root)
@@ -165,6 +178,27 @@ class PluginSearchPath(SearchPathPlugin):
             if folder.is_dir():
                 search_path.append("etude", f"file://{folder}")
         search_path.append("etude", "plugin://outline" if _outlines.get() else "plugin://import")
+
+
+def own_defaults() -> Path | None:
+    """The user's `conf/train.yaml`; None if there is none."""
+    files = (folder / "train.yaml" for folder in plugin_files.configurations()[1:])
+    return next((file for file in files if file.is_file()), None)
+
+
+def _own_defaults() -> DictConfig:
+    """The user's defaults. A choice in their list overrides étude's, however it is written."""
+    file = own_defaults()
+    content = OmegaConf.load(file) if file else OmegaConf.create({})
+    if not isinstance(content, DictConfig):
+        raise ConfigError(f"{file} must contain keys and values.")
+    slots = [item for item in content.pop("defaults", []) if isinstance(item, DictConfig)]
+    choices = {
+        f"override /{str(slot).removeprefix('override ').strip('/ ')}": option
+        for item in slots
+        for slot, option in item.items()
+    }
+    return OmegaConf.create({"defaults": [{k: v} for k, v in choices.items()], **content})
 
 
 def register() -> None:

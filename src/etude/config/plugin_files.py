@@ -6,6 +6,7 @@ The address of a plugin is its path: `objective/dpo` is `plugins/objective/dpo.p
 import ast
 import hashlib
 import importlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from etude.errors import ConfigError
 from etude.files.atomic import sha256
 
 ROOT = "etude.plugins"
+CONFIG_DIR = "ETUDE_CONFIG_DIR"
+"""The environment variable with the folder of `--config-dir`."""
 
 
 def roots() -> list[Path]:
@@ -78,11 +81,24 @@ def find(address: str) -> Path:
 
 
 def configurations() -> list[Path]:
-    """The folders of YAML configs: the shipped `conf/`, and `./conf` in the working directory."""
+    """The folders of YAML configs; the first that has a file wins.
+
+    The shipped `conf/`, `./conf`, that of `--config-dir`, and `conf/` in each plugin folder, where
+    a package brings its own presets and recipes.
+    """
     package = Path(__file__).resolve().parents[1]
     checkout = package.parents[1]
     shipped = checkout if (checkout / "pyproject.toml").is_file() else package
-    return list(dict.fromkeys([shipped / "conf", Path("conf").resolve()]))
+    given = [Path(folder) for folder in [os.environ.get(CONFIG_DIR)] if folder]
+    inside = [folder for root in roots() if (folder := root / "conf").is_dir()]
+    return list(dict.fromkeys([shipped / "conf", Path("conf").resolve(), *given, *inside]))
+
+
+def use_config_dir(folder: str) -> None:
+    """Adds a folder of YAML configs, in this process and its children."""
+    if not Path(folder).is_dir():
+        raise ConfigError(f"--config-dir={folder} is not a folder.")
+    os.environ[CONFIG_DIR] = str(Path(folder).resolve())
 
 
 def source_files(plugin: Path) -> list[Path]:

@@ -9,15 +9,15 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from etude.config.plugin_files import configurations, find, options
+from etude.config.plugin_slips import valid_registration
+from etude.config.source_tree import lineage, tree_of
 from etude.config.yaml_file import read_yaml
 from etude.errors import ConfigError
 
-SOURCE = Path(__file__).resolve().parents[1]
 LITERAL = ("lr", "data", "reward", "max_devices")
 Declared: TypeAlias = str | float | frozenset[str] | Mapping[str, str | float] | None
 
@@ -39,6 +39,8 @@ class Knob:
     """The default option of that plugin's group."""
     only_with: str | None = None
     """The condition under which it has an effect; None = always."""
+    line: int = 0
+    """The line of `home` that defines it."""
 
 
 @dataclass(frozen=True)
@@ -65,20 +67,14 @@ class Description:
 
 
 def describe(address: str) -> Description:
-    """Reads the plugin at `address`. Raises ConfigError if no file there contains a plugin."""
+    """Reads the plugin at `address`. Raises ConfigError, with the lines, for a slip in its file."""
     file = find(address)
-    tree = tree_of(file)
-    call = _registration(tree)
-    if call is None or not call.args or not isinstance(call.args[0], ast.Name):
-        raise ConfigError(
-            f"{file} does not register a plugin.\n"
-            "  Put @plugin(Config) above the class or function whose first argument is Config."
-        )
+    call = valid_registration(file, address.rpartition("/")[0])
     return Description(
         address,
         file,
-        ast.get_docstring(tree) or "",
-        tuple(knobs(call.args[0].id, file)),
+        ast.get_docstring(tree_of(file)) or "",
+        tuple(knobs(ast.unparse(call.args[0]), file)),
         {word.arg: _declared_value(word, file) for word in call.keywords if word.arg},
     )
 
@@ -101,11 +97,16 @@ def presets(group: str) -> dict[str, Path]:
     }
 
 
+def defaults(file: Path) -> list[Any]:
+    """The defaults list of a YAML file, whose items are names or mappings; empty if none."""
+    content: dict[str, Any] | None = read_yaml(file)
+    return (content or {}).get("defaults", [])
+
+
 def base_option(preset: Path) -> str | None:
     """The option of the same group that a preset is based on; None if there is none."""
-    content: dict[str, Any] | None = read_yaml(preset)
-    defaults: list[Any] = (content or {}).get("defaults", [])
-    return next((item for item in defaults if isinstance(item, str) and item != "_self_"), None)
+    items = (item for item in defaults(preset) if isinstance(item, str) and item != "_self_")
+    return next(items, None)
 
 
 def base_plugin(group: str, name: str) -> str:
@@ -121,31 +122,6 @@ def heading(preset: Path) -> str:
         if line.startswith("#") and "@package" not in line:
             return line.lstrip("# ")
     return ""
-
-
-@lru_cache(maxsize=256)
-def _parsed(file: Path, modified: int) -> ast.Module:
-    try:
-        return ast.parse(file.read_bytes(), filename=str(file))
-    except (SyntaxError, ValueError) as error:
-        line = error.lineno if isinstance(error, SyntaxError) else None
-        where = f"{file}:{line}" if line else str(file)
-        raise ConfigError(f"{where} is not valid Python: {error.args[0]}.") from error
-
-
-def tree_of(file: Path) -> ast.Module:
-    """The syntax tree of a file. Raises ConfigError, with the line, if it is not valid Python."""
-    return _parsed(file, file.stat().st_mtime_ns)
-
-
-def _registration(tree: ast.Module) -> ast.Call | None:
-    """The call `plugin(Config, ...)` that decorates a class or function of the module."""
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef | ast.FunctionDef):
-            for mark in node.decorator_list:
-                if isinstance(mark, ast.Call) and ast.unparse(mark.func).endswith("plugin"):
-                    return mark
-    return None
 
 
 def _declared_value(word: ast.keyword, file: Path) -> Declared:
@@ -189,42 +165,10 @@ def _knob(name: str, node: ast.AnnAssign, text: str, home: Path) -> Knob:
     elif default and (call := re.fullmatch(r"field\(default_factory=(?:lambda: )?(.*)\)", default)):
         default = "[]" if call[1].startswith("list") else call[1]
     shown = None if default == "MISSING" else default
-    return Knob(name, kind, shown, text, home, group, option, condition)
+    return Knob(name, kind, shown, text, home, group, option, condition, node.lineno)
 
 
 def _docstring(node: ast.stmt | None) -> str:
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
         return " ".join(str(node.value.value).split())
     return ""
-
-
-def lineage(name: str, file: Path) -> Iterator[tuple[ast.ClassDef, Path]]:
-    """Yields the base classes of `name` and then the class itself, each with its file.
-
-    Yields nothing for a class outside étude. Follows imports through re-exports and into private
-    modules.
-    """
-    for node in tree_of(file).body:
-        if isinstance(node, ast.ClassDef) and node.name == name:
-            for base in node.bases:
-                yield from lineage(ast.unparse(base).partition("[")[0], file)
-            yield node, file
-        elif isinstance(node, ast.ImportFrom):
-            for alias in node.names:
-                matches = alias.name == "*" or name == (alias.asname or alias.name)
-                module = imported(node, file) if matches else None
-                if module is not None:
-                    yield from lineage(name if alias.name == "*" else alias.name, module)
-
-
-def imported(node: ast.ImportFrom, file: Path) -> Path | None:
-    """The file of an imported module if it belongs to étude or is a private module."""
-    root, *inside = (node.module or "").split(".")
-    if node.level:
-        path = file.parents[node.level - 1].joinpath(*filter(None, [root, *inside]))
-    elif root == "etude":
-        path = SOURCE.joinpath(*inside)
-    else:
-        return None
-    files = (path.with_suffix(".py"), path / "__init__.py")
-    return next((file for file in files if file.is_file()), None)

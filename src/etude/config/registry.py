@@ -4,13 +4,15 @@ import importlib
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from inspect import getsourcelines, isabstract, signature
 from pathlib import Path
 from typing import Any, TypeVar
 
 from etude.capability import Capability
 from etude.config.plugin_files import ROOT, find, refuse_ambiguous_modules
+from etude.config.plugin_traceback import places, reason
 from etude.config.schema.plugins import PluginConfig
-from etude.errors import ConfigError, EtudeError
+from etude.errors import ConfigError, EtudeError, did_you_mean
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -102,8 +104,28 @@ def plugin_of(config: PluginConfig | type[PluginConfig]) -> Plugin:
 
 
 def build(config: PluginConfig, *arguments: Any) -> Any:  # each group's contract types its result
-    """Builds the plugin of `config`; `arguments` are the others of its group's contract."""
-    return plugin_of(config).build(config, *arguments)
+    """Builds the plugin of `config`; `arguments` are the others of its group's contract.
+
+    Raises ConfigError for a class that lacks a method, or takes other arguments.
+    """
+    made = plugin_of(config)
+    try:
+        signature(made.build).bind(config, *arguments)
+        slip = _missing_methods(made.build)
+    except TypeError as error:
+        given = ", ".join(type(item).__name__ for item in (config, *arguments))
+        slip = f"takes other arguments than étude gives it, which are ({given}): {error}."
+    if slip:
+        line = getsourcelines(made.build)[1]
+        raise ConfigError(f"{made.file}:{line}: {made.build.__name__} {slip}")
+    return made.build(config, *arguments)
+
+
+def _missing_methods(build: Callable[..., Any]) -> str:
+    """What a class lacks of its contract; empty if nothing."""
+    missing: list[str] = sorted(vars(build)["__abstractmethods__"]) if isabstract(build) else []
+    hints = [did_you_mean(name, vars(build)) for name in missing]
+    return f"lacks {', '.join(missing)}.{''.join(hints)}" if missing else ""
 
 
 def load(address: str) -> Plugin:
@@ -115,9 +137,8 @@ def load(address: str) -> Plugin:
     except EtudeError:
         raise
     except Exception as error:  # a user's file may raise anything; show it
-        raise ConfigError(
-            f"{address} cannot be imported from {file}:\n  {type(error).__name__}: {error}"
-        ) from error
+        lines = [f"{address} cannot be imported: {reason(error)}", *places(error)]
+        raise ConfigError("\n".join(lines if places(error) else [*lines, f"  {file}"])) from error
     registered = [
         kind.__dict__["__plugin__"]
         for kind in vars(module).values()

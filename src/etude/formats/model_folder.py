@@ -154,7 +154,8 @@ def _score_tensors(
     extra: Tensors,
 ) -> dict[str, Tensor] | str | None:
     """The score head in transformers' form, or the reason why there is none; None without one."""
-    if f"{HEAD}.weight" not in extra:
+    weight, bias = (extra.get(f"{HEAD}.{name}") for name in ("weight", "bias"))
+    if weight is None or bias is None or len(weight) != 1:  # none, or one of another kind
         return None
     if found is None:
         return "transformers has no equivalent of this network"
@@ -163,4 +164,4 @@ def _score_tensors(
         score = LinearScore()
     if score is None:
         return "the class that transformers has for this family computes another score"
-    return score.tensors(extra[f"{HEAD}.weight"], extra[f"{HEAD}.bias"])
+    return score.tensors(weight, bias)

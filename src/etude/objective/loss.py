@@ -19,6 +19,13 @@ class Loss:
     total: Float[Tensor, ""]
     metrics: Mapping[str, Num[Tensor, ""]] = field(default_factory=dict[str, Tensor])
 
+    def __post_init__(self) -> None:
+        for name, value in {"total": self.total, **self.metrics}.items():
+            # A plugin's mistake: the annotations are not checked at run time.
+            if not isinstance(value, Tensor) or value.ndim:  # pyright: ignore[reportUnnecessaryIsInstance]
+                got = f"shape {[*value.shape]}" if isinstance(value, Tensor) else value
+                raise TypeError(f"Loss: {name} must be a tensor without axes, a sum; got {got}.")
+
 
 @dataclass
 class BatchSums:
@@ -35,6 +42,8 @@ class BatchSums:
 
     def add(self, loss: Loss, tokens: int) -> None:
         """Adds a micro-batch."""
+        if not isinstance(loss, Loss):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"loss must return Loss(total, metrics), got a {type(loss).__name__}")
         self.tokens += tokens
         for name, value in {"loss": loss.total.detach(), **loss.metrics}.items():
             value = value.double()

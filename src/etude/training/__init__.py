@@ -8,5 +8,5 @@ from etude.training.optim import (
     warmup_length,
     with_warmup,
 )
-from etude.training.trackers import Tracker, log_metrics, log_table
+from etude.training.trackers import Tracker, log_metrics, log_picture, log_table
 from etude.training.validation import Validation, refuse_unreported

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
+from jaxtyping import UInt8
 from lightning.pytorch.loggers import Logger
 
 
@@ -42,6 +44,9 @@ class Tracker(Logger, ABC):
     def log_table(self, name: str, rows: Sequence[Mapping[str, Any]], step: int) -> None:
         """Logs texts of the network at a step, one per row; does nothing by default."""
 
+    def log_picture(self, name: str, picture: Any, step: int) -> None:
+        """Logs a picture at a step, an array of bytes [height, width, 3]; ignored by default."""
+
     @abstractmethod
     def close(self, succeeded: bool) -> None:
         """Closes the tracker if it was opened; may be called again."""
@@ -70,6 +75,18 @@ def log_table(trainer: pl.Trainer, name: str, rows: Sequence[Mapping[str, Any]],
     def call(logger: Logger) -> None:
         if isinstance(logger, Tracker):
             logger.log_table(name, rows, step)
+
+    _for_each_logger(trainer, call)
+
+
+def log_picture(
+    trainer: pl.Trainer, name: str, picture: UInt8[np.ndarray, "height width 3"], step: int
+) -> None:
+    """Logs a picture, such as a map of weights, to every tracker that supports pictures."""
+
+    def call(logger: Logger) -> None:
+        if isinstance(logger, Tracker):
+            logger.log_picture(name, picture, step)
 
     _for_each_logger(trainer, call)
 

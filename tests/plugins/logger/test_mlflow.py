@@ -5,11 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tiny
 from defaults import default
 
 from etude.config import compatibility
+from etude.config.registry import build
 from etude.errors import MissingExtraError
 from etude.training.run import start
 
@@ -21,7 +23,9 @@ def run(folder: Path, steps: int) -> Path:
     trainer = {"max_steps": steps, "log_every": 1, "val_samples": 2}
     config = tiny.experiment("clm", folder, trainer=trainer)
     logger = {"mlflow": default("logger/mlflow")}
-    config = replace(config, logger=logger, callback={"samples": default("callback/samples")})
+    config = replace(
+        config, logger=logger, tags=["long"], callback={"samples": default("callback/samples")}
+    )
     place = folder / "sweep" / "0"
     start(replace(config, run=str(place)), "tiny", [f"trainer.max_steps={steps}"])
     return place
@@ -46,6 +50,7 @@ def test_metrics_config_and_texts_are_read_back_and_a_resumed_run_is_the_same_ru
     (found,) = store.search_runs([experiment.experiment_id])
     assert found.info.status == "FINISHED"
     assert found.data.tags["etude.group"] == "sweep"
+    assert "long" in found.data.tags
     assert found.data.params["optimizer.lr"] == "0.001"
     assert found.data.params["objective"] == "objective/clm"
     history = [(m.step, m.value) for m in store.get_metric_history(found.info.run_id, "loss")]
@@ -54,6 +59,17 @@ def test_metrics_config_and_texts_are_read_back_and_a_resumed_run_is_the_same_ru
     files = [read(file)["rows"] for file in place.rglob("samples/*.json")]
     tables = {rows[0]["step"]: [row["text"] for row in rows] for rows in files}
     assert tables == {row["step"]: row["texts"] for row in shown}
+
+
+@pytest.mark.slow
+@OURS
+def test_a_picture_is_an_artifact_of_its_step(tmp_path: Path) -> None:
+    pytest.importorskip("mlflow")
+    logger = build(default("logger/mlflow"), tmp_path)
+    logger.log_picture("map", np.full((2, 5, 3), 200, np.uint8), 3)
+    logger.finalize("success")
+    (file,) = tmp_path.rglob("map/step-000000003.png")
+    assert file.read_bytes().startswith(b"\x89PNG")
 
 
 def read(file: Path) -> dict[str, Any]:

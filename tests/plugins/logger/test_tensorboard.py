@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tiny
 from defaults import default
@@ -30,8 +31,11 @@ def test_metrics_config_and_texts_are_read_back(tmp_path: Path) -> None:
     for step in (1, 2, 3):
         logger.log_metrics({"step": step, "loss": step / 4}, step)
     logger.log_table("samples", [{"number": 0, "text": "once upon"}], 3)
+    logger.log_picture("map", np.full((2, 5, 3), 200, np.uint8), 3)
     logger.finalize("success")
     events = read(tmp_path)
+    (image,) = events.Images("map")
+    assert (image.step, image.height, image.width) == (3, 2, 5)
     assert [(e.step, e.value) for e in events.Scalars("loss")] == [(1, 0.25), (2, 0.5), (3, 0.75)]
     assert (
         "optimizer.lr: 0.5"

@@ -14,6 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tiny
 import wandb as service
@@ -210,6 +211,20 @@ def test_data_checkpoint_and_parents_are_artifacts(offline: Path) -> None:
     shown = [json.loads(line) for line in (tuned / "samples.jsonl").read_text().splitlines()]
     texts = {row["step"]: row["texts"] for row in shown}
     assert [text for _, _, text in content["data"]] == texts[content["data"][0][0]]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_tags_and_pictures_reach_the_run(offline: Path) -> None:
+    place = offline / "tagged"
+    place.mkdir()
+    logger = build(default("logger/wandb"), place)
+    logger.log_hyperparams({"tags": ["long"], "seed": 0})
+    logger.log_picture("map", np.full((2, 5, 3), 200, np.uint8), 3)
+    logger.finalize("success")
+    assert list(kept(place)["run"].tags) == ["long"]
+    (file,) = place.glob("wandb/offline-run-*/files/media/images/map*.png")
+    assert file.read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.slow

@@ -2,8 +2,9 @@
 
 import re
 
-from etude.config.plugin_files import configurations, groups, options
-from etude.config.plugin_source import describe, heading, presets
+from etude.config.plugin_files import configurations, groups, options, roots
+from etude.config.plugin_source import Description, describe, heading, presets
+from etude.config.registry import load
 from etude.config.schema import blocks, plugins
 from etude.errors import ConfigError
 
@@ -36,12 +37,23 @@ def purposes() -> dict[str, str]:
     return {match[1]: f"{match[2][0].upper()}{match[2][1:]}" for match in matches if match}
 
 
+def described(address: str) -> Description:
+    """The description of a plugin. Raises ConfigError for one that cannot be used.
+
+    The user's own are imported, too: their syntax trees do not show whether that works.
+    """
+    found = describe(address)
+    if not found.file.is_relative_to(roots()[0]):
+        load(address)
+    return found
+
+
 def _summaries(group: str) -> dict[str, str]:
     """The first line of each option, or the error of an option that cannot be read."""
     summaries: dict[str, str] = {}
     for name in options(group):
         try:
-            summaries[name] = describe(f"{group}/{name}").summary
+            summaries[name] = described(f"{group}/{name}").summary
         except ConfigError as error:
-            summaries[name] = f"! {str(error).partition(chr(10))[0]}"
+            summaries[name] = f"! {' '.join(str(error).split())}"
     return summaries | {name: heading(file) for name, file in presets(group).items()}

@@ -18,7 +18,8 @@ from etude.cli.pages.plugin import choice
 from etude.config.command_line import config_name
 from etude.config.hydra_source import FOR, ROOTS, declared_default
 from etude.config.plugin_files import configurations
-from etude.config.plugin_source import Knob, knobs, lineage
+from etude.config.plugin_source import Knob, knobs
+from etude.config.source_tree import lineage
 from etude.config.yaml_file import read_yaml
 
 MAIN_VERB = "train"

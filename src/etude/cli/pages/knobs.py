@@ -10,8 +10,9 @@ from pathlib import Path
 from textwrap import fill
 from typing import Any
 
-from etude.config.plugin_source import Knob, imported, knobs, lineage, tree_of
+from etude.config.plugin_source import Knob, knobs
 from etude.config.schema.effect import as_typed
+from etude.config.source_tree import imported, lineage, tree_of
 
 WIDTH = 96
 N_SHOWN = 60

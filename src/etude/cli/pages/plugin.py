@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from etude.cli.pages.group import described
 from etude.cli.pages.knobs import entry, typed
 from etude.config.compatibility import (
     architectures_for,
@@ -22,7 +23,6 @@ from etude.config.plugin_source import (
     Declared,
     Description,
     base_option,
-    describe,
     descriptions,
     presets,
 )
@@ -46,7 +46,7 @@ def choice(group: str, name: str) -> Choice:
     file = presets(group).get(name)
     base_name = file and base_option(file)
     if not file or not base_name:
-        return Choice(describe(f"{group}/{name}"))
+        return Choice(described(f"{group}/{name}"))
     content: dict[str, Any] = read_yaml(file)
     defaults: list[Any] = content.pop("defaults")
     mappings: list[dict[str, str]] = [item for item in defaults if isinstance(item, dict)]

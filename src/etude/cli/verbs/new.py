@@ -1,8 +1,10 @@
 """Creates a small working plugin and its passing test in the current folder.
 
     etude new objective apo             plugins/objective/apo.py and tests/test_objective_apo.py
+    etude new objective apo shape=preference      of preferences; text, on_policy or labelled
     etude new architecture/mixer conv   any part of a network
     etude new architecture mine         a preset: conf/architecture/mine.yaml
+    etude new experiment mine           a recipe; also pipeline and sweep
     etude new package my_plugins        a package for pip, with a plugin and its private module
 
 Existing files are never overwritten. `etude check objective=apo` tests the plugin's laws.
@@ -17,10 +19,12 @@ from pathlib import Path
 from etude.config.hydra_source import FOR
 from etude.config.plugin_files import ROOT, find, groups, options
 from etude.config.plugin_source import presets
-from etude.errors import ConfigError
+from etude.errors import ConfigError, did_you_mean
 from etude.files.atomic import write_atomic
 
 KIT = Path(__file__).resolve().parents[1] / "scaffold"
+SHAPE = "text"
+"""The shape of the template in the group's folder; the others are in `scaffold/shapes`."""
 PACKAGE = "package"
 PACKAGE_GROUP = "objective"
 """Group of the plugin in a new pip package."""
@@ -32,15 +36,21 @@ SUFFIXES = (".md", ".py", ".toml", ".yaml")
 
 def main(arguments: list[str]) -> int:
     """Runs the verb; returns the exit code."""
-    if len(arguments) != 2:
+    shape = next((a.removeprefix("shape=") for a in arguments if a.startswith("shape=")), SHAPE)
+    words = [argument for argument in arguments if not argument.startswith("shape=")]
+    if len(words) != 2:
         raise ConfigError(
             f"etude new takes a group and a name: etude new {PACKAGE_GROUP} my_own\n{_list()}"
         )
-    group, name = arguments
+    group, name = words
     if group not in templates():
         raise ConfigError(f"etude new has no template for {group}.\n{_list()}")
+    if shape != SHAPE and shape not in shapes(group):
+        known = ", ".join([SHAPE, *shapes(group)] if shapes(group) else ["none"])
+        hint = did_you_mean(shape, shapes(group), "shape=")
+        raise ConfigError(f"shape={shape}: {group} has no such shape.{hint}\n  Shapes: {known}.")
     _refuse_name(PACKAGE_GROUP if group == PACKAGE else group, name)
-    files = files_of_package(name) if group == PACKAGE else files_of_plugin(group, name)
+    files = files_of_package(name) if group == PACKAGE else files_of_plugin(group, name, shape)
     _refuse_clash(name, files)
     for file, text in files.items():
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -60,12 +70,19 @@ def templates() -> dict[str, Path]:
     return dict(sorted({**files, PACKAGE: KIT / PACKAGE}.items()))
 
 
-def files_of_plugin(group: str, name: str) -> dict[Path, str]:
+def shapes(group: str) -> list[str]:
+    """Returns the shapes of a group's template, besides the one in its folder."""
+    return sorted(
+        folder.name for folder in KIT.glob("shapes/*") if (folder / "plugins" / group).is_dir()
+    )
+
+
+def files_of_plugin(group: str, name: str, shape: str = SHAPE) -> dict[Path, str]:
     """Returns the text of each file of a new plugin or preset, by its path in the project."""
-    template = templates()[group]
+    root = KIT if shape == SHAPE else KIT / "shapes" / shape
     test = f"test_{group.replace('/', '_')}_{STEM}.py"
-    files = [template.relative_to(KIT), Path("tests") / test]
-    return {Path(rename_template(str(file), name)): _text(KIT / file, name) for file in files}
+    files = [templates()[group].relative_to(KIT), Path("tests") / test]
+    return {Path(rename_template(str(file), name)): _text(root / file, name) for file in files}
 
 
 def files_of_package(name: str) -> dict[Path, str]:

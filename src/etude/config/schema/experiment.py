@@ -48,6 +48,8 @@ class ExperimentConfig:
     logger: dict[str, LoggerConfig] = field(default_factory=dict)
     callback: dict[str, CallbackConfig] = field(default_factory=dict)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    tags: list[str] = field(default_factory=list[str])
+    """Labels of the run, such as [baseline,long]: recorded, and given to the trackers."""
     seed: int = 0
     """Random seed of initial weights, data order, masking, dropout and sampling."""
     run: str | None = None

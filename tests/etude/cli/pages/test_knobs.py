@@ -45,7 +45,7 @@ class Config(DataConfig):
     table: dict[str, int] = field(default_factory=dict[str, int])
     must: str = MISSING
 
-@plugin(Config)
+@plugin(Config, yields=Text)
 def make(config): ...
 '''
 SHARED = f'''from enum import Enum

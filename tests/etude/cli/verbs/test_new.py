@@ -13,12 +13,14 @@ from rooms import PUBLIC
 import etude.plugins
 from etude.cli.main import main
 from etude.cli.verbs import new
-from etude.cli.verbs.new import PACKAGE, files_of_package, files_of_plugin, templates
+from etude.cli.verbs.new import PACKAGE, SHAPE, files_of_package, files_of_plugin, shapes, templates
 from etude.config.plugin_files import source_files
 from etude.config.plugin_source import describe
 from etude.config.registry import load
 
 GROUPS = [group for group, file in templates().items() if file.suffix == ".py"]
+SHAPES = [("objective", shape) for shape in shapes("objective")]
+PRESETS = [group for group, file in templates().items() if file.suffix == ".yaml"]
 
 
 @pytest.fixture
@@ -31,10 +33,12 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.usefixtures("project")
-@pytest.mark.parametrize("group", GROUPS)
-def test_a_plugin_from_a_template_follows_the_rules_of_shipped_plugins(group: str) -> None:
-    name = f"of_mine_{group.replace('/', '_')}"  # unique, because imported modules stay loaded
-    assert main(["new", group, name]) == 0
+@pytest.mark.parametrize(("group", "shape"), [*((group, SHAPE) for group in GROUPS), *SHAPES])
+def test_a_plugin_from_a_template_follows_the_rules_of_shipped_plugins(
+    group: str, shape: str
+) -> None:
+    name = f"of_mine_{shape}_{group.replace('/', '_')}"  # unique: imported modules stay loaded
+    assert main(["new", group, name, f"shape={shape}"]) == 0
     file = Path("plugins", group, f"{name}.py")
     text = file.read_text(encoding="utf-8")
     assert "sketch" not in text.lower()
@@ -45,7 +49,7 @@ def test_a_plugin_from_a_template_follows_the_rules_of_shipped_plugins(group: st
     assert all(knob.help or knob.group for knob in description.knobs)
     loaded = load(f"{group}/{name}")
     own = loaded.config.__annotations__
-    assert own, "a template has at least one knob"
+    assert own or group == "layout", "a template has at least one knob"
     assert loaded.address == f"{group}/{name}"
 
 
@@ -63,6 +67,8 @@ def test_a_plugin_from_a_template_follows_the_rules_of_shipped_plugins(group: st
             "objective text",
             "the template imports something called Text.\n  Choose another name, such as my_text.",
         ),
+        ("objective mine shape=preferense", "Did you mean shape=preference?\n  Shapes: text, lab"),
+        ("data mine shape=preference", "data has no such shape.\n  Shapes: none."),
         ("package torch", "A package named torch is installed."),
         ("architecture llama", "architecture=llama already exists: "),
     ],
@@ -87,12 +93,30 @@ def test_existing_files_are_not_overwritten(
     assert not (project / "plugins/objective").exists()
 
 
+def test_objectives_have_four_shapes() -> None:
+    assert sorted([SHAPE, *shapes("objective")]) == ["labelled", "on_policy", "preference", "text"]
+
+
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize("group", PRESETS)
+def test_a_new_preset_or_recipe_is_listed_and_shown(
+    group: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["new", group, "of_mine"]) == 0
+    assert Path(f"conf/{group}/of_mine.yaml").is_file()
+    assert main(["list", group]) == 0
+    assert "of_mine" in capsys.readouterr().out
+    assert main(["show", f"{group}=of_mine"]) == 0
+
+
 @pytest.mark.slow
 @pytest.mark.proof
 def test_a_new_plugin_passes_its_tests_in_an_empty_folder(tmp_path: Path) -> None:
     for group in templates():
         if group != PACKAGE:
             assert_files(tmp_path, group, "peach")
+    for group, shape in SHAPES:
+        assert_files(tmp_path, group, f"peach_{shape}", f"shape={shape}")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", tmp_path],
         cwd=tmp_path, capture_output=True, text=True, check=False,
@@ -100,8 +124,8 @@ def test_a_new_plugin_passes_its_tests_in_an_empty_folder(tmp_path: Path) -> Non
     assert done.returncode == 0, done.stdout
 
 
-def assert_files(project: Path, group: str, name: str) -> None:
-    command = [sys.executable, "-m", "etude", "new", group, name]
+def assert_files(project: Path, group: str, name: str, *shape: str) -> None:
+    command = [sys.executable, "-m", "etude", "new", group, name, *shape]
     done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     files = [Path(line) for line in done.stdout.splitlines()]
@@ -114,6 +138,7 @@ def test_a_package_contains_a_plugin_a_private_module_a_test_and_an_entry_point(
     assert sorted(map(str, files)) == [
         "peach/README.md",
         "peach/pyproject.toml",
+        "peach/src/peach/conf/experiment/peach.yaml",
         "peach/src/peach/objective/_peach_loss.py",
         "peach/src/peach/objective/peach.py",
         "peach/tests/test_objective_peach.py",
@@ -130,6 +155,7 @@ def test_the_plugin_of_a_package_loads_its_private_module_and_its_digest_include
     monkeypatch.setattr(etude.plugins, "__path__", etude.plugins.folders())
     loaded = load("objective/plum")
     assert [file.name for file in source_files(loaded.file)] == ["plum.py", "_plum_loss.py"]
+    assert main(["train", "--cfg", "job", "experiment=plum", "architecture.dim=16"]) == 0
 
 
 def test_compiled_files_in_the_template_folders_are_ignored(

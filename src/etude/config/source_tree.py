@@ -1,0 +1,57 @@
+"""Syntax trees of plugin files and of étude's own modules: parsing, imports and base classes."""
+
+import ast
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+from etude.errors import ConfigError
+
+SOURCE = Path(__file__).resolve().parents[1]
+
+
+@lru_cache(maxsize=256)
+def _parsed(file: Path, modified: int) -> ast.Module:
+    try:
+        return ast.parse(file.read_bytes(), filename=str(file))
+    except (SyntaxError, ValueError) as error:
+        line = error.lineno if isinstance(error, SyntaxError) else None
+        where = f"{file}:{line}" if line else str(file)
+        raise ConfigError(f"{where} is not valid Python: {error.args[0]}.") from error
+
+
+def tree_of(file: Path) -> ast.Module:
+    """The syntax tree of a file. Raises ConfigError, with the line, if it is not valid Python."""
+    return _parsed(file, file.stat().st_mtime_ns)
+
+
+def lineage(name: str, file: Path) -> Iterator[tuple[ast.ClassDef, Path]]:
+    """Yields the base classes of `name` and then the class itself, each with its file.
+
+    Yields nothing for a class outside étude. Follows imports through re-exports and into private
+    modules.
+    """
+    for node in tree_of(file).body:
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            for base in node.bases:
+                yield from lineage(ast.unparse(base).partition("[")[0], file)
+            yield node, file
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                matches = alias.name == "*" or name == (alias.asname or alias.name)
+                module = imported(node, file) if matches else None
+                if module is not None:
+                    yield from lineage(name if alias.name == "*" else alias.name, module)
+
+
+def imported(node: ast.ImportFrom, file: Path) -> Path | None:
+    """The file of an imported module if it belongs to étude or is a private module."""
+    root, *inside = (node.module or "").split(".")
+    if node.level:
+        path = file.parents[node.level - 1].joinpath(*filter(None, [root, *inside]))
+    elif root == "etude":
+        path = SOURCE.joinpath(*inside)
+    else:
+        return None
+    files = (path.with_suffix(".py"), path / "__init__.py")
+    return next((file for file in files if file.is_file()), None)
