@@ -9,6 +9,7 @@ from pathlib import Path
 
 from etude.config.command_line import config_name
 from etude.errors import ConfigError, EtudeError, did_you_mean, page
+from etude.files.secret import HINT, is_secret, redacted
 
 VERBS = Path(__file__).resolve().parent / "verbs"
 USAGE = """\
@@ -28,11 +29,11 @@ USAGE = """\
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command; returns its exit code (0 done, 2 config, 3 data, ... 130 interrupted)."""
-    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"  # without a source line
+    warnings.formatwarning = lambda text, *_: redacted(f"warning: {text}\n")  # without a source line
     try:
         return _dispatch(sys.argv[1:] if arguments is None else arguments)
     except EtudeError as error:
-        print(page(error), file=sys.stderr)
+        print(redacted(page(error)), file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -59,10 +60,19 @@ def _dispatch(arguments: list[str]) -> int:
             + did_you_mean(verb, _verbs(), "etude ")
             + f"\n  Verbs: {', '.join(_verbs())}."
         )
+    _refuse_secrets(arguments)
     if {"--help", "-h"} & set(arguments):
         print(_help(verb))
         return 0
     return importlib.import_module(f"etude.cli.verbs.{config_name(verb)}").main(arguments[1:])
+
+
+def _refuse_secrets(arguments: list[str]) -> None:
+    """Raises ConfigError for a secret in an argument, before anything can store it."""
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        if is_secret(argument) or is_secret(value, key):
+            raise ConfigError(f"{redacted(key)} contains a secret.\n  {HINT}")
 
 
 def _verbs() -> list[str]:

@@ -20,9 +20,12 @@ from etude.errors import ConfigError
 from etude.experiments.lineage import FAULTS, lineage, places_of, silenced_warnings
 from etude.files.run_folder import (
     ADAPTER,
+    CHECKPOINTS,
     CLOCKS,
     HARDWARE,
     MODEL,
+    NON_FINITE,
+    STEPS,
     TOKENIZER,
     read_summary,
     step_lines,
@@ -83,10 +86,11 @@ def conditions(folder: Path) -> list[str]:
     return changed
 
 
-def replay(folder: Path, out: Path, steps: int | None) -> None:
-    """Trains the run of `folder` again in `out`, to its end or for its first `steps`.
+def replay(folder: Path, out: Path, steps: int | None, start: Path | None = None) -> None:
+    """Trains the run of `folder` again in `out`, to its end or up to step `steps`.
 
-    Raises ConfigError for a partial replay of a run with several processes.
+    It begins with step 1, or after the checkpoint `start`. Raises ConfigError for a partial replay
+    of a run with several processes.
     """
     quiet()
     folder = folder.absolute()
@@ -96,8 +100,8 @@ def replay(folder: Path, out: Path, steps: int | None) -> None:
     in_process = plugin_of(config.strategy).declaration.max_devices == 1
     if steps is not None and not in_process:
         raise ConfigError(
-            f"steps={steps}: {plugin_of(config.strategy).address} starts its own processes, "
-            "which can only replay a whole run.\n  Remove steps."
+            f"step {steps}: {plugin_of(config.strategy).address} starts its own processes, "
+            "which can only replay a whole run.\n  Remove step and steps."
         )
     with chdir(places_of(folder)[1]):
         corpus = corpus_of(config, folder)
@@ -107,6 +111,9 @@ def replay(folder: Path, out: Path, steps: int | None) -> None:
         corpus.tokenizer.save(out / TOKENIZER)
         save_inputs(config, corpus, out)
         shutil.copy(folder / HARDWARE, out)
+        if start is not None:
+            shutil.copytree(start, out / CHECKPOINTS / start.name)
+            shutil.copy(folder / STEPS, out)
         if in_process:
             last = parts.plan.steps if steps is None else min(steps, parts.plan.steps)
             fit(config, corpus, replace(parts, plan=parts.plan.until(last)), out)
@@ -136,6 +143,23 @@ def compare_steps(folder: Path, again: Path) -> tuple[int, list[Difference]]:
     return n, []
 
 
+def batch_differences(folder: Path, again: Path, step: int) -> Iterator[str]:
+    """Yields how the saved batches of a step that was not taken differ, by rank."""
+    for place in sorted((again / NON_FINITE).glob(f"step-{step:09d}-*")):
+        was = _manifest(folder / NON_FINITE / place.name)
+        now = _manifest(place)
+        if was is None or now is None:
+            yield f"{place.name}: only one of the runs stopped at this step"
+        elif was != now:
+            keys = [key for key in now["facts"] if now["facts"][key] != was["facts"].get(key)]
+            yield f"{place.name} differs in {', '.join(keys) or 'its tensors'}"
+
+
+def _manifest(folder: Path) -> Any:  # JSON
+    file = folder / MANIFEST
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+
+
 def final_weights(folder: Path, again: Path) -> Iterator[str]:
     """Yields each tensor file that differs between two runs, with the largest difference."""
     for name in (MODEL, ADAPTER):
@@ -149,9 +173,7 @@ def final_weights(folder: Path, again: Path) -> Iterator[str]:
 
 def _tensor_files(folder: Path) -> dict[str, str]:
     """Returns the digests of the tensor files in a folder with a manifest."""
-    if not (folder / MANIFEST).exists():
-        return {}
-    files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+    files = (_manifest(folder) or {"files": {}})["files"]
     return {name: entry["sha256"] for name, entry in files.items() if name.endswith(TENSORS)}
 
 

@@ -31,6 +31,7 @@ from etude.network.network import Network, set_dropout
 from etude.objective.batches import n_tokens
 from etude.objective.loader import Ranks, StepLoader, StepSource
 from etude.objective.objective import Objective, ObjectiveContext, OptimizerOf
+from etude.objective.randomness import seed_global
 from etude.rl.rewards import build_rewards
 from etude.training.length import Epoch
 from etude.training.optim import optimizer_parameters, refuse_unreached_peak
@@ -79,7 +80,7 @@ class TrainingParts:
 
 def assemble(config: ExperimentConfig, corpus: Corpus, ranks: Ranks) -> TrainingParts:
     """Builds network, objective and loader. Raises ConfigError for a config it cannot build."""
-    torch.manual_seed(config.seed)
+    seed_global(config.seed)
     exact = config.trainer.precision == "64"  # Lightning converts only after reading a checkpoint
     network = _network(config, corpus.tokenizer.vocab, exact)
     refuse_frozen_tokens(config, corpus.tokenizer, network)

@@ -4,6 +4,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from etude.formats.model import read_model
 from etude.training.inputs import Change, changed_inputs, refuse_changes
 from etude.training.length import LENGTHS, Epoch, measured_epoch, rate_jump, refuse_passed
 
-MAY_DIFFER = {"run", "trainer.accept_changes", *(f"trainer.{name}" for name in LENGTHS)}
+CHANGEABLE = (*LENGTHS, "non_finite")
+"""The keys of `trainer` with which a run may resume, and which it then records."""
+MAY_DIFFER = {"run", "trainer.accept_changes", *(f"trainer.{name}" for name in CHANGEABLE)}
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class Resumption:
 
     stored: ExperimentConfig
     config: ExperimentConfig
-    """The stored config with the requested length."""
+    """The stored config with the requested length and `trainer.non_finite`."""
     changes: list[Change]
     """Accepted changes of its inputs."""
     is_finished: bool
@@ -52,16 +55,16 @@ def resumption(config: ExperimentConfig, overrides: Sequence[str], folder: Path)
 
 
 def length_changes(one: Resumption, epoch: Epoch, step: int) -> list[Change]:
-    """Returns the changed lengths, and the learning rate at `step` if it jumps; prints a warning.
+    """Returns the changed settings, and the learning rate at `step` if it jumps; prints a warning.
 
     A schedule that depends on the length of the run would have had another rate at this step.
     """
     was = one.stored.trainer
     now = one.config.trainer
     changes = [
-        Change(f"trainer.{name}", vars(was)[name], vars(now)[name])
-        for name in LENGTHS
-        if vars(was)[name] != vars(now)[name]
+        Change(f"trainer.{name}", *(v.value if isinstance(v, Enum) else v for v in values))
+        for name in CHANGEABLE
+        if len(set(values := (vars(was)[name], vars(now)[name]))) > 1
     ]
     jump = rate_jump(one.stored, epoch.n_steps(was), epoch.n_steps(now), step)
     if changes and step and jump is not None:
@@ -79,7 +82,7 @@ def length_changes(one: Resumption, epoch: Epoch, step: int) -> list[Change]:
 def resumed_config(
     stored: ExperimentConfig, config: ExperimentConfig, overrides: Sequence[str]
 ) -> ExperimentConfig:
-    """Returns the stored config with the run length of `overrides`.
+    """Returns the stored config with the run length and `trainer.non_finite` of `overrides`.
 
     Raises ConfigError with the keys if an override differs in anything else from the stored
     config.
@@ -87,7 +90,8 @@ def resumed_config(
     before = flat(stored)
     requested = flat(config)
     keys = _keys(overrides)
-    lengths = {name: getattr(config.trainer, name) for name in LENGTHS if f"trainer.{name}" in keys}
+    given = vars(config.trainer)
+    changed = {name: given[name] for name in CHANGEABLE if f"trainer.{name}" in keys}
     different = sorted(
         key
         for key in before.keys() | requested.keys()
@@ -99,10 +103,10 @@ def resumed_config(
             f"run={config.run} was started with different settings:\n  "
             + "\n  ".join(lines)
             + "\n  Only "
-            + ", ".join(f"trainer.{name}" for name in LENGTHS)
+            + ", ".join(f"trainer.{name}" for name in CHANGEABLE)
             + " may change. Start a new run in another folder."
         )
-    return replace(stored, trainer=replace(stored.trainer, **lengths))
+    return replace(stored, trainer=replace(stored.trainer, **changed))
 
 
 def inherit_from_parent(config: ExperimentConfig, overrides: Sequence[str]) -> ExperimentConfig:

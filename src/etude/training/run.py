@@ -29,9 +29,11 @@ from etude.errors import (
     PreemptedError,
 )
 from etude.files.run_folder import CHECKPOINTS, CONFIG, LOCK, SUMMARY, TOKENIZER, run_lock
+from etude.files.secret import redacted
 from etude.formats.checkpoint import newest_intact, step_of
 from etude.formats.model import read_model
 from etude.network.adapter import parameter_counts
+from etude.objective.randomness import seed_global
 from etude.objective.ranks import Ranks
 from etude.training import hardware
 from etude.training.assemble import TrainingParts, assemble, refuse_unbuildable
@@ -93,7 +95,7 @@ def main() -> None:
             fit(config, corpus, assemble(config, corpus, ranks), folder)
     except EtudeError as error:
         if ranks.rank == 0:
-            print(error, file=sys.stderr)
+            print(redacted(str(error)), file=sys.stderr)
         is_coordinated = isinstance(error, PreemptedError | InterruptedRunError | NonFiniteError)
         # Lightning kills rank 0 when another rank fails; if all stop together, it must not.
         sys.exit(0 if is_coordinated and ranks.rank > 0 else error.exit_code)
@@ -153,6 +155,7 @@ def corpus_of(config: ExperimentConfig, folder: Path | None = None) -> Corpus:
 
     A new run has the tokenizer of its parent if it has one.
     """
+    seed_global(config.seed)  # for readers that draw from the global generators
     if folder is not None:
         return prepare(config, stored_tokenizer(folder))
     parent = None if config.init_from is None else read_model(config.init_from)

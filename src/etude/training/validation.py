@@ -13,7 +13,7 @@ from etude.errors import ConfigError, did_you_mean
 from etude.objective.loader import chunks
 from etude.objective.loss import BatchSums, Loss
 from etude.objective.objective import Objective
-from etude.objective.randomness import VALIDATION, rng
+from etude.objective.randomness import VALIDATION, isolated_randomness, rng
 from etude.objective.ranks import Ranks
 
 
@@ -33,7 +33,7 @@ class Validation:
         was_training = objective.training
         objective.eval()
         context = objective.trainer.precision_plugin.forward_context()
-        with torch.no_grad(), context:
+        with torch.no_grad(), context, isolated_randomness(self.seed):
             if objective.needs_batch_statistic:
                 objective.measure_batches(self._batches(objective))
             for batch, counts in self._batches(objective):
