@@ -29,7 +29,7 @@ USAGE = """\
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command; returns its exit code (0 done, 2 config, 3 data, ... 130 interrupted)."""
-    warnings.formatwarning = lambda text, *_: redacted(f"warning: {text}\n")  # without a source line
+    warnings.formatwarning = lambda message, *_: f"warning: {redacted(str(message))}\n"
     try:
         return _dispatch(sys.argv[1:] if arguments is None else arguments)
     except EtudeError as error:

@@ -4,7 +4,6 @@ The file contains the address and source digest of each plugin and then every va
 be rebuilt without Hydra, even after the defaults have changed.
 """
 
-import math
 import re
 import warnings
 from collections.abc import Iterator, Mapping

@@ -73,6 +73,7 @@ def start(config: ExperimentConfig, experiment: str, overrides: list[str]) -> Pa
         corpus = corpus_of(config)
         print(corpus.card)
         assembled = assemble(config, corpus, Ranks(0, config.trainer.devices))
+        assembled.validation.refuse_unknown(config, assembled.objective)
         folder = _create_folder(folder, is_named=config.run is not None)
         with run_lock(folder, ACTIVITY):
             corpus.tokenizer.save(folder / TOKENIZER)
