@@ -9,6 +9,7 @@ from pathlib import Path
 
 from etude.config.command_line import config_name
 from etude.errors import ConfigError, EtudeError, did_you_mean, page
+from etude.files.disk import disk_full_error
 from etude.files.secret import HINT, is_secret, redacted
 
 VERBS = Path(__file__).resolve().parent / "verbs"
@@ -31,7 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs the command; returns its exit code (0 done, 2 config, 3 data, ... 130 interrupted)."""
     warnings.formatwarning = lambda message, *_: f"warning: {redacted(str(message))}\n"
     try:
-        return _dispatch(sys.argv[1:] if arguments is None else arguments)
+        with disk_full_error():
+            return _dispatch(sys.argv[1:] if arguments is None else arguments)
     except EtudeError as error:
         print(redacted(page(error)), file=sys.stderr)
         return error.exit_code

@@ -14,6 +14,7 @@ from types import ModuleType
 
 from etude.errors import DataError, DiskFullError
 from etude.files.atomic import sha256, write_folder
+from etude.files.disk import is_full
 
 
 def root() -> Path:
@@ -51,7 +52,7 @@ def cached_folder(name: str, write: Callable[[Path], None]) -> Path:
             if not folder.is_dir():
                 write_folder(folder, write)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_full(error):
             raise DiskFullError(
                 f"No space left for prepared data in {root()}. Free some, or set ETUDE_CACHE "
                 "to a folder on a larger disk."

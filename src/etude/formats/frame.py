@@ -62,7 +62,7 @@ def save_tokenizer(model: Model, folder: Path, *, scores: bool = False) -> None:
         inner = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
         sides = (frame.opening, frame.closing, frame.between)
         write_around(inner, *([str(inner.id_to_token(i)) for i in ids] for ids in sides))
-        inner.save(str(folder / "tokenizer.json"))
+        (folder / "tokenizer.json").write_text(inner.to_str(pretty=True), encoding="utf-8")
     config: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     longest = max_positions_of(model.architecture) or model.seq_len
     config |= {} if longest is None else {"model_max_length": longest}

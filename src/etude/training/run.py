@@ -28,6 +28,7 @@ from etude.errors import (
     NonFiniteError,
     PreemptedError,
 )
+from etude.files.disk import disk_full_error
 from etude.files.run_folder import CHECKPOINTS, CONFIG, LOCK, SUMMARY, TOKENIZER, run_lock
 from etude.files.secret import redacted
 from etude.formats.checkpoint import newest_intact, step_of
@@ -37,6 +38,7 @@ from etude.objective.randomness import seed_global
 from etude.objective.ranks import Ranks
 from etude.training import hardware
 from etude.training.assemble import TrainingParts, assemble, refuse_unbuildable
+from etude.training.disk_space import refuse_full_disk
 from etude.training.fit import fit
 from etude.training.inputs import (
     changed_inputs,
@@ -74,6 +76,7 @@ def start(config: ExperimentConfig, experiment: str, overrides: list[str]) -> Pa
         print(corpus.card)
         assembled = assemble(config, corpus, Ranks(0, config.trainer.devices))
         assembled.validation.refuse_unknown(config, assembled.objective)
+        refuse_full_disk(config, assembled, folder)
         folder = _create_folder(folder, is_named=config.run is not None)
         with run_lock(folder, ACTIVITY):
             corpus.tokenizer.save(folder / TOKENIZER)
@@ -89,7 +92,7 @@ def main() -> None:
     config = config_file.load_config(folder)
     ranks = Ranks.of_this_process(config.trainer.devices)
     try:
-        with _exit_on_sigterm():
+        with _exit_on_sigterm(), disk_full_error():
             refuse_changes(changed_inputs(config, folder), (), folder)
             hardware.load_or_benchmark(folder).apply()
             corpus = corpus_of(config, folder)
@@ -118,6 +121,7 @@ def _resume(config: ExperimentConfig, overrides: list[str], folder: Path) -> Non
     assembled = assemble(config, corpus, Ranks(0, config.trainer.devices))
     step = _reached(folder)
     refuse_passed(config.trainer, assembled.plan.steps, step, folder)
+    refuse_full_disk(config, assembled, folder)
     changes = [*found.changes, *length_changes(found, assembled.plan.epoch, step)]
     if changes:
         record_changes(changes, step, folder)
@@ -186,7 +190,7 @@ def _create_folder(folder: Path, *, is_named: bool) -> Path:
 def _refuse_unwritable(folder: Path) -> None:
     parent = next(place for place in (folder, *folder.parents) if place.exists())
     try:
-        with tempfile.TemporaryFile(dir=parent):
+        with disk_full_error(folder), tempfile.TemporaryFile(dir=parent):
             pass
     except OSError as error:
         raise ConfigError(

@@ -19,8 +19,9 @@ import lightning.pytorch as pl
 import torch
 
 from etude.errors import InterruptedRunError, NonFiniteError, PreemptedError
+from etude.files.disk import disk_full_error
 from etude.files.run_folder import CHECKPOINTS, STEPS
-from etude.formats.checkpoint import delete_old, disk_full_error, path_of
+from etude.formats.checkpoint import delete_old, path_of
 from etude.objective.loader import MicroBatch
 from etude.objective.objective import Objective
 from etude.objective.randomness import global_state, restore_global, seed_global

@@ -65,7 +65,9 @@ class Validation:
         asked = {"trainer.keep_best": config.trainer.keep_best or "val/loss"}
         if all(one.watched for one in config.callback.values()):  # others may report metrics
             for name, one in config.callback.items():
-                asked |= {f"callback.{name}.{knob}": watched for knob, watched in one.watched.items()}
+                asked |= {
+                    f"callback.{name}.{knob}": watched for knob, watched in one.watched.items()
+                }
         known = self.metric_names(objective) if {*asked.values()} != {"val/loss"} else ["val/loss"]
         for key, name in asked.items():
             refuse_unreported(key, name, known)
