@@ -48,7 +48,8 @@ def optimizer_bytes(config: ExperimentConfig, module: nn.Module) -> int:
     """Returns the size of the optimizer's state, from a step without memory; 0 if unknown."""
     parameters = optimizer_parameters(module)
     with FakeTensorMode():
-        fakes = [nn.Parameter(torch.empty(p.tensor.shape, dtype=p.tensor.dtype)) for p in parameters]
+        shapes = [(one.tensor.shape, one.tensor.dtype) for one in parameters]
+        fakes = [nn.Parameter(torch.empty(shape, dtype=dtype)) for shape, dtype in shapes]
         pairs = zip(parameters, fakes, strict=True)
         optimizer = build(config.optimizer, [replace(one, tensor=fake) for one, fake in pairs])
         for fake in fakes:
