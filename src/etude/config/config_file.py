@@ -4,6 +4,7 @@ The file contains the address and source digest of each plugin and then every va
 be rebuilt without Hydra, even after the defaults have changed.
 """
 
+import math
 import re
 import warnings
 from collections.abc import Iterator, Mapping
@@ -219,7 +220,8 @@ def _convert(value: Any, path: str) -> Any:  # recursion over containers of any 
     if isinstance(value, ListConfig):
         return [_convert(item, f"{path}[{index}]") for index, item in enumerate(value)]
     if isinstance(value, float) and not abs(value) <= LARGEST_FLOAT:
-        raise ConfigError(f"{path} must be a finite number in float32, got {value}.")
+        why = " It is infinite in float32." if math.isfinite(value) else ""
+        raise ConfigError(f"{path} must be a finite number, got {value}.{why}")
     if isinstance(value, int) and abs(value) >= SEEDS:
         raise ConfigError(f"{path} must be a number below 2**63, got {value}.")
     if isinstance(value, str) and is_secret(value, path):

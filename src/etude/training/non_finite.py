@@ -7,6 +7,9 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
+from lightning.pytorch.loops.progress import (
+    _ProcessedTracker,  # pyright: ignore[reportPrivateUsage] -- no public name
+)
 from torch import Tensor
 
 from etude.files.run_folder import NON_FINITE
@@ -41,6 +44,7 @@ def rewind(trainer: pl.Trainer, n_micro_batches: int) -> None:
     loader.rewind()
     progress = trainer.fit_loop.epoch_loop.batch_progress
     for counts in (progress.current, progress.total):
+        assert isinstance(counts, _ProcessedTracker)
         counts.ready -= n_micro_batches
         counts.started = counts.processed = counts.ready
         counts.completed = counts.ready - 1  # as in `on_train_batch_end`, where others are saved

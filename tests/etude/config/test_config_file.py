@@ -87,6 +87,10 @@ def test_the_file_lists_every_plugin_by_path_with_address_and_digest(tmp_path: P
     [
         ("objective.beta=-1", "objective.beta must be positive, got -1.0"),
         ("objective.beta=nan", "objective.beta must be a finite number, got nan."),
+        ("objective.beta=1e39", "objective.beta must be a finite number, got 1e+39."),
+        ("seed=9223372036854775808", "seed must be a number below 2**63"),
+        ("run='https://u:pa55@host/x'", "run contains a secret: https://***@host/x"),
+        ("~seed", "seed has no value and no default."),
         ("optimizer.betas=[1,inf]", "optimizer.betas[1] must be a finite number, got inf."),
         ("objective.beta=much", "objective.beta must be a number, got much."),
         ("+objective.betta=1", "Did you mean objective.beta?"),
