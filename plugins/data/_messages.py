@@ -86,11 +86,10 @@ class MessageReader:
             messages = [first, *(m for m in messages if m != first)]
         if any(message.role == "system" for message in messages[1:]):
             self.row.notes.append(LATE_SYSTEM)
-        turns = [message.role for message in messages if message.role in ("user", "assistant")]
-        if turns[:1] == ["assistant"]:
+        roles = [message.role for message in messages if message.role != "system"]
+        if roles[:1] == ["assistant"]:
             self.row.notes.append(ASSISTANT_FIRST)
-        speakers = [message.role for message in messages]
-        if any(a == b != "system" and a not in TOOL_ROLES for a, b in pairwise(speakers)):
+        if any(a == b and a not in TOOL_ROLES for a, b in pairwise(roles)):
             self.row.notes.append(SAME_ROLE)
         column = self.config.tools_column
         tools = self._optional(column)

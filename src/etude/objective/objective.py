@@ -83,11 +83,10 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
         self.network = network
         self.tools = tools
         self.batch_sums = BatchSums()
-        self.step_batches: list[B] = []
-        """The micro-batches of the current step on this rank."""
+        self.step_batches: list[B] = []  # of this rank
         self.grad_norm = self.lr = float("nan")
         self.skipped: Counter[str] = Counter()
-        """Steps that left the weights unchanged, by reason: in the summary, at the end of a run."""
+        """Steps that left the weights unchanged, by reason."""
         self.statistic_mean = 0.0
         self.lost: Counter[str] = Counter()
         """Samples that are dropped or cut, by reason: shown before training, in summary.json."""
@@ -273,8 +272,7 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
     ) -> None:
         """Measures and clips the gradient, or drops it, so that the step changes no weight.
 
-        It is dropped if the loss counts nothing, or if the loss or the norm is not finite and may
-        be skipped.
+        It is dropped if the loss counts nothing, or if a number is not finite and may be skipped.
         """
         del gradient_clip_algorithm
         self.lr = float(optimizer.param_groups[0]["lr"])
@@ -287,8 +285,8 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
         loss = float(self.over_ranks(self.batch_sums.sums["loss"])) / self.batch_sums.count
         is_finite = bool(np.isfinite([self.grad_norm, loss]).all())
         if not is_finite and self.tools.non_finite is NonFinite.stop:
-            step = self.trainer.global_step + 1
-            raise gradients.non_finite_error(step, loss, self.grad_norm, self.batch_sums.digest)
+            numbers = self.trainer.global_step + 1, loss, self.grad_norm, self.batch_sums.digest
+            raise gradients.non_finite_error(*numbers)
         for name, layer in self._auxiliary_layers.items():
             metrics = layer.end_step(self.over_ranks)
             self.batch_sums.auxiliary |= {f"{name}/{key}": value for key, value in metrics.items()}

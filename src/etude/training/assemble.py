@@ -203,11 +203,8 @@ def refuse_unbuildable(
     size = sum(p.nbytes for p in network.parameters())
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if size > memory:
-        raise ConfigError(
-            f"The network's weights take {size / 1e9:,.0f} GB, and this machine has "
-            f"{memory / 1e9:,.0f} GB of memory.\n"
-            "  Choose smaller sizes; `etude plan` shows the memory of a run."
-        )
+        has = f"this machine has {memory / 1e9:,.0f} GB of memory"
+        raise ConfigError(f"The network's weights take {size / 1e9:,.0f} GB, and {has}.")
 
 
 def plan_of(config: ExperimentConfig, corpus: Corpus, epoch: Epoch, ranks: Ranks) -> Plan:

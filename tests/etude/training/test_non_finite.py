@@ -94,7 +94,7 @@ def test_the_batch_and_what_was_not_finite_are_saved_and_sealed(tmp_path: Path) 
     (place,) = (tmp_path / "run" / NON_FINITE).iterdir()
     assert fault_of(place) is None
     batches = read_tree(place)
-    assert [batch["targets"]["inputs"]["ids"].shape[0] for batch in batches] == [2, 2, 2, 2]
+    assert [batch["targets"]["ids"].shape[0] for batch in batches] == [2, 2, 2, 2]
     facts = json.loads((place / MANIFEST).read_text())["facts"]
     assert facts["step"] == 1
     assert facts["grad_norm"] == "nan"
