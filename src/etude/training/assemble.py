@@ -100,8 +100,7 @@ def assemble(config: ExperimentConfig, corpus: Corpus, ranks: Ranks) -> Training
         objective.double()
     _build("optimizer", config.optimizer, optimizer_parameters(objective))  # fails early
     with torch.device("cpu"):  # samples are real even if weights are on the meta device
-        train = objective.select_samples(corpus.train)
-        val = objective.select_samples(corpus.val)
+        train, val = map(objective.select_samples, (corpus.train, corpus.val))
         corpus = replace(corpus, train=train, val=val)
         objective.count_cuts(train)
         train = Take(corpus.train, config.trainer.train_samples or len(corpus.train))
