@@ -5,6 +5,7 @@ A job reads the metrics of other jobs from their files, so any launcher with a s
 
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -29,6 +30,10 @@ class PruningConfig(CallbackConfig):
     """Whether lower values (for losses) or higher values are better: lowest or highest."""
     min_steps: int = 60
     """Step of the first comparison, or rung; the first validation at or after it counts."""
+
+    @property
+    def watched(self) -> Mapping[str, str]:
+        return {"metric": self.metric}
 
     def __post_init__(self) -> None:
         require(self.min_steps >= 1, f"min_steps must be at least 1, got {self.min_steps}")

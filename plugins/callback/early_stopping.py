@@ -3,6 +3,7 @@
 Prechelt 1998, https://doi.org/10.1007/3-540-49430-8_3, with patience in validations.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,10 @@ class EarlyStoppingConfig(CallbackConfig):
     """Validations without improvement before the run stops."""
     min_delta: float = 0.0
     """Minimum improvement that counts, in units of the metric."""
+
+    @property
+    def watched(self) -> Mapping[str, str]:
+        return {"metric": self.metric}
 
     def __post_init__(self) -> None:
         require(self.patience >= 1, f"patience must be at least 1, got {self.patience}")

@@ -6,12 +6,15 @@ https://huggingface.co/datasets/HuggingFaceH4/ultrafeedback_binarized) or as a t
 """
 
 from collections.abc import Sequence
+from itertools import combinations
 from typing import Any
 
 from etude import Chat, Message
 from etude.data import BadFieldError
 
 from ._messages import CONVERSATIONS, MessageReader, present
+
+NEARLY_EQUAL = "two completions that differ only in case or white space are compared as they stand"
 
 
 def prompt_and_completions(
@@ -28,6 +31,27 @@ def prompt_and_completions(
     before = _before(reader, prompt_column, contexts[0])
     completions = [side[-1].content if not side[-1].fields else side[-1] for side in sides]
     return reader.prompt(before), completions
+
+
+def refuse_equal(reader: MessageReader, completions: Sequence[str | Message]) -> None:
+    """Raises BadFieldError for completions that are equal but for white space around them.
+
+    A pair that differs only in case, or in white space inside, is noted.
+    """
+    for first, second in combinations(completions, 2):
+        if first == second:
+            raise BadFieldError("two completions are equal")
+        texts = str(first), str(second)
+        if _fields(first) != _fields(second):
+            continue
+        if texts[0].strip() == texts[1].strip():
+            raise BadFieldError("two completions differ only in white space around them")
+        if len({"".join(text.split()).casefold() for text in texts}) == 1:
+            reader.row.notes.append(NEARLY_EQUAL)
+
+
+def _fields(completion: str | Message) -> Any:
+    return {} if isinstance(completion, str) else completion.fields
 
 
 def _before(

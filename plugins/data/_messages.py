@@ -5,13 +5,15 @@ as HH-RLHF does (https://arxiv.org/abs/2204.05862). What chat templates know of 
 such as tool_calls; other fields are counted.
 
 System messages are kept where they stand, and it is up to the chat template to write or to reject
-them; one after the first message is noted in the data card. An empty system message is none.
+them; one after the first message is noted in the data card. An empty system message is none. Any
+order of roles is kept, and noted if it is unusual: docs/data.md has the rules.
 """
 
 import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from etude import TOOL_ROLES, Chat, Message
@@ -38,6 +40,9 @@ weight, axolotl's train, verl's loss_mask, ms-swift's loss, torchtune's masked, 
 CONVERSATIONS = ("messages", "conversations")
 """Names of the field with the messages of a row."""
 LATE_SYSTEM = "a system message after the first message is kept where it stands"
+ASSISTANT_FIRST = "a conversation that the assistant begins is read as it stands"
+SAME_ROLE = "two messages in a row of the same role are kept, and not joined"
+UNANSWERED = "the messages after the last answer are rendered and not learned"
 TURN = re.compile(r"\n\n(Human|Assistant):")
 
 
@@ -81,6 +86,11 @@ class MessageReader:
             messages = [first, *(m for m in messages if m != first)]
         if any(message.role == "system" for message in messages[1:]):
             self.row.notes.append(LATE_SYSTEM)
+        roles = [message.role for message in messages if message.role != "system"]
+        if roles[:1] == ["assistant"]:
+            self.row.notes.append(ASSISTANT_FIRST)
+        if any(a == b and a not in TOOL_ROLES for a, b in pairwise(roles)):
+            self.row.notes.append(SAME_ROLE)
         column = self.config.tools_column
         tools = self._optional(column)
         if isinstance(tools, str):

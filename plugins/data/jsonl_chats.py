@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from etude import Chat, Message, plugin
 from etude.data import BadFieldError, JsonRow
 
-from ._messages import CONVERSATIONS, ConversationConfig, MessageReader, present
+from ._messages import CONVERSATIONS, UNANSWERED, ConversationConfig, MessageReader, present
 from ._shapes import RowSource
 
 
@@ -45,6 +45,8 @@ class JsonlChats(RowSource[JsonlChatsConfig]):
         messages = self._messages(reader)
         if all(message.role != "assistant" for message in messages):
             raise BadFieldError("no message has the role assistant")
+        if messages[-1].role != "assistant":
+            reader.row.notes.append(UNANSWERED)
         return reader.chat(messages)
 
     def _messages(self, reader: MessageReader) -> Sequence[Message]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from etude import Preference, plugin
 from etude.data import BadFieldError, JsonRow
 
-from ._completions import prompt_and_completions
+from ._completions import prompt_and_completions, refuse_equal
 from ._messages import ConversationConfig, MessageReader
 from ._shapes import RowSource
 
@@ -41,11 +41,9 @@ class JsonlPreferences(RowSource[JsonlPreferencesConfig]):
         config = self.config
         columns = config.chosen_column, config.rejected_column
         values = [(row.value(column), f"field {column!r}") for column in columns]
-        prompt, (chosen, rejected) = prompt_and_completions(
-            MessageReader(row, config), config.prompt_column, values
-        )
-        if chosen == rejected:
-            raise BadFieldError("chosen and rejected are equal")
+        reader = MessageReader(row, config)
+        prompt, (chosen, rejected) = prompt_and_completions(reader, config.prompt_column, values)
+        refuse_equal(reader, (chosen, rejected))
         margin = 0.0 if config.margin_column is None else row.number(config.margin_column)
         chance = 1.0 if config.probability_column is None else row.number(config.probability_column)
         if not 0.5 <= chance <= 1:

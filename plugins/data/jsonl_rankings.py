@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from etude import Ranking, plugin
 from etude.data import BadFieldError, JsonRow
 
-from ._completions import prompt_and_completions
+from ._completions import prompt_and_completions, refuse_equal
 from ._messages import ConversationConfig, MessageReader
 from ._shapes import RowSource
 
@@ -36,9 +36,9 @@ class JsonlRankings(RowSource[JsonlRankingsConfig]):
             (item, f"item {number} of field {column!r}")
             for number, item in enumerate(row.items(column), start=1)
         ]
-        prompt, completions = prompt_and_completions(
-            MessageReader(row, config), config.prompt_column, values
-        )
-        if len(completions) < 2 or any(c in completions[:i] for i, c in enumerate(completions)):
-            raise BadFieldError("a ranking needs at least two completions, all different")
+        reader = MessageReader(row, config)
+        prompt, completions = prompt_and_completions(reader, config.prompt_column, values)
+        if len(completions) < 2:
+            raise BadFieldError("a ranking needs at least two completions")
+        refuse_equal(reader, completions)
         return Ranking(prompt, tuple(completions))

@@ -68,6 +68,10 @@ class PpoConfig(ShapingConfig):
     gae_lambda: float = 0.95
     """GAE lambda, in [0, 1]: 0 relies on the value function, 1 on the rewards."""
 
+    @property
+    def idle(self) -> Mapping[str, int]:
+        return {"value_warmup_steps": self.value_warmup_steps}
+
     def __post_init__(self) -> None:
         super().__post_init__()
         values = vars(self)

@@ -10,6 +10,8 @@ from pathlib import Path
 from etude.config.command_line import config_name
 from etude.config.plugin_traceback import plugin_page
 from etude.errors import ConfigError, EtudeError, did_you_mean, page
+from etude.files.disk import disk_full_error
+from etude.files.secret import HINT, is_secret, redacted
 from etude.processes import ended_by_signals
 
 VERBS = Path(__file__).resolve().parent / "verbs"
@@ -30,12 +32,13 @@ USAGE = """\
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command; returns its exit code (0 done, 2 config, 3 data, ... 130 interrupted)."""
-    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"  # without a source line
+    warnings.formatwarning = lambda message, *_: f"warning: {redacted(str(message))}\n"
     with ended_by_signals():
         try:
-            return _dispatch(sys.argv[1:] if arguments is None else arguments)
+            with disk_full_error():
+                return _dispatch(sys.argv[1:] if arguments is None else arguments)
         except EtudeError as error:
-            print(page(error), file=sys.stderr)
+            print(redacted(page(error)), file=sys.stderr)
             return error.exit_code
         except BrokenPipeError:  # `etude list | head`
             sys.stderr.close()
@@ -43,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
         except Exception as error:  # a plugin may raise anything
             if (text := plugin_page(error)) is None:
                 raise
-            print(text, file=sys.stderr)
+            print(redacted(text), file=sys.stderr)
             return 1
 
 
@@ -64,10 +67,19 @@ def _dispatch(arguments: list[str]) -> int:
             + did_you_mean(verb, _verbs(), "etude ")
             + f"\n  Verbs: {', '.join(_verbs())}."
         )
+    _refuse_secrets(arguments)
     if {"--help", "-h"} & set(arguments):
         print(_help(verb))
         return 0
     return importlib.import_module(f"etude.cli.verbs.{config_name(verb)}").main(arguments[1:])
+
+
+def _refuse_secrets(arguments: list[str]) -> None:
+    """Raises ConfigError for a secret in an argument, before anything can store it."""
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        if is_secret(argument) or is_secret(value, key):
+            raise ConfigError(f"{redacted(key)} contains a secret.\n  {HINT}")
 
 
 def _verbs() -> list[str]:

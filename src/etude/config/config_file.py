@@ -21,14 +21,17 @@ from etude.config.plugin_files import find, source_digest
 from etude.config.registry import load as load_plugin
 from etude.config.registry import plugin_of
 from etude.config.schema.effect import refuse_without_effect
-from etude.config.schema.experiment import ExperimentConfig
+from etude.config.schema.experiment import SEEDS, ExperimentConfig
 from etude.config.schema.plugins import PluginConfig
 from etude.config.yaml_file import read_yaml
 from etude.errors import CheckpointError, ConfigError, did_you_mean
 from etude.files.json_file import reading
 from etude.files.run_folder import CONFIG
 from etude.files.seal import read_sealed, write_sealed
+from etude.files.secret import HINT, is_secret, redacted
 
+LARGEST_FLOAT = 3.4e38
+"""The largest number of float32; a larger one becomes infinite when a network uses it."""
 _ENVIRONMENT = re.compile(r"(?<!\\)(\\\\)*\$\{[^}]*\benv\s*:")
 Root = TypeVar("Root")
 Table: TypeAlias = dict[str, Any]  # of values of any type
@@ -54,7 +57,7 @@ def build_config(cfg: DictConfig, kind: type[Root]) -> Root:
     """Builds the dataclasses that `cfg` describes, and runs their own checks.
 
     Raises ConfigError, with the full key, for an unknown key, for a value that is missing, of the
-    wrong type, not finite or rejected by a `__post_init__`, and for a value that has no effect.
+    wrong type, not finite, secret or rejected by a `__post_init__`, and for a value without effect.
     """
     config = _to_dataclass(cfg, kind)
     refuse_without_effect(config)
@@ -181,6 +184,8 @@ def _build(node: DictConfig, path: str) -> Any:  # the dataclass that the node i
     kind = OmegaConf.get_type(node)
     if kind is None or not is_dataclass(kind):
         raise ConfigError(f"{path} does not belong to a plugin.")
+    if issubclass(kind, PluginConfig) and "__plugin__" not in vars(kind):  # by ~group
+        raise _unset(path, path.replace(".", "/"))
     names = [item.name for item in fields(kind) if item.init]
     for key in node:
         if key not in names:
@@ -196,10 +201,9 @@ def _build(node: DictConfig, path: str) -> Any:  # the dataclass that the node i
 
 
 def _value(node: DictConfig, name: str, path: str) -> Any:  # of whatever type the field has
-    if OmegaConf.is_missing(node, name):
+    if name not in node:  # missing, or deleted by `~name`
         is_plugin = name in children(cast("type", OmegaConf.get_type(node)))
-        key = path.replace(".", "/") if is_plugin else path
-        raise ConfigError(f"{path} has no value and no default.\n  Set {key}=...")
+        raise _unset(path, path.replace(".", "/") if is_plugin else path)
     written = cast("Table", OmegaConf.to_container(node, resolve=False))[name]
     if not isinstance(written, dict) and _ENVIRONMENT.search(str(written)):
         raise ConfigError(
@@ -213,6 +217,10 @@ def _value(node: DictConfig, name: str, path: str) -> Any:  # of whatever type t
     return _convert(value, path)
 
 
+def _unset(path: str, key: str) -> ConfigError:
+    return ConfigError(f"{path} has no value and no default.\n  Set {key}=...")
+
+
 def _convert(value: Any, path: str) -> Any:  # recursion over containers of any kind
     if isinstance(value, DictConfig):
         if is_dataclass(OmegaConf.get_type(value)):
@@ -220,8 +228,13 @@ def _convert(value: Any, path: str) -> Any:  # recursion over containers of any 
         return {key: _value(value, str(key), _join(path, key)) for key in value}
     if isinstance(value, ListConfig):
         return [_convert(item, f"{path}[{index}]") for index, item in enumerate(value)]
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ConfigError(f"{path} must be a finite number, got {value}.")
+    if isinstance(value, float) and not abs(value) <= LARGEST_FLOAT:
+        why = " It is infinite in float32." if math.isfinite(value) else ""
+        raise ConfigError(f"{path} must be a finite number, got {value}.{why}")
+    if isinstance(value, int) and abs(value) >= SEEDS:
+        raise ConfigError(f"{path} must be a number below 2**63, got {value}.")
+    if isinstance(value, str) and is_secret(value, path):
+        raise ConfigError(f"{path} contains a secret: {redacted(value)}\n  {HINT}")
     return value
 
 

@@ -189,7 +189,7 @@ def own_defaults() -> Path | None:
 def _own_defaults() -> DictConfig:
     """The user's defaults. A choice in their list overrides étude's, however it is written."""
     file = own_defaults()
-    content = OmegaConf.load(file) if file else OmegaConf.create({})
+    content = OmegaConf.create(read_yaml(file) or {}) if file else OmegaConf.create({})
     if not isinstance(content, DictConfig):
         raise ConfigError(f"{file} must contain keys and values.")
     slots = [item for item in content.pop("defaults", []) if isinstance(item, DictConfig)]

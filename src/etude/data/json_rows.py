@@ -98,8 +98,37 @@ class JsonRow:
         """The finite number in a column; true is 1 and false is 0."""
         value = self.value(column)
         if not isinstance(value, bool | int | float) or not math.isfinite(value):
-            raise BadFieldError(f"field {column!r} must be a number, not {_type_of(value)}")
+            given = value if isinstance(value, float) else _type_of(value)
+            raise BadFieldError(f"field {column!r} must be a finite number, not {given}")
         return float(value)
+
+
+class StrictDecoder(json.JSONDecoder):
+    """Decodes JSON as RFC 8259 defines it, which excludes NaN and advises against repeated names.
+
+    Python's decoder accepts both silently, and keeps only the last field of a name.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(object_pairs_hook=self._object, parse_constant=self._constant)
+        self.fault: str | None = None
+        """What is wrong with the value that was decoded last, beside its syntax."""
+
+    def raw_decode(self, s: str, idx: int = 0) -> tuple[Any, int]:
+        self.fault = None
+        return super().raw_decode(s, idx)
+
+    def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            names = [name for name, _ in pairs]
+            repeated = next(name for name in found if names.count(name) > 1)
+            self.fault = f"the field {repeated!r} appears more than once in an object"
+        return found
+
+    def _constant(self, name: str) -> float:
+        self.fault = f"{name} is not valid JSON"
+        return math.nan
 
 
 class JsonlSource(FileSource[FileC]):
@@ -148,16 +177,18 @@ def valid_text(value: object, name: str) -> str:
 
 def _line_values(file: Path) -> Iterator[tuple[str, object] | BadRow]:
     """Yields the location and value of each line that is not blank."""
+    decoder = StrictDecoder()
     for line in lines(file):
         if isinstance(line, BadRow):
             yield line
         elif text := line[1].rstrip():
             try:
-                value: object = json.loads(text)
+                value: object = decoder.decode(text)
             except (ValueError, RecursionError) as error:
                 yield BadRow(line[0], _reason(error))
             else:
-                yield line[0], value
+                fault = decoder.fault
+                yield (line[0], value) if fault is None else BadRow(line[0], fault)
 
 
 def _spans_lines(file: Path) -> bool:
@@ -178,7 +209,9 @@ def _spanning_values(file: Path) -> Iterator[tuple[str, object] | BadRow]:
         with open_text(file) as opened:
             for number, (line, value) in enumerate(_items(opened), start=1):
                 place = f"{file}:{line}, item {number}"
-                if isinstance(value, ValueError | RecursionError):
+                if isinstance(value, BadFieldError):
+                    yield BadRow(place, str(value))
+                elif isinstance(value, ValueError | RecursionError):
                     yield BadRow(place, f"{_reason(value)}; nothing after it is read")
                 else:
                     yield place, value
@@ -187,14 +220,17 @@ def _spanning_values(file: Path) -> Iterator[tuple[str, object] | BadRow]:
 
 
 def _items(opened: TextIOWrapper) -> Iterator[tuple[int, object]]:
-    """Yields the line and value of each item and, if one is invalid, the error that ends them."""
-    decode = json.JSONDecoder().raw_decode
+    """Yields the line and value of each item and, if one is invalid, the error that ends them.
+
+    The value of an item with a fault is a BadFieldError, which does not end them.
+    """
+    decoder = StrictDecoder()
     text, end, line, between = "", 0, 1, _OPENING
     while True:
         start = cast(re.Match[str], between.match(text, end)).end()
         line += text.count("\n", end, start)
         try:
-            value, end = decode(text, start)
+            value, end = decoder.raw_decode(text, start)
         except (ValueError, RecursionError) as error:  # or the item goes on after `text`
             more = opened.read(max(PIECE_CHARS, len(text) - start))
             text, end = text[start:] + more, 0
@@ -203,7 +239,7 @@ def _items(opened: TextIOWrapper) -> Iterator[tuple[int, object]]:
                     yield line, error
                 return
         else:
-            yield line, value
+            yield line, value if decoder.fault is None else BadFieldError(decoder.fault)
             line += text.count("\n", start, end)
             between = _BETWEEN
 

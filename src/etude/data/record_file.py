@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import numpy as np
 
@@ -36,6 +36,7 @@ from etude.records import (
 )
 
 R = TypeVar("R", bound=Record)
+REPEATED: Final = "a record that is equal to an earlier one is kept"
 
 
 class RecordFile:
@@ -78,6 +79,7 @@ def write_records(rows: Iterable[SourceRow], folder: Path, val_fraction: float) 
     Raises DataError if no row is good.
     """
     scores = array("d")
+    hashes = array("d")
     ends = array("q")
     n_bad = 0
     unused: Counter[str] = Counter()
@@ -99,8 +101,12 @@ def write_records(rows: Iterable[SourceRow], folder: Path, val_fraction: float) 
             else:
                 good.write(line)
                 ends.append(good.tell())
-                scores.append(_hash_fraction(_shared_prompt(row) or line))
-    counts = {"unused": unused, "noted": noted}
+                hashes.append(_hash_fraction(line))
+                scores.append(
+                    _hash_fraction(prompt) if (prompt := _shared_prompt(row)) else hashes[-1]
+                )
+    noted[REPEATED] = len(hashes) - len(np.unique(np.array(hashes)))
+    counts = {"unused": unused, "noted": +noted}
     (folder / "unused.json").write_text(json.dumps(counts), encoding="utf-8")
     if not scores:
         raise DataError(f"The data contains no usable record ({n_bad} bad rows{first_bad}).")

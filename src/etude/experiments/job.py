@@ -11,6 +11,7 @@ from pathlib import Path
 
 from etude.files.atomic import write_atomic
 from etude.files.json_file import read_json, reading
+from etude.files.secret import redacted
 from etude.files.sweep_folder import JOBS
 
 
@@ -39,7 +40,7 @@ class JobRecord:
         """Writes the record file of this job."""
         (sweep / JOBS).mkdir(parents=True, exist_ok=True)
         text = json.dumps(asdict(self), indent=2, ensure_ascii=False)
-        write_atomic(sweep / JOBS / f"{self.job}.json", text + "\n")
+        write_atomic(sweep / JOBS / f"{self.job}.json", redacted(text) + "\n")
 
 
 def read_jobs(sweep: Path) -> list[JobRecord]:

@@ -5,6 +5,7 @@ tracker.
 """
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import chdir
 from dataclasses import dataclass, replace
@@ -15,12 +16,15 @@ from etude.config import config_file
 from etude.config.registry import plugin_of
 from etude.errors import ConfigError
 from etude.experiments.lineage import FAULTS, lineage, places_of, silenced_warnings
-from etude.files.manifest import MANIFEST, Entry, read_manifest
+from etude.files.manifest import MANIFEST, read_manifest
 from etude.files.run_folder import (
     ADAPTER,
+    CHECKPOINTS,
     CLOCKS,
     HARDWARE,
     MODEL,
+    NON_FINITE,
+    STEPS,
     TOKENIZER,
     read_summary,
     run_lock,
@@ -84,10 +88,11 @@ def conditions(folder: Path) -> list[str]:
     return changed
 
 
-def replay(folder: Path, out: Path, steps: int | None) -> None:
-    """Trains the run of `folder` again in `out`, to its end or for its first `steps`.
+def replay(folder: Path, out: Path, steps: int | None, start: Path | None = None) -> None:
+    """Trains the run of `folder` again in `out`, to its end or up to step `steps`.
 
-    Raises ConfigError for a partial replay of a run with several processes.
+    It begins with step 1, or after the checkpoint `start`. Raises ConfigError for a partial replay
+    of a run with several processes.
     """
     quiet()
     folder = folder.absolute()
@@ -97,8 +102,8 @@ def replay(folder: Path, out: Path, steps: int | None) -> None:
     in_process = plugin_of(config.strategy).declaration.max_devices == 1
     if steps is not None and not in_process:
         raise ConfigError(
-            f"steps={steps}: {plugin_of(config.strategy).address} starts its own processes, "
-            "which can only replay a whole run.\n  Remove steps."
+            f"step {steps}: {plugin_of(config.strategy).address} starts its own processes, "
+            "which can only replay a whole run.\n  Remove step and steps."
         )
     with chdir(places_of(folder)[1]):
         corpus = corpus_of(config, folder)
@@ -108,6 +113,9 @@ def replay(folder: Path, out: Path, steps: int | None) -> None:
         write_sealed_folder(out / TOKENIZER, corpus.tokenizer.save)
         save_inputs(config, corpus, out)
         write_sealed(out / HARDWARE, read_sealed(folder / HARDWARE))
+        if start is not None:
+            shutil.copytree(start, out / CHECKPOINTS / start.name)
+            shutil.copy(folder / STEPS, out)
         if in_process:
             last = parts.plan.steps if steps is None else min(steps, parts.plan.steps)
             fit(config, corpus, replace(parts, plan=parts.plan.until(last)), out)
@@ -138,6 +146,22 @@ def compare_steps(folder: Path, again: Path) -> tuple[int, list[Difference]]:
     return n, []
 
 
+def batch_differences(folder: Path, again: Path, step: int) -> Iterator[str]:
+    """Yields how the saved batches of a step that was not taken differ, by rank."""
+    for place in sorted((again / NON_FINITE).glob(f"step-{step:09d}-*")):
+        was = _manifest(folder / NON_FINITE / place.name)
+        now = _manifest(place)
+        if was is None or now is None:
+            yield f"{place.name}: only one of the runs stopped at this step"
+        elif was != now:
+            keys = [key for key in now["facts"] if now["facts"][key] != was["facts"].get(key)]
+            yield f"{place.name} differs in {', '.join(keys) or 'its tensors'}"
+
+
+def _manifest(folder: Path) -> Any:  # JSON
+    return read_manifest(folder) if (folder / MANIFEST).exists() else None
+
+
 def final_weights(folder: Path, again: Path) -> Iterator[str]:
     """Yields each tensor file that differs between two runs, with the largest difference."""
     for name in (MODEL, ADAPTER):
@@ -151,9 +175,7 @@ def final_weights(folder: Path, again: Path) -> Iterator[str]:
 
 def _tensor_files(folder: Path) -> dict[str, str]:
     """Returns the digests of the tensor files in a folder with a manifest."""
-    if not (folder / MANIFEST).exists():
-        return {}
-    files: dict[str, Entry] = read_manifest(folder)["files"]
+    files = (_manifest(folder) or {"files": {}})["files"]
     return {name: entry["sha256"] for name, entry in files.items() if name.endswith(TENSORS)}
 
 

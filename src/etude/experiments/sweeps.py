@@ -36,6 +36,7 @@ from etude.experiments.search_space import (
     refuse_unsearchable,
     search_space,
 )
+from etude.files.disk import disk_full_error
 from etude.files.run_folder import CONFIG, LOCK, read_summary, run_lock
 from etude.files.sweep_folder import PRUNED
 from etude.processes import end_with_parent
@@ -129,8 +130,9 @@ def _refuse_other_settings(verb: str, space: SearchSpace, folder: Path) -> None:
 def _create_folder(folder: Path) -> None:
     """Creates the folder of a sweep. Raises ConfigError if it is not writable."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / LOCK).touch()
+        with disk_full_error(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / LOCK).touch()
     except OSError as error:
         raise ConfigError(
             f"{folder} cannot be created: {error.strerror}.\n"

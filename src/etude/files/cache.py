@@ -18,6 +18,7 @@ from types import ModuleType
 
 from etude.errors import DataError, DiskFullError
 from etude.files.atomic import sha256, write_folder
+from etude.files.disk import is_full
 from etude.files.manifest import fault_of, write_manifest
 
 
@@ -68,7 +69,7 @@ def cached_folder(name: str, write: Callable[[Path], None]) -> Path:
                     print(f"{folder} is damaged and is prepared again: {fault}", file=sys.stderr)
                 write_folder(folder, fill)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_full(error):
             raise DiskFullError(
                 f"No space left for prepared data in {root()}. Free some, or set ETUDE_CACHE "
                 "to a folder on a larger disk."

@@ -31,6 +31,8 @@ BASE = "base"
 """What the adapter was trained on, if transformers cannot open the base itself."""
 TOKENIZER = "tokenizer"
 CHECKPOINTS = "checkpoints"
+NON_FINITE = "non_finite"
+"""The batches of steps that were not taken, because their loss or gradient was not finite."""
 CLOCKS = ("seconds",)
 """Fields of a step line that may differ between two identical runs."""
 

@@ -4,37 +4,22 @@ A checkpoint is a sealed folder with a state tree (see `state_tree.py`). An olde
 deleted only after a newer one was verified.
 """
 
-import errno
 import shutil
 import warnings
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 
-from etude.errors import CheckpointError, DiskFullError
+from etude.errors import CheckpointError
 from etude.files.atomic import write_folder
+from etude.files.disk import disk_full_error
 from etude.files.manifest import fault_of, require_intact, write_manifest
 from etude.formats.state_tree import read_tree, write_tree
 
 PREFIX = "step-"
-
-
-@contextmanager
-def disk_full_error(place: Path) -> Generator[None]:
-    """Converts the OSError of a full disk to a DiskFullError that names `place`."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise DiskFullError(
-            f"No space left while writing {place}.\n  Everything saved before is intact. Free some "
-            "space and run the same command again."
-        ) from error
 
 
 def write_sealed_folder(

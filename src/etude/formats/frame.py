@@ -63,7 +63,7 @@ def save_tokenizer(model: Model, folder: Path, *, scores: bool = False) -> None:
     if frame != Frame(vocab.opening, tokens_between(inner), vocab.closing):
         sides = (frame.opening, frame.closing, frame.between)
         write_around(inner, *([str(inner.id_to_token(i)) for i in ids] for ids in sides))
-        inner.save(str(folder / "tokenizer.json"))
+        (folder / "tokenizer.json").write_text(inner.to_str(pretty=True), encoding="utf-8")
     config: dict[str, Any] = read_json(folder / CONFIG)
     longest = max_positions_of(model.architecture) or model.seq_len
     config |= {} if longest is None else {"model_max_length": longest}

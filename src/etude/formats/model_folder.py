@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from etude.capability import Capability
@@ -22,6 +21,7 @@ from etude.formats.checkpoint import write_sealed_folder
 from etude.formats.frame import save_tokenizer
 from etude.formats.model import ADAPTER_WEIGHTS, Model, read_model
 from etude.formats.score_head import HEAD, LinearScore, score_fields
+from etude.formats.state_tree import save_tensors
 from etude.formats.weight_map import EXTRA_TENSORS, WEIGHTS, to_theirs
 from etude.network.network import Network
 
@@ -103,7 +103,7 @@ def _save(files: Mapping[str, Tensors], folder: Path) -> None:
     for name, tensors in files.items():
         if tensors:
             copies = {key: tensor.detach().cpu().clone() for key, tensor in tensors.items()}
-            save_file(copies, folder / name, metadata={"format": "pt"})
+            save_tensors(copies, folder / name, {"format": "pt"})
 
 
 def write_model(

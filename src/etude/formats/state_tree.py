@@ -5,6 +5,7 @@ shared. Nothing is pickled, so reading a file cannot run code.
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,21 @@ def write_tree(tree: Any, folder: Path) -> None:
     """
     writer = _Writer()
     encoded = writer.encode(tree, "")
-    save_file(writer.tensors, folder / TENSORS)
+    save_tensors(writer.tensors, folder / TENSORS)
     (folder / TREE).write_text(json.dumps(encoded, ensure_ascii=False), encoding="utf-8")
+
+
+def save_tensors(
+    tensors: dict[str, Tensor], file: Path, metadata: dict[str, str] | None = None
+) -> None:
+    """Writes a safetensors file. Raises OSError, as other writers do, if the disk is full."""
+    try:
+        save_file(tensors, file, metadata)
+    except SafetensorError as error:
+        number = re.search(r"\(os error (\d+)\)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), str(error), str(file)) from error
 
 
 def read_tree(folder: Path) -> Any:

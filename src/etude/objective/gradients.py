@@ -10,7 +10,7 @@ from etude.errors import NonFiniteError
 
 EMPTY = "nothing to train on"
 """Reason to skip a step whose global batch has a count of 0."""
-NON_FINITE = "gradient not finite"
+NON_FINITE = "loss or gradient not finite"
 """Reason to skip a step under `trainer.non_finite=skip`."""
 
 
@@ -26,11 +26,12 @@ def drop(parameters: Sequence[nn.Parameter]) -> None:
         parameter.grad = None
 
 
-def non_finite_error(step: int, norm: float, digest: str) -> NonFiniteError:
-    """Returns the error for a step that is not taken because its gradient is not finite."""
+def non_finite_error(step: int, loss: float, norm: float, digest: str) -> NonFiniteError:
+    """Returns the error for a step that is not taken because a number of it is not finite."""
     return NonFiniteError(
-        f"The gradient norm of step {step} is {norm}; the step was not taken.\n"
+        f"The loss of step {step} is {loss:.4g} and its gradient norm is {norm:.4g}; the step was "
+        "not taken.\n"
         f"  Digest of the step's samples: {digest}.\n"
-        "  A lower optimizer.lr or trainer.precision=32 often helps; "
-        "trainer.non_finite=skip skips such steps and counts them."
+        "  A lower optimizer.lr or trainer.precision=32 often helps. To skip such steps and count "
+        "them,\n  resume the run with trainer.non_finite=skip."
     )

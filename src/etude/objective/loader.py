@@ -8,6 +8,7 @@ position, so resuming is a seek.
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
@@ -121,7 +122,7 @@ class StepLoader(Generic[BatchT]):
         micro_batch: int,
         attach_step_batches: bool = False,
     ) -> None:
-        self.source = source
+        self.source = self._before = source
         self.collate = collate
         self.count = count
         self.micro_batch = micro_batch
@@ -132,12 +133,17 @@ class StepLoader(Generic[BatchT]):
 
     def __iter__(self) -> Iterator[MicroBatch[BatchT]]:
         while True:
+            self._before = copy(self.source)  # a step replaces its values, and changes none
             step = self.source.next_step_batch()
             batches = [self.collate(part) for part in chunks(step.examples, self.micro_batch)]
             total = sum(map(self.count, batches))
             for index, batch in enumerate(batches):
                 attached = batches if self.attach_step_batches and index == 0 else ()
                 yield MicroBatch(batch, index, len(batches), total, step.digest, attached)
+
+    def rewind(self) -> None:
+        """Goes back to before the last global batch, for a checkpoint without its step."""
+        self.source = self._before
 
     def state_dict(self) -> dict[str, Any]:
         """Returns each rank's position; a global batch that has been started counts as read."""

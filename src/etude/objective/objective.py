@@ -83,9 +83,10 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
         self.network = network
         self.tools = tools
         self.batch_sums = BatchSums()
+        self.step_batches: list[B] = []  # of this rank
         self.grad_norm = self.lr = float("nan")
         self.skipped: Counter[str] = Counter()
-        """Steps that left the weights unchanged, by reason: in the summary, at the end of a run."""
+        """Steps that left the weights unchanged, by reason."""
         self.statistic_mean = 0.0
         self.lost: Counter[str] = Counter()
         """Samples that are dropped or cut, by reason: shown before training, in summary.json."""
@@ -191,8 +192,10 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
         if micro.index == 0:
             count = float(self.over_ranks(torch.tensor(micro.step_count, dtype=torch.float64)))
             self.batch_sums = BatchSums(count, 0, micro.digest, self.own_counts)
+            self.step_batches = []
             if micro.step_batches:
                 self.measure_batches((batch, True) for batch in micro.step_batches)
+        self.step_batches.append(micro.batch)
         loss = self.loss(micro.batch)
         self.batch_sums.add(loss, n_tokens(micro.batch))
         total = loss.total
@@ -269,7 +272,7 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
     ) -> None:
         """Measures and clips the gradient, or drops it, so that the step changes no weight.
 
-        It is dropped if the loss counts nothing, or if its norm is not finite and may be skipped.
+        It is dropped if the loss counts nothing, or if a number is not finite and may be skipped.
         """
         del gradient_clip_algorithm
         self.lr = float(optimizer.param_groups[0]["lr"])
@@ -278,19 +281,19 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
             self.grad_norm = float("nan")
             self._skip(parameters, gradients.EMPTY)
             return
+        norm, self.grad_norm = gradients.total_norm(parameters)
+        loss = float(self.over_ranks(self.batch_sums.sums["loss"])) / self.batch_sums.count
+        is_finite = bool(np.isfinite([self.grad_norm, loss]).all())
+        if not is_finite and self.tools.non_finite is NonFinite.stop:
+            numbers = self.trainer.global_step + 1, loss, self.grad_norm, self.batch_sums.digest
+            raise gradients.non_finite_error(*numbers)
         for name, layer in self._auxiliary_layers.items():
             metrics = layer.end_step(self.over_ranks)
             self.batch_sums.auxiliary |= {f"{name}/{key}": value for key, value in metrics.items()}
-        norm, self.grad_norm = gradients.total_norm(parameters)
-        if np.isfinite(self.grad_norm):
-            if gradient_clip_val is not None:
-                torch.nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val, norm)
-        elif self.tools.non_finite is NonFinite.skip:
+        if not is_finite:
             self._skip(parameters, gradients.NON_FINITE)
-        else:
-            step = self.trainer.global_step + 1
-            digest = self.batch_sums.digest
-            raise gradients.non_finite_error(step, self.grad_norm, digest)
+        elif gradient_clip_val is not None:
+            torch.nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val, norm)
 
     def _skip(self, parameters: Sequence[nn.Parameter], reason: str) -> None:
         self.skipped[reason] += 1

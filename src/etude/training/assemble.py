@@ -1,6 +1,7 @@
 """Builds everything a run trains with from its config: network, objective, loader, validation."""
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -20,6 +21,7 @@ from etude.config.schema.plugins import (
     ComparisonConfig,
     TextDataConfig,
 )
+from etude.config.schema.trainer import MAX_STEPS
 from etude.data.corpus import Corpus
 from etude.data.source import Samples, Take
 from etude.data.vocab import Vocab
@@ -32,9 +34,11 @@ from etude.network.network import Network, set_dropout
 from etude.objective.batches import n_tokens
 from etude.objective.loader import Ranks, StepLoader, StepSource
 from etude.objective.objective import Objective, ObjectiveContext, OptimizerOf
+from etude.objective.randomness import seed_global
+from etude.records import PROMPTED, Chat
 from etude.rl.rewards import build_rewards
-from etude.training.length import Epoch
-from etude.training.optim import optimizer_parameters, refuse_unreached_peak
+from etude.training.length import LENGTHS, Epoch
+from etude.training.optim import optimizer_parameters, refuse_idle, refuse_unreached_peak
 from etude.training.run_writer import Intervals
 from etude.training.validation import Validation
 
@@ -80,7 +84,7 @@ class TrainingParts:
 
 def assemble(config: ExperimentConfig, corpus: Corpus, ranks: Ranks) -> TrainingParts:
     """Builds network, objective and loader. Raises ConfigError for a config it cannot build."""
-    torch.manual_seed(config.seed)
+    seed_global(config.seed)
     exact = config.trainer.precision == "64"  # Lightning converts only after reading a checkpoint
     network = _network(config, corpus.tokenizer.vocab, exact)
     refuse_frozen_tokens(config, corpus.tokenizer, network)
@@ -97,8 +101,7 @@ def assemble(config: ExperimentConfig, corpus: Corpus, ranks: Ranks) -> Training
         objective.double()
     _build("optimizer", config.optimizer, optimizer_parameters(objective))  # fails early
     with torch.device("cpu"):  # samples are real even if weights are on the meta device
-        train = objective.select_samples(corpus.train)
-        val = objective.select_samples(corpus.val)
+        train, val = map(objective.select_samples, (corpus.train, corpus.val))
         corpus = replace(corpus, train=train, val=val)
         objective.count_cuts(train)
         train = Take(corpus.train, config.trainer.train_samples or len(corpus.train))
@@ -106,6 +109,8 @@ def assemble(config: ExperimentConfig, corpus: Corpus, ranks: Ranks) -> Training
         epoch = _epoch(config, corpus, objective, train, source.steps_per_epoch)
     plan = plan_of(config, corpus, epoch, ranks)
     refuse_unreached_peak(config.schedule, config.optimizer.lr, plan.steps)
+    refuse_idle(config.objective, plan.steps)
+    _note_unused_template(config, objective)
     if config.trainer.compile:
         network.compile()
     loader = StepLoader(
@@ -155,6 +160,16 @@ def _set_dropout(config: ExperimentConfig, objective: Objective[Any, Any]) -> No
             objective.notes.append(f"objective.dropout={rate:g} replaces a dropout of {other:g}")
 
 
+def _note_unused_template(config: ExperimentConfig, objective: Objective[Any, Any]) -> None:
+    """Notes a chat template that training does not use; it is still part of the tokenizer."""
+    declaration = plugin_of(config.objective).declaration
+    if config.template is not None and not declaration.reads & {Chat, *PROMPTED}:
+        objective.notes.append(
+            f"{plugin_of(config.template).address} is only saved with the tokenizer: "
+            f"{plugin_of(config.objective).address} renders no conversation"
+        )
+
+
 def _refuse_sharding(config: ExperimentConfig, objective: Objective[Any, Any]) -> None:
     """Raises ConfigError if the objective has its own weights, which sharding would replicate."""
     sharded = {id(parameter) for parameter in objective.network.parameters()}
@@ -171,16 +186,34 @@ def _refuse_sharding(config: ExperimentConfig, objective: Objective[Any, Any]) -
 def refuse_unbuildable(
     architecture: ArchitectureConfig, adapter: Mapping[str, AdapterConfig]
 ) -> None:
-    """Raises ConfigError for an invalid architecture or adapter; needs no data and no memory."""
+    """Raises ConfigError for an invalid architecture or adapter, or one larger than the memory.
+
+    Needs no data and no memory.
+    """
     vocab = Vocab(TRIAL_VOCAB, 0, 1, 2, 3, 4, 5, 6, 7, 8, tuple(range(9, TRIAL_VOCAB)))
-    with torch.device("meta"):
-        adapt(_build("architecture", architecture, vocab), adapter)
+    try:
+        with torch.device("meta"):
+            network: Network = _build("architecture", architecture, vocab)
+            adapt(network, adapter)
+    except (RuntimeError, TypeError, OverflowError) as error:
+        reason = str(error).partition("\n")[0]
+        if isinstance(error, TypeError) and "Overflow" not in reason:  # not torch's for a size
+            raise
+        raise ConfigError(f"The network cannot be built with these sizes: {reason}") from error
+    size = sum(p.nbytes for p in network.parameters())
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if size > memory:
+        has = f"this machine has {memory / 1e9:,.0f} GB of memory"
+        raise ConfigError(f"The network's weights take {size / 1e9:,.0f} GB, and {has}.")
 
 
 def plan_of(config: ExperimentConfig, corpus: Corpus, epoch: Epoch, ranks: Ranks) -> Plan:
     """Returns the plan, with a value for every null of `trainer`."""
     trainer = config.trainer
     steps = epoch.n_steps(trainer)
+    if steps > MAX_STEPS:
+        given = " ".join(f"trainer.{name}={vars(trainer)[name]}" for name in LENGTHS)
+        raise ConfigError(f"{given}: {steps:,} steps; a run has at most {MAX_STEPS:,}.")
     tenth = max(1, math.ceil(steps / 10))
     per_rank = trainer.global_batch // ranks.size
     most = max(1, MICRO_BATCH_TOKENS // config.data.seq_len)

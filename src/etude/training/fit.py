@@ -128,6 +128,10 @@ def _outcome(writer: RunWriter, objective: Objective[Any, Any], plan: Plan) -> d
     if stopped:
         print(f"stopped at step {writer.last['step']:.0f} of {plan.steps}", file=sys.stderr)
     best = None if writer.best is None else {"metric": writer.best.metric, **writer.best.at}
+    if best is not None and "step" not in best:
+        note = f"trainer.keep_best: best/ was not written, as {best['metric']} was never finite"
+        print(note)
+        objective.notes.append(note)
     return {
         "metrics": writer.last,
         "steps_planned": plan.steps,

@@ -13,10 +13,12 @@ from torch import nn
 
 from etude.config.registry import build, plugin_of
 from etude.config.schema.parameter_group import ParameterGroup
-from etude.config.schema.plugins import OptimizerConfig, ScheduleConfig
+from etude.config.schema.plugins import ObjectiveConfig, OptimizerConfig, ScheduleConfig
 from etude.errors import ConfigError
 from etude.network.parts import Block
 
+N_PEAK = 10_000
+"""Maximum number of steps at which a schedule is evaluated to find its peak."""
 LOWEST_PEAK = 0.9
 """Smallest largest factor of a schedule: a peak may be between two steps of a short run."""
 
@@ -104,7 +106,8 @@ def with_warmup(
 def refuse_unreached_peak(config: ScheduleConfig, lr: float, total_steps: int) -> None:
     """Raises ConfigError if the learning rate does not reach its peak in a run of this length."""
     n_warmup = warmup_length(config.warmup_steps, total_steps)
-    peak = max(map(build(config, total_steps), range(total_steps)))
+    grid = {*range(0, total_steps, 1 + total_steps // N_PEAK), min(n_warmup, total_steps - 1)}
+    peak = max(map(build(config, total_steps), grid))
     if n_warmup > total_steps or peak < LOWEST_PEAK:
         asked = f"{plugin_of(config).address} with schedule.warmup_steps={config.warmup_steps}"
         raise ConfigError(
@@ -113,6 +116,16 @@ def refuse_unreached_peak(config: ScheduleConfig, lr: float, total_steps: int) -
             f"  Choose schedule.warmup_steps=null (here {warmup_length(None, total_steps)}) or at "
             f"most {total_steps:,}, or a longer run, such as trainer.max_steps={10 * n_warmup}."
         )
+
+
+def refuse_idle(config: ObjectiveConfig, total_steps: int) -> None:
+    """Raises ConfigError if no step of a run of this length would train the network."""
+    for knob, steps in config.idle.items():
+        if steps >= total_steps:
+            raise ConfigError(
+                f"objective.{knob}={steps}: the network would never be trained in this run of "
+                f"{total_steps:,} steps.\n  Choose less, or a longer run."
+            )
 
 
 def optimizer_parameters(module: nn.Module) -> list[OptimizerParameter]:

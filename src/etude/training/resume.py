@@ -4,6 +4,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ from etude.formats.model import read_model
 from etude.training.inputs import Change, changed_inputs, refuse_changes
 from etude.training.length import LENGTHS, Epoch, measured_epoch, rate_jump, refuse_passed
 
-CHANGEABLE = (*LENGTHS, "rank_timeout_s")
-"""The keys of `trainer` that may change when a run resumes."""
+CHANGEABLE = (*LENGTHS, "non_finite", "rank_timeout_s")
+"""The keys of `trainer` with which a run may resume, and which it then records."""
 MAY_DIFFER = {"run", "trainer.accept_changes", *(f"trainer.{name}" for name in CHANGEABLE)}
 
 
@@ -30,7 +31,7 @@ class Resumption:
 
     stored: ExperimentConfig
     config: ExperimentConfig
-    """The stored config with the requested length."""
+    """The stored config with the requested length and `trainer.non_finite`."""
     changes: list[Change]
     """Accepted changes of its inputs."""
     is_finished: bool
@@ -110,9 +111,9 @@ def length_changes(one: Resumption, epoch: Epoch, step: int) -> list[Change]:
     was = one.stored.trainer
     now = one.config.trainer
     changes = [
-        Change(f"trainer.{name}", vars(was)[name], vars(now)[name])
+        Change(f"trainer.{name}", *(v.value if isinstance(v, Enum) else v for v in values))
         for name in CHANGEABLE
-        if vars(was)[name] != vars(now)[name]
+        if len(set(values := (vars(was)[name], vars(now)[name]))) > 1
     ]
     jump = rate_jump(one.stored, epoch.n_steps(was), epoch.n_steps(now), step)
     if changes and step and jump is not None:
@@ -130,7 +131,7 @@ def length_changes(one: Resumption, epoch: Epoch, step: int) -> list[Change]:
 def resumed_config(
     stored: ExperimentConfig, config: ExperimentConfig, overrides: Sequence[str]
 ) -> ExperimentConfig:
-    """Returns the stored config with the run length of `overrides`.
+    """Returns the stored config with the run length and `trainer.non_finite` of `overrides`.
 
     Raises ConfigError with the keys if an override differs in anything else from the stored
     config.
@@ -138,8 +139,8 @@ def resumed_config(
     before = flat(stored)
     requested = flat(config)
     keys = _keys(overrides)
-    given = [name for name in CHANGEABLE if f"trainer.{name}" in keys]
-    changed = {name: getattr(config.trainer, name) for name in given}
+    given = vars(config.trainer)
+    changed = {name: given[name] for name in CHANGEABLE if f"trainer.{name}" in keys}
     different = sorted(
         key
         for key in before.keys() | requested.keys()

@@ -30,6 +30,7 @@ from etude.errors import (
     PreemptedError,
     page,
 )
+from etude.files.disk import disk_full_error
 from etude.files.run_folder import (
     CHECKPOINTS,
     CONFIG,
@@ -40,13 +41,16 @@ from etude.files.run_folder import (
     run_lock,
 )
 from etude.files.seal import remove_sealed
+from etude.files.secret import redacted
 from etude.formats.checkpoint import write_sealed_folder
 from etude.formats.model import read_model
 from etude.network.adapter import parameter_counts
+from etude.objective.randomness import seed_global
 from etude.objective.ranks import Ranks
 from etude.processes import end_with_parent, ended_by_signals, hint_when_stopped
 from etude.training import hardware
 from etude.training.assemble import TrainingParts, assemble, refuse_unbuildable
+from etude.training.disk_space import refuse_full_disk
 from etude.training.fit import fit
 from etude.training.inputs import (
     changed_inputs,
@@ -83,6 +87,8 @@ def start(config: ExperimentConfig, experiment: str, overrides: list[str]) -> Pa
     corpus = corpus_of(config)
     print(corpus.card)
     assembled = assemble(config, corpus, Ranks(0, config.trainer.devices))
+    assembled.validation.refuse_unknown(config, assembled.objective)
+    refuse_full_disk(config, assembled, folder)
     folder = _create_folder(folder, is_named=config.run is not None)
     with run_lock(folder, ACTIVITY) as lock, hint_when_stopped(_resumes(folder)):
         write_sealed_folder(folder / TOKENIZER, corpus.tokenizer.save)
@@ -105,6 +111,7 @@ def main() -> None:
             ended_by_signals(say_end),
             hint_when_stopped(_resumes(folder)),
             _own_lock(folder, ranks),
+            disk_full_error(),
         ):
             refuse_damage(folder)
             refuse_changes(changed_inputs(config, folder), (), folder)
@@ -116,7 +123,7 @@ def main() -> None:
         is_coordinated = isinstance(error, PreemptedError | InterruptedRunError | NonFiniteError)
         if is_coordinated and ranks.rank > 0:
             sys.exit(0)
-        say_end(page(error))
+        say_end(redacted(page(error)))
         sys.exit(error.exit_code)
 
 
@@ -152,6 +159,7 @@ def _resume(config: ExperimentConfig, overrides: list[str], folder: Path, lock: 
     assembled = assemble(config, corpus, Ranks(0, config.trainer.devices))
     step = reached(folder)
     refuse_passed(config.trainer, assembled.plan.steps, step, folder)
+    refuse_full_disk(config, assembled, folder)
     changes = [*found.changes, *length_changes(found, assembled.plan.epoch, step)]
     remove_sealed(folder / SUMMARY)  # first: a run that is killed below is not finished
     if changes:
@@ -182,6 +190,7 @@ def corpus_of(config: ExperimentConfig, folder: Path | None = None) -> Corpus:
 
     A new run has the tokenizer of its parent if it has one.
     """
+    seed_global(config.seed)  # for readers that draw from the global generators
     if folder is not None:
         return prepare(config, stored_tokenizer(folder))
     parent = None if config.init_from is None else read_model(config.init_from)
@@ -215,7 +224,7 @@ def _create_folder(folder: Path, *, is_named: bool) -> Path:
 def _refuse_unwritable(folder: Path) -> None:
     parent = next(place for place in (folder, *folder.parents) if place.exists())
     try:
-        with tempfile.TemporaryFile(dir=parent):
+        with disk_full_error(folder), tempfile.TemporaryFile(dir=parent):
             pass
     except OSError as error:
         raise ConfigError(

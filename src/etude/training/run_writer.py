@@ -6,7 +6,6 @@ save. So a checkpoint always follows a complete record, and a resumed run repeat
 
 import json
 import os
-import random
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -17,18 +16,20 @@ from types import FrameType
 from typing import Any, TextIO
 
 import lightning.pytorch as pl
-import numpy as np
 import torch
 
-from etude.errors import InterruptedRunError, PreemptedError
+from etude.errors import InterruptedRunError, NonFiniteError, PreemptedError
+from etude.files.disk import disk_full_error
 from etude.files.run_folder import CHECKPOINTS, STEPS
 from etude.files.seal import seal_logs, truncate_after
-from etude.formats.checkpoint import delete_old, disk_full_error, path_of
+from etude.formats.checkpoint import delete_old, path_of
 from etude.objective.loader import MicroBatch
 from etude.objective.objective import Objective
+from etude.objective.randomness import global_state, restore_global, seed_global
 from etude.objective.ranks import all_gather
 from etude.processes import EXIT_CODES, end_process, handling
 from etude.training.best_model import BestModel
+from etude.training.non_finite import rewind, save_batch
 from etude.training.trackers import log_metrics
 from etude.training.validation import Validation
 
@@ -72,6 +73,8 @@ class RunWriter(pl.Callback):
         self.last: dict[str, float] = {}
         self.stop_signal: int | None = None
         self._random: list[dict[str, Any]] | None = None
+        self._random_at_step: dict[str, Any] | None = None
+        """This rank's random state at the end of the last step; None before training."""
         self._lines: TextIO | None = None
         self._started = 0.0
         self._handling = ExitStack()
@@ -83,13 +86,14 @@ class RunWriter(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self._random is None:
-            torch.manual_seed(self.seed + trainer.global_rank)
+            seed_global(self.seed + trainer.global_rank)
         else:
-            _set_random_state(self._random[trainer.global_rank % len(self._random)])
+            restore_global(self._random[trainer.global_rank % len(self._random)])
         if trainer.is_global_zero:
             self._lines = _reopen(self.folder / STEPS, trainer.global_step)
         if self.best is not None:
             self.best.commit(trainer)
+        self._random_at_step = global_state()
         self._started = time.perf_counter()
         self._handling.enter_context(handling(self._on_signal))
 
@@ -113,6 +117,7 @@ class RunWriter(pl.Callback):
         self._write(line)
         self._track(trainer, line)
         stop = self._agreed_stop(pl_module)
+        self._random_at_step = global_state()
         if intervals.is_due(intervals.save, step) or trainer.should_stop or stop is not None:
             self.save(trainer)
         if stop is not None and step < intervals.total:
@@ -182,7 +187,26 @@ class RunWriter(pl.Callback):
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
+        if isinstance(exception, NonFiniteError):
+            assert isinstance(pl_module, Objective)
+            self._save_before(exception, trainer, pl_module)
         self._close()
+
+    def _save_before(
+        self, error: NonFiniteError, trainer: pl.Trainer, objective: Objective[Any, Any]
+    ) -> None:
+        """Saves the last step that was taken, and the batch of the one that was not."""
+        step = trainer.global_step + 1
+        place = save_batch(objective, step, trainer.global_rank, self.folder)
+        saved = "No step was taken before it"
+        if trainer.global_step:
+            rewind(trainer, len(objective.step_batches))
+            self.save(trainer)
+            saved = f"Step {trainer.global_step} was saved"
+        error.args = (
+            f"{error}\n  {saved}; its batch is in {place}.\n"
+            f"  etude reproduce run={self.folder} step={step} repeats this step alone.",
+        )
 
     def _close(self) -> None:
         if self._lines is not None:
@@ -192,7 +216,7 @@ class RunWriter(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         best = {} if self.best is None else self.best.at
-        random = all_gather(_random_state())
+        random = all_gather(self._random_at_step or global_state())
         return {"tokens": self.tokens, "last": self.last, "best": best, "random": random}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -236,22 +260,3 @@ def _reopen(file: Path, step: int) -> TextIO:
     """Opens the step records after the line of `step`; truncates lines of lost steps."""
     truncate_after(file, step)
     return file.open("a", encoding="utf-8")
-
-
-def _random_state() -> dict[str, Any]:
-    state: dict[str, Any] = {
-        "python": random.getstate(),
-        "numpy": np.random.get_state(),
-        "torch": torch.get_rng_state(),
-    }
-    if torch.cuda.is_available():
-        state["cuda"] = torch.cuda.get_rng_state_all()
-    return state
-
-
-def _set_random_state(state: Mapping[str, Any]) -> None:
-    random.setstate(state["python"])
-    np.random.set_state(state["numpy"])
-    torch.set_rng_state(state["torch"])
-    if "cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda"])

@@ -3,17 +3,19 @@
 import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import lightning.pytorch as pl
 import torch
 
+from etude.config.schema.experiment import ExperimentConfig
 from etude.data.source import Samples
 from etude.errors import ConfigError, did_you_mean
 from etude.objective.loader import chunks
 from etude.objective.loss import BatchSums, Loss
 from etude.objective.objective import Objective
-from etude.objective.randomness import VALIDATION, rng
+from etude.objective.randomness import VALIDATION, isolated_randomness, rng
 from etude.objective.ranks import Ranks
 
 
@@ -29,11 +31,17 @@ class Validation:
 
     def measure(self, objective: Objective[Any, Any]) -> dict[str, float]:
         """Returns `val/<name>` for every metric the objective reports; says which ones are NaN."""
+        found, count = self._means(objective)
+        self._say_undefined(objective, found, count)
+        return found
+
+    def _means(self, objective: Objective[Any, Any]) -> tuple[dict[str, float], float]:
+        """Returns the metrics, and the count of the loss over all ranks."""
         sums = BatchSums()
         was_training = objective.training
         objective.eval()
         context = objective.trainer.precision_plugin.forward_context()
-        with torch.no_grad(), context:
+        with torch.no_grad(), context, isolated_randomness(self.seed):
             if objective.needs_batch_statistic:
                 objective.measure_batches(self._batches(objective))
             for batch, counts in self._batches(objective):
@@ -43,9 +51,26 @@ class Validation:
         objective.train(was_training)
         sums.count = float(objective.over_ranks(torch.tensor(sums.count, dtype=torch.float64)))
         means = objective.report(sums.means(objective.over_ranks))
-        found = {f"val/{name}": value for name, value in means.items()}
-        self._say_undefined(objective, found, sums.count)
-        return found
+        return {f"val/{name}": value for name, value in means.items()}, sums.count
+
+    def metric_names(self, objective: Objective[Any, Any]) -> list[str]:
+        """Returns the metrics of a validation, found on a single sample before training."""
+        objective.trainer = pl.Trainer(
+            accelerator="cpu", logger=False, enable_checkpointing=False, enable_model_summary=False
+        )
+        return [*replace(self, n_samples=1, ranks=Ranks())._means(objective)[0]]
+
+    def refuse_unknown(self, config: ExperimentConfig, objective: Objective[Any, Any]) -> None:
+        """Raises ConfigError if a key names a metric that no validation of the run will have."""
+        asked = {"trainer.keep_best": config.trainer.keep_best or "val/loss"}
+        if all(one.watched for one in config.callback.values()):  # others may report metrics
+            for name, one in config.callback.items():
+                asked |= {
+                    f"callback.{name}.{knob}": watched for knob, watched in one.watched.items()
+                }
+        known = self.metric_names(objective) if {*asked.values()} != {"val/loss"} else ["val/loss"]
+        for key, name in asked.items():
+            refuse_unreported(key, name, known)
 
     def _say_undefined(
         self, objective: Objective[Any, Any], found: Mapping[str, float], count: float

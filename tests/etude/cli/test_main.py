@@ -337,3 +337,35 @@ def test_an_unknown_key_is_refused_with_the_known_keys_and_their_owner(
 ) -> None:
     assert main(line.split()) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "logger.wandb.project=https://u:pa55@host/x"],
+        ["train", "-m", "seed=0,1", "run=https://u:pa55@host/x"],
+        ["train", "--cfg", "job", "data.path=https://u:pa55@host/x"],
+        ["generate", "prompt=https://u:pa55@host/x"],
+        ["reproduce", "https://u:pa55@host/x"],
+        ["nothing", "https://u:pa55@host/x"],
+    ],
+)
+def test_a_secret_is_refused_by_every_verb_and_never_shown(
+    arguments: list[str], worker: Worker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    assert "pa55" not in "".join(capsys.readouterr())
+    assert not worker.started
+
+
+def test_a_full_disk_has_its_own_exit_code_wherever_it_happens(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device", "somewhere")
+
+    monkeypatch.setattr("etude.training.run.start", full)
+    assert train("objective=toy_prefer") == 6
+    error = capsys.readouterr().err
+    assert "No space left while writing somewhere" in error
+    assert "Traceback" not in error

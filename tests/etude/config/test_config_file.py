@@ -49,7 +49,7 @@ def test_a_saved_config_loads_as_an_equal_config(
     assert load_config(tmp_path) == config
 
 
-@given(text=st.text(), number=st.floats(min_value=1e-300, allow_infinity=False))
+@given(text=st.text(), number=st.floats(min_value=1e-300, max_value=3e38))
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_text_and_any_number_survive_saving_and_loading(
     text: str, number: float, tmp_path_factory: pytest.TempPathFactory
@@ -88,6 +88,10 @@ def test_the_file_lists_every_plugin_by_path_with_address_and_digest(tmp_path: P
     [
         ("objective.beta=-1", "objective.beta must be positive, got -1.0"),
         ("objective.beta=nan", "objective.beta must be a finite number, got nan."),
+        ("objective.beta=1e39", "objective.beta must be a finite number, got 1e+39."),
+        ("seed=9223372036854775808", "seed must be a number below 2**63"),
+        ("run='https://u:pa55@host/x'", "run contains a secret: https://***@host/x"),
+        ("~seed", "seed has no value and no default."),
         ("optimizer.betas=[1,inf]", "optimizer.betas[1] must be a finite number, got inf."),
         ("objective.beta=much", "objective.beta must be a number, got much."),
         ("+objective.betta=1", "Did you mean objective.beta?"),

@@ -439,7 +439,7 @@ def test_the_parts_of_rows_that_are_not_used_and_notes_are_in_the_data_card(tmp_
     data = default("data/jsonl_chats", path=str(file))
     card = prepare(ExperimentConfig(objective=SftConfig(), data=data, tokenizer=ByteConfig())).card
     assert card.unused == {"field 'id'": 20}
-    assert list(card.noted.values()) == [20]
+    assert list(card.noted.values()) == [20, 20]
     assert "not used  field 'id' of 20 rows" in str(card)
     assert "note      a system message after the first message is kept where it stands: 20" in str(
         card

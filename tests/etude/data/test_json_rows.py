@@ -144,3 +144,26 @@ def test_a_row_that_is_nested_too_deeply_is_bad(tmp_path: Path) -> None:
     assert (good, unused) == (Text("a"), Unused("field 'b'"))
     assert len(bad) == 3
     assert all(isinstance(row, BadRow) for row in bad)
+
+
+def test_repeated_names_and_constants_outside_json_are_bad_rows_at_any_depth(
+    tmp_path: Path,
+) -> None:
+    rows = [
+        '{"text": "a", "x": {"b": 1, "b": 2}}',
+        '{"text": "a", "x": [NaN]}',
+        '{"text": "a", "text": "a"}',
+        '{"text": -Infinity}',
+        '{"text": "good", "x": {"text": 1}}',
+    ]
+    expected = [
+        "the field 'b' appears more than once in an object",
+        "NaN is not valid JSON",
+        "the field 'text' appears more than once in an object",
+        "-Infinity is not valid JSON",
+    ]
+    for name, text in (("a.jsonl", "\n".join(rows)), ("a.json", f"\ufeff[{','.join(rows)}]")):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        found = [*build(JsonlConfig(path=str(tmp_path / name))).records()]
+        assert [row.reason for row in found if isinstance(row, BadRow)] == expected
+        assert [row for row in found if isinstance(row, Text)] == [Text("good")]

@@ -11,6 +11,7 @@ import tiny
 
 import etude.plugins
 from etude.cli.main import main
+from etude.errors import NonFiniteError
 from etude.files.run_folder import CONFIG
 from etude.files.seal import write_sealed
 from etude.training.run import start
@@ -68,6 +69,35 @@ def test_a_partial_replay_equals_the_first_steps(
     assert "all 2 steps are identical" in capsys.readouterr().out
     assert main(["reproduce", f"run={run}", "steps=2", "out=part"]) == 2
     assert "out=part already exists" in capsys.readouterr().err
+
+
+def test_one_step_is_repeated_after_the_checkpoint_before_it(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["reproduce", f"run={run}", "step=4", "out=one"]) == 0
+    assert "step 4: bit-identical" in capsys.readouterr().out
+    assert main(["reproduce", f"run={run}", "step=9", "out=none"]) == 2
+    assert "Steps that follow a checkpoint: 4, 5." in capsys.readouterr().err
+    assert not Path("none").exists()
+
+
+def test_a_step_that_was_not_finite_is_repeated_with_the_same_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = tiny.experiment("clm", tmp_path, trainer={"clip": None, "max_steps": 4})
+    config = replace(config, optimizer=tiny.part("optimizer", "sgd", lr=1e30), run="run")
+    with pytest.raises(NonFiniteError, match=r"step=\d+ repeats this step alone") as stop:
+        start(config, "tiny", [])
+    command = str(stop.value).splitlines()[-1].split()[1:4]
+    assert main([*command, "out=again"]) == 0
+    output = capsys.readouterr().out
+    assert "the step was not taken" in output
+    assert "bit-identical" in output
+    (file,) = Path("run/non_finite").glob("*/manifest.json")
+    file.write_text(file.read_text().replace('"grad_norm": "', '"grad_norm": "1'))
+    assert main([*command, "out=more"]) == 1
+    assert "-rank-0 differs in grad_norm" in capsys.readouterr().out
 
 
 def test_a_changed_seed_is_reported_with_the_first_step_that_differs(

@@ -35,6 +35,6 @@ def test_without_gradients_neither_decay_nor_momentum_moves_a_weight() -> None:
 
 
 def test_the_error_names_the_step_the_norm_and_the_samples() -> None:
-    error = gradients.non_finite_error(3, float("inf"), "abc")
-    assert "gradient norm of step 3 is inf" in str(error)
+    error = gradients.non_finite_error(3, 2.5, float("inf"), "abc")
+    assert "loss of step 3 is 2.5 and its gradient norm is inf" in str(error)
     assert "abc" in str(error)

@@ -9,11 +9,13 @@ import tiny
 from damages import all_files
 
 from etude.config.schema.experiment import ExperimentConfig
+from etude.config.schema.trainer import NonFinite
 from etude.errors import CheckpointError, ConfigError, page
 from etude.files.run_folder import step_lines, untimed_steps
 from etude.formats.checkpoint import TreeCheckpointIO, newest_intact
 from etude.formats.state_tree import read_tree
-from etude.training.resume import flat, resumed_config
+from etude.training.length import Epoch
+from etude.training.resume import Resumption, flat, length_changes, resumed_config
 from etude.training.run import start
 from etude.training.run_writer import RunWriter
 
@@ -31,6 +33,16 @@ def test_run_lengths_may_change_if_overridden(stored: ExperimentConfig) -> None:
     config = with_trainer(stored, max_steps=50, max_epochs=None)
     assert resumed_config(stored, config, ["trainer.max_steps=50"]).trainer.max_steps == 50
     assert resumed_config(stored, config, ["run=x"]) == stored  # a default may change
+
+
+def test_a_run_may_resume_with_another_policy_for_numbers_that_are_not_finite(
+    stored: ExperimentConfig,
+) -> None:
+    config = replace(stored, trainer=replace(stored.trainer, non_finite=NonFinite.skip))
+    resumed = resumed_config(stored, config, ["trainer.non_finite=skip"])
+    assert resumed.trainer.non_finite is NonFinite.skip
+    (change,) = length_changes(Resumption(stored, resumed, [], False), Epoch(10, None), 3)
+    assert (change.what, change.was, change.now) == ("trainer.non_finite", "stop", "skip")
 
 
 @pytest.mark.parametrize(

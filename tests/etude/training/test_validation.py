@@ -10,7 +10,10 @@ import torch
 
 from etude.config.schema.trainer import NonFinite
 from etude.data.token_rows import TokenRow
+from etude.errors import ConfigError
+from etude.files.run_folder import SUMMARY
 from etude.objective.loader import Ranks
+from etude.training.run import start
 from etude.training.validation import Validation
 
 OBJECTIVES = ["clm", "mlm", "seq2seq", "fim", "dpo", "grpo"]
@@ -109,3 +112,43 @@ def test_val_samples_uses_the_first_samples_and_ranks_share_them(tmp_path: Path)
     for rank in range(2):
         Validation(samples, 3, 2, 0, Ranks(rank, 2)).measure(made.objective)
     assert sorted(read) == [0, 1, 2]
+
+
+def with_callback(config: Any, name: str, **values: Any) -> Any:
+    return replace(config, callback={name: tiny.part("callback", name, **values)})
+
+
+@pytest.mark.parametrize("name", ["clm", "dpo", "grpo"])
+def test_the_metrics_of_a_run_are_known_before_its_first_step(name: str, tmp_path: Path) -> None:
+    more = {"reward": REWARD} if name == "grpo" else {}
+    config = tiny.experiment(name, tmp_path, trainer={"max_steps": 1}, **more)
+    made = tiny.training_parts(config, tiny.remainder if name == "grpo" else None)
+    names = made.validation.metric_names(made.objective)
+    assert not made.objective.notes
+    (line,) = tiny.fit(config, made, tmp_path / "run")
+    assert names == [key for key in line if key.startswith("val/")]
+
+
+def test_an_unknown_metric_is_refused_before_the_run_folder_exists(tmp_path: Path) -> None:
+    base = replace(tiny.experiment("clm", tmp_path), run=str(tmp_path / "run"))
+    for config, key in (
+        (replace(base, trainer=replace(base.trainer, keep_best="val/no")), "trainer.keep_best"),
+        (with_callback(base, "early_stopping", metric="val/no"), "callback.early_stopping.metric"),
+        (with_callback(base, "asha", metric="val/no"), "callback.asha.metric"),
+    ):
+        with pytest.raises(ConfigError, match=f"{key}=val/no.*(?s:.)*It reports: val/loss"):
+            start(config, "tiny", [])
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_best_model_that_never_had_a_finite_metric_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        Validation, "measure", lambda self, objective: {"val/loss": math.nan, "val/x": math.nan}
+    )
+    config = tiny.experiment("clm", tmp_path, trainer={"max_steps": 2, "keep_best": "val/loss"})
+    start(replace(config, run=str(tmp_path / "run")), "tiny", [])
+    note = "best/ was not written, as val/loss was never finite"
+    assert note in capsys.readouterr().out
+    assert note in (tmp_path / "run" / SUMMARY).read_text()

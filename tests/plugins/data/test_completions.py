@@ -10,7 +10,7 @@ from etude.config.registry import build
 from etude.plugins.data.jsonl_feedback import JsonlFeedbackConfig
 from etude.plugins.data.jsonl_preferences import JsonlPreferencesConfig
 from etude.plugins.data.jsonl_rankings import JsonlRankingsConfig
-from etude.records import BadRow, Chat, Feedback, Message, Preference, Ranking, Unused
+from etude.records import BadRow, Chat, Feedback, Message, Noted, Preference, Ranking, Unused
 
 
 def user(text: str) -> dict[str, str]:
@@ -139,3 +139,30 @@ def test_sides_that_do_not_belong_together_are_a_bad_row(
     bad, _ = read(JsonlPreferencesConfig(), row, tmp_path)
     assert isinstance(bad, BadRow)
     assert reason in bad.reason
+
+
+@pytest.mark.parametrize("second", ["x ", "\n x", "x\t\n"])
+def test_completions_that_differ_only_in_white_space_around_them_are_a_bad_row(
+    second: str, tmp_path: Path
+) -> None:
+    for config, row in (
+        (JsonlPreferencesConfig(), {"prompt": "a", "chosen": "x", "rejected": second}),
+        (JsonlPreferencesConfig(), {"prompt": "a", "chosen": [said("x")], "rejected": second}),
+        (JsonlRankingsConfig(), {"prompt": "a", "completions": ["y", second, "x"]}),
+    ):
+        bad, _ = read(config, row, tmp_path)
+        assert isinstance(bad, BadRow)
+        assert "differ only in white space around them" in bad.reason
+
+
+@pytest.mark.parametrize(("first", "second"), [("a b", "A b"), ("if a:\n  b", "if a:\n\tb")])
+def test_completions_that_differ_only_in_case_or_white_space_are_kept_and_noted(
+    first: str, second: str, tmp_path: Path
+) -> None:
+    config = JsonlPreferencesConfig(path=str(tmp_path / "rows.jsonl"))
+    row = {"prompt": "a", "chosen": first, "rejected": second}
+    Path(config.path).write_text(json.dumps(row))
+    record, note = build(config).records()
+    assert record == Preference("a", first, second)
+    assert isinstance(note, Noted)
+    assert "only in case or white space" in note.rule

@@ -87,7 +87,7 @@ BAD: list[tuple[FileConfig, dict, str]] = [
     (
         JsonlPreferencesConfig(),
         {"prompt": "p", "chosen": "c", "rejected": "c"},
-        "chosen and rejected are equal",
+        "two completions are equal",
     ),
     (
         JsonlPreferencesConfig(probability_column="sure"),
@@ -95,11 +95,19 @@ BAD: list[tuple[FileConfig, dict, str]] = [
         "must be in [0.5, 1], not 0.25",
     ),
     (JsonlRankingsConfig(), {"prompt": "p", "completions": ["b"]}, "two completions"),
-    (JsonlRankingsConfig(), {"prompt": "p", "completions": ["b", "b"]}, "all different"),
+    (
+        JsonlRankingsConfig(),
+        {"prompt": "p", "completions": ["b", "b"]},
+        "two completions are equal",
+    ),
     (JsonlRankingsConfig(), {"prompt": "p", "completions": ["b", 3]}, "item 2"),
     (JsonlRankingsConfig(), {"prompt": "p", "completions": "b"}, "a non-empty list, not text"),
-    (JsonlFeedbackConfig(), {"prompt": "p", "completion": "c", "label": "yes"}, "a number"),
-    (JsonlFeedbackConfig(), {"prompt": "p", "completion": "c", "label": float("nan")}, "a number"),
+    (JsonlFeedbackConfig(), {"prompt": "p", "completion": "c", "label": "yes"}, "number, not text"),
+    (
+        JsonlFeedbackConfig(),
+        {"prompt": "p", "completion": "c", "label": float("nan")},
+        "NaN",
+    ),
     (JsonlPromptsConfig(), {"prompt": "p", "answer": 4}, "'answer' must be text, not a number"),
     (JsonlLabelsConfig(), {"text": ["t", "u"], "label": ["l"]}, "2 words, but 1 labels"),
     (JsonlLabelsConfig(), {"text": ["t", "u"], "label": "l"}, "a non-empty list"),

@@ -76,6 +76,30 @@ def test_system_messages_stay_where_they_stand_and_a_late_one_is_noted(tmp_path:
 
 
 @pytest.mark.parametrize(
+    ("turns", "rule"),
+    [
+        ("user user assistant", "in a row of the same role"),
+        ("user assistant assistant", "in a row of the same role"),
+        ("assistant user assistant", "that the assistant begins"),
+        ("system assistant user assistant", "that the assistant begins"),
+        ("user assistant user", "after the last answer"),
+        ("user assistant tool", "after the last answer"),
+        ("system user assistant user assistant", None),
+        ("user assistant tool tool assistant", None),
+    ],
+)
+def test_an_unusual_order_of_roles_is_kept_and_noted(
+    turns: str, rule: str | None, tmp_path: Path
+) -> None:
+    messages = [{"role": role, "content": "a"} for role in turns.split()]
+    record, *rest = rows(JsonlChatsConfig(), {"messages": messages}, folder=tmp_path)
+    assert " ".join(message.role for message in record.messages) == turns
+    rules = [note.rule for note in rest if isinstance(note, Noted)]
+    assert len(rules) == (rule is not None)
+    assert all(rule in found for found in rules if rule)
+
+
+@pytest.mark.parametrize(
     "mark",
     [
         {"weight": 0},

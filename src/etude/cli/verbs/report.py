@@ -24,6 +24,7 @@ from etude.config.config_file import build_config
 from etude.config.schema.report import ReportConfig
 from etude.errors import ConfigError, DataError
 from etude.files.atomic import write_atomic
+from etude.files.disk import disk_full_error
 
 VERB = "report"
 IDLE_CHECKS = 3
@@ -85,8 +86,9 @@ def _write(found: FoundRuns, config: ReportConfig, watch: float | None) -> None:
     view = View(found.runs, config.metric, config.best)
     out = Path(config.out)
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(out, page(view, found.problems, watch))
+        with disk_full_error(out):
+            out.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(out, page(view, found.problems, watch))
     except OSError as error:
         raise ConfigError(f"out={out} cannot be written: {error.strerror}.") from error
     if config.png is not None:

@@ -15,6 +15,10 @@ from etude.config.schema.parameter_group import ParameterGroup
 
 MAX_VOCAB_SIZE = 2**20
 """Four times the largest vocabulary in use; a limit, because trainers preallocate memory."""
+MAX_LAYERS = 2000
+"""Twice the deepest network that was ever trained."""
+LARGEST = 2**24
+"""The largest sequence, in tokens, and the largest global batch: far beyond any in use."""
 N_SENTINELS = 100
 """The sentinel tokens of every tokenizer that étude makes, and of T5."""
 
@@ -57,6 +61,11 @@ class ObjectiveConfig(PluginConfig):
     def task(self) -> "ObjectiveConfig":
         """The objective that defines the network's task: this one, or its teacher's."""
         return self
+
+    @property
+    def idle(self) -> Mapping[str, int]:
+        """Numbers of steps at the start that do not train the network, by the knobs that say so."""
+        return {}
 
     @property
     def around(self) -> tuple[str, str] | None:
@@ -107,6 +116,10 @@ class ArchitectureConfig(PluginConfig):
             value = getattr(self, name)
             require(value >= 1, f"{name} must be at least 1, got {value}")
         require(
+            self.n_layers <= MAX_LAYERS,
+            f"n_layers must be at most {MAX_LAYERS:,}, got {self.n_layers}",
+        )
+        require(
             self.dim % self.n_heads == 0,
             f"dim must be a multiple of n_heads, got dim={self.dim} and n_heads={self.n_heads}",
         )
@@ -146,8 +159,8 @@ class NewTokenizerConfig(TokenizerConfig):
 
     def __post_init__(self) -> None:
         require(
-            self.n_sentinels >= N_SENTINELS,
-            f"n_sentinels must be at least {N_SENTINELS}, got {self.n_sentinels}",
+            N_SENTINELS <= self.n_sentinels <= MAX_VOCAB_SIZE,
+            f"n_sentinels must be {N_SENTINELS} to {MAX_VOCAB_SIZE:,}, got {self.n_sentinels}",
         )
 
 
@@ -178,7 +191,10 @@ class DataConfig(PluginConfig):
     """Stop with an error if any row is bad, instead of reporting bad rows and using the rest."""
 
     def __post_init__(self) -> None:
-        require(self.seq_len >= 2, f"seq_len must be at least 2, got {self.seq_len}")
+        require(
+            2 <= self.seq_len <= LARGEST,
+            f"seq_len must be 2 to {LARGEST:,}, got {self.seq_len}",
+        )
         require(
             0 < self.val_fraction < 1,
             f"val_fraction must lie strictly between 0 and 1, got {self.val_fraction}",
@@ -241,6 +257,11 @@ class LoggerConfig(PluginConfig):
 @dataclass
 class CallbackConfig(PluginConfig):
     """Base config of the group `callback`: additional actions during training."""
+
+    @property
+    def watched(self) -> Mapping[str, str]:
+        """The validation metrics that it reads, by the knobs that name them."""
+        return {}
 
 
 @dataclass

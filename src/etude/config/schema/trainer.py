@@ -5,9 +5,11 @@ from enum import Enum
 from typing import Annotated
 
 from etude.config.schema.effect import only_with
-from etude.config.schema.plugins import require
+from etude.config.schema.plugins import LARGEST, require
 
 ACCELERATORS = ("auto", "cpu", "gpu", "mps")
+MAX_STEPS = 10**9
+"""More optimizer steps than any run takes."""
 PRECISIONS = ("32", "64", "bf16-mixed", "bf16-true", "16-mixed")
 
 
@@ -96,6 +98,9 @@ class TrainerConfig:
         ):  # fmt: skip
             value = getattr(self, name)
             require(value is None or value > 0, f"{name} must be positive, got {value}")
+        for name, most in (("max_steps", MAX_STEPS), ("global_batch", LARGEST)):
+            value = getattr(self, name)
+            require(value is None or value <= most, f"{name} must be at most {most:,}, got {value}")
         for name, choices in (("precision", PRECISIONS), ("accelerator", ACCELERATORS)):
             value = getattr(self, name)
             require(value in choices, f"{name} must be one of {', '.join(choices)}, got {value}")
