@@ -33,8 +33,8 @@ LIBRARIES = {"": set[str](), "files": set[str](), "config": {"hydra", "omegaconf
 """Libraries that these rooms (and the modules outside rooms) may import."""
 N_LINES = {"core": 300, "plugin": 200, "function": 40, "verb": 200}
 N_PARAMETERS = 6
-N_CODE_LINES = 9_300
-"""Limit for the rooms up to `training`, without blanks, comments and docstrings (decision 12)."""
+N_CODE_LINES = 10_900
+"""Limit for the rooms up to `training`, without blanks, comments and docstrings (decision 13)."""
 N_FACE_IMPORTS = 6
 """The most import lines of étude that a plugin may have."""
 TESTED_TOGETHER = {
@@ -46,7 +46,7 @@ TESTED_TOGETHER = {
     "data/jsonl_rankings": "test_jsonl_kinds.py",
     **{
         f"template/{name}": "test_renderings.py"
-        for name in ("chatml", "gemma", "llama3", "mistral", "plain")
+        for name in ("chatml", "gemma", "llama3", "mistral", "plain", "plain_eos")
     },
     "data/docs_chat": "test_python_docs.py",
     "data/docs_pairs": "test_python_docs.py",

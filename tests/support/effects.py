@@ -83,7 +83,8 @@ def _fulfilling(config: Any, term: Any) -> dict[str, Any]:
         case "":
             return {term.name: True if isinstance(before, bool) else NON_NULL[term.name]}
         case ">":
-            return {term.name: type(before)(float(term.value) + 0.5) or 1}
+            step = 1 if isinstance(before, int) else 0.5
+            return {term.name: type(before)(float(term.value) + step)}
         case "=":
             return {term.name: _parse(before, term.value.split("|")[0])}
         case _:

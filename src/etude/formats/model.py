@@ -24,12 +24,7 @@ from etude.data.tokenizer import Tokenizer
 from etude.errors import CheckpointError, ConfigError
 from etude.files.cache import digest_of
 from etude.files.json_file import reading
-from etude.files.manifest import (
-    MANIFEST,
-    read_manifest,
-    require_intact,
-    require_intact_if_sealed,
-)
+from etude.files.manifest import MANIFEST, read_manifest, require_intact, require_intact_if_sealed
 from etude.files.run_folder import ADAPTER, CHECKPOINTS, CONFIG, MODEL, TOKENIZER
 from etude.formats import hugging_face, peft
 from etude.formats.checkpoint import newest_intact

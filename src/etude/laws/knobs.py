@@ -4,7 +4,8 @@ import ast
 from collections.abc import Iterator
 
 from etude.config.plugin_files import source_files
-from etude.config.plugin_source import describe, tree_of
+from etude.config.plugin_source import describe
+from etude.config.source_tree import tree_of
 from etude.laws.trial import Trial
 from etude.laws.verdict import Finding, broken, held, not_applicable
 

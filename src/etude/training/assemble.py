@@ -186,10 +186,7 @@ def _refuse_sharding(config: ExperimentConfig, objective: Objective[Any, Any]) -
 def refuse_unbuildable(
     architecture: ArchitectureConfig, adapter: Mapping[str, AdapterConfig]
 ) -> None:
-    """Raises ConfigError for an invalid architecture or adapter, or one larger than the memory.
-
-    Needs no data and no memory.
-    """
+    """Raises ConfigError for parts that do not fit, or weights larger than the memory."""
     vocab = Vocab(TRIAL_VOCAB, 0, 1, 2, 3, 4, 5, 6, 7, 8, tuple(range(9, TRIAL_VOCAB)))
     try:
         with torch.device("meta"):

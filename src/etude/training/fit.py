@@ -78,11 +78,8 @@ def fit(config: ExperimentConfig, corpus: Corpus, assembled: TrainingParts, fold
     _print_result(texts, metrics, corpus.card.xz_bits_per_byte)
     summary = {
         **_outcome(writer, objective, plan),
-        **parameter_counts(objective.network),
         "seconds": round(time.perf_counter() - began, 1),
         "data": corpus.card.digest,
-        "lost": objective.lost,
-        "notes": objective.notes,
         "init_from": config.init_from,
         **_environment(folder),
     }
@@ -121,7 +118,7 @@ def _environment(folder: Path) -> dict[str, Any]:
 
 
 def _outcome(writer: RunWriter, objective: Objective[Any, Any], plan: Plan) -> dict[str, Any]:
-    """Returns the metrics and the last step of a run; prints skipped steps and an early stop."""
+    """Returns the results of a run for its summary; prints skipped steps and an early stop."""
     for why, n in objective.skipped.items():
         print(f"skipped   {n:,} of {writer.last['step']:,.0f} steps: {why}")
     stopped = writer.last["step"] < plan.steps
@@ -139,6 +136,9 @@ def _outcome(writer: RunWriter, objective: Objective[Any, Any], plan: Plan) -> d
         "stopped_early": stopped,
         "skipped": objective.skipped,
         "best": best,
+        **parameter_counts(objective.network),
+        "lost": objective.lost,
+        "notes": objective.notes,
     }
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 
 from etude.config import config_file
+from etude.config.plugin_traceback import plugin_page
 from etude.config.registry import plugin_of
 from etude.config.schema.experiment import ExperimentConfig
 from etude.data.corpus import Corpus, prepare
@@ -130,10 +131,11 @@ def main() -> None:
 def _say_error(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
-    """Reports the end of the traceback of an unexpected error: one screen."""
-    lines = "".join(traceback.format_exception(kind, error, trace)).splitlines()
+    """Reports an unexpected error on one screen: the plugin's, or the end of the traceback."""
+    text = plugin_page(error) if isinstance(error, Exception) else None
+    lines = (text or "".join(traceback.format_exception(kind, error, trace))).splitlines()
     rank = Ranks.of_this_process(1).rank
-    say_end("\n".join([f"rank {rank} failed:", *lines[1 - PAGE :]]))
+    say_end(redacted("\n".join([f"rank {rank} failed:", *lines[1 - PAGE :]])))
 
 
 def _own_lock(folder: Path, ranks: Ranks) -> AbstractContextManager[object]:
