@@ -182,7 +182,7 @@ def imports_of(file: Path) -> set[Path]:
 
 @cache
 def direct_imports(file: Path) -> frozenset[Path]:
-    return frozenset([*stage._imported(file), *source_files(file)])
+    return frozenset([*stage._imported_modules(file), *source_files(file)])
 
 
 def test_the_reading_paths_are_short_and_every_numbered_line_names_a_file() -> None:

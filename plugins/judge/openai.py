@@ -95,7 +95,7 @@ class OpenaiJudge:
         return in_both_orders(self._ask, comparisons)
 
     def _ask(self, comparisons: Sequence[Comparison]) -> list[float]:
-        questions = [comparison.formatted(self.config.question) for comparison in comparisons]
+        questions = [comparison.format_question(self.config.question) for comparison in comparisons]
         unique = list(dict.fromkeys(questions))
         with ThreadPoolExecutor(self.config.parallel) as pool:
             verdicts = dict(zip(unique, pool.map(self._verdict, unique), strict=True))

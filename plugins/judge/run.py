@@ -54,7 +54,7 @@ class RunJudge:
         return in_both_orders(self._ask, comparisons)
 
     def _ask(self, comparisons: Sequence[Comparison]) -> list[float]:
-        texts = [comparison.formatted(self.config.question) for comparison in comparisons]
+        texts = [comparison.format_question(self.config.question) for comparison in comparisons]
         probabilities = [math.nan] * len(texts)
         sides = [[self._pair(text, letter) for letter in "AB"] for text in texts]
         fits = [i for i, pairs in enumerate(sides) if all(map(self._fits, pairs))]

@@ -112,7 +112,7 @@ def load_config(folder: Path) -> ExperimentConfig:
     for path, entry in plugins.items():
         with reading(file):
             OmegaConf.update(cfg, path, _schema(path, entry, file), merge=False, force_add=True)
-    if changed := ", ".join(_changed(plugins)):
+    if changed := ", ".join(_plugin_changes(plugins)):
         warnings.warn(f"plugins have changed since {file} was written: {changed}", stacklevel=2)
     try:
         cfg.merge_with(_escape(values))
@@ -126,10 +126,10 @@ def changed_plugins(folder: Path) -> dict[str, tuple[str, str | None]]:
 
     Each with its digest then and now; None if it no longer exists.
     """
-    return _changed(read_stored(folder)[0])
+    return _plugin_changes(read_stored(folder)[0])
 
 
-def _changed(plugins: Mapping[str, Mapping[str, str]]) -> dict[str, tuple[str, str | None]]:
+def _plugin_changes(plugins: Mapping[str, Mapping[str, str]]) -> dict[str, tuple[str, str | None]]:
     found: dict[str, tuple[str, str | None]] = {}
     for address, was in {one["address"]: one["sha256"] for one in plugins.values()}.items():
         try:

@@ -11,7 +11,7 @@ SOURCE = Path(__file__).resolve().parents[1]
 
 
 @lru_cache(maxsize=256)
-def _parsed(file: Path, modified: int) -> ast.Module:
+def _parse(file: Path, modified: int) -> ast.Module:
     try:
         return ast.parse(file.read_bytes(), filename=str(file))
     except (SyntaxError, ValueError) as error:
@@ -22,7 +22,7 @@ def _parsed(file: Path, modified: int) -> ast.Module:
 
 def tree_of(file: Path) -> ast.Module:
     """The syntax tree of a file. Raises ConfigError, with the line, if it is not valid Python."""
-    return _parsed(file, file.stat().st_mtime_ns)
+    return _parse(file, file.stat().st_mtime_ns)
 
 
 def lineage(name: str, file: Path) -> Iterator[tuple[ast.ClassDef, Path]]:
@@ -39,12 +39,12 @@ def lineage(name: str, file: Path) -> Iterator[tuple[ast.ClassDef, Path]]:
         elif isinstance(node, ast.ImportFrom):
             for alias in node.names:
                 matches = alias.name == "*" or name == (alias.asname or alias.name)
-                module = imported(node, file) if matches else None
+                module = imported_file(node, file) if matches else None
                 if module is not None:
                     yield from lineage(name if alias.name == "*" else alias.name, module)
 
 
-def imported(node: ast.ImportFrom, file: Path) -> Path | None:
+def imported_file(node: ast.ImportFrom, file: Path) -> Path | None:
     """The file of an imported module if it belongs to étude or is a private module."""
     root, *inside = (node.module or "").split(".")
     if node.level:

@@ -142,7 +142,7 @@ def _split_turns(
     else:
         places = []
         for i in reversed(answers):
-            if marked := _marked(script, whole, i, i in required):
+            if marked := _mark_turn(script, whole, i, i in required):
                 whole = marked
                 places.insert(0, i)
     for place, part in zip([None, *places], whole.split(OPEN), strict=True):
@@ -152,7 +152,7 @@ def _split_turns(
                 yield where, text
 
 
-def _marked(script: Script, whole: str, i: int, is_required: bool) -> str | None:
+def _mark_turn(script: Script, whole: str, i: int, is_required: bool) -> str | None:
     """The text with marks around the turn of a message; None, or an error, if it has no place."""
     start = script.text(i, before_answer=True)
     end = script.text(i + 1)

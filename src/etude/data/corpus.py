@@ -94,7 +94,7 @@ def prepare(config: ExperimentConfig, tokenizer: Tokenizer | None = None) -> Cor
         first = f"data.strict=true, and {n_bad} rows are bad. Fix or remove them:"
         raise DataError("\n  ".join((first, *shown)))
     tokenizer, cut_words = (tokenizer, 0) if tokenizer else _tokenizer(config.tokenizer, records)
-    tokenizer = completed(tokenizer, config)
+    tokenizer = complete_tokenizer(tokenizer, config)
     train, val = (_samples(part, config.data, records, tokenizer) for part in ("train", "val"))
     if convert := conversion_for(records.kind, plugin_of(config.objective).declaration.reads):
         train = _ConvertedSamples(train, convert)
@@ -158,7 +158,7 @@ def _digest(records: str, config: ExperimentConfig, tokenizer: Tokenizer) -> str
     return digest_of(records, tokenizer_digest(tokenizer), knobs, earlier)
 
 
-def completed(tokenizer: Tokenizer, config: ExperimentConfig) -> Tokenizer:
+def complete_tokenizer(tokenizer: Tokenizer, config: ExperimentConfig) -> Tokenizer:
     """The tokenizer with the tokens and the chat template that the objective needs."""
     if plugin_of(config.data).declaration.yields is Text:
         parts = [plugin_of(node).declaration for _, node in nodes(config.objective)]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from etude.data.file_search import described
+from etude.data.file_search import describe_skipped
 from etude.data.record_file import is_near
 from etude.data.tokenizer import Tokenizer
 from etude.data.training_texts import MAX_WORD_CHARS
@@ -90,7 +90,7 @@ class Card:
         lines = [
             f"data      {self.source}: {self.kind}, digest {self.digest[:12]}",
             *([f"files     {self.n_files:,} read"] if self.n_files else []),
-            *([f"          not read: {described(self.skipped)}"] if self.skipped else []),
+            *([f"          not read: {describe_skipped(self.skipped)}"] if self.skipped else []),
             f"train     {_describe(self.train)}",
             *_cut_lines(self.train),
             f"val       {_describe(self.val)}{self._share()}",

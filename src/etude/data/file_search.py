@@ -122,7 +122,7 @@ def _nothing_found(
         if is_pattern
         else f"contains no file with suffix {', '.join(suffixes)} (or {', '.join(COMPRESSED)})"
     )
-    found = f" Not read: {described(skipped)}." if skipped else ""
+    found = f" Not read: {describe_skipped(skipped)}." if skipped else ""
     return (
         f"data.path={path} {what}.{found}\n  Relative paths start at {Path.cwd()}. "
         "A file that is named itself is read whatever its name; a pattern names files, "
@@ -130,7 +130,7 @@ def _nothing_found(
     )
 
 
-def described(skipped: Mapping[str, int]) -> str:
+def describe_skipped(skipped: Mapping[str, int]) -> str:
     """The kinds of files and folders that were skipped, in one line; other suffixes last."""
     kinds = sorted(skipped, key=lambda kind: (kind.startswith("."), -skipped[kind]))
     more = [f"and {len(kinds) - 6} more kinds"] if len(kinds) > 6 else []

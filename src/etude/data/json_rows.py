@@ -146,9 +146,9 @@ class JsonlSource(FileSource[FileC]):
             if isinstance(row, BadRow):
                 yield row
             else:
-                yield from self._converted(*row)
+                yield from self._convert(*row)
 
-    def _converted(self, place: str, value: object) -> Iterator[SourceRow]:
+    def _convert(self, place: str, value: object) -> Iterator[SourceRow]:
         try:
             if not isinstance(value, dict):
                 raise BadFieldError(f"must be a JSON object, not {_type_of(value)}")

@@ -94,7 +94,7 @@ def lines(file: Path) -> Iterator[tuple[str, str] | BadRow]:
             too_long = line[0]
             yield BadRow(too_long, f"longer than {MAX_LINE_CHARS:,} characters; split it")
         else:
-            yield _checked(*line)
+            yield _check_line(*line)
 
 
 def pieces(file: Path) -> Iterator[tuple[str, str] | BadRow]:
@@ -103,7 +103,7 @@ def pieces(file: Path) -> Iterator[tuple[str, str] | BadRow]:
     A file of one line therefore needs little memory.
     """
     for piece in _pieces(file, PIECE_CHARS):
-        yield piece if isinstance(piece, BadRow) else _checked(*piece)
+        yield piece if isinstance(piece, BadRow) else _check_line(*piece)
 
 
 @contextmanager
@@ -134,7 +134,7 @@ def _pieces(file: Path, limit: int) -> Iterator[tuple[str, str] | BadRow]:
         yield BadRow(str(file), str(error))
 
 
-def _checked(place: str, text: str) -> tuple[str, str] | BadRow:
+def _check_line(place: str, text: str) -> tuple[str, str] | BadRow:
     """A line, or a BadRow if it contains what is not text."""
     if not (found := _UNREADABLE.search(text)):
         return place, text

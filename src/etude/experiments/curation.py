@@ -41,7 +41,7 @@ class CompletionSampler:
     def __init__(self, config: SamplingConfig, run: str) -> None:
         """Raises ConfigError for a run that cannot generate text, or has too few positions."""
         self.config = config
-        self.model = read_model(run).prompted(config.as_turn)
+        self.model = read_model(run).with_turns(config.as_turn)
         _refuse_unfit(self.model, config)
         self.network: Network = self.model.network().requires_grad_(False).eval()
         self.decoding: Decoding = build(config.decoding)

@@ -58,7 +58,7 @@ class Search:
 
     def run(self, launch: Launch) -> None:
         """Runs the open trials, then new ones until the requested number is reached."""
-        waiting = self._unfinished()
+        waiting = self._unfinished_trials()
         while waiting:
             n = _n_consecutive(waiting[: self.settings.n_parallel])
             self._launch(waiting[:n], launch)
@@ -92,7 +92,7 @@ class Search:
         values = [list(values_of(override)) for override in self.space.swept.values()]
         return [dict(zip(self.space.swept, job, strict=True)) for job in product(*values)]
 
-    def _unfinished(self) -> list[int]:
+    def _unfinished_trials(self) -> list[int]:
         """Returns the unfinished trials; discards one whose sampling was interrupted."""
         found: list[int] = []
         for trial in self.study.get_trials(states=(TrialState.RUNNING,)):

@@ -97,17 +97,17 @@ def _reasons(was: Stamp, stage: Stage, stages: Sequence[Stage]) -> Iterator[str]
     for name, digest in _parents(stage, stages).items():
         if was["parents"].get(name) != digest:
             yield f"the result of {name}, on which it depends, has changed"
-    yield from _changed("", was["inputs"], _inputs(stage), "different content")
+    yield from _changes("", was["inputs"], _inputs(stage), "different content")
     current = {address: _file_digest(address) for address in was["plugins"]}
-    yield from _changed("the plugin ", was["plugins"], current, "different code")
+    yield from _changes("the plugin ", was["plugins"], current, "different code")
     core = core_digests()
     current_core = {name: core.get(name, "") for name in was["core"]}
-    yield from _changed("etude.", was["core"], current_core, "different code")
+    yield from _changes("etude.", was["core"], current_core, "different code")
     if was["result"] != stage.result:
         yield "its result is missing or has changed"
 
 
-def _changed(kind: str, was: Digests, now: Digests, change: str) -> Iterator[str]:
+def _changes(kind: str, was: Digests, now: Digests, change: str) -> Iterator[str]:
     for name in sorted({*was, *now}):
         if was.get(name) != now.get(name):
             yield f"{kind}{name} has {change}"
@@ -185,14 +185,14 @@ def _closure(verb: str, plugins: Sequence[str]) -> set[str]:
     files = [entry, *(file for address in plugins for file in source_files(find(address)))]
     found = {_name(entry)}
     while files:
-        for module in _imported(files.pop()):
+        for module in _imported_modules(files.pop()):
             if _name(module) not in found:
                 found.add(_name(module))
                 files.append(module)
     return found
 
 
-def _imported(file: Path) -> Iterator[Path]:
+def _imported_modules(file: Path) -> Iterator[Path]:
     """Yields the core modules that a file imports, at any level of nesting.
 
     Names imported from a package's `__init__.py` count as imports from the file that defines them.

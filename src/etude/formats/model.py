@@ -71,7 +71,7 @@ class Model:
         else:
             self._load_state(network)
 
-    def prompted(self, as_turn: bool | str) -> "Model":
+    def with_turns(self, as_turn: bool | str) -> "Model":
         """Returns the model without its chat template if `as_turn` is false.
 
         Raises ConfigError if `as_turn` is true and there is none; "auto" is always valid.

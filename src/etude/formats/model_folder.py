@@ -65,7 +65,7 @@ def write_adapter(
             f"PEFT cannot read the scores of {folder.name}/: `etude merge` writes its head, too"
         )
     origin = {"base": base.digest, "base_folder": str(base.folder.absolute())}
-    write_sealed_folder(folder, fill, {**(facts or {}), **origin, **_noted(reason)})
+    write_sealed_folder(folder, fill, {**(facts or {}), **origin, **_note_field(reason)})
     return reason
 
 
@@ -140,11 +140,11 @@ def write_model(
         save_tokenizer(model, inside, scores=isinstance(scores, dict))
 
     note = reason if isinstance(scores, str) else None
-    write_sealed_folder(folder, fill, {**(facts or {}), **_noted(note)})
+    write_sealed_folder(folder, fill, {**(facts or {}), **_note_field(note)})
     return note
 
 
-def _noted(note: str | None) -> dict[str, str]:
+def _note_field(note: str | None) -> dict[str, str]:
     return {} if note is None else {"note": note}
 
 

@@ -223,7 +223,7 @@ def adapter_of(
             tensors = _tensors(folder)
             with reading(folder / CONFIG):
                 try:
-                    config = form.config(fields, _adapted(theirs, tensors))
+                    config = form.config(fields, _adapted_linears(theirs, tensors))
                 except ValueError as error:
                     raise ConfigError(f"{folder}: {error}.") from error
             shapes = [tensor.shape for tensor in tensors.values()]
@@ -251,7 +251,7 @@ def read_adapter(
     return {plain[name]: tensor for name, tensor in read.items()}
 
 
-def _adapted(theirs: TransformersView, found: Mapping[str, Tensor]) -> list[HFLinear]:
+def _adapted_linears(theirs: TransformersView, found: Mapping[str, Tensor]) -> list[HFLinear]:
     """The linear layers that have tensors in `found`."""
     return [one for one in theirs.linears if any(n.startswith(f"{one.name}.") for n in found)]
 

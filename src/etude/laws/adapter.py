@@ -28,13 +28,13 @@ def it_starts_as_the_base(trial: Trial) -> Finding:
     if not trial.plugin.declaration.starts_as_base:
         return not_applicable("it declares starts_as_base=False")
     base = _base(trial)
-    off = _max_difference(_logits(base), _logits(_adapted(trial, base)))
+    off = _max_difference(_logits(base), _logits(_with_adapters(trial, base)))
     return holds(off <= ROUNDING, f"logits differ by {off:.2g}")
 
 
 def trainable_weights_get_gradients(trial: Trial) -> Finding:
     """Some weights are trainable, and after a change from initialization all get gradients."""
-    made = _adapted(trial, _base(trial))
+    made = _with_adapters(trial, _base(trial))
     _perturb(made)
     _logits(made).square().sum().backward()
     trainable = {name: p for name, p in made.named_parameters() if p.requires_grad}
@@ -48,7 +48,7 @@ def trainable_weights_get_gradients(trial: Trial) -> Finding:
 def disabled_it_equals_the_base(trial: Trial) -> Finding:
     """With its layers disabled, the outputs are the base's, as a reference policy needs."""
     base = _base(trial)
-    made = _adapted(trial, base)
+    made = _with_adapters(trial, base)
     if not layers(made):
         return not_applicable("it adds no layers")
     _perturb(made)
@@ -62,7 +62,7 @@ def merging_changes_no_output(trial: Trial) -> Finding:
     """Merged into the base's weights, it has the same outputs."""
     if not trial.plugin.declaration.merges:
         return not_applicable("it does not declare merges")
-    made = _adapted(trial, _base(trial))
+    made = _with_adapters(trial, _base(trial))
     _perturb(made)
     with torch.no_grad():
         before = _logits(made)
@@ -110,7 +110,7 @@ def _base(trial: Trial) -> Network:
         return architecture.random_network(trial.config.architecture)
 
 
-def _adapted(trial: Trial, base: Network) -> Network:
+def _with_adapters(trial: Trial, base: Network) -> Network:
     made = copy.deepcopy(base)
     adapt(made, trial.config.adapter)
     return made.double().eval()

@@ -27,7 +27,7 @@ def swapping_the_answers_flips_the_verdict(trial: Trial) -> Finding:
     """The preferred answer stays the same when the two are swapped."""
     judge = _build(trial)
     before = _verdicts(judge, PAIRS)
-    swapped = [1 - p for p in _verdicts(judge, [pair.swapped for pair in PAIRS])]
+    swapped = [1 - p for p in _verdicts(judge, [pair.in_other_order for pair in PAIRS])]
     return holds(_same(before, swapped), f"{_format(before)}; swapped: {_format(swapped)}")
 
 

@@ -27,7 +27,7 @@ def its_bench_is_scored_correctly(trial: Trial) -> Finding:
     bench = [
         f"{'MISJUDGED ' if one.is_misjudged else ''}{result_line(one)}" for one in report.results
     ]
-    return holds(not report.misjudged, "\n      ".join((rates, *bench)))
+    return holds(not report.misjudged_results, "\n      ".join((rates, *bench)))
 
 
 def every_answer_gets_one_score(trial: Trial) -> Finding:

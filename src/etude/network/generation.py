@@ -68,7 +68,7 @@ class StopStrings:
         """The text up to the first stop string; all of it if it contains none."""
         return text[: min((i for i in map(text.find, self.strings) if i >= 0), default=len(text))]
 
-    def settled(self, text: str) -> str:
+    def settled_text(self, text: str) -> str:
         """The part of an unfinished text that no later token can make part of a stop string."""
         before = self.before(text)
         begun = (
@@ -164,7 +164,7 @@ class _Rows:
         self.cache = KvCache(self.inputs.tokens.shape[1] + n)
         draws = np.stack([request.rng.random(n) for request in requests])
         self.draws = torch.from_numpy(draws).to(device)
-        self.seen = _seen(self.inputs, network.vocab.size)
+        self.seen = _seen_tokens(self.inputs, network.vocab.size)
         self.steps = 0
 
     @torch.no_grad()
@@ -202,7 +202,7 @@ class _Rows:
         self.cache.select_rows(rows)
 
 
-def _seen(inputs: Inputs, n_vocab: int) -> Bool[Tensor, "batch vocab"]:
+def _seen_tokens(inputs: Inputs, n_vocab: int) -> Bool[Tensor, "batch vocab"]:
     """Returns which token ids each row contains, ignoring padding."""
     real = torch.ones_like(inputs.tokens) if inputs.documents is None else inputs.documents
     counts = real.new_zeros((len(real), n_vocab))

@@ -25,7 +25,7 @@ def refuse_too_large(config: ExperimentConfig, corpus: Corpus, plan: Forecast) -
     available = memory(config.trainer.accelerator)
     needed = peak_memory(plan, config.trainer.accelerator)
     if needed > available:
-        fitting = list(islice(_fitting(config, corpus, available), N_SUGGESTED))
+        fitting = list(islice(_fitting_changes(config, corpus, available), N_SUGGESTED))
         named = "\n".join(f"    {text}: {size / GIB:.1f} GiB" for text, size in fitting)
         raise ConfigError(
             f"This run needs {needed / GIB:.1f} GiB of memory at its peak, "
@@ -34,7 +34,9 @@ def refuse_too_large(config: ExperimentConfig, corpus: Corpus, plan: Forecast) -
         )
 
 
-def _fitting(config: ExperimentConfig, corpus: Corpus, available: int) -> Iterator[tuple[str, int]]:
+def _fitting_changes(
+    config: ExperimentConfig, corpus: Corpus, available: int
+) -> Iterator[tuple[str, int]]:
     """Yields the changes that make a run fit, with the memory it needs then."""
     for overrides, changed in _candidates(config):
         try:

@@ -90,7 +90,7 @@ def forecast(config: ExperimentConfig, corpus: Corpus) -> Forecast:
         n_micro_batches=n_samples // parts.plan.micro_batch,
         devices=config.trainer.devices,
         step=step,
-        sharded=_sharded(config, parts.objective.network, step),
+        sharded=_sharding_savings(config, parts.objective.network, step),
     )
 
 
@@ -134,7 +134,7 @@ def _weights(root: nn.Module) -> list[nn.Parameter]:
     return [p for module in modules(root) for p in module.parameters(recurse=False)]
 
 
-def _sharded(config: ExperimentConfig, network: Network, held: StepCost) -> int:
+def _sharding_savings(config: ExperimentConfig, network: Network, held: StepCost) -> int:
     """Returns the memory that sharding saves per device, which keeps 1 of `devices` shares.
 
     The largest block is unsharded while it computes, with its gradient.

@@ -14,14 +14,14 @@ from etude.errors import ConfigError
 VARIABLE = "ETUDE_PLUGINS"
 
 
-def _shipped() -> Path:
+def _shipped_folder() -> Path:
     """The checkout's `plugins/`; in an installed wheel, this very folder."""
     here = Path(__file__).resolve().parent
     checkout = here.parents[2]
     return checkout / "plugins" if (checkout / "pyproject.toml").is_file() else here
 
 
-def _installed() -> list[Path]:
+def _installed_folders() -> list[Path]:
     """The folders of the packages that other distributions declare as `etude.plugins`.
 
     One that cannot be found is named, and takes nothing from the others.
@@ -38,7 +38,7 @@ def _installed() -> list[Path]:
     return found
 
 
-def _named() -> list[Path]:
+def _named_folders() -> list[Path]:
     """The folders of `$ETUDE_PLUGINS`, made absolute there, so that child processes agree."""
     named = [
         Path(entry).resolve() for entry in os.environ.get(VARIABLE, "").split(os.pathsep) if entry
@@ -53,7 +53,7 @@ def _named() -> list[Path]:
 
 def folders() -> list[str]:
     """Every plugin folder that exists, once. Two files at one address are refused when found."""
-    places = [_shipped(), *_installed(), *_named(), Path("plugins")]
+    places = [_shipped_folder(), *_installed_folders(), *_named_folders(), Path("plugins")]
     return list(dict.fromkeys(str(place.resolve()) for place in places if place.is_dir()))
 
 

@@ -44,11 +44,11 @@ class Comparison:
     reference: str | None = None
 
     @property
-    def swapped(self) -> "Comparison":
+    def in_other_order(self) -> "Comparison":
         """The same answers in the other order."""
         return Comparison(self.prompt, self.second, self.first, self.reference)
 
-    def formatted(self, question: str) -> str:
+    def format_question(self, question: str) -> str:
         """Returns the prompt for a language-model judge, from a template."""
         return question.format(prompt=self.prompt, first=self.first, second=self.second)
 
@@ -66,14 +66,16 @@ def in_both_orders(
     ask: Callable[[Sequence[Comparison]], Sequence[float]], comparisons: Sequence[Comparison]
 ) -> list[float]:
     """Returns the probability that each first answer is better, averaged over both orders."""
-    p = ask([c for comparison in comparisons for c in (comparison, comparison.swapped)])
+    p = ask([c for comparison in comparisons for c in (comparison, comparison.in_other_order)])
     return [(first + 1 - swapped) / 2 for first, swapped in zip(p[::2], p[1::2], strict=True)]
 
 
 def check_question(question: str) -> None:
     """Raises ValueError unless a question contains the prompt and both answers."""
     try:
-        texts = [Comparison(*words).formatted(question) for words in ("123", "023", "103", "120")]
+        texts = [
+            Comparison(*words).format_question(question) for words in ("123", "023", "103", "120")
+        ]
     except (LookupError, ValueError, AttributeError) as error:
         raise ValueError(
             "question must contain {prompt}, {first} and {second}, and no other single braces; "

@@ -112,7 +112,7 @@ class BenchReport:
     results: tuple[BenchResult, ...]
 
     @property
-    def misjudged(self) -> list[BenchResult]:
+    def misjudged_results(self) -> list[BenchResult]:
         """The results that are wrong."""
         return [result for result in self.results if result.is_misjudged]
 
@@ -146,10 +146,10 @@ def run_bench(verifier: Verifier[Any]) -> BenchReport:
 def check_bench(verifier: Verifier[Any]) -> None:
     """Raises ConfigError for a verifier that misjudges an answer of its bench."""
     report = run_bench(verifier)
-    if not report.misjudged:
+    if not report.misjudged_results:
         return
     override = _override(verifier.config)
-    lines = [result_line(result) for result in report.misjudged[:5]]
+    lines = [result_line(result) for result in report.misjudged_results[:5]]
     raise ConfigError(
         f"{override} fails its own bench, so a policy would learn to exploit its mistakes: "
         f"{report.false_positives:.0%} false positives, {report.false_negatives:.0%} "

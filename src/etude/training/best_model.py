@@ -50,20 +50,20 @@ class BestModel:
         self.at = {"step": step, "value": value}
         state = trainer.strategy.lightning_module_state_dict()  # collective: all ranks take part
         if trainer.is_global_zero:
-            self.write(state, self._staged, self.at)
+            self.write(state, self._staging, self.at)
 
     def commit(self, trainer: pl.Trainer) -> None:
         """Moves staged weights to `best/` if the checkpoint records them; deletes them otherwise.
 
         Called after each checkpoint and when a run resumes.
         """
-        if trainer.is_global_zero and self._staged.exists():
-            facts = {} if fault_of(self._staged) else read_manifest(self._staged)["facts"]
+        if trainer.is_global_zero and self._staging.exists():
+            facts = {} if fault_of(self._staging) else read_manifest(self._staging)["facts"]
             if facts and self.at.items() <= facts.items():
-                replace_folder(self._staged, self.folder / BEST)
+                replace_folder(self._staging, self.folder / BEST)
             else:
-                shutil.rmtree(self._staged)
+                shutil.rmtree(self._staging)
 
     @property
-    def _staged(self) -> Path:
+    def _staging(self) -> Path:
         return self.folder / f".{BEST}.waiting"

@@ -19,7 +19,7 @@ from etude.config.registry import build, plugin_of
 from etude.config.schema.experiment import ExperimentConfig
 from etude.config.schema.plugins import PluginConfig
 from etude.config.schema.trainer import Input
-from etude.data.corpus import Corpus, completed, data_digest
+from etude.data.corpus import Corpus, complete_tokenizer, data_digest
 from etude.data.data_card import tokenizer_digest
 from etude.data.tokenizer import Tokenizer
 from etude.errors import CheckpointError, DataError
@@ -91,7 +91,7 @@ def _changed_inputs(config: ExperimentConfig, folder: Path) -> Iterator[Change]:
         yield Change(f"plugin {address}", was, now, Input.plugins)
     tokenizer = stored_tokenizer(folder)
     was = tokenizer_digest(tokenizer)
-    if (now := tokenizer_digest(_configured(config, tokenizer))) != was:
+    if (now := tokenizer_digest(_configured_tokenizer(config, tokenizer))) != was:
         yield Change(f"tokenizer or chat template ({_source(config.tokenizer)})", was, now)
     with suppress(DataError):  # files that are gone: reported when they are read
         was = _stored(folder / CARD, "digest")
@@ -115,12 +115,12 @@ def _sources(config: ExperimentConfig) -> Iterator[str]:
         yield from (f"{path}.{knob}={run}" for knob, run in node.rereads.items() if run)
 
 
-def _configured(config: ExperimentConfig, stored: Tokenizer) -> Tokenizer:
+def _configured_tokenizer(config: ExperimentConfig, stored: Tokenizer) -> Tokenizer:
     """Returns the tokenizer of a new run; a trained or missing one is taken from the run."""
     if config.init_from is None and plugin_of(config.tokenizer).declaration.loads:
         with suppress(CheckpointError):
             stored = build(config.tokenizer).build(lambda: iter(()))
-    return completed(stored, config)
+    return complete_tokenizer(stored, config)
 
 
 def refuse_changes(changes: Sequence[Change], accepted: Sequence[Input], folder: Path) -> None:

@@ -46,7 +46,7 @@ class Validation:
                 objective.measure_batches(self._batches(objective))
             for batch, counts in self._batches(objective):
                 loss, count = objective.evaluate(batch)
-                sums.add(loss if counts else zeroed(loss), 0)
+                sums.add(loss if counts else zero_loss(loss), 0)
                 sums.count += count if counts else 0
         objective.train(was_training)
         sums.count = float(objective.over_ranks(torch.tensor(sums.count, dtype=torch.float64)))
@@ -117,7 +117,7 @@ def refuse_unreported(key: str, metric: str, reported: Iterable[str]) -> None:
         )
 
 
-def zeroed(loss: Loss) -> Loss:
+def zero_loss(loss: Loss) -> Loss:
     """Returns the same sums with every value zero."""
     zeros = {name: torch.zeros_like(value) for name, value in loss.metrics.items()}
     return Loss(torch.zeros_like(loss.total), zeros)

@@ -5,7 +5,7 @@ import ast
 import pytest
 
 from etude.config.plugin_files import find
-from etude.config.source_tree import SOURCE, imported, lineage, tree_of
+from etude.config.source_tree import SOURCE, imported_file, lineage, tree_of
 
 
 def test_the_base_classes_of_a_config_come_first() -> None:
@@ -25,7 +25,7 @@ def test_the_base_classes_of_a_config_come_first() -> None:
 def test_an_import_of_etude_is_a_file(text: str, file: str | None) -> None:
     (node,) = ast.parse(text).body
     assert isinstance(node, ast.ImportFrom)
-    assert imported(node, SOURCE / "errors.py") == (file and SOURCE / file)
+    assert imported_file(node, SOURCE / "errors.py") == (file and SOURCE / file)
 
 
 def test_a_file_is_parsed_once() -> None:

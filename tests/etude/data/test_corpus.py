@@ -18,7 +18,7 @@ from etude.config.plugin_files import options
 from etude.config.registry import build
 from etude.config.schema.experiment import ExperimentConfig
 from etude.config.schema.plugins import ObjectiveConfig, TextDataConfig
-from etude.data.corpus import Corpus, completed, prepare
+from etude.data.corpus import Corpus, complete_tokenizer, prepare
 from etude.data.data_card import tokenizer_digest
 from etude.data.record_file import RecordFile, held_out, read_bad_rows, texts_of, write_records
 from etude.data.token_rows import TokenRow, TokenRows, write_tokens
@@ -544,7 +544,7 @@ def test_a_saved_tokenizer_is_already_complete(
     config.template = None if template is None else tiny.part("template", template)
     size = {} if tokenizer == "byte" else {"vocab_size": 400}
     made = build(default(f"tokenizer/{tokenizer}", **size))
-    complete = completed(made.build(lambda: iter(["low lower lowest"] * 99)), config)
+    complete = complete_tokenizer(made.build(lambda: iter(["low lower lowest"] * 99)), config)
     complete.save(tmp_path)
-    again = completed(Tokenizer.load(tmp_path), config)
+    again = complete_tokenizer(Tokenizer.load(tmp_path), config)
     assert tokenizer_digest(again) == tokenizer_digest(complete)

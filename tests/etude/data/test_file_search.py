@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from etude.data.file_search import described, find_files
+from etude.data.file_search import describe_skipped, find_files
 from etude.errors import DataError
 
 TXT = (".txt",)
@@ -90,8 +90,8 @@ def test_the_cache_of_etude_is_no_data(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_many_kinds_are_described_in_one_line() -> None:
     skipped = {f".{i} files": 10 - i for i in range(9)}
-    assert described(skipped).startswith(".0 files (10), .1 files (9)")
-    assert described(skipped).endswith("and 3 more kinds")
+    assert describe_skipped(skipped).startswith(".0 files (10), .1 files (9)")
+    assert describe_skipped(skipped).endswith("and 3 more kinds")
 
 
 def test_many_links_between_folders_are_searched_once(tmp_path: Path) -> None:

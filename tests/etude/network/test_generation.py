@@ -221,9 +221,9 @@ def test_a_compiled_network_generates_uncompiled_with_equal_results() -> None:
 
 def test_the_settled_part_of_a_text_never_ends_in_the_beginning_of_a_stop_string() -> None:
     stop = StopStrings(["</s>", "sun"], lambda ids: "")
-    assert stop.settled("a <") == "a "
-    assert stop.settled("a </s") == "a "
-    assert stop.settled("a </b") == "a </b"
-    assert stop.settled("the su") == "the "
-    assert stop.settled("the sun set") == "the "
+    assert stop.settled_text("a <") == "a "
+    assert stop.settled_text("a </s") == "a "
+    assert stop.settled_text("a </b") == "a </b"
+    assert stop.settled_text("the su") == "the "
+    assert stop.settled_text("the sun set") == "the "
     assert stop.before("the su") == "the su"

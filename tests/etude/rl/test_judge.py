@@ -15,15 +15,15 @@ def test_both_orders_are_averaged_and_a_missing_verdict_stays_missing() -> None:
     def ask(comparisons: Sequence[Comparison]) -> list[float]:
         return [table[comparison.first] for comparison in comparisons]
 
-    found = in_both_orders(ask, [PAIR, PAIR.swapped, Comparison("?", "b", "x")])
+    found = in_both_orders(ask, [PAIR, PAIR.in_other_order, Comparison("?", "b", "x")])
     assert found[:2] == pytest.approx([0.8, 0.2])
     assert math.isnan(found[2])
     assert in_both_orders(lambda pairs: [1.0] * len(pairs), [PAIR]) == [0.5]
 
 
 def test_an_answer_that_looks_like_a_field_of_the_question_is_inserted_verbatim() -> None:
-    assert PAIR.formatted("{prompt} {first} {second}") == "? {first} b"
-    assert PAIR.swapped.swapped == PAIR
+    assert PAIR.format_question("{prompt} {first} {second}") == "? {first} b"
+    assert PAIR.in_other_order.in_other_order == PAIR
     check_question(QUESTION)
     for question in ("{first} {second}", "{prompt} {prompt}", "{prompt}{first}{second}{", "{0}"):
         with pytest.raises(ValueError, match="question must"):

@@ -46,7 +46,7 @@ def test_every_shipped_verifier_passes_its_bench_which_has_every_kind_of_answer(
     if extra := load(f"reward/{name}").declaration.extra:
         pytest.importorskip(extra)
     report = run_bench(build(tiny.part("reward", name)))
-    assert not report.misjudged
+    assert not report.misjudged_results
     kinds = {one.kind for one in report.results}
     assert kinds == set(Kind) - {"regex": FROM_THE_USER, "overlong": {Kind.MALFORMED}}.get(
         name, set()
@@ -56,7 +56,7 @@ def test_every_shipped_verifier_passes_its_bench_which_has_every_kind_of_answer(
 def test_a_verifier_that_misjudges_its_bench_is_refused_with_the_rewards_it_gave() -> None:
     verifier = Lenient(LenientConfig())
     report = run_bench(verifier)
-    assert [one.completion for one in report.misjudged] == ["forty-two", "42 or 43"]
+    assert [one.completion for one in report.misjudged_results] == ["forty-two", "42 or 43"]
     assert report.false_positives == 1 / 3
     assert report.false_negatives == 1 / 2
     with pytest.raises(

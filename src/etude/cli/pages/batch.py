@@ -117,7 +117,7 @@ def _lines(panel: Panel, row: int, tokenizer: Tokenizer, width: int) -> Iterator
         name for i, name in enumerate(("doc", "input", "target")) if any(c[i] for c in columns)
     ]
     indices = [i for i in range(3) if any(column[i] for column in columns)]
-    for start, part in _wrapped(columns, width - 14):
+    for start, part in _wrap_columns(columns, width - 14):
         for first, (index, name) in enumerate(zip(indices, names, strict=True)):
             line = Text().append(f"{start if first == 0 else '':>6} {name:<6}", FAINT)
             for column in part:
@@ -182,7 +182,7 @@ def _visible(piece: str) -> str:
     return shown if len(shown) <= LONGEST_PIECE else f"{shown[:end]}…{shown[-end:]}"
 
 
-def _wrapped(columns: Sequence[Column], width: int) -> Iterator[tuple[int, Sequence[Column]]]:
+def _wrap_columns(columns: Sequence[Column], width: int) -> Iterator[tuple[int, Sequence[Column]]]:
     """Yields the columns in lines that fit, each with the number of its first column."""
     start = 0
     used = 0

@@ -37,7 +37,7 @@ def purposes() -> dict[str, str]:
     return {match[1]: f"{match[2][0].upper()}{match[2][1:]}" for match in matches if match}
 
 
-def described(address: str) -> Description:
+def describe_own(address: str) -> Description:
     """The description of a plugin. Raises ConfigError for one that cannot be used.
 
     The user's own are imported, too: their syntax trees do not show whether that works.
@@ -53,7 +53,7 @@ def _summaries(group: str) -> dict[str, str]:
     summaries: dict[str, str] = {}
     for name in options(group):
         try:
-            summaries[name] = described(f"{group}/{name}").summary
+            summaries[name] = describe_own(f"{group}/{name}").summary
         except ConfigError as error:
             summaries[name] = f"! {' '.join(str(error).split())}"
     return summaries | {name: heading(file) for name, file in presets(group).items()}

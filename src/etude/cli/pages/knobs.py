@@ -12,7 +12,7 @@ from typing import Any
 
 from etude.config.plugin_source import Knob, knobs
 from etude.config.schema.effect import as_typed
-from etude.config.source_tree import imported, lineage, tree_of
+from etude.config.source_tree import imported_file, lineage, tree_of
 
 WIDTH = 96
 N_SHOWN = 60
@@ -43,34 +43,34 @@ def default_of(knob: Knob) -> str | None:
     """Returns the default as typed; None if there is none."""
     if knob.default is None or knob.option is not None:
         return knob.option
-    return typed(_value(ast.parse(knob.default, mode="eval").body, knob.home))
+    return short_value(_value(ast.parse(knob.default, mode="eval").body, knob.home))
 
 
 def legal(knob: Knob) -> str:
     """Returns every legal value of the knob if they are enumerated, otherwise its type."""
-    return ", ".join(_accepted(ast.parse(knob.type, mode="eval").body, knob.home))
+    return ", ".join(_accepted_values(ast.parse(knob.type, mode="eval").body, knob.home))
 
 
-def typed(value: Any) -> str:  # whatever a config or YAML holds
+def short_value(value: Any) -> str:  # whatever a config or YAML holds
     """Returns a value as typed; an empty string is quoted, a long one truncated."""
     if isinstance(value, dict):
-        return f"{{{','.join(f'{key}:{typed(item)}' for key, item in value.items())}}}"
+        return f"{{{','.join(f'{key}:{short_value(item)}' for key, item in value.items())}}}"
     if not isinstance(value, str):
         return as_typed(value)
     line = value.replace("\n", "\\n")
     return (line if len(line) <= N_SHOWN else f"{line[:N_SHOWN]}...") or '""'
 
 
-def _accepted(kind: ast.expr, home: Path) -> Iterator[str]:
+def _accepted_values(kind: ast.expr, home: Path) -> Iterator[str]:
     if isinstance(kind, ast.BinOp):
-        yield from _accepted(kind.left, home)
-        yield from _accepted(kind.right, home)
+        yield from _accepted_values(kind.left, home)
+        yield from _accepted_values(kind.right, home)
     elif isinstance(kind, ast.Subscript) and ast.unparse(kind.value) == "Annotated":
         assert isinstance(kind.slice, ast.Tuple)  # a type and its legal values
         yield from _value(kind.slice.elts[1], home)
     elif isinstance(kind, ast.Subscript):
         items = kind.slice.elts if isinstance(kind.slice, ast.Tuple) else [kind.slice]
-        of = ", ".join(_accepted(items[-1], home))
+        of = ", ".join(_accepted_values(items[-1], home))
         yield f"{ast.unparse(kind.value)} of {of}"
     else:
         name = ast.unparse(kind)
@@ -123,7 +123,7 @@ def _constant(name: str, file: Path) -> Any:  # whatever a module assigns
             return _value(node.value, file)
         if isinstance(node, ast.ImportFrom):
             for alias in node.names:
-                module = imported(node, file) if name == (alias.asname or alias.name) else None
+                module = imported_file(node, file) if name == (alias.asname or alias.name) else None
                 if module is not None:
                     return _constant(alias.name, module)
     return None

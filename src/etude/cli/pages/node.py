@@ -21,9 +21,9 @@ def group_page(group: str) -> str:
     if option and group in groups():
         keys_of_default = keys_page(group, option)
         end = "Its keys:" if keys_of_default else "It has no keys."
-        parts += [_wrapped(f"{_default_line(group, option)} {end}"), keys_of_default]
+        parts += [_wrap(f"{_default_line(group, option)} {end}"), keys_of_default]
     nested = [name for name in groups() if name.startswith(f"{group}/")]
-    parts += [_wrapped(f"Nested groups: {', '.join(nested)}.")] if nested else []
+    parts += [_wrap(f"Nested groups: {', '.join(nested)}.")] if nested else []
     return "\n\n".join(part for part in parts if part)
 
 
@@ -48,9 +48,7 @@ def plugin_key_page(key: str) -> str | None:
     for group, name, path, knob in _plugin_keys():
         if key in (path, f"{group.replace('/', '.')}.{knob.name}") and not knob.group:
             texts.setdefault(entry(path, knob), []).append(f"{group}={name}")
-    pages = [
-        f"{text}\n{_wrapped('In ' + ', '.join(names) + '.', 4)}" for text, names in texts.items()
-    ]
+    pages = [f"{text}\n{_wrap('In ' + ', '.join(names) + '.', 4)}" for text, names in texts.items()]
     return "\n\n".join(pages) or None
 
 
@@ -94,8 +92,8 @@ def _other_defaults(group: str, first: Default, others: Mapping[str, Default]) -
 
 
 def _used_by(names: list[str]) -> str:
-    return _wrapped(f"Used by {', '.join(f'etude {name}' for name in sorted(names))}.")
+    return _wrap(f"Used by {', '.join(f'etude {name}' for name in sorted(names))}.")
 
 
-def _wrapped(text: str, indent: int = 0) -> str:
+def _wrap(text: str, indent: int = 0) -> str:
     return fill(text, WIDTH, initial_indent=" " * indent, subsequent_indent=" " * indent)

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from etude.cli.pages.group import described
-from etude.cli.pages.knobs import entry, typed
+from etude.cli.pages.group import describe_own
+from etude.cli.pages.knobs import entry, short_value
 from etude.config.compatibility import (
     architectures_for,
     data_for,
@@ -46,7 +46,7 @@ def choice(group: str, name: str) -> Choice:
     file = presets(group).get(name)
     base_name = file and base_option(file)
     if not file or not base_name:
-        return Choice(described(f"{group}/{name}"))
+        return Choice(describe_own(f"{group}/{name}"))
     content: dict[str, Any] = read_yaml(file)
     defaults: list[Any] = content.pop("defaults")
     mappings: list[dict[str, str]] = [item for item in defaults if isinstance(item, dict)]
@@ -133,7 +133,7 @@ def _declarations(plugin: Description) -> str:
 
 def declared_text(value: Declared) -> str:
     """A declared value as typed on the command line; several names in alphabetical order."""
-    return ", ".join(sorted(value)) if isinstance(value, frozenset) else typed(value)
+    return ", ".join(sorted(value)) if isinstance(value, frozenset) else short_value(value)
 
 
 def _compatible(group: str, plugin: Description) -> str:
@@ -151,7 +151,7 @@ def _knobs(
     key = key_of(group, plugin)
     for knob in plugin.knobs:
         if not knob.group:
-            value = typed(values[knob.name]) if knob.name in values else None
+            value = short_value(values[knob.name]) if knob.name in values else None
             yield entry(f"{key}.{knob.name}", knob, value)
     for knob in plugin.knobs:
         option = parts.get(knob.name, knob.option)

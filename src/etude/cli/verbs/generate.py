@@ -58,7 +58,7 @@ def _write(config: GenerationConfig, model: "Model", *, reads_source: bool) -> N
     from etude.network.generation import Request, StopStrings, stream
     from etude.objective.randomness import SAMPLE, rng
 
-    model = model.prompted(config.as_turn)
+    model = model.with_turns(config.as_turn)
     prompt = _prompt(config, model, reads_source=reads_source)
     print(f"prompt: {model.prompt_format}", file=sys.stderr)
     n = min(config.max_new_tokens, _room(model, 1 if reads_source else len(prompt)))
@@ -76,7 +76,7 @@ def _write(config: GenerationConfig, model: "Model", *, reads_source: bool) -> N
         for token in tokens:
             answers[token.request].append(token.id)
         if config.n == 1:
-            shown = _show_more(shown, stop.settled(stop.decode(answers[0])))
+            shown = _show_more(shown, stop.settled_text(stop.decode(answers[0])))
     for i, answer in enumerate(answers if config.n > 1 else []):
         print(f"--- {i + 1}\n{stop.before(stop.decode(answer))}")
     if config.n == 1:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from etude.cli.pages.knobs import default_of, entry, legal, members, typed
+from etude.cli.pages.knobs import default_of, entry, legal, members, short_value
 from etude.config.plugin_files import addresses
 from etude.config.plugin_source import describe
 
@@ -100,4 +100,4 @@ def test_no_knob_of_a_shipped_plugin_shows_python_syntax() -> None:
     [(1e-5, "1e-5"), (1.5e-10, "1.5e-10"), ({"a": [1.0]}, "{a:[1]}"), ("1.0", "1.0")],
 )
 def test_a_value_is_formatted_as_typed(value: object, text: str) -> None:
-    assert typed(value) == text
+    assert short_value(value) == text

@@ -64,7 +64,7 @@ def compare(
 
 def section(view: View) -> Section | None:
     """Returns the comparison of every two groups; the runs of a group differ only by seed."""
-    order = {i: place for place, i in enumerate(view.ranked())}
+    order = {i: place for place, i in enumerate(view.ranked_runs())}
     groups = [group for group in view.groups if any(i in order for i in group.members)]
     groups.sort(key=lambda group: fmean(order[i] for i in group.members if i in order))
     if len(groups) < 2:

@@ -48,7 +48,7 @@ def labels(runs: Sequence[Run], groups: Sequence[Group]) -> list[str]:
     return found
 
 
-def differing(configs: Sequence[Row]) -> list[str]:
+def differing_keys(configs: Sequence[Row]) -> list[str]:
     """Returns the keys whose values differ between configs, choices of plugins first."""
     keys = dict.fromkeys(key for config in configs for key in config)
     return [
@@ -58,7 +58,7 @@ def differing(configs: Sequence[Row]) -> list[str]:
 
 def distinguishing_keys(configs: Sequence[Row]) -> list[str]:
     """Returns a few keys that distinguish all different configs, most distinguishing first."""
-    left = sorted(differing(configs), key=_is_observer)
+    left = sorted(differing_keys(configs), key=_is_observer)
     chosen = list[str]()
     distinct = 1
     while left:

@@ -4,7 +4,7 @@ from statistics import median
 from typing import Any
 
 from etude.cli.pages.report.curves import SPEED, cost
-from etude.cli.pages.report.groups import differing
+from etude.cli.pages.report.groups import differing_keys
 from etude.cli.pages.report.markup import NONE, Markup, format_value, join_markup, table, tag
 from etude.cli.pages.report.runs import Row, Run, flat, number
 from etude.cli.pages.report.view import NOT_COMPARABLE, Section, View
@@ -19,7 +19,7 @@ SHOWN_OPEN = 4
 
 def leaderboard(view: View) -> Section:
     """Returns the table of all runs, best first."""
-    order = view.ranked()
+    order = view.ranked_runs()
     order += [i for i in range(len(view.runs)) if i not in order]
     metrics = dict.fromkeys(
         key for run in view.runs for row in run.steps[-1:] for key in row if key.startswith("val/")
@@ -34,9 +34,9 @@ def leaderboard(view: View) -> Section:
         more = [run.last(name) for name in others]
         rows.append([place, view.labels[i], run.state.value, *reached, *more])
     text = [f"{view.metric}, {view.best.value} first; the last value, and the best one."]
-    if not view.ranked():
+    if not view.ranked_runs():
         text.append(f" No run has reported {view.metric}. Choose another with metric=<name>.")
-    elif not view.is_comparable(*view.ranked()):
+    elif not view.is_comparable(*view.ranked_runs()):
         text.append(f" {NOT_COMPARABLE}")
     return Section(join_markup([tag("p", *text, css="soft"), table(head, rows)]))
 
@@ -44,7 +44,7 @@ def leaderboard(view: View) -> Section:
 def differences(view: View) -> Section | None:
     """Returns the config keys whose values differ between runs."""
     known = [i for i, run in enumerate(view.runs) if run.config]
-    keys = differing([view.runs[i].config for i in known])
+    keys = differing_keys([view.runs[i].config for i in known])
     if not keys:
         return None
     rows = [[key, *(_cell(view.runs[i].config.get(key)) for i in known)] for key in keys]

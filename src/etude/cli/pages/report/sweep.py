@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from etude.cli.pages.report.groups import ABSENT, differing, value_of
+from etude.cli.pages.report.groups import ABSENT, differing_keys, value_of
 from etude.cli.pages.report.markup import format_value, join_markup, table, tag
 from etude.cli.pages.report.runs import number
 from etude.cli.pages.report.view import Section, View
@@ -51,7 +51,7 @@ class Varied:
 def varied_keys(configs: Sequence[Mapping[str, Any]]) -> list[Varied]:
     """Returns the varying keys that every config has; keys that vary together are merged."""
     found: dict[tuple[int, ...], Varied] = {}
-    for key in differing(configs):
+    for key in differing_keys(configs):
         if all(key in config for config in configs):
             values = [config.get(key, ABSENT) for config in configs]
             seen = list(map(value_of, values))
@@ -90,7 +90,7 @@ def importance(key: Varied, metric: Sequence[float]) -> float | None:
 
 def section(view: View) -> Section | None:
     """Returns importance, parallel coordinates and response curves of the keys that vary."""
-    held = [i for i in view.ranked() if view.runs[i].config]
+    held = [i for i in view.ranked_runs() if view.runs[i].config]
     keys = varied_keys([view.runs[i].config for i in held]) if len(held) >= MIN_RUNS else []
     if not keys:
         return None

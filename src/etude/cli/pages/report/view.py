@@ -48,7 +48,7 @@ class View:
         objectives = {str(self.runs[i].config.get("objective")) for i in members}
         return self.metric != LOSS or len(objectives) == 1
 
-    def ranked(self) -> list[int]:
+    def ranked_runs(self) -> list[int]:
         """The runs that have the metric, sorted by its last value, best first."""
         last = {i: run.last(self.metric) for i, run in enumerate(self.runs)}
         known = {i: value for i, value in last.items() if value is not None}

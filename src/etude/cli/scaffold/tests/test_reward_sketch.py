@@ -6,7 +6,7 @@ from etude.rl.verifier import run_bench
 
 
 def test_it_scores_its_bench_correctly() -> None:
-    assert run_bench(Sketch(SketchConfig())).misjudged == []
+    assert run_bench(Sketch(SketchConfig())).misjudged_results == []
 
 
 def test_it_trains(tmp_path: Path) -> None:
