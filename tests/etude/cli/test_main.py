@@ -83,7 +83,7 @@ def test_help_pages_and_unknown_names_take_less_than_a_second_and_do_not_import_
         ("objective.betta=1", "Did you mean objective.beta?"),
         ("objective.target=1", "objective.target does not exist."),
         ("reward.toy_words.weight=3", "Choose it: reward=[toy_words]"),
-        ("lr=3", "Did you mean optimizer.lr?"),
+        ("lr=3", "Here: optimizer.lr."),
         ("optimiser=toy_fast", "Did you mean optimizer?"),
         ("archtecture/mlp=toy_gelu", "Did you mean architecture/mlp=toy_gelu?"),
         ("modle=toy_famous", "Did you mean architecture=toy_famous?"),

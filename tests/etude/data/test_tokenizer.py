@@ -68,7 +68,7 @@ def test_more_sentinels_can_be_reserved(config: Any) -> None:
     vocab = build(replace(config, n_sentinels=150)).build(corpus).vocab
     assert vocab.sentinels == tuple(range(len(ROLES), len(ROLES) + 150))
     assert vocab.size <= getattr(config, "vocab_size", 150 + len(ROLES) + 256)
-    with pytest.raises(ValueError, match="n_sentinels must be at least 100, got 99"):
+    with pytest.raises(ValueError, match="n_sentinels must be 100 to 1,048,576, got 99"):
         replace(config, n_sentinels=99)
 
 

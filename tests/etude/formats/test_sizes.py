@@ -47,7 +47,7 @@ def changed(source: Path, folder: Path, **fields: Any) -> Path:
         ("gpt2", "n_inner", 10**10),
         ("gpt2", "vocab_size", 10**12),
         ("llama", "intermediate_size", 10**10),
-        ("llama", "num_hidden_layers", 10**6),
+        ("llama", "num_hidden_layers", 1500),
         ("llama", "head_dim", 10**9),
         ("llama", "max_position_embeddings", 10**12),
         ("mixtral", "num_local_experts", 10**7),

@@ -16,8 +16,9 @@ import torch
 
 from etude.config.schema.trainer import NonFinite
 from etude.errors import NonFiniteError
+from etude.files.manifest import MANIFEST, fault_of
 from etude.files.run_folder import CHECKPOINTS, NON_FINITE, STEPS
-from etude.formats.checkpoint import MANIFEST, fault_of, newest_intact, step_of
+from etude.formats.checkpoint import newest_intact, step_of
 from etude.formats.state_tree import read_tree
 from etude.objective.loss import Loss
 from etude.training.assemble import trainer_of

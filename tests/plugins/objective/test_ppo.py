@@ -328,7 +328,11 @@ def test_the_first_step_after_a_rollout_has_ratio_1_and_clips_nothing(tmp_path: 
 @pytest.mark.parametrize("kind", ValueKind)
 def test_the_policy_is_frozen_during_value_warm_up(kind: ValueKind, tmp_path: Path) -> None:
     given = {"value": kind, "value_warmup_steps": 3, "epochs": 1}
-    made, lines = trained(tmp_path, trainer={"max_steps": 3}, **given)
+    trainer = {"max_steps": 4}
+    config = tiny.experiment("ppo", tmp_path, reward=REWARD, trainer=trainer, **given)
+    parts = tiny.training_parts(config, tiny.remainder)
+    made = replace(parts, plan=parts.plan.until(3))
+    lines = tiny.fit(config, made, tmp_path / "run")
     fresh = tiny.training_parts(tiny.experiment("ppo", tmp_path, reward=REWARD, **given)).objective
     for parameter, before in zip(
         made.objective.network.parameters(), fresh.network.parameters(), strict=True
