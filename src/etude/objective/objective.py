@@ -241,8 +241,8 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
         return {name.removeprefix("network."): layer for name, layer in layers.items()}
 
     def over_ranks(self, value: Tensor) -> Tensor:
-        """Sums a tensor over the data-parallel processes."""
-        return self.trainer.strategy.reduce(value.to(self.device), reduce_op="sum")
+        """Returns the sum of a tensor over the data-parallel processes; `value` is unchanged."""
+        return self.trainer.strategy.reduce(value.to(self.device, copy=True), reduce_op="sum")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["skipped"] = dict(self.skipped)
