@@ -83,7 +83,7 @@ def row(name: str, overrides: Sequence[str], steps: int, folder: str) -> str:
     config = validate_experiment(composed, line.overrides)
     corpus = corpus_of(config)
     plan = forecast(config, corpus)
-    calibration = calibrate(config, plan, 4)
+    calibration = calibrate(config, corpus, plan, 4)
     seconds = seconds_of(config, plan, len(corpus.val), calibration)
     peak, duration = measure(config)
     size = (peak["device"] or peak["process"]) / MIB

@@ -67,7 +67,8 @@ def test_a_file_that_expands_too_much_is_refused_by_name(
 ) -> None:
     file = tmp_path / f"bomb.txt{suffix}"
     file.write_bytes(COMPRESS[suffix](b"a" * 2_000_000))
-    assert len("".join(text for _, text in pieces(file))) == 2_000_000, "it is small enough"
+    whole = [one for one in pieces(file) if not isinstance(one, BadRow)]
+    assert sum(len(text) for _, text in whole) == 2_000_000, "it is small enough"
     monkeypatch.setattr(compression, "FREE_BYTES", 1_000_000)
     for read in (lines, pieces):
         with pytest.raises(DataError, match=r"bomb\.txt\..*expands to more than 1,000,000 bytes"):

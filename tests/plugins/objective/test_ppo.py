@@ -338,7 +338,8 @@ def test_the_policy_is_frozen_during_value_warm_up(kind: ValueKind, tmp_path: Pa
         made.objective.network.parameters(), fresh.network.parameters(), strict=True
     ):
         assert torch.equal(parameter, before)
-    assert made.objective.value.head.weight.any()
+    trained_value: Any = made.objective.value
+    assert trained_value.head.weight.any()
     assert [line["ratio"] for line in lines] == [1.0] * 3
     assert lines[2]["value_loss"] < lines[0]["value_loss"]
     later, _ = trained(tmp_path / "later", trainer={"max_steps": 4}, **given)
