@@ -16,7 +16,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
 
-from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra._internal.core_plugins.file_config_source import FileConfigSource as PlainFileSource
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.object_type import ObjectType
@@ -155,8 +155,11 @@ class PluginSource(ConfigSource):
         return OmegaConf.create({key: bare.get(key, value) for key, value in untyped.items()})
 
 
-class YamlSource(FileConfigSource):
-    """Reads the YAML files of a folder, within the limits of `yaml_file`."""
+class FileConfigSource(PlainFileSource):
+    """Reads the YAML files of a folder, within the limits of `yaml_file`.
+
+    It has the name of Hydra's own source, because the registry refuses a second name for a scheme.
+    """
 
     def load_config(self, config_path: str) -> ConfigResult:
         """Loads one file. Raises ConfigError if it is too large."""
@@ -205,7 +208,7 @@ def register() -> None:
     """Registers `plugin://` with Hydra, and our `file://` instead of its own; idempotent."""
     for part in (PluginSource, PluginSearchPath):
         Plugins.instance().register(part)
-    SourcesRegistry.instance().types[YamlSource.scheme()] = YamlSource
+    SourcesRegistry.instance().types[FileConfigSource.scheme()] = FileConfigSource
 
 
 def declared_default(keyword: str, objective: str) -> Declared:

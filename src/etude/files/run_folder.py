@@ -33,6 +33,8 @@ TOKENIZER = "tokenizer"
 CHECKPOINTS = "checkpoints"
 NON_FINITE = "non_finite"
 """The batches of steps that were not taken, because their loss or gradient was not finite."""
+FOLDERS = (TOKENIZER, CHECKPOINTS, MODEL, ADAPTER, BEST, BASE, NON_FINITE)
+"""The folders that a run itself writes; trackers and callbacks write others."""
 CLOCKS = ("seconds",)
 """Fields of a step line that may differ between two identical runs."""
 
@@ -67,8 +69,12 @@ def read_summary(run: Path) -> dict[str, Any] | None:
 
 
 def links_out(folder: Path) -> list[Path]:
-    """Returns the links in a folder that lead out of it; the folder itself may be a link."""
-    links = (path for path in folder.rglob("*") if path.is_symlink())
+    """Returns the links out of a run folder among its files; the folder itself may be a link.
+
+    Folders of trackers, such as wandb's, have links of their own.
+    """
+    inside = (path for name in FOLDERS for path in (folder / name).rglob("*"))
+    links = (path for path in (*folder.glob("*"), *inside) if path.is_symlink())
     return [path for path in links if not Path(realpath(path)).is_relative_to(realpath(folder))]
 
 

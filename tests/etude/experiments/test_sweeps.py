@@ -99,7 +99,7 @@ def test_a_search_space_without_a_sweep_is_refused(capsys: pytest.CaptureFixture
 def test_the_same_command_runs_missing_jobs_and_records_failures(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["train", "-m", *SMALL, "data.path=good.txt,late.txt", "seed=0,1", "run=many"]
+    command = ["train", "-m", *SMALL, 'data.path="good.txt","late.txt"', "seed=0,1", "run=many"]
     assert main(command) == 3
     sweep = place / "many"
     assert [one.state.value for one in read_jobs(sweep)] == ["finished"] * 2 + ["failed"] * 2
