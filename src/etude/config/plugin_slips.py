@@ -116,7 +116,10 @@ def _config(name: ast.Name, file: Path, group: str) -> Iterator[Slip]:
         yield name.lineno, f"{name.id} is not a class of this file; a plugin's config is.{hint}"
         return
     base = _base_configs().get(group)
-    if base and base not in (parent.name for parent, _ in lineage(kind.name, file)):
+    parents = [parent for parent, _ in lineage(kind.name, file)]
+    known = {parent.name for parent in parents}
+    bases = {ast.unparse(one).partition("[")[0] for parent in parents for one in parent.bases}
+    if base and base not in known and bases <= known:  # other bases come from other packages
         text = f"{kind.name} must derive from {base}, the base config of the group {group}."
         yield kind.lineno, text
     marks = [mark for mark in kind.decorator_list if "dataclass" in ast.unparse(mark)]

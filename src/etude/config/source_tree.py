@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
+from etude.config.plugin_files import roots
 from etude.errors import ConfigError
 
 SOURCE = Path(__file__).resolve().parents[1]
@@ -45,13 +46,19 @@ def lineage(name: str, file: Path) -> Iterator[tuple[ast.ClassDef, Path]]:
 
 
 def imported_file(node: ast.ImportFrom, file: Path) -> Path | None:
-    """The file of an imported module if it belongs to étude or is a private module."""
+    """The file of an imported module if it belongs to étude or is a private module.
+
+    All folders of plugins are one package: a private module may be in another one.
+    """
     root, *inside = (node.module or "").split(".")
+    places: list[Path] = []
     if node.level:
         path = file.parents[node.level - 1].joinpath(*filter(None, [root, *inside]))
+        within = [path.relative_to(folder) for folder in roots() if folder in path.parents]
+        places = [path, *(folder / part for folder in roots() for part in within)]
     elif root == "etude":
-        path = SOURCE.joinpath(*inside)
-    else:
-        return None
-    files = (path.with_suffix(".py"), path / "__init__.py")
+        places = [SOURCE.joinpath(*inside)]
+        if inside[:1] == ["plugins"]:
+            places += [folder.joinpath(*inside[1:]) for folder in roots()]
+    files = (file for path in places for file in (path.with_suffix(".py"), path / "__init__.py"))
     return next((file for file in files if file.is_file()), None)

@@ -1,9 +1,11 @@
 """Classes and modules are found in syntax trees, without importing anything."""
 
 import ast
+from pathlib import Path
 
 import pytest
 
+import etude.plugins
 from etude.config.plugin_files import find
 from etude.config.source_tree import SOURCE, imported_file, lineage, tree_of
 
@@ -30,3 +32,14 @@ def test_an_import_of_etude_is_a_file(text: str, file: str | None) -> None:
 
 def test_a_file_is_parsed_once() -> None:
     assert tree_of(SOURCE / "errors.py") is tree_of(SOURCE / "errors.py")
+
+
+@pytest.mark.parametrize("module", ["._masking", "etude.plugins.objective._masking"])
+def test_a_private_module_of_another_plugin_folder_is_found(
+    module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "objective/mine.py"
+    file.parent.mkdir()
+    file.write_text(f"from {module} import MaskedConfig\n\n\nclass Mine(MaskedConfig):\n    pass\n")
+    monkeypatch.setattr(etude.plugins, "__path__", [*etude.plugins.__path__, str(tmp_path)])
+    assert "ObjectiveConfig" in [node.name for node, _ in lineage("Mine", file)]
