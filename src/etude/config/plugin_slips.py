@@ -5,6 +5,7 @@ plugin in the file.
 """
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import fields
 from functools import cache
@@ -15,7 +16,7 @@ from typing import TypeAlias, get_args
 from etude import records
 from etude.capability import Capability
 from etude.config.registry import Declaration
-from etude.config.source_tree import SOURCE, lineage, tree_of
+from etude.config.source_tree import SOURCE, imported_file, lineage, tree_of
 from etude.errors import ConfigError, did_you_mean
 
 Slip: TypeAlias = tuple[int, str]  # the line, and what is wrong
@@ -107,6 +108,17 @@ def _names(module: Path) -> set[str]:
     return names
 
 
+def _foreign(file: Path) -> set[str]:
+    """The names that a file imports from other packages than étude."""
+    names: set[str] = set()
+    for node in tree_of(file).body:
+        if isinstance(node, ast.Import) or (
+            isinstance(node, ast.ImportFrom) and imported_file(node, file) is None
+        ):
+            names |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
+    return names
+
+
 def _config(name: ast.Name, file: Path, group: str) -> Iterator[Slip]:
     """Slips in the config class of a plugin."""
     own = {node.name: node for node in tree_of(file).body if isinstance(node, ast.ClassDef)}
@@ -116,10 +128,9 @@ def _config(name: ast.Name, file: Path, group: str) -> Iterator[Slip]:
         yield name.lineno, f"{name.id} is not a class of this file; a plugin's config is.{hint}"
         return
     base = _base_configs().get(group)
-    parents = [parent for parent, _ in lineage(kind.name, file)]
-    known = {parent.name for parent in parents}
-    bases = {ast.unparse(one).partition("[")[0] for parent in parents for one in parent.bases}
-    if base and base not in known and bases <= known:  # other bases come from other packages
+    known = [parent.name for parent, _ in lineage(kind.name, file)]
+    bases = {re.split(r"\W", ast.unparse(one))[0] for one in kind.bases}
+    if base and base not in known and not bases & _foreign(file):
         text = f"{kind.name} must derive from {base}, the base config of the group {group}."
         yield kind.lineno, text
     marks = [mark for mark in kind.decorator_list if "dataclass" in ast.unparse(mark)]

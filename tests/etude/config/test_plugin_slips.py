@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import etude.plugins
 from etude.cli.main import main
 from etude.cli.verbs.new import KIT, rename_template
 from etude.config.plugin_files import addresses
@@ -112,3 +113,16 @@ def test_list_and_show_report_a_plugin_with_a_slip(
     assert f"! {file}:" in listed
     assert main(["show", f"objective=own_{slip}"]) == 2
     assert f"{file}:" in capsys.readouterr().err
+
+
+def test_a_config_may_derive_from_one_of_another_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "objective/theirs.py"
+    file.parent.mkdir()
+    text = TEMPLATE.replace("Config(ObjectiveConfig)", "Config(TheirConfig)")
+    file.write_text(
+        text.replace("from etude import", "from theirs import TheirConfig\nfrom etude import")
+    )
+    monkeypatch.setattr(etude.plugins, "__path__", [*etude.plugins.__path__, str(tmp_path)])
+    assert describe("objective/theirs").address == "objective/theirs"
