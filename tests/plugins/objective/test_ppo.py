@@ -375,8 +375,10 @@ def test_two_ranks_whiten_scale_and_adapt_like_one() -> None:
         ]
         return [sample for roll in rolls for sample in roll]
 
+    built = [scripted(**given) for _ in halves]  # not by the threads: `ast.parse` is not safe
+
     def rank(number: int) -> list[Experience]:
-        made = scripted(**given)
+        made = built[number]
         made.over_ranks = partial(ranks.over_ranks, number)
         return two_rollouts(made, halves[number])
 
