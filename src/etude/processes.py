@@ -1,4 +1,4 @@
-"""How a process ends: at once when a signal stops it, and its child processes with it.
+"""How a process ends: immediately when a signal stops it, together with its child processes.
 
 A stop signal never raises an exception: code that is running may catch whatever is raised in it.
 """
@@ -70,7 +70,7 @@ def handling(handler: Callable[[int, FrameType | None], None]) -> Generator[None
 
 @contextmanager
 def ended_by_signals(say: Callable[[str], object] = _print) -> Generator[None]:
-    """Lets a stop signal end this process at once, unless another handler is set within.
+    """Lets a stop signal end this process immediately, unless another handler is set within.
 
     Python calls handlers between its own instructions, so a second thread watches for signals
     that arrive inside a call to a library, such as the training of a tokenizer.

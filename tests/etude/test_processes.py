@@ -1,4 +1,4 @@
-"""A stop signal ends a process at once, whatever its code catches, and its children with it."""
+"""A stop signal ends a process immediately, whatever its code catches, with its children."""
 
 import os
 import signal

@@ -112,7 +112,7 @@ class StrictDecoder(json.JSONDecoder):
     def __init__(self) -> None:
         super().__init__(object_pairs_hook=self._object, parse_constant=self._constant)
         self.fault: str | None = None
-        """What is wrong with the value that was decoded last, beside its syntax."""
+        """What is wrong with the value that was decoded last, other than its syntax."""
 
     def raw_decode(self, s: str, idx: int = 0) -> tuple[Any, int]:
         self.fault = None
