@@ -40,7 +40,7 @@ def write_adapter(
 
     `weights` is the adapted network's state_dict, `names` the tensors that differ from the base.
     The folder is in PEFT's format; returns the reason why it is not, or has no score head there.
-    PEFT needs a base that transformers can open: if `model.base` is none, one is written to `base/`.
+    PEFT needs a base that transformers can open: if `model.base` is none, `base/` is written.
     """
     assert model.base is not None, "compatibility checks require a base"
     base = read_model(model.base)
