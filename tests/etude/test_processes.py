@@ -50,10 +50,10 @@ with ended_by_signals():
 def test_a_signal_ends_any_code_with_its_exit_code(number: signal.Signals, program: str) -> None:
     with started(program) as process:
         process.send_signal(number)
-        _, said = process.communicate(timeout=5)
+        _, shown = process.communicate(timeout=5)
     assert process.returncode == EXIT_CODES[number]
-    assert said.startswith(f"Stopped by {number.name}. ")
-    assert "Traceback" not in said
+    assert shown.startswith(f"Stopped by {number.name}. ")
+    assert "Traceback" not in shown
 
 
 def test_the_hint_says_how_to_go_on_and_printed_lines_are_not_lost() -> None:

@@ -105,8 +105,8 @@ def exchange(
         before, after = tokenizer.encode_batch([question, answer])
         return vocab.prompt(before.tolist()), [*after.tolist(), vocab.eos]
     chat = as_chat(question)
-    said = Message("assistant", answer) if isinstance(answer, str) else answer
-    messages = (*chat.messages, said)
+    turn = Message("assistant", answer) if isinstance(answer, str) else answer
+    messages = (*chat.messages, turn)
     encoded = conversation(tokenizer, messages, chat.tools, required=[len(messages) - 1])
     places = np.flatnonzero(encoded.turns == encoded.n_turns)
     if not len(places):

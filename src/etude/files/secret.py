@@ -23,7 +23,7 @@ _SECRET: Final = re.compile(
             r"-----BEGIN [A-Z ]*PRIVATE KEY",
             r"(?i:\bpassw(?:or)?d=[^\s,'\"&]+)",
             r"(?i:\b(?:\w*_)?(?:key|token|secret|password)(?:_\w+)?['\"]?\s*[=:]\s*['\"]?"
-            r"(?:local-)?[0-9a-f]{32,})",  # a W&B key, which has no prefix, beside its name
+            r"(?:local-)?[0-9a-f]{32,})",  # a W&B key, which has no prefix, after its name
         )
     )
 )

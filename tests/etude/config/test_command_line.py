@@ -1,4 +1,4 @@
-"""Flags and overrides are told apart, in any order."""
+"""Flags and overrides are recognised in any order."""
 
 import pytest
 

@@ -131,8 +131,8 @@ def test_a_sweep_is_refused_with_a_length_that_its_jobs_have_passed_or_with_othe
     for length in ("trainer.max_steps=2", "trainer.max_epochs=0.01", "trainer.max_tokens=9"):
         capsys.readouterr()
         assert main([*command, length]) == 2
-        assert "job 0 (seed=0): trainer.max_" in (said := capsys.readouterr().err)
-        assert "is at step 4" in said
+        assert "job 0 (seed=0): trainer.max_" in (shown := capsys.readouterr().err)
+        assert "is at step 4" in shown
     (place / "good.txt").write_text((place / "good.txt").read_text() + "\n\nOne more.")
     assert main([*command, "trainer.max_steps=4"]) == 4
     assert "accept_changes=[data]" in capsys.readouterr().err

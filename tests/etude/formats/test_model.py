@@ -179,8 +179,8 @@ def test_as_turn_decides_whether_a_chat_model_answers_or_continues(
         ids = chat["input_ids"]
     wanted = continued(theirs, tokenizer, ids)
     assert main(["generate", f"run={tmp_path}", "prompt=a", f"as_turn={as_turn}"]) == 0
-    said = capsys.readouterr().err
-    assert ("(as_turn=true)" if in_turn else "(as_turn=false)") in said
+    shown = capsys.readouterr().err
+    assert ("(as_turn=true)" if in_turn else "(as_turn=false)") in shown
     assert generated(capsys, tmp_path, f"prompt={text}", f"as_turn={as_turn}") == wanted
 
 

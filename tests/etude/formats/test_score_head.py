@@ -112,12 +112,12 @@ def test_a_rendered_conversation_has_the_score_that_transformers_gives_it(tmp_pa
     extra = {f"head.{name}": tensor for name, tensor in objective.head.state_dict().items()}
     write_model(model, objective.network.state_dict(), tmp_path / "chats", None, extra)
     theirs = AutoModelForSequenceClassification.from_pretrained(tmp_path / "chats").eval()
-    said = [
+    turns = [
         {"role": role, "content": t}
         for role, t in zip(("user", "assistant"), TEXTS[0], strict=True)
     ]
     ids = AutoTokenizer.from_pretrained(tmp_path / "chats").apply_chat_template(
-        said, return_tensors="pt", return_dict=True
+        turns, return_tensors="pt", return_dict=True
     )
     record = encode_record(Feedback(*TEXTS[0], 1.0), tokenizer)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Ranks end together, and only what ended the first of them is said."""
+"""Ranks end together, and only the error of the first of them is shown."""
 
 import os
 import signal
@@ -133,9 +133,9 @@ def test_a_preempted_job_ends_its_sweep_with_75(tmp_path: Path) -> None:
     )
     two.wait_for(3, run, process)
     process.send_signal(signal.SIGUSR1)
-    _, said = process.communicate(timeout=240)
+    _, shown = process.communicate(timeout=240)
     assert process.returncode == 75
-    assert f"run={run}" in said
+    assert f"run={run}" in shown
     assert not (tmp_path / "sweep" / "1").exists()
     assert two.workers(run) == []
 

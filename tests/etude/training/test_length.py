@@ -1,4 +1,4 @@
-"""A run can be made longer, never shorter than it is; a schedule that jumps is said."""
+"""A run can be made longer, never shorter than it is; a jump of the schedule is reported."""
 
 import json
 from dataclasses import replace
@@ -71,7 +71,7 @@ def test_a_longer_run_names_both_rates_and_records_them(
     assert rate["was"] == pytest.approx(1e-4)
     rates = [line["lr"] for line in untimed_steps(tmp_path / "run")]
     assert [rate["was"], rate["now"]] == pytest.approx(rates[4:6])
-    said = capsys.readouterr().err
-    assert f"from {rate['was']:.3g} to {rate['now']:.3g} after step 4" in said
-    assert "schedule=wsd" in said
+    shown = capsys.readouterr().err
+    assert f"from {rate['was']:.3g} to {rate['now']:.3g} after step 4" in shown
+    assert "schedule=wsd" in shown
     assert json.loads((tmp_path / "run/summary.json").read_text())["metrics"]["step"] == 8

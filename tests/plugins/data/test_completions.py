@@ -17,7 +17,7 @@ def user(text: str) -> dict[str, str]:
     return {"role": "user", "content": text}
 
 
-def said(text: str) -> dict[str, str]:
+def reply(text: str) -> dict[str, str]:
     return {"role": "assistant", "content": text}
 
 
@@ -29,14 +29,14 @@ def read(config: Any, row: dict[str, Any], folder: Path) -> tuple[Any, list[str]
     return record, [one.part for one in rest if isinstance(one, Unused)]
 
 
-BEFORE = [{"role": "system", "content": "s"}, user("a"), said("b"), user("c")]
+BEFORE = [{"role": "system", "content": "s"}, user("a"), reply("b"), user("c")]
 CHAT = Chat(tuple(Message(one["role"], one["content"]) for one in BEFORE))
 ONE_TURN: list[dict[str, Any]] = [
     {"prompt": "a", "chosen": "x", "rejected": "y"},
-    {"prompt": "a", "chosen": [user("a"), said("x")], "rejected": [user("a"), said("y")]},
-    {"chosen": [user("a"), said("x")], "rejected": [user("a"), said("y")]},
-    {"prompt": [user("a")], "chosen": [said("x")], "rejected": [said("y")]},
-    {"prompt": [user("a")], "chosen": "x", "rejected": said("y")},
+    {"prompt": "a", "chosen": [user("a"), reply("x")], "rejected": [user("a"), reply("y")]},
+    {"chosen": [user("a"), reply("x")], "rejected": [user("a"), reply("y")]},
+    {"prompt": [user("a")], "chosen": [reply("x")], "rejected": [reply("y")]},
+    {"prompt": [user("a")], "chosen": "x", "rejected": reply("y")},
     {"chosen": "\n\nHuman: a\n\nAssistant: x", "rejected": "\n\nHuman: a\n\nAssistant: y"},
     {
         "conversations": [{"from": "human", "value": "a"}],
@@ -45,9 +45,9 @@ ONE_TURN: list[dict[str, Any]] = [
     },
 ]
 SEVERAL_TURNS: list[dict[str, Any]] = [
-    {"prompt": BEFORE, "chosen": [said("x")], "rejected": [said("y")]},
-    {"prompt": BEFORE, "chosen": [*BEFORE, said("x")], "rejected": [*BEFORE, said("y")]},
-    {"prompt": "c", "chosen": [*BEFORE, said("x")], "rejected": [*BEFORE, said("y")]},
+    {"prompt": BEFORE, "chosen": [reply("x")], "rejected": [reply("y")]},
+    {"prompt": BEFORE, "chosen": [*BEFORE, reply("x")], "rejected": [*BEFORE, reply("y")]},
+    {"prompt": "c", "chosen": [*BEFORE, reply("x")], "rejected": [*BEFORE, reply("y")]},
     {"prompt": BEFORE[1:], "system": "s", "chosen": "x", "rejected": "y"},
     {
         "system": "s",
@@ -81,7 +81,7 @@ def test_a_system_prompt_beside_a_text_makes_a_conversation_of_it(tmp_path: Path
 
 
 def test_the_other_fields_of_ultrafeedback_are_counted(tmp_path: Path) -> None:
-    sides = {"chosen": [user("a"), said("x")], "rejected": [user("a"), said("y")]}
+    sides = {"chosen": [user("a"), reply("x")], "rejected": [user("a"), reply("y")]}
     row = {"prompt": "a", "prompt_id": "1", **sides, "messages": sides["chosen"], "score_chosen": 8}
     record, unused = read(JsonlPreferencesConfig(), row, tmp_path)
     assert record == Preference("a", "x", "y")
@@ -89,7 +89,7 @@ def test_the_other_fields_of_ultrafeedback_are_counted(tmp_path: Path) -> None:
 
 
 def test_a_completion_with_a_call_stays_a_message(tmp_path: Path) -> None:
-    call = said("") | {"tool_calls": [{"function": {"name": "add", "arguments": {}}}]}
+    call = reply("") | {"tool_calls": [{"function": {"name": "add", "arguments": {}}}]}
     row = {"prompt": "a", "chosen": [call], "rejected": "y"}
     record, _ = read(JsonlPreferencesConfig(), row, tmp_path)
     wanted = Message("assistant", "", {"tool_calls": call["tool_calls"]})
@@ -99,13 +99,17 @@ def test_a_completion_with_a_call_stays_a_message(tmp_path: Path) -> None:
 def test_feedback_and_rankings_have_the_same_shapes(tmp_path: Path) -> None:
     wanted = Feedback(CHAT, "x", 1.0)
     for row in (
-        {"prompt": BEFORE, "completion": [said("x")], "label": True},
+        {"prompt": BEFORE, "completion": [reply("x")], "label": True},
         {"prompt": BEFORE, "completion": "x", "label": True},
-        {"completion": [*BEFORE, said("x")], "label": True},
-        {"messages": [*BEFORE, said("x")], "label": True},
+        {"completion": [*BEFORE, reply("x")], "label": True},
+        {"messages": [*BEFORE, reply("x")], "label": True},
     ):
         assert read(JsonlFeedbackConfig(), row, tmp_path) == (wanted, [])
-    for completions in (["x", "y"], [said("x"), [said("y")]], [[*BEFORE, said(t)] for t in "xy"]):
+    for completions in (
+        ["x", "y"],
+        [reply("x"), [reply("y")]],
+        [[*BEFORE, reply(t)] for t in "xy"],
+    ):
         row = {"prompt": BEFORE, "completions": completions}
         assert read(JsonlRankingsConfig(), row, tmp_path) == (Ranking(CHAT, ("x", "y")), [])
 
@@ -113,23 +117,26 @@ def test_feedback_and_rankings_have_the_same_shapes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        ({"chosen": [user("a"), said("x")], "rejected": [user("b"), said("y")]}, "different conv"),
-        ({"prompt": "a", "chosen": [said("x"), user("b")], "rejected": "y"}, "'chosen' must end"),
         (
-            {"prompt": [user("a")], "chosen": [said("x"), user("b"), said("c")], "rejected": "y"},
+            {"chosen": [user("a"), reply("x")], "rejected": [user("b"), reply("y")]},
+            "different conv",
+        ),
+        ({"prompt": "a", "chosen": [reply("x"), user("b")], "rejected": "y"}, "'chosen' must end"),
+        (
+            {"prompt": [user("a")], "chosen": [reply("x"), user("b"), reply("c")], "rejected": "y"},
             "different conversations",
         ),
         (
             {
                 "prompt": [user("a")],
-                "chosen": [user("b"), said("c")],
-                "rejected": [user("b"), said("d")],
+                "chosen": [user("b"), reply("c")],
+                "rejected": [user("b"), reply("d")],
             },
             "not the start of the completions",
         ),
-        ({"prompt": [user("a"), said("b")], "chosen": "x", "rejected": "y"}, "prompt must end"),
+        ({"prompt": [user("a"), reply("b")], "chosen": "x", "rejected": "y"}, "prompt must end"),
         ({"chosen": "\n\nHuman: \n\nAssistant: x", "rejected": "y"}, "a turn is empty"),
-        ({"prompt": "a", "chosen": [said("x")], "rejected": [said("x")]}, "are equal"),
+        ({"prompt": "a", "chosen": [reply("x")], "rejected": [reply("x")]}, "are equal"),
         ({"chosen": "x", "rejected": "y"}, "no field 'prompt'"),
     ],
 )
@@ -147,7 +154,7 @@ def test_completions_that_differ_only_in_white_space_around_them_are_a_bad_row(
 ) -> None:
     for config, row in (
         (JsonlPreferencesConfig(), {"prompt": "a", "chosen": "x", "rejected": second}),
-        (JsonlPreferencesConfig(), {"prompt": "a", "chosen": [said("x")], "rejected": second}),
+        (JsonlPreferencesConfig(), {"prompt": "a", "chosen": [reply("x")], "rejected": second}),
         (JsonlRankingsConfig(), {"prompt": "a", "completions": ["y", second, "x"]}),
     ):
         bad, _ = read(config, row, tmp_path)
