@@ -127,7 +127,7 @@ class LlamaLayout(Layout):
             "num_hidden_layers": config.n_layers,
             "num_attention_heads": config.n_heads,
             "num_key_value_heads": config.n_heads // mixer.queries_per_kv,
-            "head_dim": mixer.head_dim or config.dim // config.n_heads,
+            "head_dim": mixer.key_dim or config.dim // config.n_heads,
             "attention_bias": mixer.qkv_bias and family != "qwen2",
             "hidden_act": "silu",
             "rms_norm_eps": config.norm.eps,

@@ -119,7 +119,7 @@ class MixtralLayout(Layout):
             "num_hidden_layers": config.n_layers,
             "num_attention_heads": config.n_heads,
             "num_key_value_heads": config.n_heads // mixer.queries_per_kv,
-            "head_dim": mixer.head_dim or config.dim // config.n_heads,
+            "head_dim": mixer.key_dim or config.dim // config.n_heads,
             "num_local_experts": mlp.n_experts,
             "num_experts_per_tok": mlp.top_k,
             "sliding_window": mixer.window,

@@ -106,7 +106,7 @@ class T5Layout(Layout):
             "architectures": ["T5ForConditionalGeneration"],
             "is_encoder_decoder": True,
             "d_model": config.dim,
-            "d_kv": config.mixer.head_dim or config.dim // config.n_heads,
+            "d_kv": config.mixer.key_dim or config.dim // config.n_heads,
             "d_ff": config.mlp.hidden(config.dim),
             "num_layers": config.n_layers,
             "num_decoder_layers": config.n_layers,

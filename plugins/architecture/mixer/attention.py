@@ -13,12 +13,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from etude import Capability, only_with, plugin, require
-from etude.config import MixerConfig
+from etude.config import HeadsConfig
 from etude.network import BranchOut, Context, Mixer, Parts, QueryIn, attend
 
 
 @dataclass
-class AttentionConfig(MixerConfig):
+class AttentionConfig(HeadsConfig):
     queries_per_kv: int = 1
     """Query heads per key-value head: 1 = multi-head, n_heads = multi-query attention."""
     qkv_bias: bool = False

@@ -15,12 +15,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from etude import Capability, plugin, require
-from etude.config import MixerConfig
+from etude.config import HeadsConfig
 from etude.network import BranchOut, Context, Mixer, Parts
 
 
 @dataclass
-class RetentionConfig(MixerConfig):
+class RetentionConfig(HeadsConfig):
     value_ratio: int = 2
     """Width of values divided by that of keys; with 2, mlp.ratio=2 keeps the parameter count."""
     eps: float = 1e-5
@@ -111,13 +111,13 @@ class Retention(Mixer):
 
     def _retain(self, q: Tensor, k: Tensor, v: Tensor, context: Context) -> Tensor:
         states = None if context.cache is None else context.cache.states
-        state = None if states is None else states.get(context.layer)
+        state = None if states is None else states.get((context.layer, "sum"))
         n_keys = k.shape[2] + (state is not None)
         dtype = torch.promote_types(q.dtype, torch.float32)
         weights = context.once("decay", lambda: decay_weights(context, self.n_heads, n_keys, dtype))
         assert weights is not None
         if states is not None:
-            states[context.layer] = next_state(k, v, weights, state)
+            states[context.layer, "sum"] = next_state(k, v, weights, state)
         return retain(q, k, v, weights, state)
 
     def _split(self, x: Tensor) -> Tensor:

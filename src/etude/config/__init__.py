@@ -6,6 +6,7 @@ from etude.config.registry import build, plugin_of
 from etude.config.schema.blocks import (
     BlockConfig,
     HeadConfig,
+    HeadsConfig,
     InitConfig,
     MixerConfig,
     MlpConfig,

@@ -8,7 +8,7 @@ from etude.config.config_file import children, nodes
 from etude.config.plugin_files import options
 from etude.config.plugin_source import base_option, descriptions, presets
 from etude.config.registry import plugin_of
-from etude.config.schema.blocks import PositionConfig, StackConfig
+from etude.config.schema.blocks import MixerConfig, PositionConfig, StackConfig
 from etude.config.schema.experiment import ExperimentConfig
 from etude.config.schema.plugins import (
     AdapterConfig,
@@ -80,10 +80,11 @@ def data_for(reads: frozenset[str]) -> list[str]:
 
 
 def capabilities_of(architecture: ArchitectureConfig) -> frozenset[Capability]:
-    """The capabilities of a network: those that both its architecture and its mixer provide."""
+    """The capabilities of a network: those that its architecture and all its mixers provide."""
     provides = plugin_of(architecture).declaration.provides
-    if isinstance(architecture, StackConfig):
-        provides &= plugin_of(architecture.mixer).declaration.provides
+    for _, node in nodes(architecture):
+        if isinstance(node, MixerConfig):
+            provides &= plugin_of(node).declaration.provides
     return provides
 
 

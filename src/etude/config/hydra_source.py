@@ -82,7 +82,7 @@ class PluginSource(ConfigSource):
 
     def is_group(self, config_path: str) -> bool:
         """Whether any plugin folder has that group."""
-        return any((root / config_path).is_dir() for root in plugin_files.roots())
+        return plugin_files.home(config_path.strip("/")) is not None
 
     def is_config(self, config_path: str) -> bool:
         """Whether the path is a root schema, a plugin or a virtual option."""
@@ -92,8 +92,9 @@ class PluginSource(ConfigSource):
         if name.startswith(FOR):
             group = "objective"
             name = base_plugin("objective", name.removeprefix(FOR))
+        home = plugin_files.home(group)
         return any(
-            (root / group / f"{name.removeprefix('_')}.py").is_file()
+            (root / str(home) / f"{name.removeprefix('_')}.py").is_file()
             for root in plugin_files.roots()
         )
 
@@ -130,7 +131,7 @@ class PluginSource(ConfigSource):
         return ConfigResult(self.provider, self.full_path(), config, {"package": package})
 
     def _plugin(self, group: str, name: str) -> DictConfig:
-        plugin = describe(f"{group}/{name.removeprefix('_')}")
+        plugin = describe(f"{plugin_files.home(group)}/{name.removeprefix('_')}")
         parts = [{knob.name: knob.option} for knob in plugin.knobs if knob.option]
         if parts and not name.startswith("_"):
             return OmegaConf.create({"defaults": [f"_{name}", *parts]})

@@ -7,6 +7,7 @@ import ast
 import hashlib
 import importlib
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,8 +54,26 @@ def groups() -> list[str]:
     return sorted({address.rpartition("/")[0] for address in addresses()})
 
 
+def home(group: str) -> str | None:
+    """The group whose plugins are the options of `group`; None if there is no such group.
+
+    That is the group itself, or, of a slot such as `architecture/mixer/main`, which a plugin of
+    `architecture/mixer` declares by `main: MixerConfig = option(...)`, the group of that plugin.
+    """
+    if any((root / group).is_dir() for root in roots()):
+        return group
+    parent, _, name = group.rpartition("/")
+    above = home(parent) if parent else None
+    if above is None:
+        return None
+    declares = re.compile(rf"^    {re.escape(name)}: \w+Config = option\(", re.MULTILINE)
+    sources = (f.read_text(encoding="utf-8") for r in roots() for f in (r / above).glob("*.py"))
+    return above if any(map(declares.search, sources)) else None
+
+
 def options(group: str) -> list[str]:
     """The names of a group's plugins, sorted, without those of its nested groups."""
+    group = home(group) or group
     known = sorted({address for address, _ in _files(group)})
     return [name for parent, _, name in (a.rpartition("/") for a in known) if parent == group]
 

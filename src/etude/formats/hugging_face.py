@@ -141,7 +141,7 @@ def _name(config: PluginConfig) -> str:
 
 def has_default_head_dim(config: AnyStack) -> bool:
     """Whether head_dim is dim / n_heads; most families have no field for another value."""
-    return config.mixer.head_dim in (None, config.dim // config.n_heads)
+    return config.mixer.key_dim in (None, config.dim // config.n_heads)
 
 
 def tokenizer_of(folder: Path) -> TokenizerConfig:

@@ -25,8 +25,8 @@ class KvCache:
         self.max_len = max_len
         self.length = 0
         self.memory: Memory | None = None
-        self.states: dict[int, Tensor] = {}
-        """State of each layer whose mixer caches no keys and values; batch first."""
+        self.states: dict[tuple[int, str], Tensor] = {}
+        """By layer and name, the states of mixers that cache no keys and values; batch first."""
         self._documents: Int[Tensor, "batch max_len"] | None = None
         self._positions: Int[Tensor, "#batch max_len"] | None = None
         self._self: dict[int, Tensor] = {}
@@ -83,7 +83,7 @@ class KvCache:
 
     def select_rows(self, rows: Int[Tensor, " kept"]) -> None:
         """Drops all rows except these."""
-        self.states = {layer: state[rows] for layer, state in self.states.items()}
+        self.states = {key: state[rows] for key, state in self.states.items()}
         self._self = {layer: kv[:, rows] for layer, kv in self._self.items()}
         self._cross = {layer: (k[rows], v[rows]) for layer, (k, v) in self._cross.items()}
         if self.memory is not None:

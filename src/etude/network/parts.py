@@ -35,6 +35,10 @@ class Parts:
     """Width of the token embedding table; None = dim."""
     key_dim: int | None = None
     """Width of the queries and keys of a head; None = dim / n_heads."""
+    layer: int = 0
+    """Index of the layer that is built; layers that share weights are built once."""
+    n_layers: int = 1
+    """Number of layers that are built."""
 
     @property
     def embedding_dim(self) -> int:

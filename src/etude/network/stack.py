@@ -84,7 +84,7 @@ class Stack(nn.Module):
         self.n_layers = config.n_layers
         width = config.table_dim
         dim = config.dim
-        parts = Parts(dim, config.n_heads, causal, width, config.mixer.head_dim)
+        parts = Parts(dim, config.n_heads, causal, width, config.mixer.key_dim)
         self.scale = math.sqrt(width) if config.scale_embedding else 1.0
         self.position: Position = build(config.position, parts)
         self.segments = nn.Embedding(config.n_segments, width) if config.n_segments else None
@@ -94,9 +94,10 @@ class Stack(nn.Module):
             else nn.Identity()
         )
         self.widen: nn.Module = nn.Linear(width, dim) if config.embedding_dim else nn.Identity()
+        n_built = config.n_groups or config.n_layers
         self.blocks = nn.ModuleList(
-            _build_block(config, parts, layer, reads_source)
-            for layer in range(config.n_groups or config.n_layers)
+            _build_block(config, replace(parts, layer=layer, n_layers=n_built), reads_source)
+            for layer in range(n_built)
         )
         self._auxiliary = tuple(m for m in self.blocks.modules() if isinstance(m, AuxiliaryLoss))
         last = any(block.final_norm for block in self.blocks)
@@ -149,7 +150,7 @@ class Stack(nn.Module):
         return context
 
 
-def _build_block(config: StackConfig, parts: Parts, layer: int, reads_source: bool) -> nn.Module:
+def _build_block(config: StackConfig, parts: Parts, reads_source: bool) -> nn.Module:
     return build(
         config.block,
         BlockParts(
@@ -158,7 +159,7 @@ def _build_block(config: StackConfig, parts: Parts, layer: int, reads_source: bo
             mlp=build(config.mlp, parts),
             dropout=config.dropout,
             cross=build(config.mixer, replace(parts, causal=False)) if reads_source else None,
-            layer=layer,
+            layer=parts.layer,
         ),
     )
 

@@ -19,6 +19,16 @@ class BlockConfig(PluginConfig):
 class MixerConfig(PluginConfig):
     """Base config of the group `architecture/mixer`: attention and other token mixers."""
 
+    @property
+    def key_dim(self) -> int | None:
+        """Width of the queries and keys that positions rotate; None = dim / n_heads."""
+        return None
+
+
+@dataclass
+class HeadsConfig(MixerConfig):
+    """Base config of mixers with heads whose width can be chosen."""
+
     head_dim: int | None = None
     """Width of the queries and keys of each head; null = dim / n_heads. Typical: 64-128."""
 
@@ -27,6 +37,10 @@ class MixerConfig(PluginConfig):
             self.head_dim is None or self.head_dim >= 1,
             f"head_dim must be at least 1, got {self.head_dim}",
         )
+
+    @property
+    def key_dim(self) -> int | None:
+        return self.head_dim
 
 
 @dataclass

@@ -89,8 +89,8 @@ def test_decoding_in_parts_of_any_size_equals_the_parallel_form(cuts: tuple[int,
     found = torch.cat([made(Inputs(*part), cache=cache) for part in parts], 1)
     real = documents > 0
     tiny.assert_close(found[real], made(Inputs(ids, documents))[real])
-    shapes = {layer: tuple(state.shape) for layer, state in cache.states.items()}
-    assert shapes == dict.fromkeys(range(3), (2, 4, 4, 8))  # for any text length
+    shapes = {key: tuple(state.shape) for key, state in cache.states.items()}
+    assert shapes == {(layer, "sum"): (2, 4, 4, 8) for layer in range(3)}  # for any text length
 
 
 @torch.no_grad()
@@ -116,7 +116,7 @@ def test_in_bf16_the_state_is_fp32() -> None:
     given = context(2)
     given.cache = cache
     assert made(torch.randn(1, 2, 16).bfloat16(), given).dtype == torch.bfloat16
-    assert cache.states[0].dtype == torch.float32
+    assert cache.states[0, "sum"].dtype == torch.float32
 
 
 def test_a_bidirectional_stack_is_an_error() -> None:
