@@ -92,11 +92,8 @@ class PluginSource(ConfigSource):
         if name.startswith(FOR):
             group = "objective"
             name = base_plugin("objective", name.removeprefix(FOR))
-        home = plugin_files.home(group)
-        return any(
-            (root / str(home) / f"{name.removeprefix('_')}.py").is_file()
-            for root in plugin_files.roots()
-        )
+        address = plugin_files.canonical(f"{group}/{name.removeprefix('_')}")
+        return any((root / f"{address}.py").is_file() for root in plugin_files.roots())
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
         """The options and nested groups of a group, without the virtual options."""
@@ -131,7 +128,7 @@ class PluginSource(ConfigSource):
         return ConfigResult(self.provider, self.full_path(), config, {"package": package})
 
     def _plugin(self, group: str, name: str) -> DictConfig:
-        plugin = describe(f"{plugin_files.home(group)}/{name.removeprefix('_')}")
+        plugin = describe(f"{group}/{name.removeprefix('_')}")
         parts = [{knob.name: knob.option} for knob in plugin.knobs if knob.option]
         if parts and not name.startswith("_"):
             return OmegaConf.create({"defaults": [f"_{name}", *parts]})

@@ -71,6 +71,12 @@ def home(group: str) -> str | None:
     return above if any(map(declares.search, sources)) else None
 
 
+def canonical(address: str) -> str:
+    """The address of a plugin's own file, if it is given as an option of a slot."""
+    group, _, name = address.rpartition("/")
+    return f"{home(group) or group}/{name}"
+
+
 def options(group: str) -> list[str]:
     """The names of a group's plugins, sorted, without those of its nested groups."""
     group = home(group) or group
@@ -80,6 +86,7 @@ def options(group: str) -> list[str]:
 
 def find(address: str) -> Path:
     """The file of a plugin. Raises ConfigError if there is none or more than one."""
+    address = canonical(address)
     group, _, name = address.rpartition("/")
     parents = [Path(group), *Path(group).parents][:-1]
     for folder in (root / parent for root in roots() for parent in parents):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from etude.config.plugin_files import configurations, find, options
+from etude.config.plugin_files import canonical, configurations, find, options
 from etude.config.plugin_slips import valid_registration
 from etude.config.source_tree import lineage, tree_of
 from etude.config.yaml_file import read_yaml
@@ -71,7 +71,7 @@ def describe(address: str) -> Description:
     file = find(address)
     call = valid_registration(file, address.rpartition("/")[0])
     return Description(
-        address,
+        canonical(address),
         file,
         ast.get_docstring(tree_of(file)) or "",
         tuple(knobs(ast.unparse(call.args[0]), file)),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from etude.capability import Capability
-from etude.config.plugin_files import ROOT, find, refuse_ambiguous_modules
+from etude.config.plugin_files import ROOT, canonical, find, refuse_ambiguous_modules
 from etude.config.plugin_traceback import places, reason
 from etude.config.schema.plugins import PluginConfig
 from etude.errors import ConfigError, EtudeError, did_you_mean
@@ -130,7 +130,7 @@ def _missing_methods(build: Callable[..., Any]) -> str:
 
 def load(address: str) -> Plugin:
     """Imports the plugin at `address`. Raises ConfigError, with file and reason, if it fails."""
-    file = find(address)
+    file, address = find(address), canonical(address)
     try:
         refuse_ambiguous_modules(file)
         module = importlib.import_module(f"{ROOT}.{address.replace('/', '.')}")

@@ -15,7 +15,7 @@ from etude.cli.pages.group import all_groups
 from etude.cli.pages.node import group_page, key_page, keys, plugin_key_page
 from etude.cli.pages.plugin import page
 from etude.config.hydra_errors import listing
-from etude.config.plugin_files import addresses, groups
+from etude.config.plugin_files import addresses, groups, home
 from etude.config.plugin_source import base_option, presets
 from etude.errors import ConfigError, did_you_mean
 
@@ -35,14 +35,18 @@ def main(arguments: list[str]) -> int:
 def _page(argument: str) -> str:
     group, _, name = argument.replace("=", "/").rpartition("/")
     path = argument.replace(".", "/")
-    if "=" not in argument and path in all_groups():
+    if "=" not in argument and _is_group(path):
         return f"{group_page(path)}{_also(argument)}"
-    if group in all_groups():
+    if _is_group(group):
         return _option_page(group, name)
     page_of_key = None if group else key_page(name)
     if page_of_key:
         return f"{page_of_key}{_also(name)}"
     return _page_by_name(argument)
+
+
+def _is_group(path: str) -> bool:
+    return path in all_groups() or ("/" in path and home(path) is not None)
 
 
 def _page_by_name(name: str) -> str:
