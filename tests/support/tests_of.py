@@ -28,6 +28,7 @@ THROUGH_OTHERS = {
     "training/trackers.py": "etude/training/test_run_writer.py",
     "cli/arguments.py": "etude/experiments/test_lineage.py",
     "cli/pages/report/records.py": "etude/cli/pages/test_report_page.py",
+    "objective/context.py": "etude/objective/test_objective.py",
     "config/schema/blocks.py": "etude/config/test_config_file.py",
     "config/schema/curation.py": "etude/cli/verbs/test_label.py",
     "config/schema/generation.py": "etude/cli/verbs/test_generate.py",

@@ -28,8 +28,8 @@ from etude.network.decoding import Decoding, Greedy
 from etude.network.generation import Request, generate
 from etude.network.inputs import Inputs
 from etude.network.network import Network
+from etude.objective.context import ObjectiveContext
 from etude.objective.loader import Ranks
-from etude.objective.objective import ObjectiveContext
 from etude.training.assemble import TrainingParts, assemble, trainer_of
 from etude.training.run import quiet, start
 from etude.training.run_writer import RunWriter
@@ -265,7 +265,7 @@ def experiment(name: str, folder: Path, **given: Any) -> ExperimentConfig:
         given["run"] = str(teacher_run(folder))
     seq_len = 16
     reward: dict[str, Any] = {}
-    if name in ("reward", *PREFERENCES):
+    if name in ("reward", "embed", *PREFERENCES):
         data = part("data", "jsonl_preferences", path=str(write_preferences(folder)))
     elif name == "sft":
         data, seq_len = part("data", "jsonl_chats", path=str(write_chats(folder))), 64

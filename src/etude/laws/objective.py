@@ -68,9 +68,9 @@ def shapes_and_sums(trial: Trial) -> Finding:
 
 def counts_add_up(trial: Trial) -> Finding:
     """Counts, losses and metrics of the parts of a batch add up to those of the whole."""
-    if trial.plugin.declaration.batch_statistic:
-        return not_applicable("it declares batch_statistic")
     made = trial.assemble()
+    if trial.plugin.declaration.batch_statistic or made.objective.compares_samples:
+        return not_applicable("the loss of a sample depends on other samples")
     examples = examples_of(made, range(N_SAMPLES))
     parts = [examples, *([example] for example in examples)]
     whole, *rest = _sums(made, [made.objective.collate(part) for part in parts])

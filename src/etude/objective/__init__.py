@@ -18,7 +18,9 @@ from etude.objective.batches import (
     preference_batch,
     preference_example,
 )
+from etude.objective.context import ObjectiveContext
 from etude.objective.corruption import Corruption
+from etude.objective.gathered_rows import own_sum
 from etude.objective.loader import MicroBatch, StepLoader, StepSource, chunks
 from etude.objective.log_probs import (
     entropy_of,
@@ -32,7 +34,7 @@ from etude.objective.log_probs import (
     token_log_prob,
 )
 from etude.objective.loss import Loss
-from etude.objective.objective import Objective, ObjectiveContext
+from etude.objective.objective import Objective
 from etude.objective.preferences import (
     PreferenceConfig,
     PreferenceObjective,

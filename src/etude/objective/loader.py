@@ -19,6 +19,7 @@ from etude.objective.randomness import TRAIN, rng, sample_at
 from etude.objective.ranks import Ranks, all_gather
 
 BatchT = TypeVar("BatchT")
+T = TypeVar("T")
 
 
 @dataclass
@@ -27,6 +28,8 @@ class StepBatch:
 
     examples: Sequence[Any]
     ids: Sequence[int]
+    start: int
+    """Position of the first one in the global batch."""
 
     @property
     def digest(self) -> str:
@@ -73,15 +76,13 @@ class EpochSource:
     def next_step_batch(self) -> StepBatch:
         start = self.n_read * self.global_batch
         self.n_read += 1
-        positions = [
-            sample_at(self.seed, len(self.samples), start + offset)
-            for offset in self.ranks.share(self.global_batch)
-        ]
+        share = self.ranks.share(self.global_batch)
+        positions = [sample_at(self.seed, len(self.samples), start + offset) for offset in share]
         examples = [
             self.example(self.samples[sample], rng(self.seed, TRAIN, epoch, sample))
             for epoch, sample in positions
         ]
-        return StepBatch(examples, [sample for _, sample in positions])
+        return StepBatch(examples, [sample for _, sample in positions], share.start)
 
     def state_dict(self) -> dict[str, Any]:
         return {"n_read": self.n_read}
@@ -102,8 +103,11 @@ class MicroBatch(Generic[BatchT]):
     step_count: float
     """The objective's count over this rank's share of the global batch."""
     digest: str
-    step_batches: Sequence[BatchT] = ()
-    """All parts, set on the first one if the objective needs a batch statistic; otherwise empty."""
+    positions: Sequence[int]
+    """Positions of its samples in the global batch of all ranks."""
+    step_batches: Sequence[tuple[BatchT, Sequence[int]]] = ()
+    """All parts with their positions, set on the first one if the objective needs a batch
+    statistic; otherwise empty."""
 
     @property
     def is_last(self) -> bool:
@@ -135,11 +139,14 @@ class StepLoader(Generic[BatchT]):
         while True:
             self._before = copy(self.source)  # a step replaces its values, and changes none
             step = self.source.next_step_batch()
+            places = list(range(step.start, step.start + len(step.examples)))
+            parts = chunks(places, self.micro_batch)
             batches = [self.collate(part) for part in chunks(step.examples, self.micro_batch)]
             total = sum(map(self.count, batches))
-            for index, batch in enumerate(batches):
-                attached = batches if self.attach_step_batches and index == 0 else ()
-                yield MicroBatch(batch, index, len(batches), total, step.digest, attached)
+            placed = list(zip(batches, parts, strict=True))
+            for i, (batch, positions) in enumerate(placed):
+                all_parts = placed if self.attach_step_batches and i == 0 else ()
+                yield MicroBatch(batch, i, len(batches), total, step.digest, positions, all_parts)
 
     def rewind(self) -> None:
         """Goes back to before the last global batch, for a checkpoint without its step."""
@@ -153,6 +160,6 @@ class StepLoader(Generic[BatchT]):
         self.source.load_state_dict(state["ranks"])
 
 
-def chunks(examples: Sequence[Any], size: int) -> list[Sequence[Any]]:
+def chunks(examples: Sequence[T], size: int) -> list[Sequence[T]]:
     """Splits a list into parts of `size`; the last may be shorter."""
     return [examples[i : i + size] for i in range(0, len(examples), size)]

@@ -9,64 +9,37 @@ and devices never changes the gradient.
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Generic, TypeAlias, TypeVar
+from functools import cached_property, partial
+from typing import Any, Generic, TypeVar
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from torch.optim import Optimizer
 
 from etude.config.registry import plugin_of
-from etude.config.schema.plugins import ArchitectureConfig, ObjectiveConfig
+from etude.config.schema.plugins import ObjectiveConfig
 from etude.config.schema.trainer import NonFinite
 from etude.data.source import Samples
 from etude.data.token_rows import TokenRows
-from etude.data.tokenizer import Tokenizer
-from etude.errors import DataError
 from etude.network.auxiliary_loss import AuxiliaryLoss
-from etude.network.decoding import Decoding
 from etude.network.generation import Request, StopStrings, generate
 from etude.network.network import Network, shard
 from etude.objective import gradients
 from etude.objective.batches import Ids, n_tokens
+from etude.objective.context import ObjectiveContext
+from etude.objective.gathered_rows import GatheredRows
 from etude.objective.loader import EpochSource, MicroBatch, Ranks, StepSource
 from etude.objective.loss import BatchSums, Loss
 from etude.objective.randomness import SAMPLE, TRAIN, rng
-from etude.objective.reward import Reward
-from etude.objective.selection import select
+from etude.objective.selection import refuse_untrainable, select
 
 C = TypeVar("C", bound=ObjectiveConfig)
 B = TypeVar("B")
-
-
-OptimizerOf: TypeAlias = Callable[[nn.Module], tuple[Optimizer, Callable[[int], float]]]
-
-
-@dataclass(frozen=True)
-class ObjectiveContext:
-    """What an objective may use besides its config and its network."""
-
-    tokenizer: Tokenizer
-    architecture: ArchitectureConfig
-    """The config that the network was built from."""
-    seq_len: int
-    seed: int
-    intra_document: bool
-    """Whether attention stays within a document of a packed row."""
-    optimizer: OptimizerOf
-    """Returns the optimizer of a module's parameters, and step -> factor of the learning rate."""
-    non_finite: NonFinite
-    decoding: Decoding
-    reward: Reward | None = None
-    teachers: Sequence[str] = ()
-    """The runs that trained the reward models."""
-    held_out: Sequence[Any] | Samples = ()
-    """Held-out records for `show`."""
 
 
 class Objective(pl.LightningModule, ABC, Generic[C, B]):
@@ -88,6 +61,10 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
         self.skipped: Counter[str] = Counter()
         """Steps that left the weights unchanged, by reason."""
         self.statistic_mean = 0.0
+        self.gathered: GatheredRows | None = None
+        self._needs_mean = type(self).batch_statistic is not Objective.batch_statistic
+        self.compares_samples = type(self).sample_rows is not Objective.sample_rows
+        self.needs_batch_statistic = self._needs_mean or self.compares_samples
         self.lost: Counter[str] = Counter()
         """Samples that are dropped or cut, by reason: shown before training, in summary.json."""
         self.notes: list[str] = []
@@ -116,10 +93,23 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
         """
         return torch.zeros(())
 
-    @property
-    def needs_batch_statistic(self) -> bool:
-        """Whether `loss` needs `statistic_mean`."""
-        return type(self).batch_statistic is not Objective.batch_statistic
+    def sample_rows(self, batch: B) -> Float[Tensor, "sample ..."]:
+        """Returns a row for each sample of a batch, such as its vector; `all_rows` gathers them.
+
+        Override it if the loss of a sample depends on the other samples of the global batch.
+        """
+        return torch.zeros(0)
+
+    def all_rows(
+        self, rows: Float[Tensor, "own ..."]
+    ) -> tuple[Float[Tensor, "sample ..."], Int[Tensor, " own"]]:
+        """Returns the rows of every sample of the global batch, and the positions of this batch.
+
+        `rows` are those of this batch, and may carry gradient; the others do not (see `own_sum`).
+        """
+        if self.gathered is None:  # the batch is all there is
+            return rows, torch.arange(len(rows), device=rows.device)
+        return self.gathered.with_gradient(rows)
 
     def select_samples(self, samples: Samples) -> Samples:
         """Returns the samples to train on, filtered or re-split; unchanged by default."""
@@ -193,8 +183,10 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
             count = float(self.over_ranks(torch.tensor(micro.step_count, dtype=torch.float64)))
             self.batch_sums = BatchSums(count, 0, micro.digest, self.own_counts)
             self.step_batches = []
-            if micro.step_batches:
-                self.measure_batches((batch, True) for batch in micro.step_batches)
+            if micro.step_batches and (self._needs_mean or micro.of * self.trainer.world_size > 1):
+                self.measure_batches(micro.step_batches)
+        if self.gathered is not None:
+            self.gathered.enter(micro.positions, replay=True)
         self.step_batches.append(micro.batch)
         loss = self.loss(micro.batch)
         self.batch_sums.add(loss, n_tokens(micro.batch))
@@ -203,35 +195,43 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
             total = total if (extra := layer.pop()) is None else total + extra
         return total * (self.trainer.world_size * micro.of / (self.batch_sums.count or 1.0))
 
-    def measure_batches(self, batches: Iterable[tuple[B, bool]]) -> None:
-        """Sets `statistic_mean`, without gradients or dropout, from the batches flagged true."""
-        was_training = self.network.training
-        self.network.eval()
+    def measure_batches(self, batches: Iterable[tuple[B, Sequence[int]]]) -> None:
+        """Sets what `loss` must know of a whole global batch or validation, without gradients.
+
+        Each batch has the positions of its samples in the whole; none if it does not count.
+        """
         sums = torch.zeros(2, dtype=torch.float64)
+        self.gathered = GatheredRows() if self.compares_samples else None
         with torch.no_grad():
-            for batch, counts in batches:
-                terms = float(self.batch_statistic(batch)), self.count(batch)
-                sums += counts * torch.tensor(terms, dtype=torch.float64)
-        self.network.train(was_training)
+            for batch, positions in batches:
+                if self.gathered is not None:
+                    self.gathered.add(positions, partial(self.sample_rows, batch))
+                if self._needs_mean:
+                    sums += bool(positions) * self._statistic_terms(batch)
+        if self.gathered is not None:
+            self.gathered.gather(self.over_ranks)
         total, count = self.over_ranks(sums).tolist()
         self.statistic_mean = total / (count or 1.0)
+
+    def _statistic_terms(self, batch: B) -> Float[Tensor, "2"]:
+        """The `batch_statistic` of a batch, without dropout, and its count."""
+        was_training = self.network.training
+        self.network.eval()
+        terms = float(self.batch_statistic(batch)), self.count(batch)
+        self.network.train(was_training)
+        return torch.tensor(terms, dtype=torch.float64)
 
     def source(self, samples: Samples, global_batch: int, seed: int, ranks: Ranks) -> StepSource:
         """Returns the source of global batches: the samples, reshuffled every epoch.
 
-        Raises DataError if no sample has anything to train on; the check stops at the first
-        sample that has.
+        Raises DataError if no sample has anything to train on.
         """
-        for i in range(len(samples)):
+
+        def has_targets(i: int) -> bool:
             example = self.example(samples[i], rng(seed, TRAIN, 0, i))
-            if self.count(self.collate([example])) > 0:
-                break
-        else:
-            raise DataError(
-                f"{plugin_of(self.config).address}: none of the {len(samples)} samples contains "
-                "a token to train on.\n"
-                "  Check that the tokenizer covers the text, or increase data.seq_len."
-            )
+            return self.count(self.collate([example])) > 0
+
+        refuse_untrainable(samples, has_targets, plugin_of(self.config).address)
         return EpochSource(samples, self.example, global_batch, seed, ranks)
 
     @cached_property

@@ -26,9 +26,10 @@ from etude.objective.batches import (
     preference_example,
     prompt_ids,
 )
+from etude.objective.context import ObjectiveContext
 from etude.objective.log_probs import sequence_log_prob
 from etude.objective.loss import Loss
-from etude.objective.objective import Objective, ObjectiveContext
+from etude.objective.objective import Objective
 from etude.objective.randomness import TRAIN, rng
 from etude.objective.reference import IdPair, Reference
 from etude.records import Chat, Preference

@@ -21,9 +21,10 @@ from etude.network.inputs import Inputs, Targets
 from etude.network.network import Network
 from etude.objective import log_probs
 from etude.objective.batches import Ids
+from etude.objective.context import ObjectiveContext
 from etude.objective.loader import chunks
 from etude.objective.log_probs import sequence_log_prob
-from etude.objective.objective import Objective, ObjectiveContext
+from etude.objective.objective import Objective
 from etude.objective.ranks import all_gather
 
 IdPair = tuple[Ids, Ids]

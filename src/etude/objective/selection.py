@@ -36,3 +36,12 @@ def select(
         lines = [f"left out  {n:,} of {len(samples):,} samples: {w}" for w, n in dropped.items()]
         raise DataError("No sample is left to train on.\n  " + "\n  ".join(lines))
     return Subset(samples, kept), dropped + parts
+
+
+def refuse_untrainable(samples: Samples, has_targets: Callable[[int], bool], address: str) -> None:
+    """Raises DataError if no sample has a target; stops at the first one that has."""
+    if not any(map(has_targets, range(len(samples)))):
+        raise DataError(
+            f"{address}: none of the {len(samples)} samples contains a token to train on.\n"
+            "  Check that the tokenizer covers the text, or increase data.seq_len."
+        )

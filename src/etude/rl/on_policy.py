@@ -25,10 +25,11 @@ from etude.network.generation import Generation, Request, StopStrings, generate
 from etude.network.inputs import Targets
 from etude.network.network import Network
 from etude.objective.batches import PROMPTS_CUT, Ids, prompt_ids
+from etude.objective.context import ObjectiveContext
 from etude.objective.loader import Ranks, chunks
 from etude.objective.log_probs import log_prob_of, target_logits, token_log_prob
 from etude.objective.loss import Loss
-from etude.objective.objective import B, Objective, ObjectiveContext
+from etude.objective.objective import B, Objective
 from etude.objective.randomness import VALIDATION, rng
 from etude.objective.reward import scores_of
 from etude.records import Prompt

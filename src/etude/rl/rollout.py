@@ -108,7 +108,8 @@ class RolloutSource:
             self._collect()
         ids = self._batch_indices()[self.n_used]
         self.n_used += 1
-        return StepBatch([self.samples[i] for i in ids], [self.n_rollouts, *ids])
+        start = self.ranks.rank * self.rank_batch
+        return StepBatch([self.samples[i] for i in ids], [self.n_rollouts, *ids], start)
 
     def _collect(self) -> None:
         self.samples = self._draw() if self.policy.max_draws == 1 else self._draw_until_filled()

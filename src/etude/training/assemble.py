@@ -32,8 +32,9 @@ from etude.formats.new_tokens import refuse_frozen_tokens
 from etude.network.adapter import adapt
 from etude.network.network import Network, set_dropout
 from etude.objective.batches import n_tokens
+from etude.objective.context import ObjectiveContext, OptimizerOf
 from etude.objective.loader import Ranks, StepLoader, StepSource
-from etude.objective.objective import Objective, ObjectiveContext, OptimizerOf
+from etude.objective.objective import Objective
 from etude.objective.randomness import seed_global
 from etude.records import PROMPTED, Chat
 from etude.rl.rewards import build_rewards

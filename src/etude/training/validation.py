@@ -44,10 +44,13 @@ class Validation:
         with torch.no_grad(), context, isolated_randomness(self.seed):
             if objective.needs_batch_statistic:
                 objective.measure_batches(self._batches(objective))
-            for batch, counts in self._batches(objective):
+            for batch, positions in self._batches(objective):
+                if objective.gathered is not None:
+                    objective.gathered.enter(positions or (0,), replay=False)
                 loss, count = objective.evaluate(batch)
-                sums.add(loss if counts else zero_loss(loss), 0)
-                sums.count += count if counts else 0
+                sums.add(loss if positions else zero_loss(loss), 0)
+                sums.count += count if positions else 0
+        objective.gathered = None
         objective.train(was_training)
         sums.count = float(objective.over_ranks(torch.tensor(sums.count, dtype=torch.float64)))
         means = objective.report(sums.means(objective.over_ranks))
@@ -86,14 +89,18 @@ class Validation:
             if objective.trainer.is_global_zero:
                 print(note, file=sys.stderr)
 
-    def _batches(self, objective: Objective[Any, Any]) -> Iterator[tuple[Any, bool]]:
+    def _batches(self, objective: Objective[Any, Any]) -> Iterator[tuple[Any, Sequence[int]]]:
+        """Yields this rank's batches, each with the positions of its samples if it counts."""
         for part, counts in self._parts():
             batch = objective.held_out_batch(
                 [self.samples[i] for i in part],
                 [rng(self.seed, VALIDATION, i) for i in part],
             )
             batch = objective.trainer.precision_plugin.convert_input(batch)
-            yield objective.transfer_batch_to_device(batch, objective.device, 0), counts
+            yield (
+                objective.transfer_batch_to_device(batch, objective.device, 0),
+                (part if counts else ()),
+            )
 
     def _parts(self) -> Iterator[tuple[Sequence[int], bool]]:
         """Returns this rank's batches and whether each counts; all ranks have the same number.

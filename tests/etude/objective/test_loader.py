@@ -112,9 +112,9 @@ def test_the_loader_has_a_length_so_that_lightning_does_not_prefetch() -> None:
 
 
 def test_a_digest_depends_on_the_samples_and_their_order() -> None:
-    names = [StepBatch([], ids).digest for ids in ([1, 2], [2, 1], [1], [1, 2, 0])]
+    names = [StepBatch([], ids, 0).digest for ids in ([1, 2], [2, 1], [1], [1, 2, 0])]
     assert len(set(names)) == 4
-    assert StepBatch(["x"], [1, 2]).digest == names[0]
+    assert StepBatch(["x"], [1, 2], 4).digest == names[0]
 
 
 def test_chunks_cover_the_whole_list() -> None:

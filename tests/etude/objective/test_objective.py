@@ -22,7 +22,7 @@ from etude.training.run import start
 
 OBJECTIVES = [
     "clm", "mlm", "seq2seq", "fim", "prefix_lm", "electra", "sop", "distill", "sft",
-    *tiny.RUN_PREFERENCES, "reward", "grpo", "rloo", "reinforce", "online_dpo", "ppo",
+    *tiny.RUN_PREFERENCES, "reward", "embed", "grpo", "rloo", "reinforce", "online_dpo", "ppo",
 ]  # fmt: skip
 CUTS = [8, 4, 2, 1]
 SGD = {"lr": 0.1, "momentum": 0.0}
