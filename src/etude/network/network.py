@@ -49,8 +49,12 @@ class Network(nn.Module, ABC):
     ) -> Float[Tensor, "... vocab"]:
         """Returns logits: [batch seq vocab], or [n vocab] at the n positions `where` is true."""
         states = self.states(inputs, cache)
-        if where is None:
-            return self.logits(states)
+        return self.logits(states) if where is None else self.logits_at(states, where)
+
+    def logits_at(
+        self, states: Float[Tensor, "batch seq dim"], where: Bool[Tensor, "batch seq"]
+    ) -> Float[Tensor, "n vocab"]:
+        """Returns the logits of the n states `where` is true."""
         selected = states[where]
         n = len(selected)
         n_pad = -n % ROWS if selected.device.type == "cpu" else 0
