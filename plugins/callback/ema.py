@@ -10,12 +10,12 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from torch import Tensor
-from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from etude import plugin, require
 from etude.config import CallbackConfig
 from etude.objective import MicroBatch
+from etude.training import put_weights, trainable_weights
 
 
 @dataclass
@@ -52,21 +52,23 @@ class Ema(pl.Callback):
         step = trainer.global_step
         decay = min(self.config.decay, (1 + step) / (10 + step))
         with torch.no_grad():
-            for name, weight in trainable(pl_module).items():
+            for name, weight in trainable_weights(pl_module).items():
                 kept = self.average[name]
                 kept.lerp_(weight.to(kept.dtype), 1 - decay)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._weights = {name: p.detach().clone() for name, p in trainable(pl_module).items()}
-        put(self.average, pl_module)
+        self._weights = {
+            name: p.detach().clone() for name, p in trainable_weights(pl_module).items()
+        }
+        put_weights(self.average, pl_module)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        put(self._weights, pl_module)
+        put_weights(self._weights, pl_module)
         self._weights = {}
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._place(pl_module)  # a run resumed after its last step does not train
-        put(self.average, pl_module)
+        put_weights(self.average, pl_module)
 
     def state_dict(self) -> dict[str, Any]:
         whole = {
@@ -79,24 +81,9 @@ class Ema(pl.Callback):
 
     def _place(self, module: pl.LightningModule) -> None:
         """Starts from the weights, or moves a loaded average to their device."""
-        for name, weight in trainable(module).items():
+        for name, weight in trainable_weights(module).items():
             exact = torch.promote_types(weight.dtype, torch.float32)  # bf16 is too coarse
             kept = self.average.get(name, weight).detach().to(weight.device, exact, copy=True)
             if isinstance(weight, DTensor) and not isinstance(kept, DTensor):
                 kept = distribute_tensor(kept, weight.device_mesh, weight.placements)
             self.average[name] = kept
-
-
-def trainable(module: pl.LightningModule) -> dict[str, torch.nn.Parameter]:
-    """Trainable parameters by name; for a sharded network, their shards."""
-    for part in module.modules():
-        if isinstance(part, FSDPModule):
-            part.reshard()
-    return {name: p for name, p in module.named_parameters() if p.requires_grad}
-
-
-def put(values: dict[str, Tensor], module: pl.LightningModule) -> None:
-    """Overwrites the trainable parameters."""
-    with torch.no_grad():
-        for name, weight in trainable(module).items():
-            weight.copy_(values[name])

@@ -9,15 +9,19 @@ from dataclasses import dataclass
 
 import torch
 
-from etude import plugin, require
+from etude import only_with, plugin, require
 from etude.config import OptimizerConfig
 from etude.training import OptimizerParameter, decay_groups
+
+from ._cautious import make_cautious
 
 
 @dataclass
 class AdamwConfig(OptimizerConfig):
     weight_decay: float = 0.1
     """Decoupled weight decay: each step shrinks matrices by lr * weight_decay. Typical: 0-0.1."""
+    cautious: bool = only_with("weight_decay>0", False)
+    """Decay only weights that the update moves towards 0 (Chen et al. 2025)."""
     beta1: float = 0.9
     """Decay of the running mean of gradients, in [0, 1)."""
     beta2: float = 0.95
@@ -35,10 +39,11 @@ class AdamwConfig(OptimizerConfig):
 @plugin(AdamwConfig)
 def adamw(config: AdamwConfig, parameters: Sequence[OptimizerParameter]) -> torch.optim.AdamW:
     """Torch's fused AdamW; only matrices decay, unless `groups` says otherwise."""
-    return torch.optim.AdamW(
+    optimizer = torch.optim.AdamW(
         decay_groups(config, parameters),
         lr=config.lr,
         betas=(config.beta1, config.beta2),
         eps=config.eps,
         fused=True,
     )
+    return make_cautious(optimizer) if config.cautious else optimizer

@@ -12,15 +12,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from etude import plugin, require
+from etude import only_with, plugin, require
 from etude.config import OptimizerConfig
 from etude.training import OptimizerParameter, decay_groups
+
+from ._cautious import make_cautious
 
 
 @dataclass
 class LionConfig(OptimizerConfig):
     weight_decay: float = 0.3
     """Each step shrinks matrices by lr * weight_decay; use 3 to 10 times AdamW's value."""
+    cautious: bool = only_with("weight_decay>0", False)
+    """Decay only weights that the update moves towards 0 (Chen et al. 2025)."""
     beta1: float = 0.9
     """Weight of the momentum in the step direction, in [0, 1)."""
     beta2: float = 0.99
@@ -68,4 +72,5 @@ class LionOptimizer(torch.optim.Optimizer):
 def lion(config: LionConfig, parameters: Sequence[OptimizerParameter]) -> LionOptimizer:
     """Lion; weight decay applies to matrices only, unless `groups` says otherwise."""
     groups = decay_groups(config, parameters)
-    return LionOptimizer(groups, {"betas": (config.beta1, config.beta2)})
+    optimizer = LionOptimizer(groups, {"betas": (config.beta1, config.beta2)})
+    return make_cautious(optimizer) if config.cautious else optimizer

@@ -10,103 +10,33 @@ On the default run, after 150 steps at the objective's default rate: 2.338 bits 
 AdamW reaches 2.409 in 107 s.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import torch
-from torch.optim import AdamW, Muon, Optimizer
+from torch.optim import Muon
 
-from etude import ConfigError, plugin, require
-from etude.config import OptimizerConfig
-from etude.training import OptimizerParameter, ParameterKind, decay_groups
+from etude import plugin
+from etude.training import OptimizerParameter
+
+from ._hidden_matrices import CombinedOptimizer, HiddenMatricesConfig, with_adamw
 
 
 @dataclass
-class MuonConfig(OptimizerConfig):
-    weight_decay: float = 0.1
-    """Decoupled weight decay: each step shrinks matrices by lr * weight_decay. Typical: 0-0.1."""
-    momentum: float = 0.95
-    """Decay of the Nesterov momentum that is orthogonalised, in [0, 1)."""
-    ns_steps: int = 5
-    """Newton-Schulz iterations per update, 1 to 99; each costs three matrix products."""
-    adamw_lr: float | None = None
-    """Peak learning rate of the parameters that AdamW updates; null = lr."""
-    beta1: float = 0.9
-    """AdamW's decay of the running mean of gradients, in [0, 1)."""
-    beta2: float = 0.95
-    """AdamW's decay of the running mean of squared gradients, in [0, 1)."""
-    eps: float = 1e-8
-    """AdamW's epsilon, added to the root of the mean squared gradient."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("momentum", "beta1", "beta2"):
-            value = getattr(self, name)
-            require(0 <= value < 1, f"{name} must be in [0, 1), got {value}")
-        require(1 <= self.ns_steps < 100, f"ns_steps must be 1 to 99, got {self.ns_steps}")
-        rate = self.adamw_lr
-        require(rate is None or rate > 0, f"adamw_lr must be positive or null, got {rate}")
-        require(self.eps > 0, f"eps must be positive, got {self.eps}")
-
-
-class CombinedOptimizer(Optimizer):
-    """Combines optimizers of different parameters: concatenated groups and shared state."""
-
-    def __init__(self, parts: Sequence[Optimizer]) -> None:
-        self.parts = parts
-        super().__init__([group for part in parts for group in part.param_groups], {})
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # as torch.optim.Optimizer
-        """Takes one step; returns the loss from `closure`, which recomputes the gradients."""
-        loss = None if closure is None else torch.enable_grad()(closure)()
-        groups = iter(self.param_groups)  # load_state_dict replaces them
-        for part in self.parts:
-            part.param_groups = [next(groups) for _ in part.param_groups]
-            part.state = self.state
-            part.step()
-        return loss
+class MuonConfig(HiddenMatricesConfig):
+    """No knobs of its own."""
 
 
 @plugin(MuonConfig)
 def muon(config: MuonConfig, parameters: Sequence[OptimizerParameter]) -> CombinedOptimizer:
     """Torch's Muon and fused AdamW, combined into one optimizer."""
-    matrices = {id(p.tensor) for p in parameters if is_hidden(p)}
-    if not matrices:
-        raise ConfigError(
-            "optimizer=muon: no trainable matrix is inside a block, so only AdamW would be used.\n"
-            "  Use optimizer=adamw."
-        )
-    groups = decay_groups(config, parameters)
-    others = list(select_parameters(groups, lambda tensor: id(tensor) not in matrices))
-    for group in others:
-        group["lr"] *= 1.0 if config.adamw_lr is None else config.adamw_lr / config.lr
-    parts: list[Optimizer] = [
-        Muon(
-            list(select_parameters(groups, lambda tensor: id(tensor) in matrices)),
+    return with_adamw(
+        config,
+        parameters,
+        lambda groups: Muon(
+            groups,
             lr=config.lr,
             momentum=config.momentum,
             ns_steps=config.ns_steps,
             adjust_lr_fn="match_rms_adamw",
-        )
-    ]
-    if others:
-        betas = (config.beta1, config.beta2)
-        parts.append(AdamW(others, lr=config.lr, betas=betas, eps=config.eps, fused=True))
-    return CombinedOptimizer(parts)
-
-
-def is_hidden(parameter: OptimizerParameter) -> bool:
-    """Whether a parameter is a two-dimensional matrix inside a block."""
-    return parameter.kind is ParameterKind.MATRIX and parameter.tensor.ndim == 2
-
-
-def select_parameters(
-    groups: Sequence[dict[str, Any]], selected: Callable[[torch.Tensor], bool]
-) -> Iterator[dict[str, Any]]:
-    """Yields the groups with only the selected tensors, without empty groups."""
-    for group in groups:
-        tensors = [tensor for tensor in group["params"] if selected(tensor)]
-        if tensors:
-            yield {**group, "params": tensors}
+        ),
+    )

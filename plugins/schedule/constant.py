@@ -13,7 +13,7 @@ class ConstantConfig(ScheduleConfig):
     """No knobs of its own."""
 
 
-@plugin(ConstantConfig)
+@plugin(ConstantConfig, stays_at_peak=True)
 def constant(config: ConstantConfig, total_steps: int) -> Callable[[int], float]:
     """Factor 1 after the warm-up."""
     return with_warmup(config.warmup_steps, total_steps, lambda _: 1.0)

@@ -22,6 +22,13 @@ class Small(nn.Module):
         self.norm = nn.LayerNorm(3)
 
 
+def noise(module: nn.Module, seed: int) -> None:
+    """Sets random gradients."""
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in module.parameters():
+        parameter.grad = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
+
+
 def parameters_after_steps(
     make: Callable[[Any], torch.optim.Optimizer], fresh: Callable[[], nn.Module] = Small
 ) -> dict[str, Any]:

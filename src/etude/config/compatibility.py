@@ -33,6 +33,7 @@ def check(config: ExperimentConfig, architecture: str | None = None) -> None:
     _check_reward(config)
     _check_length(config)
     _check_adapter(config)
+    _check_schedule(config)
     _check_steps(config)
     _check_devices(config)
     _check_precision(config)
@@ -199,6 +200,18 @@ def _check_adapter(config: ExperimentConfig) -> None:
         raise CompositionError(
             f"adapter=[{names}] inserts virtual tokens before a row, not before each document in "
             "it.\n  Set data.intra_document=false, or data.pack=false for one document per row."
+        )
+
+
+def _check_schedule(config: ExperimentConfig) -> None:
+    averages = plugin_of(config.optimizer).declaration.averages
+    if averages and not plugin_of(config.schedule).declaration.stays_at_peak:
+        schedules = descriptions("schedule").items()
+        steady = [name for name, one in schedules if one.declared.get("stays_at_peak")]
+        raise CompositionError(
+            f"optimizer={_name(config.optimizer)} cannot use schedule={_name(config.schedule)}.\n"
+            "  It evaluates an average of its steps, which replaces the decay of the learning "
+            f"rate.\n  Schedules without a decay: {', '.join(steady) or 'none'}."
         )
 
 

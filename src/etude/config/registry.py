@@ -41,6 +41,10 @@ class Declaration:
     """Strategies: shards weights over devices; only the network's weights can be sharded."""
     precisions: frozenset[str] | None = None
     """Strategies: the supported values of trainer.precision; None = all."""
+    averages: bool = False
+    """Optimizers: evaluates an average of its steps, so that the learning rate must not decay."""
+    stays_at_peak: bool = False
+    """Schedules: the learning rate stays at its peak after the warmup."""
     extra: str | None = None
     """The extra of étude that it needs, named after the library that the extra installs."""
     loads: bool = False

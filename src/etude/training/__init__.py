@@ -1,5 +1,6 @@
 """Training of one run: optimizers, schedules, trackers and validation."""
 
+from etude.training.eval_weights import AveragingOptimizer, put_weights, trainable_weights
 from etude.training.flops import counter
 from etude.training.optim import (
     OptimizerParameter,

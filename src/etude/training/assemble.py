@@ -38,6 +38,7 @@ from etude.objective.objective import Objective
 from etude.objective.randomness import seed_global
 from etude.records import PROMPTED, Chat
 from etude.rl.rewards import build_rewards
+from etude.training.eval_weights import FinalWeights
 from etude.training.length import LENGTHS, Epoch
 from etude.training.optim import optimizer_parameters, refuse_idle, refuse_unreached_peak
 from etude.training.run_writer import Intervals
@@ -280,7 +281,7 @@ def trainer_of(
         max_steps=plan.steps,
         accumulate_grad_batches=settings.global_batch // plan.ranks.size // plan.micro_batch,
         gradient_clip_val=settings.clip,
-        callbacks=[*(build(c) for c in config.callback.values()), *callbacks],
+        callbacks=[FinalWeights(), *(build(c) for c in config.callback.values()), *callbacks],
         logger=[build(c, folder) for c in config.logger.values()] or False,
         plugins=[TreeCheckpointIO()],
         enable_checkpointing=False,

@@ -29,6 +29,7 @@ from etude.objective.randomness import global_state, restore_global, seed_global
 from etude.objective.ranks import all_gather
 from etude.processes import EXIT_CODES, end_process, handling
 from etude.training.best_model import BestModel
+from etude.training.eval_weights import eval_weights
 from etude.training.non_finite import rewind, save_batch
 from etude.training.trackers import log_metrics
 from etude.training.validation import Validation
@@ -137,20 +138,21 @@ class RunWriter(pl.Callback):
         """Validates, and calls the callbacks' validation hooks as Lightning would.
 
         From on_validation_start to on_validation_end the weights are those that are validated and
-        written to `best/`.
+        written to `best/`: the optimizer's eval weights, or what a callback makes of them.
         """
         others: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined] -- its connector
         others = [callback for callback in others if callback is not self]
-        for callback in others:
-            callback.on_validation_start(trainer, objective)
-        measured = self.validation.measure(objective)
-        objective.log_dict(measured, logger=False)
-        if self.best is not None:
-            self.best.update(trainer, trainer.global_step, measured)
-        for callback in others:
-            callback.on_validation_epoch_end(trainer, objective)
-        for callback in others:
-            callback.on_validation_end(trainer, objective)
+        with eval_weights(trainer):
+            for callback in others:
+                callback.on_validation_start(trainer, objective)
+            measured = self.validation.measure(objective)
+            objective.log_dict(measured, logger=False)
+            if self.best is not None:
+                self.best.update(trainer, trainer.global_step, measured)
+            for callback in others:
+                callback.on_validation_epoch_end(trainer, objective)
+            for callback in others:
+                callback.on_validation_end(trainer, objective)
         logged = {k for k in trainer.callback_metrics if k.startswith("val/")} - measured.keys()
         return {**measured, **{k: float(trainer.callback_metrics[k]) for k in sorted(logged)}}
 
