@@ -19,6 +19,7 @@ from etude.config import (
     NormConfig,
     PositionConfig,
     StackConfig,
+    StreamConfig,
 )
 from etude.data import Vocab
 from etude.network import Inputs, KvCache, Stack, StackNetwork
@@ -28,6 +29,7 @@ from etude.network import Inputs, KvCache, Stack, StackNetwork
 class DecoderOnlyConfig(StackConfig):
     """The choice of parts gives GPT-2, LLaMA or similar models."""
 
+    stream: StreamConfig = option("plain")
     block: BlockConfig = option("prenorm")
     mixer: MixerConfig = option("attention")
     mlp: MlpConfig = option("gelu")
@@ -51,7 +53,7 @@ class DecoderOnly(StackNetwork):
 
     def __init__(self, config: DecoderOnlyConfig, vocab: Vocab) -> None:
         super().__init__(config, vocab)
-        self.stack = Stack(config, causal=True)
+        self.stack = Stack(config, vocab, causal=True)
         self.initialise(config)
 
     def states(

@@ -23,6 +23,7 @@ from etude.config import (
     NormConfig,
     PositionConfig,
     StackConfig,
+    StreamConfig,
 )
 from etude.data import Vocab
 from etude.network import Inputs, KvCache, Memory, Stack, StackNetwork, Targets, pad_right
@@ -40,6 +41,7 @@ class Start(Enum):
 class EncoderDecoderConfig(StackConfig):
     """The choice of parts gives T5, BART or similar models; both stacks have `n_layers`."""
 
+    stream: StreamConfig = option("plain")
     block: BlockConfig = option("prenorm")
     mixer: MixerConfig = option("attention")
     mlp: MlpConfig = option("gelu")
@@ -68,8 +70,8 @@ class EncoderDecoder(StackNetwork):
         self.start = {Start.pad: vocab.pad, Start.bos: vocab.bos, Start.eos: vocab.eos}[
             config.start
         ]
-        self.encoder = Stack(config, causal=False)
-        self.decoder = Stack(config, causal=True, reads_source=True)
+        self.encoder = Stack(config, vocab, causal=False)
+        self.decoder = Stack(config, vocab, causal=True, reads_source=True)
         self.initialise(config)
 
     def states(

@@ -21,6 +21,7 @@ from etude.config import (
     NormConfig,
     PositionConfig,
     StackConfig,
+    StreamConfig,
 )
 from etude.data import Vocab
 from etude.network import Inputs, KvCache, Stack, StackNetwork, pad_right
@@ -30,6 +31,7 @@ from etude.network import Inputs, KvCache, Stack, StackNetwork, pad_right
 class EncoderOnlyConfig(StackConfig):
     """The choice of parts gives BERT or similar models."""
 
+    stream: StreamConfig = option("plain")
     block: BlockConfig = option("prenorm")
     mixer: MixerConfig = option("attention")
     mlp: MlpConfig = option("gelu")
@@ -45,7 +47,7 @@ class EncoderOnly(StackNetwork):
 
     def __init__(self, config: EncoderOnlyConfig, vocab: Vocab) -> None:
         super().__init__(config, vocab)
-        self.stack = Stack(config, causal=False)
+        self.stack = Stack(config, vocab, causal=False)
         self.initialise(config)
 
     def states(

@@ -11,6 +11,7 @@ class Capability(Enum):
     SOURCE_TARGET = "a causal decoder attends to a bidirectionally encoded source"
     PREFIX = "attention is bidirectional in the prefix and causal after it"
     GENERATE = "decoding with a KV cache gives the same logits as without one"
+    VALUES = "the mixer adds the extra values of its context to its own"
     HIDDEN = "the final hidden states are available to a task head"
 
 

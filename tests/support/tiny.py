@@ -15,6 +15,7 @@ from defaults import default
 from torch import Tensor
 
 from etude.capability import ATTENTION, Capability
+from etude.config.compatibility import mixer_capabilities
 from etude.config.plugin_files import options
 from etude.config.registry import build, load
 from etude.config.schema.blocks import StackConfig
@@ -84,9 +85,11 @@ def stack(architecture: str = "decoder_only", **given: Any) -> Any:  # the plugi
     values: dict[str, Any] = {"dim": 16, "n_layers": 2, "n_heads": 4}
     values["init"] = part("architecture/init", "scaled", std=0.3)
     values |= {name: given.pop(name, default) for name, default in PARTS.items()} | given
-    for name in PARTS:
+    for name in values.keys() & {*PARTS, "stream"}:
         if isinstance(values[name], str):
-            values[name] = part(f"architecture/{name}", values[name])
+            address = f"architecture/{name}"
+            example = load(f"{address}/{values[name]}").declaration.example
+            values[name] = part(address, values[name], **example)
     return part("architecture", architecture, **values)
 
 
@@ -118,9 +121,7 @@ def combinations(capability: Capability) -> list[Any]:
 def mixers(needs: Set[Capability]) -> list[str]:
     """The mixers that provide all of `needs`."""
     found = options("architecture/mixer")
-    return [
-        name for name in found if needs <= load(f"architecture/mixer/{name}").declaration.provides
-    ]
+    return [name for name in found if needs <= mixer_capabilities(part("architecture/mixer", name))]
 
 
 @cache

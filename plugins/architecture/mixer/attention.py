@@ -58,6 +58,7 @@ class AttentionConfig(HeadsConfig):
         Capability.SOURCE_TARGET,
         Capability.PREFIX,
         Capability.GENERATE,
+        Capability.VALUES,
         Capability.HIDDEN,
     },
 )
@@ -107,6 +108,7 @@ class Attention(Mixer):
                 context.layer, lambda: context.prepend_learned(*self._project(states))
             )
         k, v = self._project(x)
+        v = v if context.extra_values is None else v + context.extra_values
         k = context.position.rotate(k, context)
         if context.cache is None:
             return context.prepend_learned(k, v)

@@ -46,13 +46,15 @@ def delta_rule(
     q: Float[Tensor, "batch heads seq key_dim"],
     k: Float[Tensor, "batch heads seq key_dim"],
     v: Float[Tensor, "batch heads seq value_dim"],
-    log_decay: Float[Tensor, "batch heads seq 1"],
-    beta: Float[Tensor, "batch heads seq 1"],
+    rates: tuple[Float[Tensor, "batch heads seq 1"], Float[Tensor, "batch heads seq 1"]],
     state: Float[Tensor, "batch heads key_dim value_dim"],
     chunks: Chunks,
 ) -> tuple[Float[Tensor, "batch heads seq value_dim"], Tensor]:
-    """Returns what each query reads, and the state after the last token."""
-    q, k, v, log_decay, beta = map(chunks.cut, (q, k, v, log_decay, beta))
+    """Returns what each query reads, and the state after the last token.
+
+    `rates` are the log decay and the writing rate of each token and head.
+    """
+    q, k, v, log_decay, beta = map(chunks.cut, (q, k, v, *rates))
     within, start, end, whole = chunks.decay(log_decay)
     lower = (beta * (k @ k.mT) * within).tril(-1)  # what each key reads of the values before it
     written = torch.linalg.solve_triangular(
@@ -99,8 +101,8 @@ class GatedDelta(Mixer):
     ) -> Float[Tensor, "batch seq dim"]:
         q, k, v = map(self._split, self.conv(self.qkv(x), context).split(self.sizes, dim=-1))
         q, k = (part.repeat_interleave(self.config.values_per_key, dim=1) for part in (q, k))
-        log_decay, beta = self._rates(x, context)
-        out = self._read(_unit(q) * self.head_dim**-0.5, _unit(k), v, log_decay, beta, context)
+        rates = self._rates(x, context)
+        out = self._read(_unit(q) * self.head_dim**-0.5, _unit(k), v, rates, context)
         gate = F.silu(self.gate(x).unflatten(-1, (self.n_heads, -1)))
         return self.out((self.norm(out.transpose(1, 2).to(x.dtype)) * gate).flatten(2))
 
@@ -118,14 +120,14 @@ class GatedDelta(Mixer):
         return torch.where(shown, log_decay, 0.0), torch.where(shown, beta, 0.0)
 
     def _read(
-        self, q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, beta: Tensor, context: Context
+        self, q: Tensor, k: Tensor, v: Tensor, rates: tuple[Tensor, Tensor], context: Context
     ) -> Tensor:
         key = context.layer, "state"
         state = None if context.cache is None else context.cache.states.get(key)
         if state is None:
-            state = log_decay.new_zeros((*q.shape[:2], self.head_dim, self.head_dim))
+            state = rates[0].new_zeros((*q.shape[:2], self.head_dim, self.head_dim))
         q, k, v = (part.to(state.dtype) for part in (q, k, v))
-        out, state = delta_rule(q, k, v, log_decay, beta, state, Chunks(context, CHUNK))
+        out, state = delta_rule(q, k, v, rates, state, Chunks(context, CHUNK))
         if context.cache is not None:
             context.cache.states[key] = state
         return out

@@ -31,7 +31,7 @@ class HybridConfig(MixerConfig):
         return self.other.key_dim if self.main.key_dim is None else self.main.key_dim
 
 
-@plugin(HybridConfig, provides=set(Capability))
+@plugin(HybridConfig, provides=set(Capability), example={"other_every": 2})
 def hybrid(config: HybridConfig, parts: Parts) -> Mixer:
     """Builds the mixer of layer `parts.layer`. A network has the capabilities of both."""
     require(

@@ -14,6 +14,7 @@ from etude.config.schema.blocks import (
     PositionConfig,
     ScalingConfig,
     StackConfig,
+    StreamConfig,
 )
 from etude.config.schema.experiment import ExperimentConfig
 from etude.config.schema.plugins import (

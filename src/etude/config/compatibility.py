@@ -8,7 +8,7 @@ from etude.config.config_file import children, nodes
 from etude.config.plugin_files import options
 from etude.config.plugin_source import base_option, descriptions, presets
 from etude.config.registry import plugin_of
-from etude.config.schema.blocks import MixerConfig, PositionConfig, StackConfig
+from etude.config.schema.blocks import MixerConfig, PositionConfig, StackConfig, StreamConfig
 from etude.config.schema.experiment import ExperimentConfig
 from etude.config.schema.plugins import (
     AdapterConfig,
@@ -82,21 +82,42 @@ def data_for(reads: frozenset[str]) -> list[str]:
 
 def capabilities_of(architecture: ArchitectureConfig) -> frozenset[Capability]:
     """The capabilities of a network: those that its architecture and all its mixers provide."""
-    provides = plugin_of(architecture).declaration.provides
-    for _, node in nodes(architecture):
+    return plugin_of(architecture).declaration.provides & mixer_capabilities(architecture)
+
+
+def mixer_capabilities(config: PluginConfig) -> frozenset[Capability]:
+    """The capabilities that all mixers in `config` provide, including those of a hybrid."""
+    provides = frozenset(Capability)
+    for _, node in nodes(config):
         if isinstance(node, MixerConfig):
             provides &= plugin_of(node).declaration.provides
     return provides
 
 
 def check_mixer(architecture: ArchitectureConfig, name: str) -> None:
-    """Raises CompositionError if the mixer lacks the attention pattern of its architecture."""
+    """Raises CompositionError if a mixer lacks what its architecture and stream need."""
     needs = plugin_of(architecture).declaration.provides & ATTENTION
-    if isinstance(architecture, StackConfig) and not needs <= capabilities_of(architecture):
-        raise CompositionError(
-            f"architecture={name} cannot use architecture/mixer={_name(architecture.mixer)}.\n"
-            f"  {_needs(needs)}\n  {_options_with('architecture/mixer', needs)}"
-        )
+    for path, node in nodes(architecture):
+        if isinstance(node, MixerConfig) and not needs <= plugin_of(node).declaration.provides:
+            raise CompositionError(
+                f"architecture={name} cannot use "
+                f"architecture/{path.replace('.', '/')}={_name(node)}.\n"
+                f"  {_needs(needs)}\n  {_options_with('architecture/mixer', needs)}"
+            )
+        if isinstance(node, StreamConfig):
+            _check_stream(node, architecture)
+
+
+def _check_stream(stream: StreamConfig, architecture: ArchitectureConfig) -> None:
+    """Raises CompositionError if a mixer lacks a capability that the stream needs."""
+    needs = plugin_of(stream).declaration.needs
+    for path, node in nodes(architecture):
+        if isinstance(node, MixerConfig) and not needs <= plugin_of(node).declaration.provides:
+            raise CompositionError(
+                f"architecture/stream={_name(stream)} cannot use "
+                f"architecture/{path.replace('.', '/')}={_name(node)}.\n"
+                f"  {_needs(needs)}\n  {_options_with('architecture/mixer', needs)}"
+            )
 
 
 def _check_needs(config: ExperimentConfig, architecture: str) -> None:
@@ -117,7 +138,7 @@ def _check_needs(config: ExperimentConfig, architecture: str) -> None:
         lines.append(f"Architectures that provide it: {', '.join(families) or 'none'}.")
     if isinstance(config.architecture, StackConfig):
         mixer = config.architecture.mixer
-        if not lacking <= plugin_of(mixer).declaration.provides:
+        if not lacking <= mixer_capabilities(mixer):
             lines[0] = f"architecture={architecture} with architecture/mixer={_name(mixer)}."
             lines.append(_options_with("architecture/mixer", lacking))
     raise CompositionError(f"objective={name} cannot train " + "\n  ".join(lines))

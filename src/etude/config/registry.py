@@ -26,7 +26,7 @@ class Declaration:
     yields: type | None = None
     """Data: the kind of record it yields."""
     needs: frozenset[Capability] = frozenset()
-    """Objectives: the capabilities it requires of the network."""
+    """Objectives: the capabilities it requires of the network; streams: of all its mixers."""
     provides: frozenset[Capability] = frozenset()
     """Architectures and mixers: capabilities; a network has those that both provide."""
     lr: float | None = None

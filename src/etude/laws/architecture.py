@@ -3,23 +3,26 @@
 Tested in float64 with all weights random, so that zero initialization hides nothing.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from etude.capability import Capability
-from etude.config.compatibility import capabilities_of
+from etude.config.compatibility import capabilities_of, mixer_capabilities
 from etude.config.registry import build
 from etude.config.schema.plugins import ArchitectureConfig
 from etude.data.vocab import Vocab
 from etude.laws.trial import Trial
 from etude.laws.verdict import Finding, broken, held, not_applicable
 from etude.network.auxiliary_loss import AuxiliaryLoss
+from etude.network.context import Context, Position
 from etude.network.inputs import Inputs
 from etude.network.kv_cache import KvCache
 from etude.network.network import Network, set_dropout
+from etude.network.parts import Mixer
 
 VOCAB = Vocab(37, 0, 1, 2, 3, 4, 5, 6, 7, 8, tuple(range(9, 19)))
 """A vocabulary small enough to check every logit."""
@@ -45,9 +48,12 @@ def shapes(trial: Trial) -> Finding:
 
 
 def gradients_reach_every_weight(trial: Trial) -> Finding:
-    """Every weight gets a gradient from a batch with padding and, if used, a source."""
+    """Every weight gets a gradient, unless no token was routed to its layer, as to an expert."""
 
     def law(network: Network) -> str:
+        n_read: Counter[nn.Module] = Counter()
+        for linear in (m for m in network.modules() if isinstance(m, nn.Linear)):
+            linear.register_forward_pre_hook(lambda m, x: n_read.update({m: x[0].numel()}))
         with torch.enable_grad():
             logits = network(law_inputs(network, tokens(2, 7)))
             total = (logits * torch.linspace(-1, 1, logits.numel()).view_as(logits)).sum()
@@ -56,7 +62,10 @@ def gradients_reach_every_weight(trial: Trial) -> Finding:
                 total = total if loss is None else total + loss
             total.backward()
         idle = [
-            n for n, p in network.named_parameters() if p.grad is None or not bool(p.grad.any())
+            f"{name}.{kind}"
+            for name, module in network.named_modules()
+            for kind, p in module.named_parameters(recurse=False)
+            if n_read.get(module) != 0 and (p.grad is None or not bool(p.grad.any()))
         ]
         network.zero_grad(set_to_none=True)
         return f"no gradient: {', '.join(idle[:4])}" if idle else ""
@@ -128,6 +137,26 @@ def cached_equals_uncached(trial: Trial) -> Finding:
         return ""
 
     return in_every(trial, Capability.GENERATE, law)
+
+
+def extra_values_are_read(trial: Trial) -> Finding:
+    """VALUES: the extra values of a context change what each mixer returns."""
+    names = [n for n, c in trial.stacks.items() if Capability.VALUES in mixer_capabilities(c)]
+    for name in names:
+        with torch.no_grad():
+            network = random_network(trial.stacks[name])
+        x = torch.linspace(-1, 1, 3 * network.dim, dtype=torch.float64).view(1, 3, -1)
+        index = torch.arange(3)[None]
+        for mixer in (module for module in network.modules() if isinstance(module, Mixer)):
+            if mixer.kv_shape is None:
+                return broken(f"{name}: a mixer with VALUES needs a kv_shape")
+            before = mixer(x, Context(Position(), index, index, causal=True))
+            heads, width = mixer.kv_shape
+            context = Context(Position(), index, index, causal=True)
+            context.extra_values = torch.ones(1, heads, 3, width, dtype=torch.float64)
+            if torch.equal(mixer(x, context), before):
+                return broken(f"{name}: extra values change nothing")
+    return held(", ".join(names)) if names else not_applicable("a mixer does not declare VALUES")
 
 
 def padding_changes_nothing(trial: Trial) -> Finding:

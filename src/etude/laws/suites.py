@@ -45,6 +45,7 @@ OF_ARCHITECTURES: Sequence[Law] = (
     architecture.bidirectional,
     architecture.reads_a_source,
     architecture.cached_equals_uncached,
+    architecture.extra_values_are_read,
     architecture.padding_changes_nothing,
     architecture.packed_equals_separate,
     architecture.dropout_can_be_off,

@@ -16,7 +16,17 @@ from etude.network.decoding import Ancestral, Decoding, Greedy, repetition_penal
 from etude.network.inputs import Inputs, Targets, pad_right
 from etude.network.kv_cache import KvCache, Memory
 from etude.network.network import Network
-from etude.network.parts import Block, BlockParts, Head, HeadParts, Mixer, Parts
+from etude.network.parts import (
+    Block,
+    BlockParts,
+    Head,
+    HeadParts,
+    Layers,
+    Mixer,
+    Parts,
+    Stream,
+    StreamParts,
+)
 from etude.network.precision import to_fp32
 from etude.network.stack import (
     Approximate,

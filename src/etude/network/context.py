@@ -70,6 +70,8 @@ class Context:
     source: "Context | None" = None
     """The context of cross-attention to the source, if there is one."""
     window: int | None = None
+    extra_values: Float[Tensor, "batch kv_heads seq head_dim"] | None = None
+    """What a mixer with the capability VALUES adds to its values; set by the stream."""
     learned_kv: tuple[Tensor, Tensor] | None = None
     """Learned keys and values, [kv_heads n head_dim] each, that every query sees."""
     layer: int = 0

@@ -1,13 +1,14 @@
 """The contracts of mixers, blocks and heads, and the parts that they are built with."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from etude.network.context import Context
+from etude.network.inputs import Inputs
 
 
 class Mixer(nn.Module, ABC):
@@ -74,6 +75,51 @@ class Block(nn.Module, ABC):
         self, x: Float[Tensor, "batch seq dim"], context: Context
     ) -> Float[Tensor, "batch seq dim"]:
         """Returns the residual stream after this layer."""
+
+
+@dataclass(frozen=True)
+class StreamParts:
+    """Sizes of a stack, which its stream is built with."""
+
+    dim: int
+    n_layers: int
+    n_vocab: int
+    kv_shapes: Sequence[tuple[int, int] | None]
+    """For each layer, number and width of its mixer's value heads; None = see `Mixer.kv_shape`."""
+    norm: Callable[[], nn.Module]
+
+
+@dataclass(frozen=True)
+class Layers:
+    """The layers of a stack in one forward pass."""
+
+    blocks: Sequence[nn.Module]
+    """The block of each layer; layers that share weights have the same one."""
+    context: Context
+
+    def __len__(self) -> int:
+        return len(self.blocks)
+
+    def run(
+        self, layer: int, x: Float[Tensor, "batch seq dim"], *, execution: int | None = None
+    ) -> Float[Tensor, "batch seq dim"]:
+        """Returns the residual stream after a layer.
+
+        `execution` is its index among all layers that this forward pass runs, if some run more
+        than once: each execution has a cache of its own.
+        """
+        self.context.enter(layer if execution is None else execution)
+        return self.blocks[layer](x, self.context)
+
+
+class Stream(nn.Module, ABC):
+    """The group `architecture/stream`: runs the layers of a stack."""
+
+    @abstractmethod
+    def forward(
+        self, x: Float[Tensor, "batch seq dim"], inputs: Inputs, layers: Layers
+    ) -> Float[Tensor, "batch seq dim"]:
+        """Returns the residual stream after the last layer, given the embedded tokens."""
 
 
 @dataclass(frozen=True)

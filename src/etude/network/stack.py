@@ -18,7 +18,15 @@ from etude.network.context import Context, Position
 from etude.network.inputs import Inputs
 from etude.network.kv_cache import KvCache, Memory
 from etude.network.network import Network
-from etude.network.parts import BlockParts, Head, HeadParts, Parts
+from etude.network.parts import (
+    BlockParts,
+    Head,
+    HeadParts,
+    Layers,
+    Parts,
+    Stream,
+    StreamParts,
+)
 
 
 class Approximate(Enum):
@@ -77,11 +85,12 @@ def hidden_size(dim: int, ratio: float, multiple_of: int = 1) -> int:
 class Stack(nn.Module):
     """Blocks over embedded tokens; causal or bidirectional, with or without cross-attention."""
 
-    def __init__(self, config: StackConfig, *, causal: bool, reads_source: bool = False) -> None:
+    def __init__(
+        self, config: StackConfig, vocab: Vocab, *, causal: bool, reads_source: bool = False
+    ) -> None:
         super().__init__()
         self.causal = causal
         self.dropout = nn.Dropout(config.dropout)
-        self.n_layers = config.n_layers
         width = config.table_dim
         dim = config.dim
         parts = Parts(dim, config.n_heads, causal, width, config.mixer.key_dim)
@@ -95,9 +104,22 @@ class Stack(nn.Module):
         )
         self.widen: nn.Module = nn.Linear(width, dim) if config.embedding_dim else nn.Identity()
         n_built = config.n_groups or config.n_layers
-        self.blocks = nn.ModuleList(
-            _build_block(config, replace(parts, layer=layer, n_layers=n_built), reads_source)
-            for layer in range(n_built)
+        self.order = [i * n_built // config.n_layers for i in range(config.n_layers)]
+        kv_shapes: list[tuple[int, int] | None] = []
+        self.blocks = nn.ModuleList()
+        for layer in range(n_built):
+            made = _parts(config, replace(parts, layer=layer, n_layers=n_built), reads_source)
+            kv_shapes.append(made.mixer.kv_shape)
+            self.blocks.append(build(config.block, made))
+        self.stream: Stream = build(
+            config.stream,
+            StreamParts(
+                dim,
+                config.n_layers,
+                vocab.size,
+                [kv_shapes[block] for block in self.order],
+                lambda: build(config.norm, parts),
+            ),
         )
         self._auxiliary = tuple(m for m in self.blocks.modules() if isinstance(m, AuxiliaryLoss))
         last = any(block.final_norm for block in self.blocks)
@@ -114,9 +136,8 @@ class Stack(nn.Module):
         x = self.embed(x, inputs, context)
         for auxiliary in self._auxiliary:
             auxiliary.real = None if inputs.documents is None else inputs.documents > 0
-        for layer in range(self.n_layers):
-            context.enter(layer)
-            x = self.blocks[layer * len(self.blocks) // self.n_layers](x, context)
+        layers = Layers([self.blocks[block] for block in self.order], context)
+        x = self.stream(x, inputs, layers)
         if cache is not None:
             cache.advance(inputs)
         return self.norm(x)
@@ -150,17 +171,15 @@ class Stack(nn.Module):
         return context
 
 
-def _build_block(config: StackConfig, parts: Parts, reads_source: bool) -> nn.Module:
-    return build(
-        config.block,
-        BlockParts(
-            norm=lambda: build(config.norm, parts),
-            mixer=build(config.mixer, parts),
-            mlp=build(config.mlp, parts),
-            dropout=config.dropout,
-            cross=build(config.mixer, replace(parts, causal=False)) if reads_source else None,
-            layer=parts.layer,
-        ),
+def _parts(config: StackConfig, parts: Parts, reads_source: bool) -> BlockParts:
+    """Returns the parts of the block of layer `parts.layer`."""
+    return BlockParts(
+        norm=lambda: build(config.norm, parts),
+        mixer=build(config.mixer, parts),
+        mlp=build(config.mlp, parts),
+        dropout=config.dropout,
+        cross=build(config.mixer, replace(parts, causal=False)) if reads_source else None,
+        layer=parts.layer,
     )
 
 
@@ -183,7 +202,7 @@ class StackNetwork(Network, ABC):
 
     def initialise(self, config: StackConfig) -> None:
         """Initialises the weights, and ties the head to the token embedding if `tie` is set."""
-        build(config.init, self, config.n_layers)
+        build(config.init, self, config.stream.n_executed(config.n_layers))
         if config.tie:
             self.head.out.weight = self.embedding.weight
 

@@ -11,8 +11,10 @@ from etude.network.stack import FeedForward, Stack
 
 
 def test_a_prenorm_stack_ends_with_a_norm_and_a_postnorm_stack_does_not() -> None:
-    assert isinstance(Stack(tiny.stack(), causal=True).norm, nn.LayerNorm)
-    assert isinstance(Stack(tiny.stack(block="postnorm"), causal=True).norm, nn.Identity)
+    assert isinstance(Stack(tiny.stack(), tiny.VOCAB, causal=True).norm, nn.LayerNorm)
+    assert isinstance(
+        Stack(tiny.stack(block="postnorm"), tiny.VOCAB, causal=True).norm, nn.Identity
+    )
 
 
 def test_consecutive_layers_of_a_group_share_weights() -> None:

@@ -83,9 +83,19 @@ class InitConfig(PluginConfig):
 
 
 @dataclass
+class StreamConfig(PluginConfig):
+    """Base config of the group `architecture/stream`: the order and connections of the layers."""
+
+    def n_executed(self, n_layers: int) -> int:
+        """Number of layers that a forward pass runs in a stack of `n_layers`."""
+        return n_layers
+
+
+@dataclass
 class StackConfig(ArchitectureConfig):
     """Base config of architectures made of blocks; each part is a plugin of its own."""
 
+    stream: StreamConfig = MISSING
     block: BlockConfig = MISSING
     mixer: MixerConfig = MISSING
     mlp: MlpConfig = MISSING

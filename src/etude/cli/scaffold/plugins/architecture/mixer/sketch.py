@@ -20,7 +20,6 @@ class SketchConfig(MixerConfig):
     """Divides the attention logits; below 1 = sharper attention, above 1 = flatter."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         require(self.temperature > 0, f"temperature must be positive, got {self.temperature}")
 
 
