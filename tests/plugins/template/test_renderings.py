@@ -22,7 +22,7 @@ TWO_TURNS = (
 )
 SYSTEM = (Message("system", "Be brief."), *TWO_TURNS[:2])
 NAMED = {"bos_token": "<s>", "eos_token": "</s>"}
-ROLES = ("plain", "plain_eos", "chatml", "llama3")
+ROLES = ("plain", "plain_eos", "chatml", "llama3", "bare")
 """Templates that accept a system message."""
 
 RENDERED = {
@@ -30,6 +30,7 @@ RENDERED = {
     "<turn_start>user\nWhy?<turn_end>\n<turn_start>assistant\nBecause.<turn_end>\n",
     "plain_eos": "<s>user\nHi there</s>\nassistant\nHello!</s>\n"
     "user\nWhy?</s>\nassistant\nBecause.</s>\n",
+    "bare": "<s>Hi there<sep>Hello!</s>Why?<sep>Because.</s>",
     "chatml": "<|im_start|>user\nHi there<|im_end|>\n<|im_start|>assistant\nHello!<|im_end|>\n"
     "<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\nBecause.<|im_end|>\n",
     "llama3": "<s><|start_header_id|>user<|end_header_id|>\n\nHi there<|eot_id|>"
@@ -44,6 +45,7 @@ RENDERED = {
 WITH_SYSTEM = {
     "plain": "<s><turn_start>system\nBe brief.<turn_end>\n<turn_start>user\nHi there<turn_end>\n",
     "plain_eos": "<s>system\nBe brief.</s>\nuser\nHi there</s>\n",
+    "bare": "<s>Be brief.<sep>Hi there<sep>",
     "chatml": "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi there<|im_end|>\n",
     "llama3": "<s><|start_header_id|>system<|end_header_id|>\n\nBe brief.<|eot_id|>"
     "<|start_header_id|>user<|end_header_id|>\n\nHi there<|eot_id|>",
@@ -52,6 +54,7 @@ WITH_SYSTEM = {
 OPENED = {
     "plain": "<turn_start>assistant\n",
     "plain_eos": "assistant\n",
+    "bare": "<sep>",
     "chatml": "<|im_start|>assistant\n",
     "llama3": "<|start_header_id|>assistant<|end_header_id|>\n\n",
     "mistral": "",
@@ -60,6 +63,7 @@ OPENED = {
 ANSWERS = {
     "plain": "Hello!<turn_end>",
     "plain_eos": "Hello!<eos>",
+    "bare": "Hello!<eos>",
     "chatml": "Hello!<|im_end|>",
     "llama3": "Hello!<|eot_id|>",
     "mistral": " Hello!<eos>",
@@ -143,6 +147,7 @@ def test_the_special_tokens_of_a_template_are_single_ids(name: str) -> None:
         == {
             "plain": {tokenizer.vocab.bos, tokenizer.vocab.turn_start, tokenizer.vocab.turn_end},
             "plain_eos": {tokenizer.vocab.bos, tokenizer.vocab.eos},
+            "bare": {tokenizer.vocab.bos, tokenizer.vocab.sep, tokenizer.vocab.eos},
             "chatml": {tokenizer.vocab.turn_start, tokenizer.vocab.turn_end},
             "llama3": {
                 getattr(tokenizer.vocab, role) for role in ("bos", "turn_start", "turn_end", "sep")
