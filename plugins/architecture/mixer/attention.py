@@ -60,6 +60,7 @@ class AttentionConfig(HeadsConfig):
         Capability.GENERATE,
         Capability.HIDDEN,
     },
+    windowed=True,
 )
 class Attention(Mixer):
     """out(softmax(q k' / sqrt(head_dim)) v), over the keys that the context makes visible."""

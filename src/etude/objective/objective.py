@@ -32,6 +32,7 @@ from etude.network.auxiliary_loss import AuxiliaryLoss
 from etude.network.decoding import Decoding
 from etude.network.generation import Request, StopStrings, generate
 from etude.network.network import Network, shard
+from etude.network.stack import attention_span
 from etude.objective import gradients
 from etude.objective.batches import Ids, n_tokens
 from etude.objective.loader import EpochSource, MicroBatch, Ranks, StepSource
@@ -187,7 +188,7 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
 
     # The rest connects the contract to Lightning; plugins need not change it.
 
-    def training_step(self, micro: MicroBatch[B], _index: int) -> Tensor:
+    def training_step(self, micro: MicroBatch[B], _index: int) -> Tensor | None:
         """Scales the sum so that Lightning's averaging gives loss / count of the global batch."""
         if micro.index == 0:
             count = float(self.over_ranks(torch.tensor(micro.step_count, dtype=torch.float64)))
@@ -195,8 +196,11 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
             self.step_batches = []
             if micro.step_batches:
                 self.measure_batches((batch, True) for batch in micro.step_batches)
+        if micro.batch is None:
+            return None  # Lightning then computes no gradient
         self.step_batches.append(micro.batch)
-        loss = self.loss(micro.batch)
+        with attention_span(self, micro.span):
+            loss = self.loss(micro.batch)
         self.batch_sums.add(loss, n_tokens(micro.batch))
         total = loss.total
         for layer in self._auxiliary_layers.values():
