@@ -94,7 +94,8 @@ class Throughput(pl.Callback):
     ) -> None:
         assert isinstance(pl_module, Objective)
         self.waited += time.perf_counter() - self.ended
-        if self.steps < 0 and batch.index == 0 and pl_module.device_mesh is None:
+        is_first = self.steps < 0 and batch.is_last
+        if is_first and batch.batch is not None and pl_module.device_mesh is None:
             self.peak = peak_flops(trainer, pl_module)
             self.flops = flops_of(trainer, pl_module, batch.batch)
 
@@ -107,7 +108,7 @@ class Throughput(pl.Callback):
         batch_idx: int,
     ) -> None:
         assert isinstance(pl_module, Objective)
-        self.micro_batches += 1
+        self.micro_batches += batch.batch is not None
         if batch.is_last:
             self.steps += 1
             self.tokens += pl_module.batch_sums.tokens

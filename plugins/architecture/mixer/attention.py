@@ -61,6 +61,7 @@ class AttentionConfig(HeadsConfig):
         Capability.VALUES,
         Capability.HIDDEN,
     },
+    windowed=True,
 )
 class Attention(Mixer):
     """out(softmax(q k' / sqrt(head_dim)) v), over the keys that the context makes visible."""

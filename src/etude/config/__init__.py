@@ -1,6 +1,6 @@
 """Plugin configs, and what plugins declare before they are built."""
 
-from etude.config.compatibility import capabilities_of, max_positions_of
+from etude.config.compatibility import capabilities_of, has_windows, max_positions_of
 from etude.config.config_file import config_of_parent, load_config
 from etude.config.registry import build, plugin_of
 from etude.config.schema.blocks import (
@@ -39,4 +39,5 @@ from etude.config.schema.plugins import (
     TokenizerConfig,
     TrainedTokenizerConfig,
 )
+from etude.config.schema.ramp import RampConfig
 from etude.config.schema.trainer import Best

@@ -34,6 +34,7 @@ def check(config: ExperimentConfig, architecture: str | None = None) -> None:
     _check_length(config)
     _check_adapter(config)
     _check_schedule(config)
+    _check_ramps(config)
     _check_steps(config)
     _check_devices(config)
     _check_precision(config)
@@ -92,6 +93,12 @@ def mixer_capabilities(config: PluginConfig) -> frozenset[Capability]:
         if isinstance(node, MixerConfig):
             provides &= plugin_of(node).declaration.provides
     return provides
+
+
+def has_windows(architecture: ArchitectureConfig) -> bool:
+    """Whether a mixer of the network applies the attention window of its context."""
+    parts = (node for _, node in nodes(architecture) if isinstance(node, MixerConfig))
+    return any(plugin_of(part).declaration.windowed for part in parts)
 
 
 def check_mixer(architecture: ArchitectureConfig, name: str) -> None:
@@ -234,6 +241,14 @@ def _check_schedule(config: ExperimentConfig) -> None:
             "  It evaluates an average of its steps, which replaces the decay of the learning "
             f"rate.\n  Schedules without a decay: {', '.join(steady) or 'none'}."
         )
+
+
+def _check_ramps(config: ExperimentConfig) -> None:
+    for name, one in config.ramp.items():
+        try:
+            one.check(config)
+        except ValueError as error:
+            raise CompositionError(f"ramp.{name}: {error}.") from error
 
 
 def _check_steps(config: ExperimentConfig) -> None:

@@ -29,6 +29,8 @@ class Declaration:
     """Objectives: the capabilities it requires of the network; streams: of all its mixers."""
     provides: frozenset[Capability] = frozenset()
     """Architectures and mixers: capabilities; a network has those that both provide."""
+    windowed: bool = False
+    """Mixers: applies the attention window of the context."""
     lr: float | None = None
     """Objectives: the default peak learning rate."""
     data: str | None = None

@@ -36,6 +36,25 @@ class TokenRow:
     n_bytes: float
 
 
+def cut_row(row: TokenRow, length: int) -> list[TokenRow]:
+    """Cuts a row into rows that predict `length` tokens each; the last may be shorter.
+
+    As in a packed text, they overlap by one token: together they predict the same tokens. Each has
+    the share of the row's bytes that belongs to its own.
+    """
+    predicted = row.documents[1:] == row.documents[:-1]
+    starts = range(0, max(1, len(predicted)), length)
+    shares = [predicted[i : i + length].sum() / max(1, predicted.sum()) for i in starts]
+    return [
+        TokenRow(
+            row.tokens[i : i + length + 1],
+            row.documents[i : i + length + 1] - row.documents[i] + 1,
+            row.n_bytes * float(share),
+        )
+        for i, share in zip(starts, shares, strict=True)
+    ]
+
+
 def write_tokens(texts: Iterable[str], tokenizer: Tokenizer, folder: Path) -> None:
     """Writes `tokens`, `starts.npy` (document offsets and end), `sizes.npy` (UTF-8 bytes).
 

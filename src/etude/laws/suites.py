@@ -12,6 +12,7 @@ from etude.laws import (
     knobs,
     objective,
     optimizer,
+    ramp,
     reward,
     runs,
     template,
@@ -66,6 +67,12 @@ SUITES: Mapping[str, Sequence[Law]] = {
         optimizer.factors_are_finite_and_not_negative,
         optimizer.factors_depend_only_on_the_step,
         optimizer.the_peak_is_the_configured_rate,
+    ),
+    "ramp": (
+        ramp.sizes_depend_only_on_the_step,
+        ramp.no_size_is_above_the_full_one,
+        ramp.it_ends_at_the_full_size,
+        *OF_RUNS[:-1],
     ),
     "adapter": (
         adapter.it_starts_as_the_base,

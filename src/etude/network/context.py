@@ -72,6 +72,8 @@ class Context:
     window: int | None = None
     extra_values: Float[Tensor, "batch kv_heads seq head_dim"] | None = None
     """What a mixer with the capability VALUES adds to its values; set by the stream."""
+    span: int | None = None
+    """Largest window of this pass; None = no limit. See the group `ramp`."""
     learned_kv: tuple[Tensor, Tensor] | None = None
     """Learned keys and values, [kv_heads n head_dim] each, that every query sees."""
     layer: int = 0
@@ -85,7 +87,8 @@ class Context:
             self.source.layer = layer
 
     def within(self, window: int | None) -> "Context":
-        """Returns the context with this attention window."""
+        """Returns the context with this attention window, or the span if that is smaller."""
+        window = min((w for w in (window, self.span) if w is not None), default=None)
         return self if window == self.window else replace(self, window=window)
 
     def once(self, name: str, compute: Callable[[], Tensor | None]) -> Tensor | None:

@@ -2,7 +2,8 @@
 
 import math
 from abc import ABC
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import replace
 from enum import Enum
 
@@ -91,6 +92,7 @@ class Stack(nn.Module):
         super().__init__()
         self.causal = causal
         self.dropout = nn.Dropout(config.dropout)
+        self.span: int | None = None
         width = config.table_dim
         dim = config.dim
         parts = Parts(dim, config.n_heads, causal, width, config.mixer.key_dim)
@@ -160,6 +162,7 @@ class Stack(nn.Module):
         context = Context(self.position, positions, key_positions, self.causal, inputs.documents)
         context.key_documents = key_documents
         context.prefix = inputs.prefix
+        context.span = self.span
         context.cache = cache
         if memory is not None:
             source = torch.arange(memory.states.shape[1], device=positions.device)[None]
@@ -208,6 +211,19 @@ class StackNetwork(Network, ABC):
 
     def logits(self, states: Float[Tensor, "... dim"]) -> Float[Tensor, "... vocab"]:
         return self.head(states)
+
+
+@contextmanager
+def attention_span(root: nn.Module, span: int | None) -> Generator[None]:
+    """Limits the attention window of every stack in `root`, for a block of code."""
+    stacks = [m for m in root.modules() if isinstance(m, Stack)] if span is not None else []
+    for stack in stacks:
+        stack.span = span
+    try:
+        yield
+    finally:
+        for stack in stacks:
+            stack.span = None
 
 
 def freeze_head(network: Network) -> None:

@@ -47,3 +47,4 @@ from etude.objective.randomness import SAMPLE, rng
 from etude.objective.ranks import Ranks, all_gather
 from etude.objective.reference import Frozen, IdPair, Reference, reference_of
 from etude.objective.reward import ChatReward, Reward, scores_of
+from etude.objective.step_size import Ramp, StepSize

@@ -7,6 +7,7 @@ position, so resuming is a seek.
 """
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
@@ -15,8 +16,10 @@ from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 import numpy as np
 
 from etude.data.source import Samples
+from etude.data.token_rows import cut_row
 from etude.objective.randomness import TRAIN, rng, sample_at
 from etude.objective.ranks import Ranks, all_gather
+from etude.objective.step_size import StepSize, StepSizes
 
 BatchT = TypeVar("BatchT")
 T = TypeVar("T")
@@ -30,6 +33,10 @@ class StepBatch:
     ids: Sequence[int]
     start: int
     """Position of the first one in the global batch."""
+    n_samples: int | None = None
+    """Number of samples that the examples are cut from; None = one for each example."""
+    span: int | None = None
+    """Largest attention window, in tokens; None = no limit."""
 
     @property
     def digest(self) -> str:
@@ -66,7 +73,11 @@ class EpochSource:
         self.global_batch = global_batch
         self.seed = seed
         self.ranks = ranks
+        self.sizes: StepSizes | None = None
+        """The sizes of the steps; None = all full."""
         self.n_read = 0
+        self._position = 0
+        """Number of samples of all ranks in the steps that were read."""
 
     @property
     def steps_per_epoch(self) -> float:
@@ -74,28 +85,40 @@ class EpochSource:
         return len(self.samples) / self.global_batch
 
     def next_step_batch(self) -> StepBatch:
-        start = self.n_read * self.global_batch
+        size = StepSize(self.global_batch, 0) if self.sizes is None else self.sizes.at(self.n_read)
+        start = self._position
         self.n_read += 1
-        share = self.ranks.share(self.global_batch)
+        self._position += size.samples
+        share = self.ranks.share(size.samples)
         positions = [sample_at(self.seed, len(self.samples), start + offset) for offset in share]
-        examples = [
-            self.example(self.samples[sample], rng(self.seed, TRAIN, epoch, sample))
-            for epoch, sample in positions
-        ]
-        return StepBatch(examples, [sample for _, sample in positions], share.start)
+        examples = [one for position in positions for one in self._examples(*position, size.length)]
+        ids = [sample for _, sample in positions]
+        return StepBatch(examples, ids, share.start, len(ids), size.span)
+
+    def _examples(self, epoch: int, sample: int, length: int) -> Iterator[Any]:
+        """Yields the example of a sample, or those of the rows that a ramp cuts it into."""
+        record = self.samples[sample]
+        if self.sizes is None or length == self.sizes.full.length:
+            yield self.example(record, rng(self.seed, TRAIN, epoch, sample))
+            return
+        for i, row in enumerate(cut_row(record, length)):
+            yield self.example(row, rng(self.seed, TRAIN, epoch, sample, i))
 
     def state_dict(self) -> dict[str, Any]:
         return {"n_read": self.n_read}
 
     def load_state_dict(self, states: Sequence[Mapping[str, Any]]) -> None:
         self.n_read = states[0]["n_read"]  # the same on every rank
+        sizes = self.sizes or StepSizes(StepSize(self.global_batch, 0))
+        self._position = sizes.n_samples(self.n_read)
 
 
 @dataclass
 class MicroBatch(Generic[BatchT]):
     """A part of a global batch, with the count of the whole."""
 
-    batch: BatchT
+    batch: BatchT | None
+    """None for a part without samples: a ramp's smaller batch has as many parts as a full one."""
     index: int
     """Index of this part, from 0."""
     of: int
@@ -108,6 +131,8 @@ class MicroBatch(Generic[BatchT]):
     step_batches: Sequence[tuple[BatchT, Sequence[int]]] = ()
     """All parts with their positions, set on the first one if the objective needs a batch
     statistic; otherwise empty."""
+    span: int | None = None
+    """Largest attention window, in tokens; None = no limit."""
 
     @property
     def is_last(self) -> bool:
@@ -125,12 +150,15 @@ class StepLoader(Generic[BatchT]):
         count: Callable[[BatchT], float],
         micro_batch: int,
         attach_step_batches: bool = False,
+        n_parts: int = 1,
     ) -> None:
         self.source = self._before = source
         self.collate = collate
         self.count = count
         self.micro_batch = micro_batch
         self.attach_step_batches = attach_step_batches
+        self.n_parts = n_parts
+        """Smallest number of parts of a step; Lightning takes an optimizer step after as many."""
 
     def __len__(self) -> int:
         return 2**40
@@ -139,14 +167,16 @@ class StepLoader(Generic[BatchT]):
         while True:
             self._before = copy(self.source)  # a step replaces its values, and changes none
             step = self.source.next_step_batch()
-            places = list(range(step.start, step.start + len(step.examples)))
-            parts = chunks(places, self.micro_batch)
-            batches = [self.collate(part) for part in chunks(step.examples, self.micro_batch)]
+            n = math.ceil((step.n_samples or len(step.examples)) / self.micro_batch)
+            batches = [self.collate(part) for part in split(step.examples, n)]
+            places = split(range(step.start, step.start + len(step.examples)), n)
             total = sum(map(self.count, batches))
-            placed = list(zip(batches, parts, strict=True))
-            for i, (batch, positions) in enumerate(placed):
-                all_parts = placed if self.attach_step_batches and i == 0 else ()
-                yield MicroBatch(batch, i, len(batches), total, step.digest, positions, all_parts)
+            placed = list(zip(batches, places, strict=True))
+            parts = [*[(None, ())] * (self.n_parts - n), *placed]  # the last one must train
+            for i, (batch, positions) in enumerate(parts):
+                attached = placed if self.attach_step_batches and i == 0 else ()
+                rest = step.digest, positions, attached, step.span
+                yield MicroBatch(batch, i, len(parts), total, *rest)
 
     def rewind(self) -> None:
         """Goes back to before the last global batch, for a checkpoint without its step."""
@@ -163,3 +193,8 @@ class StepLoader(Generic[BatchT]):
 def chunks(examples: Sequence[T], size: int) -> list[Sequence[T]]:
     """Splits a list into parts of `size`; the last may be shorter."""
     return [examples[i : i + size] for i in range(0, len(examples), size)]
+
+
+def split(examples: Sequence[T], n: int) -> list[Sequence[T]]:
+    """Splits a list into `n` parts whose sizes differ by at most 1."""
+    return [examples[len(examples) * i // n : len(examples) * (i + 1) // n] for i in range(n)]

@@ -29,6 +29,7 @@ from etude.data.token_rows import TokenRows
 from etude.network.auxiliary_loss import AuxiliaryLoss
 from etude.network.generation import Request, StopStrings, generate
 from etude.network.network import Network, shard
+from etude.network.stack import attention_span
 from etude.objective import gradients
 from etude.objective.batches import Ids, n_tokens
 from etude.objective.context import ObjectiveContext
@@ -177,18 +178,22 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
 
     # The rest connects the contract to Lightning; plugins need not change it.
 
-    def training_step(self, micro: MicroBatch[B], _index: int) -> Tensor:
+    def training_step(self, micro: MicroBatch[B], _index: int) -> Tensor | None:
         """Scales the sum so that Lightning's averaging gives loss / count of the global batch."""
         if micro.index == 0:
             count = float(self.over_ranks(torch.tensor(micro.step_count, dtype=torch.float64)))
             self.batch_sums = BatchSums(count, 0, micro.digest, self.own_counts)
             self.step_batches = []
             if micro.step_batches and (self._needs_mean or micro.of * self.trainer.world_size > 1):
-                self.measure_batches(micro.step_batches)
+                with attention_span(self, micro.span):
+                    self.measure_batches(micro.step_batches)
+        if micro.batch is None:
+            return None  # Lightning then computes no gradient
         if self.gathered is not None:
             self.gathered.enter(micro.positions, replay=True)
         self.step_batches.append(micro.batch)
-        loss = self.loss(micro.batch)
+        with attention_span(self, micro.span):
+            loss = self.loss(micro.batch)
         self.batch_sums.add(loss, n_tokens(micro.batch))
         total = loss.total
         for layer in self._auxiliary_layers.values():

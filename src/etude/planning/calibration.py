@@ -72,7 +72,7 @@ def calibrate(config: ExperimentConfig, corpus: Corpus, plan: Forecast, n: int) 
         )
         schedule = replace(config.schedule, warmup_steps=None)  # not longer than these few steps
         short = replace(
-            config, trainer=trainer, schedule=schedule, run=folder, logger={}, callback={}
+            config, trainer=trainer, schedule=schedule, run=folder, ramp={}, logger={}, callback={}
         )
         write_sealed_folder(Path(folder, TOKENIZER), corpus.tokenizer.save)
         save_inputs(short, corpus, Path(folder))

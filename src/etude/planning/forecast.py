@@ -23,6 +23,7 @@ from etude.formats.model import read_model
 from etude.network import adapter
 from etude.network.network import Network
 from etude.network.parts import Block
+from etude.objective.step_size import StepSizes
 from etude.planning.fake_step import StepCost, simulate_steps
 from etude.planning.fake_tensors import assemble_fake, modules
 from etude.training.assemble import TrainingParts, trainer_of
@@ -41,6 +42,8 @@ class Forecast:
     others: dict[str, int]
     """Number of parameters of the other networks, by name: reference, value, reward."""
     steps: int
+    full_steps: float
+    """Number of full steps with the samples of all steps; fewer than `steps` with a ramp."""
     micro_batch: int
     n_micro_batches: int
     devices: int
@@ -56,7 +59,7 @@ class Forecast:
     @property
     def tokens(self) -> float:
         """Number of tokens of the whole run."""
-        return self.step.tokens_per_step * self.devices * self.steps
+        return self.step.tokens_per_step * self.devices * self.full_steps
 
     @property
     def flops(self) -> float:
@@ -67,7 +70,10 @@ class Forecast:
 def forecast(config: ExperimentConfig, corpus: Corpus) -> Forecast:
     """Plans a run. Raises ConfigError for a config that cannot be built."""
     config = replace(config, trainer=replace(config.trainer, compile=False))
-    parts = assemble_fake(config, corpus)
+    step_sizes = StepSizes.of(config)
+    parts = assemble_fake(replace(config, ramp={}), corpus)  # memory is that of a full step
+    steps = replace(parts.plan.epoch, sizes=step_sizes).n_steps(config.trainer)
+    step_sizes.refuse_invalid([*config.ramp], steps, config.trainer.devices)
     parts.objective.trainer = trainer_of(_on_one_device(config), parts.plan, Path(), [])
     generates = Capability.GENERATE in plugin_of(config.architecture).declaration.provides
     try:
@@ -85,7 +91,8 @@ def forecast(config: ExperimentConfig, corpus: Corpus) -> Forecast:
         trainable=sizes["trainable"],
         parts=_parts(parts.objective.network),
         others=_others(config, parts),
-        steps=parts.plan.steps,
+        steps=steps,
+        full_steps=step_sizes.full_steps(steps),
         micro_batch=parts.plan.micro_batch,
         n_micro_batches=n_samples // parts.plan.micro_batch,
         devices=config.trainer.devices,

@@ -33,9 +33,10 @@ from etude.network.adapter import adapt
 from etude.network.network import Network, set_dropout
 from etude.objective.batches import n_tokens
 from etude.objective.context import ObjectiveContext, OptimizerOf
-from etude.objective.loader import Ranks, StepLoader, StepSource
+from etude.objective.loader import EpochSource, Ranks, StepLoader, StepSource
 from etude.objective.objective import Objective
 from etude.objective.randomness import seed_global
+from etude.objective.step_size import StepSizes
 from etude.records import PROMPTED, Chat
 from etude.rl.rewards import build_rewards
 from etude.training.eval_weights import FinalWeights
@@ -59,9 +60,15 @@ class Plan:
 
     intervals: Intervals
     epoch: Epoch
+    global_batch: int
     micro_batch: int
     n_val: int
     ranks: Ranks
+
+    @property
+    def n_micro_batches(self) -> int:
+        """Number of micro-batches of a step on each rank."""
+        return self.global_batch // self.ranks.size // self.micro_batch
 
     @property
     def steps(self) -> int:
@@ -110,6 +117,7 @@ def assemble(config: ExperimentConfig, corpus: Corpus, ranks: Ranks) -> Training
         source = objective.source(train, config.trainer.global_batch, config.seed, ranks)
         epoch = _epoch(config, corpus, objective, train, source.steps_per_epoch)
     plan = plan_of(config, corpus, epoch, ranks)
+    _ramp(config, source, plan)
     refuse_unreached_peak(config.schedule, config.optimizer.lr, plan.steps)
     refuse_idle(config.objective, plan.steps)
     _note_unused_template(config, objective)
@@ -121,6 +129,7 @@ def assemble(config: ExperimentConfig, corpus: Corpus, ranks: Ranks) -> Training
         objective.count,
         plan.micro_batch,
         objective.needs_batch_statistic,
+        plan.n_micro_batches,
     )
     validation = Validation(corpus.val, plan.n_val, plan.micro_batch, config.seed, ranks)
     return TrainingParts(objective, loader, train, plan, validation)
@@ -160,6 +169,19 @@ def _set_dropout(config: ExperimentConfig, objective: Objective[Any, Any]) -> No
         rate = config.objective.dropout
         for other in set_dropout(objective, rate):
             objective.notes.append(f"objective.dropout={rate:g} replaces a dropout of {other:g}")
+
+
+def _ramp(config: ExperimentConfig, source: StepSource, plan: Plan) -> None:
+    """Gives the ramps to the source. Raises ConfigError if it has none, or for an invalid size."""
+    if not config.ramp:
+        return
+    if not isinstance(source, EpochSource):
+        raise ConfigError(
+            f"ramp=[{','.join(config.ramp)}] has no effect: {plugin_of(config.objective).address} "
+            "does not train on a fixed list of samples.\n  Remove it."
+        )
+    source.sizes = plan.epoch.sizes
+    source.sizes.refuse_invalid([*config.ramp], plan.steps, plan.ranks.size)
 
 
 def _note_unused_template(config: ExperimentConfig, objective: Objective[Any, Any]) -> None:
@@ -226,6 +248,7 @@ def plan_of(config: ExperimentConfig, corpus: Corpus, epoch: Epoch, ranks: Ranks
             log=trainer.log_every,
         ),
         epoch=epoch,
+        global_batch=trainer.global_batch,
         micro_batch=trainer.micro_batch or largest,
         n_val=min(len(corpus.val), trainer.val_samples or len(corpus.val)),
         ranks=ranks,
@@ -242,12 +265,14 @@ def _epoch(
     """Returns the size of an epoch; its tokens are measured if `max_tokens` limits the run."""
     card = corpus.card.train
     max_tokens = config.trainer.max_tokens
+    sizes = StepSizes.of(config)
     if card.tokens is None:
-        return Epoch(steps, None)
+        return Epoch(steps, None, sizes)
     if max_tokens is None:
-        return Epoch(steps, (card.tokens - card.cut_tokens) * len(train) / len(corpus.train))
+        tokens = (card.tokens - card.cut_tokens) * len(train) / len(corpus.train)
+        return Epoch(steps, tokens, sizes)
     source = objective.source(train, config.trainer.global_batch, config.seed, Ranks())
-    return Epoch(steps, steps * _shown_per_step(objective, source, max_tokens))
+    return Epoch(steps, steps * _shown_per_step(objective, source, max_tokens), sizes)
 
 
 def _shown_per_step(objective: Objective[Any, Any], source: StepSource, max_tokens: int) -> float:
@@ -279,7 +304,7 @@ def trainer_of(
         strategy=build(config.strategy, *rank_timeout),
         precision=_PRECISION.get(settings.precision, settings.precision),  # type: ignore[arg-type]
         max_steps=plan.steps,
-        accumulate_grad_batches=settings.global_batch // plan.ranks.size // plan.micro_batch,
+        accumulate_grad_batches=plan.n_micro_batches,
         gradient_clip_val=settings.clip,
         callbacks=[FinalWeights(), *(build(c) for c in config.callback.values()), *callbacks],
         logger=[build(c, folder) for c in config.logger.values()] or False,

@@ -17,6 +17,7 @@ from etude.files.run_folder import CHANGES, CHECKPOINTS, DERIVED, STEPS, SUMMARY
 from etude.files.seal import LOG, newest_checkpoint, sealed_fault, sealed_files
 from etude.formats.checkpoint import checkpoints, newest_intact, step_of
 from etude.formats.model import read_model
+from etude.objective.step_size import StepSizes
 from etude.training.inputs import Change, changed_inputs, refuse_changes
 from etude.training.length import LENGTHS, Epoch, measured_epoch, rate_jump, refuse_passed
 
@@ -54,7 +55,7 @@ def resumption(config: ExperimentConfig, overrides: Sequence[str], folder: Path)
     summary = read_summary(folder)
     if summary is not None and resumed != stored:
         with reading(folder / SUMMARY):
-            steps = measured_epoch(summary).n_steps(resumed.trainer)
+            steps = measured_epoch(summary, StepSizes.of(resumed)).n_steps(resumed.trainer)
             reached = int(summary["metrics"]["step"])
         refuse_passed(resumed.trainer, steps, reached, folder)
     is_finished = summary is not None and resumed == stored

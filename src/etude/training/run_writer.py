@@ -202,7 +202,7 @@ class RunWriter(pl.Callback):
         place = save_batch(objective, step, trainer.global_rank, self.folder)
         saved = "No step was taken before it"
         if trainer.global_step:
-            rewind(trainer, len(objective.step_batches))
+            rewind(trainer, trainer.accumulate_grad_batches)
             self.save(trainer)
             saved = f"Step {trainer.global_step} was saved"
         error.args = (

@@ -49,6 +49,8 @@ def first_batch(config: ExperimentConfig, parts: "TrainingParts") -> Any:
     """Returns the first micro-batch of step 1; for an on-policy objective, its prompts."""
     from etude.objective.randomness import TRAIN, rng, sample_at
 
+    if config.ramp:
+        return next(part.batch for part in parts.loader if part.batch is not None)
     train = parts.train
     keys = [sample_at(config.seed, len(train), i) for i in range(parts.plan.micro_batch)]
     return parts.objective.held_out_batch(

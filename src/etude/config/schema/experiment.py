@@ -23,6 +23,7 @@ from etude.config.schema.plugins import (
     TokenizerConfig,
     require,
 )
+from etude.config.schema.ramp import RampConfig
 from etude.config.schema.trainer import TrainerConfig
 
 SEEDS = 2**63
@@ -44,6 +45,7 @@ class ExperimentConfig:
     template: TemplateConfig | None = None
     """Chat template of conversations; null = the tokenizer's, or étude's default if it has none."""
     adapter: dict[str, AdapterConfig] = field(default_factory=dict)
+    ramp: dict[str, RampConfig] = field(default_factory=dict)
     reward: dict[str, RewardConfig] = field(default_factory=dict)
     logger: dict[str, LoggerConfig] = field(default_factory=dict)
     callback: dict[str, CallbackConfig] = field(default_factory=dict)
