@@ -169,7 +169,7 @@ class StepLoader(Generic[BatchT]):
             step = self.source.next_step_batch()
             n = math.ceil((step.n_samples or len(step.examples)) / self.micro_batch)
             batches = [self.collate(part) for part in split(step.examples, n)]
-            places = split(range(step.start, step.start + len(step.examples)), n)
+            places = split([step.start + i for i in range(len(step.examples))], n)
             total = sum(map(self.count, batches))
             placed = list(zip(batches, places, strict=True))
             parts = [*[(None, ())] * (self.n_parts - n), *placed]  # the last one must train
