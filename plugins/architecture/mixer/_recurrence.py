@@ -1,4 +1,6 @@
-"""What recurrent mixers share: a short convolution and the borders of documents."""
+"""What recurrent mixers share: a short convolution, chunks, and the borders of documents."""
+
+import math
 
 import torch
 import torch.nn.functional as F
@@ -11,9 +13,10 @@ from etude.network import Context
 class ShortConv(nn.Module):
     """Causal depthwise convolution and SiLU: each token with those before it in its document."""
 
-    def __init__(self, width: int, size: int) -> None:
+    def __init__(self, width: int, size: int, *, bias: bool = False) -> None:
         super().__init__()
         self.size = size
+        self.bias = nn.Parameter(torch.zeros(width)) if bias else None
         self.weight = nn.Parameter(torch.empty(width, size))
         nn.init.uniform_(self.weight, -(size**-0.5), size**-0.5)
 
@@ -35,7 +38,17 @@ class ShortConv(nn.Module):
                 same = documents[:, tap : tap + x.shape[1]] == documents[:, before:]
                 part = torch.where(same[..., None], part, 0.0)
             out = out + part * self.weight[:, tap]
-        return F.silu(out)
+        return F.silu(out if self.bias is None else out + self.bias)
+
+
+def log_uniform(n: int, low: float, high: float) -> Float[Tensor, " n"]:
+    """Returns n random numbers whose logarithms are uniform between those of the limits."""
+    return torch.empty(n).uniform_(math.log(low), math.log(high)).exp()
+
+
+def inverse_softplus(x: Tensor) -> Tensor:
+    """Returns the numbers whose softplus is x."""
+    return x + torch.log(-torch.expm1(-x))
 
 
 def documents_of(context: Context, n_past: int) -> Int[Tensor, "batch known"] | None:

@@ -4,11 +4,16 @@ Vaswani et al. 2017, https://arxiv.org/abs/1706.03762, section 3.2.2; grouped-qu
 Ainslie et al. 2023, https://arxiv.org/abs/2305.13245; normalised queries and keys: Dehghani et al.
 2023, https://arxiv.org/abs/2302.05442, with RMSNorm as in Qwen3; windows: Beltagy et al. 2020,
 https://arxiv.org/abs/2004.05150, alternating with global layers as in ModernBERT; soft-capping:
-Gemma team 2024, https://arxiv.org/abs/2408.00118, section 2.
+Gemma team 2024, https://arxiv.org/abs/2408.00118, section 2; output gate: Qiu et al. 2025,
+https://arxiv.org/abs/2505.06708, as in Qwen3-Next; sinks: Xiao et al. 2023,
+https://arxiv.org/abs/2309.17453, section 3.3, as learned logits as in gpt-oss; value residual: Zhou
+et al. 2024 (ResFormer, learnable), https://arxiv.org/abs/2410.17897. Deviation: its first layer
+also has the two weights, which both scale its own values.
 """
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -31,6 +36,12 @@ class AttentionConfig(HeadsConfig):
     """Apply RMSNorm to queries and keys within each head, as in Qwen3."""
     qk_norm_eps: float = only_with("qk_norm", 1e-6)
     """Epsilon of qk_norm, added to the mean square."""
+    gate: bool = False
+    """Multiply the output of each head by a sigmoid of a projection of x, as in Qwen3-Next."""
+    sinks: bool = False
+    """Add a learned logit per head to the softmax, whose value is 0, as in gpt-oss."""
+    value_residual: bool = False
+    """Mix the values of the first layer into those of each layer, by two learned weights."""
     softcap: float | None = None
     """Soft cap c on the logits, applied as c tanh(logit / c); null = no cap. Gemma 2: 50."""
     window: int | None = None
@@ -85,6 +96,10 @@ class Attention(Mixer):
             self.k_norm: nn.Module = nn.RMSNorm(self.head_dim, config.qk_norm_eps)
         else:
             self.q_norm = self.k_norm = nn.Identity()
+        width = parts.n_heads * self.head_dim
+        self.gate = nn.Linear(parts.dim, width, config.qkv_bias) if config.gate else None
+        self.sinks = nn.Parameter(torch.zeros(parts.n_heads)) if config.sinks else None
+        self.value_mix = nn.Parameter(torch.full((2,), 0.5)) if config.value_residual else None
 
     def forward(
         self, x: Float[Tensor, "batch seq dim"], context: Context
@@ -93,8 +108,10 @@ class Attention(Mixer):
         q = local.position.rotate(self.q_norm(self._split(self.q(x))), local)
         k, v = self._keys_values(x, local)
         scale = None if self.config.scaled else 1.0
-        mixed = attend(q, k, v, local, scale=scale, softcap=self.config.softcap)
-        return self.out(mixed.transpose(1, 2).flatten(2))  # batch seq heads*head_dim
+        softcap = self.config.softcap
+        mixed = attend(q, k, v, local, scale=scale, softcap=softcap, sinks=self.sinks)
+        mixed = mixed.transpose(1, 2).flatten(2)  # batch seq heads*head_dim
+        return self.out(mixed if self.gate is None else mixed * self.gate(x).sigmoid())
 
     def _window(self, context: Context) -> int | None:
         every = self.config.global_layer_every
@@ -104,19 +121,26 @@ class Attention(Mixer):
         if context.memory is not None:
             states = context.memory.states
             if context.cache is None:
-                return context.prepend_learned(*self._project(states))
+                return context.prepend_learned(*self._project(states, context))
             return context.cache.cross(
-                context.layer, lambda: context.prepend_learned(*self._project(states))
+                context.layer, lambda: context.prepend_learned(*self._project(states, context))
             )
-        k, v = self._project(x)
-        v = v if context.extra_values is None else v + context.extra_values
+        k, v = self._project(x, context)
         k = context.position.rotate(k, context)
         if context.cache is None:
             return context.prepend_learned(k, v)
         return context.cache.extend(context.layer, k, v, context.learned_kv)
 
-    def _project(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.k_norm(self._split(self.k(x))), self._split(self.v(x))
+    def _mix_values(self, v: Tensor, context: Context) -> Tensor:
+        """Adds the values of the first layer and the extra values, if there are any."""
+        if self.value_mix is not None:
+            first = context.first_values.setdefault(self.kv_shape, v)
+            v = self.value_mix[0] * first + self.value_mix[1] * v
+        return v if context.extra_values is None else v + context.extra_values
+
+    def _project(self, x: Tensor, context: Context) -> tuple[Tensor, Tensor]:
+        v = self._mix_values(self._split(self.v(x)), context)
+        return self.k_norm(self._split(self.k(x))), v
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)  # batch heads seq head_dim

@@ -8,7 +8,6 @@ normalised queries and keys, and the output gate are those of Qwen3-Next. Positi
 the state knows the order.
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +19,7 @@ from etude import Capability, plugin, require
 from etude.config import HeadsConfig
 from etude.network import BranchOut, Context, Mixer, Parts
 
-from ._recurrence import Chunks, ShortConv, real_tokens
+from ._recurrence import Chunks, ShortConv, inverse_softplus, log_uniform, real_tokens
 
 CHUNK = 64
 """Tokens per chunk; the result does not depend on it."""
@@ -92,7 +91,7 @@ class GatedDelta(Mixer):
         self.gate = nn.Linear(parts.dim, value_dim, bias=False)
         self.rates = nn.Linear(parts.dim, 2 * self.n_heads, bias=False)  # of writing and forgetting
         self.log_forgetting = nn.Parameter(torch.empty(self.n_heads).uniform_(1e-3, 16).log())
-        self.step = nn.Parameter(_inverse_softplus(_log_uniform(self.n_heads, 1e-3, 0.1)))
+        self.step = nn.Parameter(inverse_softplus(log_uniform(self.n_heads, 1e-3, 0.1)))
         self.norm = nn.RMSNorm(self.head_dim, config.eps)
         self.out = BranchOut(value_dim, parts.dim, bias=False)
 
@@ -139,11 +138,3 @@ class GatedDelta(Mixer):
 def _unit(x: Tensor) -> Tensor:
     """Divides by the norm, with the epsilon of the reference implementation."""
     return x * torch.rsqrt(x.square().sum(dim=-1, keepdim=True) + 1e-6)
-
-
-def _log_uniform(n: int, low: float, high: float) -> Tensor:
-    return torch.empty(n).uniform_(math.log(low), math.log(high)).exp()
-
-
-def _inverse_softplus(x: Tensor) -> Tensor:
-    return x + torch.log(-torch.expm1(-x))

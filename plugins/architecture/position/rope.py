@@ -3,7 +3,8 @@
 Su et al. 2021, https://arxiv.org/abs/2104.09864, equation 34.
 A separate base for layers with a window: Warner et al. 2024 (ModernBERT),
 https://arxiv.org/abs/2412.13663, section 2.1.2. Context extension is a separate choice:
-`architecture/position/scaling`.
+`architecture/position/scaling`. Rotating only some features: Black et al. 2022 (GPT-NeoX),
+https://arxiv.org/abs/2204.06745, section 2.1.1.
 Deviation, as in transformers: feature i is paired with i + head_dim / 2, not with its neighbour.
 """
 
@@ -26,8 +27,15 @@ class RopeConfig(PositionConfig):
     local_theta: float | None = None
     """Base for layers with a window, never scaled; null = as in other layers. ModernBERT: 10000."""
 
+    rotary_fraction: float = 1.0
+    """Fraction of the features of a head that are rotated, the first ones. Qwen3-Next: 0.25."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
+        require(
+            0 < self.rotary_fraction <= 1,
+            f"rotary_fraction must be in (0, 1], got {self.rotary_fraction}",
+        )
         require(self.theta > 1, f"theta must be above 1, got {self.theta}")
         require(
             self.local_theta is None or self.local_theta > 1,
@@ -45,7 +53,13 @@ class Rope(Position):
             parts.head_dim % 2 == 0,
             f"rope needs an even head_dim (dim / n_heads by default), got {parts.head_dim}",
         )
-        width = parts.head_dim
+        width = int(parts.head_dim * config.rotary_fraction)
+        require(
+            width > 0 and width % 2 == 0,
+            f"rotary_fraction={config.rotary_fraction} of head_dim={parts.head_dim} must be an "
+            f"even number of features, got {width}",
+        )
+        self.width = width
         scaling = build(config.scaling)
         self.frequencies = self.local_frequencies = _frequency_list(scaling, config.theta, width)
         self.factor = self.local_factor = scaling.attention_factor
@@ -59,8 +73,9 @@ class Rope(Position):
         rotation = context.once("rope", lambda: self._cos_sin(x, context))
         assert rotation is not None
         cos, sin = rotation
-        first, second = x.chunk(2, dim=-1)
-        return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+        first, second = x[..., : self.width].chunk(2, dim=-1)
+        rotated = (first * cos - second * sin, second * cos + first * sin)
+        return torch.cat((*rotated, x[..., self.width :]), dim=-1)
 
     def _cos_sin(self, x: Tensor, context: Context) -> Tensor:
         """Returns cosines and sines, [2 batch 1 seq head_dim/2], computed in at least fp32."""

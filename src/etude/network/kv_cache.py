@@ -29,6 +29,7 @@ class KvCache:
         """By layer and name, the states of mixers that cache no keys and values; batch first."""
         self._documents: Int[Tensor, "batch max_len"] | None = None
         self._positions: Int[Tensor, "#batch max_len"] | None = None
+        self._tokens: dict[int, Tensor] = {}
         self._self: dict[int, Tensor] = {}
         self._cross: dict[int, tuple[Tensor, Tensor]] = {}
 
@@ -49,6 +50,19 @@ class KvCache:
         stored[0, :, :, start:end] = k
         stored[1, :, :, start:end] = v
         return stored[0, :, :, :end], stored[1, :, :, :end]
+
+    def append(
+        self, layer: int, x: Float[Tensor, "batch seq width"]
+    ) -> Float[Tensor, "batch keys width"]:
+        """Stores a vector per new token, from which a layer computes keys and values; returns all.
+
+        For layers that compress keys and values; the others use `extend`.
+        """
+        if layer not in self._tokens:
+            self._tokens[layer] = x.new_empty((x.shape[0], self.max_len, x.shape[2]))
+        end = self.length + x.shape[1]
+        self._tokens[layer][:, self.length : end] = x
+        return self._tokens[layer][:, :end]
 
     def cross(
         self, layer: int, project: Callable[[], tuple[Tensor, Tensor]]
@@ -84,6 +98,7 @@ class KvCache:
     def select_rows(self, rows: Int[Tensor, " kept"]) -> None:
         """Drops all rows except these."""
         self.states = {key: state[rows] for key, state in self.states.items()}
+        self._tokens = {layer: x[rows] for layer, x in self._tokens.items()}
         self._self = {layer: kv[:, rows] for layer, kv in self._self.items()}
         self._cross = {layer: (k[rows], v[rows]) for layer, (k, v) in self._cross.items()}
         if self.memory is not None:

@@ -1,10 +1,17 @@
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import tiny
 import torch
 from torch import Tensor
+from transformers import GptOssConfig, Qwen3NextConfig
+from transformers.models.gpt_oss.modeling_gpt_oss import GptOssAttention, GptOssRotaryEmbedding
+from transformers.models.qwen3_next.modeling_qwen3_next import (
+    Qwen3NextAttention,
+    Qwen3NextRotaryEmbedding,
+)
 
 from etude.config.registry import build
 from etude.network.context import Context, Position, attend
@@ -13,6 +20,8 @@ from etude.network.kv_cache import KvCache
 from etude.network.parts import Parts
 
 PARTS = Parts(16, 4)
+EAGER: dict[str, Any] = {"attn_implementation": "eager"}
+"""Has transformers compute attention without a fused kernel."""
 
 
 def context(seq: int, *, causal: bool, documents: Tensor | None = None) -> Context:
@@ -194,3 +203,97 @@ def test_the_matmul_precision_is_restored_and_does_not_change_decoding() -> None
         finally:
             torch.set_float32_matmul_precision(before)
     tiny.assert_close(*found)
+
+
+def rotations(config: Any, rotary: Any, x: Tensor) -> Any:
+    return rotary(config)(x, torch.arange(x.shape[1])[None])
+
+
+def causal_mask(seq: int) -> Tensor:
+    return torch.full((seq, seq), -torch.inf, dtype=torch.float64).triu(1)[None, None]
+
+
+def copy_projections(made: Any, theirs: Any) -> None:
+    for name in ("q", "k", "v", "out"):
+        projection = theirs.get_submodule("o_proj" if name == "out" else f"{name}_proj")
+        projection.load_state_dict(made.get_submodule(name).state_dict())
+
+
+@torch.no_grad()
+def test_with_sinks_it_equals_gpt_oss() -> None:
+    made: Any = attention(2, sinks=True)
+    torch.nn.init.normal_(made.sinks)
+    config = GptOssConfig(
+        hidden_size=16, num_attention_heads=4, num_key_value_heads=2, head_dim=4,
+        attention_bias=True, rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
+        **EAGER,
+    )  # fmt: skip
+    theirs: Any = GptOssAttention(config, 0).double()
+    copy_projections(made, theirs)
+    theirs.sinks.copy_(made.sinks)
+    x = torch.randn(2, 6, 16, dtype=torch.float64)
+    given = rotations(config, GptOssRotaryEmbedding, x)
+    wanted, _ = theirs(x, given, causal_mask(6))
+    rope = build(tiny.part("architecture/position", "rope"), PARTS)
+    index = torch.arange(6)[None]
+    found = made(x, Context(rope, index, index, causal=True))
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-6)  # their rotations are in fp32
+
+
+@torch.no_grad()
+def test_with_a_gate_and_partial_rotation_it_equals_qwen3_next() -> None:
+    parts = Parts(16, 4, key_dim=8)
+    values: dict[str, Any] = {"qkv_bias": False, "out_bias": False, "head_dim": 8, "qk_norm": True}
+    made: Any = attention(2, gate=True, parts=parts, **values)
+    config = Qwen3NextConfig(
+        hidden_size=16, num_attention_heads=4, num_key_value_heads=2, head_dim=8,
+        rope_parameters={"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.25},
+        **EAGER,
+    )  # fmt: skip
+    theirs: Any = Qwen3NextAttention(config, 0).double()
+    for name in ("k", "v"):
+        theirs.get_submodule(f"{name}_proj").load_state_dict(made.get_submodule(name).state_dict())
+    theirs.o_proj.load_state_dict(made.out.state_dict())
+    heads_of = (linear.weight.view(4, 8, 16) for linear in (made.q, made.gate))
+    theirs.q_proj.weight.copy_(torch.cat(tuple(heads_of), dim=1).flatten(0, 1))
+    for norm, their_norm in ((made.q_norm, theirs.q_norm), (made.k_norm, theirs.k_norm)):
+        torch.nn.init.normal_(norm.weight)
+        their_norm.weight.copy_(norm.weight - 1)
+    x = torch.randn(2, 6, 16, dtype=torch.float64)
+    given = rotations(config, Qwen3NextRotaryEmbedding, x)
+    wanted, _ = theirs(x, given, causal_mask(6))
+    rope = build(tiny.part("architecture/position", "rope", rotary_fraction=0.25), parts)
+    index = torch.arange(6)[None]
+    found = made(x, Context(rope, index, index, causal=True))
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-6)  # their norms are in fp32
+
+
+@pytest.mark.parametrize("window", [None, 3])
+def test_values_of_the_first_layer_are_mixed_into_each_layer(window: int | None) -> None:
+    mixer = tiny.part("architecture/mixer", "attention", value_residual=True, window=window)
+    made, x = tiny.network(tiny.stack(mixer=mixer, n_layers=2)), []
+    for block in made.stack.blocks:
+        block.mixer.v.register_forward_hook(lambda module, args, out: x.append(out))
+    ids = tiny.tokens(2, 5)
+    found = made(Inputs(ids))
+    own, first = (
+        tiny.network(tiny.stack(n_layers=2, mixer=replace(mixer, value_residual=False))),
+        x[0],
+    )
+    own.load_state_dict({k: v for k, v in made.state_dict().items() if "value_mix" not in k})
+    for block, theirs in zip(own.stack.blocks, made.stack.blocks, strict=True):
+        a, b = theirs.mixer.value_mix
+        block.mixer.v.register_forward_hook(lambda module, args, out, a=a, b=b: a * first + b * out)
+    tiny.assert_close(found, own(Inputs(ids)))
+
+
+@pytest.mark.parametrize("family", ["decoder_only", "encoder_decoder"])
+@torch.no_grad()
+def test_with_every_option_decoding_equals_one_pass(family: str) -> None:
+    options = {"gate": True, "sinks": True, "value_residual": True, "window": 4}
+    mixer = tiny.part("architecture/mixer", "attention", global_layer_every=2, **options)
+    made = tiny.network(tiny.stack(family, mixer=mixer, position="rope", n_layers=3))
+    ids, cache = tiny.tokens(2, 8), KvCache(8)
+    given = tiny.inputs(made, ids)
+    parts = [made(Inputs(p, None, given.source), cache=cache) for p in ids.split((3, 1, 4), 1)]
+    tiny.assert_close(torch.cat(parts, 1), made(given))

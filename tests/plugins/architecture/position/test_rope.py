@@ -92,3 +92,22 @@ def test_a_network_built_on_the_meta_device_has_its_frequencies() -> None:
     positions, x = torch.tensor([[7]]), torch.ones(1, 1, 1, 8)
     found = made.rotate(x, Context(made, positions, positions, causal=True))
     assert torch.equal(found, rotated(x, 7, theta=100.0))
+
+
+def test_a_fraction_of_the_features_is_rotated_like_a_narrower_head() -> None:
+    parts, narrow = Parts(16, 2), Parts(8, 2)
+    some = build(tiny.part("architecture/position", "rope", rotary_fraction=0.5), parts)
+    rope = build(tiny.part("architecture/position", "rope"), narrow)
+    x, index = torch.randn(1, 2, 5, 8), torch.arange(5)[None]
+    found = some.rotate(x, Context(some, index, index, True))
+    assert torch.equal(found[..., :4], rope.rotate(x[..., :4], Context(rope, index, index, True)))
+    assert torch.equal(found[..., 4:], x[..., 4:])
+
+
+@pytest.mark.parametrize(
+    ("fraction", "message"),
+    [(0.0, "must be in"), (1.5, "must be in"), (0.1, "even number"), (0.4, "even number")],
+)
+def test_a_fraction_that_rotates_no_pairs_is_an_error(fraction: float, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build(tiny.part("architecture/position", "rope", rotary_fraction=fraction), Parts(16, 2))
