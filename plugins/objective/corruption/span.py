@@ -19,6 +19,8 @@ from etude.config import CorruptionConfig
 from etude.data import Tokenizer
 from etude.objective import Corruption
 
+from ._spans import noise_amounts, raw_length, replace_spans
+
 
 @dataclass
 class SpanConfig(CorruptionConfig):
@@ -32,32 +34,6 @@ class SpanConfig(CorruptionConfig):
             0 < self.noise_density < 1, f"noise_density must be in (0, 1), got {self.noise_density}"
         )
         require(self.mean_span >= 1, f"mean_span must be at least 1, got {self.mean_span}")
-
-
-def noise_amounts(n: int, noise_density: float, mean_span: float) -> tuple[int, int]:
-    """Returns the number of noise tokens among n >= 2 tokens, and the number of spans."""
-    n_noise = min(max(round(n * noise_density), 1), n - 1)
-    return n_noise, min(max(1, round(n_noise / mean_span)), n_noise, n - n_noise)
-
-
-def corrupted_lengths(n: int, noise_density: float, mean_span: float) -> tuple[int, int]:
-    """Returns the lengths of input and target for n >= 2 tokens, both with eos."""
-    n_noise, n_spans = noise_amounts(n, noise_density, mean_span)
-    return n - n_noise + n_spans + 1, n_noise + n_spans + 1
-
-
-def raw_length(seq_len: int, noise_density: float, mean_span: float) -> int:
-    """Returns the largest number of text tokens whose input and target fit in `seq_len`."""
-    n = max(2, seq_len - 1)  # both have eos, and each sentinel replaces at least one token
-    while max(corrupted_lengths(n + 1, noise_density, mean_span)) <= seq_len:
-        n += 1
-    return n
-
-
-def segments(total: int, parts: int, rng: np.random.Generator) -> Int[np.ndarray, " parts"]:
-    """Returns the lengths of a uniformly random split of `total` into non-empty parts."""
-    cuts = np.sort(rng.permutation(total - 1)[: parts - 1]) + 1
-    return np.diff(np.concatenate(([0], cuts, [total])))
 
 
 @plugin(SpanConfig, tokens={"sentinels"})
@@ -101,13 +77,4 @@ class Span(Corruption):
             return tokens, tokens[:0]
         n_noise, n_spans = noise_amounts(n, self.config.noise_density, self.config.mean_span)
         assert n_spans <= len(self.sentinels), "`raw_length` refuses such rows"
-        kept = segments(n - n_noise, n_spans, rng)
-        removed = segments(n_noise, n_spans, rng)
-        pieces = np.split(tokens, np.cumsum(np.column_stack((kept, removed)).ravel())[:-1])
-        source: list[np.ndarray] = []
-        target: list[np.ndarray] = []
-        for i, sentinel in enumerate(self.sentinels[:n_spans]):
-            mark = np.array([sentinel], tokens.dtype)
-            source += [pieces[2 * i], mark]
-            target += [mark, pieces[2 * i + 1]]
-        return np.concatenate(source), np.concatenate(target)
+        return replace_spans(tokens, n_noise, n_spans, self.sentinels, rng)

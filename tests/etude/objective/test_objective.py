@@ -21,7 +21,7 @@ from etude.training.assemble import TrainingParts
 from etude.training.run import start
 
 OBJECTIVES = [
-    "clm", "mtp", "mlm", "seq2seq", "fim", "prefix_lm", "electra", "sop", "distill", "sft",
+    "clm", "mtp", "mlm", "seq2seq", "fim", "prefix_lm", "ul2", "electra", "sop", "distill", "sft",
     *tiny.RUN_PREFERENCES, "reward", "embed", "grpo", "rloo", "reinforce", "online_dpo", "ppo",
 ]  # fmt: skip
 CUTS = [8, 4, 2, 1]

@@ -8,13 +8,8 @@ from hypothesis import strategies as st
 
 from etude.config.registry import build
 from etude.errors import ConfigError
-from etude.plugins.objective.corruption.span import (
-    Span,
-    SpanConfig,
-    corrupted_lengths,
-    raw_length,
-    segments,
-)
+from etude.plugins.objective.corruption._spans import corrupted_lengths, raw_length, segments
+from etude.plugins.objective.corruption.span import Span, SpanConfig
 
 MANY = build(tiny.part("tokenizer", "byte", n_sentinels=400)).build(lambda: iter([]))
 SENTINELS = list(MANY.vocab.sentinels)
