@@ -36,7 +36,7 @@ class AdamwConfig(OptimizerConfig):
         require(self.eps > 0, f"eps must be positive, got {self.eps}")
 
 
-@plugin(AdamwConfig)
+@plugin(AdamwConfig, elementwise=True)
 def adamw(config: AdamwConfig, parameters: Sequence[OptimizerParameter]) -> torch.optim.AdamW:
     """Torch's fused AdamW; only matrices decay, unless `groups` says otherwise."""
     optimizer = torch.optim.AdamW(

@@ -68,7 +68,7 @@ class LionOptimizer(torch.optim.Optimizer):
         return loss
 
 
-@plugin(LionConfig)
+@plugin(LionConfig, elementwise=True)
 def lion(config: LionConfig, parameters: Sequence[OptimizerParameter]) -> LionOptimizer:
     """Lion; weight decay applies to matrices only, unless `groups` says otherwise."""
     groups = decay_groups(config, parameters)

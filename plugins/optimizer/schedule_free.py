@@ -83,7 +83,7 @@ class ScheduleFreeOptimizer(AveragingOptimizer):
         return parameter.lerp(z, 1 - 1 / self.defaults["betas"][0])
 
 
-@plugin(ScheduleFreeConfig, averages=True, example={"schedule": "constant"})
+@plugin(ScheduleFreeConfig, averages=True, elementwise=True, example={"schedule": "constant"})
 def schedule_free(
     config: ScheduleFreeConfig, parameters: Sequence[OptimizerParameter]
 ) -> ScheduleFreeOptimizer:

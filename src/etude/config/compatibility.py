@@ -34,6 +34,7 @@ def check(config: ExperimentConfig, architecture: str | None = None) -> None:
     _check_length(config)
     _check_adapter(config)
     _check_schedule(config)
+    _check_init(config)
     _check_ramps(config)
     _check_steps(config)
     _check_devices(config)
@@ -241,6 +242,14 @@ def _check_schedule(config: ExperimentConfig) -> None:
             "  It evaluates an average of its steps, which replaces the decay of the learning "
             f"rate.\n  Schedules without a decay: {', '.join(steady) or 'none'}."
         )
+
+
+def _check_init(config: ExperimentConfig) -> None:
+    if isinstance(config.architecture, StackConfig):
+        try:
+            config.architecture.init.check(config)
+        except ValueError as error:
+            raise CompositionError(f"architecture.init: {error}.") from error
 
 
 def _check_ramps(config: ExperimentConfig) -> None:

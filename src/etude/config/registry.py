@@ -45,6 +45,8 @@ class Declaration:
     """Strategies: the supported values of trainer.precision; None = all."""
     averages: bool = False
     """Optimizers: evaluates an average of its steps, so that the learning rate must not decay."""
+    elementwise: bool = False
+    """Optimizers: each element moves by about the learning rate, whatever its gradient's scale."""
     stays_at_peak: bool = False
     """Schedules: the learning rate stays at its peak after the warmup."""
     extra: str | None = None

@@ -5,7 +5,7 @@ A `Context` defines which positions a layer sees (see context.py).
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -30,6 +30,8 @@ class Network(nn.Module, ABC):
 
     vocab: Vocab
     dim: int
+    lr_factors: Mapping[str, float] = {}
+    """Factors of the learning rates of some parameters, by name; an initialisation may set them."""
 
     @abstractmethod
     def states(

@@ -15,6 +15,7 @@ from etude.config.registry import build, plugin_of
 from etude.config.schema.parameter_group import ParameterGroup
 from etude.config.schema.plugins import ObjectiveConfig, OptimizerConfig, ScheduleConfig
 from etude.errors import ConfigError
+from etude.network.network import Network
 from etude.network.parts import Block
 
 N_PEAK = 10_000
@@ -39,6 +40,8 @@ class OptimizerParameter:
     name: str
     tensor: nn.Parameter
     kind: ParameterKind
+    lr_factor: float = 1.0
+    """Factor of its learning rate, which leaves its weight decay as it is."""
 
 
 def decay_groups(
@@ -47,24 +50,26 @@ def decay_groups(
     """Returns torch.optim parameter groups, each with its peak learning rate and weight decay.
 
     Weights of linear maps decay; biases, norms and embeddings do not. The groups of `config.groups`
-    come last. Raises ConfigError for an entry of `config.groups` that matches no parameter.
+    come last; before them, those with the largest `lr_factor` come first. Raises ConfigError for an
+    entry of `config.groups` that matches no parameter.
     """
     entries = [*config.groups, ParameterGroup("*")]
-    tensors_of: dict[tuple[int, bool], list[nn.Parameter]] = {}
+    tensors_of: dict[tuple[int, float, bool], list[nn.Parameter]] = {}
     for one in parameters:
         first = next(i for i, e in enumerate(entries) if fnmatch.fnmatchcase(one.name, e.pattern))
         no_decay = one.kind in (ParameterKind.EMBEDDING, ParameterKind.VECTOR)
-        tensors_of.setdefault((-first, no_decay), []).append(one.tensor)
+        tensors_of.setdefault((-first, -one.lr_factor, no_decay), []).append(one.tensor)
     for index, entry in enumerate(config.groups):
-        if not {(-index, True), (-index, False)} & tensors_of.keys():
+        if -index not in {first for first, _, _ in tensors_of}:
             raise _unmatched_pattern(index, entry.pattern, [one.name for one in parameters])
     groups: list[dict[str, Any]] = []
-    for (index, no_decay), tensors in sorted(tensors_of.items(), key=lambda item: item[0]):
+    for (index, factor, no_decay), tensors in sorted(tensors_of.items(), key=lambda item: item[0]):
         entry = entries[-index]
         decay = entry.weight_decay
         if decay is None:
             decay = 0.0 if no_decay else config.weight_decay
-        groups.append({"params": tensors, "lr": config.lr * entry.lr, "weight_decay": decay})
+        lr = config.lr * entry.lr * -factor
+        groups.append({"params": tensors, "lr": lr, "weight_decay": decay / -factor})
     return groups
 
 
@@ -133,6 +138,12 @@ def optimizer_parameters(module: nn.Module) -> list[OptimizerParameter]:
     modules = list(module.modules())
     tables = {id(m.weight) for m in modules if isinstance(m, nn.Embedding)}
     inside = {id(p) for m in modules if isinstance(m, Block) for p in m.parameters()}
+    factors = {
+        f"{path}.{name}".removeprefix("."): factor
+        for path, network in module.named_modules()
+        if isinstance(network, Network)
+        for name, factor in network.lr_factors.items()
+    }
 
     def kind(tensor: nn.Parameter) -> ParameterKind:
         if id(tensor) in tables:
@@ -142,7 +153,9 @@ def optimizer_parameters(module: nn.Module) -> list[OptimizerParameter]:
         return ParameterKind.MATRIX if id(tensor) in inside else ParameterKind.HEAD
 
     return [
-        OptimizerParameter(name.removeprefix("network."), tensor, kind(tensor))
+        OptimizerParameter(
+            name.removeprefix("network."), tensor, kind(tensor), factors.get(name, 1.0)
+        )
         for name, tensor in module.named_parameters()
         if tensor.requires_grad
     ]
