@@ -14,6 +14,7 @@ also has the two weights, which both scale its own values.
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -59,6 +60,22 @@ class AttentionConfig(HeadsConfig):
         for name in ("queries_per_kv", "window", "global_layer_every"):
             value = vars(self)[name]
             require(value is None or value >= 1, f"{name} must be at least 1, got {value}")
+
+
+def prepend_sink(
+    q: Float[Tensor, "batch heads queries head_dim"],
+    k: Float[Tensor, "batch kv_heads keys head_dim"],
+    v: Float[Tensor, "batch kv_heads keys head_dim"],
+    products: Float[Tensor, " heads"],
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Prepends a key with the value 0, whose product with each query of a head is that of the head.
+
+    The product is a further feature of the queries, which is 1 in that key and 0 in all others.
+    """
+    q = torch.cat((q, products.to(q)[:, None, None].expand(len(q), -1, q.shape[2], 1)), -1)
+    k = F.pad(k, (0, 1, 1, 0))
+    k[:, :, 0, -1] = 1.0
+    return q, k, F.pad(v, (0, 0, 1, 0))
 
 
 @plugin(
@@ -108,8 +125,10 @@ class Attention(Mixer):
         q = local.position.rotate(self.q_norm(self._split(self.q(x))), local)
         k, v = self._keys_values(x, local)
         scale = None if self.config.scaled else 1.0
-        softcap = self.config.softcap
-        mixed = attend(q, k, v, local, scale=scale, softcap=softcap, sinks=self.sinks)
+        if self.sinks is not None:
+            scale = scale or self.head_dim**-0.5  # of the head, without the feature of the sink
+            q, k, v = prepend_sink(q, k, v, self.sinks / scale)
+        mixed = attend(q, k, v, local, scale=scale, softcap=self.config.softcap)
         mixed = mixed.transpose(1, 2).flatten(2)  # batch seq heads*head_dim
         return self.out(mixed if self.gate is None else mixed * self.gate(x).sigmoid())
 
@@ -134,7 +153,7 @@ class Attention(Mixer):
     def _mix_values(self, v: Tensor, context: Context) -> Tensor:
         """Adds the values of the first layer and the extra values, if there are any."""
         if self.value_mix is not None:
-            first = context.first_values.setdefault(self.kv_shape, v)
+            first = context.first_values.setdefault((v.shape[1], self.head_dim), v)
             v = self.value_mix[0] * first + self.value_mix[1] * v
         return v if context.extra_values is None else v + context.extra_values
 

@@ -144,13 +144,11 @@ def attend(
     *,
     scale: float | None = None,
     softcap: float | None = None,
-    sinks: Float[Tensor, " heads"] | None = None,
 ) -> Float[Tensor, "batch heads queries head_dim"]:
     """Attention over the keys that `context` makes visible to each query.
 
     Logits are `scale` q.k, 1 / sqrt(head_dim) by default; a `softcap` c makes them c tanh(. / c).
-    `sinks` are the logits of a further key of each head, whose value is 0. Prepended keys
-    (`Context.learned_kv`) are visible to all queries, without bias.
+    Prepended keys (`Context.learned_kv`) are visible to all queries, without bias.
     """
     n_keys = context.key_positions.shape[1]
     n_learned = k.shape[2] - n_keys
@@ -159,24 +157,19 @@ def attend(
         k = k.repeat_interleave(repeats, dim=1)
         v = v.repeat_interleave(repeats, dim=1)
     bias = context.once("bias", lambda: context.position.bias(context, q.dtype))
-    fused = softcap is None and sinks is None
     square = context.causal and q.shape[2] == k.shape[2]
-    if square and fused and bias is None and context.is_plain and not n_learned:
+    if square and softcap is None and bias is None and context.is_plain and not n_learned:
         return F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale)
     mask = _seen_learned(context.once("mask", lambda: _mask(context, bias, n_keys)), n_learned)
-    if fused and q.shape[2] == 1:
+    if softcap is None and q.shape[2] == 1:
         return _attend_one_query(q, k, v, mask, scale)
-    if fused:
+    if softcap is None:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
     logits = q @ k.mT * (q.shape[-1] ** -0.5 if scale is None else scale)
-    if softcap is not None:
-        logits = softcap * torch.tanh(logits / softcap)
+    logits = softcap * torch.tanh(logits / softcap)
     if mask is not None:
         logits = logits.masked_fill(~mask, -torch.inf) if bias is None else logits + mask
-    if sinks is None:
-        return logits.softmax(dim=-1) @ v
-    sink = sinks.to(logits.dtype)[:, None, None].expand(len(logits), -1, logits.shape[2], 1)
-    return torch.cat((sink, logits), dim=-1).softmax(dim=-1)[..., 1:] @ v
+    return logits.softmax(dim=-1) @ v
 
 
 def _attend_one_query(

@@ -2,6 +2,7 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import copied
 import pytest
 import tiny
 import torch
@@ -251,14 +252,9 @@ def test_with_a_gate_and_partial_rotation_it_equals_qwen3_next() -> None:
         **EAGER,
     )  # fmt: skip
     theirs: Any = Qwen3NextAttention(config, 0).double()
-    for name in ("k", "v"):
-        theirs.get_submodule(f"{name}_proj").load_state_dict(made.get_submodule(name).state_dict())
-    theirs.o_proj.load_state_dict(made.out.state_dict())
-    heads_of = (linear.weight.view(4, 8, 16) for linear in (made.q, made.gate))
-    theirs.q_proj.weight.copy_(torch.cat(tuple(heads_of), dim=1).flatten(0, 1))
-    for norm, their_norm in ((made.q_norm, theirs.q_norm), (made.k_norm, theirs.k_norm)):
+    for norm in (made.q_norm, made.k_norm):
         torch.nn.init.normal_(norm.weight)
-        their_norm.weight.copy_(norm.weight - 1)
+    copied.gated_attention(made, theirs)
     x = torch.randn(2, 6, 16, dtype=torch.float64)
     given = rotations(config, Qwen3NextRotaryEmbedding, x)
     wanted, _ = theirs(x, given, causal_mask(6))

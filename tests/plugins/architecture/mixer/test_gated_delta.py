@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import copied
 import pytest
 import tiny
 import torch
@@ -70,17 +71,8 @@ def test_it_equals_qwen3_next(values: int) -> None:
         linear_key_head_dim=8, linear_value_head_dim=8, linear_conv_kernel_dim=4,
     )  # fmt: skip
     theirs = Qwen3NextGatedDeltaNet(config, 0).double()
-    q, k, v = (part.view(2, -1, 16) for part in made.qkv.weight.split(made.sizes))
-    z = made.gate.weight.view(2, -1, 16)
-    write, forget = (part.view(2, -1, 16) for part in made.rates.weight.chunk(2))
+    copied.gated_delta(made, theirs)
     with torch.no_grad():
-        theirs.in_proj_qkvz.weight.copy_(torch.cat((q, k, v, z), dim=1).flatten(0, 1))
-        theirs.in_proj_ba.weight.copy_(torch.cat((write, forget), dim=1).flatten(0, 1))
-        theirs.conv1d.weight.copy_(made.conv.weight[:, None])
-        theirs.A_log.copy_(made.log_forgetting)
-        theirs.dt_bias.copy_(made.step)
-        theirs.norm.weight.copy_(made.norm.weight)
-        theirs.out_proj.weight.copy_(made.out.weight)
         x = torch.randn(2, 70, 16, dtype=torch.float64)
         torch.testing.assert_close(made(x, context(70)), theirs(x), atol=1e-6, rtol=1e-5)
 

@@ -1,5 +1,6 @@
 from typing import Any
 
+import copied
 import pytest
 import tiny
 import torch
@@ -37,14 +38,7 @@ def test_it_equals_deepseek_v3(q_rank: int | None) -> None:
     theirs: Any = DeepseekV3Attention(config, 0).double()
     for norm in (made.kv_norm, *(made.q_down[1:] if q_rank else ())):
         nn.init.normal_(norm.weight)
-    theirs.kv_a_proj_with_mqa.weight.copy_(made.kv_down.weight)
-    theirs.kv_a_layernorm.weight.copy_(made.kv_norm.weight)
-    theirs.kv_b_proj.weight.copy_(made.kv_up.weight)
-    theirs.o_proj.weight.copy_(made.out.weight)
-    if q_rank:
-        theirs.q_a_proj.weight.copy_(made.q_down[0].weight)
-        theirs.q_a_layernorm.weight.copy_(made.q_down[1].weight)
-    (theirs.q_b_proj if q_rank else theirs.q_proj).weight.copy_(made.q.weight)
+    copied.latent_attention(made, theirs)
     x, index = torch.randn(2, 7, 16, dtype=torch.float64), torch.arange(7)[None]
     rope = build(tiny.part("architecture/position", "rope"), Parts(16, 4, key_dim=4))
     mask = torch.full((7, 7), -torch.inf, dtype=torch.float64).triu(1)[None, None]
