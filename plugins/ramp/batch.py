@@ -8,7 +8,7 @@ by `start` samples at a time. The samples and their order are those of a run wit
 from dataclasses import dataclass, replace
 
 from etude import plugin, require
-from etude.config import ExperimentConfig, RampConfig
+from etude.config import ArchitectureConfig, DataConfig, RampConfig, TrainerConfig
 from etude.objective import Ramp, StepSize
 
 
@@ -20,9 +20,11 @@ class BatchConfig(RampConfig):
     steps: int = 1000
     """Steps until trainer.global_batch; at most the steps of the run."""
 
-    def check(self, config: ExperimentConfig) -> None:
-        full = config.trainer.global_batch
-        devices = config.trainer.devices
+    def check(
+        self, trainer: TrainerConfig, data: DataConfig, architecture: ArchitectureConfig
+    ) -> None:
+        full = trainer.global_batch
+        devices = trainer.devices
         require(self.start <= full, f"start must be at most {full}, got {self.start}")
         require(
             self.start % devices == 0,

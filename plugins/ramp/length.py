@@ -2,15 +2,15 @@
 
 Press et al. 2021 (Shortformer), https://arxiv.org/abs/2012.15832, section 4; Li et al. 2022,
 https://arxiv.org/abs/2108.06084. A row is cut into shorter ones, so that a step has the same
-tokens, and each is predicted once; Li et al. drop the rest of the row instead. Early steps are then
-faster and more stable. Validation uses whole rows.
+tokens, and each is predicted once; Li et al. drop the rest of the row instead. Both papers report
+faster and more stable training. Validation uses whole rows.
 """
 
 import math
 from dataclasses import dataclass, replace
 
 from etude import plugin, require
-from etude.config import ExperimentConfig, RampConfig, TextDataConfig
+from etude.config import ArchitectureConfig, DataConfig, RampConfig, TextDataConfig, TrainerConfig
 from etude.objective import Ramp, StepSize
 
 
@@ -21,10 +21,12 @@ class LengthConfig(RampConfig):
     steps: int = 1000
     """Steps until rows have data.seq_len tokens; each doubling takes an equal share of them."""
 
-    def check(self, config: ExperimentConfig) -> None:
-        packed = isinstance(config.data, TextDataConfig) and config.data.pack
+    def check(
+        self, trainer: TrainerConfig, data: DataConfig, architecture: ArchitectureConfig
+    ) -> None:
+        packed = isinstance(data, TextDataConfig) and data.pack
         require(packed, "only packed rows of raw text can be cut; set data.pack=true, or remove it")
-        length = config.data.seq_len
+        length = data.seq_len
         require(
             2 <= self.start < length,
             f"start must be 2 or more and below data.seq_len={length}, got {self.start}",

@@ -1,14 +1,14 @@
 """The attention window grows linearly: nearby tokens are learned from first.
 
 As the window warmup of modded-nanogpt, https://github.com/KellerJordan/modded-nanogpt. Layers
-with a smaller window of their own keep it. Validation and generation have no such limit, so their
-loss falls faster once the window is wide.
+with a smaller window of their own keep it. Validation and generation have no such limit: early on,
+they use distances that were not trained.
 """
 
 from dataclasses import dataclass, replace
 
 from etude import plugin, require
-from etude.config import ExperimentConfig, RampConfig, has_windows
+from etude.config import ArchitectureConfig, DataConfig, RampConfig, TrainerConfig, has_windows
 from etude.objective import Ramp, StepSize
 
 
@@ -19,10 +19,12 @@ class SpanConfig(RampConfig):
     steps: int = 1000
     """Steps until attention is unlimited; at most the steps of the run."""
 
-    def check(self, config: ExperimentConfig) -> None:
-        length = config.data.seq_len
+    def check(
+        self, trainer: TrainerConfig, data: DataConfig, architecture: ArchitectureConfig
+    ) -> None:
+        length = data.seq_len
         require(
-            has_windows(config.architecture),
+            has_windows(architecture),
             "it has no effect, because no mixer of this network has an attention window; "
             "remove it, or choose architecture/mixer=attention",
         )

@@ -24,7 +24,7 @@ import torch
 from torch import nn
 
 from etude import plugin, require
-from etude.config import ExperimentConfig, InitConfig, plugin_of
+from etude.config import InitConfig, OptimizerConfig, plugin_of
 from etude.network import BranchOut, QueryIn, Stack, StackNetwork, draw_normal
 
 
@@ -44,12 +44,12 @@ class MupConfig(InitConfig):
             require(value is None or value >= 1, f"{name} must be at least 1, got {value}")
         require(self.std > 0, f"std must be positive, got {self.std}")
 
-    def check(self, config: ExperimentConfig) -> None:
-        optimizer = plugin_of(config.optimizer)
+    def check(self, optimizer: OptimizerConfig) -> None:
+        chosen = plugin_of(optimizer)
         require(
-            optimizer.declaration.elementwise,
+            chosen.declaration.elementwise,
             "the learning rates of init=mup are those of Adam, whose updates have the same size "
-            f"for each element; those of {optimizer.address} scale otherwise with width. "
+            f"for each element; those of {chosen.address} scale otherwise with width. "
             "Use optimizer=adamw, lion or schedule_free, or another init",
         )
 

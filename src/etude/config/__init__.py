@@ -40,4 +40,4 @@ from etude.config.schema.plugins import (
     TrainedTokenizerConfig,
 )
 from etude.config.schema.ramp import RampConfig
-from etude.config.schema.trainer import Best
+from etude.config.schema.trainer import Best, TrainerConfig

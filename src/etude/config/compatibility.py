@@ -247,7 +247,7 @@ def _check_schedule(config: ExperimentConfig) -> None:
 def _check_init(config: ExperimentConfig) -> None:
     if isinstance(config.architecture, StackConfig):
         try:
-            config.architecture.init.check(config)
+            config.architecture.init.check(config.optimizer)
         except ValueError as error:
             raise CompositionError(f"architecture.init: {error}.") from error
 
@@ -255,7 +255,7 @@ def _check_init(config: ExperimentConfig) -> None:
 def _check_ramps(config: ExperimentConfig) -> None:
     for name, one in config.ramp.items():
         try:
-            one.check(config)
+            one.check(config.trainer, config.data, config.architecture)
         except ValueError as error:
             raise CompositionError(f"ramp.{name}: {error}.") from error
 

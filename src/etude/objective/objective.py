@@ -263,11 +263,8 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         optimizer, factor = self.tools.optimizer(self)
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
-        }
+        rates = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": rates, "interval": "step"}}
 
     def configure_gradient_clipping(
         self,
@@ -279,7 +276,6 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
 
         It is dropped if the loss counts nothing, or if a number is not finite and may be skipped.
         """
-        del gradient_clip_algorithm
         self.lr = float(optimizer.param_groups[0]["lr"])
         parameters = [p for p in self.parameters() if p.grad is not None]
         if self.batch_sums.count == 0:

@@ -35,8 +35,9 @@ from etude.formats.model_folder import write_adapter, write_model
 from etude.network.adapter import adapter_tensors, parameter_counts
 from etude.objective.objective import Objective
 from etude.training import hardware
-from etude.training.assemble import Plan, TrainingParts, trainer_of
+from etude.training.assemble import TrainingParts, trainer_of
 from etude.training.best_model import BestModel, Write
+from etude.training.plan import Plan
 from etude.training.progress import ProgressBar
 from etude.training.resume import flat
 from etude.training.run_writer import RunWriter

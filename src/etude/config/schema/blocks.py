@@ -4,14 +4,10 @@ Each part is a group of its own, so each can be replaced.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from omegaconf import MISSING
 
-from etude.config.schema.plugins import ArchitectureConfig, PluginConfig, require
-
-if TYPE_CHECKING:
-    from etude.config.schema.experiment import ExperimentConfig
+from etude.config.schema.plugins import ArchitectureConfig, OptimizerConfig, PluginConfig, require
 
 
 @dataclass
@@ -85,8 +81,8 @@ class HeadConfig(PluginConfig):
 class InitConfig(PluginConfig):
     """Base config of the group `architecture/init`: weight initialisation."""
 
-    def check(self, config: "ExperimentConfig") -> None:
-        """Raises ValueError for an experiment that cannot train weights drawn like this."""
+    def check(self, optimizer: OptimizerConfig) -> None:
+        """Raises ValueError for an optimizer that cannot train weights drawn like this."""
 
 
 @dataclass

@@ -1,12 +1,9 @@
 """Base config of the group `ramp`: sizes of a step that grow while a run trains."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from etude.config.schema.plugins import PluginConfig, require
-
-if TYPE_CHECKING:
-    from etude.config.schema.experiment import ExperimentConfig
+from etude.config.schema.plugins import ArchitectureConfig, DataConfig, PluginConfig, require
+from etude.config.schema.trainer import TrainerConfig
 
 
 @dataclass
@@ -23,5 +20,7 @@ class RampConfig(PluginConfig):
             value = vars(self)[name]
             require(value >= 1, f"{name} must be at least 1, got {value}")
 
-    def check(self, config: "ExperimentConfig") -> None:
+    def check(
+        self, trainer: TrainerConfig, data: DataConfig, architecture: ArchitectureConfig
+    ) -> None:
         """Raises ValueError for an experiment in which it cannot work, or has no effect."""

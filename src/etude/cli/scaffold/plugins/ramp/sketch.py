@@ -6,7 +6,7 @@
 from dataclasses import dataclass, replace
 
 from etude import plugin, require
-from etude.config import ExperimentConfig, RampConfig
+from etude.config import ArchitectureConfig, DataConfig, RampConfig, TrainerConfig
 from etude.objective import Ramp, StepSize
 
 
@@ -21,9 +21,11 @@ class SketchConfig(RampConfig):
         super().__post_init__()
         require(self.every >= 1, f"every must be at least 1, got {self.every}")
 
-    def check(self, config: ExperimentConfig) -> None:
+    def check(
+        self, trainer: TrainerConfig, data: DataConfig, architecture: ArchitectureConfig
+    ) -> None:
         """Raises ValueError for an experiment in which it cannot work."""
-        devices = config.trainer.devices
+        devices = trainer.devices
         require(self.start % devices == 0, f"start must be a multiple of {devices} devices")
 
 
