@@ -34,6 +34,22 @@ def test_a_batch_statistic_is_that_of_the_global_batch_over_all_ranks(tmp_path: 
     assert max(points[0]) > 0
 
 
+def test_rows_are_gathered_from_all_ranks_in_the_order_of_the_samples(tmp_path: Path) -> None:
+    """Training and validation equal those of one process in one micro-batch."""
+    embed = (
+        "objective=embed", "architecture.dropout=0", "trainer.precision=64",
+        "trainer.train_samples=100", "trainer.max_steps=4",
+    )  # fmt: skip
+    for name, more in (("one", ()), ("two", (*DDP, "trainer.micro_batch=2"))):
+        ended = two.train(tmp_path / name, *embed, *more)
+        assert ended.returncode == 0, ended.stderr
+    for one, other in zip(
+        *(two.untimed_steps(tmp_path / name) for name in ("one", "two")), strict=True
+    ):
+        assert one.pop("samples") != other.pop("samples")  # the digest is that of a rank's share
+        assert one == pytest.approx(other, rel=1e-9, abs=1e-9)
+
+
 def test_a_run_killed_in_the_middle_resumes_bit_for_bit(tmp_path: Path) -> None:
     two.assert_survives_kill(tmp_path / "cut", tmp_path / "whole", *DDP)
 

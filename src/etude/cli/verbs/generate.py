@@ -43,6 +43,7 @@ def main(arguments: list[str]) -> int:
     from etude.formats.model import read_model
 
     model = read_model(config.run)
+    _refuse_untrained_head(config, model)
     provides = capabilities_of(model.architecture)
     if Capability.GENERATE in provides:
         _write(config, model, reads_source=Capability.SOURCE_TARGET in provides)
@@ -51,6 +52,19 @@ def main(arguments: list[str]) -> int:
     else:
         raise ConfigError(f"{plugin_of(model.architecture).address} cannot generate or fill.")
     return 0
+
+
+def _refuse_untrained_head(config: GenerationConfig, model: "Model") -> None:
+    """Raises ConfigError for a model that was trained for its hidden states alone."""
+    if model.objective is None:  # a Hugging Face folder
+        return
+    objective = plugin_of(model.objective)
+    if objective.declaration.needs == frozenset({Capability.HIDDEN}):
+        raise ConfigError(
+            f"run={config.run} writes no text: it was trained with {objective.address}, which uses "
+            "the hidden states and does not train the LM head.\n"
+            "  Name a run that was trained to predict tokens."
+        )
 
 
 def _write(config: GenerationConfig, model: "Model", *, reads_source: bool) -> None:

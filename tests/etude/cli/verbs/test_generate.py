@@ -158,6 +158,15 @@ def test_a_prompt_that_the_model_cannot_process_is_refused(
     assert page in capsys.readouterr().err
 
 
+def test_a_model_that_was_trained_for_its_hidden_states_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert main(["train", "objective=embed", *TINY, f"run={run}"]) == 0
+    assert main(["generate", f"run={run}", "prompt=a"]) == 2
+    assert "writes no text: it was trained with objective/embed" in capsys.readouterr().err
+
+
 def test_a_folder_without_a_model_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
