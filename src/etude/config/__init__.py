@@ -15,6 +15,7 @@ from etude.config.schema.blocks import (
     ScalingConfig,
     StackConfig,
 )
+from etude.config.schema.decoding import DecodingConfig, GeneratorConfig
 from etude.config.schema.experiment import ExperimentConfig
 from etude.config.schema.plugins import (
     AdapterConfig,
@@ -23,7 +24,6 @@ from etude.config.schema.plugins import (
     ComparisonConfig,
     CorruptionConfig,
     DataConfig,
-    DecodingConfig,
     JudgeConfig,
     LoggerConfig,
     MaskingConfig,

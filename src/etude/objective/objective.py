@@ -9,7 +9,7 @@ and devices never changes the gradient.
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -28,9 +28,10 @@ from etude.data.source import Samples
 from etude.data.token_rows import TokenRows
 from etude.data.tokenizer import Tokenizer
 from etude.errors import DataError
+from etude.network.autoregressive import Autoregressive
 from etude.network.auxiliary_loss import AuxiliaryLoss
 from etude.network.decoding import Decoding
-from etude.network.generation import Request, StopStrings, generate
+from etude.network.generation import Generator, Request, StopStrings
 from etude.network.network import Network, shard
 from etude.objective import gradients
 from etude.objective.batches import Ids, n_tokens
@@ -62,6 +63,7 @@ class ObjectiveContext:
     """Returns the optimizer of a module's parameters, and step -> factor of the learning rate."""
     non_finite: NonFinite
     decoding: Decoding
+    generator: Generator = field(default_factory=Autoregressive)
     reward: Reward | None = None
     teachers: Sequence[str] = ()
     """The runs that trained the reward models."""
@@ -172,8 +174,8 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
     def continuations(
         self, prompts: Sequence[Ids], max_new_tokens: int, stop: StopStrings | None = None
     ) -> list[str]:
-        """Returns the network's continuation of each prompt, with the run's `decoding`."""
-        completions = generate(
+        """Returns the network's continuation of each prompt, by the run's `generator`."""
+        completions = self.tools.generator.generate(
             self.network,
             [
                 Request(prompt, rng(self.tools.seed, SAMPLE, i), max_new_tokens)
