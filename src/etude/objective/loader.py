@@ -48,7 +48,11 @@ class StepSource(Protocol):
 
 
 class EpochSource:
-    """Global batches of a fixed list of samples, reshuffled each epoch; one may span two epochs."""
+    """Global batches of a fixed list of samples, reshuffled each epoch; one may span two epochs.
+
+    `stratify` receives each example with its place in the global batch and the size of the batch,
+    so that an objective can spread a random number of its examples evenly.
+    """
 
     def __init__(
         self,
@@ -57,9 +61,11 @@ class EpochSource:
         global_batch: int,
         seed: int,
         ranks: Ranks,
+        stratify: Callable[[Any, int, int], Any] = lambda example, index, of: example,
     ) -> None:
         self.samples = samples
         self.example = example
+        self.stratify = stratify
         self.global_batch = global_batch
         self.seed = seed
         self.ranks = ranks
@@ -73,13 +79,15 @@ class EpochSource:
     def next_step_batch(self) -> StepBatch:
         start = self.n_read * self.global_batch
         self.n_read += 1
-        positions = [
-            sample_at(self.seed, len(self.samples), start + offset)
-            for offset in self.ranks.share(self.global_batch)
-        ]
+        offsets = self.ranks.share(self.global_batch)
+        positions = [sample_at(self.seed, len(self.samples), start + offset) for offset in offsets]
         examples = [
-            self.example(self.samples[sample], rng(self.seed, TRAIN, epoch, sample))
-            for epoch, sample in positions
+            self.stratify(
+                self.example(self.samples[sample], rng(self.seed, TRAIN, epoch, sample)),
+                offset,
+                self.global_batch,
+            )
+            for offset, (epoch, sample) in zip(offsets, positions, strict=True)
         ]
         return StepBatch(examples, [sample for _, sample in positions])
 
