@@ -28,8 +28,9 @@ from etude.data.chat_template import question
 from etude.data.corpus import prepare
 from etude.data.source import Samples
 from etude.formats.model import read_model
+from etude.network.autoregressive import Autoregressive
 from etude.network.decoding import Ancestral
-from etude.network.generation import Request, generate
+from etude.network.generation import Request
 from etude.objective.batches import preference_batch, preference_example
 from etude.objective.log_probs import sequence_log_prob
 
@@ -91,7 +92,9 @@ def answers(run: Path, prompts: Sequence[str], seed: int) -> list[str]:
         Request(question(model.tokenizer, prompt), np.random.default_rng((seed, i)), MAX_NEW_TOKENS)
         for i, prompt in enumerate(prompts)
     ]
-    rows = generate(model.network().eval(), requests, Ancestral(), generation_batch=250)
+    rows = Autoregressive().generate(
+        model.network().eval(), requests, Ancestral(), generation_batch=250
+    )
     return [model.tokenizer.decode(row.ids).strip() for row in rows]
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from etude import plugin
 from etude.config import DecodingConfig
+from etude.data import Tokenizer
 from etude.network import Greedy
 
 
@@ -13,6 +14,6 @@ class GreedyConfig(DecodingConfig):
 
 
 @plugin(GreedyConfig)
-def greedy(config: GreedyConfig) -> Greedy:
-    """The argmax of the logits, after the repetition penalty on tokens already present."""
-    return Greedy(config.repetition_penalty)
+def greedy(config: GreedyConfig, tokenizer: Tokenizer) -> Greedy:
+    """The argmax of the logits, after the penalties that all decodings share."""
+    return Greedy(config)

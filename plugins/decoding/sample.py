@@ -3,18 +3,20 @@
 Top-k: Fan et al. 2018, https://arxiv.org/abs/1805.04833. Top-p: Holtzman et al. 2019,
 https://arxiv.org/abs/1904.09751; the token that crosses p is kept, as in the reference code. Min-p:
 Nguyen et al. 2024, https://arxiv.org/abs/2407.01082. The order is that of transformers: repetition
-penalty, temperature, top-k, top-p, min-p, each applied to the result of the previous one.
+penalty, n-gram blocking, temperature, top-k, top-p, min-p, each applied to the result of the
+previous one.
 """
 
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from etude import plugin, require
 from etude.config import DecodingConfig
-from etude.network import Decoding, repetition_penalised, sample_token
+from etude.data import Tokenizer
+from etude.network import Decoding, History, penalised, sample_token
 
 
 @dataclass
@@ -62,14 +64,14 @@ def keep_min_p(scores: Float[Tensor, "batch vocab"], p: float) -> Float[Tensor, 
 class Sample(Decoding):
     """Sets the scores of excluded tokens to -inf, then samples."""
 
-    def __init__(self, config: SampleConfig) -> None:
+    def __init__(self, config: SampleConfig, tokenizer: Tokenizer) -> None:
         self.config = config
 
     def scores(
-        self, logits: Float[Tensor, "batch vocab"], seen: Bool[Tensor, "batch vocab"]
+        self, logits: Float[Tensor, "batch vocab"], history: History
     ) -> Float[Tensor, "batch vocab"]:
         config = self.config
-        scores = repetition_penalised(logits, seen, config.repetition_penalty) / config.temperature
+        scores = penalised(logits, history, config) / config.temperature
         if config.top_k is not None:
             scores = keep_top_k(scores, config.top_k)
         if config.top_p < 1:

@@ -7,8 +7,8 @@ from typing import Any
 from etude.config.registry import load
 
 REQUIRED: dict[str, Any] = {
-    "lr": 1e-3, "path": "a", "run": "a", "url": "http://localhost:1", "pattern": "a", "target": 20,
-    "limit": 100, "margin": 20, "model": "a",
+    "lr": 1e-3, "path": "a", "run": "a", "draft": "a", "url": "http://localhost:1", "pattern": "a",
+    "target": 20, "limit": 100, "margin": 20, "model": "a",
 }  # fmt: skip
 """A value for each key that has no default; no other key may lack one."""
 

@@ -17,6 +17,7 @@ from transformers.core_model_loading import revert_weight_conversion
 from etude.config.composition import compose
 from etude.config.config_file import to_experiment
 from etude.config.schema.blocks import StackConfig
+from etude.config.schema.decoding import DecodingConfig
 from etude.files.run_folder import MODEL
 from etude.formats import hugging_face
 from etude.formats.frame import frame_of
@@ -210,7 +211,8 @@ def _assert_same_greedy(ours: Network, theirs: Any, prompts: list[list[int]]) ->
             eos_token_id=list(ours.vocab.stops),
             pad_token_id=ours.vocab.pad,
         )
-        written = tiny.continuations(ours, prompts, 32, Greedy(penalty))
+        greedy = Greedy(DecodingConfig(repetition_penalty=penalty))
+        written = tiny.continuations(ours, prompts, 32, greedy)
         for row, answer in zip(written, answers.tolist(), strict=True):
             found = answer[1 if both_stacks else width :]
             assert row == found[: len(row)]

@@ -25,8 +25,9 @@ from etude.data.corpus import prepare
 from etude.data.tokenizer import Tokenizer
 from etude.data.vocab import Vocab
 from etude.files.run_folder import untimed_steps
-from etude.network.decoding import Decoding, Greedy
-from etude.network.generation import Request, generate
+from etude.network.autoregressive import Autoregressive
+from etude.network.decoding import NO_TOKEN, Decoding, Greedy, History
+from etude.network.generation import Generator, Request
 from etude.network.inputs import Inputs
 from etude.network.network import Network
 from etude.objective.context import ObjectiveContext
@@ -181,7 +182,27 @@ def continuations(
 ) -> list[list[int]]:
     """The completion of each prompt, at most n tokens; greedy by default."""
     requests = [Request(p, np.random.default_rng(i), n) for i, p in enumerate(prompts)]
-    return [row.ids for row in generate(made, requests, decoding or Greedy(), whole=whole)]
+    return [
+        row.ids
+        for row in Autoregressive().generate(made, requests, decoding or Greedy(), whole=whole)
+    ]
+
+
+def decoding(name: str, **values: object) -> Decoding:
+    """A decoding plugin, built for the byte-level tokenizer."""
+    return build(part("decoding", name, **values), BYTES)
+
+
+def generator(name: str, **values: object) -> Generator:
+    """A generator plugin, built for the byte-level tokenizer."""
+    return build(part("generator", name, **values), BYTES)
+
+
+def history(*rows: Sequence[int]) -> History:
+    """The history of rows of ids, without states; shorter ones are padded on the left."""
+    width = max(map(len, rows))
+    padded = [[NO_TOKEN] * (width - len(row)) + list(row) for row in rows]
+    return History(torch.tensor(padded), [None] * len(rows))
 
 
 def tools(tokenizer: Tokenizer = BYTES, **values: Any) -> ObjectiveContext:
@@ -254,7 +275,7 @@ def experiment(name: str, folder: Path, **given: Any) -> ExperimentConfig:
     `trainer` has values of the trainer, `architecture` is a config; the rest configures the
     objective.
     """
-    encoders = {"mlm", "electra", "sop"}
+    encoders = {"mlm", "mdlm", "electra", "sop"}
     families = {"seq2seq": "encoder_decoder"} | dict.fromkeys(encoders, "encoder_only")
     architecture = given.pop("architecture", None) or stack(
         families.get(name, "decoder_only"),

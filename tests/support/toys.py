@@ -15,6 +15,7 @@ from etude.capability import Capability
 from etude.records import Pair, Preference, Prompt, Text
 from etude.config.schema.plugins import *
 from etude.config.schema.blocks import *
+from etude.config.schema.decoding import *
 '''
 BODY = """
 
@@ -77,6 +78,7 @@ TOYS = {
     "schedule/toy": ("ScheduleConfig", "", ""),
     "strategy/toy": ("StrategyConfig", "", ""),
     "decoding/toy": ("DecodingConfig", "", ""),
+    "generator/toy": ("GeneratorConfig", "", ""),
     "logger/toy": ("LoggerConfig", "project: str = 'etude'", ""),
     "reward/toy_length": ("RewardConfig", "target: int = 10", ""),
     "reward/toy_words": ("RewardConfig", "", ""),
@@ -99,7 +101,8 @@ YAML = {
 }
 CHOICES = (
     "objective=toy_next", "architecture=toy_famous", "tokenizer=toy", "optimizer=toy",
-    "schedule=toy", "strategy=toy", "decoding=toy", "logger=[toy]",
+    "schedule=toy", "strategy=toy", "decoding=toy", "generator=toy",
+    "logger=[toy]",
 )  # fmt: skip
 
 

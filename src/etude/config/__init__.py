@@ -16,6 +16,7 @@ from etude.config.schema.blocks import (
     StackConfig,
     StreamConfig,
 )
+from etude.config.schema.decoding import DecodingConfig, GeneratorConfig
 from etude.config.schema.experiment import ExperimentConfig
 from etude.config.schema.plugins import (
     AdapterConfig,
@@ -24,7 +25,6 @@ from etude.config.schema.plugins import (
     ComparisonConfig,
     CorruptionConfig,
     DataConfig,
-    DecodingConfig,
     JudgeConfig,
     LoggerConfig,
     MaskingConfig,

@@ -9,6 +9,7 @@ from etude.config.plugin_files import options
 from etude.config.plugin_source import base_option, descriptions, presets
 from etude.config.registry import plugin_of
 from etude.config.schema.blocks import MixerConfig, PositionConfig, StackConfig, StreamConfig
+from etude.config.schema.decoding import DecodingConfig, GeneratorConfig
 from etude.config.schema.experiment import ExperimentConfig
 from etude.config.schema.plugins import (
     AdapterConfig,
@@ -29,8 +30,11 @@ def check(config: ExperimentConfig, architecture: str | None = None) -> None:
     _check_records(config)
     name = architecture or _name(config.architecture)
     check_mixer(config.architecture, name)
+    if config.generator is not None:
+        check_generator(config.generator, config.decoding, config.architecture, name)
     _check_needs(config, name)
     _check_reward(config)
+    _check_rollouts(config)
     _check_length(config)
     _check_adapter(config)
     _check_schedule(config)
@@ -126,6 +130,48 @@ def _check_stream(stream: StreamConfig, architecture: ArchitectureConfig) -> Non
                 f"architecture/{path.replace('.', '/')}={_name(node)}.\n"
                 f"  {_needs(needs)}\n  {_options_with('architecture/mixer', needs)}"
             )
+
+
+def check_generator(
+    generator: GeneratorConfig,
+    decoding: DecodingConfig,
+    architecture: ArchitectureConfig,
+    name: str,
+) -> None:
+    """Raises CompositionError if a generator cannot use the network or the decoding."""
+    lacking = plugin_of(generator).declaration.needs - capabilities_of(architecture)
+    if lacking:
+        families = architectures_for(frozenset(need.name for need in lacking))
+        raise CompositionError(
+            f"generator={_name(generator)} cannot use architecture={name}.\n  {_needs(lacking)}\n"
+            f"  Architectures that provide it: {', '.join(families) or 'none'}."
+        )
+    try:
+        generator.check(decoding)
+    except ValueError as error:
+        raise CompositionError(
+            f"generator={_name(generator)} cannot use decoding={_name(decoding)}: {error}."
+        ) from error
+
+
+def _check_rollouts(config: ExperimentConfig) -> None:
+    """Raises CompositionError if the generator is wrong for rollouts or for a sharded network."""
+    generator = config.generator
+    if generator is None:
+        return
+    name = f"generator={_name(generator)}"
+    if plugin_of(config.objective).declaration.reward is not None and not generator.samples:
+        raise CompositionError(
+            f"objective={_name(config.objective)} cannot use {name}.\n"
+            "  It learns from samples of the policy's own distribution, and this generator returns "
+            "other completions.\n  Use the default generator, and this one in etude generate."
+        )
+    if plugin_of(config.strategy).declaration.shards and not generator.lockstep:
+        raise CompositionError(
+            f"strategy={_name(config.strategy)} cannot use {name}: every rank holds a part of the "
+            "weights, and this generator runs the network a different number of times on each.\n"
+            "  Use the default generator, or strategy=ddp."
+        )
 
 
 def _check_needs(config: ExperimentConfig, architecture: str) -> None:

@@ -17,8 +17,9 @@ from etude.data.corpus import read
 from etude.errors import ConfigError, DataError
 from etude.files.atomic import write_atomic
 from etude.formats.model import Model, read_model
+from etude.network.autoregressive import Autoregressive
 from etude.network.decoding import Decoding
-from etude.network.generation import Generation, Request, generate
+from etude.network.generation import Generation, Request
 from etude.network.network import Network
 from etude.objective.batches import PROMPTS_CUT, Ids, keep_end, prompt_ids
 from etude.objective.loader import chunks
@@ -44,7 +45,7 @@ class CompletionSampler:
         self.model = read_model(run).with_turns(config.as_turn)
         _refuse_unfit(self.model, config)
         self.network: Network = self.model.network().requires_grad_(False).eval()
-        self.decoding: Decoding = build(config.decoding)
+        self.decoding: Decoding = build(config.decoding, self.model.tokenizer)
 
     @property
     def max_prompt_tokens(self) -> int:
@@ -55,7 +56,7 @@ class CompletionSampler:
         """Returns a completion of each prompt; its key seeds the sampling."""
         seed = self.config.seed
         longest = self.config.max_new_tokens
-        return generate(
+        return Autoregressive().generate(
             self.network,
             [
                 Request(ids, rng(seed, SAMPLE, *key), longest)

@@ -8,6 +8,7 @@ from etude.laws import (
     callback,
     data,
     decoding,
+    generator,
     judge,
     knobs,
     objective,
@@ -101,6 +102,12 @@ SUITES: Mapping[str, Sequence[Law]] = {
         decoding.excluded_tokens_are_never_chosen,
         decoding.rows_do_not_depend_on_the_batch,
         decoding.logits_are_not_modified,
+        decoding.a_state_stays_valid_after_it_is_advanced,
+    ),
+    "generator": (
+        generator.completions_are_reproducible,
+        generator.completions_do_not_depend_on_the_batch,
+        generator.limits_and_stop_tokens_end_a_completion,
     ),
     "reward": (
         reward.its_bench_is_scored_correctly,

@@ -16,6 +16,7 @@ from etude.data.corpus import Corpus
 from etude.data.source import Take
 from etude.data.token_rows import TokenRows
 from etude.errors import EtudeError, InterruptedRunError, PreemptedError
+from etude.network.network import Network
 from etude.objective.randomness import ROLLOUT, TRAIN, rng
 from etude.objective.ranks import Ranks
 from etude.rl.on_policy import OnPolicyObjective
@@ -60,6 +61,11 @@ class Trial:
         if isinstance(made.objective, OnPolicyObjective):
             made.objective.trainer = trainer_of(self.config, made.plan, self.folder, [])
         return made
+
+    @cached_property
+    def network(self) -> Network:
+        """Returns the network of the experiment, in eval mode, with its initial weights."""
+        return self.assemble().objective.eval().network
 
     @cached_property
     def is_on_policy(self) -> bool:

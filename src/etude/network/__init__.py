@@ -10,9 +10,19 @@ from etude.network.adapter import (
     matching_names,
     module_slots,
 )
+from etude.network.autoregressive import Autoregressive
 from etude.network.auxiliary_loss import AuxiliaryLoss
 from etude.network.context import Context, Position, Scaling, attend
-from etude.network.decoding import Ancestral, Decoding, Greedy, repetition_penalised, sample_token
+from etude.network.decoding import (
+    NO_TOKEN,
+    Ancestral,
+    Decoding,
+    Greedy,
+    History,
+    penalised,
+    sample_token,
+)
+from etude.network.generation import GeneratedToken, Generator, Request, Rows, StopStrings
 from etude.network.inputs import Inputs, Targets, pad_right
 from etude.network.kv_cache import KvCache, Memory
 from etude.network.network import Network

@@ -1,23 +1,79 @@
-"""The group `decoding`: how the next token is chosen."""
+"""The group `decoding`: how the next token is chosen.
+
+Repetition penalty: Keskar et al. 2019 (CTRL), https://arxiv.org/abs/1909.05858, section 4.1,
+with negative logits multiplied; n-gram blocking: Paulus et al. 2017,
+https://arxiv.org/abs/1705.04304, section 2.5. Both as in transformers.
+"""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from etude.config.schema.decoding import DecodingConfig
+
+NO_TOKEN = -1
+"""Id in a `History` where a row has no token: padding, or a masked position."""
+
+
+@dataclass(frozen=True)
+class History:
+    """What each row contains so far; if the prompt is a source, its ids do not count."""
+
+    tokens: Int[Tensor, "batch seq"]
+    """Ids of the prompt and the completion, in order; NO_TOKEN for padding."""
+    states: Sequence[Any]
+    """The state of the decoding for each row, see `Decoding.begin`; any type."""
+
+    def seen(self, n_vocab: int) -> Bool[Tensor, "batch vocab"]:
+        """Returns which ids each row contains."""
+        shape = (len(self.tokens), n_vocab + 1)  # the last column: no token
+        ids = torch.where(self.tokens == NO_TOKEN, n_vocab, self.tokens)
+        seen = self.tokens.new_zeros(shape, dtype=torch.bool)
+        return seen.scatter_(1, ids, True)[:, :n_vocab]
+
+    def extend(self, tokens: Int[Tensor, " batch"], decoding: "Decoding") -> "History":
+        """Returns the history with one more token in each row."""
+        states = [
+            decoding.advance(state, token)
+            for state, token in zip(self.states, tokens.tolist(), strict=True)
+        ]
+        return History(torch.cat((self.tokens, tokens[:, None]), dim=1), states)
+
+    def select(self, rows: Int[Tensor, " kept"]) -> "History":
+        """Returns the history of some rows, in this order; a row may occur several times."""
+        return History(self.tokens[rows], [self.states[row] for row in rows.tolist()])
+
 
 class Decoding(ABC):
-    """The group `decoding`: turns logits into a distribution, and that into the next token."""
+    """The group `decoding`: turns logits into a distribution, and that into the next token.
+
+    A plugin is built from its config and the tokenizer.
+    """
+
+    def begin(self) -> Any:
+        """Returns the state of a new completion, of any type; None by default."""
+        return None
+
+    def advance(self, state: Any, token: int) -> Any:
+        """Returns the state after a token of the completion.
+
+        The given state must stay valid: rows may be copied or go back to it.
+        """
+        return state
 
     @abstractmethod
     def scores(
-        self, logits: Float[Tensor, "batch vocab"], seen: Bool[Tensor, "batch vocab"]
+        self, logits: Float[Tensor, "batch vocab"], history: History
     ) -> Float[Tensor, "batch vocab"]:
         """Returns the logits that the next token is sampled from; -inf is never sampled.
 
-        `logits` are at least fp32. `seen` marks the ids in each row: the generated ones and the
-        prompt's, without padding. If the prompt is a source, its ids do not count.
+        `logits` are at least fp32.
         """
 
     @abstractmethod
@@ -26,22 +82,29 @@ class Decoding(ABC):
     ) -> Int[Tensor, " batch"]:
         """Returns one token per row of `scores`; `draw` is a uniform number in [0, 1) per row."""
 
+    def probabilities(self, scores: Float[Tensor, "batch vocab"]) -> Float[Tensor, "batch vocab"]:
+        """Returns the probability with which `choose` returns each token, for a uniform draw."""
+        return scores.softmax(dim=-1)
+
 
 class Greedy(Decoding):
     """The most likely token."""
 
-    def __init__(self, repetition_penalty: float = 1.0) -> None:
-        self.repetition_penalty = repetition_penalty
+    def __init__(self, penalties: DecodingConfig | None = None) -> None:
+        self.penalties = penalties or DecodingConfig()
 
     def scores(
-        self, logits: Float[Tensor, "batch vocab"], seen: Bool[Tensor, "batch vocab"]
+        self, logits: Float[Tensor, "batch vocab"], history: History
     ) -> Float[Tensor, "batch vocab"]:
-        return repetition_penalised(logits, seen, self.repetition_penalty)
+        return penalised(logits, history, self.penalties)
 
     def choose(
         self, scores: Float[Tensor, "batch vocab"], draw: Float[Tensor, " batch"]
     ) -> Int[Tensor, " batch"]:
         return scores.argmax(dim=-1)
+
+    def probabilities(self, scores: Float[Tensor, "batch vocab"]) -> Float[Tensor, "batch vocab"]:
+        return F.one_hot(scores.argmax(dim=-1), scores.shape[-1]).to(scores.dtype)
 
 
 class Ancestral(Decoding):
@@ -51,7 +114,7 @@ class Ancestral(Decoding):
         self.temperature = temperature
 
     def scores(
-        self, logits: Float[Tensor, "batch vocab"], seen: Bool[Tensor, "batch vocab"]
+        self, logits: Float[Tensor, "batch vocab"], history: History
     ) -> Float[Tensor, "batch vocab"]:
         return logits / self.temperature
 
@@ -72,11 +135,31 @@ def sample_token(
     return torch.searchsorted(cdf, threshold, right=True)[:, 0]
 
 
-def repetition_penalised(
-    logits: Float[Tensor, "batch vocab"], seen: Bool[Tensor, "batch vocab"], penalty: float
+def penalised(
+    logits: Float[Tensor, "batch vocab"], history: History, config: DecodingConfig
 ) -> Float[Tensor, "batch vocab"]:
-    """Divides positive logits of seen tokens by the penalty, and multiplies negative ones by it."""
-    if penalty == 1.0:
+    """Applies the knobs that all decodings share: the repetition penalty, then n-gram blocking.
+
+    Positive logits of seen tokens are divided by the penalty, negative ones multiplied by it. A
+    token that would repeat an n-gram gets -inf; if every token would, the logits are unchanged.
+    """
+    if (penalty := config.repetition_penalty) != 1.0:
+        changed = torch.where(logits < 0, logits * penalty, logits / penalty)
+        logits = torch.where(history.seen(logits.shape[-1]), changed, logits)
+    if config.no_repeat_ngram is None:
         return logits
-    penalised = torch.where(logits < 0, logits * penalty, logits / penalty)
-    return torch.where(seen, penalised, logits)
+    blocked = logits.masked_fill(_repeating(history, config.no_repeat_ngram, logits), -torch.inf)
+    return torch.where(blocked.isfinite().any(-1, keepdim=True), blocked, logits)
+
+
+def _repeating(
+    history: History, n: int, logits: Float[Tensor, "batch vocab"]
+) -> Bool[Tensor, "batch vocab"]:
+    """Marks the tokens that would complete an n-gram for the second time."""
+    tokens = history.tokens
+    if tokens.shape[1] < n:
+        return torch.zeros_like(logits, dtype=torch.bool)
+    ngrams = tokens.unfold(1, n, 1)  # batch start n
+    last = tokens[:, None, tokens.shape[1] - n + 1 :]
+    repeats = (ngrams[..., :-1] == last).all(-1) & (ngrams != NO_TOKEN).all(-1)
+    return History(ngrams[..., -1].masked_fill(~repeats, NO_TOKEN), ()).seen(logits.shape[-1])

@@ -17,7 +17,7 @@ from etude.capability import Capability
 from etude.config.compatibility import capabilities_of
 from etude.errors import ConfigError
 from etude.network.decoding import Greedy
-from etude.network.generation import Request, generate
+from etude.network.generation import Request
 from etude.objective.batches import Ids
 from etude.objective.objective import Objective
 from etude.objective.randomness import SAMPLE, rng
@@ -90,7 +90,7 @@ def average_measures(means: Mapping[str, float], measures: Sequence[Measure]) ->
 def answer_pairs(
     objective: Objective[Any, Any], pairs: Sequence[tuple[Ids, Ids]], max_new_tokens: int
 ) -> list[tuple[str, str]]:
-    """Returns the greedy answer to each prompt with its reference answer.
+    """Returns the answer to each prompt, by greedy decoding, with its reference answer.
 
     White space at the ends is stripped. No answer is longer than `max_new_tokens`, nor than the
     longest reference answer.
@@ -106,7 +106,7 @@ def answer_pairs(
         return longest if fits else min(max_new_tokens, len(answer))
 
     requests = [Request(p, rng(tools.seed, SAMPLE), token_limit(p, a)) for p, a in pairs]
-    rows = generate(objective.network, requests, Greedy())
+    rows = tools.generator.generate(objective.network, requests, Greedy())
     answers = [tools.tokenizer.decode(row.ids).strip() for row in rows]
     references = [tools.tokenizer.decode(answer).strip() for _, answer in pairs]
     return list(zip(answers, references, strict=True))

@@ -1,7 +1,7 @@
 """What an objective may use besides its config and its network."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from torch import nn
@@ -11,7 +11,9 @@ from etude.config.schema.plugins import ArchitectureConfig
 from etude.config.schema.trainer import NonFinite
 from etude.data.source import Samples
 from etude.data.tokenizer import Tokenizer
+from etude.network.autoregressive import Autoregressive
 from etude.network.decoding import Decoding
+from etude.network.generation import Generator
 from etude.objective.reward import Reward
 
 OptimizerOf: TypeAlias = Callable[[nn.Module], tuple[Optimizer, Callable[[int], float]]]
@@ -32,6 +34,7 @@ class ObjectiveContext:
     """Returns the optimizer of a module's parameters, and step -> factor of the learning rate."""
     non_finite: NonFinite
     decoding: Decoding
+    generator: Generator = field(default_factory=Autoregressive)
     reward: Reward | None = None
     teachers: Sequence[str] = ()
     """The runs that trained the reward models."""

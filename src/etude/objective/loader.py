@@ -58,7 +58,11 @@ class StepSource(Protocol):
 
 
 class EpochSource:
-    """Global batches of a fixed list of samples, reshuffled each epoch; one may span two epochs."""
+    """Global batches of a fixed list of samples, reshuffled each epoch; one may span two epochs.
+
+    `stratify` receives each example with its place in the global batch and the size of the batch,
+    so that an objective can spread a random number of its examples evenly.
+    """
 
     def __init__(
         self,
@@ -67,9 +71,11 @@ class EpochSource:
         global_batch: int,
         seed: int,
         ranks: Ranks,
+        stratify: Callable[[Any, int, int], Any] = lambda example, index, of: example,
     ) -> None:
         self.samples = samples
         self.example = example
+        self.stratify = stratify
         self.global_batch = global_batch
         self.seed = seed
         self.ranks = ranks
@@ -91,7 +97,11 @@ class EpochSource:
         self._position += size.samples
         share = self.ranks.share(size.samples)
         positions = [sample_at(self.seed, len(self.samples), start + offset) for offset in share]
-        examples = [one for position in positions for one in self._examples(*position, size.length)]
+        examples = [
+            self.stratify(example, offset, size.samples)
+            for offset, position in zip(share, positions, strict=True)
+            for example in self._examples(*position, size.length)
+        ]
         ids = [sample for _, sample in positions]
         return StepBatch(examples, ids, share.start, len(ids), size.span)
 

@@ -27,7 +27,7 @@ from etude.config.schema.trainer import NonFinite
 from etude.data.source import Samples
 from etude.data.token_rows import TokenRows
 from etude.network.auxiliary_loss import AuxiliaryLoss
-from etude.network.generation import Request, StopStrings, generate
+from etude.network.generation import Request, StopStrings
 from etude.network.network import Network, shard
 from etude.network.stack import attention_span
 from etude.objective import gradients
@@ -163,8 +163,8 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
     def continuations(
         self, prompts: Sequence[Ids], max_new_tokens: int, stop: StopStrings | None = None
     ) -> list[str]:
-        """Returns the network's continuation of each prompt, with the run's `decoding`."""
-        completions = generate(
+        """Returns the network's continuation of each prompt, by the run's `generator`."""
+        completions = self.tools.generator.generate(
             self.network,
             [
                 Request(prompt, rng(self.tools.seed, SAMPLE, i), max_new_tokens)

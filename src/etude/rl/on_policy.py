@@ -21,7 +21,7 @@ from etude.config.schema.plugins import require
 from etude.data.source import Samples
 from etude.formats.model import read_model
 from etude.network.decoding import Ancestral, Decoding, Greedy
-from etude.network.generation import Generation, Request, StopStrings, generate
+from etude.network.generation import Generation, Request, StopStrings
 from etude.network.inputs import Targets
 from etude.network.network import Network
 from etude.objective.batches import PROMPTS_CUT, Ids, prompt_ids
@@ -155,7 +155,7 @@ class OnPolicyObjective(Objective[P, B]):
         config = self.config
         ids = self._encode(prompts)
         with self.eval_mode():
-            written = generate(
+            written = self.tools.generator.generate(
                 self.network,
                 [Request(*pair, config.max_new_tokens) for pair in zip(ids, rngs, strict=True)],
                 decoding or Ancestral(config.temperature),

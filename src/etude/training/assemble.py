@@ -28,6 +28,7 @@ from etude.formats.checkpoint import TreeCheckpointIO
 from etude.formats.model import read_model
 from etude.formats.new_tokens import refuse_frozen_tokens
 from etude.network.adapter import adapt
+from etude.network.autoregressive import Autoregressive
 from etude.network.network import Network, set_dropout
 from etude.objective.context import ObjectiveContext, OptimizerOf
 from etude.objective.loader import EpochSource, Ranks, StepLoader, StepSource
@@ -110,7 +111,10 @@ def _tools(config: ExperimentConfig, corpus: Corpus, optimizer: OptimizerOf) -> 
         intra_document=isinstance(config.data, TextDataConfig) and config.data.intra_document,
         optimizer=optimizer,
         non_finite=config.trainer.non_finite,
-        decoding=build(config.decoding),
+        decoding=build(config.decoding, corpus.tokenizer),
+        generator=(
+            build(config.generator, corpus.tokenizer) if config.generator else Autoregressive()
+        ),
         reward=build_rewards(config.reward),
         teachers=[run for one in config.reward.values() if (run := one.teacher) is not None],
         held_out=corpus.val,

@@ -303,7 +303,7 @@ def test_show_finds_groups_nodes_keys_and_plain_names(
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ("toy", "Choose one: decoding=toy, logger=toy, optimizer=toy,"),
+        ("toy", "Choose one: decoding=toy, generator=toy, logger=toy,"),
         ("toy_perfer", "Did you mean toy_prefer?"),
         ("tranier", "Did you mean trainer?"),
         ("objectiv=toy_prefer", "Did you mean objective?"),

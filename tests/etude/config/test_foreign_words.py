@@ -123,7 +123,14 @@ def test_a_plugin_folder_brings_presets_and_recipes(
     preset = more_plugins("objective/toy_unused", "").parents[1] / "conf/architecture/wide.yaml"
     preset.parent.mkdir(parents=True)
     preset.write_text("# Wide.\ndefaults:\n  - toy_stack\n  - _self_\ndim: 512\n", encoding="utf-8")
-    choices = ("tokenizer=toy", "optimizer=toy", "schedule=toy", "strategy=toy", "decoding=toy")
+    choices = (
+        "tokenizer=toy",
+        "optimizer=toy",
+        "schedule=toy",
+        "strategy=toy",
+        "decoding=toy",
+        "generator=toy",
+    )
     made = compose("train", [*choices, "objective=toy_next", "architecture=wide", "logger=[]"])
     assert made.config.architecture.dim == 512
 

@@ -321,7 +321,11 @@ def test_a_faulty_decoding_breaks_every_law(
     made = trial(tmp_path, "decoding", "sample", top_k=3)
     assert broken_laws(made, "decoding") == []
     fault = SimpleNamespace(
-        scores=lambda logits, seen: logits.sub_(logits.mean()).masked_fill(logits < 6, -torch.inf),
+        begin=list[int],
+        advance=lambda state, token: [state.append(token)],
+        scores=lambda logits, history: logits.sub_(logits.mean()).masked_fill(
+            logits < 8 + len(history.states[0]), -torch.inf
+        ),
         choose=lambda scores, draw: scores.argmin(-1),
     )
     faulty(monkeypatch, decoding_laws, fault)

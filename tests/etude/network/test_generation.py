@@ -7,9 +7,10 @@ import tiny
 import torch
 from torch import Tensor
 
-from etude.config.registry import build
-from etude.network.decoding import Ancestral, Decoding, Greedy, sample_token
-from etude.network.generation import Generation, Request, StopStrings, generate
+from etude.config.schema.decoding import DecodingConfig
+from etude.network.autoregressive import Autoregressive
+from etude.network.decoding import Ancestral, Decoding, Greedy, History, sample_token
+from etude.network.generation import Generation, Request, StopStrings
 from etude.objective.log_probs import token_log_prob
 
 EOS = tiny.VOCAB.eos
@@ -23,7 +24,8 @@ class Scripted(Decoding):
         self.step = 0
         self.sizes: list[int] = []
 
-    def scores(self, logits: Tensor, seen: Tensor) -> Tensor:
+    def scores(self, logits: Tensor, history: History) -> Tensor:
+        seen = history.seen(logits.shape[1])
         self.scripts = seen[:, 20 : 20 + len(self.rows)].long().argmax(dim=1).tolist()
         return logits
 
@@ -38,7 +40,7 @@ def scripted(n: int, *rows: list[int]) -> tuple[Scripted, list[Generation]]:
     decoding = Scripted(*rows)
     rngs = map(np.random.default_rng, range(len(rows)))
     requests = [Request([20 + i], rng, n) for i, rng in enumerate(rngs)]
-    return decoding, generate(tiny.network(), requests, decoding)
+    return decoding, Autoregressive().generate(tiny.network(), requests, decoding)
 
 
 def test_a_row_ends_with_eos_while_the_others_continue() -> None:
@@ -62,10 +64,10 @@ def test_finished_rows_leave_the_batch_once_they_are_half_of_it() -> None:
 
 def test_every_request_has_its_own_limit() -> None:
     requests = [Request([20, 21], np.random.default_rng(0), n) for n in (3, 0, 5)]
-    written = generate(tiny.network(), requests, Greedy())
+    written = Autoregressive().generate(tiny.network(), requests, Greedy())
     assert [len(row.ids) for row in written] == [3, 0, 5]
     assert written[0].ids == written[2].ids[:3]
-    assert generate(tiny.network(), [], Greedy()) == []
+    assert Autoregressive().generate(tiny.network(), [], Greedy()) == []
 
 
 def test_a_stop_string_is_found_across_token_boundaries() -> None:
@@ -81,11 +83,13 @@ def test_a_stop_string_is_found_across_token_boundaries() -> None:
 def test_a_row_ends_with_the_token_that_completes_a_stop_string() -> None:
     made, rng = tiny.network(), np.random.default_rng
     requests = [Request([20 + i], rng(i), 9) for i in range(4)]
-    free = [row.ids for row in generate(made, requests, Ancestral())]
+    free = [row.ids for row in Autoregressive().generate(made, requests, Ancestral())]
     pair = " ".join(map(str, free[2][3:5]))
     stop = StopStrings([pair], lambda ids: " ".join(map(str, ids)))
     requests = [Request([20 + i], rng(i), 9) for i in range(4)]
-    for row, ids in zip(generate(made, requests, Ancestral(), stop=stop), free, strict=True):
+    for row, ids in zip(
+        Autoregressive().generate(made, requests, Ancestral(), stop=stop), free, strict=True
+    ):
         ends = [n for n in range(1, len(ids) + 1) if stop.found_in(ids[:n])]
         assert row.ids == ids[: min(ends, default=len(ids))]
         assert row.ended == bool(ends or EOS in ids)
@@ -95,9 +99,9 @@ def test_a_row_ends_with_the_token_that_completes_a_stop_string() -> None:
 @pytest.mark.parametrize(
     "decoding",
     [
-        Greedy(repetition_penalty=1.3),
+        Greedy(DecodingConfig(repetition_penalty=1.3)),
         Ancestral(0.7),
-        build(tiny.part("decoding", "sample", top_k=9, top_p=0.9, repetition_penalty=1.2)),
+        tiny.decoding("sample", top_k=9, top_p=0.9, repetition_penalty=1.2),
     ],
 )
 def test_log_probs_are_those_of_the_distribution_that_was_sampled(
@@ -106,21 +110,24 @@ def test_log_probs_are_those_of_the_distribution_that_was_sampled(
     made = tiny.network(tiny.stack(architecture))
     prompts = [[20, 21, 22], [30]]
     requests = [Request(p, np.random.default_rng(i), 6) for i, p in enumerate(prompts)]
-    for prompt, row in zip(prompts, generate(made, requests, decoding), strict=True):
+    for prompt, row in zip(
+        prompts, Autoregressive().generate(made, requests, decoding), strict=True
+    ):
         targets = made.answer([(prompt, row.ids)])
         logits = made(targets.inputs, targets.where).detach()
         held = targets.inputs.tokens[0].tolist()
         held = held[: len(held) - len(row.ids) + 1]  # what stands before the first new token
         for i, token in enumerate(row.ids):
-            seen = torch.zeros(1, tiny.VOCAB.size, dtype=torch.bool)
-            seen[0, held + row.ids[:i]] = True
-            log_prob = decoding.scores(logits[i : i + 1], seen).log_softmax(-1)[0, token]
+            history = tiny.history(held + row.ids[:i])
+            log_prob = decoding.scores(logits[i : i + 1], history).log_softmax(-1)[0, token]
             tiny.assert_close(torch.tensor(row.log_probs[i], dtype=torch.float64), log_prob)
 
 
 def test_without_truncation_log_probs_equal_those_of_training() -> None:
     made, prompt = tiny.network(), [20, 21, 22]
-    (row,) = generate(made, [Request(prompt, np.random.default_rng(0), 8)], Ancestral(0.7))
+    (row,) = Autoregressive().generate(
+        made, [Request(prompt, np.random.default_rng(0), 8)], Ancestral(0.7)
+    )
     trained = token_log_prob(made, made.answer([(prompt, row.ids)]), 0.7)
     tiny.assert_close(torch.tensor(row.log_probs, dtype=torch.float64), trained.detach())
 
@@ -132,7 +139,7 @@ def test_ancestral_samples_follow_the_distribution() -> None:
     draws = (torch.arange(n) + 0.5) / n
     decoding = Ancestral(0.7)
     rows = logits.expand(n, -1)
-    chosen = decoding.choose(decoding.scores(rows, torch.zeros_like(rows).bool()), draws)
+    chosen = decoding.choose(decoding.scores(rows, tiny.history(*[[]] * n)), draws)
     shares = torch.bincount(chosen, minlength=7) / n
     torch.testing.assert_close(shares.double(), (logits / 0.7).softmax(0), rtol=0.0, atol=1e-3)
 
@@ -179,11 +186,13 @@ def test_samples_do_not_depend_on_the_rest_of_the_batch_or_its_size(
     """Rows of different lengths end at different times, so that some are dropped."""
     mixed = tiny.part("architecture/mixer", mixer, **values)
     made = adapters.network(stack, kind, mixer=mixed, position="rope")
-    decoding = build(tiny.part("decoding", "sample", top_p=0.9, repetition_penalty=1.2))
-    wanted = generate(made, requests(PROMPTS), decoding, generation_batch=1)
+    decoding = tiny.decoding("sample", top_p=0.9, repetition_penalty=1.2)
+    wanted = Autoregressive().generate(made, requests(PROMPTS), decoding, generation_batch=1)
     assert len({len(row.ids) for row in wanted}) > 1
     for generation_batch in (2, 3, None):
-        found = generate(made, requests(PROMPTS), decoding, generation_batch=generation_batch)
+        found = Autoregressive().generate(
+            made, requests(PROMPTS), decoding, generation_batch=generation_batch
+        )
         assert [row.ids for row in found] == [row.ids for row in wanted]
         for one, other in zip(found, wanted, strict=True):
             assert one.log_probs == pytest.approx(other.log_probs, abs=1e-10)
@@ -196,8 +205,8 @@ def test_in_bf16_greedy_tokens_do_not_depend_on_the_rest_of_the_batch(
 ) -> None:
     made = adapters.network(stack, kind).float()
     with torch.autocast("cpu", torch.bfloat16):
-        wanted = generate(made, requests(PROMPTS), Greedy(), generation_batch=1)
-        found = generate(made, requests(PROMPTS), Greedy())
+        wanted = Autoregressive().generate(made, requests(PROMPTS), Greedy(), generation_batch=1)
+        found = Autoregressive().generate(made, requests(PROMPTS), Greedy())
     assert [row.ids for row in found] == [row.ids for row in wanted]
     for one, other in zip(found, wanted, strict=True):
         assert one.log_probs == pytest.approx(other.log_probs, abs=0.1)
@@ -212,10 +221,10 @@ def test_a_compiled_network_generates_uncompiled_with_equal_results() -> None:
         return graph
 
     compiled.compile(backend=counting)
-    found = generate(compiled, requests(PROMPTS), Greedy())
+    found = Autoregressive().generate(compiled, requests(PROMPTS), Greedy())
     assert not graphs
     assert [row.ids for row in found] == [
-        row.ids for row in generate(made, requests(PROMPTS), Greedy())
+        row.ids for row in Autoregressive().generate(made, requests(PROMPTS), Greedy())
     ]
 
 
@@ -227,3 +236,7 @@ def test_the_settled_part_of_a_text_never_ends_in_the_beginning_of_a_stop_string
     assert stop.settled_text("the su") == "the "
     assert stop.settled_text("the sun set") == "the "
     assert stop.before("the su") == "the su"
+
+
+def test_a_generator_reports_nothing_by_default() -> None:
+    assert Autoregressive().summary() is None

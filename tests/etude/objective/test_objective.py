@@ -21,8 +21,8 @@ from etude.training.assemble import TrainingParts
 from etude.training.run import start
 
 OBJECTIVES = [
-    "clm", "mtp", "mlm", "seq2seq", "fim", "prefix_lm", "ul2", "electra", "sop", "distill", "sft",
-    *tiny.RUN_PREFERENCES, "reward", "embed", "grpo", "rloo", "reinforce", "online_dpo", "ppo",
+    "clm", "mtp", "mlm", "mdlm", "seq2seq", "fim", "prefix_lm", "ul2", "electra", "sop", "distill",
+    "sft", *tiny.RUN_PREFERENCES, "reward", "embed", "grpo", "rloo", "reinforce", "online_dpo", "ppo",
 ]  # fmt: skip
 CUTS = [8, 4, 2, 1]
 SGD = {"lr": 0.1, "momentum": 0.0}
@@ -241,7 +241,7 @@ class Emptied(pl.Callback):
 
 
 @pytest.mark.parametrize("micro_batch", [8, 2])
-@pytest.mark.parametrize("name", ["clm", "mlm", "seq2seq", "fim", "prefix_lm"])
+@pytest.mark.parametrize("name", ["clm", "mlm", "mdlm", "seq2seq", "fim", "prefix_lm"])
 def test_a_step_over_nothing_changes_nothing_and_its_loss_is_nan(
     name: str, micro_batch: int, tmp_path: Path
 ) -> None:

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from etude.capability import Capability
 from etude.config.plugin_files import options
+from etude.network.autoregressive import Autoregressive
 from etude.network.decoding import Ancestral
-from etude.network.generation import Request, generate
+from etude.network.generation import Request
 from etude.network.inputs import Inputs
 from etude.network.kv_cache import KvCache
 from etude.network.network import Network
@@ -100,7 +101,9 @@ def test_generate_does_not_depend_on_the_cache_padding_or_other_rows(
     made, n = network(chosen), 5
     together = tiny.continuations(made, PROMPTS, n, Ancestral())
     for i, prompt in enumerate(PROMPTS):
-        (alone,) = generate(made, [Request(prompt, np.random.default_rng(i), n)], Ancestral())
+        (alone,) = Autoregressive().generate(
+            made, [Request(prompt, np.random.default_rng(i), n)], Ancestral()
+        )
         assert alone.ids == together[i]
     uncached = [without_cache(made, prompt, n) for prompt in PROMPTS]
     assert tiny.continuations(made, PROMPTS, n) == [written for written, _ in uncached]

@@ -5,15 +5,13 @@ import tiny
 import torch
 from transformers import RepetitionPenaltyLogitsProcessor
 
-from etude.config.registry import build
-
 
 def test_picks_the_most_likely_token_for_any_random_number() -> None:
     logits = torch.randn(4, 9)
-    made = build(tiny.part("decoding", "greedy"))
+    made = tiny.decoding("greedy")
     for draw in (torch.zeros(4), torch.full((4,), 0.999)):
         assert torch.equal(
-            made.choose(made.scores(logits, torch.ones(4, 9).bool()), draw), logits.argmax(-1)
+            made.choose(made.scores(logits, tiny.history(*[range(9)] * 4)), draw), logits.argmax(-1)
         )
 
 
@@ -22,8 +20,7 @@ def test_the_repetition_penalty_agrees_with_transformers(penalty: float) -> None
     draw = torch.Generator().manual_seed(0)
     logits = torch.randn(32, 20, generator=draw)
     ids: Any = torch.randint(20, (32, 9), generator=draw)  # their type annotation is outdated
-    seen = torch.zeros(32, 20, dtype=torch.bool).scatter_(1, ids, True)
-    made = build(tiny.part("decoding", "greedy", repetition_penalty=penalty))
+    made = tiny.decoding("greedy", repetition_penalty=penalty)
     wanted = RepetitionPenaltyLogitsProcessor(penalty)(ids, logits.clone())
-    assert torch.equal(made.scores(logits, seen), wanted)
+    assert torch.equal(made.scores(logits, tiny.history(*ids.tolist())), wanted)
     assert torch.equal(made.choose(wanted, torch.zeros(32)), wanted.argmax(-1))

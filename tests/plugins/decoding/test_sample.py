@@ -12,21 +12,20 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from etude.config.registry import build
 from etude.network.decoding import Decoding
 
 LOGITS = torch.tensor([0.5, 0.25, 0.125, 0.0625, 0.0625]).log()
 
 
 def sample(**values: object) -> Decoding:
-    return build(tiny.part("decoding", "sample", **({"temperature": 1.0} | values)))
+    return tiny.decoding("sample", **({"temperature": 1.0} | values))
 
 
 def shares(made: Decoding, n: int = 1000) -> list[float]:
     """Returns how often each token is sampled if the random numbers cover [0, 1) evenly."""
     draws = (torch.arange(n) + 0.5) / n
     logits = LOGITS.expand(n, -1)
-    chosen = made.choose(made.scores(logits, logits.isnan()), draws.double())
+    chosen = made.choose(made.scores(logits, tiny.history(*[[]] * n)), draws.double())
     return (torch.bincount(chosen, minlength=5) / n).tolist()
 
 
@@ -79,9 +78,10 @@ def test_scores_and_masks_agree_with_transformers(choice: tuple[str, ...]) -> No
         min_p=min_p,
         repetition_penalty=penalty,
     )
-    seen = torch.zeros(64, 80, dtype=torch.bool).scatter_(1, ids, True)
     wanted = LogitsProcessorList(theirs)(ids, logits.clone())
-    torch.testing.assert_close(made.scores(logits, seen), wanted, rtol=0.0, atol=1e-12)
+    torch.testing.assert_close(
+        made.scores(logits, tiny.history(*ids.tolist())), wanted, rtol=0.0, atol=1e-12
+    )
 
 
 def test_min_p_keeps_tokens_near_the_most_likely_one() -> None:

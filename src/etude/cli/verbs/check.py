@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
 TESTABLE = (
     "objective", "architecture", "optimizer", "schedule", "ramp", "adapter", "data", "tokenizer",
-    "decoding", "reward", "judge", "template", "strategy", "callback", "logger",
+    "decoding", "generator", "reward", "judge", "template", "strategy", "callback", "logger",
 )  # fmt: skip
 """Groups with laws; the subgroups of `architecture` use the laws of an architecture."""
 TIMED = ("objective", "architecture")
 """Groups whose plugins are timed against another plugin of the group."""
-TRAINED = (*TIMED, "optimizer", "ramp", "strategy", "callback", "logger")
-"""Groups whose laws train runs, so the whole experiment must be compatible."""
+TRAINED = (*TIMED, "optimizer", "ramp", "strategy", "callback", "logger", "generator")
+"""Groups whose laws run the whole experiment, so that it must be compatible."""
 
 
 def main(arguments: list[str]) -> int:

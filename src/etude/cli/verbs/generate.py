@@ -3,6 +3,9 @@
     etude generate run=outputs/base prompt="The class of" decoding=greedy
     etude generate run=outputs/bert prompt="Return the [MASK] of the list."
     etude generate run=outputs/t5 prompt="Return the <sentinel_0> of the list."
+    etude generate run=outputs/t5 prompt="Return" generator=beam generator.beams=8
+    etude generate run=outputs/base prompt="Return" generator=speculative generator.draft=outputs/s
+    etude generate run=outputs/mdlm prompt="Return the [MASK][MASK] list." generator=diffusion
 
 Decoders continue the prompt, encoders fill [MASK], encoder-decoders transform it. A model with a
 chat template answers as the assistant; as_turn=false continues plain text instead. `run` is a run
@@ -10,13 +13,18 @@ folder or a Hugging Face folder.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from etude.capability import Capability
 from etude.config import composition
 from etude.config.command_line import prepare
-from etude.config.compatibility import capabilities_of, total_virtual_tokens
+from etude.config.compatibility import (
+    capabilities_of,
+    check_extras,
+    check_generator,
+    total_virtual_tokens,
+)
 from etude.config.config_file import build_config
 from etude.config.registry import build, plugin_of
 from etude.config.schema.blocks import StackConfig
@@ -45,8 +53,12 @@ def main(arguments: list[str]) -> int:
     model = read_model(config.run)
     _refuse_untrained_head(config, model)
     provides = capabilities_of(model.architecture)
-    if Capability.GENERATE in provides:
-        _write(config, model, reads_source=Capability.SOURCE_TARGET in provides)
+    check_extras(config)
+    name = plugin_of(model.architecture).address.rpartition("/")[2]
+    check_generator(config.generator, config.decoding, model.architecture, name)
+    needs = plugin_of(config.generator).declaration.needs
+    if Capability.GENERATE in provides or needs:
+        _write(config, model, provides)
     elif Capability.BOTH_SIDES in provides:
         _fill(config, model)
     else:
@@ -67,20 +79,26 @@ def _refuse_untrained_head(config: GenerationConfig, model: "Model") -> None:
         )
 
 
-def _write(config: GenerationConfig, model: "Model", *, reads_source: bool) -> None:
+def _write(config: GenerationConfig, model: "Model", provides: Collection[Capability]) -> None:
     """Prints each completion; streams it if there is only one."""
-    from etude.network.generation import Request, StopStrings, stream
+    from etude.network.generation import Generator, Request, StopStrings
     from etude.objective.randomness import SAMPLE, rng
 
     model = model.with_turns(config.as_turn)
+    reads_source = Capability.SOURCE_TARGET in provides
     prompt = _prompt(config, model, reads_source=reads_source)
+    vocab = model.tokenizer.vocab
+    is_infilling = Capability.GENERATE not in provides and vocab.mask in prompt
+    if is_infilling:
+        prompt = vocab.document(prompt[len(vocab.opening) :])
     print(f"prompt: {model.prompt_format}", file=sys.stderr)
     n = min(config.max_new_tokens, _room(model, 1 if reads_source else len(prompt)))
     stop = StopStrings(config.stop, lambda ids: _whole_text(model, ids))
-    steps = stream(
+    generator: Generator = build(config.generator, model.tokenizer)
+    steps = generator.stream(
         model.network().eval(),
         [Request(prompt, rng(config.seed, SAMPLE, i), n) for i in range(config.n)],
-        build(config.decoding),
+        build(config.decoding, model.tokenizer),
         whole=model.whole_prompt,
         stop=stop,
     )
@@ -89,12 +107,16 @@ def _write(config: GenerationConfig, model: "Model", *, reads_source: bool) -> N
     for tokens in steps:
         for token in tokens:
             answers[token.request].append(token.id)
-        if config.n == 1:
+        if config.n == 1 and not is_infilling:
             shown = _show_more(shown, stop.settled_text(stop.decode(answers[0])))
-    for i, answer in enumerate(answers if config.n > 1 else []):
-        print(f"--- {i + 1}\n{stop.before(stop.decode(answer))}")
-    if config.n == 1:
-        print(stop.before(stop.decode(answers[0]))[len(shown) :])
+    for i, answer in enumerate(answers):
+        text = stop.before(stop.decode(answer))
+        if is_infilling:
+            tokens = iter(answer)
+            text = stop.decode([next(tokens) if i == vocab.mask else i for i in prompt])
+        print(f"--- {i + 1}\n{text}" if config.n > 1 else text[len(shown) :])
+    if (summary := generator.summary()) is not None:
+        print(summary, file=sys.stderr)
 
 
 def _prompt(config: GenerationConfig, model: "Model", *, reads_source: bool) -> Sequence[int]:

@@ -4,11 +4,11 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
+from etude.config.schema.decoding import DecodingConfig
 from etude.config.schema.experiment import SEEDS
 from etude.config.schema.generation import PromptConfig
 from etude.config.schema.plugins import (
     DataConfig,
-    DecodingConfig,
     JudgeConfig,
     RewardConfig,
     require,

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
+from etude.config.schema.decoding import DecodingConfig, GeneratorConfig
 from etude.config.schema.plugins import (
     AdapterConfig,
     ArchitectureConfig,
     CallbackConfig,
     DataConfig,
-    DecodingConfig,
     LoggerConfig,
     ObjectiveConfig,
     OptimizerConfig,
@@ -42,6 +42,8 @@ class ExperimentConfig:
     schedule: ScheduleConfig = MISSING
     strategy: StrategyConfig = MISSING
     decoding: DecodingConfig = MISSING
+    generator: GeneratorConfig | None = None
+    """How completions are generated; null = one token at a time, as in runs without this key."""
     template: TemplateConfig | None = None
     """Chat template of conversations; null = the tokenizer's, or étude's default if it has none."""
     adapter: dict[str, AdapterConfig] = field(default_factory=dict)

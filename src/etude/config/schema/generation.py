@@ -5,7 +5,8 @@ from typing import Annotated
 
 from omegaconf import MISSING
 
-from etude.config.schema.plugins import DecodingConfig, require
+from etude.config.schema.decoding import DecodingConfig, GeneratorConfig
+from etude.config.schema.plugins import require
 
 AS_TURN = ("auto", "true", "false")
 
@@ -30,6 +31,7 @@ class GenerationConfig(PromptConfig):
     """Config of `etude generate`."""
 
     decoding: DecodingConfig = MISSING
+    generator: GeneratorConfig = MISSING
     run: str = MISSING
     """The model: a run folder or a Hugging Face folder."""
     prompt: str = MISSING

@@ -280,17 +280,3 @@ class JudgeConfig(PluginConfig):
     def compares_scores(self) -> bool:
         """Whether it compares the scores of the chosen rewards; otherwise it takes none."""
         return False
-
-
-@dataclass
-class DecodingConfig(PluginConfig):
-    """Base config of the group `decoding`: how the next token is chosen."""
-
-    repetition_penalty: float = 1.0
-    """Penalises tokens already in the prompt or completion; 1 = off. Typical: 1.0-1.3."""
-
-    def __post_init__(self) -> None:
-        require(
-            self.repetition_penalty > 0,
-            f"repetition_penalty must be positive, got {self.repetition_penalty}",
-        )

@@ -7,12 +7,13 @@ Hewitt et al. 2022, https://arxiv.org/abs/2210.15191, section 4.
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from etude import plugin, require
 from etude.config import DecodingConfig
-from etude.network import Decoding, repetition_penalised, sample_token
+from etude.data import Tokenizer
+from etude.network import Decoding, History, penalised, sample_token
 
 
 @dataclass
@@ -29,13 +30,13 @@ class SketchConfig(DecodingConfig):
 class Sketch(Decoding):
     """Sets the scores of tokens below the threshold to -inf, then samples."""
 
-    def __init__(self, config: SketchConfig) -> None:
+    def __init__(self, config: SketchConfig, tokenizer: Tokenizer) -> None:
         self.config = config
 
     def scores(
-        self, logits: Float[Tensor, "batch vocab"], seen: Bool[Tensor, "batch vocab"]
+        self, logits: Float[Tensor, "batch vocab"], history: History
     ) -> Float[Tensor, "batch vocab"]:
-        scores = repetition_penalised(logits, seen, self.config.repetition_penalty)
+        scores = penalised(logits, history, self.config)
         probs = scores.softmax(dim=-1)
         low = (probs < self.config.epsilon) & (probs < probs.amax(dim=-1, keepdim=True))
         return scores.masked_fill(low, -torch.inf)
