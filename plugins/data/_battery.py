@@ -1,0 +1,43 @@
+"""What generated problems that compare mixers share: one character per token, none occurs twice."""
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from etude import Prompt, require
+from etude.config import DataConfig
+
+
+@dataclass
+class BatteryConfig(DataConfig):
+    """Base config of problems made of single characters; tokenizer=byte gives each a token."""
+
+    n_problems: int = 20_000
+    """Number of distinct problems."""
+    problem_seed: int = 0
+    """Seed that selects the problems."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.n_problems >= 2, f"n_problems must be at least 2, got {self.n_problems}")
+        require(
+            self.n_problems <= self.n_possible // 2,
+            f"n_problems must be at most {self.n_possible // 2}, half of the problems of these "
+            f"sizes, got {self.n_problems}",
+        )
+
+    @property
+    def n_possible(self) -> int:
+        """Number of distinct problems, or less."""
+        raise NotImplementedError
+
+
+def distinct(config: BatteryConfig, problem: Callable[[random.Random], Prompt]) -> Iterator[Prompt]:
+    """Yields problems, each once."""
+    seen = set[object]()
+    draw = random.Random(config.problem_seed)
+    while len(seen) < config.n_problems:
+        made = problem(draw)
+        if made.prompt not in seen:
+            seen.add(made.prompt)
+            yield made
