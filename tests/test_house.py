@@ -48,10 +48,6 @@ TESTED_TOGETHER = {
         f"template/{name}": "test_renderings.py"
         for name in ("bare", "chatml", "gemma", "llama3", "mistral", "plain", "plain_eos")
     },
-    **{
-        f"data/{name}": "test_batteries.py"
-        for name in ("copying", "fuzzy_recall", "mqar", "state_tracking")
-    },
     "data/docs_chat": "test_python_docs.py",
     "data/docs_pairs": "test_python_docs.py",
     "data/docs_preferences": "test_python_docs.py",

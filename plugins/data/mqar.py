@@ -1,56 +1,58 @@
-"""Multi-query associative recall: `AfKqBx|`, then `K` is answered by `q`, `B` by `x`, ...
+"""Multi-query associative recall: `aQbXcM?c` is answered by `M`, then `a` by `Q`, ...
 
-Arora et al. 2023 (Zoology), https://arxiv.org/abs/2312.04927, section 4: it separates attention
-from mixers whose state is too small for all pairs. With noise: Poli et al. 2024 (MAD),
-https://arxiv.org/abs/2403.17844, section 3.1. Every answer is one token of a byte tokenizer.
-
-    objective=sft data=mqar template=bare tokenizer=byte
+Arora et al. 2023 (Zoology), https://arxiv.org/abs/2312.04927, section 3.1. Attention solves it at
+any size; a recurrent mixer only as far as its state holds the pairs. Each query is a turn of a
+conversation: use template=bare, which has one token between turns.
 """
 
-import random
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from random import Random
+from string import ascii_lowercase, ascii_uppercase
 
-from etude import Chat, plugin, require
+from etude import Chat, Message, plugin, require
 from etude.data import DataSource
 
-from ._battery import KEYS, VALUES, BatteryConfig, distinct, questions
-
-NOISE = "0123456789"
+from ._battery import BatteryConfig, distinct
 
 
 @dataclass
 class MqarConfig(BatteryConfig):
     n_pairs: int = 8
-    """Pairs of a key and a value in a sample, 1 to 26."""
-    n_queries: int | None = None
-    """Keys that are asked for, in random order; null = all."""
-    n_noise: int = 0
-    """Meaningless tokens between the pairs."""
+    """Pairs of a key and a value in each problem, 2 to 26. Zoology: 4-256."""
+    n_queries: int = 4
+    """Different keys that are queried, 1 to n_pairs."""
 
     def __post_init__(self) -> None:
+        require(2 <= self.n_pairs <= 26, f"n_pairs must be 2 to 26, got {self.n_pairs}")
+        require(
+            1 <= self.n_queries <= self.n_pairs,
+            f"n_queries must be 1 to n_pairs={self.n_pairs}, got {self.n_queries}",
+        )
         super().__post_init__()
-        n = self.n_pairs
-        require(1 <= n <= len(KEYS), f"n_pairs must be 1 to {len(KEYS)}, got {n}")
-        asked = n if self.n_queries is None else self.n_queries
-        require(1 <= asked <= n, f"n_queries must be 1 to n_pairs={n}, got {asked}")
-        require(self.n_noise >= 0, f"n_noise must be 0 or more, got {self.n_noise}")
+
+    @property
+    def n_possible(self) -> int:
+        return math.perm(26, self.n_pairs) * 26**self.n_pairs
 
 
 @plugin(MqarConfig, yields=Chat)
 class Mqar(DataSource[MqarConfig]):
-    """Keys are different capital letters, values any small ones; noise is made of digits."""
+    """Keys are lower-case letters, each once; values are upper-case letters, which may repeat."""
 
     def records(self) -> Iterator[Chat]:
-        yield from distinct(self.config, self._draw)
+        return distinct(self.config, self._problem)
 
-    def _draw(self, rng: random.Random) -> Chat:
-        config = self.config
-        pairs = [(key, rng.choice(VALUES)) for key in rng.sample(KEYS, config.n_pairs)]
-        shown = ["".join(pair) for pair in pairs] + rng.choices(NOISE, k=config.n_noise)
-        if config.n_noise:
-            rng.shuffle(shown)
-        return questions("".join(shown), rng.sample(pairs, config.n_queries or config.n_pairs))
+    def _problem(self, draw: Random) -> Chat:
+        keys = draw.sample(ascii_lowercase, self.config.n_pairs)
+        values = {key: draw.choice(ascii_uppercase) for key in keys}
+        shown = "".join(key + value for key, value in values.items()) + "?"
+        turns: list[Message] = []
+        for key in draw.sample(keys, self.config.n_queries):
+            turns.append(Message("user", key if turns else shown + key))
+            turns.append(Message("assistant", values[key]))
+        return Chat(tuple(turns))
 
     def fingerprint(self) -> str:
         return ""

@@ -1,60 +1,62 @@
-"""State tracking: which cup holds the ball after a series of swaps? `cabf` is answered by `3`.
+"""State tracking: swaps of neighbours, `abdac=`, answered by where they leave 1 2 3 4 5.
 
-Merrill et al. 2024 (The Illusion of State), https://arxiv.org/abs/2404.08819, section 5: the word
-problem of the permutations of five objects is hard for transformers and for linear recurrences
-with non-negative diagonal state, and easy for a recurrence that can permute. Here one object is
-followed. With two cups it is the parity of the swaps.
-
-    objective=sft data=state_tracking template=bare tokenizer=byte
+Merrill et al. 2024, https://arxiv.org/abs/2404.08819: products of permutations of five items are
+beyond any fixed number of layers of attention or of linear recurrences with diagonal transitions,
+for long enough inputs. With two items it is parity. `a` swaps the first and second item, `b` the
+second and third, ...; `-` swaps none. Deviation: the moves are generators of the group, not all of
+its elements, and only the final state is asked for.
 """
 
-import random
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import combinations
+from random import Random
+from string import ascii_lowercase
 
 from etude import Prompt, plugin, require
 from etude.data import DataSource
 
-from ._battery import VALUES, BatteryConfig, distinct
+from ._battery import BatteryConfig, distinct
 
-N_CUPS = range(2, 8)
+IDENTITY = "-"
 
 
 @dataclass
 class StateTrackingConfig(BatteryConfig):
-    n_cups: int = 5
-    """Number of cups, 2 to 7; 2 = parity."""
-    min_length: int = 4
-    """Minimum number of moves."""
+    n_items: int = 5
+    """Number of items, 2 to 9: 2 = parity, 5 = the group S5."""
+    min_length: int = 8
+    """Fewest moves, at least 1."""
     max_length: int = 16
-    """Maximum number of moves; all lengths are equally likely."""
+    """Most moves."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        low, high = N_CUPS[0], N_CUPS[-1]
-        require(self.n_cups in N_CUPS, f"n_cups must be {low} to {high}, got {self.n_cups}")
+        require(2 <= self.n_items <= 9, f"n_items must be 2 to 9, got {self.n_items}")
         require(
             1 <= self.min_length <= self.max_length,
             f"min_length must be 1 to max_length={self.max_length}, got {self.min_length}",
         )
+        super().__post_init__()
+
+    @property
+    def n_possible(self) -> int:
+        return sum(self.n_items**n for n in range(self.min_length, self.max_length + 1))
 
 
 @plugin(StateTrackingConfig, yields=Prompt)
 class StateTracking(DataSource[StateTrackingConfig]):
-    """A move is a letter: a swaps nothing, b the cups 0 and 1, c 0 and 2, ... The ball is in 0."""
+    """Random moves; all lengths are equally likely."""
 
     def records(self) -> Iterator[Prompt]:
-        yield from distinct(self.config, self._draw)
+        return distinct(self.config, self._problem)
 
-    def _draw(self, rng: random.Random) -> Prompt:
-        config = self.config
-        swaps = [(0, 0), *combinations(range(config.n_cups), 2)]
-        moves = rng.choices(range(len(swaps)), k=rng.randint(config.min_length, config.max_length))
-        ball = 0
-        for one, other in (swaps[move] for move in moves):
-            ball = {one: other, other: one}.get(ball, ball)
-        return Prompt("".join(VALUES[move] for move in moves), str(ball))
+    def _problem(self, draw: Random) -> Prompt:
+        n_items = self.config.n_items
+        length = draw.randint(self.config.min_length, self.config.max_length)
+        moves = draw.choices(IDENTITY + ascii_lowercase[: n_items - 1], k=length)
+        items = [str(item) for item in range(1, n_items + 1)]
+        for i in (ascii_lowercase.index(move) for move in moves if move != IDENTITY):
+            items[i], items[i + 1] = items[i + 1], items[i]
+        return Prompt(f"{''.join(moves)}=", "".join(items))
 
     def fingerprint(self) -> str:
         return ""

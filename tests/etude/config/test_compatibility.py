@@ -72,7 +72,7 @@ def test_a_mixer_must_provide_the_attention_pattern_of_its_architecture() -> Non
     assert str(refusal.value).splitlines() == [
         "architecture=bert cannot use architecture/mixer=retention.",
         "  It needs BOTH_SIDES (every position attends to every token).",
-        "  Options of architecture/mixer that provide it: attention.",
+        "  Options of architecture/mixer that provide it: attention, mla.",
     ]
     with pytest.raises(CompositionError, match=r"architecture=t5 cannot use .*=retention"):
         check_choices("objective=dpo", "architecture=t5", "architecture/mixer=retention")
@@ -86,7 +86,7 @@ def test_a_mixer_that_lacks_a_capability_is_named_with_the_architecture() -> Non
         "objective=mlm cannot train architecture=gpt2 with architecture/mixer=retention."
     )
     assert families.startswith("  Architectures that provide it: encoder_only (")
-    assert mixers == "  Options of architecture/mixer that provide it: attention."
+    assert mixers == "  Options of architecture/mixer that provide it: attention, mla."
 
 
 def test_only_mixers_are_suggested_if_only_the_mixer_lacks_the_capability() -> None:
