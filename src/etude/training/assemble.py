@@ -83,20 +83,12 @@ def assemble(config: ExperimentConfig, corpus: Corpus, ranks: Ranks) -> Training
         source = objective.source(train, config.trainer.global_batch, config.seed, ranks)
         epoch = epoch_of(config, corpus, objective, train, source.steps_per_epoch)
     plan = plan_of(config, corpus, epoch, ranks)
-    _ramp(config, source, plan)
     refuse_unreached_peak(config.schedule, config.optimizer.lr, plan.steps)
     refuse_idle(config.objective, plan.steps)
     _note_unused_template(config, objective)
     if config.trainer.compile:
         network.compile()
-    loader = StepLoader(
-        source,
-        objective.collate,
-        objective.count,
-        plan.micro_batch,
-        objective.needs_batch_statistic,
-        plan.n_micro_batches,
-    )
+    loader = _loader(config, source, objective, plan)
     validation = Validation(corpus.val, plan.n_val, plan.micro_batch, config.seed, ranks)
     return TrainingParts(objective, loader, train, plan, validation)
 
@@ -140,17 +132,30 @@ def _set_dropout(config: ExperimentConfig, objective: Objective[Any, Any]) -> No
             objective.notes.append(f"objective.dropout={rate:g} replaces a dropout of {other:g}")
 
 
-def _ramp(config: ExperimentConfig, source: StepSource, plan: Plan) -> None:
-    """Gives the ramps to the source. Raises ConfigError if it has none, or for an invalid size."""
-    if not config.ramp:
-        return
-    if not isinstance(source, EpochSource):
-        raise ConfigError(
-            f"ramp=[{','.join(config.ramp)}] has no effect: {plugin_of(config.objective).address} "
-            "does not train on a fixed list of samples.\n  Remove it."
-        )
-    source.sizes = plan.epoch.sizes
-    source.sizes.refuse_invalid([*config.ramp], plan.steps, plan.ranks.size)
+def _loader(
+    config: ExperimentConfig, source: StepSource, objective: Objective[Any, Any], plan: Plan
+) -> StepLoader[Any]:
+    """Returns the loader of global batches, whose sizes the ramps change.
+
+    Raises ConfigError if the source has no ramps, or for an invalid size.
+    """
+    if config.ramp:
+        if not isinstance(source, EpochSource):
+            raise ConfigError(
+                f"ramp=[{','.join(config.ramp)}] has no effect: "
+                f"{plugin_of(config.objective).address} does not train on a fixed list of samples."
+                "\n  Remove it."
+            )
+        source.sizes = plan.epoch.sizes
+        source.sizes.refuse_invalid([*config.ramp], plan.steps, plan.ranks.size)
+    return StepLoader(
+        source,
+        objective.collate,
+        objective.count,
+        plan.micro_batch,
+        objective.needs_batch_statistic,
+        plan.n_micro_batches,
+    )
 
 
 def _note_unused_template(config: ExperimentConfig, objective: Objective[Any, Any]) -> None:
