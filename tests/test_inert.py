@@ -28,9 +28,12 @@ from etude.config.schema.parameter_group import ParameterGroup
 from etude.config.schema.plugins import PluginConfig
 from etude.errors import ConfigError
 from etude.objective.preferences import Reduction
+from etude.plugins.objective._pooling import Pooling
 from etude.plugins.objective._sft.conversations import TrainOn
 from etude.plugins.objective.distill import Divergence
+from etude.plugins.objective.embed import Similarity
 from etude.plugins.objective.grpo import Average, Ratio, Scale, Surrogate, Truncated
+from etude.plugins.objective.mtp import Heads
 from etude.plugins.objective.reinforce import Baseline
 from etude.rl.rollout import OnPolicyConfig
 
@@ -262,6 +265,9 @@ OBJECTIVES: list[tuple[str, str, Any]] = [
     ("clm", "z_loss", 0.5),
     ("mlm", "mask_ratio", 0.5),
     ("mdlm", "val_levels", 1),
+    ("mtp", "n_future", 2),
+    ("mtp", "weight", 1.0),
+    ("mtp", "heads", Heads.parallel),
     ("seq2seq", "label_smoothing", 0.3),
     ("fim", "fim_rate", 1.0),
     ("fim", "spm_rate", 1.0),
@@ -296,6 +302,11 @@ OBJECTIVES: list[tuple[str, str, Any]] = [
     ("reward", "margin", 0.5),
     ("reward", "eta", 0.5),
     ("reward", "dropout", 0.5),
+    ("embed", "temperature", 0.5),
+    ("embed", "similarity", Similarity.dot),
+    ("embed", "pooling", Pooling.last),
+    ("embed", "symmetric", True),
+    ("embed", "matryoshka", [8]),
     ("sft", "measures", []),
     *((name, "dropout", 0.5) for name in (*tiny.PREFERENCES, *SAMPLING)),
     *((name, "group_size", 2) for name in SAMPLING),

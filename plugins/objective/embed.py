@@ -65,7 +65,8 @@ class EmbedConfig(ObjectiveConfig):
         require(
             self.pooling is Pooling.mean
             or Capability.SOURCE_TARGET not in capabilities_of(architecture),
-            f"objective.pooling={self.pooling.value} has no effect on its one state",
+            f"objective.pooling={self.pooling.value} has no effect: the vector of an "
+            "encoder-decoder is the first state of its decoder.\n  Leave objective.pooling out",
         )
         require(
             all(size < architecture.dim for size in self.matryoshka),

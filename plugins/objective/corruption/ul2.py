@@ -112,11 +112,11 @@ class Ul2(Corruption):
     def __call__(
         self, tokens: Int[np.ndarray, " n"], rng: np.random.Generator
     ) -> tuple[Int[np.ndarray, " input"], Int[np.ndarray, " target"]]:
+        if len(tokens) < 2:
+            return tokens, tokens[:0]
         mode = rng.choice(list(Mode), p=self.chances)
         denoiser = DENOISERS[mode][rng.integers(len(DENOISERS[mode]))]
         mark = np.array([self.sentinels[-mode]], tokens.dtype)
-        if len(tokens) < 2:
-            return np.concatenate((mark, tokens)), tokens[:0]
         amounts = denoiser.spans_of(len(tokens))
         source, target = replace_spans(tokens, *amounts, self.sentinels, rng)
         return np.concatenate((mark, source)), target

@@ -3,8 +3,8 @@
 Gao et al. 2021 (GradCache), https://arxiv.org/abs/2101.06983, section 3.2: a first pass without
 gradient computes a row for every sample; a second one, micro-batch by micro-batch and with the same
 dropout, carries the gradient. The gradients of the micro-batches, over all ranks, add up to that of
-the whole. Deviation: each micro-batch computes the loss over all rows, which takes little time
-beside the network, instead of receiving gradients of its rows; `loss` remains a plain function.
+the whole. Deviation: each micro-batch computes the loss over all rows, which is cheap compared to
+the network, instead of receiving the gradients of its rows; `loss` remains a plain function.
 """
 
 from collections.abc import Callable, Sequence

@@ -89,7 +89,7 @@ def test_rows_of_all_ranks_are_in_the_order_of_the_samples() -> None:
 
 
 def recording(n: int, seen: list[Tensor]) -> Callable[[Tensor], Tensor]:
-    """Stands for the sum over ranks that have `n` rows in total; keeps this rank's tables."""
+    """A sum over ranks with `n` rows in total that keeps this rank's table, to be added later."""
 
     def over_ranks(value: Tensor) -> Tensor:
         if value.ndim == 0:
