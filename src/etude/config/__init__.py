@@ -15,6 +15,7 @@ from etude.config.schema.blocks import (
     ScalingConfig,
     StackConfig,
 )
+from etude.config.schema.environment import EnvironmentConfig
 from etude.config.schema.experiment import ExperimentConfig
 from etude.config.schema.plugins import (
     AdapterConfig,

@@ -19,6 +19,7 @@ from etude.objective.batches import (
     preference_example,
 )
 from etude.objective.corruption import Corruption
+from etude.objective.environment import Environment, Reply, State
 from etude.objective.loader import MicroBatch, StepLoader, StepSource, chunks
 from etude.objective.log_probs import (
     entropy_of,

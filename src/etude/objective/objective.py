@@ -34,6 +34,7 @@ from etude.network.generation import Request, StopStrings, generate
 from etude.network.network import Network, shard
 from etude.objective import gradients
 from etude.objective.batches import Ids, n_tokens
+from etude.objective.environment import Environment
 from etude.objective.loader import EpochSource, MicroBatch, Ranks, StepSource
 from etude.objective.loss import BatchSums, Loss
 from etude.objective.randomness import SAMPLE, TRAIN, rng
@@ -42,7 +43,6 @@ from etude.objective.selection import select
 
 C = TypeVar("C", bound=ObjectiveConfig)
 B = TypeVar("B")
-
 
 OptimizerOf: TypeAlias = Callable[[nn.Module], tuple[Optimizer, Callable[[int], float]]]
 
@@ -63,6 +63,7 @@ class ObjectiveContext:
     non_finite: NonFinite
     decoding: Decoding
     reward: Reward | None = None
+    environment: Environment[Any] | None = None
     teachers: Sequence[str] = ()
     """The runs that trained the reward models."""
     held_out: Sequence[Any] | Samples = ()
@@ -258,11 +259,8 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         optimizer, factor = self.tools.optimizer(self)
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
-        }
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def configure_gradient_clipping(
         self,

@@ -8,6 +8,7 @@ from etude.rl.completions import (
     metric_sums,
     penalised_rewards,
 )
+from etude.rl.episode import text_of
 from etude.rl.http import Server, check_server
 from etude.rl.judge import QUESTION, AnswerCache, Comparison, check_question, in_both_orders
 from etude.rl.on_policy import OnPolicyObjective, random_state

@@ -136,6 +136,7 @@ def _tools(config: ExperimentConfig, corpus: Corpus, optimizer: OptimizerOf) -> 
         non_finite=config.trainer.non_finite,
         decoding=build(config.decoding),
         reward=build_rewards(config.reward),
+        environment=None if config.environment is None else build(config.environment),
         teachers=[run for one in config.reward.values() if (run := one.teacher) is not None],
         held_out=corpus.val,
     )

@@ -32,12 +32,13 @@ if TYPE_CHECKING:
 
 TESTABLE = (
     "objective", "architecture", "optimizer", "schedule", "adapter", "data", "tokenizer",
-    "decoding", "reward", "judge", "template", "strategy", "callback", "logger",
+    "decoding", "reward", "judge", "environment", "template", "strategy", "callback",
+    "logger",
 )  # fmt: skip
 """Groups with laws; the subgroups of `architecture` use the laws of an architecture."""
 TIMED = ("objective", "architecture")
 """Groups whose plugins are timed against another plugin of the group."""
-TRAINED = (*TIMED, "optimizer", "strategy", "callback", "logger")
+TRAINED = (*TIMED, "optimizer", "environment", "strategy", "callback", "logger")
 """Groups whose laws train runs, so the whole experiment must be compatible."""
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
+from etude.config.schema.environment import EnvironmentConfig
 from etude.config.schema.plugins import (
     AdapterConfig,
     ArchitectureConfig,
@@ -45,6 +46,8 @@ class ExperimentConfig:
     """Chat template of conversations; null = the tokenizer's, or étude's default if it has none."""
     adapter: dict[str, AdapterConfig] = field(default_factory=dict)
     reward: dict[str, RewardConfig] = field(default_factory=dict)
+    environment: EnvironmentConfig | None = None
+    """What replies to the policy in a rollout, such as a tool; null = nothing: a single turn."""
     logger: dict[str, LoggerConfig] = field(default_factory=dict)
     callback: dict[str, CallbackConfig] = field(default_factory=dict)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
