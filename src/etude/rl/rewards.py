@@ -91,6 +91,12 @@ def score_episodes(
     return rewards, parts if len(parts) > 1 else {}
 
 
+def reward_weights(tools: ObjectiveContext) -> dict[str, float]:
+    """Returns the weight of each reward in the sum, by the names of `score_episodes`."""
+    rewards = tools.reward.parts if isinstance(tools.reward, WeightedRewards) else {}
+    return {name: weight for name, (weight, _) in rewards.items()} | {ENVIRONMENT: 1.0}
+
+
 def build_rewards(configs: Mapping[str, RewardConfig]) -> WeightedRewards | None:
     """Builds the configured rewards, if any. Raises ConfigError for one that fails its bench."""
     parts = {name: (config.weight, build(config)) for name, config in configs.items()}
