@@ -246,11 +246,12 @@ def test_every_knob_of_a_decoding_changes_the_chosen_tokens(address: str, name: 
 OFF_POLICY = {"epsilon", "epsilon_high", "delta", "ratio", "surrogate"}
 """Knobs that have an effect once the policy differs from the sampling policy."""
 LETTERS = "0123456789abcdefghijklmnopqrstuvwxyz"
-SAMPLING = tuple(name for name in tiny.ON_POLICY if name != "grpo")
+SAMPLING = (*(name for name in tiny.ON_POLICY if name != "grpo"), "on_policy_distill")
 UNTESTED = {
     "precompute": "changes memory and time, but no metric",
     "generation_batch": "changes memory and time, but no metric",
     "distill.run": "its own test trains a teacher",
+    "on_policy_distill.run": "its own test trains a teacher",
     "grpo.max_draws": "its own test has prompts with zero variance",
     "kto.threshold": "its own test has scores",
     "reinforce.epochs": "1 is its only valid value",
@@ -331,6 +332,10 @@ OBJECTIVES: list[tuple[str, str, Any]] = [
     ("grpo", "scale", Scale.none),
     ("grpo", "truncated", Truncated.mask),
     ("grpo", "dropout", 0.5),
+    ("gdpo", "beta", 0.5),
+    ("gdpo", "epsilon", 0.01),
+    ("gdpo", "epsilon_high", 0.01),
+    ("on_policy_distill", "beta", 0.5),
     ("rloo", "beta", 0.5),
     ("rloo", "epsilon", 0.01),
     ("reinforce", "beta", 0.5),

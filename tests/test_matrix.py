@@ -47,7 +47,7 @@ ROWS: dict[str, dict[str, Any]] = {
 TINY = {"dim": 16, "n_layers": 1, "n_heads": 2}
 SHORT = {"group_size": 2, "max_new_tokens": 4}
 ARCHITECTURES = [*options("architecture"), *presets("architecture")]
-NEED_A_TEACHER = {"distill"}
+NEED_A_TEACHER = {"distill", "on_policy_distill"}
 """Objectives that need the run of a teacher; their own tests cover every task and family."""
 OBJECTIVES = [name for name in options("objective") if name not in NEED_A_TEACHER]
 

@@ -1,7 +1,8 @@
 """Logs the first completions of the latest rollout, with their rewards.
 
 Written to `completions.jsonl` in the run folder, one line per validation, and logged as a table by
-trackers that support text. Only on-policy objectives that train on single completions have any.
+trackers that support text. Replies of an environment are in ⟦ ⟧. Only on-policy objectives that
+train on single completions have any.
 """
 
 import json
@@ -16,7 +17,7 @@ from etude import ConfigError, plugin, require
 from etude.config import CallbackConfig
 from etude.files import truncate_after
 from etude.objective import Objective, StepLoader
-from etude.rl import Completion, RolloutSource
+from etude.rl import Completion, RolloutSource, text_of
 from etude.training import log_table
 
 FILE = "completions.jsonl"
@@ -66,7 +67,7 @@ def row(completion: Completion, decode: Callable[[Sequence[int]], str]) -> dict[
     """A completion as readable text, with its reward."""
     return {
         "prompt": decode(completion.prompt),
-        "completion": decode(completion.completion),
+        "completion": text_of(completion, decode),
         "reward": float(completion.reward),
         "finished": completion.is_finished,
     }

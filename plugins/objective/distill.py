@@ -13,31 +13,28 @@ reads the prompt format from it.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
 from typing import Any, get_type_hints
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from omegaconf import MISSING
 from torch import Tensor, nn
 
-from etude import Capability, ConfigError, Text, plugin, require
+from etude import ConfigError, Text, plugin, require
 from etude.config import (
     ArchitectureConfig,
     ExperimentConfig,
     ObjectiveConfig,
     build,
-    capabilities_of,
     config_of_parent,
-    max_positions_of,
     plugin_of,
 )
 from etude.data import Samples
-from etude.formats import Model, read_model
 from etude.network import Network, to_fp32
 from etude.objective import Frozen, Loss, Objective, ObjectiveContext, TextBatch
+
+from ._teacher import check_layout, load_teacher
 
 
 class Divergence(Enum):
@@ -82,13 +79,7 @@ class DistillConfig(ObjectiveConfig):
         return task
 
     def check(self, architecture: ArchitectureConfig) -> None:
-        teacher = self._teacher_config().architecture
-        kinds = {Capability.SOURCE_TARGET in capabilities_of(a) for a in (teacher, architecture)}
-        require(
-            len(kinds) == 1,
-            f"its teacher, objective.run={self.run}, has {plugin_of(teacher).address}.\n"
-            "  Both networks must read a source, or neither, since they read the same batch",
-        )
+        check_layout(self.run, architecture)
 
     def _teacher_config(self) -> ExperimentConfig:
         return config_of_parent("objective.run", self.run)
@@ -115,7 +106,7 @@ class Distill(Objective[DistillConfig, TextBatch]):
         self.task: Objective[Any, TextBatch] = build(config.task, network, tools)
         self.lost = self.task.lost
         self.notes = self.task.notes
-        self.teacher = Frozen(_load_teacher(config, network, tools))
+        self.teacher = Frozen(load_teacher(config.run, network, tools))
         self._student_logits: list[Tensor] = []
         network.register_forward_hook(self._keep_logits)
 
@@ -157,30 +148,3 @@ class Distill(Objective[DistillConfig, TextBatch]):
 
     def show(self, records: Sequence[Any]) -> list[str]:
         return self.task.show(records)
-
-
-def _load_teacher(config: DistillConfig, student: Network, tools: ObjectiveContext) -> Network:
-    """Builds the teacher, in the student's precision. Raises ConfigError if it does not fit."""
-    model = read_model(config.run)
-    _check_tokenizer(config, model, tools)
-    n_positions = max_positions_of(model.architecture)
-    require(
-        n_positions is None or tools.seq_len <= n_positions,
-        f"data.seq_len={tools.seq_len} exceeds the {n_positions} positions of the teacher",
-    )
-    with torch.random.fork_rng(devices=[]):
-        teacher: Network = build(model.architecture, model.tokenizer.vocab)
-    teacher.to(next(student.parameters()).dtype)
-    model.load_weights(teacher)
-    return teacher
-
-
-def _check_tokenizer(config: DistillConfig, model: Model, tools: ObjectiveContext) -> None:
-    if model.tokenizer.digest != tools.tokenizer.digest:
-        raise ConfigError(
-            f"objective.run={config.run} has a different tokenizer: its vocabulary has "
-            f"{model.tokenizer.vocab.size} tokens, that of this run {tools.tokenizer.vocab.size}.\n"
-            "  Probabilities can be compared only over the same tokens.\n"
-            "  To use the tokenizer of the teacher: tokenizer=pretrained "
-            f"tokenizer.path={Path(config.run) / 'tokenizer'}."
-        )

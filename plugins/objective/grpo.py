@@ -146,6 +146,7 @@ def gains(
     lr=1e-6,
     data="arithmetic",
     reward="exact_answer",
+    multi_turn=True,
 )
 class Grpo(OnPolicyObjective[GrpoConfig, CompletionBatch]):
     """Maximises the surrogate minus the KL penalty on groups of completions."""
@@ -165,11 +166,10 @@ class Grpo(OnPolicyObjective[GrpoConfig, CompletionBatch]):
         scale = self.config.scale
         pooled = torch.cat(all_gather(rewards)).view(1, -1) if scale is Scale.batch else rewards
         deviation = None if scale is Scale.none else nan_std(pooled)
-        advantages = group_advantages(rewards, deviation).flatten().tolist()
         masks = self.config.truncated is Truncated.mask
-        rows = zip(completions, advantages, strict=True)
-        rows = ((c, math.nan if masks and not c.is_finished else a) for c, a in rows)
-        return [replace(c, advantage=a) for c, a in rows]
+        kept = torch.tensor([c.is_finished or not masks for c in completions])
+        advantages = group_advantages(rewards, deviation).flatten().where(kept, math.nan).tolist()
+        return [replace(c, advantage=a) for c, a in zip(completions, advantages, strict=True)]
 
     def has_signal(self, group: Sequence[Completion]) -> bool:
         return not group[0].has_zero_variance

@@ -92,18 +92,18 @@ class OnlineDpo(OnPolicyObjective[OnlineDpoConfig, RankedPairBatch]):
     def rollout(
         self, prompts: Sequence[Prompt], keys: Sequence[tuple[int, ...]]
     ) -> list[RankedPair]:
-        prompt_rows, written, rewards, _ = self.sample_and_score(prompts, keys)
+        episodes, rewards, _ = self.sample_and_score(prompts, keys)
         size = self.config.group_size
         infinite = float("inf")
         best = rewards.nan_to_num(-infinite).argmax(dim=1)
         worst = rewards.nan_to_num(infinite).argmin(dim=1)
         pairs: list[RankedPair] = []
         for i, sides in enumerate(torch.stack([best, worst], dim=1).tolist()):
-            rows = [written[size * i + side] for side in sides]
-            n_truncated = sum(not row.ended for row in rows)
-            ids = [row.ids for row in rows]
+            rows = [episodes[size * i + side] for side in sides]
+            n_truncated = sum(not row.is_finished for row in rows)
+            ids = [row.completion for row in rows]
             scores = rewards[i, sides].tolist()
-            pairs.append(RankedPair(prompt_rows[size * i], ids, scores, n_truncated))
+            pairs.append(RankedPair(rows[0].prompt, ids, scores, n_truncated))
         return pairs
 
     def collate(self, examples: Sequence[RankedPair]) -> RankedPairBatch:

@@ -92,6 +92,7 @@ class PpoConfig(ShapingConfig):
     lr=3e-6,
     data="arithmetic",
     reward="exact_answer",
+    multi_turn=True,
 )
 class Ppo(OnPolicyObjective[PpoConfig, ExperienceBatch]):
     """Trains policy and value function jointly on the same mini-batches."""
@@ -113,15 +114,15 @@ class Ppo(OnPolicyObjective[PpoConfig, ExperienceBatch]):
         over_ranks = self.over_ranks
         completions = self.sample_completions(prompts, keys)
         beta = shaping.beta
-        pairs = [(c.prompt, c.completion) for c in completions]
-        value = pad_rows(self.per_token(pairs, lambda due: self.value(due, self.states(due))))
+        value = self.per_token(completions, lambda due: self.value(due, self.states(due)))
+        value = pad_rows(value)
         divergence = torch.zeros_like(value)
         if self.reference is not None:
-            reference = pad_rows(self.log_probs(pairs, self.reference))
+            reference = pad_rows(self.log_probs(completions, self.reference))
             log_prob = pad_rows([c.log_prob for c in completions])
             divergence = shaping.divergences(log_prob, reference)
         score = shaping.scores(completions, over_ranks)
-        lengths = torch.tensor([len(c.completion) for c in completions]).where(~score.isnan(), 0)
+        lengths = torch.tensor([len(c.log_prob) for c in completions]).where(~score.isnan(), 0)
         mask = torch.arange(value.shape[1]) < lengths[:, None]
         reward = shaping.rewards(divergence, score, mask, over_ranks)
         advantage, returns = estimated_advantages(

@@ -64,6 +64,7 @@ class ReinforceConfig(OnPolicyConfig):
     lr=1e-6,
     data="arithmetic",
     reward="exact_answer",
+    multi_turn=True,
 )
 class Reinforce(OnPolicyObjective[ReinforceConfig, CompletionBatch]):
     """Maximises the mean over completions of (reward - baseline) log p."""

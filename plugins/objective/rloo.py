@@ -67,6 +67,7 @@ def leave_one_out(rewards: Float[Tensor, "prompt group"]) -> Float[Tensor, "prom
     lr=1e-6,
     data="arithmetic",
     reward="exact_answer",
+    multi_turn=True,
 )
 class Rloo(OnPolicyObjective[RlooConfig, CompletionBatch]):
     """REINFORCE with a leave-one-out baseline; the loss is a mean over completions."""

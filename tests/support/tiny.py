@@ -55,7 +55,7 @@ RUN_PREFERENCES = [
     for name in PREFERENCES
 ]
 """The same for tests that train; those that differ only in their loss are marked slow."""
-ON_POLICY = ("grpo", "rloo", "reinforce", "online_dpo", "ppo")
+ON_POLICY = ("grpo", "rloo", "reinforce", "online_dpo", "ppo", "gdpo")
 """Objectives that train on their own completions."""
 REWARD = '''"""Scores a completion by its characters, so that scores differ."""
 
@@ -283,7 +283,7 @@ def experiment(name: str, folder: Path, **given: Any) -> ExperimentConfig:
         n_segments=2 if name == "sop" else 0,
         dropout=given.pop("dropout", 0.0),
     )
-    if name == "distill" and "run" not in given:
+    if name in ("distill", "on_policy_distill") and "run" not in given:
         given["run"] = str(teacher_run(folder))
     seq_len = 16
     reward: dict[str, Any] = {}
@@ -291,7 +291,7 @@ def experiment(name: str, folder: Path, **given: Any) -> ExperimentConfig:
         data = part("data", "jsonl_preferences", path=str(write_preferences(folder)))
     elif name == "sft":
         data, seq_len = part("data", "jsonl_chats", path=str(write_chats(folder))), 64
-    elif name in ON_POLICY:
+    elif name in (*ON_POLICY, "on_policy_distill"):
         data = part("data", "arithmetic", n_problems=40, digits=1)
         given = {"group_size": 4, "max_new_tokens": 4, "generation_batch": 8} | given
         reward = given.pop("reward", {})

@@ -32,6 +32,6 @@ def experience(
     row: Completion, estimates: Float[np.ndarray, "seq 3"], score: float, kl: float, beta: float
 ) -> Experience:
     """Builds an Experience from a completion, in the precision of its log-probabilities."""
-    estimates = estimates[: len(row.completion)].astype(row.log_prob.dtype)
+    estimates = estimates[: len(row.log_prob)].astype(row.log_prob.dtype)
     mean = np.nan if np.isnan(score) else float(estimates[:, 1].mean())
     return Experience(**vars(replace(row, advantage=mean, kl=kl)), estimates=estimates, beta=beta)

@@ -134,7 +134,7 @@ class Shaping:
         shortest = config.min_new_tokens
         reward = torch.tensor([c.reward for c in completions], dtype=torch.float64)
         unfinished = torch.tensor(
-            [not c.is_finished or len(c.completion) < shortest for c in completions]
+            [not c.is_finished or len(c.log_prob) < shortest for c in completions]
         )
         self.reward_moments = self.reward_moments.merge(
             moments(reward[~reward.isnan()], over_ranks)

@@ -33,6 +33,7 @@ def check(config: ExperimentConfig, architecture: str | None = None) -> None:
     if config.generator is not None:
         check_generator(config.generator, config.decoding, config.architecture, name)
     _check_needs(config, name)
+    _check_environment(config)
     _check_reward(config)
     _check_rollouts(config)
     _check_length(config)
@@ -223,10 +224,34 @@ def presets_of(stack: str) -> list[str]:
     return [name for name, file in presets("architecture").items() if base_option(file) == stack]
 
 
+def _check_environment(config: ExperimentConfig) -> None:
+    if config.environment is None:
+        return
+    name = f"environment={_name(config.environment)}"
+    objective = f"objective={_name(config.objective)}"
+    if not plugin_of(config.objective).declaration.multi_turn:
+        able = [n for n, one in descriptions("objective").items() if one.declared.get("multi_turn")]
+        raise CompositionError(
+            f"{name} cannot be used with {objective}.\n"
+            f"  {objective} does not train on the turns of a policy, without the replies.\n"
+            f"  Objectives that do: {', '.join(able)}."
+        )
+    if Capability.SOURCE_TARGET in capabilities_of(config.architecture):
+        raise CompositionError(
+            f"{name} cannot be used with architecture={_name(config.architecture)}.\n"
+            "  Replies are appended to the sequence that the policy continues, and it reads its "
+            "prompt separately.\n"
+            f"  Architectures that continue their prompt: "
+            f"{', '.join(architectures_for(frozenset({Capability.NEXT_TOKEN.name})))}."
+        )
+
+
 def _check_reward(config: ExperimentConfig) -> None:
     objective = _name(config.objective)
     uses_reward = plugin_of(config.objective).declaration.reward is not None
-    if uses_reward and not config.reward:
+    environment = config.environment
+    is_scored = environment is not None and plugin_of(environment).declaration.scores
+    if uses_reward and not config.reward and not is_scored:
         raise CompositionError(
             f"objective={objective} maximises a reward, but no reward is chosen.\n"
             f"  Choose one: reward=[...]. Rewards: {', '.join(options('reward'))}."

@@ -37,6 +37,10 @@ class Declaration:
     """Objectives: the default option of the group `data`."""
     reward: str | None = None
     """Objectives: the default option of the group `reward`."""
+    multi_turn: bool = False
+    """Objectives: train on the policy's own tokens alone, so that an environment may reply."""
+    scores: bool = False
+    """Environments: give a reward of their own, so that no option of `reward` is needed."""
     max_devices: int | None = None
     """Strategies: the maximum number of devices; None = no limit."""
     shards: bool = False

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from etude.data.rendering import CLOSE, CUT, OPEN, Script, TemplateError
+from etude.data.rendering import CLOSE, CUT, OPEN, Script, TemplateError, plain
 from etude.data.tokenizer import Tokenizer
 from etude.data.unwritten import unwritten
 from etude.records import Chat, Message
@@ -26,6 +26,8 @@ DEFAULT = """\
 """The template used when neither the user nor the tokenizer provides one."""
 LITERALS = {"turn_start": "<turn_start>", "turn_end": "<turn_end>"}
 """The special tokens that DEFAULT contains literally."""
+ANSWER = "ANSWER"
+"""Stands for the content of any answer."""
 DEFAULT_OF_BASES = DEFAULT.replace("<turn_start>", "").replace("<turn_end>", "{{ eos_token }}")
 """The default if a run starts from a model without a template, which was trained on eos alone."""
 
@@ -121,6 +123,26 @@ def question(tokenizer: Tokenizer, text: str | Chat) -> list[int]:
         return tokenizer.vocab.prompt(tokenizer.encode(text).tolist())
     chat = as_chat(text)
     return prompt(tokenizer, chat.messages, chat.tools)
+
+
+def appended(tokenizer: Tokenizer, text: str) -> list[int]:
+    """The ids of text that follows other ids; the text of a special token in it stays text."""
+    return _encode(tokenizer, plain(tokenizer, text), at_start=False).tolist()
+
+
+def appended_message(tokenizer: Tokenizer, message: Message, *, closed: bool) -> list[int]:
+    """The ids between an answer and the next one: the end of its turn, a message, a header.
+
+    `closed` means that the answer ends with a stop token, so the end of its turn has begun.
+    """
+    messages = (Message("user", "x"), Message("assistant", ANSWER), message)
+    whole = Script(tokenizer, messages).text(before_answer=True)
+    rest = whole.replace(OPEN, "").replace(CLOSE, "").partition(ANSWER)[2]
+    if not rest:
+        raise TemplateError("The chat template leaves out an answer that a message follows.")
+    if closed and (end := tokenizer.special_pattern.match(rest)):
+        rest = rest[end.end() :]
+    return _encode(tokenizer, rest, at_start=False).tolist()
 
 
 def as_chat(prompt: str | Chat) -> Chat:

@@ -42,7 +42,7 @@ class Script:
         row = message.as_row() | {"role": self._role(message.role)}
         if "reasoning_content" in row:  # transformers gives it under both names
             row["thinking"] = row["reasoning_content"]
-        return _plain(self.tokenizer, row, keep_ordinary=message.role == "assistant")
+        return plain(self.tokenizer, row, keep_ordinary=message.role == "assistant")
 
     def _role(self, role: str) -> str:
         """The role; that of a tool by a name that the template knows, if it knows one."""
@@ -62,7 +62,7 @@ class Script:
     @cached_property
     def plain_tools(self) -> list[Any]:
         """The tools as the template receives them."""
-        return _plain(self.tokenizer, self.tools)
+        return plain(self.tokenizer, self.tools)
 
     @cached_property
     def _texts(self) -> dict[Cut, str | TemplateError]:
@@ -119,22 +119,22 @@ def _tool_roles(template: str) -> list[str]:
     return [name for name in TOOL_ROLES if re.search(f"{compared}{name}['\"]", template)]
 
 
-def _plain(tokenizer: Tokenizer, value: Any, *, keep_ordinary: bool = False) -> Any:  # Any: JSON
+def plain(tokenizer: Tokenizer, value: Any, *, keep_ordinary: bool = False) -> Any:  # Any: JSON
     """JSON in which the text of each token is split in two, except of ordinary ones if asked."""
 
     def split(match: re.Match[str]) -> str:
         return match[0] if keep_ordinary and match.lastindex else match[0][0] + CUT + match[0][1:]
 
-    def plain(part: Any) -> Any:
+    def walk(part: Any) -> Any:
         match part:
             case str():
                 return tokenizer.special_pattern.sub(split, part.translate(_MARKS))
             case list() | tuple():
-                return [plain(item) for item in cast(list[Any], part)]
+                return [walk(item) for item in cast(list[Any], part)]
             case dict():
                 items = cast(dict[str, Any], part).items()
-                return {plain(key): plain(item) for key, item in items}
+                return {walk(key): walk(item) for key, item in items}
             case _:
                 return part
 
-    return plain(value)
+    return walk(value)

@@ -8,6 +8,7 @@ from etude.laws import (
     callback,
     data,
     decoding,
+    environment,
     generator,
     judge,
     knobs,
@@ -119,6 +120,15 @@ SUITES: Mapping[str, Sequence[Law]] = {
         judge.swapping_the_answers_flips_the_verdict,
         judge.equal_answers_tie,
         judge.verdicts_do_not_depend_on_the_batch,
+    ),
+    "environment": (
+        environment.its_example_is_replied_to,
+        environment.replies_are_reproducible,
+        environment.states_survive_a_file,
+        environment.only_what_it_declares_is_rewarded,
+        environment.ids_are_appended,
+        environment.only_own_tokens_are_learned,
+        *OF_RUNS[:-1],
     ),
     "template": (
         template.every_answer_has_a_span,

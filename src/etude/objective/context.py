@@ -14,6 +14,7 @@ from etude.data.tokenizer import Tokenizer
 from etude.network.autoregressive import Autoregressive
 from etude.network.decoding import Decoding
 from etude.network.generation import Generator
+from etude.objective.environment import Environment
 from etude.objective.reward import Reward
 
 OptimizerOf: TypeAlias = Callable[[nn.Module], tuple[Optimizer, Callable[[int], float]]]
@@ -36,6 +37,7 @@ class ObjectiveContext:
     decoding: Decoding
     generator: Generator = field(default_factory=Autoregressive)
     reward: Reward | None = None
+    environment: Environment[Any] | None = None
     teachers: Sequence[str] = ()
     """The runs that trained the reward models."""
     held_out: Sequence[Any] | Samples = ()

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-TRAIN, VALIDATION, ROLLOUT, SAMPLE = range(4)
+TRAIN, VALIDATION, ROLLOUT, SAMPLE, ENVIRONMENT = range(5)
 """Purposes of random numbers: the second entry of every key."""
 
 

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from etude.network.decoding import Decoding
-from etude.network.generation import Generation
 from etude.network.inputs import Targets
 from etude.network.kv_cache import KvCache
 from etude.objective.batches import Ids, prompt_ids
 from etude.objective.loader import chunks
 from etude.records import Prompt
+from etude.rl.episode import Episode, Keys, Row, n_own, targets_of
 from etude.rl.on_policy import OnPolicyObjective
 
 
@@ -42,10 +42,10 @@ class FakePolicy:
     def complete(
         self,
         prompts: Sequence[Prompt],
-        rngs: Sequence[np.random.Generator],
+        keys: Sequence[Keys],
         decoding: Decoding | None = None,
-    ) -> tuple[list[Ids], list[Generation]]:
-        """Returns the prompts, and completions of maximum length."""
+    ) -> list[Episode]:
+        """Returns completions of maximum length, in a single turn."""
         tools = self.objective.tools
         n_new = self.config.max_new_tokens
         room = self.objective.prompt_room
@@ -53,23 +53,23 @@ class FakePolicy:
         last = tools.tokenizer.vocab.size - 1
         with self.objective.eval_mode():
             generation(self.objective, inputs[: self.config.generation_batch], n_new)
-        return inputs, [Generation([last] * n_new, [0.0] * n_new) for _ in prompts]
+        return [Episode(ids, completion=[last] * n_new) for ids in inputs]
 
     def score(
-        self, prompts: Sequence[Prompt], completions: Sequence[Sequence[int]]
+        self, prompts: Sequence[Prompt], episodes: Sequence[Episode]
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns different rewards, so that the advantages are not zero."""
         return torch.arange(len(prompts), dtype=torch.float64), {}
 
     def per_token(
-        self, pairs: Sequence[tuple[Ids, Ids]], compute: Callable[[Targets], Tensor]
+        self, rows: Sequence[Row], compute: Callable[[Targets], Tensor]
     ) -> list[np.ndarray]:
         """Runs the network as training does, and returns 0 for each token."""
         found: list[np.ndarray] = []
         with self.objective.eval_mode():
-            for part in chunks(pairs, self.config.generation_batch):
-                shape = compute(self.objective.network.answer(part)).shape[1:]
-                found += [np.zeros((len(ids), *shape), np.float32) for _, ids in part]
+            for part in chunks(rows, self.config.generation_batch):
+                shape = compute(targets_of(part, self.objective.network)).shape[1:]
+                found += [np.zeros((n_own(row), *shape), np.float32) for row in part]
         return found
 
 

@@ -8,9 +8,10 @@ from etude.rl.completions import (
     metric_sums,
     penalised_rewards,
 )
+from etude.rl.episode import Keys, targets_of, text_of
 from etude.rl.http import Server, check_server
 from etude.rl.judge import QUESTION, AnswerCache, Comparison, check_question, in_both_orders
-from etude.rl.on_policy import OnPolicyObjective, random_state
+from etude.rl.on_policy import OnPolicyObjective, PromptBatch, random_state
 from etude.rl.reward_model import (
     HEAD,
     ScoreHead,
@@ -21,5 +22,6 @@ from etude.rl.reward_model import (
     read_reward_model,
     score_metrics,
 )
+from etude.rl.rewards import reward_weights
 from etude.rl.rollout import OnPolicyConfig, RolloutSource
 from etude.rl.verifier import AnswerVerifier, Bench, Verifier, code_of, require_references

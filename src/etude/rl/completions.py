@@ -16,6 +16,7 @@ from torch import Tensor
 from etude.network.inputs import Targets
 from etude.network.network import Network
 from etude.objective.batches import Ids
+from etude.rl.episode import Span, targets_of
 
 
 @dataclass
@@ -25,23 +26,25 @@ class Completion:
     prompt: Ids
     completion: Ids
     log_prob: Float[np.ndarray, " tokens"]
-    """Of each token, in nats, at sampling time."""
+    """Of each token that the policy wrote, in nats, at sampling time."""
     reward: float
     is_finished: bool
     """Whether it ends with a stop; otherwise it was truncated at max_new_tokens."""
     has_zero_variance: bool
     """Whether all completions of its prompt have the same reward."""
     kl: float
-    """log p - log p_ref of the completion, in nats, at sampling time; 0 without a reference."""
+    """log p - log p_ref of its own tokens, in nats, at sampling time; 0 without a reference."""
     advantage: float = math.nan
     """NaN = excluded from the loss."""
     parts: dict[str, float] = field(default_factory=dict[str, float])
     """Score of each reward, by name, if there are several."""
+    replies: list[Span] = field(default_factory=list[Span])
+    """Spans [start, end) of the completion that an environment wrote."""
 
 
 @dataclass
 class CompletionBatch:
-    """Completions, row by row; `log_prob` has one entry per completion token."""
+    """Completions, row by row; `log_prob` has one entry per token that the policy wrote."""
 
     targets: Targets
     log_prob: Float[Tensor, " n"]
@@ -59,7 +62,7 @@ class CompletionBatch:
 
     @property
     def lengths(self) -> Int[Tensor, " batch"]:
-        """Tokens of each completion."""
+        """Tokens of each completion that the policy wrote."""
         return self.targets.where.sum(dim=1)
 
 
@@ -68,7 +71,7 @@ def completion_batch(completions: Sequence[Completion], network: Network) -> Com
     log_prob = torch.from_numpy(np.concatenate([c.log_prob for c in completions]))
     numbers = partial(torch.tensor, dtype=log_prob.dtype)
     return CompletionBatch(
-        targets=network.answer([(c.prompt, c.completion) for c in completions]),
+        targets=targets_of(completions, network),
         log_prob=log_prob,
         reward=numbers([c.reward for c in completions]),
         advantage=numbers([c.advantage for c in completions]),

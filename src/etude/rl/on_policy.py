@@ -10,7 +10,7 @@ import sys
 from abc import abstractmethod
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -30,19 +30,17 @@ from etude.objective.loader import Ranks, chunks
 from etude.objective.log_probs import log_prob_of, target_logits, token_log_prob
 from etude.objective.loss import Loss
 from etude.objective.objective import B, Objective
-from etude.objective.randomness import VALIDATION, rng
-from etude.objective.reward import scores_of
+from etude.objective.randomness import SAMPLE, VALIDATION
 from etude.records import Prompt
 from etude.rl.completions import Completion, CompletionBatch, metric_means, part_sums, zero_variance
-from etude.rl.rewards import WeightedRewards
+from etude.rl.episode import Episode, Keys, Play, Row, n_own, targets_of, text_of
+from etude.rl.rewards import Scores, score_episodes
 from etude.rl.rollout import OnPolicyConfig, RolloutSource
 
 ROUNDING = {"64-true": 1e-9, "32-true": 1e-4}
 """Largest mean |log-ratio| per token that rounding explains, by precision; otherwise 0.1."""
 
 P = TypeVar("P", bound=OnPolicyConfig)
-Parts: TypeAlias = dict[str, Float[Tensor, " batch"]]
-"""Scores of each of several rewards, by name."""
 
 
 class PromptBatch:
@@ -108,7 +106,7 @@ class OnPolicyObjective(Objective[P, B]):
         self._encode([record])  # raises TemplateError
 
     def cuts(self, sample: Prompt) -> Iterable[str]:
-        ids = prompt_ids(self.tools.tokenizer, sample.prompt, sys.maxsize)
+        (ids,) = self._encode([sample], sys.maxsize)
         return [PROMPTS_CUT] if len(ids) > self.prompt_room else []
 
     def source(self, samples: Samples, global_batch: int, seed: int, ranks: Ranks) -> RolloutSource:
@@ -122,9 +120,8 @@ class OnPolicyObjective(Objective[P, B]):
     def evaluate(self, batch: PromptBatch) -> tuple[Loss, float]:
         """Scores greedy completions of held-out prompts; the loss is the negative reward."""
         prompts = batch.records
-        rngs = [rng(self.tools.seed, VALIDATION, i) for i in range(len(prompts))]
-        _, written = self.complete(prompts, rngs, Greedy())
-        rewards, parts = self.score(prompts, [row.ids for row in written])
+        keys = self.held_out_keys(len(prompts))
+        rewards, parts = self.score(prompts, self.complete(prompts, keys, Greedy()))
         reward = rewards.nansum()
         n_scored = float((~rewards.isnan()).sum())
         return Loss(-reward, {"reward": reward, **part_sums(parts)}), n_scored
@@ -133,47 +130,65 @@ class OnPolicyObjective(Objective[P, B]):
         return metric_means(means)
 
     def show(self, records: Sequence[Prompt]) -> list[str]:
-        prompts = self._encode(records)
-        written = self.continuations(prompts, self.config.max_new_tokens, self.stop)
-        return [f"{r.prompt} [...] {w}" for r, w in zip(records, written, strict=True)]
+        keys = self.held_out_keys(len(records), SAMPLE)
+        episodes = self.complete(records, keys, self.tools.decoding)
+        texts = [text_of(episode, self.tools.tokenizer.decode) for episode in episodes]
+        asked = self._asked(records)
+        return [f"{r.prompt} [...] {text}" for r, text in zip(asked, texts, strict=True)]
 
-    def _encode(self, prompts: Sequence[Prompt]) -> list[Ids]:
-        return [prompt_ids(self.tools.tokenizer, p.prompt, self.prompt_room) for p in prompts]
+    def held_out_keys(self, n: int, purpose: int = VALIDATION) -> list[Keys]:
+        """Returns the keys of the episodes of n held-out prompts."""
+        keys = [(self.tools.seed, purpose, i) for i in range(n)]
+        return [Keys(key, key) for key in keys]
+
+    def _encode(self, prompts: Sequence[Prompt], room: int | None = None) -> list[Ids]:
+        """Returns the ids that the policy reads first, cut to `prompt_room` by default."""
+        length = room or self.prompt_room
+        tokenizer = self.tools.tokenizer
+        return [prompt_ids(tokenizer, p.prompt, length) for p in self._asked(prompts)]
+
+    def _asked(self, prompts: Sequence[Prompt]) -> Sequence[Prompt]:
+        """Returns the prompts that the policy reads, which an environment may change."""
+        environment = self.tools.environment
+        return prompts if environment is None else [environment.prompt(p) for p in prompts]
 
     @property
     def stop(self) -> StopStrings:
-        """The strings that end a completion, besides the stop tokens."""
-        return StopStrings(self.config.stop, self.tools.tokenizer.decode)
+        """The strings that end a turn, besides the stop tokens."""
+        environment = self.tools.environment
+        strings = [*self.config.stop, *(environment.stop if environment else ())]
+        return StopStrings(strings, self.tools.tokenizer.decode)
 
     def complete(
         self,
         prompts: Sequence[Prompt],
-        rngs: Sequence[np.random.Generator],
+        keys: Sequence[Keys],
         decoding: Decoding | None = None,
-    ) -> tuple[list[Ids], list[Generation]]:
-        """Samples one completion per prompt; returns the ids of each prompt and its completion."""
+    ) -> list[Episode]:
+        """Samples one completion per prompt, in one turn or with an environment."""
         config = self.config
-        ids = self._encode(prompts)
-        with self.eval_mode():
-            written = self.tools.generator.generate(
-                self.network,
-                [Request(*pair, config.max_new_tokens) for pair in zip(ids, rngs, strict=True)],
-                decoding or Ancestral(config.temperature),
-                stop=self.stop,
-                generation_batch=config.generation_batch,
+        tools = self.tools
+        decoding = decoding or Ancestral(config.temperature)
+
+        def write(requests: Sequence[Request]) -> list[Generation]:
+            size = config.generation_batch
+            return tools.generator.generate(
+                self.network, requests, decoding, stop=self.stop, generation_batch=size
             )
-        return ids, written
+
+        play = Play(tools.environment, tools.tokenizer, config.max_new_tokens, write)
+        with self.eval_mode():
+            return play(prompts, self._encode(prompts), keys)
 
     def sample_and_score(
         self, prompts: Sequence[Prompt], keys: Sequence[tuple[int, ...]]
-    ) -> tuple[list[Ids], list[Generation], Float[Tensor, "prompt group"], Parts]:
-        """Samples `group_size` completions per prompt: prompts, completions, rewards, parts."""
+    ) -> tuple[list[Episode], Float[Tensor, "prompt group"], Scores]:
+        """Samples `group_size` completions per prompt, and returns their rewards and parts."""
         group = self.config.group_size
         repeated = [prompt for prompt in prompts for _ in range(group)]
-        rngs = [rng(*key, i) for key in keys for i in range(group)]
-        prompt_rows, written = self.complete(repeated, rngs)
-        rewards, parts = self.score(repeated, [row.ids for row in written])
-        return prompt_rows, written, rewards.unflatten(0, (-1, group)), parts
+        episodes = self.complete(repeated, [Keys((*k, i), k) for k in keys for i in range(group)])
+        rewards, parts = self.score(repeated, episodes)
+        return episodes, rewards.unflatten(0, (-1, group)), parts
 
     def sample_completions(
         self,
@@ -182,55 +197,52 @@ class OnPolicyObjective(Objective[P, B]):
         reference: nn.Module | None = None,
     ) -> list[Completion]:
         """Samples completions of each prompt, with their KL from a reference, if there is one."""
-        prompt_rows, written, rewards, parts = self.sample_and_score(prompts, keys)
-        ids = [row.ids for row in written]
-        ended = [row.ended for row in written]
-        pairs = list(zip(prompt_rows, ids, strict=True))
-        log_probs = self.log_probs(pairs)
-        reference_log_probs = log_probs if reference is None else self.log_probs(pairs, reference)
-        kl = [float((p - q).sum()) for p, q in zip(log_probs, reference_log_probs, strict=True)]
+        episodes, rewards, parts = self.sample_and_score(prompts, keys)
+        log_probs = self.log_probs(episodes)
+        reference_log_probs = log_probs
+        if reference is not None:
+            reference_log_probs = self.log_probs(episodes, reference)
         same = zero_variance(rewards).repeat_interleave(rewards.shape[1]).tolist()
-        columns = prompt_rows, ids, log_probs, rewards.flatten().tolist(), ended, same, kl
-        scores = [{name: float(part[i]) for name, part in parts.items()} for i in range(len(ids))]
-        return [Completion(*row, parts=p) for *row, p in zip(*columns, scores, strict=True)]
+        return [
+            Completion(
+                prompt=episode.prompt,
+                completion=episode.completion,
+                log_prob=log_probs[i],
+                reward=float(rewards.flatten()[i]),
+                is_finished=episode.is_finished,
+                has_zero_variance=same[i],
+                kl=float((log_probs[i] - reference_log_probs[i]).sum()),
+                parts={name: float(scores[i]) for name, scores in parts.items()},
+                replies=episode.replies,
+            )
+            for i, episode in enumerate(episodes)
+        ]
 
     def score(
-        self, prompts: Sequence[Prompt], completions: Sequence[Sequence[int]]
-    ) -> tuple[Float[Tensor, " batch"], Parts]:
-        """Returns the reward of each completion and, if there are several, the scores by name.
+        self, prompts: Sequence[Prompt], episodes: Sequence[Episode]
+    ) -> tuple[Float[Tensor, " batch"], Scores]:
+        """Returns the reward of each completion and, if there are several, the scores by name."""
+        return score_episodes(self.tools, prompts, episodes)
 
-        On the CPU and in float64, so that sums are exact.
-        """
-        reward = self.tools.reward
-        assert reward is not None, "compatibility requires a reward of every on-policy run"
-        texts = [self.tools.tokenizer.decode(ids) for ids in completions]
-        arguments = [p.prompt for p in prompts], texts, [p.answer for p in prompts]
-        if not isinstance(reward, WeightedRewards) or len(reward.parts) == 1:
-            return torch.tensor(scores_of(reward, *arguments), dtype=torch.float64), {}
-        by_name = reward.by_name(*arguments)
-        parts = {n: torch.tensor(scores, dtype=torch.float64) for n, scores in by_name.items()}
-        return torch.tensor(reward.total(by_name), dtype=torch.float64), parts
-
-    def log_probs(
-        self, pairs: Sequence[tuple[Ids, Ids]], network: nn.Module | None = None
-    ) -> list[np.ndarray]:
-        """Log-probability, in nats, of each completion token, one array per (prompt, completion).
+    def log_probs(self, rows: Sequence[Row], network: nn.Module | None = None) -> list[np.ndarray]:
+        """Log-probability, in nats, of each of the policy's own tokens, one array per row.
 
         Under the current policy, unless another network is given; at the sampling temperature.
         """
         model = network or self.network
         temperature = self.config.temperature
-        return self.per_token(pairs, lambda due: token_log_prob(model, due, temperature))
+        return self.per_token(rows, lambda due: token_log_prob(model, due, temperature))
 
     def per_token(
-        self, pairs: Sequence[tuple[Ids, Ids]], compute: Callable[[Targets], Float[Tensor, "n ..."]]
+        self, rows: Sequence[Row], compute: Callable[[Targets], Float[Tensor, "n ..."]]
     ) -> list[np.ndarray]:
-        """Returns the result of `compute` for each completion token, one array per completion."""
+        """Returns the result of `compute` for each of the policy's own tokens, row by row."""
         values: list[np.ndarray] = []
         with self.eval_mode():
-            for part in chunks(pairs, self.config.generation_batch):
-                targets = self.transfer_batch_to_device(self.network.answer(part), self.device, 0)
-                ends = np.cumsum([len(completion) for _, completion in part])[:-1]
+            for part in chunks(rows, self.config.generation_batch):
+                targets = targets_of(part, self.network)
+                targets = self.transfer_batch_to_device(targets, self.device, 0)
+                ends = np.cumsum([n_own(row) for row in part])[:-1]
                 values += np.split(compute(targets).cpu().numpy(), ends)
         return values
 

@@ -108,6 +108,7 @@ def _tools(config: ExperimentConfig, corpus: Corpus, optimizer: OptimizerOf) -> 
             build(config.generator, corpus.tokenizer) if config.generator else Autoregressive()
         ),
         reward=build_rewards(config.reward),
+        environment=None if config.environment is None else build(config.environment),
         teachers=[run for one in config.reward.values() if (run := one.teacher) is not None],
         held_out=corpus.val,
     )

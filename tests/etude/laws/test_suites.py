@@ -20,6 +20,7 @@ from etude.laws import architecture as architecture_laws
 from etude.laws import callback as callback_laws
 from etude.laws import data as data_laws
 from etude.laws import decoding as decoding_laws
+from etude.laws import environment as environment_laws
 from etude.laws import judge as judge_laws
 from etude.laws import objective as objective_laws
 from etude.laws import optimizer as optimizer_laws
@@ -30,6 +31,7 @@ from etude.laws import tokenizer as tokenizer_laws
 from etude.laws.suites import SUITES, suite, title
 from etude.laws.trial import Trial
 from etude.laws.verdict import Finding, Verdict, broken, held, holds, not_applicable, try_law
+from etude.objective.environment import Reply
 from etude.objective.loss import Loss
 from etude.records import Text
 
@@ -354,6 +356,45 @@ def test_a_faulty_judge_breaks_every_law(tmp_path: Path, monkeypatch: pytest.Mon
     faulty(monkeypatch, judge_laws, lambda pairs: [1.0 + 0.1 * len(pairs)] * len(pairs))
     assert all(law(made).verdict is BROKEN for law in suite("judge")[:-1])
     assert judge_laws.equal_answers_tie(made).evidence == "1.4 1.4 1.4 1.4"
+
+
+# Environments
+
+
+class Forgetful:
+    """Counts its replies in itself, keeps a tuple in the state, and gives undeclared rewards."""
+
+    stop = ()
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+        self.count = 0
+
+    def start(self, prompt: Any, rng: Any) -> Any:
+        return {"turns": 0}
+
+    def example(self, state: Any) -> list[str]:
+        return ["a", "b"]
+
+    def step(self, state: Any, turn: str, rng: Any) -> Reply:
+        self.count += 1
+        n = state["turns"] + 1 if isinstance(state["turns"], int) else 9
+        return Reply({"turns": (n,)} if n == 1 else {"turns": n}, f"{self.count}{n}", reward=0.5)
+
+
+def test_shipped_environments_keep_the_laws_and_a_faulty_one_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny.experiment("grpo", tmp_path, reward={"length": tiny.part("reward", "length")})
+    own = suite("environment")[:6]
+    for name in options("environment"):
+        made = Trial(tiny.part("environment", name), config, tmp_path)
+        assert all(law(made).verdict is HELD for law in own), name
+    made = Trial(tiny.part("environment", "calculator"), config, tmp_path)
+    faulty(monkeypatch, environment_laws, Forgetful(made.tested))
+    assert [law(made).verdict for law in own] == [BROKEN] * 4 + [HELD] * 2
+    monkeypatch.setattr(environment_laws, "is_own", lambda row: row.completion == [])
+    assert environment_laws.ids_are_appended(made).verdict is BROKEN
 
 
 # Conversations

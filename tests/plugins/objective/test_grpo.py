@@ -114,14 +114,25 @@ VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 """Our settings and those of TRL, by variant."""
 
 
+@pytest.mark.parametrize("replies", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_a_thousand_random_cases_agree_with_trl(variant: str, dtype: torch.dtype) -> None:
-    """Loss, its gradient by every logit, and the metrics of clips, divergence and entropy."""
+def test_a_thousand_random_cases_agree_with_trl(
+    variant: str, dtype: torch.dtype, replies: bool
+) -> None:
+    """Loss, its gradient by every logit, and the metrics of clips, divergence and entropy.
+
+    With replies, the completions have holes of tokens that the policy did not write.
+    """
     from trl.trainer.grpo_trainer import GRPOTrainer
 
     ours, theirs = VARIANTS[variant]
     play = scripted.ScriptedCompletions(dtype)
+    mask = play.where.long()
+    own = torch.rand(mask.shape, generator=torch.Generator().manual_seed(1)) < 0.6
+    own[:, 0] = True  # a completion begins with a turn
+    if replies:
+        play.where = play.where & own
     config = {"beta": 0.0, "max_new_tokens": scripted.LENGTH} | ours
     made = play.objective("grpo", **config)
     batch = play.batch()
@@ -150,13 +161,15 @@ def test_a_thousand_random_cases_agree_with_trl(variant: str, dtype: torch.dtype
         _get_per_token_logps_and_entropies=lambda *_, **__: (log_probs, entropies, None),
         **given,
     )
-    mask = play.where.long()
     inputs = {
         "prompt_ids": mask[:, :1], "prompt_mask": mask[:, :1], "completion_ids": mask,
-        "completion_mask": mask, "advantages": batch.advantage, "num_items_in_batch": mask.sum(),
+        "completion_mask": mask, "advantages": batch.advantage,
+        "num_items_in_batch": play.where.sum(),
         "old_per_token_logps": play.scatter(batch.log_prob),
         "ref_per_token_logps": play.log_probs_and_entropies(play.reference)[0],
     }  # fmt: skip
+    if replies:
+        inputs["tool_mask"] = own.long()
     wanted = GRPOTrainer._compute_loss(trainer, None, inputs)  # type: ignore[arg-type]
     wanted.backward()
     torch.testing.assert_close(value, wanted, **pairs.tolerance(dtype))

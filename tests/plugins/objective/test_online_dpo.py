@@ -87,11 +87,11 @@ def test_pairs_are_the_best_and_the_worst_of_each_group(tmp_path: Path) -> None:
     write = objective.sample_and_score
     objective.sample_and_score = lambda *given: written.append(write(*given)) or written[-1]
     source.next_step_batch()
-    ((_, completions, rewards, _),) = written
+    ((completions, rewards, _),) = written
     assert rewards.isnan().any()
     for i, match in enumerate(source.samples):
         known = [
-            (float(r), row.ids)
+            (float(r), row.completion)
             for r, row in zip(rewards[i], completions[4 * i : 4 * i + 4], strict=True)
             if not math.isnan(r)
         ]

@@ -87,7 +87,7 @@ def test_the_kl_penalty_of_the_completion_is_subtracted_from_its_reward(tmp_path
     source: Any = made.loader.source
     source.next_step_batch()  # a rollout of the current policy
     samples = source.samples
-    rows = [(s.prompt, s.completion) for s in samples]
+    rows = samples
     new, old = objective.log_probs(rows), objective.log_probs(rows, objective.reference)
     kl = np.array([a.sum() - b.sum() for a, b in zip(new, old, strict=True)])
     assert np.abs(kl).max() > 1e-3

@@ -32,12 +32,15 @@ if TYPE_CHECKING:
 
 TESTABLE = (
     "objective", "architecture", "optimizer", "schedule", "ramp", "adapter", "data", "tokenizer",
-    "decoding", "generator", "reward", "judge", "template", "strategy", "callback", "logger",
+    "decoding", "generator", "reward", "judge", "environment", "template", "strategy",
+    "callback", "logger",
 )  # fmt: skip
 """Groups with laws; the subgroups of `architecture` use the laws of an architecture."""
 TIMED = ("objective", "architecture")
 """Groups whose plugins are timed against another plugin of the group."""
-TRAINED = (*TIMED, "optimizer", "ramp", "strategy", "callback", "logger", "generator")
+TRAINED = (
+    *TIMED, "optimizer", "ramp", "environment", "strategy", "callback", "logger", "generator",
+)  # fmt: skip
 """Groups whose laws run the whole experiment, so that it must be compatible."""
 
 

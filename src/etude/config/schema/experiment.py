@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from omegaconf import MISSING
 
 from etude.config.schema.decoding import DecodingConfig, GeneratorConfig
+from etude.config.schema.environment import EnvironmentConfig
 from etude.config.schema.plugins import (
     AdapterConfig,
     ArchitectureConfig,
@@ -49,6 +50,8 @@ class ExperimentConfig:
     adapter: dict[str, AdapterConfig] = field(default_factory=dict)
     ramp: dict[str, RampConfig] = field(default_factory=dict)
     reward: dict[str, RewardConfig] = field(default_factory=dict)
+    environment: EnvironmentConfig | None = None
+    """What replies to the policy in a rollout, such as a tool; null = nothing: a single turn."""
     logger: dict[str, LoggerConfig] = field(default_factory=dict)
     callback: dict[str, CallbackConfig] = field(default_factory=dict)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
