@@ -15,7 +15,7 @@ from defaults import default
 from torch import Tensor
 
 from etude.capability import ATTENTION, Capability
-from etude.config.compatibility import mixer_capabilities
+from etude.config.capabilities import mixer_capabilities
 from etude.config.plugin_files import options
 from etude.config.registry import build, load
 from etude.config.schema.blocks import StackConfig

@@ -1,6 +1,6 @@
 """Plugin configs, and what plugins declare before they are built."""
 
-from etude.config.compatibility import capabilities_of, has_windows, max_positions_of
+from etude.config.capabilities import capabilities_of, has_windows, max_positions_of
 from etude.config.config_file import config_of_parent, load_config
 from etude.config.registry import build, plugin_of
 from etude.config.schema.blocks import (

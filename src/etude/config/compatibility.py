@@ -3,18 +3,26 @@
 from collections.abc import Mapping
 from importlib.util import find_spec
 
-from etude.capability import ATTENTION, Capability
-from etude.config.config_file import children, nodes
+from etude.capability import Capability
+from etude.config.capabilities import (
+    architectures_for,
+    capabilities_of,
+    check_generator,
+    check_mixer,
+    max_positions_of,
+    mixer_capabilities,
+    name_of,
+    needs_line,
+    options_with,
+)
+from etude.config.config_file import nodes
 from etude.config.plugin_files import options
-from etude.config.plugin_source import base_option, descriptions, presets
+from etude.config.plugin_source import descriptions
 from etude.config.registry import plugin_of
-from etude.config.schema.blocks import MixerConfig, PositionConfig, StackConfig, StreamConfig
-from etude.config.schema.decoding import DecodingConfig, GeneratorConfig
+from etude.config.schema.blocks import StackConfig
 from etude.config.schema.experiment import ExperimentConfig
 from etude.config.schema.plugins import (
     AdapterConfig,
-    ArchitectureConfig,
-    PluginConfig,
     TextDataConfig,
 )
 from etude.errors import CompositionError, MissingExtraError
@@ -28,7 +36,7 @@ def check(config: ExperimentConfig, architecture: str | None = None) -> None:
     """
     check_extras(config)
     _check_records(config)
-    name = architecture or _name(config.architecture)
+    name = architecture or name_of(config.architecture)
     check_mixer(config.architecture, name)
     if config.generator is not None:
         check_generator(config.generator, config.decoding, config.architecture, name)
@@ -58,10 +66,6 @@ def check_extras(config: object) -> None:
             )
 
 
-def _name(config: PluginConfig) -> str:
-    return plugin_of(config).address.rpartition("/")[2]
-
-
 def _check_records(config: ExperimentConfig) -> None:
     reads = plugin_of(config.objective).declaration.reads
     yields = plugin_of(config.data).declaration.yields
@@ -69,7 +73,7 @@ def _check_records(config: ExperimentConfig) -> None:
         return
     names = frozenset(kind.__name__ for kind in reads)
     raise CompositionError(
-        f"objective={_name(config.objective)} cannot train on data={_name(config.data)}.\n"
+        f"objective={name_of(config.objective)} cannot train on data={name_of(config.data)}.\n"
         f"  It reads {', '.join(sorted(readable_kinds(names)))}; this data yields "
         f"{yields.__name__ if yields else 'no declared kind'}.\n"
         f"  Compatible data: {', '.join(data_for(names)) or 'none'}."
@@ -87,98 +91,30 @@ def data_for(reads: frozenset[str]) -> list[str]:
     return [name for name, one in descriptions("data").items() if kinds & one.names("yields")]
 
 
-def capabilities_of(architecture: ArchitectureConfig) -> frozenset[Capability]:
-    """The capabilities of a network: those that its architecture and all its mixers provide."""
-    return plugin_of(architecture).declaration.provides & mixer_capabilities(architecture)
-
-
-def mixer_capabilities(config: PluginConfig) -> frozenset[Capability]:
-    """The capabilities that all mixers in `config` provide, including those of a hybrid."""
-    provides = frozenset(Capability)
-    for _, node in nodes(config):
-        if isinstance(node, MixerConfig):
-            provides &= plugin_of(node).declaration.provides
-    return provides
-
-
-def has_windows(architecture: ArchitectureConfig) -> bool:
-    """Whether a mixer of the network applies the attention window of its context."""
-    parts = (node for _, node in nodes(architecture) if isinstance(node, MixerConfig))
-    return any(plugin_of(part).declaration.windowed for part in parts)
-
-
-def check_mixer(architecture: ArchitectureConfig, name: str) -> None:
-    """Raises CompositionError if a mixer lacks what its architecture and stream need."""
-    needs = plugin_of(architecture).declaration.provides & ATTENTION
-    for path, node in nodes(architecture):
-        if isinstance(node, MixerConfig) and not needs <= plugin_of(node).declaration.provides:
-            raise CompositionError(
-                f"architecture={name} cannot use "
-                f"architecture/{path.replace('.', '/')}={_name(node)}.\n"
-                f"  {_needs(needs)}\n  {_options_with('architecture/mixer', needs)}"
-            )
-        if isinstance(node, StreamConfig):
-            _check_stream(node, architecture)
-
-
-def _check_stream(stream: StreamConfig, architecture: ArchitectureConfig) -> None:
-    """Raises CompositionError if a mixer lacks a capability that the stream needs."""
-    needs = plugin_of(stream).declaration.needs
-    for path, node in nodes(architecture):
-        if isinstance(node, MixerConfig) and not needs <= plugin_of(node).declaration.provides:
-            raise CompositionError(
-                f"architecture/stream={_name(stream)} cannot use "
-                f"architecture/{path.replace('.', '/')}={_name(node)}.\n"
-                f"  {_needs(needs)}\n  {_options_with('architecture/mixer', needs)}"
-            )
-
-
-def check_generator(
-    generator: GeneratorConfig,
-    decoding: DecodingConfig,
-    architecture: ArchitectureConfig,
-    name: str,
-) -> None:
-    """Raises CompositionError if a generator cannot use the network or the decoding."""
-    lacking = plugin_of(generator).declaration.needs - capabilities_of(architecture)
-    if lacking:
-        families = architectures_for(frozenset(need.name for need in lacking))
-        raise CompositionError(
-            f"generator={_name(generator)} cannot use architecture={name}.\n  {_needs(lacking)}\n"
-            f"  Architectures that provide it: {', '.join(families) or 'none'}."
-        )
-    try:
-        generator.check(decoding)
-    except ValueError as error:
-        raise CompositionError(
-            f"generator={_name(generator)} cannot use decoding={_name(decoding)}: {error}."
-        ) from error
-
-
 def _check_rollouts(config: ExperimentConfig) -> None:
     """Raises CompositionError if the generator is wrong for rollouts or for a sharded network."""
     generator = config.generator
     if generator is None:
         return
-    name = f"generator={_name(generator)}"
+    name = f"generator={name_of(generator)}"
     if plugin_of(config.objective).declaration.reward is not None and not generator.samples:
         raise CompositionError(
-            f"objective={_name(config.objective)} cannot use {name}.\n"
+            f"objective={name_of(config.objective)} cannot use {name}.\n"
             "  It learns from samples of the policy's own distribution, and this generator returns "
             "other completions.\n  Use the default generator, and this one in etude generate."
         )
     if plugin_of(config.strategy).declaration.shards and not generator.lockstep:
         raise CompositionError(
-            f"strategy={_name(config.strategy)} cannot use {name}: every rank holds a part of the "
-            "weights, and this generator runs the network a different number of times on each.\n"
-            "  Use the default generator, or strategy=ddp."
+            f"strategy={name_of(config.strategy)} cannot use {name}: every rank holds part of "
+            "the weights, and this generator runs the network a different number of times on each."
+            "\n  Use the default generator, or strategy=ddp."
         )
 
 
 def _check_needs(config: ExperimentConfig, architecture: str) -> None:
     needs = plugin_of(config.objective.task).declaration.needs
     lacking = needs - capabilities_of(config.architecture)
-    name = _name(config.objective)
+    name = name_of(config.objective)
     if not lacking:
         try:
             return config.objective.check(config.architecture)
@@ -187,48 +123,23 @@ def _check_needs(config: ExperimentConfig, architecture: str) -> None:
                 f"objective={name} cannot train architecture={architecture}: {error}."
             ) from error
     provides = plugin_of(config.architecture).declaration.provides
-    lines = [f"architecture={architecture}.", _needs(lacking)]
+    lines = [f"architecture={architecture}.", needs_line(lacking)]
     if not lacking <= provides:
         families = architectures_for(frozenset(need.name for need in lacking))
         lines.append(f"Architectures that provide it: {', '.join(families) or 'none'}.")
     if isinstance(config.architecture, StackConfig):
         mixer = config.architecture.mixer
         if not lacking <= mixer_capabilities(mixer):
-            lines[0] = f"architecture={architecture} with architecture/mixer={_name(mixer)}."
-            lines.append(_options_with("architecture/mixer", lacking))
+            lines[0] = f"architecture={architecture} with architecture/mixer={name_of(mixer)}."
+            lines.append(options_with("architecture/mixer", lacking))
     raise CompositionError(f"objective={name} cannot train " + "\n  ".join(lines))
-
-
-def _needs(needs: frozenset[Capability]) -> str:
-    return f"It needs {' and '.join(sorted(f'{need.name} ({need.value})' for need in needs))}."
-
-
-def _options_with(group: str, needs: frozenset[Capability]) -> str:
-    names = {need.name for need in needs}
-    able = [n for n, one in descriptions(group).items() if names <= one.names("provides")]
-    return f"Options of {group} that provide it: {', '.join(able) or 'none'}."
-
-
-def architectures_for(needs: frozenset[str]) -> list[str]:
-    """The architectures that provide all of `needs`, each with the presets based on it."""
-    able: list[str] = []
-    for stack, one in descriptions("architecture").items():
-        if needs <= one.names("provides"):
-            names = presets_of(stack)
-            able.append(f"{stack} ({', '.join(names)})" if names else stack)
-    return able
-
-
-def presets_of(stack: str) -> list[str]:
-    """The presets based on an architecture."""
-    return [name for name, file in presets("architecture").items() if base_option(file) == stack]
 
 
 def _check_environment(config: ExperimentConfig) -> None:
     if config.environment is None:
         return
-    name = f"environment={_name(config.environment)}"
-    objective = f"objective={_name(config.objective)}"
+    name = f"environment={name_of(config.environment)}"
+    objective = f"objective={name_of(config.objective)}"
     if not plugin_of(config.objective).declaration.multi_turn:
         able = [n for n, one in descriptions("objective").items() if one.declared.get("multi_turn")]
         raise CompositionError(
@@ -238,7 +149,7 @@ def _check_environment(config: ExperimentConfig) -> None:
         )
     if Capability.SOURCE_TARGET in capabilities_of(config.architecture):
         raise CompositionError(
-            f"{name} cannot be used with architecture={_name(config.architecture)}.\n"
+            f"{name} cannot be used with architecture={name_of(config.architecture)}.\n"
             "  Replies are appended to the sequence that the policy continues, and it reads its "
             "prompt separately.\n"
             f"  Architectures that continue their prompt: "
@@ -247,7 +158,7 @@ def _check_environment(config: ExperimentConfig) -> None:
 
 
 def _check_reward(config: ExperimentConfig) -> None:
-    objective = _name(config.objective)
+    objective = name_of(config.objective)
     uses_reward = plugin_of(config.objective).declaration.reward is not None
     environment = config.environment
     is_scored = environment is not None and plugin_of(environment).declaration.scores
@@ -309,7 +220,8 @@ def _check_schedule(config: ExperimentConfig) -> None:
         schedules = descriptions("schedule").items()
         steady = [name for name, one in schedules if one.declared.get("stays_at_peak")]
         raise CompositionError(
-            f"optimizer={_name(config.optimizer)} cannot use schedule={_name(config.schedule)}.\n"
+            f"optimizer={name_of(config.optimizer)} cannot use "
+            f"schedule={name_of(config.schedule)}.\n"
             "  It evaluates an average of its steps, which replaces the decay of the learning "
             f"rate.\n  Schedules without a decay: {', '.join(steady) or 'none'}."
         )
@@ -335,7 +247,7 @@ def _check_steps(config: ExperimentConfig) -> None:
     if config.trainer.max_tokens is not None and not isinstance(config.data, TextDataConfig):
         raise CompositionError(
             f"trainer.max_tokens={config.trainer.max_tokens} counts tokens of raw text, but "
-            f"data={_name(config.data)} does not yield raw text.\n"
+            f"data={name_of(config.data)} does not yield raw text.\n"
             "  Use trainer.max_steps or trainer.max_epochs instead."
         )
 
@@ -346,7 +258,7 @@ def _check_devices(config: ExperimentConfig) -> None:
         strategies = descriptions("strategy").items()
         wider = [name for name, one in strategies if one.declared.get("max_devices") is None]
         raise CompositionError(
-            f"strategy={_name(config.strategy)} supports {limit} device, but "
+            f"strategy={name_of(config.strategy)} supports {limit} device, but "
             f"trainer.devices={config.trainer.devices}.\n"
             f"  Strategies for several devices: {', '.join(wider) or 'none'}. "
             "Or set trainer.devices=1: gradient accumulation gives the same loss curve."
@@ -358,16 +270,6 @@ def _check_precision(config: ExperimentConfig) -> None:
     precision = config.trainer.precision
     if supported is not None and precision not in supported:
         raise CompositionError(
-            f"strategy={_name(config.strategy)} does not support trainer.precision={precision}.\n"
+            f"strategy={name_of(config.strategy)} does not support trainer.precision={precision}.\n"
             f"  It supports {', '.join(sorted(supported))}."
         )
-
-
-def max_positions_of(config: ArchitectureConfig) -> int | None:
-    """The maximum number of positions of the network; None = no limit."""
-    limits = [
-        part.max_positions
-        for name in children(type(config))
-        if isinstance(part := vars(config)[name], PositionConfig) and part.max_positions
-    ]
-    return min(limits, default=None)

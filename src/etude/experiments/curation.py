@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from etude.capability import Capability
-from etude.config.compatibility import capabilities_of, data_for, max_positions_of
+from etude.config.capabilities import capabilities_of, max_positions_of
+from etude.config.compatibility import data_for
 from etude.config.registry import build, plugin_of
 from etude.config.schema.curation import SamplingConfig
 from etude.data.corpus import read

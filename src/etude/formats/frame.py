@@ -12,7 +12,7 @@ from typing import Any
 import tokenizers
 
 from etude.capability import Capability
-from etude.config.compatibility import capabilities_of, max_positions_of
+from etude.config.capabilities import capabilities_of, max_positions_of
 from etude.config.schema.blocks import StackConfig
 from etude.data.special_tokens import tokens_between, write_around
 from etude.data.tokenizer_files import CONFIG

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from etude.capability import Capability
-from etude.config.compatibility import capabilities_of
+from etude.config.capabilities import capabilities_of
 from etude.config.registry import build
 from etude.config.schema.blocks import StackConfig
 from etude.config.schema.plugins import ArchitectureConfig

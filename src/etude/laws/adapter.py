@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from etude.capability import Capability
-from etude.config.compatibility import capabilities_of
+from etude.config.capabilities import capabilities_of
 from etude.config.registry import build
 from etude.laws import architecture
 from etude.laws.trial import Trial

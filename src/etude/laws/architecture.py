@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from etude.capability import Capability
-from etude.config.compatibility import capabilities_of, mixer_capabilities
+from etude.config.capabilities import capabilities_of, mixer_capabilities
 from etude.config.registry import build
 from etude.config.schema.plugins import ArchitectureConfig
 from etude.data.vocab import Vocab

@@ -12,7 +12,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, cast
 
-from etude.config import compatibility, composition
+from etude.config import capabilities, compatibility, composition
 from etude.config.composition import Composition
 from etude.config.config_file import node_of, to_experiment
 from etude.config.hydra_source import declared_default, multi_choice_groups
@@ -204,6 +204,6 @@ def stacks(selected: Selection, config: ExperimentConfig) -> Mapping[str, Archit
         with suppress(ConfigError):
             composed = compose(f"{ARCHITECTURE}={name}", selected.override, *rest)
             stack = to_experiment(composed.config).architecture
-            compatibility.check_mixer(stack, name)
+            capabilities.check_mixer(stack, name)
             found[name] = stack
     return found

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from etude.capability import Capability
-from etude.config.compatibility import capabilities_of
+from etude.config.capabilities import capabilities_of
 from etude.errors import ConfigError
 from etude.network.decoding import Greedy
 from etude.network.generation import Request

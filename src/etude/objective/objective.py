@@ -167,8 +167,8 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
         completions = self.tools.generator.generate(
             self.network,
             [
-                Request(prompt, rng(self.tools.seed, SAMPLE, i), max_new_tokens)
-                for i, prompt in enumerate(prompts)
+                Request(ids, rng(self.tools.seed, SAMPLE, i), max_new_tokens)
+                for i, ids in enumerate(prompts)
             ],
             self.tools.decoding,
             whole=plugin_of(self.config).declaration.whole_prompt,

@@ -100,6 +100,7 @@ def test_every_micro_batch_carries_the_count_of_its_global_batch(micro_batch: in
         while True:
             part = next(parts)
             assert (part.step_count, part.digest) == (total, step.digest)
+            assert part.batch is not None
             seen += part.batch
             if part.is_last:
                 break

@@ -86,6 +86,7 @@ def test_flops_of_a_decoder_are_6_per_weight_and_token_plus_attention(
     plan, made = planned(config), tiny.training_parts(config)
     network: Any = made.objective.network
     part, _, _ = real_step(made)
+    assert part.batch is not None
     linear = [m for m in network.stack.modules() if isinstance(m, torch.nn.Linear)]
     matrices = sum(m.weight.numel() for m in linear)
     rows, seq = part.batch.targets.inputs.tokens.shape

@@ -35,6 +35,7 @@ def test_a_ramp_of_the_batch_makes_an_epoch_longer(tmp_path: Path) -> None:
 def test_a_run_of_max_tokens_has_them_with_a_ramp_too(tmp_path: Path) -> None:
     plain = plan(tmp_path, max_tokens=2000)
     ramped = plan(tmp_path, {"start": 2, "steps": 3}, max_tokens=2000)
+    per_step = (plain.epoch.tokens or 0.0) / plain.epoch.steps
     assert ramped.epoch.tokens == plain.epoch.tokens
-    tokens = ramped.epoch.sizes.full_steps(ramped.steps) * plain.epoch.tokens / plain.epoch.steps
-    assert 2000 <= tokens < 2000 + 1.01 * plain.epoch.tokens / plain.epoch.steps
+    tokens = ramped.epoch.sizes.full_steps(ramped.steps) * per_step
+    assert 2000 <= tokens < 2000 + 1.01 * per_step

@@ -7,7 +7,7 @@ import pytest
 import tiny
 import torch
 
-from etude.config.compatibility import max_positions_of
+from etude.config.capabilities import max_positions_of
 from etude.config.registry import build
 from etude.errors import ConfigError
 from etude.formats.model import read_model

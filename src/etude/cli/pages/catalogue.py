@@ -9,7 +9,7 @@ from pathlib import Path
 from etude.cli.pages.group import purposes
 from etude.cli.pages.knobs import default_of, legal
 from etude.cli.pages.plugin import compatible, declared_text, key_of
-from etude.config.compatibility import presets_of
+from etude.config.capabilities import presets_of
 from etude.config.plugin_files import configurations, groups, options
 from etude.config.plugin_source import Description, Knob, describe, heading, presets
 

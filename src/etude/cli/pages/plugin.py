@@ -11,12 +11,8 @@ from typing import Any
 
 from etude.cli.pages.group import describe_own
 from etude.cli.pages.knobs import entry, short_value
-from etude.config.compatibility import (
-    architectures_for,
-    data_for,
-    readable_kinds,
-    reward_objectives,
-)
+from etude.config.capabilities import architectures_for
+from etude.config.compatibility import data_for, readable_kinds, reward_objectives
 from etude.config.hydra_source import multi_choice_groups
 from etude.config.plugin_files import options
 from etude.config.plugin_source import (

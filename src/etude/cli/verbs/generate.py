@@ -18,13 +18,9 @@ from typing import TYPE_CHECKING
 
 from etude.capability import Capability
 from etude.config import composition
+from etude.config.capabilities import capabilities_of, check_generator
 from etude.config.command_line import prepare
-from etude.config.compatibility import (
-    capabilities_of,
-    check_extras,
-    check_generator,
-    total_virtual_tokens,
-)
+from etude.config.compatibility import check_extras, total_virtual_tokens
 from etude.config.config_file import build_config
 from etude.config.registry import build, plugin_of
 from etude.config.schema.blocks import StackConfig

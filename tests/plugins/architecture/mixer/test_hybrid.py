@@ -6,7 +6,8 @@ import tiny
 import torch
 
 from etude.capability import Capability
-from etude.config.compatibility import capabilities_of, check
+from etude.config.capabilities import capabilities_of
+from etude.config.compatibility import check
 from etude.config.composition import compose
 from etude.config.config_file import load_config, save_config, to_experiment
 from etude.errors import CompositionError, ConfigError

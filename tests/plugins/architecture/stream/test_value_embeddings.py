@@ -5,7 +5,7 @@ import tiny
 import torch
 import torch.nn.functional as F
 
-from etude.config.compatibility import check_mixer
+from etude.config.capabilities import check_mixer
 from etude.errors import CompositionError
 from etude.network.inputs import Inputs
 
