@@ -51,7 +51,8 @@ OTHER_VALUES: dict[str, Any] = {
     "targets": ["*.0.*"], "frozen": ["*.0.*"], "trained": ["*.mixer.q.*"],
     "reward_mean": 0.5, "min_new_tokens": 3, "delta": 4.0, "unfinished_score": -3.0,
     "measures": [], "replay_share": 0.5, "spm_rate": 1.0, "epsilon": 0.1,
-    "outputs": ["*.q"], "inputs": ["*.mixer.out"],
+    "outputs": ["*.q"], "inputs": ["*.mixer.out"], "other_every": 3, "q_rank": 8, "gate_dim": 4,
+    "rotary_fraction": 0.5, "n_first": 2,
 }  # fmt: skip
 """Another valid value by name, where doubling the default is not suitable."""
 REQUIRES: dict[str, dict[str, Any]] = {
@@ -69,6 +70,8 @@ PART_OF = {"objective/corruption": "seq2seq", "objective/masking": "mlm"}
 """Groups below the objectives, each with an objective that uses it."""
 LARGE: dict[str, dict[str, Any]] = {"mlm": {"mask_ratio": 0.5}}
 """Values with which a row of 16 tokens is long enough for every knob to have an effect."""
+DEEP = {"hybrid", "interleaved"}
+"""Parts that need several layers."""
 BASE = {"encoder_only": "mlm", "encoder_decoder": "seq2seq", "decoder_only": "clm"}
 
 
@@ -129,7 +132,8 @@ def with_plugin(address: str, plugin: Any, folder: Path) -> Any:
     if group.startswith("architecture/"):
         local = default("architecture/mixer/attention", window=8)  # some knobs need a window
         parts = {"mixer": local, group.rpartition("/")[2]: plugin}
-        return experiment(folder, architecture=tiny.stack(n_layers=1, **parts))
+        n_layers = 4 if name in DEEP or group.endswith("stream") else 1
+        return experiment(folder, architecture=tiny.stack(n_layers=n_layers, **parts))
     if group == "adapter":
         return experiment(folder, architecture=tiny.stack(), adapter={name: plugin})
     if group in PART_OF:

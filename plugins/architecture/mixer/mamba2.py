@@ -33,15 +33,15 @@ class Mamba2Config(MixerConfig):
     """Width of the values divided by dim. With 2, mlp.ratio=2 keeps the parameter count."""
     head_dim: int | None = None
     """Width of the values of each head; null = dim / n_heads. Mamba-2: 64."""
-    n_groups: int = 1
-    """Groups of heads that share B and C, and that are normalised together."""
+    bc_heads: int = 1
+    """Number of B and C vectors; the heads that share one are normalised together. Mamba-2: 1."""
     conv_size: int = 4
     """Tokens that the short convolution of x, B and C reads."""
     eps: float = 1e-5
     """Epsilon of the output norm, added to the mean square."""
 
     def __post_init__(self) -> None:
-        for name in ("state_dim", "expand", "head_dim", "n_groups", "conv_size"):
+        for name in ("state_dim", "expand", "head_dim", "bc_heads", "conv_size"):
             value = vars(self)[name]
             require(value is None or value >= 1, f"{name} must be at least 1, got {value}")
         require(self.eps > 0, f"eps must be positive, got {self.eps}")
@@ -83,11 +83,11 @@ class Mamba2(Mixer):
         self.head_dim = config.head_dim or parts.dim // parts.n_heads
         self.n_heads = width // self.head_dim
         require(
-            width % self.head_dim == 0 and self.n_heads % config.n_groups == 0,
+            width % self.head_dim == 0 and self.n_heads % config.bc_heads == 0,
             f"expand * dim = {width} must be a multiple of head_dim={self.head_dim} times "
-            f"n_groups={config.n_groups}",
+            f"bc_heads={config.bc_heads}",
         )
-        self.sizes = (width, *[config.n_groups * config.state_dim] * 2)
+        self.sizes = (width, *[config.bc_heads * config.state_dim] * 2)
         self.project = nn.Linear(parts.dim, width + sum(self.sizes) + self.n_heads, bias=False)
         self.conv = ShortConv(sum(self.sizes), config.conv_size, bias=True)
         self.log_rate = nn.Parameter(torch.arange(1.0, self.n_heads + 1).log())
@@ -107,13 +107,13 @@ class Mamba2(Mixer):
         write, read = map(self._of_heads, (write, read))
         out = self._read(read, write, values, steps.transpose(1, 2)[..., None], context)
         out = (out + self.skip[:, None, None] * values).transpose(1, 2).flatten(2).to(x.dtype)
-        groups = (out * F.silu(gate)).unflatten(-1, (self.config.n_groups, -1))
+        groups = (out * F.silu(gate)).unflatten(-1, (self.config.bc_heads, -1))
         normed = F.rms_norm(groups, groups.shape[-1:], eps=self.config.eps).flatten(2)
         return self.out(self.norm_weight * normed)
 
     def _of_heads(self, x: Tensor) -> Float[Tensor, "batch heads seq state_dim"]:
-        groups = x.unflatten(-1, (self.config.n_groups, -1)).transpose(1, 2)
-        return groups.repeat_interleave(self.n_heads // self.config.n_groups, dim=1)
+        groups = x.unflatten(-1, (self.config.bc_heads, -1)).transpose(1, 2)
+        return groups.repeat_interleave(self.n_heads // self.config.bc_heads, dim=1)
 
     def _read(
         self, q: Tensor, k: Tensor, v: Tensor, steps: Tensor, context: Context

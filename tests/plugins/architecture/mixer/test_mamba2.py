@@ -40,38 +40,38 @@ def recurrence(made: Any, x: Tensor) -> Tensor:
     mixed = F.silu(torch.stack(taps).sum(0) + made.conv.bias)
     values, write, read = mixed.split(made.sizes, dim=-1)
     steps = F.softplus(steps + made.step)
-    n_groups = made.config.n_groups
+    bc_heads = made.config.bc_heads
     states = torch.zeros(made.n_heads, 6, 8, dtype=x.dtype)
     rows: list[Tensor] = []
     for t in range(len(x)):
         heads: list[Tensor] = []
         for h in range(made.n_heads):
-            group = h * n_groups // made.n_heads
-            key, query = (part[t].view(n_groups, 6)[group] for part in (write, read))
+            group = h * bc_heads // made.n_heads
+            key, query = (part[t].view(bc_heads, 6)[group] for part in (write, read))
             value, step = values[t].view(-1, 8)[h], steps[t, h]
             decay = torch.exp(-step * made.log_rate[h].exp())
             states[h] = decay * states[h] + step * torch.outer(key, value)
             heads.append(query @ states[h] + made.skip[h] * value)
-        gated = (torch.cat(heads) * F.silu(gate[t])).view(n_groups, -1)
+        gated = (torch.cat(heads) * F.silu(gate[t])).view(bc_heads, -1)
         normed = gated / (gated.square().mean(-1, keepdim=True) + made.config.eps).sqrt()
         rows.append(made.out(normed.flatten() * made.norm_weight))
     return torch.stack(rows)
 
 
-@pytest.mark.parametrize("n_groups", [1, 2])
+@pytest.mark.parametrize("bc_heads", [1, 2])
 @pytest.mark.parametrize("seq", [5, 64, 131])
 @torch.no_grad()
-def test_the_chunked_form_equals_the_recurrence(n_groups: int, seq: int) -> None:
-    made, x = mixer(n_groups=n_groups), torch.randn(1, seq, 16, dtype=torch.float64)
+def test_the_chunked_form_equals_the_recurrence(bc_heads: int, seq: int) -> None:
+    made, x = mixer(bc_heads=bc_heads), torch.randn(1, seq, 16, dtype=torch.float64)
     tiny.assert_close(made(x, context(seq))[0], recurrence(made, x[0]))
 
 
-@pytest.mark.parametrize("n_groups", [1, 2])
+@pytest.mark.parametrize("bc_heads", [1, 2])
 @torch.no_grad()
-def test_it_equals_the_mixer_of_transformers(n_groups: int) -> None:
-    made = mixer(n_groups=n_groups)
+def test_it_equals_the_mixer_of_transformers(bc_heads: int) -> None:
+    made = mixer(bc_heads=bc_heads)
     config = Mamba2Config(
-        hidden_size=16, num_heads=4, head_dim=8, state_size=6, expand=2, n_groups=n_groups,
+        hidden_size=16, num_heads=4, head_dim=8, state_size=6, expand=2, n_groups=bc_heads,
         conv_kernel=4, chunk_size=16, num_hidden_layers=1,
     )  # fmt: skip
     theirs: Any = Mamba2Mixer(config, 0).double().eval()
@@ -121,8 +121,8 @@ def test_in_bf16_the_state_is_fp32() -> None:
     [
         ({"state_dim": 0}, "state_dim must be at least 1, got 0"),
         ({"eps": 0.0}, "eps must be positive"),
-        ({"head_dim": 5}, "must be a multiple of head_dim=5 times n_groups=1"),
-        ({"n_groups": 3}, "must be a multiple of head_dim=8 times n_groups=3"),
+        ({"head_dim": 5}, "must be a multiple of head_dim=5 times bc_heads=1"),
+        ({"bc_heads": 3}, "must be a multiple of head_dim=8 times bc_heads=3"),
     ],
 )
 def test_sizes_that_do_not_fit_are_errors(values: dict[str, Any], message: str) -> None:
