@@ -44,7 +44,6 @@ from etude.objective.selection import select
 C = TypeVar("C", bound=ObjectiveConfig)
 B = TypeVar("B")
 
-
 OptimizerOf: TypeAlias = Callable[[nn.Module], tuple[Optimizer, Callable[[int], float]]]
 
 
@@ -221,8 +220,7 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
     def source(self, samples: Samples, global_batch: int, seed: int, ranks: Ranks) -> StepSource:
         """Returns the source of global batches: the samples, reshuffled every epoch.
 
-        Raises DataError if no sample has anything to train on; the check stops at the first
-        sample that has.
+        Raises DataError if no sample has anything to train on.
         """
         for i in range(len(samples)):
             example = self.example(samples[i], rng(seed, TRAIN, 0, i))
