@@ -109,7 +109,8 @@ def _write(config: GenerationConfig, model: "Model", provides: Collection[Capabi
         text = stop.before(stop.decode(answer))
         if is_infilling:
             tokens = iter(answer)
-            text = stop.decode([next(tokens) if i == vocab.mask else i for i in prompt])
+            filled = [next(tokens) if i == vocab.mask else i for i in prompt]
+            text = model.tokenizer.decode(filled)
         print(f"--- {i + 1}\n{text}" if config.n > 1 else text[len(shown) :])
     if (summary := generator.summary()) is not None:
         print(summary, file=sys.stderr)

@@ -1,6 +1,7 @@
 """`etude generate` works with models of the three families."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -132,6 +133,26 @@ def test_a_bert_folder_fills_masks_as_transformers_does(
     pieces = zip(tiny.BYTES.pieces(best.indices), best.values.tolist(), strict=True)
     wanted = "  ".join(f"{piece!r} {share:.1%}" for piece, share in pieces)
     assert f"[MASK] 1: {wanted}" in generate(capsys, f"run={tmp_path}", "prompt=a[MASK]")
+
+
+def test_diffusion_infills_a_prompt_and_continues_another(
+    runs: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = (f"run={runs['encoder']}", "generator=diffusion", "generator.steps=3")
+    out = generate(capsys, *options, "prompt=ab[MASK]cd")
+    assert re.fullmatch(r"ab.*cd\n", out, re.DOTALL)
+    assert out != "abcd\n"
+    assert generate(capsys, *options, "prompt=ab", "max_new_tokens=4") != "ab\n"
+
+
+def test_beams_and_a_draft_complete_a_prompt(
+    runs: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = (f"run={runs['decoder']}", "prompt=a, b", "max_new_tokens=12", "decoding=greedy")
+    plain = generate(capsys, *options)
+    assert generate(capsys, *options, "generator=beam", "generator.beams=1") == plain
+    draft = f"generator.draft={runs['decoder']}"
+    assert generate(capsys, *options, "generator=speculative", draft) == plain
 
 
 @pytest.mark.parametrize(
