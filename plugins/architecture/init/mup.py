@@ -36,7 +36,8 @@ class MupConfig(InitConfig):
     base_head_dim: int | None = None
     """Width of a head at base_dim; null = as many heads as here."""
     std: float = 0.02
-    """Standard deviation at base_dim; divided by sqrt(2 n_layers) at the end of a branch."""
+    """Standard deviation at base_dim; divided by sqrt(2 n_layers) at the end of a branch. Typical:
+    0.02, or 1 / sqrt(base_dim) for a narrow base, which 0.02 leaves with small activations."""
 
     def __post_init__(self) -> None:
         for name in ("base_dim", "base_head_dim"):
