@@ -91,7 +91,10 @@ def kl(p: Float[Tensor, "n vocab"], q: Float[Tensor, "n vocab"]) -> Float[Tensor
     lr=1e-4,
     data="arithmetic",
     multi_turn=True,
-    example={"run": "{run:objective=sft data=arithmetic}", "max_new_tokens": 16},
+    example={
+        "run": "{run:objective=grpo objective.group_size=4 objective.max_new_tokens=16}",
+        "max_new_tokens": 16,
+    },
 )
 class OnPolicyDistill(OnPolicyObjective[OnPolicyDistillConfig, SampleBatch]):
     """Minimises the divergence from the teacher on the student's own completions."""
