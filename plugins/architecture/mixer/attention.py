@@ -158,8 +158,8 @@ class Attention(Mixer):
         return v if context.extra_values is None else v + context.extra_values
 
     def _project(self, x: Tensor, context: Context) -> tuple[Tensor, Tensor]:
-        v = self._mix_values(self._split(self.v(x)), context)
-        return self.k_norm(self._split(self.k(x))), v
+        k = self.k_norm(self._split(self.k(x)))
+        return k, self._mix_values(self._split(self.v(x)), context)
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)  # batch heads seq head_dim
