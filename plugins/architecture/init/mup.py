@@ -13,7 +13,8 @@ on the scale of a gradient, so a factor c in the forward pass equals a factor c 
 weight and its learning rate. The output multiplier is in the scale of the last norm, that of
 attention in the query weights. With mixer.qk_norm the latter is without effect. Weight decay is
 divided by the factor of the learning rate, as in https://github.com/microsoft/mup, so that decay
-does not depend on width. At `base_dim` all is as with `init=scaled`, to the bit.
+does not depend on width. At `base_dim` all is as with `init=scaled`, to the bit. docs/mup.md shows
+the transfer.
 """
 
 import math
