@@ -13,7 +13,8 @@ on the scale of a gradient, so a factor c in the forward pass equals a factor c 
 weight and its learning rate. The output multiplier is in the scale of the last norm, that of
 attention in the query weights. With mixer.qk_norm the latter is without effect. Weight decay is
 divided by the factor of the learning rate, as in https://github.com/microsoft/mup, so that decay
-does not depend on width. At `base_dim` all is as with `init=scaled`, to the bit.
+does not depend on width. At `base_dim` all is as with `init=scaled`, to the bit. docs/mup.md shows
+the transfer.
 """
 
 import math
@@ -58,8 +59,8 @@ class MupConfig(InitConfig):
 @plugin(MupConfig)
 def mup(config: MupConfig, network: StackNetwork, n_layers: int) -> None:
     """Draws the weights, and gives the network the factors of its learning rates."""
-    stack = _single_stack(network)
-    inside = [module for block in stack.blocks for module in block.modules()]
+    stacks = _stacks(network)
+    inside = [module for stack in stacks for module in stack.blocks.modules()]
     hidden = {id(m): 1 / math.sqrt(network.dim / config.base_dim) for m in inside}
     queries = {id(m): logit_factor(config, network.dim, m) for m in inside if is_query(m)}
 
@@ -74,7 +75,7 @@ def mup(config: MupConfig, network: StackNetwork, n_layers: int) -> None:
         for parameter in module.parameters(recurse=False):
             of_width = config.base_dim / network.dim if parameter.ndim > 1 else 1.0
             factors[id(parameter)] = of_logits * of_width
-    for parameter in stack.norm.parameters():
+    for parameter in stacks[-1].norm.parameters():
         factors[id(parameter)] = config.base_dim / network.dim
         with torch.no_grad():
             parameter.mul_(config.base_dim / network.dim)
@@ -94,18 +95,17 @@ def is_query(module: nn.Module) -> TypeGuard[QueryIn]:
     return isinstance(module, QueryIn)
 
 
-def _single_stack(network: StackNetwork) -> Stack:
-    """Returns the stack of a network whose only matrices outside blocks are table and head."""
+def _stacks(network: StackNetwork) -> list[Stack]:
+    """Returns the stacks, of which the last feeds the head, of a network without other matrices."""
     stacks = [module for module in network.modules() if isinstance(module, Stack)]
     blocks = [module for stack in stacks for module in stack.blocks.modules()]
     linears = {module for module in network.modules() if isinstance(module, nn.Linear)}
     require(
-        len(stacks) == 1
-        and linears - {*blocks} == {network.head.out}
-        and isinstance(stacks[0].norm, nn.LayerNorm | nn.RMSNorm)
-        and stacks[0].scale == 1.0,
-        "init=mup needs one stack with a final norm and no other matrices than those of blocks, "
-        "token embedding and head: an architecture with block=prenorm, head=linear, "
-        "embedding_dim=null and scale_embedding=false",
+        linears - {*blocks} == {network.head.out}
+        and isinstance(stacks[-1].norm, nn.LayerNorm | nn.RMSNorm)
+        and all(stack.scale == 1.0 for stack in stacks),
+        "init=mup needs a final norm and no other matrices than those of blocks, token embedding "
+        "and head: an architecture with block=prenorm, head=linear, embedding_dim=null and "
+        "scale_embedding=false",
     )
-    return stacks[0]
+    return stacks

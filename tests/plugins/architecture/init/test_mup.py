@@ -153,7 +153,6 @@ def test_only_optimizers_with_elementwise_steps_are_accepted(name: str, tmp_path
 @pytest.mark.parametrize(
     "parts",
     [
-        {"architecture": "encoder_decoder"},
         {"block": "postnorm"},
         {"head": "transform"},
         {"embedding_dim": 8},
@@ -162,7 +161,7 @@ def test_only_optimizers_with_elementwise_steps_are_accepted(name: str, tmp_path
     ids=str,
 )
 def test_networks_with_other_matrices_are_refused(parts: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="init=mup needs one stack with a final norm"):
+    with pytest.raises(ValueError, match="init=mup needs a final norm"):
         build(tiny.stack(init=tiny.part("architecture/init", "mup"), **parts), tiny.VOCAB)
 
 
@@ -170,3 +169,10 @@ def test_networks_with_other_matrices_are_refused(parts: dict[str, Any]) -> None
 def test_values_out_of_range_are_errors(key: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"{key} must be"):
         tiny.part("architecture/init", "mup", **{key: value})
+
+
+def test_the_output_multiplier_of_an_encoder_decoder_is_in_the_norm_of_its_decoder() -> None:
+    init = tiny.part("architecture/init", "mup", base_dim=BASE)
+    made = build(tiny.stack("encoder_decoder", dim=32, init=init), tiny.VOCAB)
+    assert float(made.decoder.norm.weight[0].detach()) == BASE / 32
+    assert float(made.encoder.norm.weight[0].detach()) == 1
