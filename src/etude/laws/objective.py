@@ -182,10 +182,8 @@ def overfits_a_batch(trial: Trial) -> Finding:
 
 def the_reward_rises(trial: Trial) -> Finding:
     """A few Adam steps on rollouts of the policy raise their mean reward."""
-    if not trial.is_on_policy:
-        return not_applicable("it does not train on completions of the network")
-    if trial.plugin.declaration.reward is None:
-        return not_applicable("it uses no reward")
+    if not trial.is_on_policy or trial.plugin.declaration.reward is None:
+        return not_applicable("it uses no reward of completions of the network")
     made = trial.assemble()
     source = made.loader.source
     rollouts = (made.objective.collate(source.next_step_batch().examples) for _ in range(N_STEPS))

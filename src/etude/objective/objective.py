@@ -117,10 +117,7 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
         return samples
 
     def drop_samples(self, samples: Samples, reason: Callable[[Any], str | None]) -> Samples:
-        """Returns the samples whose `reason` is None; `lost` counts the dropped ones by reason.
-
-        Raises DataError if all are dropped.
-        """
+        """Returns the samples whose `reason` is None; counts others. DataError if none is left."""
         kept, lost = select(samples, reason, self.tools.tokenizer)
         self.lost += lost
         return kept

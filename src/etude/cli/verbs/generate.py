@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from etude.capability import Capability
 from etude.config import composition
-from etude.config.capabilities import capabilities_of, check_generator
+from etude.config.capabilities import capabilities_of, check_generator, name_of
 from etude.config.command_line import prepare
 from etude.config.compatibility import check_extras, total_virtual_tokens
 from etude.config.config_file import build_config
@@ -50,10 +50,9 @@ def main(arguments: list[str]) -> int:
     _refuse_untrained_head(config, model)
     provides = capabilities_of(model.architecture)
     check_extras(config)
-    name = plugin_of(model.architecture).address.rpartition("/")[2]
+    name = name_of(model.architecture)
     check_generator(config.generator, config.decoding, model.architecture, name)
-    needs = plugin_of(config.generator).declaration.needs
-    if Capability.GENERATE in provides or needs:
+    if Capability.GENERATE in provides or plugin_of(config.generator).declaration.needs:
         _write(config, model, provides)
     elif Capability.BOTH_SIDES in provides:
         _fill(config, model)
@@ -64,13 +63,10 @@ def main(arguments: list[str]) -> int:
 
 def _refuse_untrained_head(config: GenerationConfig, model: "Model") -> None:
     """Raises ConfigError for a model that was trained for its hidden states alone."""
-    if model.objective is None:  # a Hugging Face folder
-        return
-    objective = plugin_of(model.objective)
-    if objective.declaration.needs == frozenset({Capability.HIDDEN}):
+    objective = model.objective and plugin_of(model.objective)
+    if objective and objective.declaration.needs == frozenset({Capability.HIDDEN}):
         raise ConfigError(
-            f"run={config.run} writes no text: it was trained with {objective.address}, which uses "
-            "the hidden states and does not train the LM head.\n"
+            f"run={config.run} writes no text: {objective.address} does not train the LM head.\n"
             "  Name a run that was trained to predict tokens."
         )
 
@@ -109,8 +105,8 @@ def _write(config: GenerationConfig, model: "Model", provides: Collection[Capabi
         text = stop.before(stop.decode(answer))
         if is_infilling:
             tokens = iter(answer)
-            filled = [next(tokens) if i == vocab.mask else i for i in prompt]
-            text = model.tokenizer.decode(filled)
+            filled = (next(tokens) if token == vocab.mask else token for token in prompt)
+            text = model.tokenizer.decode(list(filled))
         print(f"--- {i + 1}\n{text}" if config.n > 1 else text[len(shown) :])
     if (summary := generator.summary()) is not None:
         print(summary, file=sys.stderr)
@@ -138,8 +134,7 @@ def _prompt(config: GenerationConfig, model: "Model", *, reads_source: bool) -> 
 
 def _whole_text(model: "Model", ids: Sequence[int]) -> str:
     """Returns the text of a completion without padding and stop tokens, other specials by name."""
-    vocab = model.tokenizer.vocab
-    hidden = (vocab.pad, *vocab.stops)
+    hidden = (model.tokenizer.vocab.pad, *model.tokenizer.vocab.stops)
     return model.tokenizer.decode([i for i in ids if i not in hidden], skip_special=False)
 
 
@@ -159,8 +154,7 @@ def _fill(config: GenerationConfig, model: "Model") -> None:
     from etude.network.inputs import Inputs
 
     _refuse_unused(config)
-    tokenizer = model.tokenizer
-    vocab = model.tokenizer.vocab
+    tokenizer, vocab = model.tokenizer, model.tokenizer.vocab
     ids = vocab.document(tokenizer.encode_with_mask(config.prompt).tolist())
     if vocab.mask not in ids:
         raise ConfigError(
@@ -175,9 +169,8 @@ def _fill(config: GenerationConfig, model: "Model") -> None:
     best = logits.softmax(-1).topk(N_CANDIDATES)
     tokens[masked] = best.indices[:, 0]
     print(tokenizer.decode(tokens[0].tolist()))
-    for i, (probabilities, candidates) in enumerate(
-        zip(best.values.tolist(), best.indices.tolist(), strict=True)
-    ):
+    masks = zip(best.values.tolist(), best.indices.tolist(), strict=True)
+    for i, (probabilities, candidates) in enumerate(masks):
         pieces = zip(tokenizer.pieces(candidates), probabilities, strict=True)
         print(f"[MASK] {i + 1}: " + "  ".join(f"{piece!r} {p:.1%}" for piece, p in pieces))
 

@@ -185,7 +185,7 @@ def test_a_model_that_was_trained_for_its_hidden_states_is_refused(
     run = tmp_path / "run"
     assert main(["train", "objective=embed", *TINY, f"run={run}"]) == 0
     assert main(["generate", f"run={run}", "prompt=a"]) == 2
-    assert "writes no text: it was trained with objective/embed" in capsys.readouterr().err
+    assert "writes no text: objective/embed does not train the LM head" in capsys.readouterr().err
 
 
 def test_a_folder_without_a_model_is_refused(
