@@ -223,14 +223,16 @@ def test_the_core_imports_no_plugin(file: Path) -> None:
 
 
 @PLUGIN_MODULES
-def test_plugins_import_faces_and_private_modules_of_their_group(file: Path) -> None:
+def test_plugins_import_faces_and_private_modules_of_their_group_or_of_all(file: Path) -> None:
     faces = {CORE / name / "__init__.py" for name in FACES} | {CORE / "__init__.py"}
     assert core_imports(file) <= faces
     assert not {name for name in imports(file) if name.startswith("etude.plugins")}
     group = file.relative_to(PLUGINS).parts[0]
+    shared = [folder for folder in PLUGINS.glob("_*") if folder.is_dir()]
     for level, module in relative_imports(file):
         place = file.parents[level - 1].joinpath(*module.split("."))
-        assert place.is_relative_to(PLUGINS / group), "a private module belongs to one group"
+        near = any(place.is_relative_to(folder) for folder in (PLUGINS / group, *shared))
+        assert near, "a private module belongs to one group, or to all at the top"
         assert is_private(place), f"{module} is another plugin"
 
 

@@ -5,11 +5,12 @@ the code is wrong, such as asserts (Chen et al. 2021, https://arxiv.org/abs/2107
 has the standard library and may use threads and asyncio, but no other process. It passes only if it
 reaches the end of the tests: exiting early is a failure.
 
-Each program runs in a sandbox (see _sandbox/sandbox.py), which a hostile one cannot leave: it has
-no access to files, processes, memory or networks of this machine, and nothing of it outlives its
-limits. If the system cannot give a sandbox, the reward refuses to start. With `trusted`, programs
-run without one, with the rights of this process; only an audit hook, which is no security boundary
-(PEP 578), then refuses sockets, processes, ctypes, signals and writing outside an empty folder.
+Each program runs in a sandbox (see plugins/_sandbox/sandbox.py), which a hostile one cannot leave:
+it has no access to files, processes, memory or networks of this machine, and nothing of it outlives
+its limits. If the system cannot give a sandbox, the reward refuses to start. With `trusted`,
+programs run without one, with the rights of this process; only an audit hook, which is no security
+boundary (PEP 578), then refuses sockets, processes, ctypes, signals and writing outside an empty
+folder.
 
 A sandbox protects the machine, not the reward: the tests run in the program's process, where it may
 look for them, or return objects that equal everything.
@@ -23,7 +24,7 @@ from etude import plugin, require
 from etude.config import RewardConfig
 from etude.rl import Bench, Verifier, code_of, require_references
 
-from ._sandbox.sandbox import Sandbox
+from .._sandbox.sandbox import Sandbox
 
 
 @dataclass
@@ -50,7 +51,7 @@ class PythonTests(Verifier[PythonTestsConfig]):
     def __init__(self, config: PythonTestsConfig) -> None:
         super().__init__(config)
         limits = config.timeout_s, config.memory_mb
-        self.sandbox = Sandbox("python_tests", *limits, config.trusted)
+        self.sandbox = Sandbox("reward=python_tests", *limits, config.trusted)
 
     def __call__(
         self, prompts: Sequence[str], completions: Sequence[str], references: Sequence[str | None]

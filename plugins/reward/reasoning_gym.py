@@ -16,8 +16,8 @@ from etude import ConfigError, plugin, require
 from etude.config import RewardConfig
 from etude.rl import Bench, Verifier
 
-from ._sandbox.sandbox import Sandbox
-from ._sandbox.scorer import Scorer
+from .._sandbox.sandbox import Sandbox
+from .._sandbox.scorer import Scorer
 
 MEMORY_MB = 2048
 SCORER = """\
@@ -69,7 +69,7 @@ class ReasoningGymReward(Verifier[ReasoningGymRewardConfig]):
         self.problems = {problem["question"]: problem for problem in self.task}
         self.indices = {problem["question"]: index for index, problem in enumerate(self.task)}
         limits = config.timeout_s, MEMORY_MB
-        sandbox = Sandbox("reasoning_gym", *limits, config.trusted, library="reasoning_gym")
+        sandbox = Sandbox("reward=reasoning_gym", *limits, config.trusted, library="reasoning_gym")
         self.scores = Scorer(sandbox, SCORER.format(config=config))
 
     def __call__(

@@ -15,8 +15,8 @@ from etude import plugin, require
 from etude.config import RewardConfig
 from etude.rl import Bench, Verifier
 
-from ._sandbox.sandbox import Sandbox
-from ._sandbox.scorer import Scorer
+from .._sandbox.sandbox import Sandbox
+from .._sandbox.scorer import Scorer
 
 MEMORY_MB = 512
 SCORER = """\
@@ -54,7 +54,7 @@ class Regex(Verifier[RegexConfig]):
 
     def __init__(self, config: RegexConfig) -> None:
         super().__init__(config)
-        sandbox = Sandbox("regex", config.timeout_s, MEMORY_MB, trusted=True)  # it runs no code
+        sandbox = Sandbox("reward=regex", config.timeout_s, MEMORY_MB, trusted=True)  # runs no code
         self.scores = Scorer(sandbox, SCORER.format(pattern=config.pattern))
 
     def __call__(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-system_calls: Any = importlib.import_module("etude.plugins.reward._sandbox.system_calls")
+system_calls: Any = importlib.import_module("etude.plugins._sandbox.system_calls")
 HEADERS = {
     "x86_64": Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h"),
     "aarch64": Path("/usr/include/asm-generic/unistd.h"),

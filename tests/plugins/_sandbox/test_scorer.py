@@ -9,14 +9,14 @@ from sandboxes import isolates, processes_of, wait_until
 
 from etude.errors import ConfigError
 
-sandboxes: Any = importlib.import_module("etude.plugins.reward._sandbox.sandbox")
-scorers: Any = importlib.import_module("etude.plugins.reward._sandbox.scorer")
+sandboxes: Any = importlib.import_module("etude.plugins._sandbox.sandbox")
+scorers: Any = importlib.import_module("etude.plugins._sandbox.scorer")
 EVALUATES = "import os, time\ndef score(answer): return eval(answer)"
 BOTH = pytest.mark.parametrize("trusted", [pytest.param(False, marks=isolates), True])
 
 
 def scorer(program: str, trusted: bool = False, timeout_s: float = 1.0) -> Any:  # a plugin's class
-    return scorers.Scorer(sandboxes.Sandbox("toy", timeout_s, 256, trusted), program)
+    return scorers.Scorer(sandboxes.Sandbox("reward=toy", timeout_s, 256, trusted), program)
 
 
 @BOTH

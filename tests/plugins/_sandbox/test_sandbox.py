@@ -11,8 +11,8 @@ import pytest
 from hostile_programs import KINDS
 from sandboxes import UNSHARE, isolates, processes_of, wait_until
 
-sandboxes: Any = importlib.import_module("etude.plugins.reward._sandbox.sandbox")
-IMPORTS = "from etude.plugins.reward._sandbox.sandbox import Sandbox\n"
+sandboxes: Any = importlib.import_module("etude.plugins._sandbox.sandbox")
+IMPORTS = "from etude.plugins._sandbox.sandbox import Sandbox\n"
 SUPPORT = Path(__file__).parents[3] / "support"
 
 
@@ -26,7 +26,7 @@ def command(program: str, *before: str) -> list[str]:
 @pytest.mark.parametrize("after_s", [0.0, 0.01, 0.02, 0.04, 0.08, 0.3])
 def test_programs_end_with_the_trainer_even_if_it_is_killed(after_s: float) -> None:
     program = (
-        "sandbox = Sandbox('python_tests', 60.0, 512, trusted=False)\n"
+        "sandbox = Sandbox('reward=python_tests', 60.0, 512, trusted=False)\n"
         "print('ready', flush=True)\n"
         "sandbox.completes('while True: pass', 'pass')\n"
     )
@@ -40,7 +40,7 @@ def test_programs_end_with_the_trainer_even_if_it_is_killed(after_s: float) -> N
 
 @isolates
 def test_a_program_ends_with_its_supervisor_even_if_it_is_killed() -> None:
-    sandbox = sandboxes.Sandbox("python_tests", 60.0, 512, trusted=False)
+    sandbox = sandboxes.Sandbox("reward=python_tests", 60.0, 512, trusted=False)
     before = processes_of(os.getpid())
     texts = b"".join(map(sandboxes.with_size, ("while True: pass", "pass", "x")))
     with sandbox.start("tests") as supervisor:
@@ -55,9 +55,9 @@ def test_a_program_ends_with_its_supervisor_even_if_it_is_killed() -> None:
 def test_a_system_without_namespaces_is_refused_unless_the_policy_is_trusted() -> None:
     program = (
         "from etude import ConfigError\n"
-        "sandbox = Sandbox('python_tests', 5.0, 512, trusted=True)\n"
+        "sandbox = Sandbox('reward=python_tests', 5.0, 512, trusted=True)\n"
         "print(sandbox.completes('x = 1', 'assert x == 1'))\n"
-        "try: Sandbox('python_tests', 5.0, 512, trusted=False)\n"
+        "try: Sandbox('reward=python_tests', 5.0, 512, trusted=False)\n"
         "except ConfigError as error: print(error)\n"
     )
     forbid = 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$0" "$@"'
@@ -83,7 +83,7 @@ def test_no_program_escapes_in_a_container(container: tuple[str, ...], tmp_path:
     program = (
         "from pathlib import Path\n"
         "from hostile_programs import escaped\n"
-        "sandbox = Sandbox('python_tests', 1.0, 512, trusted=False)\n"
+        "sandbox = Sandbox('reward=python_tests', 1.0, 512, trusted=False)\n"
         f"for kind in {kinds}:\n"
         "    run = lambda programs: [sandbox.completes(one, 'pass') for one in programs]\n"
         f"    print(kind, escaped(kind, Path({str(tmp_path)!r}), run))\n"

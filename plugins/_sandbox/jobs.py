@@ -1,4 +1,4 @@
-"""The jobs: running a program with its tests, and scoring answers one by one."""
+"""The jobs: a program with its tests, a program's output, and scores of answers, one by one."""
 
 import math
 import os
@@ -14,6 +14,8 @@ READY = b"R"
 """Written before any text of a policy is run: what fails earlier is not its fault."""
 N_PROOF = 32
 """Bytes of the proof that a program reached its end."""
+N_OUTPUT = 2**16
+"""Most bytes of a program's output; the rest is cut."""
 N_SIZE = 4
 """Bytes of the size that precedes a text."""
 N_SCORE = 32
@@ -82,6 +84,20 @@ def run_tests(job: Job) -> None:
     for _ in range(2):
         execute(parse(following(), "program", "exec"), scope)
     write(job.result, following().encode())
+
+
+def run_output(job: Job) -> None:
+    """Runs a program whose standard output is the result, ended by the error that it raises."""
+    program = next(job.texts())
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    job.forbid()
+    job.begin()
+    os.dup2(job.result, 1)
+    try:
+        exec(compile(program, "program", "exec"), vars(sys.modules["__main__"]))
+    except BaseException as error:  # a program may raise anything; show it
+        print(f"{type(error).__name__}: {error}")
+    sys.stdout.flush()
 
 
 def run_scores(job: Job) -> None:

@@ -9,17 +9,19 @@ import os
 import resource
 import select
 import sys
+import time
 
 from . import isolation
-from .jobs import N_PROOF, READY, Job, limit, run_scores, run_tests
+from .jobs import N_OUTPUT, N_PROOF, READY, Job, limit, run_output, run_scores, run_tests
 
 N_OPEN_FILES = 64
+JOBS = {"tests": run_tests, "output": run_output, "scores": run_scores}
 FILE_BYTES = 2**20
 """Size limit of a file that a trusted program writes."""
 
 
 def main() -> None:
-    """Does the job `tests` or `scores`: texts are standard input, the result is standard output.
+    """Does a job of JOBS: texts are standard input, the result is standard output.
 
     Arguments: the job; the process id of the trainer; the limits of time, in seconds, and of
     memory, in bytes; and the files of the host that the job may see: none = it is trusted.
@@ -44,25 +46,28 @@ def main() -> None:
         confine(view, int(memory))
         is_orphan = bool(select.select([alive[0]], [], [], 0)[0])  # its other end is closed
         os.close(alive[0])
-        run = run_tests if name == "tests" else run_scores
         if not is_orphan:
-            run(job)
+            JOBS[name](job)
         os._exit(0)
     os.close(results[1])
-    if name == "tests":
-        watch(process, results[0], float(seconds))
-    else:
+    if name == "scores":
         os.waitpid(process, 0)  # it watches the time itself, and ends with its input
+    else:
+        watch(process, results[0], float(seconds), N_PROOF + 1 if name == "tests" else N_OUTPUT)
 
 
-def watch(process: int, result: int, seconds: float) -> None:
+def watch(process: int, result: int, seconds: float, most: int) -> None:
     """Passes on the result of a program and ends it, at the latest when its time is over."""
-    ready = os.read(result, len(READY))
-    is_done = select.select([result], [], [], seconds)[0]
-    proof = os.read(result, N_PROOF + 1) if is_done else b""
+    found = os.read(result, len(READY))
+    left, end = most, time.monotonic() + seconds
+    while left and select.select([result], [], [], max(0.0, end - time.monotonic()))[0]:
+        part = os.read(result, left)
+        if not part:
+            break  # it has ended
+        found, left = found + part, left - len(part)
     os.killpg(process, isolation.SIGKILL)
     os.waitpid(process, 0)  # returns when nothing is left in the namespaces
-    os.write(1, ready + proof)
+    os.write(1, found)
 
 
 def confine(view: list[str], memory: int) -> None:

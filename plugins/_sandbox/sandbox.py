@@ -34,14 +34,15 @@ WAYS_OUT = """
   distributions forbid them. They may be allowed by sysctl user.max_user_namespaces=10000, by
   sysctl kernel.apparmor_restrict_unprivileged_userns=0, or by
   docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined.
-  Without a sandbox, a policy may do all that this process may: reward.{name}.trusted=true."""
+  Without a sandbox, a policy may do all that this process may: {node}.trusted=true."""
 
 
 class Sandbox:
-    """Runs programs for the reward `name` with limits of time, in seconds, and of memory, in MiB.
+    """Runs programs for a plugin, with limits of time, in seconds, and of memory, in MiB.
 
-    They may import `library`, an installed package. If the policy is trusted, they are not
-    isolated; raises ConfigError if the system cannot isolate them otherwise.
+    `name` is its choice, such as `reward=python_tests`. Programs may import `library`, an installed
+    package. If the policy is trusted, they are not isolated; raises ConfigError if the system
+    cannot isolate them otherwise.
     """
 
     def __init__(
@@ -66,6 +67,12 @@ class Sandbox:
         with tempfile.TemporaryDirectory() as folder:
             return self._read(self.start("tests", folder), given) == READY + proof.encode()
 
+    def output(self, code: str) -> str:
+        """What a program writes to its standard output, and the error that ends it, if any."""
+        with tempfile.TemporaryDirectory() as folder:
+            written = self._read(self.start("output", folder), with_size(code))
+        return written.removeprefix(READY).decode(errors="replace")
+
     def start(self, job: str, folder: str = "/") -> subprocess.Popen[bytes]:
         """Starts a job, see `child`; a trusted one works in the folder."""
         arguments = [job, str(os.getpid()), *self._limits, *self._view]
@@ -75,8 +82,8 @@ class Sandbox:
         """The error for a process that ended before it could run a text of a policy."""
         lines = errors.decode(errors="replace").splitlines() or ["it was killed"]
         verb = "start" if self._trusted else "isolate"
-        ways_out = "" if self._trusted else WAYS_OUT.format(name=self._name)
-        return ConfigError(f"reward={self._name} cannot {verb} a program: {lines[-1]}.{ways_out}")
+        ways_out = "" if self._trusted else WAYS_OUT.format(node=node_of(self._name))
+        return ConfigError(f"{self._name} cannot {verb} a program: {lines[-1]}.{ways_out}")
 
     def _start(
         self, module: ModuleType, arguments: Sequence[str], folder: str
@@ -100,6 +107,12 @@ class Sandbox:
         if not written:
             raise self.refusal(errors)
         return written
+
+
+def node_of(choice: str) -> str:
+    """The key of the config that a choice gives; there may be several rewards."""
+    group, _, name = choice.partition("=")
+    return f"{group}.{name}" if group == "reward" else group
 
 
 def with_size(text: str) -> bytes:
