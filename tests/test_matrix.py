@@ -46,6 +46,8 @@ ROWS: dict[str, dict[str, Any]] = {
 """A data plugin for each kind of record, with the row it reads."""
 TINY = {"dim": 16, "n_layers": 1, "n_heads": 2}
 SHORT = {"group_size": 2, "max_new_tokens": 4}
+DEPTHS = {"qwen3_next": 4, "deepseek_v3": 2}
+"""Layers of the architectures whose kinds of layer need more than one."""
 ARCHITECTURES = [*options("architecture"), *presets("architecture")]
 NEED_A_TEACHER = {"distill", "on_policy_distill"}
 """Objectives that need the run of a teacher; their own tests cover every task and family."""
@@ -57,7 +59,8 @@ def architecture(name: str) -> Any:  # the config of a stack
     """The config of an architecture, from its dataclass, or composed if it is a preset."""
     if name in options("architecture"):
         return default(f"architecture/{name}", **TINY)
-    tiny = [f"architecture.{key}={value}" for key, value in TINY.items()]
+    sizes = {**TINY, "n_layers": DEPTHS.get(name, 1)}
+    tiny = [f"architecture.{key}={value}" for key, value in sizes.items()]
     return to_experiment(compose("train", [f"architecture={name}", *tiny]).config).architecture
 
 

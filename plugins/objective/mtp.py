@@ -72,13 +72,12 @@ def later_targets(targets: Targets, depth: int) -> Targets:
 
 
 class FutureModule(nn.Module):
-    """One layer over states, sequential ones joined with the embedding of a later token."""
+    """A layer like the last of the network; a sequential one also reads the later tokens."""
 
     def __init__(self, config: StackConfig, vocab: Vocab, heads: Heads) -> None:
         super().__init__()
         single = replace(
             config,
-            n_layers=1,
             n_groups=None,
             embedding_dim=None,
             norm_embedding=False,
@@ -87,6 +86,7 @@ class FutureModule(nn.Module):
         )
         whole: nn.Module = build(single, vocab)  # so that its weights are drawn as a network's
         self.stack = next(part for part in whole.children() if isinstance(part, Stack))
+        self.stack.keep_last_layer()
         self.join: nn.Module | None = None
         if heads is Heads.sequential:
             widths = (config.dim, config.table_dim)

@@ -31,6 +31,7 @@ from etude.network.parts import (
     BlockParts,
     Head,
     HeadParts,
+    InOrder,
     Layers,
     Mixer,
     Parts,

@@ -122,6 +122,17 @@ class Stream(nn.Module, ABC):
         """Returns the residual stream after the last layer, given the embedded tokens."""
 
 
+class InOrder(Stream):
+    """Every layer once: x -> layer 0 -> layer 1 -> ..."""
+
+    def forward(
+        self, x: Float[Tensor, "batch seq dim"], inputs: Inputs, layers: Layers
+    ) -> Float[Tensor, "batch seq dim"]:
+        for layer in range(len(layers)):
+            x = layers.run(layer, x)
+        return x
+
+
 @dataclass(frozen=True)
 class HeadParts:
     """Sizes of a head: it reads `dim` features, and its last layer reads `embedding_dim`."""

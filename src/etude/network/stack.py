@@ -23,6 +23,7 @@ from etude.network.parts import (
     BlockParts,
     Head,
     HeadParts,
+    InOrder,
     Layers,
     Parts,
     Stream,
@@ -143,6 +144,12 @@ class Stack(nn.Module):
         if cache is not None:
             cache.advance(inputs)
         return self.norm(x)
+
+    def keep_last_layer(self) -> None:
+        """Drops all other layers, and the stream that connected them."""
+        del self.blocks[:-1]
+        self.order = [0]
+        self.stream = InOrder()
 
     def embed(self, x: Tensor, inputs: Inputs, context: Context) -> Tensor:
         """Adds position and segment embeddings to the token embeddings, and projects to `dim`."""

@@ -430,7 +430,7 @@ def test_a_message_that_injects_special_tokens_breaks_the_law(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = Trial(tiny.part("template", "plain"), tiny.experiment("clm", tmp_path), tmp_path)
-    monkeypatch.setattr("etude.data.rendering._plain", lambda tokenizer, value, **kept: value)
+    monkeypatch.setattr("etude.data.rendering.plain", lambda tokenizer, value, **kept: value)
     found = template_laws.messages_cannot_inject_special_tokens(made)
     assert found.verdict is BROKEN
     assert "in a message gives" in found.evidence

@@ -25,7 +25,7 @@ def test_it_is_attention_over_additional_keys(parts: dict[str, Any]) -> None:
     x = torch.randn(1, 5, 16, dtype=torch.float64)
     context = made.stack.context(Inputs(tiny.tokens(1, 5)), None, None)
     attention = layer.base
-    q, (k, v) = attention._split(attention.q(x)), attention._project(x)
+    q, (k, v) = attention._split(attention.q(x)), attention._project(x, context)
     k = torch.cat((layer.keys[None], k), dim=2).repeat_interleave(2, dim=1)
     v = torch.cat((layer.values[None], v), dim=2).repeat_interleave(2, dim=1)
     logits = q @ k.mT / 2.0

@@ -96,7 +96,7 @@ def test_it_trains_and_inspect_shows_whose_tokens_are_whose(
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["objective=dpo"], "Objectives that do: grpo"),
+        (["objective=dpo"], "Objectives that do: gdpo, grpo, "),
         (["objective=online_dpo"], "cannot be used with objective=online_dpo"),
         (["objective=grpo", "architecture=t5"], "Architectures that continue their prompt: dec"),
         (["objective=grpo", "environment.max_turns=0"], "max_turns must be at least 1, got 0"),
