@@ -1,6 +1,7 @@
 """What generated problems that compare mixers share: one character per token, none occurs twice."""
 
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
@@ -12,7 +13,7 @@ T = TypeVar("T", Prompt, Chat)
 
 
 @dataclass
-class BatteryConfig(DataConfig):
+class BatteryConfig(DataConfig, ABC):
     """Base config of problems made of single characters; tokenizer=byte gives each a token."""
 
     n_problems: int = 20_000
@@ -30,9 +31,9 @@ class BatteryConfig(DataConfig):
         )
 
     @property
+    @abstractmethod
     def n_possible(self) -> int:
         """Number of distinct problems, or less."""
-        raise NotImplementedError
 
 
 def distinct(config: BatteryConfig, problem: Callable[[random.Random], T]) -> Iterator[T]:

@@ -1,4 +1,4 @@
-"""A game of several turns: the policy guesses a number, and is told whether it is higher or lower.
+"""A game of several turns: the policy guesses a number, and reads whether it is higher or lower.
 
 Its own reward is 1 for the number, less `cost` for every other turn, so no option of `reward` is
 needed: `environment=guess_number reward=[]`. The prompts of the data are replaced by the rules.

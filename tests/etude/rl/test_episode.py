@@ -177,7 +177,7 @@ EPISODES = {
 
 @pytest.mark.parametrize("name", ["grpo", "rloo", "reinforce", "ppo"])
 def test_the_trained_policy_is_the_one_that_wrote_the_turns(name: str, tmp_path: Path) -> None:
-    """The log-probabilities of all turns, read again at once, are those of the loss."""
+    """The log-probabilities of all turns, read again in one pass, are those of the loss."""
     config = experiment(name, tmp_path)
     made = tiny.training_parts(config)
     lines = tiny.fit(config, made, tmp_path / "run")
