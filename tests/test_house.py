@@ -55,7 +55,7 @@ TESTED_TOGETHER = {
 """Plugins that share a test file in their folder, because they obey the same law."""
 ORDINARY = {
     "format", "gelu", "http", "length", "math", "model", "none", "reward", "run", "samples",
-    "single", "text",
+    "python", "single", "text",
 }  # fmt: skip
 """Plugin names that are also fields, keys or formats of the core."""
 
