@@ -28,6 +28,8 @@ SHORT = (
     "trainer.accelerator=cpu", "logger=[]",
 )  # fmt: skip
 FEW = ("reward=length", "reward.length.target=9", "n_prompts=40", "max_new_tokens=8")
+HYBRID = {"architecture=qwen3_next", "architecture/mixer=hybrid"}
+"""Choices with two kinds of layer, of which every fourth is the other."""
 SMALL = ("architecture.dim=16", "architecture.n_layers=1", "architecture.n_heads=2")
 READING = ROOT / "docs/reading.md"
 STEP = re.compile(r"^\d+\. \[([\w/.]+)\]\(\.\./\1\): (.*)$", re.MULTILINE)
@@ -72,6 +74,7 @@ def shrunk(line: str) -> list[str]:
         arguments += SHORT
         if not any(item.startswith("init_from=") for item in arguments):
             arguments += SMALL
+            arguments += ["architecture.n_layers=4"] if HYBRID & {*arguments} else []
             arguments += [] if any("tokenizer" in a for a in arguments) else ["tokenizer=byte"]
     return [verb, *arguments]
 
