@@ -12,6 +12,8 @@ from etude.laws.fitting import JUDGE
 
 SERVED = ("reward=http", f"{JUDGE}=openai")
 """They have no default address of a server."""
+NOT_INVARIANT = {"optimizer=soap"}
+"""Their updates depend on rounding: see the docstring of each."""
 CHOSEN = [
     f"{group}={name}"
     for group in groups()
@@ -23,6 +25,7 @@ CHOSEN = [
 
 @pytest.mark.slow
 @pytest.mark.proof
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of libraries of trackers
 @pytest.mark.parametrize("chosen", CHOSEN)
 def test_every_law_holds_for_a_shipped_plugin(
     chosen: str, capsys: pytest.CaptureFixture[str]
@@ -34,5 +37,9 @@ def test_every_law_holds_for_a_shipped_plugin(
             pytest.skip(f"{extra} is not installed")
     code = main(["check", chosen])
     out = capsys.readouterr().out
+    if chosen in NOT_INVARIANT:
+        broken = [line for line in out.splitlines() if line.startswith("  broken")]
+        assert all("micro batch size" in line or "two devices" in line for line in broken), broken
+        return
     assert code == 0, [line for line in out.splitlines() if "broken" in line]
     assert "every law holds" in out
