@@ -10,47 +10,30 @@ After fine-tuning on all three forms, RL shows which of them it favours: whether
 longer, and how many include a check.
 """
 
-import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from etude import Prompt, plugin, require
-from etude.config import DataConfig
 from etude.data import DataSource
+
+from ._sums import SumsConfig, sums
 
 
 @dataclass
-class WorkedSumsConfig(DataConfig):
-    digits: int = 3
-    """Digits of both numbers, 1 to 12."""
+class WorkedSumsConfig(SumsConfig):
     worked: float = 0.4
     """Fraction of the answers that are worked out column by column."""
     checked: float = 0.2
     """Fraction of the answers that are worked out and then checked by subtraction."""
-    n_problems: int = 9000
-    """Number of distinct problems."""
-    problem_seed: int = 0
-    """Seed that selects the problems and the form of each answer."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(1 <= self.digits <= 12, f"digits must be 1 to 12, got {self.digits}")
         for name, share in (("worked", self.worked), ("checked", self.checked)):
             require(0 <= share <= 1, f"{name} must be in [0, 1], got {share}")
         require(
             self.worked + self.checked <= 1,
             f"worked + checked must be at most 1, got {self.worked} + {self.checked}",
         )
-        require(
-            2 <= self.n_problems <= self.n_possible,
-            f"n_problems must be 2 to {self.n_possible} (all that exist with digits={self.digits}),"
-            f" got {self.n_problems}",
-        )
-
-    @property
-    def n_possible(self) -> int:
-        """Number of distinct problems that exist."""
-        return (9 * 10 ** (self.digits - 1)) ** 2
 
 
 @plugin(WorkedSumsConfig, yields=Prompt)
@@ -59,12 +42,7 @@ class WorkedSums(DataSource[WorkedSumsConfig]):
 
     def records(self) -> Iterator[Prompt]:
         config = self.config
-        draw = random.Random(config.problem_seed)
-        least = 10 ** (config.digits - 1)
-        numbers = 9 * 10 ** (config.digits - 1)
-        for problem in draw.sample(range(config.n_possible), config.n_problems):
-            left, right = (least + part for part in divmod(problem, numbers))
-            form = draw.random()
+        for left, right, form in sums(config):
             answer = str(left + right)
             if form < config.worked + config.checked:
                 answer = f"{columns(left, right)}, so {left + right}"
