@@ -14,7 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from etude.config.hydra_source import FOR, ROOTS, multi_choice_groups
+from etude.config.hydra_source import FOR, ROOTS, multi_choice_groups, optional_groups
 from etude.config.plugin_files import configurations, groups, options
 from etude.config.plugin_source import base_plugin, defaults, describe, presets
 from etude.errors import ConfigError
@@ -30,7 +30,8 @@ _SWEEP = re.compile(r"(?:choice|range|glob|shuffle|sort|tag|interval)\(.*\)", re
 def quote(override: str, overrides: Sequence[str], is_sweep: bool) -> str:
     """Returns an override in Hydra's grammar, free text quoted; `overrides` are all of a command.
 
-    `+group=option` is `group=option`, and `~group` is `group=[]` where any number can be chosen.
+    `+group=option` is `group=option`, `~group` is `group=[]` where any number can be chosen, and
+    `group=null` is `~group` where none can be.
 
     With `is_sweep`, a comma may separate values. Raises ConfigError if it is unclear whether it
     does: nothing is quoted or escaped, and the files that exist do not tell.
@@ -39,6 +40,8 @@ def quote(override: str, overrides: Sequence[str], is_sweep: bool) -> str:
         return f"{override.removeprefix('~')}=[]"
     match = re.fullmatch(r"(\+{0,2}[\w./@-]+)=(.*)", override, re.DOTALL)
     if match and ((group := match[1].lstrip("+")) in groups() or presets(group)):
+        if match[2] == "null" and group in optional_groups():
+            return f"~{group}"
         return f"{group}={match[2]}"  # every group is in the defaults, so that nothing is added
     if not match or match[2] == "null" or not _is_free_text(match[1].lstrip("+"), overrides):
         return override

@@ -11,7 +11,7 @@ from yaml import MarkedYAMLError
 
 from etude.config import plugin_files
 from etude.config.foreign_words import choice_of_keys, our_word
-from etude.config.hydra_source import multi_choice_groups
+from etude.config.hydra_source import multi_choice_groups, optional_groups
 from etude.config.plugin_source import describe, presets
 from etude.errors import ConfigError, did_you_mean
 
@@ -88,7 +88,8 @@ def _removed_group(overrides: Sequence[str]) -> str:
     """The message for `~group` on a group that every experiment needs."""
     for override in overrides:
         group = override.removeprefix("~").partition("=")[0]
-        if override.startswith("~") and group in set(plugin_files.groups()) - multi_choice_groups():
+        needed = set(plugin_files.groups()) - multi_choice_groups() - optional_groups()
+        if override.startswith("~") and group in needed:
             options = listing(f"Options of {group}", plugin_files.options(group))
             return f"{override}: every experiment needs one {group}; choose another.{options}"
     return ""

@@ -68,6 +68,12 @@ def multi_choice_groups() -> frozenset[str]:
     return frozenset(children(ExperimentConfig)) - single
 
 
+def optional_groups() -> frozenset[str]:
+    """The groups from which an experiment takes one plugin or none."""
+    none = {item.name for item in fields(ExperimentConfig) if item.default is None}
+    return none & frozenset(children(ExperimentConfig))
+
+
 class PluginSource(ConfigSource):
     """`plugin://import` serves typed configs, `plugin://outline` the names of their fields."""
 

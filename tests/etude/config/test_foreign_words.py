@@ -77,6 +77,13 @@ def test_a_plus_before_a_group_and_a_tilde_before_a_list_of_plugins_change_nothi
 
 
 @pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("none", ["template=null", "~template"])
+def test_a_group_of_which_one_or_none_is_chosen_is_unset(none: str) -> None:
+    assert config("template=chatml") != config()
+    assert config("template=chatml", none) == config(none) == config()
+
+
+@pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize("flag", [["--config-dir", "elsewhere"], ["--config-dir=elsewhere"]])
 def test_another_folder_of_configs_has_recipes_too(
     flag: list[str], capsys: pytest.CaptureFixture[str]
