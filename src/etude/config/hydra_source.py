@@ -71,7 +71,7 @@ def multi_choice_groups() -> frozenset[str]:
 def optional_groups() -> frozenset[str]:
     """The groups from which an experiment takes one plugin or none."""
     none = {item.name for item in fields(ExperimentConfig) if item.default is None}
-    return none & frozenset(children(ExperimentConfig))
+    return frozenset(children(ExperimentConfig)) & none
 
 
 class PluginSource(ConfigSource):
