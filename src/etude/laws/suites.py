@@ -9,6 +9,7 @@ from etude.laws import (
     data,
     decoding,
     environment,
+    filter,
     generator,
     judge,
     knobs,
@@ -89,6 +90,13 @@ SUITES: Mapping[str, Sequence[Law]] = {
         data.a_changed_file_changes_the_fingerprint,
         data.records_are_of_the_declared_kind,
         data.both_splits_contain_records,
+    ),
+    "filter": (
+        filter.decisions_are_reproducible,
+        filter.every_decision_has_its_reason,
+        filter.a_changed_record_is_of_the_same_kind,
+        filter.filtering_again_changes_nothing,
+        filter.the_fingerprint_is_stable,
     ),
     "tokenizer": (
         tokenizer.building_it_is_reproducible,
