@@ -90,6 +90,11 @@ SUITES: Mapping[str, Sequence[Law]] = {
         data.records_are_of_the_declared_kind,
         data.both_splits_contain_records,
     ),
+    "data/record": (
+        data.records_are_reproducible,
+        data.records_are_of_the_declared_kind,
+        data.another_name_of_a_field_changes_nothing,
+    ),
     "tokenizer": (
         tokenizer.building_it_is_reproducible,
         tokenizer.special_ids_are_distinct,

@@ -26,7 +26,6 @@ from etude.data.tokenizer import Tokenizer
 from etude.errors import DataError
 from etude.files.cache import cached_folder, root
 from etude.plugins.data.arithmetic import ArithmeticConfig
-from etude.plugins.data.jsonl import JsonlConfig
 from etude.plugins.data.text import TextConfig
 from etude.plugins.objective.clm import ClmConfig
 from etude.plugins.objective.sft import SftConfig
@@ -300,7 +299,7 @@ def test_every_kind_of_record_is_restored_unchanged(
 def of_text(path: str, **knobs: object) -> ExperimentConfig:
     return ExperimentConfig(
         objective=ClmConfig(),
-        data=JsonlConfig(path=path, seq_len=16, **knobs),  # pyright: ignore[reportArgumentType]
+        data=default("data/jsonl", path=path, seq_len=16, **knobs),
         tokenizer=BpeConfig(vocab_size=400),
     )
 
@@ -340,10 +339,10 @@ def test_every_change_of_the_samples_changes_the_digest(texts: list[str], tmp_pa
         of_text(path, pack=False),
         of_text(write_jsonl(tmp_path / "b.jsonl", texts[1:])),
         ExperimentConfig(
-            ClmConfig(), data=JsonlConfig(path=path, seq_len=16), tokenizer=ByteConfig()
+            ClmConfig(), data=default("data/jsonl", path=path, seq_len=16), tokenizer=ByteConfig()
         ),
         ExperimentConfig(
-            ClmConfig(), data=JsonlConfig(path=path, seq_len=17), tokenizer=ByteConfig()
+            ClmConfig(), data=default("data/jsonl", path=path, seq_len=17), tokenizer=ByteConfig()
         ),
     ]
     assert len({prepare(config).card.digest for config in variants}) == len(variants)

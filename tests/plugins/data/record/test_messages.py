@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from row_files import reader
 
 from etude.config.registry import build
-from etude.plugins.data.jsonl_chats import JsonlChatsConfig
-from etude.plugins.data.jsonl_preferences import JsonlPreferencesConfig
-from etude.plugins.data.jsonl_prompts import JsonlPromptsConfig
 from etude.records import BadRow, Chat, Message, Noted, Prompt, Unused
 
 USER = {"role": "user", "content": "hi"}
@@ -30,14 +28,14 @@ def rows(config: Any, *fields: dict[str, Any], folder: Path) -> list[Any]:
 def chat(folder: Path, *messages: dict[str, Any], **fields: Any) -> tuple[Any, Counter[str]]:
     """The record of a conversation, and the counts of what is not used of it."""
     row = {"messages": list(messages), **fields}
-    record, *rest = rows(JsonlChatsConfig(), row, folder=folder)
+    record, *rest = rows(reader("chat"), row, folder=folder)
     return record, Counter(one.part for one in rest if isinstance(one, Unused))
 
 
 def test_the_system_field_of_sharegpt_rows_is_a_system_message(tmp_path: Path) -> None:
     turns = [{"from": "human", "value": "hi"}, {"from": "gpt", "value": "hello"}]
     found = rows(
-        JsonlChatsConfig(),
+        reader("chat"),
         {"conversations": turns, "system": "Be brief."},
         {"conversations": turns, "system": ""},
         {"conversations": turns, "system": None},
@@ -45,7 +43,7 @@ def test_the_system_field_of_sharegpt_rows_is_a_system_message(tmp_path: Path) -
     )
     assert found == [Chat((Message("system", "Be brief."), *HI_HELLO)), *[Chat(HI_HELLO)] * 2]
     (record, unused) = rows(
-        JsonlChatsConfig(system_column=None),
+        reader("chat", system=None),
         {"conversations": turns, "system": "Be brief."},
         folder=tmp_path,
     )
@@ -65,13 +63,13 @@ def test_system_messages_stay_where_they_stand_and_a_late_one_is_noted(tmp_path:
         ((first, second, USER, HELLO), "system system user assistant"),
         ((USER, HELLO, second, USER, HELLO), "user assistant system user assistant"),
     ):
-        record, *rest = rows(JsonlChatsConfig(), {"messages": given}, folder=tmp_path)
+        record, *rest = rows(reader("chat"), {"messages": given}, folder=tmp_path)
         assert " ".join(one.role for one in record.messages) == roles
         (note,) = rest
         assert isinstance(note, Noted)
         assert "system message after the first" in note.rule
     row = {"messages": [first, USER, HELLO], "system": "a"}
-    (record,) = rows(JsonlChatsConfig(), row, folder=tmp_path)
+    (record,) = rows(reader("chat"), row, folder=tmp_path)
     assert record == Chat((Message("system", "a"), *HI_HELLO))
 
 
@@ -92,7 +90,7 @@ def test_an_unusual_order_of_roles_is_kept_and_noted(
     turns: str, rule: str | None, tmp_path: Path
 ) -> None:
     messages = [{"role": role, "content": "a"} for role in turns.split()]
-    record, *rest = rows(JsonlChatsConfig(), {"messages": messages}, folder=tmp_path)
+    record, *rest = rows(reader("chat"), {"messages": messages}, folder=tmp_path)
     assert " ".join(message.role for message in record.messages) == turns
     rules = [note.rule for note in rest if isinstance(note, Noted)]
     assert len(rules) == (rule is not None)
@@ -214,17 +212,17 @@ def test_of_a_prompt_and_a_completion_only_the_completion_is_learned(tmp_path: P
     answered = [USER, HELLO, USER]
     for prompt, completion in ((answered, [HELLO]), (answered, "hello")):
         row = {"prompt": prompt, "completion": completion}
-        (record,) = rows(JsonlChatsConfig(), row, folder=tmp_path)
+        (record,) = rows(reader("chat"), row, folder=tmp_path)
         assert [m.learn for m in record.messages if m.role == "assistant"] == [False, True]
         assert [m.content for m in record.messages] == ["hi", "hello"] * 2
-    (record,) = rows(JsonlChatsConfig(), {"prompt": "hi", "completion": "hello"}, folder=tmp_path)
+    (record,) = rows(reader("chat"), {"prompt": "hi", "completion": "hello"}, folder=tmp_path)
     assert [m.as_row() for m in record.messages] == [USER, HELLO]
 
 
 def test_a_prompt_of_one_question_is_its_text_and_others_are_conversations(tmp_path: Path) -> None:
     system = Message("system", "Be brief.")
     found = rows(
-        JsonlPromptsConfig(),
+        reader("prompt"),
         {"prompt": "hi"},
         {"prompt": [USER]},
         {"prompt": "hi", "system": "Be brief."},
@@ -240,12 +238,12 @@ def test_a_prompt_of_one_question_is_its_text_and_others_are_conversations(tmp_p
         Prompt(Chat(turns, (TOOL,))),
         Prompt(Chat(turns)),
     ]
-    assert rows(JsonlPromptsConfig(), {"messages": [USER]}, folder=tmp_path) == [Prompt("hi")]
-    (bad,) = rows(JsonlPromptsConfig(), {"prompt": [USER, HELLO]}, folder=tmp_path)
+    assert rows(reader("prompt"), {"messages": [USER]}, folder=tmp_path) == [Prompt("hi")]
+    (bad,) = rows(reader("prompt"), {"prompt": [USER, HELLO]}, folder=tmp_path)
     assert "must end with a message that the assistant answers" in bad.reason
 
 
 def test_marks_of_a_preference_are_counted_since_they_have_no_effect(tmp_path: Path) -> None:
     row = {"prompt": "hi", "chosen": [HELLO | {"weight": 0}], "rejected": "no"}
-    _, unused = rows(JsonlPreferencesConfig(), row, folder=tmp_path)
+    _, unused = rows(reader("preference"), row, folder=tmp_path)
     assert unused == Unused("message field 'weight'")

@@ -1,4 +1,4 @@
-"""Messages in JSON rows, in the shapes in use: a list of messages, one, a transcript, or a text.
+"""Messages in rows, in the shapes in use: a list of messages, one, a transcript, or a text.
 
 A message has `role` and `content`, or `from` and `value` (ShareGPT); a transcript marks its turns
 as HH-RLHF does (https://arxiv.org/abs/2204.05862). What chat templates know of a message is kept,
@@ -17,7 +17,7 @@ from itertools import pairwise
 from typing import Any
 
 from etude import TOOL_ROLES, Chat, Message
-from etude.data import BadFieldError, FileConfig, JsonRow, valid_text
+from etude.data import BadFieldError, Row, valid_text
 
 CALL_ROLES = ("function_call", "tool_call")
 """Roles of a message whose content is a call of the assistant, as JSON."""
@@ -47,21 +47,21 @@ TURN = re.compile(r"\n\n(Human|Assistant):")
 
 
 @dataclass
-class ConversationConfig(FileConfig):
-    """Knobs of the readers of conversations."""
+class ConversationColumns:
+    """Fields of the readers of conversations."""
 
-    system_column: str | None = "system"
-    """Field with a system prompt, which rows may lack; null = it is not used."""
-    tools_column: str | None = "tools"
-    """Field with the JSON schemas of tools, which rows may lack; null = it is not used."""
+    system: str | None = "system"
+    """A system prompt, which rows may lack; null = it is not used."""
+    tools: str | None = "tools"
+    """The JSON schemas of tools, which rows may lack; null = it is not used."""
 
 
 @dataclass(frozen=True)
 class MessageReader:
     """Reads the messages of a row, and counts what is not used of them."""
 
-    row: JsonRow
-    config: ConversationConfig
+    row: Row
+    columns: ConversationColumns
     role_fields: Sequence[str] = ("role", "from")
     content_fields: Sequence[str] = ("content", "value")
     reads_marks: bool = False
@@ -79,7 +79,7 @@ class MessageReader:
 
     def chat(self, messages: Sequence[Message]) -> Chat:
         """A conversation, with the system prompt and the tools of the row."""
-        column = self.config.system_column
+        column = self.columns.system
         system = _text(self._optional(column), f"field {column!r}")
         if system:
             first = Message("system", system)
@@ -91,7 +91,7 @@ class MessageReader:
             self.row.notes.append(ASSISTANT_FIRST)
         if any(a == b and a not in TOOL_ROLES for a, b in pairwise(roles)):
             self.row.notes.append(SAME_ROLE)
-        column = self.config.tools_column
+        column = self.columns.tools
         tools = self._optional(column)
         if isinstance(tools, str):
             tools = _json(tools, f"field {column!r}")
@@ -157,7 +157,7 @@ class MessageReader:
             self.row.unused_parts.append(part)
 
 
-def present(row: JsonRow, *columns: str) -> str:
+def present(row: Row, *columns: str) -> str:
     """The first of some columns that a row has; the first of all if it has none."""
     return next((column for column in columns if row.optional(column) is not None), columns[0])
 

@@ -1,4 +1,4 @@
-"""A prompt and its completions in JSON rows, in the shapes in use.
+"""A prompt and its completions in rows, in the shapes in use.
 
 The prompt is text or messages, and each completion a text, a message of the assistant, or a whole
 conversation that ends with it: as messages (UltraFeedback,

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from defaults import default
+from row_files import reader
 
 from etude.config.registry import build
-from etude.plugins.data._shapes import SHAPES, reader_of
+from etude.plugins.data.record._shapes import SHAPES, reader_of
 from etude.records import BadRow
 
 MESSAGES = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
@@ -29,10 +29,10 @@ ROWS: list[dict[str, Any]] = [
 ]
 
 
-def read(reader: str, row: dict[str, Any], folder: Path) -> Any:
+def read(name: str, row: dict[str, Any], folder: Path) -> Any:
     file = folder / "rows.jsonl"
     file.write_text(json.dumps(row) + "\n")
-    record, *_ = build(default(f"data/{reader}", path=str(file))).records()
+    record, *_ = build(reader(name, file)).records()
     return record
 
 
@@ -43,11 +43,11 @@ def test_the_reader_of_a_shape_reads_it_and_others_name_it(
     _, right = shape
     assert reader_of(row) == right
     assert not isinstance(read(right, row, tmp_path), BadRow)
-    for reader in {name for _, name in SHAPES} - {right}:
-        found = read(reader, row, tmp_path)
+    for name in {name for _, name in SHAPES} - {right}:
+        found = read(name, row, tmp_path)
         if isinstance(found, BadRow) and "no field" in found.reason:
-            assert found.reason.endswith(f"; data={right} reads such rows")
+            assert found.reason.endswith(f"; data/record={right} reads such rows")
 
 
 def test_rows_of_no_known_shape_are_reported_with_their_fields(tmp_path: Path) -> None:
-    assert read("jsonl_pairs", {"a": "b"}, tmp_path).reason == "no field 'source' (fields: a)"
+    assert read("pair", {"a": "b"}, tmp_path).reason == "no field 'source' (fields: a)"

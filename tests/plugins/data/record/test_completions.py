@@ -5,11 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from row_files import reader
 
 from etude.config.registry import build
-from etude.plugins.data.jsonl_feedback import JsonlFeedbackConfig
-from etude.plugins.data.jsonl_preferences import JsonlPreferencesConfig
-from etude.plugins.data.jsonl_rankings import JsonlRankingsConfig
 from etude.records import BadRow, Chat, Feedback, Message, Noted, Preference, Ranking, Unused
 
 
@@ -62,28 +60,28 @@ def test_a_single_question_is_the_same_preference_in_every_shape(
     row: dict[str, Any], tmp_path: Path
 ) -> None:
     """The last row is LLaMA-Factory's, the others before are UltraFeedback's, TRL's, HH-RLHF's."""
-    assert read(JsonlPreferencesConfig(), row, tmp_path) == (Preference("a", "x", "y"), [])
+    assert read(reader("preference"), row, tmp_path) == (Preference("a", "x", "y"), [])
 
 
 @pytest.mark.parametrize("row", SEVERAL_TURNS)
 def test_several_turns_are_the_same_preference_in_every_shape(
     row: dict[str, Any], tmp_path: Path
 ) -> None:
-    assert read(JsonlPreferencesConfig(), row, tmp_path) == (Preference(CHAT, "x", "y"), [])
+    assert read(reader("preference"), row, tmp_path) == (Preference(CHAT, "x", "y"), [])
 
 
 def test_a_system_prompt_beside_a_text_makes_a_conversation_of_it(tmp_path: Path) -> None:
     row = {"prompt": "a", "system": "s", "chosen": "x", "rejected": "y"}
     chat = Chat((Message("system", "s"), Message("user", "a")))
-    assert read(JsonlPreferencesConfig(), row, tmp_path) == (Preference(chat, "x", "y"), [])
-    config = JsonlPreferencesConfig(system_column=None)
+    assert read(reader("preference"), row, tmp_path) == (Preference(chat, "x", "y"), [])
+    config = reader("preference", system=None)
     assert read(config, row, tmp_path) == (Preference("a", "x", "y"), ["field 'system'"])
 
 
 def test_the_other_fields_of_ultrafeedback_are_counted(tmp_path: Path) -> None:
     sides = {"chosen": [user("a"), reply("x")], "rejected": [user("a"), reply("y")]}
     row = {"prompt": "a", "prompt_id": "1", **sides, "messages": sides["chosen"], "score_chosen": 8}
-    record, unused = read(JsonlPreferencesConfig(), row, tmp_path)
+    record, unused = read(reader("preference"), row, tmp_path)
     assert record == Preference("a", "x", "y")
     assert unused == ["field 'prompt_id'", "field 'messages'", "field 'score_chosen'"]
 
@@ -91,7 +89,7 @@ def test_the_other_fields_of_ultrafeedback_are_counted(tmp_path: Path) -> None:
 def test_a_completion_with_a_call_stays_a_message(tmp_path: Path) -> None:
     call = reply("") | {"tool_calls": [{"function": {"name": "add", "arguments": {}}}]}
     row = {"prompt": "a", "chosen": [call], "rejected": "y"}
-    record, _ = read(JsonlPreferencesConfig(), row, tmp_path)
+    record, _ = read(reader("preference"), row, tmp_path)
     wanted = Message("assistant", "", {"tool_calls": call["tool_calls"]})
     assert record == Preference("a", wanted, "y")
 
@@ -104,14 +102,14 @@ def test_feedback_and_rankings_have_the_same_shapes(tmp_path: Path) -> None:
         {"completion": [*BEFORE, reply("x")], "label": True},
         {"messages": [*BEFORE, reply("x")], "label": True},
     ):
-        assert read(JsonlFeedbackConfig(), row, tmp_path) == (wanted, [])
+        assert read(reader("feedback"), row, tmp_path) == (wanted, [])
     for completions in (
         ["x", "y"],
         [reply("x"), [reply("y")]],
         [[*BEFORE, reply(t)] for t in "xy"],
     ):
         row = {"prompt": BEFORE, "completions": completions}
-        assert read(JsonlRankingsConfig(), row, tmp_path) == (Ranking(CHAT, ("x", "y")), [])
+        assert read(reader("ranking"), row, tmp_path) == (Ranking(CHAT, ("x", "y")), [])
 
 
 @pytest.mark.parametrize(
@@ -143,7 +141,7 @@ def test_feedback_and_rankings_have_the_same_shapes(tmp_path: Path) -> None:
 def test_sides_that_do_not_belong_together_are_a_bad_row(
     row: dict[str, Any], reason: str, tmp_path: Path
 ) -> None:
-    bad, _ = read(JsonlPreferencesConfig(), row, tmp_path)
+    bad, _ = read(reader("preference"), row, tmp_path)
     assert isinstance(bad, BadRow)
     assert reason in bad.reason
 
@@ -153,9 +151,9 @@ def test_completions_that_differ_only_in_white_space_around_them_are_a_bad_row(
     second: str, tmp_path: Path
 ) -> None:
     for config, row in (
-        (JsonlPreferencesConfig(), {"prompt": "a", "chosen": "x", "rejected": second}),
-        (JsonlPreferencesConfig(), {"prompt": "a", "chosen": [reply("x")], "rejected": second}),
-        (JsonlRankingsConfig(), {"prompt": "a", "completions": ["y", second, "x"]}),
+        (reader("preference"), {"prompt": "a", "chosen": "x", "rejected": second}),
+        (reader("preference"), {"prompt": "a", "chosen": [reply("x")], "rejected": second}),
+        (reader("ranking"), {"prompt": "a", "completions": ["y", second, "x"]}),
     ):
         bad, _ = read(config, row, tmp_path)
         assert isinstance(bad, BadRow)
@@ -166,7 +164,7 @@ def test_completions_that_differ_only_in_white_space_around_them_are_a_bad_row(
 def test_completions_that_differ_only_in_case_or_white_space_are_kept_and_noted(
     first: str, second: str, tmp_path: Path
 ) -> None:
-    config = JsonlPreferencesConfig(path=str(tmp_path / "rows.jsonl"))
+    config = reader("preference", path=str(tmp_path / "rows.jsonl"))
     row = {"prompt": "a", "chosen": first, "rejected": second}
     Path(config.path).write_text(json.dumps(row))
     record, note = build(config).records()
