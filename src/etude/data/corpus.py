@@ -3,7 +3,7 @@
 The cache key is a digest of everything that affects the result: source, config, tokenizer, code.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
@@ -15,6 +15,7 @@ from etude.config.plugin_files import source_files
 from etude.config.record_kind import kind_of, text_config
 from etude.config.registry import build, plugin_of
 from etude.config.schema.experiment import ExperimentConfig
+from etude.config.schema.filter import FilterConfig
 from etude.config.schema.plugins import DataConfig, TokenizerConfig
 from etude.data import (
     chat_template,
@@ -39,8 +40,23 @@ from etude.data.data_card import (
     xz_bits_per_byte,
 )
 from etude.data.file_search import FileList
+from etude.data.filtering import (
+    FilterReport,
+    build_filters,
+    filtered,
+    filtered_digest,
+    read_report,
+)
 from etude.data.readers import FileSource
-from etude.data.record_file import RecordFile, read_bad_rows, read_unused, texts_of, write_records
+from etude.data.record_file import (
+    RecordFile,
+    read_bad_rows,
+    read_other_rows,
+    read_records,
+    read_unused,
+    texts_of,
+    write_records,
+)
 from etude.data.source import DataSource, Samples
 from etude.data.token_rows import TokenRows, write_tokens
 from etude.data.tokenizer import Tokenizer
@@ -82,6 +98,10 @@ class Records:
     train: RecordFile
     val: RecordFile
     files: FileList
+    source: Path
+    """The folder of the records before the filters; `folder` if there are none."""
+    filters: FilterReport | None = None
+    """What the filters dropped and changed; None if there are none."""
 
 
 def prepare(config: ExperimentConfig, tokenizer: Tokenizer | None = None) -> Corpus:
@@ -90,7 +110,7 @@ def prepare(config: ExperimentConfig, tokenizer: Tokenizer | None = None) -> Cor
     Raises DataError if the source cannot be read or one side of the split is empty; with
     `data.strict`, also if any row is bad.
     """
-    records = read(config.data)
+    records = read(config.data, config.filter)
     n_bad, shown = _bad_rows(records)
     if n_bad and config.data.strict:
         first = f"data.strict=true, and {n_bad} rows are bad. Fix or remove them:"
@@ -124,6 +144,7 @@ def _card(
         tokenizer=tokenizer,
         n_bad=n_bad,
         bad_rows=shown,
+        filters=records.filters,
         unused=unused,
         noted=noted,
         n_files=len(records.files.paths),
@@ -145,7 +166,10 @@ def data_digest(config: ExperimentConfig, tokenizer: Tokenizer) -> str:
 
     Raises DataError if the source does not exist.
     """
-    return _digest(_records_digest(config.data, build(config.data)), config, tokenizer)
+    records = _records_digest(config.data, build(config.data))
+    if config.filter:
+        records = filtered_digest(records, config.filter, build_filters(config.filter))
+    return _digest(records, config, tokenizer)
 
 
 def _digest(records: str, config: ExperimentConfig, tokenizer: Tokenizer) -> str:
@@ -196,8 +220,11 @@ def _with_template(tokenizer: Tokenizer, config: ExperimentConfig) -> Tokenizer:
     return tokenizer.with_template(chat_template.DEFAULT, chat_template.LITERALS)
 
 
-def read(config: DataConfig) -> Records:
-    """Reads the records of a source, or returns the cached ones. Raises DataError if none exist."""
+def read(config: DataConfig, filters: Mapping[str, FilterConfig] | None = None) -> Records:
+    """Reads the records of a source, or returns the cached ones, and applies the filters to them.
+
+    Raises DataError if none exist, or if the filters keep none.
+    """
     kind = kind_of(config)
     if kind is None:
         address = plugin_of(config.reader).address
@@ -211,8 +238,27 @@ def read(config: DataConfig) -> Records:
     files = source.files()
     name = digest_of(digest, files.paths)  # bad rows are stored with the names of their files
     folder = cached_folder(f"records/{name}", write)
-    train, val = (RecordFile(folder, kind, held_out) for held_out in (False, True))
-    return Records(folder, digest, kind, train, val, files)
+    unfiltered = Records(folder, digest, kind, *_sides(folder, kind), files, folder)
+    return _filter(unfiltered, filters, config.val_fraction) if filters else unfiltered
+
+
+def _filter(source: Records, configs: Mapping[str, FilterConfig], val_fraction: float) -> Records:
+    """Applies filters to records, or returns the cached result; does not read their source."""
+    filters = build_filters(configs)
+
+    def write(folder: Path) -> None:
+        kept = filtered(read_records(source.folder, source.kind), filters, folder)
+        write_records(chain(kept, read_other_rows(source.folder)), folder, val_fraction)
+
+    digest = filtered_digest(source.digest, configs, filters)
+    folder = cached_folder(f"filtered/{digest_of(source.folder.name, digest)}", write)
+    sides = _sides(folder, source.kind)
+    report = read_report(folder)
+    return Records(folder, digest, source.kind, *sides, source.files, source.folder, report)
+
+
+def _sides(folder: Path, kind: type[Record]) -> tuple[RecordFile, RecordFile]:
+    return RecordFile(folder, kind, held_out=False), RecordFile(folder, kind, held_out=True)
 
 
 def _records_digest(config: DataConfig, source: DataSource[DataConfig]) -> str:

@@ -11,6 +11,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields
+from itertools import repeat
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
@@ -112,6 +113,24 @@ def write_records(rows: Iterable[SourceRow], folder: Path, val_fraction: float) 
         raise DataError(f"The data contains no usable record ({n_bad} bad rows{first_bad}).")
     np.save(folder / "ends.npy", np.array(ends, dtype=np.int64))
     np.save(folder / "held_out.npy", held_out(np.array(scores), val_fraction))
+
+
+def read_records(folder: Path, kind: type[Record]) -> Iterator[Record]:
+    """Yields the records that `write_records` stored, of both sides, in the order of the source."""
+    with (folder / "records.jsonl").open("rb") as opened:
+        for line in opened:
+            yield _decode(line, kind)
+
+
+def read_other_rows(folder: Path) -> Iterator[SourceRow]:
+    """Yields the rows that `write_records` received besides records and stored."""
+    yield from read_bad_rows(folder)
+    unused, noted = read_unused(folder)
+    for part, n in unused.items():
+        yield from repeat(Unused(part), n)
+    for rule, n in noted.items():
+        if rule != REPEATED:
+            yield from repeat(Noted(rule), n)
 
 
 def read_bad_rows(folder: Path) -> list[BadRow]:
