@@ -40,23 +40,9 @@ from etude.data.data_card import (
     xz_bits_per_byte,
 )
 from etude.data.file_search import FileList
-from etude.data.filtering import (
-    FilterReport,
-    build_filters,
-    filtered,
-    filtered_digest,
-    read_report,
-)
+from etude.data.filtering import FilterReport, apply_filters, filtered_digest
 from etude.data.readers import FileSource
-from etude.data.record_file import (
-    RecordFile,
-    read_bad_rows,
-    read_other_rows,
-    read_records,
-    read_unused,
-    texts_of,
-    write_records,
-)
+from etude.data.record_file import RecordFile, read_bad_rows, read_unused, texts_of, write_records
 from etude.data.source import DataSource, Samples
 from etude.data.token_rows import TokenRows, write_tokens
 from etude.data.tokenizer import Tokenizer
@@ -168,7 +154,7 @@ def data_digest(config: ExperimentConfig, tokenizer: Tokenizer) -> str:
     """
     records = _records_digest(config.data, build(config.data))
     if config.filter:
-        records = filtered_digest(records, config.filter, build_filters(config.filter))
+        records = filtered_digest(records, config.filter)
     return _digest(records, config, tokenizer)
 
 
@@ -238,27 +224,12 @@ def read(config: DataConfig, filters: Mapping[str, FilterConfig] | None = None) 
     files = source.files()
     name = digest_of(digest, files.paths)  # bad rows are stored with the names of their files
     folder = cached_folder(f"records/{name}", write)
-    unfiltered = Records(folder, digest, kind, *_sides(folder, kind), files, folder)
-    return _filter(unfiltered, filters, config.val_fraction) if filters else unfiltered
-
-
-def _filter(source: Records, configs: Mapping[str, FilterConfig], val_fraction: float) -> Records:
-    """Applies filters to records, or returns the cached result; does not read their source."""
-    filters = build_filters(configs)
-
-    def write(folder: Path) -> None:
-        kept = filtered(read_records(source.folder, source.kind), filters, folder)
-        write_records(chain(kept, read_other_rows(source.folder)), folder, val_fraction)
-
-    digest = filtered_digest(source.digest, configs, filters)
-    folder = cached_folder(f"filtered/{digest_of(source.folder.name, digest)}", write)
-    sides = _sides(folder, source.kind)
-    report = read_report(folder)
-    return Records(folder, digest, source.kind, *sides, source.files, source.folder, report)
-
-
-def _sides(folder: Path, kind: type[Record]) -> tuple[RecordFile, RecordFile]:
-    return RecordFile(folder, kind, held_out=False), RecordFile(folder, kind, held_out=True)
+    source_folder, report = folder, None
+    if filters:
+        val_fraction = config.val_fraction
+        folder, digest, report = apply_filters(folder, kind, digest, filters, val_fraction)
+    train, val = (RecordFile(folder, kind, held_out) for held_out in (False, True))
+    return Records(folder, digest, kind, train, val, files, source_folder, report)
 
 
 def _records_digest(config: DataConfig, source: DataSource[DataConfig]) -> str:

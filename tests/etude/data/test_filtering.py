@@ -1,6 +1,7 @@
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ class Longest(Filter[Any]):
         return Change(Text(text.upper()), [Edit.of_text("case", text, text.upper())] * 2)
 
 
-def run(texts: str, filters: dict[str, Filter[Any]], folder: Path) -> tuple[str, list[Any]]:
+def run(texts: str, filters: Mapping[str, Filter[Any]], folder: Path) -> tuple[str, list[Any]]:
     records = map(Text, texts.split())
     kept = [record.text for record in filtered(records, filters, folder) if type(record) is Text]
     audit = (folder / AUDIT).read_text(encoding="utf-8").splitlines()
@@ -91,7 +92,7 @@ def test_filtered_records_are_a_data_set_of_their_own(tmp_path: Path) -> None:
     raw = read(config)
     assert read(config, {}).folder == raw.folder == raw.source
     clean = read(config, {"exact": EXACT})
-    assert sorted(record.text for record in [*clean.train, *clean.val]) == ["a", "b", "c", "d"]
+    assert sorted(map(document_of, chain(clean.train, clean.val))) == ["a", "b", "c", "d"]
     assert clean.filters == FilterReport(6, 4, {"exact": FilterCounts({"duplicate": 2})})
     digests = {raw.digest, clean.digest, read(config, {"exact": ExactConfig(False)}).digest}
     assert len(digests) == 3
