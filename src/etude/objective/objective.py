@@ -27,7 +27,7 @@ from etude.config.schema.trainer import NonFinite
 from etude.data.source import Samples
 from etude.data.token_rows import TokenRows
 from etude.network.auxiliary_loss import AuxiliaryLoss
-from etude.network.generation import Request, StopStrings
+from etude.network.generation import GenerationOptions, Request, StopStrings
 from etude.network.network import Network, shard
 from etude.network.stack import attention_span
 from etude.objective import gradients
@@ -161,15 +161,14 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
         self, prompts: Sequence[Ids], max_new_tokens: int, stop: StopStrings | None = None
     ) -> list[str]:
         """Returns the network's continuation of each prompt, by the run's `generator`."""
+        whole = plugin_of(self.config).declaration.whole_prompt
         completions = self.tools.generator.generate(
             self.network,
             [
                 Request(ids, rng(self.tools.seed, SAMPLE, i), max_new_tokens)
                 for i, ids in enumerate(prompts)
             ],
-            self.tools.decoding,
-            whole=plugin_of(self.config).declaration.whole_prompt,
-            stop=stop,
+            GenerationOptions(self.tools.decoding, whole, stop),
         )
         return [self.tools.tokenizer.decode(row.ids) for row in completions]
 
