@@ -48,6 +48,8 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
 
     exported_modules: Collection[str] = ()
     """Modules of the objective that are exported to `model/` with the network."""
+    unit: str = "tokens"
+    """What `count` counts, in the plural, such as tokens, pairs or prompts."""
     own_counts: bool = False
     """Whether `report` divides the metrics by counts of their own instead of that of the loss."""
 
@@ -136,10 +138,6 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
                 self.lost += Counter({f"{what} cut at data.seq_len by data.pack=false": n})
         if type(self).cuts is not Objective.cuts:
             self.lost.update(why for i in range(len(samples)) for why in self.cuts(samples[i]))
-
-    def lost_lines(self) -> list[str]:
-        """Returns `lost` as lines for a person to read."""
-        return [f"not used  {n:,}: {why}" for why, n in self.lost.items()]
 
     def held_out_batch(self, records: Sequence[Any], rngs: Sequence[np.random.Generator]) -> Any:
         """Returns the batch for `evaluate`; by default, one as in training."""

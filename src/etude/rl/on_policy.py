@@ -274,6 +274,14 @@ class OnPolicyObjective(Objective[P, B]):
             )
         return log_ratio
 
+    def token_values(self, batch: Any) -> dict[str, Float[Tensor, " n"]]:
+        """Returns numbers of each target token of a batch, row by row, for a person to read."""
+        if not isinstance(batch, CompletionBatch):
+            return {}
+        reference = dict(self.named_children()).get("reference")
+        with self.eval_mode():
+            return batch.token_values(reference, self.config.temperature)
+
     @contextmanager
     def eval_mode(self) -> Generator[None]:
         """Runs the body in eval mode, without gradients, in the precision of training."""
