@@ -10,10 +10,10 @@ from etude.cli.pages.report.markup import Markup, join_markup, table, tag
 PLACE = Path(__file__).parent
 LEGEND = {
     "trained": "a token to predict, below the token before it or in its place",
-    Role.prefix.value: "a token that every token of its document sees",
-    Role.special.value: "a special token",
-    Role.sentinel.value: "a sentinel",
-    Role.mask.value: "a masked token",
+    Role.prefix.name: "a token that every token of its document sees",
+    Role.special.name: "a special token",
+    Role.sentinel.name: "a sentinel",
+    Role.mask.name: "a masked token",
     "idle": "context without a target",
 }
 
@@ -32,7 +32,7 @@ def page(step: Step, card: str) -> str:
         *(tag("p", line, css="soft") for line in step.lost),
         _list("Samples that train nothing", step.empty),
         tag("details", tag("summary", "Data"), tag("pre", card)),
-        tag("p", *_legend(), css="legend"),
+        tag("div", *_legend(), css="legend"),
         *(_sample(sample, step.unit) for sample in step.samples),
     ]
     made = Template((PLACE / "page.html").read_text(encoding="utf-8")).substitute(
@@ -53,7 +53,7 @@ def _list(title: str, items: Sequence[str]) -> Markup:
 
 def _legend() -> Iterator[Markup]:
     for name, meaning in LEGEND.items():
-        yield tag("span", tag("span", name, css=f"token {name}"), f" {meaning}")
+        yield tag("div", tag("i", name, css=f"token {name}"), f" {meaning}")
 
 
 def _sample(sample: Sample, unit: str) -> Markup:
@@ -79,7 +79,7 @@ def _tokens(row: Row) -> Iterator[Markup]:
     document: int | None = None
     for cell in row.cells:
         if row.is_packed and cell.document != document:
-            yield tag("span", f"document {cell.document}", css="document")
+            yield tag("div", f"document {cell.document}", css="document")
         document = cell.document
         yield _token(cell, has_targets=row.n_trained > 0)
 
@@ -88,7 +88,7 @@ def _token(cell: Cell, *, has_targets: bool) -> Markup:
     """Returns a token, the token to predict below it, and all that is known of it as its title."""
     known = {
         "id": cell.id,
-        "role": cell.role.value,
+        "role": cell.role.name,
         "index": cell.index,
         "document": cell.document,
         "position": cell.position,
@@ -98,7 +98,7 @@ def _token(cell: Cell, *, has_targets: bool) -> Markup:
     }
     title = "\n".join(f"{key}: {value}" for key, value in known.items() if value not in (None, ""))
     is_idle = has_targets and cell.target is None and cell.role is Role.text
-    css = "token idle" if is_idle else f"token {cell.role.value}"
-    below = Markup("") if cell.target is None else tag("span", cell.target, css="trained")
+    css = "token idle" if is_idle else f"token {cell.role.name}"
+    below = Markup("") if cell.target is None else tag("i", cell.target, css="trained")
     numbers = [tag("small", f"{value:.3g}") for value in cell.numbers.values()]
-    return tag("span", tag("span", cell.piece), below, *numbers, css=css, title=title)
+    return tag("div", tag("i", cell.piece), below, *numbers, css=css, title=title)

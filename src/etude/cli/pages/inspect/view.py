@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import Enum
+from enum import Enum, auto
 from typing import Any
 
 from torch import Tensor
@@ -19,11 +19,11 @@ SHOWN_NUMBERS = 8
 class Role(Enum):
     """What a token is for."""
 
-    text = "text"
-    prefix = "prefix"
-    special = "special"
-    sentinel = "sentinel"
-    mask = "mask"
+    text = auto()
+    prefix = auto()
+    special = auto()
+    sentinel = auto()
+    mask = auto()
 
 
 @dataclass(frozen=True)

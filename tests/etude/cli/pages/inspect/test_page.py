@@ -44,8 +44,8 @@ def test_the_page_needs_no_network_and_escapes_every_text() -> None:
 
 def test_each_token_has_its_target_numbers_and_a_title() -> None:
     text = made()
-    assert text.count('<span class="token text" title=') == 6
-    assert text.count('<span class="token idle" title=') == 1
+    assert text.count('<div class="token text" title=') == 6
+    assert text.count('<div class="token idle" title=') == 1
     assert "target: &amp; (id " in text
     assert "kl: 0" in text
     assert "The loss is divided by 6 tokens." in text

@@ -145,9 +145,3 @@ def test_colours_are_used_on_terminals_only_and_do_not_change_the_text() -> None
     coloured = printed(mixed(), terminal=True)
     assert "\x1b[" in coloured
     assert re.sub(r"\x1b\[[\d;]*m", "", coloured) == printed(mixed())
-
-
-def test_each_token_of_a_character_shows_the_character() -> None:
-    tokens = torch.tensor([[*ids("a好"), VOCAB.mask, *ids("好")[:2]]])
-    lines = printed(Pair(targets(), Inputs(tokens))).partition("  right: ")[2].splitlines()
-    assert lines[1][7:].split() == ["input", "a", "好¹", "好²", "好³", "<mask>", "�", "�"]
