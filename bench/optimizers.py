@@ -109,10 +109,11 @@ def page(
         "# Optimizers compared",
         "",
         f"Written by `bench/optimizers.py`; its header has the rules. A decoder of width 64 with 2 "
-        f"layers on the text of the standard library's documentation, {N_STEPS} steps of 16 rows of "
-        f"128 bytes, {len(SEEDS)} seeds, {len(RATES[BASE])} rates each on "
+        f"layers on the text of the standard library's documentation, {N_STEPS} steps of 16 rows "
+        f"of 128 bytes, {len(SEEDS)} seeds, {len(RATES[BASE])} rates each on "
         "one seed, no weight decay.",
-        f"The loss to reach is {target:.3f} bits per byte: tuned AdamW at its last step, on its worst seed.",
+        f"The loss to reach is {target:.3f} bits per byte: tuned AdamW at its last step, on "
+        "its worst seed.",
         "So small a network and so short a run rank optimizers for such runs only.",
         "",
         "![validation loss by step](optimizers.svg)",
