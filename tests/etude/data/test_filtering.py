@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 import tiny
+from row_files import reader
 
+from etude.config.schema.plugins import DataConfig
 from etude.data import corpus
 from etude.data.corpus import read
 from etude.data.filter import Change, Drop, Edit, Filter, document_of
 from etude.data.filtering import AUDIT, FilterCounts, FilterReport, filtered, read_report
 from etude.errors import DataError
-from etude.plugins.data.jsonl import JsonlConfig
 from etude.plugins.filter.exact import Exact, ExactConfig
 from etude.records import Record, Text
 
@@ -80,11 +81,11 @@ def test_it_is_an_error_to_keep_nothing(tmp_path: Path) -> None:
         run("a b", {"a": Nothing(EXACT)}, tmp_path)
 
 
-def source(tmp_path: Path, texts: str = "a b c a d A") -> JsonlConfig:
+def source(tmp_path: Path, texts: str = "a b c a d A") -> DataConfig:
     file = tmp_path / "rows.jsonl"
     rows = [json.dumps({"text": text, "more": 1}) for text in texts.split()]
     file.write_text("\n".join([*rows, "{"]), encoding="utf-8")
-    return JsonlConfig(path=str(file))
+    return reader("text", file)
 
 
 def test_filtered_records_are_a_data_set_of_their_own(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
+from row_files import reader
 
 from etude.config.registry import build
 from etude.data.record_rows import row_of
@@ -13,29 +13,29 @@ TOOLS = ({"type": "function", "function": {"name": "add"}},)
 CALL = Message("assistant", "", {"tool_calls": [{"type": "function", "function": {"name": "f"}}]})
 ASKED = Chat((Message("system", "s"), Message("user", "你好")), TOOLS)
 CASES: dict[str, list[Any]] = {
-    "jsonl": [Text("a\nb 你好")],
-    "jsonl_pairs": [Pair("a", "b")],
-    "jsonl_chats": [
+    "text": [Text("a\nb 你好")],
+    "pair": [Pair("a", "b")],
+    "chat": [
         Chat(
             (*ASKED.messages, CALL, Message("tool", "3"), Message("assistant", "b", learn=False)),
             TOOLS,
         )
     ],
-    "jsonl_preferences": [Preference("q", "a", "b"), Preference(ASKED, CALL, "b")],
-    "jsonl_rankings": [Ranking("q", ("a", "b", CALL))],
-    "jsonl_feedback": [Feedback(ASKED, CALL, 0.25), Feedback("q", "a", 1.0)],
-    "jsonl_prompts": [Prompt(ASKED, "4"), Prompt("who?")],
-    "jsonl_labels": [Labelled("text", "label")],
+    "preference": [Preference("q", "a", "b"), Preference(ASKED, CALL, "b")],
+    "ranking": [Ranking("q", ("a", "b", CALL))],
+    "feedback": [Feedback(ASKED, CALL, 0.25), Feedback("q", "a", 1.0)],
+    "prompt": [Prompt(ASKED, "4"), Prompt("who?")],
+    "label": [Labelled("text", "label")],
 }
 
 
-@pytest.mark.parametrize("reader", CASES)
-def test_a_row_read_again_is_an_equal_record(reader: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", CASES)
+def test_a_row_read_again_is_an_equal_record(kind: str, tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
-    rows = [json.dumps(row_of(record), ensure_ascii=False) for record in CASES[reader]]
+    rows = [json.dumps(row_of(record), ensure_ascii=False) for record in CASES[kind]]
     file.write_text("\n".join(rows), encoding="utf-8")
-    source = build(tiny.part("data", reader, path=str(file)))
-    assert list(source.records()) == CASES[reader]
+    source = build(reader(kind, file))
+    assert list(source.records()) == CASES[kind]
 
 
 def test_margins_probabilities_and_lists_have_their_columns() -> None:

@@ -2,9 +2,10 @@ import json
 import math
 from pathlib import Path
 
+from row_files import reader
+
 from etude.cli.pages.cleaning.findings import MIN_COUNT, associations, findings_of
 from etude.data.corpus import read
-from etude.plugins.data.jsonl import JsonlConfig
 from etude.plugins.filter.exact import ExactConfig
 
 
@@ -12,7 +13,7 @@ def test_findings_describe_the_records_before_and_after(tmp_path: Path) -> None:
     texts = ["one two three four", "ONE two three four!", "你好你好", "a b c", "one two three five"]
     file = tmp_path / "rows.jsonl"
     file.write_text("\n".join(json.dumps({"text": text}) for text in texts), encoding="utf-8")
-    found = findings_of(read(JsonlConfig(path=str(file)), {"exact": ExactConfig()}))
+    found = findings_of(read(reader("text", file), {"exact": ExactConfig()}))
     assert found.before == {4: 3, 2: 2}
     assert found.after == {4: 2, 2: 2}
     assert found.top_ngrams[0] == ("one two three", 2)
