@@ -122,3 +122,8 @@ def test_another_knob_of_a_filter_does_not_read_the_source_again(
     built = corpus.build(config)
     monkeypatch.setattr(type(built), "records", lambda _: pytest.fail("it was read"))
     assert len(read(config, {"exact": ExactConfig(normalize=False)}).train) > 0
+
+
+def test_a_duplicate_names_the_number_of_the_other_record_in_the_source(tmp_path: Path) -> None:
+    _, audit = run("a bb c bb", {"longest": Longest(EXACT), "exact": Exact(EXACT)}, tmp_path)
+    assert (audit[-1]["record"], audit[-1]["other"]) == (3, 1)
