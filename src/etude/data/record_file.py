@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import fields
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
@@ -107,10 +108,11 @@ def write_records(rows: Iterable[SourceRow], folder: Path, val_fraction: float) 
     np.save(folder / "held_out.npy", held_out(np.array(scores), val_fraction))
 
 
-def read_bad_rows(folder: Path) -> list[BadRow]:
-    """The bad rows that `write_records` stored, in the order of the source."""
+def read_bad_rows(folder: Path, most: int) -> tuple[int, list[BadRow]]:
+    """The number of bad rows that `write_records` stored, and the first ones, up to `most`."""
     with (folder / "bad.jsonl").open("rb") as opened:
-        return [BadRow(**json.loads(line)) for line in opened]
+        first = [BadRow(**json.loads(line)) for line in islice(opened, most)]
+        return len(first) + sum(1 for _ in opened), first
 
 
 def read_unused(folder: Path) -> tuple[dict[str, int], dict[str, int]]:
