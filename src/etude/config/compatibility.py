@@ -55,12 +55,13 @@ def check(config: ExperimentConfig, architecture: str | None = None) -> None:
 def check_extras(config: object) -> None:
     """Raises MissingExtraError if a plugin in `config` needs an extra that is not installed."""
     for _, node in nodes(config):
-        extra = plugin_of(node).declaration.extra
-        if extra is not None and find_spec(extra) is None:
+        declaration = plugin_of(node).declaration
+        libraries = declaration.libraries or filter(None, (declaration.extra,))
+        if missing := next((one for one in sorted(libraries) if find_spec(one) is None), ""):
             option = "=".join(plugin_of(node).address.rsplit("/", 1))
             raise MissingExtraError(
-                f"{option} needs {extra}, which is not installed.\n"
-                f"  Install it with pip install 'etude[{extra}]'."
+                f"{option} needs {missing}, which is not installed.\n"
+                f"  Install it with pip install 'etude[{declaration.extra}]'."
             )
 
 

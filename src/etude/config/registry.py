@@ -57,6 +57,8 @@ class Declaration:
     """Schedules: the learning rate stays at its peak after the warmup."""
     extra: str | None = None
     """The extra of étude that it needs, named after the library that the extra installs."""
+    libraries: frozenset[str] = frozenset()
+    """The modules of that extra that it needs, if the extra has another name."""
     loads: bool = False
     """Tokenizers: loads the tokenizer in the folder `path`; exactly one plugin does."""
     whole_prompt: bool = False
@@ -93,7 +95,7 @@ class Plugin:
 
 def plugin(config: type[PluginConfig], **declared: Any) -> Callable[[F], F]:
     """Registers a class or factory that takes its config first as the plugin of its file."""
-    for name in ("reads", "needs", "provides", "precisions", "tokens"):
+    for name in ("reads", "needs", "provides", "precisions", "tokens", "libraries"):
         if name in declared:
             declared[name] = frozenset(declared[name])
     declaration = Declaration(**declared)

@@ -205,7 +205,9 @@ def _is_deep(value: Any) -> bool:
     for _ in range(MAX_DEPTH):
         items = (one.values() if isinstance(one, dict) else one for one in level)
         level = [one for part in items for one in part if isinstance(one, dict | list)]
-    return bool(level)
+        if not level:
+            return False
+    return True
 
 
 def _value_at(value: Any, column: str) -> Any:  # Any: JSON

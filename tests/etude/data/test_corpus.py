@@ -18,6 +18,7 @@ from etude.config.plugin_files import options
 from etude.config.registry import build
 from etude.config.schema.experiment import ExperimentConfig
 from etude.config.schema.plugins import ObjectiveConfig, TextDataConfig
+from etude.data import token_rows
 from etude.data.corpus import Corpus, complete_tokenizer, prepare
 from etude.data.data_card import tokenizer_digest
 from etude.data.record_file import RecordFile, held_out, read_bad_rows, texts_of, write_records
@@ -177,6 +178,18 @@ def test_rows_are_pickled_by_path(tmp_path: Path) -> None:
     assert np.array_equal(pickle.loads(packed)[7].tokens, rows[7].tokens)
     with pytest.raises(IndexError):
         rows[len(rows)]
+
+
+def test_the_size_of_the_batches_that_are_encoded_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [f"text {i} 文" * (i % 7) for i in range(200)]
+    for batch_chars in (1, 50, 10**6):
+        monkeypatch.setattr(token_rows, "BATCH_CHARS", batch_chars)
+        (tmp_path / str(batch_chars)).mkdir()
+        write_tokens(texts, BYTES, tmp_path / str(batch_chars))
+    for name in ("tokens", "starts.npy", "sizes.npy", "frame.npy"):
+        assert len({(tmp_path / n / name).read_bytes() for n in ("1", "50", "1000000")}) == 1
 
 
 @settings(max_examples=50, deadline=None)

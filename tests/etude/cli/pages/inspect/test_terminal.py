@@ -8,7 +8,9 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from etude.cli.pages.batch import SHOWN_ROWS, show
+from etude.cli.pages.inspect.panels import panel_counts
+from etude.cli.pages.inspect.terminal import show
+from etude.cli.pages.inspect.view import Step, sample_of
 from etude.network.inputs import Inputs, Targets
 
 VOCAB = tiny.BYTES.vocab
@@ -54,41 +56,62 @@ def mixed() -> Mixed:
     )
 
 
+def step(batch: object) -> Step:
+    """A step of one sample, whose rows are those of the batch."""
+    sample = sample_of(batch, tiny.BYTES, {}, "sample 1 of 1", 3.0, ["prompts cut"])
+    return Step(1, 1, 3.0, "tokens", panel_counts([batch]), [sample], [], ["not used  2: [why]"])
+
+
 def printed(batch: object, *, terminal: bool = False) -> str:
     colours = "truecolor" if terminal else None
     console = Console(highlight=False, force_terminal=terminal, width=100, color_system=colours)
     with console.capture() as capture:
-        show(batch, tiny.BYTES, console)
+        show(step(batch), console)
     return capture.get()
 
 
 def test_counts_are_shown_at_the_top_and_for_each_row() -> None:
     lines = printed(mixed()).splitlines()
-    assert lines[0] == "Mixed: 2 rows"
+    assert lines[0] == "step 1: 1 samples in 1 micro-batches"
     assert "pair.left" in lines[1]
-    assert lines[1].endswith("2 x 4: 7 tokens, 3 trained, 1 padding")
-    assert re.search(r"pair.right.source +2 x 1: 2 tokens, 0 padding", lines[2])
-    assert "  pair.left: 3 tokens, 1 trained, 1 padding" in lines
-
-
-def test_trained_targets_are_shown_below_their_input_tokens() -> None:
-    text = printed(mixed())
-    first = text[text.index("pair.left: 4 tokens") :].splitlines()[1:4]
-    assert [line[7:].rstrip() for line in first] == [
-        "doc    1   2",
-        "input  a b c d",
-        "target b   y",
+    trained = "3 trained (42.9%), 1 padding (12.5%)"
+    assert lines[1].endswith(f"2 rows, 7 tokens, {trained}")
+    assert lines[2].split() == [
+        "pair.right.source",
+        "2",
+        "rows,",
+        "2",
+        "tokens,",
+        "0",
+        "padding",
+        "(0.0%)",
     ]
-    second = text[text.index("pair.left: 3 tokens") :].splitlines()[1:3]
-    assert [line[7:].rstrip() for line in second] == ["input  <bos> e ·", "target       ↵"]
+    assert "  the loss is divided by 3 tokens" in lines
+    assert "  not used  2: [why]" in lines
+    assert "  cut: prompts cut" in lines
+    assert "  pair.left: 3 tokens, 1 trained" in lines
+
+
+def test_trained_targets_are_shown_below_their_input_tokens_and_documents_above() -> None:
+    text = printed(mixed())
+    first = text[text.index("pair.left: 4 tokens") :].splitlines()
+    shown = [line[7:].rstrip() for line in first if line[7:10] in ("doc", "inp", "tar")][:3]
+    assert shown == [
+        "doc    1@0   2@0",
+        "input  a   b c   d",
+        "target b     y",
+    ]
+    second = text[text.index("pair.left: 3 tokens") :].splitlines()
+    shown = [line[7:].rstrip() for line in second if line[7:10] in ("inp", "tar")][:2]
+    assert shown == ["input  <bos> e ·", "target       ↵"]
 
 
 def test_values_per_row_are_shown_with_the_row_and_other_values_once() -> None:
     text = printed(mixed())
     assert text.count("texts: '[one]'") == 1
     assert text.count("scores: 0.5") == text.count("scores: 1.5") == 1
-    assert re.search(r"table +\(3, 2\) numbers", text)
-    assert re.search(r"total +7\n", text)
+    assert "  table: 1, 1, 1, 1, 1, 1\n" in text
+    assert "  total: 7\n" in text
     assert "absent" not in text
 
 
@@ -99,31 +122,26 @@ def test_lines_are_wrapped_without_losing_text() -> None:
     )
     lines = printed(Pair(long, Inputs(torch.tensor([ids("a")])))).splitlines()
     assert max(map(len, lines)) <= 100
-    rows = [
-        line for line in lines[: lines.index("  right: 1 tokens, 0 padding")] if " input" in line
-    ]
+    rows = [line.partition(" │")[0] for line in lines if line[7:12] == "input"]
     assert "".join(line[14:].replace(" ", "") for line in rows).replace("·", " ") == text
     starts = [int(line[:6]) for line in rows]
     assert starts == sorted(starts)
+
+
+def test_two_sides_are_shown_next_to_each_other() -> None:
+    one, other = (Inputs(torch.tensor([ids(text)])) for text in ("abc", "xyz"))
+
+    @dataclass
+    class Sides:
+        chosen: Inputs
+        rejected: Inputs
+
+    lines = printed(Sides(one, other)).splitlines()
+    assert any("chosen: 3 tokens" in line and "rejected: 3 tokens" in line for line in lines)
+    assert any("a b c" in line and "x y z" in line for line in lines)
 
 
 def test_colours_are_used_on_terminals_only_and_do_not_change_the_text() -> None:
     coloured = printed(mixed(), terminal=True)
     assert "\x1b[" in coloured
     assert re.sub(r"\x1b\[[\d;]*m", "", coloured) == printed(mixed())
-
-
-def test_only_the_first_rows_are_shown() -> None:
-    @dataclass
-    class Many:
-        texts: list[str]
-
-    text = printed(Many(["a", "b", "c", "d", "e"]))
-    assert text.startswith("Many: 5 rows")
-    assert text.count("texts:") == SHOWN_ROWS
-
-
-def test_each_token_of_a_character_shows_the_character() -> None:
-    tokens = torch.tensor([[*ids("a好"), VOCAB.mask, *ids("好")[:2]]])
-    line = printed(Pair(targets(), Inputs(tokens))).partition("  right: ")[2].splitlines()[1]
-    assert line[7:].split() == ["input", "a", "好¹", "好²", "好³", "<mask>", "�", "�"]
