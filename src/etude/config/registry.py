@@ -24,7 +24,9 @@ class Declaration:
     reads: frozenset[type] = frozenset()
     """Objectives: the kinds of record it trains on."""
     yields: type | None = None
-    """Data: the kind of record it yields."""
+    """Data and their records: the kind of record it yields."""
+    columns: type = type(None)
+    """Records: the dataclass with the names of the fields that it reads, and what they mean."""
     needs: frozenset[Capability] = frozenset()
     """Objectives: the capabilities it requires of the network; streams: of all its mixers."""
     provides: frozenset[Capability] = frozenset()

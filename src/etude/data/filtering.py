@@ -9,6 +9,7 @@ import pickle
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Final
@@ -20,7 +21,7 @@ from etude.data import filter as filter_module
 from etude.data import record_file
 from etude.data.filter import Drop, Filter
 from etude.errors import DataError
-from etude.files.cache import code_digest, digest_of
+from etude.files.cache import cached_folder, code_digest, digest_of
 from etude.files.json_file import read_json, reading
 from etude.records import Record
 
@@ -58,20 +59,35 @@ class FilterReport:
             yield f"  {name}: {', '.join(parts)}"
 
 
-def build_filters(configs: Mapping[str, FilterConfig]) -> dict[str, Filter[FilterConfig]]:
-    """The filters of a config, by name, in their order."""
-    return {name: build(config) for name, config in configs.items()}
-
-
-def filtered_digest(
-    records: str,
+def apply_filters(
+    source: Path,
+    kind: type[Record],
+    digest: str,
     configs: Mapping[str, FilterConfig],
-    filters: Mapping[str, Filter[FilterConfig]],
-) -> str:
+    val_fraction: float,
+) -> tuple[Path, str, FilterReport]:
+    """Filters the records in the folder `source`, whose digest is given, in their order.
+
+    Returns the folder of the result, its digest and its counts. The result is cached, and the
+    source of the records is not read again. Raises DataError if nothing is kept.
+    """
+    result = filtered_digest(digest, configs)
+
+    def write(folder: Path) -> None:
+        filters = {name: build(config) for name, config in configs.items()}
+        kept = filtered(record_file.read_records(source, kind), filters, folder)
+        rows = chain(kept, record_file.read_other_rows(source))
+        record_file.write_records(rows, folder, val_fraction)
+
+    folder = cached_folder(f"filtered/{digest_of(source.name, result)}", write)
+    return folder, result, read_report(folder)
+
+
+def filtered_digest(records: str, configs: Mapping[str, FilterConfig]) -> str:
     """A digest of the records before the filters, and of all that decides about them."""
     plugins = {name: plugin_of(config) for name, config in configs.items()}
     code = [code_digest(*source_files(one.file)) for one in plugins.values()]
-    files = [one.fingerprint() for one in filters.values()]
+    files = [build(config).fingerprint() for config in configs.values()]
     knobs = [(plugins[name].address, asdict(config)) for name, config in configs.items()]
     own = code_digest(Path(__file__), filter_module, record_file)
     return digest_of(records, knobs, files, code, own)

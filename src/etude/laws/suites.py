@@ -91,6 +91,11 @@ SUITES: Mapping[str, Sequence[Law]] = {
         data.records_are_of_the_declared_kind,
         data.both_splits_contain_records,
     ),
+    "data/record": (
+        data.records_are_reproducible,
+        data.records_are_of_the_declared_kind,
+        data.another_name_of_a_field_changes_nothing,
+    ),
     "filter": (
         filter.decisions_are_reproducible,
         filter.every_decision_has_its_reason,

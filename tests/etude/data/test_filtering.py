@@ -1,18 +1,20 @@
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tiny
+from row_files import reader
 
+from etude.config.schema.plugins import DataConfig
 from etude.data import corpus
 from etude.data.corpus import read
 from etude.data.filter import Change, Drop, Edit, Filter, document_of
 from etude.data.filtering import AUDIT, FilterCounts, FilterReport, filtered, read_report
 from etude.errors import DataError
-from etude.plugins.data.jsonl import JsonlConfig
 from etude.plugins.filter.exact import Exact, ExactConfig
 from etude.records import Record, Text
 
@@ -34,7 +36,7 @@ class Longest(Filter[Any]):
         return Change(Text(text.upper()), [Edit.of_text("case", text, text.upper())] * 2)
 
 
-def run(texts: str, filters: dict[str, Filter[Any]], folder: Path) -> tuple[str, list[Any]]:
+def run(texts: str, filters: Mapping[str, Filter[Any]], folder: Path) -> tuple[str, list[Any]]:
     records = map(Text, texts.split())
     kept = [record.text for record in filtered(records, filters, folder) if type(record) is Text]
     audit = (folder / AUDIT).read_text(encoding="utf-8").splitlines()
@@ -79,11 +81,11 @@ def test_it_is_an_error_to_keep_nothing(tmp_path: Path) -> None:
         run("a b", {"a": Nothing(EXACT)}, tmp_path)
 
 
-def source(tmp_path: Path, texts: str = "a b c a d A") -> JsonlConfig:
+def source(tmp_path: Path, texts: str = "a b c a d A") -> DataConfig:
     file = tmp_path / "rows.jsonl"
     rows = [json.dumps({"text": text, "more": 1}) for text in texts.split()]
     file.write_text("\n".join([*rows, "{"]), encoding="utf-8")
-    return JsonlConfig(path=str(file))
+    return reader("text", file)
 
 
 def test_filtered_records_are_a_data_set_of_their_own(tmp_path: Path) -> None:
@@ -91,7 +93,7 @@ def test_filtered_records_are_a_data_set_of_their_own(tmp_path: Path) -> None:
     raw = read(config)
     assert read(config, {}).folder == raw.folder == raw.source
     clean = read(config, {"exact": EXACT})
-    assert sorted(record.text for record in [*clean.train, *clean.val]) == ["a", "b", "c", "d"]
+    assert sorted(map(document_of, chain(clean.train, clean.val))) == ["a", "b", "c", "d"]
     assert clean.filters == FilterReport(6, 4, {"exact": FilterCounts({"duplicate": 2})})
     digests = {raw.digest, clean.digest, read(config, {"exact": ExactConfig(False)}).digest}
     assert len(digests) == 3

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import tiny
 
+from etude.config.schema.filter import FilterConfig
 from etude.data.filter import Change, Drop, Edit, Filter
 from etude.laws import filter as laws
 from etude.laws.trial import Trial
@@ -14,14 +15,17 @@ from etude.laws.verdict import Verdict
 from etude.records import Record, Text
 
 
-class Faulty(Filter[Any]):
+class Faulty(Filter[FilterConfig]):
     """Decides what the test tells it to, and counts its calls over all of its copies."""
 
-    n = 0
+    def __init__(self, fault: str) -> None:
+        super().__init__(FilterConfig())
+        self.fault = fault
+        self.n = 0
 
     def decide(self, record: Record) -> Drop | Change | None:
         self.n += 1
-        match self.config:
+        match self.fault:
             case "random":
                 return Drop("rule", self.n, 1)
             case "nameless":
