@@ -27,7 +27,7 @@ from etude.data.vocab import Vocab
 from etude.files.run_folder import untimed_steps
 from etude.network.autoregressive import Autoregressive
 from etude.network.decoding import NO_TOKEN, Decoding, Greedy, History
-from etude.network.generation import Generator, Request
+from etude.network.generation import GenerationOptions, Generator, Request
 from etude.network.inputs import Inputs
 from etude.network.network import Network
 from etude.objective.context import ObjectiveContext
@@ -184,7 +184,9 @@ def continuations(
     requests = [Request(p, np.random.default_rng(i), n) for i, p in enumerate(prompts)]
     return [
         row.ids
-        for row in Autoregressive().generate(made, requests, decoding or Greedy(), whole=whole)
+        for row in Autoregressive().generate(
+            made, requests, GenerationOptions(decoding or Greedy(), whole=whole)
+        )
     ]
 
 

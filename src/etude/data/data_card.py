@@ -8,11 +8,12 @@ from itertools import islice
 from pathlib import Path
 
 from etude.data.file_search import describe_skipped
+from etude.data.filtering import FilterReport
 from etude.data.record_file import is_near
 from etude.data.token_rows import encoded
 from etude.data.tokenizer import Tokenizer
 from etude.data.training_texts import MAX_WORD_CHARS
-from etude.files.cache import digest_of
+from etude.files.cache import cached_folder, code_digest, digest_of
 from etude.files.run_folder import CARD
 from etude.files.seal import write_sealed
 
@@ -67,6 +68,8 @@ class Card:
     """The first bad rows, as `file:line: reason`."""
     digest: str
     """Equal digests mean equal samples."""
+    filters: FilterReport | None = None
+    """What the filters dropped and changed; None if there are none."""
     unused: Mapping[str, int] = field(default_factory=dict[str, int])
     """How many rows have each part that no record contains, such as a field."""
     noted: Mapping[str, int] = field(default_factory=dict[str, int])
@@ -90,6 +93,7 @@ class Card:
             f"data      {self.source}: {self.kind}, digest {self.digest[:12]}",
             *([f"files     {self.n_files:,} read"] if self.n_files else []),
             *([f"          not read: {describe_skipped(self.skipped)}"] if self.skipped else []),
+            *_filter_lines(self.filters),
             f"train     {_describe(self.train)}",
             *_cut_lines(self.train),
             f"val       {_describe(self.val)}{self._share()}",
@@ -161,6 +165,16 @@ def xz_bits_per_byte(texts: Iterable[str]) -> float:
     return 8 * (after + len(compressor.flush())) / max(1, before)
 
 
+def xz_baseline(records: str, texts: Iterable[str]) -> float:
+    """`xz_bits_per_byte` of the texts of the records of that digest; cached, as it takes seconds."""
+
+    def write(folder: Path) -> None:
+        (folder / "bits_per_byte.json").write_text(str(xz_bits_per_byte(texts)), encoding="utf-8")
+
+    folder = cached_folder(f"baselines/{digest_of(records, code_digest(Path(__file__)))}", write)
+    return float((folder / "bits_per_byte.json").read_text(encoding="utf-8"))
+
+
 def _describe(split: SplitCard) -> str:
     if split.tokens is None or split.bytes is None:
         return f"{split.records:,} records"
@@ -168,6 +182,13 @@ def _describe(split: SplitCard) -> str:
         f"{split.records:,} documents, {split.bytes:,} bytes, {split.tokens:,} tokens, "
         f"{split.rows:,} rows"
     )
+
+
+def _filter_lines(filters: FilterReport | None) -> list[str]:
+    if filters is None:
+        return []
+    first, *rest = filters.lines()
+    return [f"filters   {first}", *(f"          {line}" for line in rest)]
 
 
 def _cut_lines(split: SplitCard) -> list[str]:

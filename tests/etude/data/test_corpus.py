@@ -27,7 +27,6 @@ from etude.data.tokenizer import Tokenizer
 from etude.errors import DataError
 from etude.files.cache import cached_folder, root
 from etude.plugins.data.arithmetic import ArithmeticConfig
-from etude.plugins.data.jsonl import JsonlConfig
 from etude.plugins.data.text import TextConfig
 from etude.plugins.objective.clm import ClmConfig
 from etude.plugins.objective.sft import SftConfig
@@ -303,8 +302,7 @@ def test_every_kind_of_record_is_restored_unchanged(
     both: tuple[Record, Record], tmp_path: Path
 ) -> None:
     write_records([both[0], BadRow("file:2", "why"), both[1]], tmp_path, 0.5)
-    assert read_bad_rows(tmp_path, 9) == (1, [BadRow("file:2", "why")])
-    assert read_bad_rows(tmp_path, 0) == (1, [])
+    assert list(read_bad_rows(tmp_path)) == [BadRow("file:2", "why")]
     train, val = (RecordFile(tmp_path, type(both[0]), held) for held in (False, True))
     assert {train[0], val[0]} == {*train, *val} == set(both)
     assert pickle.loads(pickle.dumps(train))[0] == train[0]
@@ -314,7 +312,7 @@ def test_every_kind_of_record_is_restored_unchanged(
 def of_text(path: str, **knobs: object) -> ExperimentConfig:
     return ExperimentConfig(
         objective=ClmConfig(),
-        data=JsonlConfig(path=path, seq_len=16, **knobs),  # pyright: ignore[reportArgumentType]
+        data=default("data/jsonl", path=path, seq_len=16, **knobs),
         tokenizer=BpeConfig(vocab_size=400),
     )
 
@@ -354,10 +352,10 @@ def test_every_change_of_the_samples_changes_the_digest(texts: list[str], tmp_pa
         of_text(path, pack=False),
         of_text(write_jsonl(tmp_path / "b.jsonl", texts[1:])),
         ExperimentConfig(
-            ClmConfig(), data=JsonlConfig(path=path, seq_len=16), tokenizer=ByteConfig()
+            ClmConfig(), data=default("data/jsonl", path=path, seq_len=16), tokenizer=ByteConfig()
         ),
         ExperimentConfig(
-            ClmConfig(), data=JsonlConfig(path=path, seq_len=17), tokenizer=ByteConfig()
+            ClmConfig(), data=default("data/jsonl", path=path, seq_len=17), tokenizer=ByteConfig()
         ),
     ]
     assert len({prepare(config).card.digest for config in variants}) == len(variants)
