@@ -2,6 +2,7 @@
 
 from etude.config.capabilities import capabilities_of, has_windows, max_positions_of
 from etude.config.config_file import config_of_parent, load_config
+from etude.config.record_kind import text_config
 from etude.config.registry import build, plugin_of
 from etude.config.schema.blocks import (
     BlockConfig,
@@ -19,6 +20,7 @@ from etude.config.schema.blocks import (
 from etude.config.schema.decoding import DecodingConfig, GeneratorConfig
 from etude.config.schema.environment import EnvironmentConfig
 from etude.config.schema.experiment import ExperimentConfig
+from etude.config.schema.filter import FilterConfig
 from etude.config.schema.plugins import (
     AdapterConfig,
     ArchitectureConfig,
@@ -32,6 +34,7 @@ from etude.config.schema.plugins import (
     NewTokenizerConfig,
     ObjectiveConfig,
     OptimizerConfig,
+    RecordConfig,
     RewardConfig,
     ScheduleConfig,
     StrategyConfig,

@@ -23,8 +23,11 @@ Slip: TypeAlias = tuple[int, str]  # the line, and what is wrong
 REQUIRED = {
     "objective": {"reads": "reads={Text}", "lr": "lr=1e-3", "data": 'data="python_docs"'},
     "data": {"yields": "yields=Text"},
+    "data/record": {"yields": "yields=Text", "columns": "columns=TextColumns"},
 }
 """The keywords of `@plugin` that the plugins of a group must have, each with an example."""
+ROWS = "RowsConfig"
+"""The base config of data plugins whose kind of record is that of their slot `data/record`."""
 CONSTANTS = {
     "lr": (int | float, "a number"),
     "data": (str, "an option"),
@@ -65,7 +68,7 @@ def valid_registration(file: Path, group: str) -> ast.Call:
         *((mark.lineno, second) for mark in marks[1:]),
         *_imports(tree),
         *_config(call.args[0], file, group),
-        *_keywords(call, group),
+        *_keywords(call, group, file),
     ]
     if slips:
         raise ConfigError("\n".join(f"{file}:{line}: {text}" for line, text in sorted(slips)))
@@ -175,7 +178,7 @@ def _base_configs() -> dict[str, str]:
     return found
 
 
-def _keywords(call: ast.Call, group: str) -> Iterator[Slip]:
+def _keywords(call: ast.Call, group: str, file: Path) -> Iterator[Slip]:
     """Slips in the keywords of `@plugin`."""
     known = [item.name for item in fields(Declaration)]
     given = {word.arg: word.value for word in call.keywords if word.arg}
@@ -192,8 +195,9 @@ def _keywords(call: ast.Call, group: str) -> Iterator[Slip]:
             kinds, what = CONSTANTS[name]
             if not isinstance(value.value, kinds):
                 yield value.lineno, f"{name} must be {what}, got {ast.unparse(value)}."
+    parents = {parent.name for parent, _ in lineage(ast.unparse(call.args[0]), file)}
     for name, such_as in REQUIRED.get(group, {}).items():
-        if name not in given:
+        if name not in given and ROWS not in parents:
             yield call.lineno, f"@plugin has no {name}=.\n  Add one, such as {such_as}."
 
 

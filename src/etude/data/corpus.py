@@ -3,7 +3,7 @@
 The cache key is a digest of everything that affects the result: source, config, tokenizer, code.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
@@ -12,15 +12,20 @@ import tokenizers
 
 from etude.config.config_file import config_of_parent, nodes
 from etude.config.plugin_files import source_files
+from etude.config.record_kind import kind_of, text_config
 from etude.config.registry import build, plugin_of
 from etude.config.schema.experiment import ExperimentConfig
-from etude.config.schema.plugins import DataConfig, TextDataConfig, TokenizerConfig
+from etude.config.schema.filter import FilterConfig
+from etude.config.schema.plugins import DataConfig, TokenizerConfig
 from etude.data import (
     chat_template,
+    data_card,
     documents,
     json_rows,
+    line_file,
     readers,
     record_file,
+    rows,
     special_tokens,
     token_rows,
     training_texts,
@@ -37,6 +42,7 @@ from etude.data.data_card import (
     xz_bits_per_byte,
 )
 from etude.data.file_search import FileList
+from etude.data.filtering import FilterReport, apply_filters, filtered_digest
 from etude.data.readers import FileSource
 from etude.data.record_file import RecordFile, read_bad_rows, read_unused, texts_of, write_records
 from etude.data.source import DataSource, Samples
@@ -80,6 +86,10 @@ class Records:
     train: RecordFile
     val: RecordFile
     files: FileList
+    source: Path
+    """The folder of the records before the filters; `folder` if there are none."""
+    filters: FilterReport | None = None
+    """What the filters dropped and changed; None if there are none."""
 
 
 def prepare(config: ExperimentConfig, tokenizer: Tokenizer | None = None) -> Corpus:
@@ -88,7 +98,7 @@ def prepare(config: ExperimentConfig, tokenizer: Tokenizer | None = None) -> Cor
     Raises DataError if the source cannot be read or one side of the split is empty; with
     `data.strict`, also if any row is bad.
     """
-    records = read(config.data)
+    records = read(config.data, config.filter)
     n_bad, shown = _bad_rows(records)
     if n_bad and config.data.strict:
         first = f"data.strict=true, and {n_bad} rows are bad. Fix or remove them:"
@@ -122,14 +132,28 @@ def _card(
         tokenizer=tokenizer,
         n_bad=n_bad,
         bad_rows=shown,
+        filters=records.filters,
         unused=unused,
         noted=noted,
         n_files=len(records.files.paths),
         skipped=records.files.skipped,
         val_fraction=config.val_fraction,
-        xz_bits_per_byte=xz_bits_per_byte(_texts(records.val)) if records.kind is Text else None,
+        xz_bits_per_byte=_baseline(records) if records.kind is Text else None,
         digest=digest,
     )
+
+
+def _baseline(records: Records) -> float:
+    """The held-out bits per byte of xz, which take seconds, so they are cached."""
+
+    def write(folder: Path) -> None:
+        bits = xz_bits_per_byte(_texts(records.val))
+        (folder / "bits_per_byte.json").write_text(str(bits), encoding="utf-8")
+
+    folder = cached_folder(
+        f"baselines/{digest_of(records.folder.name, code_digest(data_card))}", write
+    )
+    return float((folder / "bits_per_byte.json").read_text(encoding="utf-8"))
 
 
 def _bad_rows(records: Records) -> tuple[int, tuple[str, ...]]:
@@ -143,7 +167,10 @@ def data_digest(config: ExperimentConfig, tokenizer: Tokenizer) -> str:
 
     Raises DataError if the source does not exist.
     """
-    return _digest(_records_digest(config.data, build(config.data)), config, tokenizer)
+    records = _records_digest(config.data, build(config.data))
+    if config.filter:
+        records = filtered_digest(records, config.filter)
+    return _digest(records, config, tokenizer)
 
 
 def _digest(records: str, config: ExperimentConfig, tokenizer: Tokenizer) -> str:
@@ -160,7 +187,7 @@ def _digest(records: str, config: ExperimentConfig, tokenizer: Tokenizer) -> str
 
 def complete_tokenizer(tokenizer: Tokenizer, config: ExperimentConfig) -> Tokenizer:
     """The tokenizer with the tokens and the chat template that the objective needs."""
-    if plugin_of(config.data).declaration.yields is Text:
+    if kind_of(config.data) is Text:
         parts = [plugin_of(node).declaration for _, node in nodes(config.objective)]
         tokenizer = tokenizer.with_tokens(frozenset[str]().union(*(part.tokens for part in parts)))
     reads = plugin_of(config.objective).declaration.reads
@@ -194,12 +221,15 @@ def _with_template(tokenizer: Tokenizer, config: ExperimentConfig) -> Tokenizer:
     return tokenizer.with_template(chat_template.DEFAULT, chat_template.LITERALS)
 
 
-def read(config: DataConfig) -> Records:
-    """Reads the records of a source, or returns the cached ones. Raises DataError if none exist."""
-    plugin = plugin_of(config)
-    kind = plugin.declaration.yields
+def read(config: DataConfig, filters: Mapping[str, FilterConfig] | None = None) -> Records:
+    """Reads the records of a source, or returns the cached ones, and applies the filters to them.
+
+    Raises DataError if none exist, or if the filters keep none.
+    """
+    kind = kind_of(config)
     if kind is None:
-        raise DataError(f"{plugin.address} declares no kind of record: add yields= to its @plugin.")
+        address = plugin_of(config.reader).address
+        raise DataError(f"{address} declares no kind of record: add yields= to its @plugin.")
     source: DataSource[DataConfig] = build(config)
 
     def write(folder: Path) -> None:
@@ -209,8 +239,12 @@ def read(config: DataConfig) -> Records:
     files = source.files()
     name = digest_of(digest, files.paths)  # bad rows are stored with the names of their files
     folder = cached_folder(f"records/{name}", write)
+    source_folder, report = folder, None
+    if filters:
+        val_fraction = config.val_fraction
+        folder, digest, report = apply_filters(folder, kind, digest, filters, val_fraction)
     train, val = (RecordFile(folder, kind, held_out) for held_out in (False, True))
-    return Records(folder, digest, kind, train, val, files)
+    return Records(folder, digest, kind, train, val, files, source_folder, report)
 
 
 def _records_digest(config: DataConfig, source: DataSource[DataConfig]) -> str:
@@ -218,11 +252,13 @@ def _records_digest(config: DataConfig, source: DataSource[DataConfig]) -> str:
 
     The names of a FileSource's files do not matter, only their contents and their order.
     """
-    plugin = plugin_of(config)
+    plugins = [plugin_of(node) for _, node in nodes(config)]
     ignored = AFTER_READING | ({"path"} if isinstance(source, FileSource) else set[str]())
     knobs = {key: value for key, value in asdict(config).items() if key not in ignored}
-    code = code_digest(*source_files(plugin.file), documents, json_rows, readers, record_file)
-    return digest_of(plugin.address, knobs, source.fingerprint(), code)
+    files = chain.from_iterable(source_files(plugin.file) for plugin in plugins)
+    code = code_digest(*files, documents, json_rows, line_file, readers, record_file, rows)
+    addresses = [plugin.address for plugin in plugins]
+    return digest_of(addresses, knobs, source.fingerprint(), code)
 
 
 def _tokenizer(config: TokenizerConfig, records: Records) -> tuple[Tokenizer, int]:
@@ -244,14 +280,14 @@ def _tokenizer(config: TokenizerConfig, records: Records) -> tuple[Tokenizer, in
 
 def _samples(part: str, config: DataConfig, records: Records, tokenizer: Tokenizer) -> Samples:
     side = {"train": records.train, "val": records.val}[part]
-    if not isinstance(config, TextDataConfig):
+    if (text := text_config(config)) is None:
         return side
     name = digest_of(records.folder.name, tokenizer.digest, part, code_digest(token_rows, vocab))
 
     def write(folder: Path) -> None:
         write_tokens(_texts(side), tokenizer, folder)
 
-    return TokenRows(cached_folder(f"tokens/{name}", write), config)
+    return TokenRows(cached_folder(f"tokens/{name}", write), text)
 
 
 def _texts(records: RecordFile) -> Iterator[str]:

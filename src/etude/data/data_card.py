@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from etude.data.file_search import describe_skipped
+from etude.data.filtering import FilterReport
 from etude.data.record_file import is_near
 from etude.data.tokenizer import Tokenizer
 from etude.data.training_texts import MAX_WORD_CHARS
@@ -68,6 +69,8 @@ class Card:
     """The first bad rows, as `file:line: reason`."""
     digest: str
     """Equal digests mean equal samples."""
+    filters: FilterReport | None = None
+    """What the filters dropped and changed; None if there are none."""
     unused: Mapping[str, int] = field(default_factory=dict[str, int])
     """How many rows have each part that no record contains, such as a field."""
     noted: Mapping[str, int] = field(default_factory=dict[str, int])
@@ -91,6 +94,7 @@ class Card:
             f"data      {self.source}: {self.kind}, digest {self.digest[:12]}",
             *([f"files     {self.n_files:,} read"] if self.n_files else []),
             *([f"          not read: {describe_skipped(self.skipped)}"] if self.skipped else []),
+            *_filter_lines(self.filters),
             f"train     {_describe(self.train)}",
             *_cut_lines(self.train),
             f"val       {_describe(self.val)}{self._share()}",
@@ -148,13 +152,14 @@ def tokenizer_digest(tokenizer: Tokenizer) -> str:
 
 def xz_bits_per_byte(texts: Iterable[str]) -> float:
     """Compressed size of the first XZ_BYTES of the texts under `xz -9e`, in bits per byte."""
-    compressor = lzma.LZMACompressor(preset=9 | lzma.PRESET_EXTREME)
+    extreme = {"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": 2**23}
+    compressor = lzma.LZMACompressor(filters=[extreme])  # a dictionary of 64 MiB finds no more
     before = after = 0
     for text in texts:
-        data = text.encode()
+        data = text.encode()[: XZ_BYTES - before]
         before += len(data)
         after += len(compressor.compress(data))
-        if before > XZ_BYTES:
+        if before == XZ_BYTES:
             break
     return 8 * (after + len(compressor.flush())) / max(1, before)
 
@@ -166,6 +171,13 @@ def _describe(split: SplitCard) -> str:
         f"{split.records:,} documents, {split.bytes:,} bytes, {split.tokens:,} tokens, "
         f"{split.rows:,} rows"
     )
+
+
+def _filter_lines(filters: FilterReport | None) -> list[str]:
+    if filters is None:
+        return []
+    first, *rest = filters.lines()
+    return [f"filters   {first}", *(f"          {line}" for line in rest)]
 
 
 def _cut_lines(split: SplitCard) -> list[str]:

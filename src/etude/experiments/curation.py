@@ -12,6 +12,7 @@ from typing import Any, cast
 from etude.capability import Capability
 from etude.config.capabilities import capabilities_of, max_positions_of
 from etude.config.compatibility import data_for
+from etude.config.record_kind import kind_of
 from etude.config.registry import build, plugin_of
 from etude.config.schema.curation import SamplingConfig
 from etude.data.corpus import read
@@ -79,7 +80,7 @@ def prompts_of(config: SamplingConfig) -> list[Prompt]:
 
     Raises ConfigError for data without prompts.
     """
-    if plugin_of(config.data).declaration.yields is not Prompt:
+    if kind_of(config.data) is not Prompt:
         fitting = ", ".join(data_for(frozenset({Prompt.__name__})))
         raise ConfigError(
             f"data={_name(config.data)} contains no prompts.\n  These data sets do: {fitting}."

@@ -190,6 +190,11 @@ class DataConfig(PluginConfig):
     strict: bool = False
     """Stop with an error if any row is bad, instead of reporting bad rows and using the rest."""
 
+    @property
+    def reader(self) -> PluginConfig:
+        """The config whose plugin declares the kind of record: this one, or that of a slot."""
+        return self
+
     def __post_init__(self) -> None:
         require(
             2 <= self.seq_len <= LARGEST,
@@ -199,6 +204,11 @@ class DataConfig(PluginConfig):
             0 < self.val_fraction < 1,
             f"val_fraction must lie strictly between 0 and 1, got {self.val_fraction}",
         )
+
+
+@dataclass
+class RecordConfig(PluginConfig):
+    """Base config of the group `data/record`: which record a row of named fields is read as."""
 
 
 @dataclass
