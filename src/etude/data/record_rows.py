@@ -53,5 +53,5 @@ def _completion(completion: str | Message) -> Any:
     return completion if isinstance(completion, str) else [_message(completion)]
 
 
-def _listed(value: str | tuple[str, ...]) -> Any:
-    return value if isinstance(value, str) else list(value)
+def _listed(value: str | float | tuple[str, ...]) -> Any:
+    return list(value) if isinstance(value, tuple) else value
