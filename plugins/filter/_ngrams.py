@@ -4,12 +4,9 @@ import re
 import unicodedata
 from typing import Final
 
-_UNSPACED: Final = (
-    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"  # Thai, Lao, Burmese, Khmer
-    "\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff"  # kana
-    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Han
-)
-_WORD: Final = re.compile(rf"[{_UNSPACED}]|(?:[^\W{_UNSPACED}]|[\u0300-\u036f\u0900-\u0dff])+")
+from ._words import LETTER, UNSPACED
+
+_WORD: Final = re.compile(rf"[{UNSPACED}]|{LETTER}+")
 
 
 def words_of(text: str) -> list[str]:

@@ -26,11 +26,14 @@ WIDE_ENDS: Final = "。．！？｡"
 """Characters that end a sentence and that no space follows."""
 SENTENCE_ENDS: Final = f".!?‼‽⁇⁈⁉؟۔։।॥።။។{WIDE_ENDS}"
 """Characters that end a sentence: the common ones of Unicode's property Sentence_Terminal."""
-_SPACED: Final = rf"[^\W{UNSPACED}]"
+MARKS: Final = "\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0900-\u0963\u0966-\u0dff"
+"""Vowel signs and accents, which belong to a word but are no letters."""
+LETTER: Final = rf"(?:[^\W{UNSPACED}]|[{MARKS}])"
+"""A character of a word in scripts with spaces, as a regular expression."""
 _TOKEN: Final = re.compile(
     rf"[{UNSPACED}]"
-    rf"|{_SPACED}+?(?=n't\b)|(?i:n't|['’](?:s|re|ve|ll|d|m))\b"
-    rf"|\w+://\S+|{_SPACED}+(?:[.@+&]{_SPACED}+)*"
+    rf"|{LETTER}+?(?=n't\b)|(?i:n't|['’](?:s|re|ve|ll|d|m))\b"
+    rf"|\w+://\S+|{LETTER}+(?:[.@+&]{LETTER}+)*"
     r"|\.{2,}|-{2,}|\S"
 )
 _UNSPACED: Final = re.compile(f"[{UNSPACED}]")
@@ -62,11 +65,6 @@ class Words:
     def is_unspaced(self) -> bool:
         """Whether most letters and digits are of scripts without spaces between words."""
         return 2 * self._n_unspaced > sum(len(one) for one in self.tokens if one.isalnum())
-
-
-def is_unspaced(text: str) -> bool:
-    """Whether most letters and digits of a text are of scripts without spaces between words."""
-    return 2 * len(_UNSPACED.findall(text)) > sum(map(str.isalnum, text))
 
 
 def n_sentences(text: str) -> int:
