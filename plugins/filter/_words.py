@@ -12,24 +12,14 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Final
 
-from etude.data import Drop
+from etude.data import LETTER, UNSPACED, Drop
 
-UNSPACED: Final = (
-    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"  # Thai, Lao, Burmese, Khmer
-    "\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\uff66-\uff9d"  # kana
-    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Han
-)
-"""Ranges of characters, as in a regular expression, whose words are not separated by spaces."""
 CHARS_PER_WORD: Final = 2
 """Characters that count as one word where no space separates words."""
 WIDE_ENDS: Final = "。．！？｡"
 """Characters that end a sentence and that no space follows."""
 SENTENCE_ENDS: Final = f".!?‼‽⁇⁈⁉؟۔։।॥።။។{WIDE_ENDS}"
 """Characters that end a sentence: the common ones of Unicode's property Sentence_Terminal."""
-MARKS: Final = "\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0900-\u0963\u0966-\u0dff"
-"""Vowel signs and accents, which belong to a word but are no letters."""
-LETTER: Final = rf"(?:[^\W{UNSPACED}]|[{MARKS}])"
-"""A character of a word in scripts with spaces, as a regular expression."""
 _TOKEN: Final = re.compile(
     rf"[{UNSPACED}]"
     rf"|{LETTER}+?(?=n't\b)|(?i:n't|['’](?:s|re|ve|ll|d|m))\b"

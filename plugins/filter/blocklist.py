@@ -21,9 +21,7 @@ from pathlib import Path
 
 from etude import DataError, Record, plugin, require
 from etude.config import FilterConfig
-from etude.data import Drop, Filter, document_of
-
-from ._words import LETTER, MARKS, UNSPACED
+from etude.data import LETTER, MARKS, UNSPACED, Drop, Filter, document_of
 
 SHOWN_WORDS = 5
 

@@ -11,6 +11,7 @@ has other shares.
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Final
 
 from etude import Record, only_with, plugin, require
@@ -57,6 +58,10 @@ class Personal(Filter[PersonalConfig]):
 
     def decide(self, record: Record) -> Change | Drop | None:
         return edited(record, self.masked)
+
+    def fingerprint(self) -> str:
+        """The versions of the libraries that decide."""
+        return f"{version('phonenumbers')} {version('python-stdnum')}"
 
     def masked(self, text: str) -> tuple[str, list[Edit]]:
         """Returns a text with placeholders, and an edit for each kind with the number found."""

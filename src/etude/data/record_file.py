@@ -110,9 +110,8 @@ def write_records(rows: Iterable[SourceRow], folder: Path, val_fraction: float) 
 
 def read_records(folder: Path, kind: type[Record]) -> Iterator[Record]:
     """Yields the records that `write_records` stored, of both sides, in the order of the source."""
-    with (folder / "records.jsonl").open("rb") as opened:
-        for line in opened:
-            yield _decode(line, kind)
+    for line in LineFile(folder / RECORDS):
+        yield _decode(line, kind)
 
 
 def read_other_rows(folder: Path) -> Iterator[SourceRow]:
