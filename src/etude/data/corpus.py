@@ -56,6 +56,8 @@ from etude.records import PROMPTED, Chat, Record, Text, conversion_for
 
 AFTER_READING = {"seq_len", "strict", "pack", "intra_document"}
 """Knobs of the group `data` that do not affect which records are read."""
+PATHS = {"path", "val_path"}
+"""Knobs of a FileSource whose files' contents matter, but not their names."""
 CUT_WORDS = "cut_words.json"
 """The file next to a trained tokenizer with the number of words that were cut to train it."""
 
@@ -137,7 +139,7 @@ def _card(
         noted=noted,
         n_files=len(records.files.paths),
         skipped=records.files.skipped,
-        val_fraction=config.val_fraction,
+        val_fraction=None if record_file.read_n_train(records.folder) else config.val_fraction,
         xz_bits_per_byte=_baseline(records) if records.kind is Text else None,
         digest=digest,
     )
@@ -150,9 +152,8 @@ def _baseline(records: Records) -> float:
         bits = xz_bits_per_byte(_texts(records.val))
         (folder / "bits_per_byte.json").write_text(str(bits), encoding="utf-8")
 
-    folder = cached_folder(
-        f"baselines/{digest_of(records.folder.name, code_digest(data_card))}", write
-    )
+    name = digest_of(records.folder.name, code_digest(data_card))
+    folder = cached_folder(f"baselines/{name}", write)
     return float((folder / "bits_per_byte.json").read_text(encoding="utf-8"))
 
 
@@ -236,15 +237,14 @@ def read(config: DataConfig, filters: Mapping[str, FilterConfig] | None = None) 
         write_records(source.records(), folder, config.val_fraction)
 
     digest = _records_digest(config, source)
-    files = source.files()
-    name = digest_of(digest, files.paths)  # bad rows are stored with the names of their files
+    name = digest_of(digest, source.files().paths)  # bad rows contain the names of their files
     folder = cached_folder(f"records/{name}", write)
     source_folder, report = folder, None
     if filters:
-        val_fraction = config.val_fraction
-        folder, digest, report = apply_filters(folder, kind, digest, filters, val_fraction)
+        share = config.val_fraction
+        folder, digest, report = apply_filters(folder, kind, digest, filters, share)
     train, val = (RecordFile(folder, kind, held_out) for held_out in (False, True))
-    return Records(folder, digest, kind, train, val, files, source_folder, report)
+    return Records(folder, digest, kind, train, val, source.files(), source_folder, report)
 
 
 def _records_digest(config: DataConfig, source: DataSource[DataConfig]) -> str:
@@ -253,12 +253,11 @@ def _records_digest(config: DataConfig, source: DataSource[DataConfig]) -> str:
     The names of a FileSource's files do not matter, only their contents and their order.
     """
     plugins = [plugin_of(node) for _, node in nodes(config)]
-    ignored = AFTER_READING | ({"path"} if isinstance(source, FileSource) else set[str]())
+    ignored = AFTER_READING | (PATHS if isinstance(source, FileSource) else set[str]())
     knobs = {key: value for key, value in asdict(config).items() if key not in ignored}
     files = chain.from_iterable(source_files(plugin.file) for plugin in plugins)
     code = code_digest(*files, documents, json_rows, line_file, readers, record_file, rows)
-    addresses = [plugin.address for plugin in plugins]
-    return digest_of(addresses, knobs, source.fingerprint(), code)
+    return digest_of([one.address for one in plugins], knobs, source.fingerprint(), code)
 
 
 def _tokenizer(config: TokenizerConfig, records: Records) -> tuple[Tokenizer, int]:
