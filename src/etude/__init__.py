@@ -18,6 +18,7 @@ from etude.records import (
     Ranking,
     Record,
     SourceRow,
+    StartOfValidation,
     Text,
     Unused,
 )

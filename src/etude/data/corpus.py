@@ -55,6 +55,8 @@ from etude.records import PROMPTED, Chat, Record, Text, conversion_for
 
 AFTER_READING = {"seq_len", "strict", "pack", "intra_document"}
 """Knobs of the group `data` that do not affect which records are read."""
+PATHS = {"path", "val_path"}
+"""Knobs of a FileSource whose files' contents matter, but not their names."""
 CUT_WORDS = "cut_words.json"
 """The file next to a trained tokenizer with the number of words that were cut to train it."""
 
@@ -136,7 +138,7 @@ def _card(
         noted=noted,
         n_files=len(records.files.paths),
         skipped=records.files.skipped,
-        val_fraction=config.val_fraction,
+        val_fraction=None if record_file.read_n_train(records.folder) else config.val_fraction,
         xz_bits_per_byte=xz_baseline(records.folder.name, _texts(records.val))
         if records.kind is Text
         else None,
@@ -225,15 +227,14 @@ def read(config: DataConfig, filters: Mapping[str, FilterConfig] | None = None) 
         write_records(source.records(), folder, config.val_fraction)
 
     digest = _records_digest(config, source)
-    files = source.files()
-    name = digest_of(digest, files.paths)  # bad rows are stored with the names of their files
+    name = digest_of(digest, source.files().paths)  # bad rows contain the names of their files
     folder = cached_folder(f"records/{name}", write)
     source_folder, report = folder, None
     if filters:
-        val_fraction = config.val_fraction
-        folder, digest, report = apply_filters(folder, kind, digest, filters, val_fraction)
+        share = config.val_fraction
+        folder, digest, report = apply_filters(folder, kind, digest, filters, share)
     train, val = (RecordFile(folder, kind, held_out) for held_out in (False, True))
-    return Records(folder, digest, kind, train, val, files, source_folder, report)
+    return Records(folder, digest, kind, train, val, source.files(), source_folder, report)
 
 
 def _records_digest(config: DataConfig, source: DataSource[DataConfig]) -> str:
@@ -242,12 +243,11 @@ def _records_digest(config: DataConfig, source: DataSource[DataConfig]) -> str:
     The names of a FileSource's files do not matter, only their contents and their order.
     """
     plugins = [plugin_of(node) for _, node in nodes(config)]
-    ignored = AFTER_READING | ({"path"} if isinstance(source, FileSource) else set[str]())
+    ignored = AFTER_READING | (PATHS if isinstance(source, FileSource) else set[str]())
     knobs = {key: value for key, value in asdict(config).items() if key not in ignored}
     files = chain.from_iterable(source_files(plugin.file) for plugin in plugins)
     code = code_digest(*files, documents, json_rows, line_file, readers, record_file, rows)
-    addresses = [plugin.address for plugin in plugins]
-    return digest_of(addresses, knobs, source.fingerprint(), code)
+    return digest_of([one.address for one in plugins], knobs, source.fingerprint(), code)
 
 
 def _tokenizer(config: TokenizerConfig, records: Records) -> tuple[Tokenizer, int]:
