@@ -60,8 +60,8 @@ class Card:
     kind: str
     train: SplitCard
     val: SplitCard
-    val_fraction: float | None
-    """The requested share of held-out records; None = the source has a split of its own."""
+    val_fraction: float
+    """The requested share of held-out records."""
     tokenizer: TokenizerCard
     n_bad: int
     bad_rows: tuple[str, ...]
@@ -122,8 +122,6 @@ class Card:
         shown = f", {share:.1%} of the records"
         if self.train.bytes and self.val.bytes:
             shown += f" and {self.val.bytes / (self.train.bytes + self.val.bytes):.1%} of the bytes"
-        if self.val_fraction is None:
-            return f"{shown} (the split of the source)"
         shown += f" (data.val_fraction={self.val_fraction:g}"
         reason = "; equal records, and records of one prompt, are never separated"
         return shown + (")" if is_near(share, self.val_fraction) else f"{reason})")
@@ -168,7 +166,7 @@ def xz_bits_per_byte(texts: Iterable[str]) -> float:
 
 
 def xz_baseline(records: str, texts: Iterable[str]) -> float:
-    """`xz_bits_per_byte` of the texts of the records of that digest; cached: it takes seconds."""
+    """`xz_bits_per_byte` of the texts of these records; cached, since it takes seconds."""
 
     def write(folder: Path) -> None:
         (folder / "bits_per_byte.json").write_text(str(xz_bits_per_byte(texts)), encoding="utf-8")
