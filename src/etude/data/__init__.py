@@ -10,6 +10,7 @@ from etude.data.chat_template import (
     assistant_turns,
     conversation,
     exchange,
+    message_labels,
 )
 from etude.data.corpus import prepare
 from etude.data.documents import Document, split_documents
