@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, replace
 
 from etude import plugin, require
-from etude.config import ArchitectureConfig, DataConfig, RampConfig, TextDataConfig, TrainerConfig
+from etude.config import ArchitectureConfig, DataConfig, RampConfig, TrainerConfig, text_config
 from etude.objective import Ramp, StepSize
 
 
@@ -24,8 +24,11 @@ class LengthConfig(RampConfig):
     def check(
         self, trainer: TrainerConfig, data: DataConfig, architecture: ArchitectureConfig
     ) -> None:
-        packed = isinstance(data, TextDataConfig) and data.pack
-        require(packed, "only packed rows of raw text can be cut; set data.pack=true, or remove it")
+        text = text_config(data)
+        is_packed = text is not None and text.pack
+        require(
+            is_packed, "only packed rows of raw text can be cut; set data.pack=true, or remove it"
+        )
         length = data.seq_len
         require(
             2 <= self.start < length,

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from etude import ConfigError
-from etude.config import TextDataConfig, config_of_parent
+from etude.config import config_of_parent, text_config
 from etude.data import Samples, Tokenizer, prepare
 
 
@@ -36,7 +36,7 @@ def pretraining_text(key: str, run: str, tokenizer: Tokenizer, seq_len: int) -> 
     Raises ConfigError if it is not a run, or was not trained on raw text.
     """
     config = config_of_parent(key, run)
-    if not isinstance(config.data, TextDataConfig):
+    if text_config(config.data) is None:
         raise ConfigError(
             f"{key}={run} cannot be replayed: it was not trained on raw text.\n"
             "  Name the run that pretrained the base model."

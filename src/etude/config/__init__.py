@@ -2,6 +2,7 @@
 
 from etude.config.capabilities import capabilities_of, has_windows, max_positions_of
 from etude.config.config_file import config_of_parent, load_config
+from etude.config.record_kind import kind_of, text_config
 from etude.config.registry import build, plugin_of
 from etude.config.schema.blocks import (
     BlockConfig,
@@ -32,6 +33,7 @@ from etude.config.schema.plugins import (
     NewTokenizerConfig,
     ObjectiveConfig,
     OptimizerConfig,
+    PluginConfig,
     RewardConfig,
     ScheduleConfig,
     StrategyConfig,

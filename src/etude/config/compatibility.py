@@ -18,13 +18,11 @@ from etude.config.capabilities import (
 from etude.config.config_file import nodes
 from etude.config.plugin_files import options
 from etude.config.plugin_source import descriptions
+from etude.config.record_kind import kind_of, text_config
 from etude.config.registry import plugin_of
 from etude.config.schema.blocks import StackConfig
 from etude.config.schema.experiment import ExperimentConfig
-from etude.config.schema.plugins import (
-    AdapterConfig,
-    TextDataConfig,
-)
+from etude.config.schema.plugins import AdapterConfig
 from etude.errors import CompositionError, MissingExtraError
 from etude.records import CONVERSIONS
 
@@ -68,7 +66,7 @@ def check_extras(config: object) -> None:
 
 def _check_records(config: ExperimentConfig) -> None:
     reads = plugin_of(config.objective).declaration.reads
-    yields = plugin_of(config.data).declaration.yields
+    yields = kind_of(config.data)
     if yields in reads or any((yields, kind) in CONVERSIONS for kind in reads):
         return
     names = frozenset(kind.__name__ for kind in reads)
@@ -206,8 +204,8 @@ def _check_adapter(config: ExperimentConfig) -> None:
             "  Set init_from=<run folder or Hugging Face folder>, or train a new network without "
             "an adapter."
         )
-    intra_document = isinstance(config.data, TextDataConfig) and config.data.intra_document
-    if total_virtual_tokens(config.adapter) and intra_document:
+    text = text_config(config.data)
+    if total_virtual_tokens(config.adapter) and text is not None and text.intra_document:
         raise CompositionError(
             f"adapter=[{names}] inserts virtual tokens before a row, not before each document in "
             "it.\n  Set data.intra_document=false, or data.pack=false for one document per row."
@@ -244,7 +242,7 @@ def _check_ramps(config: ExperimentConfig) -> None:
 
 
 def _check_steps(config: ExperimentConfig) -> None:
-    if config.trainer.max_tokens is not None and not isinstance(config.data, TextDataConfig):
+    if config.trainer.max_tokens is not None and text_config(config.data) is None:
         raise CompositionError(
             f"trainer.max_tokens={config.trainer.max_tokens} counts tokens of raw text, but "
             f"data={name_of(config.data)} does not yield raw text.\n"

@@ -65,7 +65,7 @@ def valid_registration(file: Path, group: str) -> ast.Call:
         *((mark.lineno, second) for mark in marks[1:]),
         *_imports(tree),
         *_config(call.args[0], file, group),
-        *_keywords(call, group),
+        *_keywords(call, group, file),
     ]
     if slips:
         raise ConfigError("\n".join(f"{file}:{line}: {text}" for line, text in sorted(slips)))
@@ -175,7 +175,7 @@ def _base_configs() -> dict[str, str]:
     return found
 
 
-def _keywords(call: ast.Call, group: str) -> Iterator[Slip]:
+def _keywords(call: ast.Call, group: str, file: Path) -> Iterator[Slip]:
     """Slips in the keywords of `@plugin`."""
     known = [item.name for item in fields(Declaration)]
     given = {word.arg: word.value for word in call.keywords if word.arg}
@@ -192,8 +192,15 @@ def _keywords(call: ast.Call, group: str) -> Iterator[Slip]:
             kinds, what = CONSTANTS[name]
             if not isinstance(value.value, kinds):
                 yield value.lineno, f"{name} must be {what}, got {ast.unparse(value)}."
+    classes = [kind for kind, _ in lineage(ast.unparse(call.args[0]), file)]
+    has_reader = "reader" in {
+        item.name
+        for kind in classes
+        for item in kind.body
+        if isinstance(item, ast.FunctionDef) and kind.name != "DataConfig"
+    }
     for name, such_as in REQUIRED.get(group, {}).items():
-        if name not in given:
+        if name not in given and not has_reader:  # its records are those of another config
             yield call.lineno, f"@plugin has no {name}=.\n  Add one, such as {such_as}."
 
 

@@ -23,7 +23,7 @@ from etude.data.json_rows import (
 )
 from etude.data.readers import FileConfig, FileSource, lines, pieces
 from etude.data.rendering import TemplateError
-from etude.data.source import DataSource, Samples
+from etude.data.source import DataSource, MixedOrder, MixedSource, Samples, SourceSamples
 from etude.data.special_tokens import SPECIAL_TOKENS, require_bytes, reserved_tokens
 from etude.data.token_rows import TokenRow, TokenRows
 from etude.data.tokenizer import Tokenizer

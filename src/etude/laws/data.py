@@ -6,6 +6,7 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
+from etude.config.record_kind import kind_of
 from etude.config.registry import build
 from etude.data.corpus import read
 from etude.data.source import DataSource
@@ -52,7 +53,7 @@ def a_changed_file_changes_the_fingerprint(trial: Trial) -> Finding:
 
 def records_are_of_the_declared_kind(trial: Trial) -> Finding:
     """Every record is of the declared kind, or a bad row with its reason."""
-    kind = trial.plugin.declaration.yields
+    kind = kind_of(trial.tested)
     if kind is None:
         return broken("it declares no kind of record, as in @plugin(Config, yields=Text)")
     counts = Counter(type(record) for record in _records(trial))

@@ -52,12 +52,12 @@ def first_batch(config: ExperimentConfig, parts: "TrainingParts") -> Any:
 
     With an environment, returns completions of the first prompts instead.
     """
-    from etude.objective.randomness import TRAIN, rng, sample_at
+    from etude.objective.randomness import TRAIN, rng
 
     if config.ramp:
         return next(part.batch for part in parts.loader if part.batch is not None)
     train = parts.train
-    keys = [sample_at(config.seed, len(train), i) for i in range(parts.plan.micro_batch)]
+    keys = [parts.loader.source.order(i) for i in range(parts.plan.micro_batch)]
     records = [train[i] for _, i in keys]
     if config.environment is not None:
         return _completions(config, parts, records)

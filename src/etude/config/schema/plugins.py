@@ -190,6 +190,16 @@ class DataConfig(PluginConfig):
     strict: bool = False
     """Stop with an error if any row is bad, instead of reporting bad rows and using the rest."""
 
+    @property
+    def reader(self) -> PluginConfig:
+        """The config whose plugin declares the kind of record: this one, or that of a slot."""
+        return self
+
+    @property
+    def parts(self) -> "Mapping[str, DataConfig]":
+        """The sources of a mixture, by name; of other data, itself, without a name."""
+        return {"": self}
+
     def __post_init__(self) -> None:
         require(
             2 <= self.seq_len <= LARGEST,
