@@ -26,7 +26,7 @@ from etude.formats.model import Model, read_model
 from etude.formats.model_folder import write_model
 from etude.network.autoregressive import Autoregressive
 from etude.network.decoding import Greedy
-from etude.network.generation import Request
+from etude.network.generation import GenerationOptions, Request
 from etude.network.network import Network
 from etude.training.hardware import benchmark
 
@@ -58,7 +58,10 @@ def ours(folder: Path, prompt_ids: list[list[int]]) -> Generate:
 
     def run() -> list[list[int]]:
         requests = [Request(prompt, rng, NEW) for prompt in prompt_ids]
-        return [row.ids for row in Autoregressive().generate(network, requests, Greedy())]
+        return [
+            row.ids
+            for row in Autoregressive().generate(network, requests, GenerationOptions(Greedy()))
+        ]
 
     return run
 

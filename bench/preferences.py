@@ -30,7 +30,7 @@ from etude.data.source import Samples
 from etude.formats.model import read_model
 from etude.network.autoregressive import Autoregressive
 from etude.network.decoding import Ancestral
-from etude.network.generation import Request
+from etude.network.generation import GenerationOptions, Request
 from etude.objective.batches import preference_batch, preference_example
 from etude.objective.log_probs import sequence_log_prob
 
@@ -93,7 +93,7 @@ def answers(run: Path, prompts: Sequence[str], seed: int) -> list[str]:
         for i, prompt in enumerate(prompts)
     ]
     rows = Autoregressive().generate(
-        model.network().eval(), requests, Ancestral(), generation_batch=250
+        model.network().eval(), requests, GenerationOptions(Ancestral(), generation_batch=250)
     )
     return [model.tokenizer.decode(row.ids).strip() for row in rows]
 

@@ -22,7 +22,7 @@ from tests_of import covering_tests
 
 from etude.config import registry
 from etude.config.config_file import children, to_experiment
-from etude.config.plugin_files import find, groups, source_files
+from etude.config.plugin_files import find, groups, options, source_files
 from etude.config.plugin_source import describe
 from etude.config.schema.plugins import ArchitectureConfig, PluginConfig
 from etude.errors import ConfigError
@@ -38,12 +38,7 @@ N_CODE_LINES = 11_950
 N_FACE_IMPORTS = 6
 """The most import lines of étude that a plugin may have."""
 TESTED_TOGETHER = {
-    **{
-        f"data/jsonl{kind}": "test_jsonl_kinds.py"
-        for kind in ("", "_alpaca", "_chats", "_feedback", "_labels", "_pairs", "_preferences")
-    },
-    "data/jsonl_prompts": "test_jsonl_kinds.py",
-    "data/jsonl_rankings": "test_jsonl_kinds.py",
+    **{f"data/record/{name}": "test_kinds.py" for name in options("data/record")},
     **{
         f"template/{name}": "test_renderings.py"
         for name in ("bare", "chatml", "gemma", "llama3", "mistral", "plain", "plain_eos")
@@ -54,8 +49,8 @@ TESTED_TOGETHER = {
 }
 """Plugins that share a test file in their folder, because they obey the same law."""
 ORDINARY = {
-    "format", "gelu", "http", "length", "math", "model", "none", "reward", "run", "samples",
-    "python", "single", "text",
+    "chat", "format", "gelu", "http", "label", "length", "math", "model", "none", "pair", "prompt",
+    "python", "reward", "run", "samples", "single", "text",
 }  # fmt: skip
 """Plugin names that are also fields, keys or formats of the core."""
 
@@ -481,6 +476,7 @@ def test_every_group_of_plugins_is_in_the_schema() -> None:
     for kind in (ArchitectureConfig, *_bases(ArchitectureConfig)):
         known |= {f"architecture/{name}" for name in children(kind)}
     assert set(groups()) <= known | {
+        "data/record",
         "judge",
         "architecture/position/scaling",
         "objective/corruption",

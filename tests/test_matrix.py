@@ -17,6 +17,7 @@ from etude.config.composition import compose
 from etude.config.config_file import to_experiment
 from etude.config.plugin_files import options
 from etude.config.plugin_source import presets
+from etude.config.record_kind import kind_of
 from etude.config.registry import load
 from etude.config.schema.experiment import ExperimentConfig
 from etude.config.schema.trainer import TrainerConfig
@@ -138,7 +139,7 @@ def train(config: ExperimentConfig, folder: Path) -> None:
 
 def kinds() -> Sequence[type[Record]]:
     """The kinds of record that the data plugins yield."""
-    found = [load(f"data/{name}").declaration.yields for name in ROWS]
+    found = [kind_of(default(f"data/{name}")) for name in ROWS]
     return [kind for kind in found if kind is not None]
 
 

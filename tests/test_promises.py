@@ -160,7 +160,7 @@ MISFITS = [
     ("objective=sop architecture=encoder_only", "Set architecture.n_segments=2"),
     ("objective=distill", "objective.run has no value and no default."),
     ("objective=distill objective.run=a_file", "objective.run=a_file cannot be used"),
-    ("objective=dpo", "Compatible data: docs_preferences, jsonl_preferences."),
+    ("objective=dpo", "Compatible data: docs_preferences, data/record=preference."),
     ("reward=exact_answer", "reward=[exact_answer] has no effect"),
     ("tokenizer=bpe tokenizer.vocab_size=10", "vocab_size must be at least 365"),
     ("tokenizer=wordpiece tokenizer.vocab_size=10", "vocab_size must be at least 299"),

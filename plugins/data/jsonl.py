@@ -1,23 +1,23 @@
-"""JSON Lines, or a JSON array, with one document per row."""
+"""JSON Lines, or a JSON array: a row of named fields for each record."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
-from etude import Text, plugin
-from etude.config import TextDataConfig
-from etude.data import FileConfig, JsonRow
-
-from ._shapes import RowSource
+from etude import BadRow, plugin
+from etude.data import Row, RowFileConfig, RowFileSource, read_json_rows
 
 
 @dataclass
-class JsonlConfig(FileConfig, TextDataConfig):
-    text_column: str = "text"
-    """Field with the document; dots lead to nested fields: `meta.body`."""
+class JsonlConfig(RowFileConfig):
+    """No knobs of its own."""
 
 
-@plugin(JsonlConfig, yields=Text, example={"path": '{file}{"text": "This is text #."}'})
-class Jsonl(RowSource[JsonlConfig]):
-    """Reads one column and ignores the others."""
+@plugin(JsonlConfig, example={"path": '{file}{"text": "This is text #."}'})
+class Jsonl(RowFileSource[JsonlConfig]):
+    """Fields have JSON's types, and nested ones are named with dots."""
 
-    def convert(self, row: JsonRow) -> Text:
-        return Text(row.text(self.config.text_column))
+    suffixes = (".jsonl", ".ndjson")  # in a folder, .json is mostly something else
+
+    def fields(self, file: Path) -> Iterator[Row | BadRow]:
+        yield from read_json_rows(file)

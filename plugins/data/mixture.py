@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 from itertools import pairwise
 
-from etude import CONVERSIONS, SourceRow, only_with, plugin, require
+from etude import CONVERSIONS, ConfigError, SourceRow, only_with, plugin, require
 from etude.config import DataConfig, PluginConfig, TextDataConfig, build, kind_of
 from etude.data import MixedOrder, MixedSource, SourceSamples
 
@@ -67,6 +67,11 @@ class MixtureConfig(TextDataConfig):
     @property
     def reader(self) -> PluginConfig:
         """That of a source to whose kind of record all others can be converted."""
+        if not self.sources:
+            raise ConfigError(
+                "data=mixture has no sources.\n  Choose some: data/sources=[python_docs,...], or a "
+                "file in conf/data/ (see docs/mixtures.md)."
+            )
         kinds = {name: kind_of(one) for name, one in self.sources.items()}
         for name, kind in kinds.items():
             if all(one is kind or (one, kind) in CONVERSIONS for one in kinds.values()):
@@ -76,7 +81,7 @@ class MixtureConfig(TextDataConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(len(self.sources) >= 2, f"sources must be two or more, got {len(self.sources)}")
+        require(len(self.sources) != 1, "sources must be two or more, got 1")
         for name, one in self.sources.items():
             require("/" not in name, f"sources: {name} must not contain a slash")
             for item in fields(one):
@@ -85,7 +90,8 @@ class MixtureConfig(TextDataConfig):
                     item.name not in SHARED or is_default,
                     f"sources.{name}.{item.name} has no effect: set data.{item.name}",
                 )
-        self.reader  # noqa: B018 -- raises ValueError
+        if self.sources:
+            self.reader  # noqa: B018 -- raises ValueError
         require(self.temperature > 0, f"temperature must be positive, got {self.temperature}")
         limit = self.max_epochs
         require(limit is None or limit > 0, f"max_epochs must be positive, got {limit}")

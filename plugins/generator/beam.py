@@ -19,7 +19,15 @@ from torch import Tensor
 from etude import Capability, plugin, require
 from etude.config import GeneratorConfig
 from etude.data import Tokenizer
-from etude.network import Decoding, GeneratedToken, Generator, Network, Request, Rows, StopStrings
+from etude.network import (
+    GeneratedToken,
+    GenerationOptions,
+    Generator,
+    Network,
+    Request,
+    Rows,
+    StopStrings,
+)
 
 EARLY_STOPPING = (True, False, "never")
 
@@ -126,23 +134,17 @@ class BeamSearch(Generator):
         self.config = config
 
     def stream(
-        self,
-        network: Network,
-        requests: Sequence[Request],
-        decoding: Decoding,
-        *,
-        whole: bool = False,
-        stop: StopStrings | None = None,
-        generation_batch: int | None = None,
+        self, network: Network, requests: Sequence[Request], options: GenerationOptions
     ) -> Iterator[list[GeneratedToken]]:
         numbers = [i for i, request in enumerate(requests) if request.max_new_tokens > 0]
-        size = max(1, (generation_batch or len(requests) * self.config.beams) // self.config.beams)
+        beams = self.config.beams
+        size = max(1, options.batch_size(len(requests) * beams) // beams)
         for start in range(0, len(numbers), size):
             part = numbers[start : start + size]
             prompts = [requests[i].prompt for i in part]
             room = max(requests[i].max_new_tokens for i in part)
-            rows = Rows(network, prompts, decoding, room=room, whole=whole)
-            yield from self._search(rows, {i: requests[i] for i in part}, stop)
+            rows = Rows(network, prompts, options.decoding, room=room, whole=options.whole)
+            yield from self._search(rows, {i: requests[i] for i in part}, options.stop)
 
     @torch.no_grad()
     def _search(

@@ -28,6 +28,7 @@ from etude.network import (
     NO_TOKEN,
     Decoding,
     GeneratedToken,
+    GenerationOptions,
     Generator,
     History,
     Inputs,
@@ -93,23 +94,16 @@ class Diffusion(Generator):
         self.vocab = vocab
 
     def stream(
-        self,
-        network: Network,
-        requests: Sequence[Request],
-        decoding: Decoding,
-        *,
-        whole: bool = False,
-        stop: StopStrings | None = None,
-        generation_batch: int | None = None,
+        self, network: Network, requests: Sequence[Request], options: GenerationOptions
     ) -> Iterator[list[GeneratedToken]]:
-        size = generation_batch or max(1, len(requests))
+        size = options.batch_size(len(requests))
         for start in range(0, len(requests), size):
             canvases = [self._canvas(request) for request in requests[start : start + size]]
             for step in range(self.config.steps):
                 if any((canvas.steps == step).any() for canvas in canvases):
-                    self._reveal(network, canvases, decoding, step)
+                    self._reveal(network, canvases, options.decoding, step)
             for number, canvas in enumerate(canvases, start):
-                yield self._completion(number, canvas, stop)
+                yield self._completion(number, canvas, options.stop)
 
     def _canvas(self, request: Request) -> Canvas:
         mask = self.vocab.mask

@@ -22,15 +22,14 @@ from etude.config import GeneratorConfig, capabilities_of
 from etude.data import Tokenizer
 from etude.formats import read_model
 from etude.network import (
-    Decoding,
     GeneratedToken,
+    GenerationOptions,
     Generator,
     History,
     Inputs,
     Network,
     Request,
     Rows,
-    StopStrings,
     sample_token,
 )
 
@@ -85,20 +84,14 @@ class Speculative(Generator):
         )
 
     def stream(
-        self,
-        network: Network,
-        requests: Sequence[Request],
-        decoding: Decoding,
-        *,
-        whole: bool = False,
-        stop: StopStrings | None = None,
-        generation_batch: int | None = None,
+        self, network: Network, requests: Sequence[Request], options: GenerationOptions
     ) -> Iterator[list[GeneratedToken]]:
+        decoding, stop = options.decoding, options.stop
         self.draft.to(next(network.parameters()).device)
         for number, request in enumerate(requests):
             room = request.max_new_tokens + self.config.draft_tokens + 1
             target, draft = (
-                Rows(model, [request.prompt], decoding, room=room, whole=whole)
+                Rows(model, [request.prompt], decoding, room=room, whole=options.whole)
                 for model in (network, self.draft)
             )
             draws = request.rng.random((max(1, request.max_new_tokens), 3))

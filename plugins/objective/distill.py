@@ -104,6 +104,7 @@ class Distill(Objective[DistillConfig, TextBatch]):
     def __init__(self, config: DistillConfig, network: Network, tools: ObjectiveContext) -> None:
         super().__init__(config, network, tools)
         self.task: Objective[Any, TextBatch] = build(config.task, network, tools)
+        self.unit = self.task.unit
         self.lost = self.task.lost
         self.notes = self.task.notes
         self.teacher = Frozen(load_teacher(config.run, network, tools))

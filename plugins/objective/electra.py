@@ -98,6 +98,8 @@ def network_sharing_table(config: StackConfig, network: StackNetwork) -> StackNe
 class Electra(Objective[ElectraConfig, ElectraBatch]):
     """The network is the discriminator; the generator is discarded when the run ends."""
 
+    unit = "text tokens"
+
     def __init__(self, config: ElectraConfig, network: Network, tools: ObjectiveContext) -> None:
         super().__init__(config, network, tools)
         architecture = tools.architecture

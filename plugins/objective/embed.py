@@ -6,7 +6,6 @@ temperature as in Gao et al. 2021 (SimCSE), https://arxiv.org/abs/2104.08821, eq
 negatives: Karpukhin et al. 2020 (DPR), https://arxiv.org/abs/2004.04906, section 3.2;
 symmetric: Radford et al. 2021 (CLIP), https://arxiv.org/abs/2103.00020, figure 3; nested sizes:
 Kusupati et al. 2022 (Matryoshka), https://arxiv.org/abs/2205.13147, equation 1, as a plain mean.
-The candidates are those of the whole global batch, on all devices: see `Objective.all_rows`.
 Validation searches the whole held-out split, so its loss depends on the size of the split; recall
 and mean reciprocal rank are among the positives alone, and a tie counts as a miss. An
 encoder-decoder reads the text as its source, and its vector is the first state of the decoder: Ni
@@ -115,7 +114,9 @@ def ranks(
     EmbedConfig, reads={Pair, Preference}, needs={Capability.HIDDEN}, lr=3e-4, data="docs_pairs"
 )
 class Embed(Objective[EmbedConfig, EmbedBatch]):
-    """Pulls the two texts of a pair together, and pushes the query away from all other texts."""
+    """Pulls the two texts of a pair together, and the query away from all other texts."""
+
+    unit = "queries"
 
     def __init__(self, config: EmbedConfig, network: Network, tools: ObjectiveContext) -> None:
         super().__init__(config, network, tools)

@@ -101,8 +101,7 @@ class GrpoConfig(OnPolicyConfig):
     truncated: Truncated = Truncated.keep
     """keep trains on completions truncated by max_new_tokens; mask excludes them."""
     max_draws: int = 1
-    """Maximum rounds of sampling prompts per rollout until rewards differ in every group; 1
-    accepts every prompt. DAPO's dynamic sampling: 10."""
+    """Maximum draws per rollout until rewards differ in every group; 1 accepts all. DAPO: 10."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -157,6 +156,7 @@ class Grpo(OnPolicyObjective[GrpoConfig, CompletionBatch]):
         super().__init__(config, network, tools)
         self.reference = reference_of(network) if config.beta > 0 else None
         self.max_draws = config.max_draws
+        self.unit = "completions" if config.average is Average.sequence else "tokens"
 
     def rollout(
         self, prompts: Sequence[Prompt], keys: Sequence[tuple[int, ...]]

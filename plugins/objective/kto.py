@@ -94,6 +94,8 @@ def kto_loss(
 class Kto(Objective[KtoConfig, KtoBatch]):
     """Moves each completion away from z, the mean log-ratio of mismatched completions."""
 
+    unit = "completions"
+
     def __init__(self, config: KtoConfig, network: Network, tools: ObjectiveContext) -> None:
         super().__init__(config, network, tools)
         self.reference = Reference(network, tools, precompute=config.precompute)

@@ -97,6 +97,8 @@ def stratified(row: NoisyRow, index: int, of: int) -> NoisyRow:
 class Mdlm(Objective[MdlmConfig, DiffusionBatch]):
     """Learns p(masked tokens | all the others) at every ratio; a mean over all tokens, in nats."""
 
+    unit = "modelled tokens"
+
     def example(self, record: TokenRow, rng: np.random.Generator) -> NoisyRow:
         documents = record.documents
         tokens = record.tokens[1:]  # as objective=clm, which predicts these from those before

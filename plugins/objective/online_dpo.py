@@ -79,6 +79,7 @@ class RankedPairBatch:
 class OnlineDpo(OnPolicyObjective[OnlineDpoConfig, RankedPairBatch]):
     """DPO on pairs sampled from the policy; the loss is a mean over pairs."""
 
+    unit = "pairs"
     sample_type = RankedPair
 
     def __init__(self, config: OnlineDpoConfig, network: Network, tools: ObjectiveContext) -> None:

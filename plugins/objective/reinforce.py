@@ -69,6 +69,7 @@ class ReinforceConfig(OnPolicyConfig):
 class Reinforce(OnPolicyObjective[ReinforceConfig, CompletionBatch]):
     """Maximises the mean over completions of (reward - baseline) log p."""
 
+    unit = "completions"
     sample_type = Completion
 
     def __init__(self, config: ReinforceConfig, network: Network, tools: ObjectiveContext) -> None:

@@ -124,6 +124,7 @@ def encode_record(record: RewardRecord, tokenizer: Tokenizer) -> RewardExample:
 class RewardModel(Objective[RewardModelConfig, RewardBatch]):
     """Trains a linear head on one state, in fp32, to rank completions or to predict ratings."""
 
+    unit = "prompts"
     exported_modules = (HEAD,)
 
     def __init__(
@@ -179,8 +180,7 @@ class RewardModel(Objective[RewardModelConfig, RewardBatch]):
             metrics |= rating_sums(scores.detach(), batch.rating)
             return Loss((scores - batch.rating).square().sum(), metrics)
         pairs = batch.pairs
-        better = scores[pairs.better]
-        worse = scores[pairs.worse]
+        better, worse = scores[pairs.better], scores[pairs.worse]
         logit = better - worse - pairs.margin - self.config.margin
         losses = preference_loss(logit, 1 - pairs.probability)
         losses = losses + self.config.eta * (better + worse) ** 2

@@ -72,6 +72,7 @@ def leave_one_out(rewards: Float[Tensor, "prompt group"]) -> Float[Tensor, "prom
 class Rloo(OnPolicyObjective[RlooConfig, CompletionBatch]):
     """REINFORCE with a leave-one-out baseline; the loss is a mean over completions."""
 
+    unit = "completions"
     sample_type = Completion
 
     def __init__(self, config: RlooConfig, network: Network, tools: ObjectiveContext) -> None:

@@ -101,6 +101,8 @@ def split_text(
 class Sop(Objective[SopConfig, SopBatch]):
     """Learns p(masked token | the others) and p(swapped | both segments)."""
 
+    unit = "text tokens"
+
     def __init__(self, config: SopConfig, network: Network, tools: ObjectiveContext) -> None:
         super().__init__(config, network, tools)
         require(tools.seq_len >= 5, f"data.seq_len must be at least 5, got {tools.seq_len}")

@@ -4,6 +4,8 @@ from dataclasses import MISSING as NO_DEFAULT
 from dataclasses import fields
 from typing import Any
 
+from etude.cli.pages.plugin import choice
+from etude.config.plugin_source import presets
 from etude.config.registry import load
 
 REQUIRED: dict[str, Any] = {
@@ -14,9 +16,13 @@ REQUIRED: dict[str, Any] = {
 
 
 def default(address: str, **values: Any) -> Any:  # the config class is the plugin's own
-    """The config of a plugin, and of the plugins it chooses."""
+    """The config of a plugin, and of the plugins it chooses, or of a preset of other choices."""
+    group, _, name = address.rpartition("/")
+    if name in presets(group):
+        chosen = choice(group, name)
+        slots = {slot: default(f"{group}/{slot}/{one}") for slot, one in chosen.parts.items()}
+        return default(chosen.plugin.address, **slots, **values)
     kind = load(address).config
-    group = address.rpartition("/")[0]
     for item in fields(kind):
         if item.name in values:
             continue

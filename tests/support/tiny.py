@@ -27,7 +27,7 @@ from etude.data.vocab import Vocab
 from etude.files.run_folder import untimed_steps
 from etude.network.autoregressive import Autoregressive
 from etude.network.decoding import NO_TOKEN, Decoding, Greedy, History
-from etude.network.generation import Generator, Request
+from etude.network.generation import GenerationOptions, Generator, Request
 from etude.network.inputs import Inputs
 from etude.network.network import Network
 from etude.objective.context import ObjectiveContext
@@ -184,7 +184,9 @@ def continuations(
     requests = [Request(p, np.random.default_rng(i), n) for i, p in enumerate(prompts)]
     return [
         row.ids
-        for row in Autoregressive().generate(made, requests, decoding or Greedy(), whole=whole)
+        for row in Autoregressive().generate(
+            made, requests, GenerationOptions(decoding or Greedy(), whole=whole)
+        )
     ]
 
 
@@ -235,6 +237,16 @@ def write_text(folder: Path, n: int = 60) -> Path:
     file = folder / "lines.txt"
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return file
+
+
+def mixture(folder: Path, **values: Any) -> Any:  # the plugin's own class
+    """A mixture of two files of short lines, of digits and of letters."""
+    folder.mkdir(exist_ok=True)
+    (folder / "digits.txt").write_text("".join(f"{i * 7919:05}\n" for i in range(80)))
+    paths = {"digits": folder / "digits.txt", "letters": write_text(folder)}
+    line = type(part("data", "text").document).line
+    sources = {n: part("data", "text", path=str(p), document=line) for n, p in paths.items()}
+    return part("data", "mixture", sources=sources, seq_len=16, val_fraction=0.2, **values)
 
 
 def write_preferences(folder: Path, n: int = 40) -> Path:

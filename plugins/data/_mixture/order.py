@@ -83,11 +83,14 @@ class MergedOrder:
         """How many samples each source has in the next block."""
         start = (len(self._read) - 1) * BLOCK
         progress = min(1.0, (start + BLOCK / 2) / max(1, self.n_positions))
-        left = self.limits - self._read[-1]
-        if (left < 1).all():
+        left = np.maximum(0, self.limits - self._read[-1])
+        if left.sum() < BLOCK:  # the last block of the run: all that is left, in proportion
+            rates = left / left.sum() if left.any() else self.rates(progress, left == 0)
+            self._due = BLOCK * rates
             left = np.full(len(left), np.inf)
-        is_open = left >= 1
-        self._due = np.where(is_open, self._due, 0) + BLOCK * self.rates(progress, is_open)
+        else:
+            is_open = left >= 1
+            self._due = np.where(is_open, self._due, 0) + BLOCK * self.rates(progress, is_open)
         counts = np.minimum(np.maximum(self._due, 0), left).astype(np.int64)
         while (n := counts.sum()) != BLOCK:
             step = 1 if n < BLOCK else -1

@@ -20,6 +20,7 @@ from etude.config.schema.blocks import (
 from etude.config.schema.decoding import DecodingConfig, GeneratorConfig
 from etude.config.schema.environment import EnvironmentConfig
 from etude.config.schema.experiment import ExperimentConfig
+from etude.config.schema.filter import FilterConfig
 from etude.config.schema.plugins import (
     AdapterConfig,
     ArchitectureConfig,
@@ -34,6 +35,7 @@ from etude.config.schema.plugins import (
     ObjectiveConfig,
     OptimizerConfig,
     PluginConfig,
+    RecordConfig,
     RewardConfig,
     ScheduleConfig,
     StrategyConfig,

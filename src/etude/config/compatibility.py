@@ -22,7 +22,7 @@ from etude.config.record_kind import kind_of, text_config
 from etude.config.registry import plugin_of
 from etude.config.schema.blocks import StackConfig
 from etude.config.schema.experiment import ExperimentConfig
-from etude.config.schema.plugins import AdapterConfig
+from etude.config.schema.plugins import AdapterConfig, DataConfig
 from etude.errors import CompositionError, MissingExtraError
 from etude.records import CONVERSIONS
 
@@ -55,12 +55,13 @@ def check(config: ExperimentConfig, architecture: str | None = None) -> None:
 def check_extras(config: object) -> None:
     """Raises MissingExtraError if a plugin in `config` needs an extra that is not installed."""
     for _, node in nodes(config):
-        extra = plugin_of(node).declaration.extra
-        if extra is not None and find_spec(extra) is None:
+        declaration = plugin_of(node).declaration
+        libraries = declaration.libraries or filter(None, (declaration.extra,))
+        if missing := next((one for one in sorted(libraries) if find_spec(one) is None), ""):
             option = "=".join(plugin_of(node).address.rsplit("/", 1))
             raise MissingExtraError(
-                f"{option} needs {extra}, which is not installed.\n"
-                f"  Install it with pip install 'etude[{extra}]'."
+                f"{option} needs {missing}, which is not installed.\n"
+                f"  Install it with pip install 'etude[{declaration.extra}]'."
             )
 
 
@@ -71,7 +72,7 @@ def _check_records(config: ExperimentConfig) -> None:
         return
     names = frozenset(kind.__name__ for kind in reads)
     raise CompositionError(
-        f"objective={name_of(config.objective)} cannot train on data={name_of(config.data)}.\n"
+        f"objective={name_of(config.objective)} cannot train on {_data_name(config.data)}.\n"
         f"  It reads {', '.join(sorted(readable_kinds(names)))}; this data yields "
         f"{yields.__name__ if yields else 'no declared kind'}.\n"
         f"  Compatible data: {', '.join(data_for(names)) or 'none'}."
@@ -86,7 +87,16 @@ def readable_kinds(reads: frozenset[str]) -> frozenset[str]:
 def data_for(reads: frozenset[str]) -> list[str]:
     """The options of the group `data` that an objective with these `reads` can train on."""
     kinds = readable_kinds(reads)
-    return [name for name, one in descriptions("data").items() if kinds & one.names("yields")]
+    found = [name for name, one in descriptions("data").items() if kinds & one.names("yields")]
+    records = descriptions("data/record").items()
+    return found + [f"data/record={name}" for name, one in records if kinds & one.names("yields")]
+
+
+def _data_name(config: DataConfig) -> str:
+    """The choice of data, such as `data=jsonl with data/record=chat`."""
+    names = {"data": config, "data/record": config.reader}
+    chosen = [f"{group}={name_of(one)}" for group, one in names.items()]
+    return chosen[0] if config.reader is config else " with ".join(chosen)
 
 
 def _check_rollouts(config: ExperimentConfig) -> None:
@@ -245,7 +255,7 @@ def _check_steps(config: ExperimentConfig) -> None:
     if config.trainer.max_tokens is not None and text_config(config.data) is None:
         raise CompositionError(
             f"trainer.max_tokens={config.trainer.max_tokens} counts tokens of raw text, but "
-            f"data={name_of(config.data)} does not yield raw text.\n"
+            f"{_data_name(config.data)} does not yield raw text.\n"
             "  Use trainer.max_steps or trainer.max_epochs instead."
         )
 

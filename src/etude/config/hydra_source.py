@@ -143,12 +143,16 @@ class PluginSource(ConfigSource):
         if self.path == "outline":
             return _outline(plugin)
         try:
-            return OmegaConf.structured(registry.load(plugin.address).config)
+            typed = OmegaConf.structured(registry.load(plugin.address).config)
         except OmegaConfBaseException as error:  # of the type or the default of a knob
             knob = next(knob for knob in plugin.knobs if knob.name == error.full_key)
             reason = (error.msg or str(error)).partition("\n")[0]
             what = f"{knob.name}: {knob.type} = {knob.default}"
             raise ConfigError(f"{knob.home}:{knob.line}: {what}: {reason}.") from error
+        for knob in plugin.knobs:
+            if knob.type.startswith("dict"):  # accepts new keys without a +
+                OmegaConf.set_struct(typed[knob.name], False)
+        return typed
 
     def _root(self, root: type) -> DictConfig:
         typed = OmegaConf.structured(root)

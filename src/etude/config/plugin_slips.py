@@ -23,6 +23,7 @@ Slip: TypeAlias = tuple[int, str]  # the line, and what is wrong
 REQUIRED = {
     "objective": {"reads": "reads={Text}", "lr": "lr=1e-3", "data": 'data="python_docs"'},
     "data": {"yields": "yields=Text"},
+    "data/record": {"yields": "yields=Text", "columns": "columns=TextColumns"},
 }
 """The keywords of `@plugin` that the plugins of a group must have, each with an example."""
 CONSTANTS = {

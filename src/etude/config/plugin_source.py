@@ -111,6 +111,14 @@ def base_option(preset: Path) -> str | None:
     return next(items, None)
 
 
+def preset_parts(group: str, name: str) -> dict[str, str]:
+    """The options of parts that a preset chooses itself, by slot; empty for a plugin."""
+    file = presets(group).get(name)
+    items = defaults(file) if file else []
+    slots: list[dict[str, str]] = [item for item in items if isinstance(item, dict)]
+    return {key.removeprefix("override "): v for item in slots for key, v in item.items()}
+
+
 def base_plugin(group: str, name: str) -> str:
     """The name of the plugin that an option is, or that a preset is ultimately based on."""
     file = presets(group).get(name)
@@ -167,7 +175,7 @@ def _knob(name: str, node: ast.AnnAssign, text: str, home: Path) -> Knob:
     elif isinstance(node.value, ast.Call) and ast.unparse(node.value.func).endswith("option"):
         option = default = str(ast.literal_eval(node.value.args[0]))
     elif default and (call := re.fullmatch(r"field\(default_factory=(?:lambda: )?(.*)\)", default)):
-        default = "[]" if call[1].startswith("list") else call[1]
+        default = {"list": "[]", "dict": "{}"}.get(call[1][:4], call[1])
     shown = None if default == "MISSING" else default
     return Knob(name, kind, shown, text, home, group, several, option, condition, node.lineno)
 

@@ -24,7 +24,9 @@ class Declaration:
     reads: frozenset[type] = frozenset()
     """Objectives: the kinds of record it trains on."""
     yields: type | None = None
-    """Data: the kind of record it yields."""
+    """Data and their records: the kind of record it yields."""
+    columns: type = type(None)
+    """Records: the dataclass with the names of the fields that it reads, and what they mean."""
     needs: frozenset[Capability] = frozenset()
     """Objectives: the capabilities it requires of the network; streams: of all its mixers."""
     provides: frozenset[Capability] = frozenset()
@@ -55,6 +57,8 @@ class Declaration:
     """Schedules: the learning rate stays at its peak after the warmup."""
     extra: str | None = None
     """The extra of étude that it needs, named after the library that the extra installs."""
+    libraries: frozenset[str] = frozenset()
+    """The modules of that extra that it needs, if the extra has another name."""
     loads: bool = False
     """Tokenizers: loads the tokenizer in the folder `path`; exactly one plugin does."""
     whole_prompt: bool = False
@@ -91,7 +95,7 @@ class Plugin:
 
 def plugin(config: type[PluginConfig], **declared: Any) -> Callable[[F], F]:
     """Registers a class or factory that takes its config first as the plugin of its file."""
-    for name in ("reads", "needs", "provides", "precisions", "tokens"):
+    for name in ("reads", "needs", "provides", "precisions", "tokens", "libraries"):
         if name in declared:
             declared[name] = frozenset(declared[name])
     declaration = Declaration(**declared)

@@ -14,15 +14,19 @@ from etude.data.chat_template import (
 from etude.data.corpus import prepare
 from etude.data.documents import Document, split_documents
 from etude.data.file_search import find_files
-from etude.data.json_rows import (
-    BadFieldError,
-    JsonlSource,
-    JsonRow,
-    MissingFieldError,
-    valid_text,
-)
+from etude.data.filter import Change, Drop, Edit, Filter, document_of
+from etude.data.json_rows import read_json_rows
 from etude.data.readers import FileConfig, FileSource, lines, pieces
 from etude.data.rendering import TemplateError
+from etude.data.rows import (
+    BadFieldError,
+    MissingFieldError,
+    RecordReader,
+    Row,
+    RowFileConfig,
+    RowFileSource,
+    valid_text,
+)
 from etude.data.source import DataSource, MixedOrder, MixedSource, Samples, SourceSamples
 from etude.data.special_tokens import SPECIAL_TOKENS, require_bytes, reserved_tokens
 from etude.data.token_rows import TokenRow, TokenRows

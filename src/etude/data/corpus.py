@@ -3,7 +3,7 @@
 The cache key is a digest of everything that affects the result: source, config, tokenizer, code.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
@@ -15,19 +15,23 @@ from etude.config.plugin_files import source_files
 from etude.config.record_kind import kind_of, text_config
 from etude.config.registry import build, plugin_of
 from etude.config.schema.experiment import ExperimentConfig
+from etude.config.schema.filter import FilterConfig
 from etude.config.schema.plugins import DataConfig, TokenizerConfig
 from etude.data import (
-    chat_template,
+    data_card,
     documents,
     json_rows,
+    line_file,
     readers,
     record_file,
+    rows,
     special_tokens,
     token_rows,
     training_texts,
     vocab,
 )
 from etude.data import tokenizer as tokenizer_module
+from etude.data.complete_tokenizer import complete_tokenizer
 from etude.data.data_card import (
     SHOWN_BAD_ROWS,
     Card,
@@ -39,16 +43,17 @@ from etude.data.data_card import (
     xz_bits_per_byte,
 )
 from etude.data.file_search import FileList
+from etude.data.filtering import FilterReport, apply_filters, filtered_digest
 from etude.data.readers import FileSource
 from etude.data.record_file import RecordFile, read_bad_rows, read_unused, texts_of, write_records
-from etude.data.source import DataSource, Joined, Samples
+from etude.data.source import Converted, DataSource, Joined, Samples
 from etude.data.token_rows import TokenRows, write_tokens
 from etude.data.tokenizer import Tokenizer
 from etude.data.tokenizer_source import TokenizerSource
 from etude.data.training_texts import TrainingTexts
 from etude.errors import DataError
 from etude.files.cache import cached_folder, code_digest, digest_of
-from etude.records import PROMPTED, Chat, Record, Text, conversion_for
+from etude.records import Record, Text, conversion_for
 
 AFTER_READING = {"seq_len", "strict", "pack", "intra_document"}
 """Knobs of the group `data` that do not affect which records are read."""
@@ -87,6 +92,10 @@ class Records:
     train: RecordFile
     val: RecordFile
     files: FileList
+    source: Path
+    """The folder of the records before the filters; `folder` if there are none."""
+    filters: FilterReport | None = None
+    """What the filters dropped and changed; None if there are none."""
 
 
 def prepare(config: ExperimentConfig, tokenizer: Tokenizer | None = None) -> Corpus:
@@ -95,7 +104,7 @@ def prepare(config: ExperimentConfig, tokenizer: Tokenizer | None = None) -> Cor
     Raises DataError if the source cannot be read or one side of the split is empty; with
     `data.strict`, also if any row is bad.
     """
-    sources = {name: read(part) for name, part in config.data.parts.items()}
+    sources = {name: read(part, config.filter) for name, part in config.data.parts.items()}
     for records in sources.values():
         n_bad, shown = _bad_rows(records)
         if n_bad and config.data.strict:
@@ -138,14 +147,28 @@ def _card(
         tokenizer=tokenizer,
         n_bad=n_bad,
         bad_rows=shown,
+        filters=records.filters,
         unused=unused,
         noted=noted,
         n_files=len(records.files.paths),
         skipped=records.files.skipped,
         val_fraction=config.val_fraction,
-        xz_bits_per_byte=xz_bits_per_byte(_texts(records.val)) if records.kind is Text else None,
+        xz_bits_per_byte=_baseline(records) if records.kind is Text else None,
         digest=digest,
     )
+
+
+def _baseline(records: Records) -> float:
+    """The held-out bits per byte of xz, which take seconds, so they are cached."""
+
+    def write(folder: Path) -> None:
+        bits = xz_bits_per_byte(_texts(records.val))
+        (folder / "bits_per_byte.json").write_text(str(bits), encoding="utf-8")
+
+    folder = cached_folder(
+        f"baselines/{digest_of(records.folder.name, code_digest(data_card))}", write
+    )
+    return float((folder / "bits_per_byte.json").read_text(encoding="utf-8"))
 
 
 def _bad_rows(records: Records) -> tuple[int, tuple[str, ...]]:
@@ -160,6 +183,8 @@ def data_digest(config: ExperimentConfig, tokenizer: Tokenizer) -> str:
     Raises DataError if the source does not exist.
     """
     digests = [_records_digest(part, build(part)) for part in config.data.parts.values()]
+    if config.filter:
+        digests = [filtered_digest(one, config.filter) for one in digests]
     return _digest(_joined_digest(digests), config, tokenizer)
 
 
@@ -180,44 +205,11 @@ def _digest(records: str, config: ExperimentConfig, tokenizer: Tokenizer) -> str
     return digest_of(records, tokenizer_digest(tokenizer), knobs, earlier)
 
 
-def complete_tokenizer(tokenizer: Tokenizer, config: ExperimentConfig) -> Tokenizer:
-    """The tokenizer with the tokens and the chat template that the objective needs."""
-    if kind_of(config.data) is Text:
-        parts = [plugin_of(node).declaration for _, node in nodes(config.objective)]
-        tokenizer = tokenizer.with_tokens(frozenset[str]().union(*(part.tokens for part in parts)))
-    reads = plugin_of(config.objective).declaration.reads
-    if Chat in reads or (config.template is not None and reads & PROMPTED):
-        return _with_template(tokenizer, config)
-    return tokenizer
+def read(config: DataConfig, filters: Mapping[str, FilterConfig] | None = None) -> Records:
+    """Reads the records of a source, or returns the cached ones, and applies the filters to them.
 
-
-@dataclass(frozen=True)
-class _ConvertedSamples:
-    """Samples converted on access to the kind of record that the objective reads."""
-
-    samples: Samples
-    convert: Callable[..., Record]
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __getitem__(self, index: int) -> Record:
-        return self.convert(self.samples[index])
-
-
-def _with_template(tokenizer: Tokenizer, config: ExperimentConfig) -> Tokenizer:
-    """The tokenizer with the configured chat template, else its own, else étude's default."""
-    if config.template is not None:
-        return build(config.template, tokenizer)
-    if tokenizer.template:
-        return tokenizer
-    if config.init_from is not None:
-        return tokenizer.with_template(chat_template.DEFAULT_OF_BASES, {})
-    return tokenizer.with_template(chat_template.DEFAULT, chat_template.LITERALS)
-
-
-def read(config: DataConfig) -> Records:
-    """Reads the records of a source, or returns the cached ones. Raises DataError if none exist."""
+    Raises DataError if none exist, or if the filters keep none.
+    """
     kind = kind_of(config)
     if kind is None:
         address = plugin_of(config.reader).address
@@ -231,8 +223,12 @@ def read(config: DataConfig) -> Records:
     files = source.files()
     name = digest_of(digest, files.paths)  # bad rows are stored with the names of their files
     folder = cached_folder(f"records/{name}", write)
+    source_folder, report = folder, None
+    if filters:
+        val_fraction = config.val_fraction
+        folder, digest, report = apply_filters(folder, kind, digest, filters, val_fraction)
     train, val = (RecordFile(folder, kind, held_out) for held_out in (False, True))
-    return Records(folder, digest, kind, train, val, files)
+    return Records(folder, digest, kind, train, val, files, source_folder, report)
 
 
 def _records_digest(config: DataConfig, source: DataSource[DataConfig]) -> str:
@@ -240,11 +236,13 @@ def _records_digest(config: DataConfig, source: DataSource[DataConfig]) -> str:
 
     The names of a FileSource's files do not matter, only their contents and their order.
     """
-    plugin = plugin_of(config)
+    plugins = [plugin_of(node) for _, node in nodes(config)]
     ignored = AFTER_READING | ({"path"} if isinstance(source, FileSource) else set[str]())
     knobs = {key: value for key, value in asdict(config).items() if key not in ignored}
-    code = code_digest(*source_files(plugin.file), documents, json_rows, readers, record_file)
-    return digest_of(plugin.address, knobs, source.fingerprint(), code)
+    files = chain.from_iterable(source_files(plugin.file) for plugin in plugins)
+    code = code_digest(*files, documents, json_rows, line_file, readers, record_file, rows)
+    addresses = [plugin.address for plugin in plugins]
+    return digest_of(addresses, knobs, source.fingerprint(), code)
 
 
 def _tokenizer(config: TokenizerConfig, sources: Mapping[str, Records]) -> tuple[Tokenizer, int]:
@@ -276,7 +274,7 @@ def _samples(
         reads = plugin_of(config.objective).declaration.reads
         for given, wanted in ((records.kind, {kind}), (kind, reads)):
             if convert := conversion_for(given, wanted):
-                samples = _ConvertedSamples(samples, convert)
+                samples = Converted(samples, convert)
         return samples
     name = digest_of(records.folder.name, tokenizer.digest, part, code_digest(token_rows, vocab))
 

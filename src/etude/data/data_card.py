@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from etude.data.file_search import describe_skipped
+from etude.data.filtering import FilterReport
 from etude.data.record_file import is_near
 from etude.data.tokenizer import Tokenizer
 from etude.data.training_texts import MAX_WORD_CHARS
@@ -69,6 +70,8 @@ class Card:
     """The first bad rows, as `file:line: reason`."""
     digest: str
     """Equal digests mean equal samples."""
+    filters: FilterReport | None = None
+    """What the filters dropped and changed; None if there are none."""
     unused: Mapping[str, int] = field(default_factory=dict[str, int])
     """How many rows have each part that no record contains, such as a field."""
     noted: Mapping[str, int] = field(default_factory=dict[str, int])
@@ -94,14 +97,12 @@ class Card:
             f"data      {self.source}: {self.kind}, digest {self.digest[:12]}",
             *([f"files     {self.n_files:,} read"] if self.n_files else []),
             *([f"          not read: {describe_skipped(self.skipped)}"] if self.skipped else []),
+            *_filter_lines(self.filters),
             f"train     {_describe(self.train)}",
             *_cut_lines(self.train),
             f"val       {_describe(self.val)}{self._share()}",
             *_cut_lines(self.val),
-            *(
-                f"source    {name} ({one.source}): {_describe(one.train)}; {_describe(one.val)} val"
-                for name, one in self.sources.items()
-            ),
+            *(line for name, one in self.sources.items() for line in one.source_lines(name)),
             f"tokenizer {card.vocab_size:,} ids, {card.bytes_per_token:.2f} bytes per token, "
             f"{card.round_trip:.1%} of texts round-trip exactly, {card.unknown:.2%} unknown",
         ]
@@ -119,6 +120,11 @@ class Card:
         lines += [f"not used  {part} of {n:,} rows" for part, n in self.unused.items()]
         lines += [f"note      {rule}: {n:,} rows" for rule, n in self.noted.items()]
         return "\n".join(lines)
+
+    def source_lines(self, name: str) -> list[str]:
+        """The lines about it as a source of a mixture."""
+        sizes = f"{_describe(self.train)}; held out {_describe(self.val)}"
+        return [f"source    {name} ({self.source}): {sizes}", *_filter_lines(self.filters)]
 
     def _share(self) -> str:
         """The share of held-out records next to the requested one."""
@@ -142,6 +148,7 @@ def mixture_card(source: str, cards: Mapping[str, Card]) -> Card:
         val=_sum([one.val for one in every]),
         n_bad=sum(one.n_bad for one in every),
         bad_rows=tuple(row for one in every for row in one.bad_rows)[:SHOWN_BAD_ROWS],
+        filters=None,
         unused=_counts(one.unused for one in every),
         noted=_counts(one.noted for one in every),
         n_files=sum(one.n_files for one in every),
@@ -175,13 +182,14 @@ def tokenizer_digest(tokenizer: Tokenizer) -> str:
 
 def xz_bits_per_byte(texts: Iterable[str]) -> float:
     """Compressed size of the first XZ_BYTES of the texts under `xz -9e`, in bits per byte."""
-    compressor = lzma.LZMACompressor(preset=9 | lzma.PRESET_EXTREME)
+    extreme = {"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": 2**23}
+    compressor = lzma.LZMACompressor(filters=[extreme])  # a dictionary of 64 MiB finds no more
     before = after = 0
     for text in texts:
-        data = text.encode()
+        data = text.encode()[: XZ_BYTES - before]
         before += len(data)
         after += len(compressor.compress(data))
-        if before > XZ_BYTES:
+        if before == XZ_BYTES:
             break
     return 8 * (after + len(compressor.flush())) / max(1, before)
 
@@ -217,6 +225,13 @@ def _counts(parts: Iterable[Mapping[str, int]]) -> Mapping[str, int]:
     for part in parts:
         total.update(part)
     return total
+
+
+def _filter_lines(filters: FilterReport | None) -> list[str]:
+    if filters is None:
+        return []
+    first, *rest = filters.lines()
+    return [f"filters   {first}", *(f"          {line}" for line in rest)]
 
 
 def _cut_lines(split: SplitCard) -> list[str]:

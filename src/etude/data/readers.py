@@ -19,7 +19,7 @@ from etude.config.schema.plugins import DataConfig, require
 from etude.data.compression import open_bytes
 from etude.data.file_search import FileList, find_files
 from etude.data.source import DataSource
-from etude.files.atomic import sha256
+from etude.files.cache import file_digest
 from etude.records import BadRow, SourceRow
 
 PIECE_CHARS: Final = 2**20
@@ -78,7 +78,7 @@ class FileSource(DataSource[FileC]):
 
     def fingerprint(self) -> str:
         """A digest of the contents of the files, in order."""
-        contents = "".join(map(sha256, self.files().paths))
+        contents = "".join(map(file_digest, self.files().paths))
         return hashlib.sha256(contents.encode()).hexdigest()
 
 

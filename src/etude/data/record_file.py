@@ -1,6 +1,6 @@
-"""Stores the records of one kind in a file with random access.
+"""Stores the records of one kind in a compressed file with random access.
 
-The file includes the split. A record is held out by a hash of its content, so equal records are
+The folder includes the split. A record is held out by a hash of its content, so equal records are
 on the same side and the order of the source does not matter. Preference data is held out by a
 hash of the prompt, because other pairs of the same prompt would leak into training.
 """
@@ -10,12 +10,15 @@ import json
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import fields
+from itertools import repeat
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 import numpy as np
 
+from etude.data.line_file import LineFile, LineWriter
 from etude.errors import DataError
 from etude.files.json_file import read_json
 from etude.records import (
@@ -36,6 +39,7 @@ from etude.records import (
 )
 
 R = TypeVar("R", bound=Record)
+RECORDS: Final = "records.jsonl.gz"
 REPEATED: Final = "a record that is equal to an earlier one is kept"
 
 
@@ -45,28 +49,21 @@ class RecordFile:
     def __init__(self, folder: Path, kind: type[Record], held_out: bool) -> None:
         self._arguments = (folder, kind, held_out)
         self._kind = kind
-        self._file = folder / "records.jsonl"
-        self._ends = np.load(folder / "ends.npy", mmap_mode="r")
-        self._numbers = np.flatnonzero(np.load(folder / "held_out.npy") == held_out)
+        self._lines = LineFile(folder / RECORDS)
+        self._is_on_side = np.load(folder / "held_out.npy") == held_out
+        self._numbers = np.flatnonzero(self._is_on_side)
 
     def __len__(self) -> int:
         return len(self._numbers)
 
     def __getitem__(self, index: int) -> Record:
-        number = int(self._numbers[index])
-        start = int(self._ends[number - 1]) if number else 0
-        with self._file.open("rb") as opened:
-            opened.seek(start)
-            return _decode(opened.read(int(self._ends[number]) - start), self._kind)
+        return _decode(self._lines[int(self._numbers[index])], self._kind)
 
     def __iter__(self) -> Iterator[Record]:
         """Yields all records in order, in one pass over the file."""
-        is_on_side = np.zeros(len(self._ends), dtype=bool)
-        is_on_side[self._numbers] = True
-        with self._file.open("rb") as opened:
-            for line, keep in zip(opened, is_on_side, strict=True):
-                if keep:
-                    yield _decode(line, self._kind)
+        for line, keep in zip(self._lines, self._is_on_side, strict=True):
+            if keep:
+                yield _decode(line, self._kind)
 
     def __reduce__(self) -> tuple[Callable[..., "RecordFile"], tuple[Any, ...]]:
         """Pickles the path of the file, not its content, for data loader workers."""
@@ -80,12 +77,11 @@ def write_records(rows: Iterable[SourceRow], folder: Path, val_fraction: float) 
     """
     scores = array("d")
     hashes = array("d")
-    ends = array("q")
     n_bad = 0
     unused: Counter[str] = Counter()
     noted: Counter[str] = Counter()
     first_bad = ""
-    with (folder / "records.jsonl").open("wb") as good, (folder / "bad.jsonl").open("wb") as bad:
+    with closing(LineWriter(folder / RECORDS)) as good, (folder / "bad.jsonl").open("wb") as bad:
         for row in rows:
             if isinstance(row, Unused):
                 unused[row.part] += 1
@@ -100,7 +96,6 @@ def write_records(rows: Iterable[SourceRow], folder: Path, val_fraction: float) 
                 first_bad = first_bad or f"; the first bad row is {row.place}: {row.reason}"
             else:
                 good.write(line)
-                ends.append(good.tell())
                 hashes.append(_hash_fraction(line))
                 scores.append(
                     _hash_fraction(prompt) if (prompt := _shared_prompt(row)) else hashes[-1]
@@ -110,8 +105,25 @@ def write_records(rows: Iterable[SourceRow], folder: Path, val_fraction: float) 
     (folder / "unused.json").write_text(json.dumps(counts), encoding="utf-8")
     if not scores:
         raise DataError(f"The data contains no usable record ({n_bad} bad rows{first_bad}).")
-    np.save(folder / "ends.npy", np.array(ends, dtype=np.int64))
     np.save(folder / "held_out.npy", held_out(np.array(scores), val_fraction))
+
+
+def read_records(folder: Path, kind: type[Record]) -> Iterator[Record]:
+    """Yields the records that `write_records` stored, of both sides, in the order of the source."""
+    with (folder / "records.jsonl").open("rb") as opened:
+        for line in opened:
+            yield _decode(line, kind)
+
+
+def read_other_rows(folder: Path) -> Iterator[SourceRow]:
+    """Yields the rows that `write_records` received besides records and stored."""
+    yield from read_bad_rows(folder)
+    unused, noted = read_unused(folder)
+    for part, n in unused.items():
+        yield from repeat(Unused(part), n)
+    for rule, n in noted.items():
+        if rule != REPEATED:
+            yield from repeat(Noted(rule), n)
 
 
 def read_bad_rows(folder: Path) -> list[BadRow]:
@@ -190,13 +202,16 @@ def _chat_texts(chat: Chat | str) -> tuple[str, ...]:
 
 
 def _encode(row: Any) -> bytes:  # a record, or a part of one
-    return json.dumps(_set_fields(row), default=_set_fields, ensure_ascii=False).encode()
+    return _JSON.encode(_set_fields(row)).encode()
 
 
 def _set_fields(row: Any) -> dict[str, Any]:
     """The fields of a row that differ from their defaults, so new fields do not change digests."""
     values = ((item, getattr(row, item.name)) for item in fields(row))
     return {item.name: value for item, value in values if value not in (item.default, {})}
+
+
+_JSON: Final = json.JSONEncoder(default=_set_fields, ensure_ascii=False)
 
 
 def _shared_prompt(record: Record) -> bytes:

@@ -10,7 +10,7 @@ from jaxtyping import Int
 
 from etude.config.schema.plugins import DataConfig
 from etude.data.file_search import FileList
-from etude.records import SourceRow
+from etude.records import Record, SourceRow
 
 DataC = TypeVar("DataC", bound=DataConfig)
 
@@ -104,6 +104,20 @@ class Subset:
 
     def __getitem__(self, index: int) -> Any:
         return self.samples[self.indices[index]]
+
+
+@dataclass(frozen=True)
+class Converted:
+    """Samples converted on access to the kind of record that the objective reads."""
+
+    samples: Samples
+    convert: Callable[..., Record]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Record:
+        return self.convert(self.samples[index])
 
 
 class Joined:

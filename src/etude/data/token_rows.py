@@ -6,7 +6,9 @@ predicted exactly once.
 """
 
 from array import array
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,9 +19,9 @@ from jaxtyping import Int
 
 from etude.config.schema.plugins import TextDataConfig
 from etude.data.source import Samples
-from etude.data.tokenizer import Tokenizer
+from etude.data.tokenizer import Ids, Tokenizer
 
-BATCH_CHARS = 1_000_000
+BATCH_CHARS = 2**18
 
 
 @dataclass
@@ -62,16 +64,17 @@ def write_tokens(texts: Iterable[str], tokenizer: Tokenizer, folder: Path) -> No
     """
     vocab = tokenizer.vocab
     width = np.uint16 if vocab.size <= 2**16 else np.uint32
+    n_around = len(vocab.opening), len(vocab.document(())) - len(vocab.opening)
+    around = np.array(vocab.document(()), dtype=width)
+    opening, closing = around[: n_around[0]].tobytes(), around[n_around[0] :].tobytes()
     starts = array("q", [0])
     sizes = array("q")
     with (folder / "tokens").open("wb") as tokens:
-        for batch in _batches(texts):
-            for text, ids in zip(batch, tokenizer.encode_batch(batch), strict=True):
-                document = np.array(vocab.document(ids.tolist()), dtype=width)
-                tokens.write(document.tobytes())
-                starts.append(starts[-1] + len(document))
+        for batch, encoded in _encoded(_batches(texts), tokenizer):
+            for text, ids in zip(batch, encoded, strict=True):
+                tokens.write(opening + ids.astype(width).tobytes() + closing)
+                starts.append(starts[-1] + len(ids) + sum(n_around))
                 sizes.append(len(text.encode()))
-    n_around = len(vocab.opening), len(vocab.document(())) - len(vocab.opening)
     np.save(folder / "frame.npy", np.array(n_around))
     np.save(folder / "starts.npy", np.array(starts, dtype=np.int64))
     np.save(folder / "sizes.npy", np.array(sizes, dtype=np.int64))
@@ -184,6 +187,21 @@ class _TextRows:
             n_bytes += float(self.sizes[d]) * len(parts[-1]) / max(1, size)
         documents = np.repeat(np.arange(1, len(parts) + 1), [len(part) for part in parts])
         return TokenRow(np.concatenate(parts).astype(np.int64), documents, n_bytes)
+
+
+def _encoded(
+    batches: Iterable[list[str]], tokenizer: Tokenizer
+) -> Iterator[tuple[list[str], list[Ids]]]:
+    """Each batch and its ids; all cores encode the next batch while the caller uses one."""
+    waiting: deque[tuple[list[str], Future[list[Ids]]]] = deque()
+    with ThreadPoolExecutor(1) as encoder:
+        for batch in batches:
+            waiting.append((batch, encoder.submit(tokenizer.encode_batch, batch)))
+            if len(waiting) > 2:
+                done, ids = waiting.popleft()
+                yield done, ids.result()
+        for done, ids in waiting:
+            yield done, ids.result()
 
 
 def _batches(texts: Iterable[str]) -> Iterator[list[str]]:

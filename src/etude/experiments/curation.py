@@ -12,6 +12,7 @@ from typing import Any, cast
 from etude.capability import Capability
 from etude.config.capabilities import capabilities_of, max_positions_of
 from etude.config.compatibility import data_for
+from etude.config.record_kind import kind_of
 from etude.config.registry import build, plugin_of
 from etude.config.schema.curation import SamplingConfig
 from etude.data.corpus import read
@@ -19,8 +20,7 @@ from etude.errors import ConfigError, DataError
 from etude.files.atomic import write_atomic
 from etude.formats.model import Model, read_model
 from etude.network.autoregressive import Autoregressive
-from etude.network.decoding import Decoding
-from etude.network.generation import Generation, Request
+from etude.network.generation import Generation, GenerationOptions, Request
 from etude.network.network import Network
 from etude.objective.batches import PROMPTS_CUT, Ids, keep_end, prompt_ids
 from etude.objective.loader import chunks
@@ -46,7 +46,11 @@ class CompletionSampler:
         self.model = read_model(run).with_turns(config.as_turn)
         _refuse_unfit(self.model, config)
         self.network: Network = self.model.network().requires_grad_(False).eval()
-        self.decoding: Decoding = build(config.decoding, self.model.tokenizer)
+        self.options = GenerationOptions(
+            build(config.decoding, self.model.tokenizer),
+            self.model.whole_prompt,
+            generation_batch=config.generation_batch,
+        )
 
     @property
     def max_prompt_tokens(self) -> int:
@@ -63,9 +67,7 @@ class CompletionSampler:
                 Request(ids, rng(seed, SAMPLE, *key), longest)
                 for ids, key in zip(prompts, keys, strict=True)
             ],
-            self.decoding,
-            whole=self.model.whole_prompt,
-            generation_batch=self.config.generation_batch,
+            self.options,
         )
 
     def text(self, written: Generation) -> str:
@@ -78,7 +80,7 @@ def prompts_of(config: SamplingConfig) -> list[Prompt]:
 
     Raises ConfigError for data without prompts.
     """
-    if plugin_of(config.data).declaration.yields is not Prompt:
+    if kind_of(config.data) is not Prompt:
         fitting = ", ".join(data_for(frozenset({Prompt.__name__})))
         raise ConfigError(
             f"data={_name(config.data)} contains no prompts.\n  These data sets do: {fitting}."

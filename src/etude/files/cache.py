@@ -12,14 +12,21 @@ import hashlib
 import json
 import os
 import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
+from typing import Final
 
-from etude.errors import DataError, DiskFullError
+from etude.errors import CheckpointError, DataError, DiskFullError
 from etude.files.atomic import sha256, write_folder
 from etude.files.disk import is_full
+from etude.files.json_file import read_signed, write_signed
 from etude.files.manifest import fault_of, write_manifest
+
+LARGE_BYTES: Final = 2**24
+SETTLED_S: Final = 60.0
 
 
 def root() -> Path:
@@ -39,6 +46,33 @@ def code_digest(*code: ModuleType | Path) -> str:
     """SHA-256 of source files, so a code change never uses a stale cache entry."""
     files = [Path(str(item.__file__)) if isinstance(item, ModuleType) else item for item in code]
     return digest_of(*map(sha256, files))
+
+
+def file_digest(file: Path) -> str:
+    """SHA-256 of a file; a large one that is unchanged since its last use is not read again.
+
+    It is unchanged if its size, inode, mtime and ctime are: no program can set a ctime. Writes
+    through a memory map may be stamped late, so a file of the last SETTLED_S is always read.
+    """
+    stamp = _stamp(file)
+    if stamp["size"] < LARGE_BYTES:
+        return sha256(file)
+    memo = root() / "digests" / f"{digest_of(file.resolve())}.json"
+    with suppress(CheckpointError):
+        if (known := read_signed(memo))["stamp"] == stamp:
+            return known["digest"]
+    digest = sha256(file)
+    if _stamp(file) == stamp and time.time() - stamp["ctime_ns"] / 1e9 > SETTLED_S:
+        with suppress(OSError):  # preparing reports a cache that cannot be written
+            memo.parent.mkdir(parents=True, exist_ok=True)
+            write_signed(memo, {"stamp": stamp, "digest": digest})
+    return digest
+
+
+def _stamp(file: Path) -> dict[str, int]:
+    found = file.stat()
+    stamp = {"size": found.st_size, "inode": found.st_ino, "device": found.st_dev}
+    return {**stamp, "mtime_ns": found.st_mtime_ns, "ctime_ns": found.st_ctime_ns}
 
 
 def is_cached(name: str) -> bool:

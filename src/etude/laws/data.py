@@ -9,11 +9,13 @@ from pathlib import Path
 from etude.config.record_kind import kind_of
 from etude.config.registry import build
 from etude.data.corpus import read
+from etude.data.rows import Row, RowFileConfig, RowFileSource, records_of
 from etude.data.source import DataSource
 from etude.laws.trial import Trial
 from etude.laws.verdict import Finding, broken, held, holds, not_applicable
 from etude.records import BadRow, Noted, Record, Unused
 
+OTHER_NAME = "another_name"
 N_READ = 2000
 """Number of records that are checked, from the first."""
 
@@ -53,7 +55,7 @@ def a_changed_file_changes_the_fingerprint(trial: Trial) -> Finding:
 
 def records_are_of_the_declared_kind(trial: Trial) -> Finding:
     """Every record is of the declared kind, or a bad row with its reason."""
-    kind = kind_of(trial.tested)
+    kind = kind_of(trial.config.data)
     if kind is None:
         return broken("it declares no kind of record, as in @plugin(Config, yields=Text)")
     counts = Counter(type(record) for record in _records(trial))
@@ -63,6 +65,35 @@ def records_are_of_the_declared_kind(trial: Trial) -> Finding:
     return holds(counts[kind] > 0, f"{counts[kind]} {kind.__name__}, {counts[BadRow]} bad rows")
 
 
+def another_name_of_a_field_changes_nothing(trial: Trial) -> Finding:
+    """A field under another name, which `data.columns` gives, is read as before."""
+    config = trial.config.data
+    source = _source(trial)
+    if not isinstance(config, RowFileConfig) or not isinstance(source, RowFileSource):
+        return not_applicable("this data has no files of rows")
+    rows = [row for file in source.files().paths for row in source.fields(file)]
+    before = list(records_of(config, rows))
+    standard = vars(trial.plugin.declaration.columns())
+    names = {column: name or column for column, name in standard.items()}
+    renamed: list[str] = []
+    for column, name in (names | config.columns).items():
+        others = [_renamed(row, name) for row in rows]
+        if others != rows:
+            columns = config.columns | {column: OTHER_NAME}
+            renamed.append(column)
+            if list(records_of(replace(config, columns=columns), others)) != before:
+                return broken(f"data.columns.{column}={OTHER_NAME} gives other records")
+    return holds(bool(renamed), f"renamed: {', '.join(renamed) or 'no field of the example'}")
+
+
+def _renamed(row: Row | BadRow, name: str | None) -> Row | BadRow:
+    """A row whose field of this name has another one."""
+    if isinstance(row, BadRow) or name not in row.fields:
+        return row
+    found = {OTHER_NAME if key == name else key: value for key, value in row.fields.items()}
+    return Row(row.place, found)
+
+
 def both_splits_contain_records(trial: Trial) -> Finding:
     """Both the training and the validation split contain records."""
     corpus = read(trial.config.data)
@@ -70,7 +101,7 @@ def both_splits_contain_records(trial: Trial) -> Finding:
 
 
 def _source(trial: Trial) -> DataSource:
-    return build(trial.tested)
+    return build(trial.config.data)
 
 
 def _records(trial: Trial) -> list[Record | BadRow]:

@@ -17,7 +17,13 @@ from etude.config.composition import Composition
 from etude.config.config_file import node_of, to_experiment
 from etude.config.hydra_source import declared_default, multi_choice_groups
 from etude.config.plugin_files import options
-from etude.config.plugin_source import base_plugin, describe, descriptions, presets
+from etude.config.plugin_source import (
+    base_plugin,
+    describe,
+    descriptions,
+    preset_parts,
+    presets,
+)
 from etude.config.registry import plugin_of
 from etude.config.schema.experiment import ExperimentConfig
 from etude.config.schema.plugins import ArchitectureConfig
@@ -79,18 +85,33 @@ def with_examples(selected: Selection, folder: Path) -> Selection:
 
     A value is written as in `Declaration.example`; files and runs are made in `folder`.
     """
-    given = {item.partition("=")[0] for item in selected.rest}
+    given = {item.partition("=")[0] for item in selected.overrides}
     added: list[str] = []
-    for name in selected.name.strip("[]").split(","):
-        plugin = describe(f"{selected.group}/{base_plugin(selected.group, name)}")
-        several = f".{name}" if selected.group in multi_choice_groups() else ""
+    for address in _with_examples(selected):
+        plugin = describe(address)
+        group, _, name = address.rpartition("/")
+        several = f".{name}" if group in multi_choice_groups() else ""
         for key, value in cast("dict[str, Any]", plugin.declared.get("example") or {}).items():
             is_own = key in {knob.name for knob in plugin.knobs}
-            path = f"{selected.group.replace('/', '.')}{several}.{key}" if is_own else key
+            path = f"{group.replace('/', '.')}{several}.{key}" if is_own else key
             if path not in given:
+                given.add(path)
                 text = str(value).replace("\\", "\\\\").replace("'", "\\'")
-                added.append(f"{path}='{_made(text, folder)}'" if is_own else f"{path}={value}")
+                is_choice = "." not in path
+                added.append(f"{path}={value}" if is_choice else f"{path}='{_made(text, folder)}'")
     return replace(selected, rest=(*added, *selected.rest))
+
+
+def _with_examples(selected: Selection) -> Iterator[str]:
+    """Yields the addresses of the selected plugins, the parts that were chosen for them first."""
+    for item in selected.rest:
+        slot, _, name = item.partition("=")
+        if slot.startswith(f"{selected.group}/"):
+            yield f"{slot}/{name}"
+    for name in selected.name.strip("[]").split(","):
+        for slot, part in preset_parts(selected.group, name).items():
+            yield f"{selected.group}/{slot}/{part}"
+        yield f"{selected.group}/{base_plugin(selected.group, name)}"
 
 
 def _made(value: str, folder: Path) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 from etude.config.registry import build
 from etude.laws.trial import Trial
 from etude.laws.verdict import Finding, broken, held, holds
-from etude.network.generation import Generation, Generator, Request
+from etude.network.generation import Generation, GenerationOptions, Generator, Request
 
 LENGTHS = (3, 1, 6, 4)
 """Prompt lengths of the requests, in tokens; each also has its own limit."""
@@ -52,7 +52,8 @@ def _complete(trial: Trial, generation_batch: int | None) -> list[Generation]:
     requests = [
         Request(draw.choice(ids, n).tolist(), np.random.default_rng(n), MOST - n) for n in LENGTHS
     ]
-    return generator.generate(network, requests, decoding, generation_batch=generation_batch)
+    options = GenerationOptions(decoding, generation_batch=generation_batch)
+    return generator.generate(network, requests, options)
 
 
 def _ids(rows: Sequence[Generation]) -> list[list[int]]:

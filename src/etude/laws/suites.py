@@ -9,6 +9,7 @@ from etude.laws import (
     data,
     decoding,
     environment,
+    filter,
     generator,
     judge,
     knobs,
@@ -89,6 +90,18 @@ SUITES: Mapping[str, Sequence[Law]] = {
         data.a_changed_file_changes_the_fingerprint,
         data.records_are_of_the_declared_kind,
         data.both_splits_contain_records,
+    ),
+    "data/record": (
+        data.records_are_reproducible,
+        data.records_are_of_the_declared_kind,
+        data.another_name_of_a_field_changes_nothing,
+    ),
+    "filter": (
+        filter.decisions_are_reproducible,
+        filter.every_decision_has_its_reason,
+        filter.a_changed_record_is_of_the_same_kind,
+        filter.filtering_again_changes_nothing,
+        filter.the_fingerprint_is_stable,
     ),
     "tokenizer": (
         tokenizer.building_it_is_reproducible,

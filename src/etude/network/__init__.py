@@ -22,7 +22,14 @@ from etude.network.decoding import (
     penalised,
     sample_token,
 )
-from etude.network.generation import GeneratedToken, Generator, Request, Rows, StopStrings
+from etude.network.generation import (
+    GeneratedToken,
+    GenerationOptions,
+    Generator,
+    Request,
+    Rows,
+    StopStrings,
+)
 from etude.network.inputs import Inputs, Targets, pad_right
 from etude.network.kv_cache import KvCache, Memory
 from etude.network.network import Network

@@ -7,8 +7,13 @@ import torch
 import torch.distributed as dist
 from torch.distributed.fsdp import FSDPModule
 
-from etude.network.decoding import Decoding
-from etude.network.generation import GeneratedToken, Generator, Request, Rows, StopStrings
+from etude.network.generation import (
+    GeneratedToken,
+    GenerationOptions,
+    Generator,
+    Request,
+    Rows,
+)
 from etude.network.network import Network
 
 
@@ -24,22 +29,15 @@ class Autoregressive(Generator):
         self.refill = refill
 
     def stream(
-        self,
-        network: Network,
-        requests: Sequence[Request],
-        decoding: Decoding,
-        *,
-        whole: bool = False,
-        stop: StopStrings | None = None,
-        generation_batch: int | None = None,
+        self, network: Network, requests: Sequence[Request], options: GenerationOptions
     ) -> Iterator[list[GeneratedToken]]:
-        size = generation_batch or max(1, len(requests))
+        size = options.batch_size(len(requests))
         start = 0
         while any_rank(network, start < len(requests)):
-            batch = _Batch(network, requests[start : start + size], decoding, start, whole)
+            batch = _Batch(network, requests[start : start + size], options, start)
             start += size
             while any_rank(network, bool(batch.budgets)):
-                yield batch.advance(stop)
+                yield batch.advance()
                 n_free = size - len(batch.budgets)
                 if self.refill and start < len(requests) and 2 * n_free >= size:
                     batch.admit(requests[start : start + n_free], start)
@@ -55,9 +53,8 @@ class _Batch:
         self,
         network: Network,
         requests: Sequence[Request],
-        decoding: Decoding,
+        options: GenerationOptions,
         first: int,
-        whole: bool,
     ) -> None:
         self.budgets: dict[int, int] = {}
         """Tokens left, by unfinished request."""
@@ -73,8 +70,8 @@ class _Batch:
         """The request of each row."""
         room = max(map(len, self.draws.values()))
         prompts = list(self.prompts.values())
-        self.whole = whole
-        self.rows = Rows(network, prompts, decoding, room=room, whole=whole)
+        self.options = options
+        self.rows = Rows(network, prompts, options.decoding, room=room, whole=options.whole)
 
     def _add_requests(self, requests: Sequence[Request], first: int) -> None:
         for number, request in enumerate(requests, first):
@@ -93,12 +90,12 @@ class _Batch:
             [self.prompts[i] for i in self.requests],
             self.rows.decoding,
             room=max(self.budgets.values(), default=1),
-            whole=self.whole,
+            whole=self.options.whole,
             completions=[self.texts[i] for i in self.requests],
         )
 
     @torch.no_grad()
-    def advance(self, stop: StopStrings | None) -> list[GeneratedToken]:
+    def advance(self) -> list[GeneratedToken]:
         """Adds a token to each row; returns those of the unfinished requests."""
         rows = self.rows
         logits = rows.logits()
@@ -108,16 +105,15 @@ class _Batch:
         log_probs = scores.gather(1, chosen[:, None])[:, 0] - scores.logsumexp(dim=1)
         rows.append(chosen)
         new = zip(self.requests, chosen.tolist(), log_probs.tolist(), strict=True)
-        return [self._add(*token, stop) for token in new if token[0] in self.budgets]
+        return [self._add(*token) for token in new if token[0] in self.budgets]
 
     def _draw(self, request: int) -> float:
         """Returns the random number of the next token; that of the last one if it has ended."""
         draws = self.draws[request]
         return draws[min(len(self.texts[request]), len(draws) - 1)]
 
-    def _add(
-        self, request: int, token: int, log_prob: float, stop: StopStrings | None
-    ) -> GeneratedToken:
+    def _add(self, request: int, token: int, log_prob: float) -> GeneratedToken:
+        stop = self.options.stop
         text = self.texts[request]
         text.append(token)
         ends = token in self.rows.network.vocab.stops

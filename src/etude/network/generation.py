@@ -76,6 +76,23 @@ class StopStrings:
         return before[: len(before) - max(begun, default=0)]
 
 
+@dataclass(frozen=True)
+class GenerationOptions:
+    """How requests are completed, whichever generator does it."""
+
+    decoding: Decoding
+    whole: bool = False
+    """Whether the tokens of a prompt see one another."""
+    stop: StopStrings | None = None
+    """Strings that end a completion, besides stop tokens; None = none."""
+    generation_batch: int | None = None
+    """Number of requests per batch; None = all."""
+
+    def batch_size(self, n_requests: int) -> int:
+        """Returns the number of requests per batch, at least 1."""
+        return self.generation_batch or max(1, n_requests)
+
+
 class GeneratedToken(NamedTuple):
     """The next token of a request; `request` is the index in the list."""
 
@@ -91,37 +108,20 @@ class Generator(ABC):
 
     @abstractmethod
     def stream(
-        self,
-        network: Network,
-        requests: Sequence[Request],
-        decoding: Decoding,
-        *,
-        whole: bool = False,
-        stop: StopStrings | None = None,
-        generation_batch: int | None = None,
+        self, network: Network, requests: Sequence[Request], options: GenerationOptions
     ) -> Iterator[list[GeneratedToken]]:
         """Yields new tokens as soon as they are final; those of a request come in order.
 
         A request ends with a stop token of the network's vocabulary, with a stop string, or at its
-        limit. With `whole`, the tokens of a prompt see one another. `generation_batch` is the
-        number of requests per batch, all by default. The network should be in eval mode.
+        limit. The network should be in eval mode.
         """
 
     def generate(
-        self,
-        network: Network,
-        requests: Sequence[Request],
-        decoding: Decoding,
-        *,
-        whole: bool = False,
-        stop: StopStrings | None = None,
-        generation_batch: int | None = None,
+        self, network: Network, requests: Sequence[Request], options: GenerationOptions
     ) -> list[Generation]:
         """Returns the completion of each request, on the CPU; see `stream`."""
         written = [Generation() for _ in requests]
-        steps = self.stream(
-            network, requests, decoding, whole=whole, stop=stop, generation_batch=generation_batch
-        )
+        steps = self.stream(network, requests, options)
         for token in (token for tokens in steps for token in tokens):
             row = written[token.request]
             row.ids.append(token.id)

@@ -17,7 +17,7 @@ from etude.capability import Capability
 from etude.config.capabilities import capabilities_of
 from etude.errors import ConfigError
 from etude.network.decoding import Greedy
-from etude.network.generation import Request
+from etude.network.generation import GenerationOptions, Request
 from etude.objective.batches import Ids
 from etude.objective.objective import Objective
 from etude.objective.randomness import SAMPLE, rng
@@ -106,7 +106,7 @@ def answer_pairs(
         return longest if fits else min(max_new_tokens, len(answer))
 
     requests = [Request(p, rng(tools.seed, SAMPLE), token_limit(p, a)) for p, a in pairs]
-    rows = tools.generator.generate(objective.network, requests, Greedy())
+    rows = tools.generator.generate(objective.network, requests, GenerationOptions(Greedy()))
     answers = [tools.tokenizer.decode(row.ids).strip() for row in rows]
     references = [tools.tokenizer.decode(answer).strip() for _, answer in pairs]
     return list(zip(answers, references, strict=True))

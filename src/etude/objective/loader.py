@@ -183,8 +183,8 @@ class StepLoader(Generic[BatchT]):
         while True:
             self._before = copy(self.source)  # a step replaces its values, and changes none
             step = self.source.next_step_batch()
-            n = math.ceil((step.n_samples or len(step.examples)) / self.micro_batch)
-            batches = [self.collate(part) for part in split(step.examples, n)]
+            batches = self.batches(step)
+            n = len(batches)
             places = split([step.start + i for i in range(len(step.examples))], n)
             total = sum(map(self.count, batches))
             placed = list(zip(batches, places, strict=True))
@@ -193,6 +193,11 @@ class StepLoader(Generic[BatchT]):
                 attached = placed if self.attach_step_batches and i == 0 else ()
                 rest = step.digest, positions, attached, step.span
                 yield MicroBatch(batch, i, len(parts), total, *rest)
+
+    def batches(self, step: StepBatch) -> list[BatchT]:
+        """Returns the micro-batches of a global batch."""
+        n = math.ceil((step.n_samples or len(step.examples)) / self.micro_batch)
+        return [self.collate(part) for part in split(step.examples, n)]
 
     def rewind(self) -> None:
         """Goes back to before the last global batch, for a checkpoint without its step."""

@@ -27,7 +27,7 @@ from etude.config.schema.trainer import NonFinite
 from etude.data.source import Samples
 from etude.data.token_rows import TokenRows
 from etude.network.auxiliary_loss import AuxiliaryLoss
-from etude.network.generation import Request, StopStrings
+from etude.network.generation import GenerationOptions, Request, StopStrings
 from etude.network.network import Network, shard
 from etude.network.stack import attention_span
 from etude.objective import gradients
@@ -48,6 +48,8 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
 
     exported_modules: Collection[str] = ()
     """Modules of the objective that are exported to `model/` with the network."""
+    unit: str = "tokens"
+    """What `count` counts, in the plural, such as tokens, pairs or prompts."""
     own_counts: bool = False
     """Whether `report` divides the metrics by counts of their own instead of that of the loss."""
 
@@ -137,10 +139,6 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
         if type(self).cuts is not Objective.cuts:
             self.lost.update(why for i in range(len(samples)) for why in self.cuts(samples[i]))
 
-    def lost_lines(self) -> list[str]:
-        """Returns `lost` as lines for a person to read."""
-        return [f"not used  {n:,}: {why}" for why, n in self.lost.items()]
-
     def held_out_batch(self, records: Sequence[Any], rngs: Sequence[np.random.Generator]) -> Any:
         """Returns the batch for `evaluate`; by default, one as in training."""
         return self.collate([self.example(*pair) for pair in zip(records, rngs, strict=True)])
@@ -161,15 +159,14 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
         self, prompts: Sequence[Ids], max_new_tokens: int, stop: StopStrings | None = None
     ) -> list[str]:
         """Returns the network's continuation of each prompt, by the run's `generator`."""
+        whole = plugin_of(self.config).declaration.whole_prompt
         completions = self.tools.generator.generate(
             self.network,
             [
                 Request(ids, rng(self.tools.seed, SAMPLE, i), max_new_tokens)
                 for i, ids in enumerate(prompts)
             ],
-            self.tools.decoding,
-            whole=plugin_of(self.config).declaration.whole_prompt,
-            stop=stop,
+            GenerationOptions(self.tools.decoding, whole, stop),
         )
         return [self.tools.tokenizer.decode(row.ids) for row in completions]
 

@@ -80,6 +80,7 @@ P = TypeVar("P", bound=PreferenceConfig)
 class PreferenceObjective(Objective[P, PreferenceBatch]):
     """Base of objectives that train on pairs. The loss of a step is the mean over its pairs."""
 
+    unit = "pairs"
     reduction = Reduction.sum
 
     def __init__(self, config: P, network: Network, tools: ObjectiveContext) -> None:

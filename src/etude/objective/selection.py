@@ -1,7 +1,7 @@
 """Selects the samples to train on, and counts what is left out, by reason."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from etude.data.rendering import TemplateError
@@ -36,6 +36,11 @@ def select(
         lines = [f"left out  {n:,} of {len(samples):,} samples: {w}" for w, n in dropped.items()]
         raise DataError("No sample is left to train on.\n  " + "\n  ".join(lines))
     return Subset(samples, kept), dropped + parts
+
+
+def lost_lines(lost: Mapping[str, int]) -> list[str]:
+    """Returns the numbers of samples that are dropped or cut as lines for a person to read."""
+    return [f"not used  {n:,}: {why}" for why, n in lost.items()]
 
 
 def refuse_untrainable(samples: Samples, has_targets: Callable[[int], bool], address: str) -> None:

@@ -11,11 +11,12 @@ from functools import partial
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from etude.network.inputs import Targets
 from etude.network.network import Network
 from etude.objective.batches import Ids
+from etude.objective.log_probs import token_log_prob
 from etude.rl.episode import Span, targets_of
 
 
@@ -64,6 +65,15 @@ class CompletionBatch:
     def lengths(self) -> Int[Tensor, " batch"]:
         """Tokens of each completion that the policy wrote."""
         return self.targets.where.sum(dim=1)
+
+    def token_values(
+        self, reference: nn.Module | None, temperature: float
+    ) -> dict[str, Float[Tensor, " n"]]:
+        """Returns the advantage and, with a reference, log p - log p_ref of each token."""
+        values = {"advantage": self.advantage.repeat_interleave(self.lengths)}
+        if reference is not None:
+            values["kl"] = self.log_prob - token_log_prob(reference, self.targets, temperature)
+        return values
 
 
 def completion_batch(completions: Sequence[Completion], network: Network) -> CompletionBatch:

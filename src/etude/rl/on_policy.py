@@ -21,7 +21,7 @@ from etude.config.schema.plugins import require
 from etude.data.source import Samples
 from etude.formats.model import read_model
 from etude.network.decoding import Ancestral, Decoding, Greedy
-from etude.network.generation import Generation, Request, StopStrings
+from etude.network.generation import Generation, GenerationOptions, Request, StopStrings
 from etude.network.inputs import Targets
 from etude.network.network import Network
 from etude.objective.batches import PROMPTS_CUT, Ids, prompt_ids
@@ -168,13 +168,14 @@ class OnPolicyObjective(Objective[P, B]):
         """Samples one completion per prompt, in one turn or with an environment."""
         config = self.config
         tools = self.tools
-        decoding = decoding or Ancestral(config.temperature)
+        options = GenerationOptions(
+            decoding or Ancestral(config.temperature),
+            stop=self.stop,
+            generation_batch=config.generation_batch,
+        )
 
         def write(requests: Sequence[Request]) -> list[Generation]:
-            size = config.generation_batch
-            return tools.generator.generate(
-                self.network, requests, decoding, stop=self.stop, generation_batch=size
-            )
+            return tools.generator.generate(self.network, requests, options)
 
         play = Play(tools.environment, tools.tokenizer, config.max_new_tokens, write)
         with self.eval_mode():
@@ -272,6 +273,14 @@ class OnPolicyObjective(Objective[P, B]):
                 f"differ by {error:.2g} nats per token before the first update."
             )
         return log_ratio
+
+    def token_values(self, batch: Any) -> dict[str, Float[Tensor, " n"]]:
+        """Returns numbers of each target token of a batch, row by row, for a person to read."""
+        if not isinstance(batch, CompletionBatch):
+            return {}
+        reference = dict(self.named_children()).get("reference")
+        with self.eval_mode():
+            return batch.token_values(reference, self.config.temperature)
 
     @contextmanager
     def eval_mode(self) -> Generator[None]:

@@ -34,6 +34,7 @@ from etude.formats.model import Model, network_state
 from etude.formats.model_folder import write_adapter, write_model
 from etude.network.adapter import adapter_tensors, parameter_counts
 from etude.objective.objective import Objective
+from etude.objective.selection import lost_lines
 from etude.training import hardware
 from etude.training.assemble import TrainingParts, trainer_of
 from etude.training.best_model import BestModel, Write
@@ -54,7 +55,7 @@ def fit(config: ExperimentConfig, corpus: Corpus, assembled: TrainingParts, fold
     is_first_rank = plan.ranks.rank == 0
     checkpoint = newest_intact(folder / CHECKPOINTS)
     if is_first_rank:
-        _announce(checkpoint, folder, [*objective.lost_lines(), *objective.notes])
+        _announce(checkpoint, folder, [*lost_lines(objective.lost), *objective.notes])
     began = time.perf_counter()
     bar = ProgressBar(plan.steps, plan.intervals.log)
     with bar if is_first_rank else nullcontext():

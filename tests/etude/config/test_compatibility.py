@@ -1,12 +1,15 @@
 """Incompatible choices are refused before anything is built, with compatible options."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
-from toys import CHOICES
+from toys import CHOICES, write_plugin
 
 from etude.config.compatibility import check
 from etude.config.composition import compose
 from etude.config.config_file import to_experiment
-from etude.errors import CompositionError
+from etude.errors import CompositionError, MissingExtraError
 
 pytestmark = pytest.mark.usefixtures("toys")
 
@@ -94,3 +97,17 @@ def test_only_mixers_are_suggested_if_only_the_mixer_lacks_the_capability() -> N
         check_choices("objective=prefix_lm", "architecture=gpt2", "architecture/mixer=retention")
     first_words = [line.split()[0] for line in str(refusal.value).splitlines()]
     assert first_words == ["objective=prefix_lm", "It", "Options"]
+
+
+def test_a_library_of_an_extra_with_another_name_is_named_with_the_extra(
+    tmp_path: Path, more_plugins: Callable[[str, str], Path]
+) -> None:
+    declared = "yields=Text, extra='toys', libraries={'json', 'toy_library'}"
+    file = write_plugin(tmp_path, "data/toy_foreign", "DataConfig", "", declared)
+    more_plugins("data/toy_foreign", file.read_text(encoding="utf-8"))
+    with pytest.raises(MissingExtraError) as missing:
+        check_choices("data=toy_foreign")
+    assert str(missing.value) == (
+        "data=toy_foreign needs toy_library, which is not installed.\n"
+        "  Install it with pip install 'etude[toys]'."
+    )

@@ -54,7 +54,7 @@ def test_free_text_survives_hydras_override_grammar(text: str) -> None:
     "key",
     [
         "run", "init_from", "prompt", "system", "user", "out", "opening_prompt",
-        "trainer.keep_best", "data.path", "data.text_column", "objective.run",
+        "trainer.keep_best", "data.path", "objective.run",
         "judge.question", "judge.url", "reward.regex.pattern", "reward.http.url", "logger.csv.file",
         "logger.wandb.project", "callback.early_stopping.metric", "tokenizer.path",
     ],

@@ -18,7 +18,9 @@ from etude.config.plugin_files import options
 from etude.config.registry import build
 from etude.config.schema.experiment import ExperimentConfig
 from etude.config.schema.plugins import ObjectiveConfig, TextDataConfig
-from etude.data.corpus import Corpus, complete_tokenizer, prepare
+from etude.data import token_rows
+from etude.data.complete_tokenizer import complete_tokenizer
+from etude.data.corpus import Corpus, prepare
 from etude.data.data_card import tokenizer_digest
 from etude.data.record_file import RecordFile, held_out, read_bad_rows, texts_of, write_records
 from etude.data.token_rows import TokenRow, TokenRows, write_tokens
@@ -26,7 +28,6 @@ from etude.data.tokenizer import Tokenizer
 from etude.errors import DataError
 from etude.files.cache import cached_folder, root
 from etude.plugins.data.arithmetic import ArithmeticConfig
-from etude.plugins.data.jsonl import JsonlConfig
 from etude.plugins.data.text import TextConfig
 from etude.plugins.objective.clm import ClmConfig
 from etude.plugins.objective.sft import SftConfig
@@ -180,6 +181,18 @@ def test_rows_are_pickled_by_path(tmp_path: Path) -> None:
         rows[len(rows)]
 
 
+def test_the_size_of_the_batches_that_are_encoded_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [f"text {i} 文" * (i % 7) for i in range(200)]
+    for batch_chars in (1, 50, 10**6):
+        monkeypatch.setattr(token_rows, "BATCH_CHARS", batch_chars)
+        (tmp_path / str(batch_chars)).mkdir()
+        write_tokens(texts, BYTES, tmp_path / str(batch_chars))
+    for name in ("tokens", "starts.npy", "sizes.npy", "frame.npy"):
+        assert len({(tmp_path / n / name).read_bytes() for n in ("1", "50", "1000000")}) == 1
+
+
 @settings(max_examples=50, deadline=None)
 @given(
     texts=st.lists(st.text(min_size=1, max_size=9), min_size=2, max_size=30, unique=True),
@@ -300,7 +313,7 @@ def test_every_kind_of_record_is_restored_unchanged(
 def of_text(path: str, **knobs: object) -> ExperimentConfig:
     return ExperimentConfig(
         objective=ClmConfig(),
-        data=JsonlConfig(path=path, seq_len=16, **knobs),  # pyright: ignore[reportArgumentType]
+        data=default("data/jsonl", path=path, seq_len=16, **knobs),
         tokenizer=BpeConfig(vocab_size=400),
     )
 
@@ -340,10 +353,10 @@ def test_every_change_of_the_samples_changes_the_digest(texts: list[str], tmp_pa
         of_text(path, pack=False),
         of_text(write_jsonl(tmp_path / "b.jsonl", texts[1:])),
         ExperimentConfig(
-            ClmConfig(), data=JsonlConfig(path=path, seq_len=16), tokenizer=ByteConfig()
+            ClmConfig(), data=default("data/jsonl", path=path, seq_len=16), tokenizer=ByteConfig()
         ),
         ExperimentConfig(
-            ClmConfig(), data=JsonlConfig(path=path, seq_len=17), tokenizer=ByteConfig()
+            ClmConfig(), data=default("data/jsonl", path=path, seq_len=17), tokenizer=ByteConfig()
         ),
     ]
     assert len({prepare(config).card.digest for config in variants}) == len(variants)

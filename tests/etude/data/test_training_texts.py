@@ -8,12 +8,12 @@ import pytest
 from defaults import default
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from row_files import reader
 
 from etude.config.registry import build
 from etude.config.schema.experiment import ExperimentConfig
 from etude.data.corpus import prepare
 from etude.data.training_texts import MAX_WORD_CHARS, TrainingTexts
-from etude.plugins.data.jsonl import JsonlConfig
 from etude.plugins.objective.clm import ClmConfig
 from etude.plugins.tokenizer.bpe import BpeConfig
 
@@ -60,7 +60,7 @@ def test_the_data_card_says_how_many_words_were_cut_to_train_the_tokenizer(tmp_p
     file = tmp_path / "dna.jsonl"
     file.write_text("".join(json.dumps({"text": text}) + "\n" for text in documents))
     config = ExperimentConfig(
-        ClmConfig(), data=JsonlConfig(path=str(file)), tokenizer=BpeConfig(vocab_size=400)
+        ClmConfig(), data=reader("text", file), tokenizer=BpeConfig(vocab_size=400)
     )
     trained, cached = prepare(config), prepare(config)
     for corpus in (trained, cached):

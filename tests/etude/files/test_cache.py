@@ -1,6 +1,9 @@
 """Prepared data that was damaged on disk is never used: it is prepared again, with a line."""
 
+import hashlib
+import os
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -11,6 +14,7 @@ from damages import all_files, cuts, flip
 
 from etude.config.schema.experiment import ExperimentConfig
 from etude.data.corpus import prepare
+from etude.files import cache
 from etude.files.cache import cached_folder, is_cached, root
 from etude.rl.judge import AnswerCache
 
@@ -43,7 +47,7 @@ def test_cached_files_that_were_cut_in_half_are_prepared_again(
     config: ExperimentConfig, own_cache: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     good = content(config)
-    names = ("tokens", "records.jsonl", "tokenizer.json")
+    names = ("tokens", "records.jsonl.gz", "tokenizer.json")
     for file in [file for file in prepared(own_cache) if file.name in names]:
         file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
         assert content(config) == good
@@ -56,7 +60,9 @@ def test_every_damaged_cache_file_is_prepared_again(
 ) -> None:
     good = content(config)
     files = prepared(own_cache)
-    assert {"tokens", "records.jsonl", "tokenizer.json", "ends.npy"} < {f.name for f in files}
+    assert {"tokens", "records.jsonl.gz", "tokenizer.json", "held_out.npy"} < {
+        f.name for f in files
+    }
     n_rebuilt = 0
     for file in files:
         whole = file.read_bytes()
@@ -113,6 +119,37 @@ def test_a_cached_folder_is_intact_only_with_all_of_its_files(own_cache: Path) -
     assert is_cached("kind/b")
     (folder / "x").write_text("y")
     assert not is_cached("kind/b")
+
+
+def test_a_large_file_is_read_again_only_after_a_change(
+    own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "LARGE_BYTES", 4)
+    monkeypatch.setattr(cache, "SETTLED_S", 0.0)
+    file = tmp_path / "large.txt"
+    file.write_bytes(b"first")
+    time.sleep(0.02)  # longer than the clock of a file system ticks
+    first = cache.file_digest(file)
+    (memo,) = all_files(own_cache)
+    with monkeypatch.context() as without_reading:
+        without_reading.delattr(cache, "sha256")
+        assert cache.file_digest(file) == first == hashlib.sha256(b"first").hexdigest()
+    times = file.stat()
+    file.write_bytes(b"other")
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert cache.file_digest(file) == hashlib.sha256(b"other").hexdigest()
+    memo.write_bytes(memo.read_bytes().replace(b"digest", b"digits"))
+    assert cache.file_digest(file) == hashlib.sha256(b"other").hexdigest()
+    (tmp_path / "new.txt").write_bytes(b"third")
+    (tmp_path / "new.txt").replace(file)
+    assert cache.file_digest(file) == hashlib.sha256(b"third").hexdigest()
+
+
+def test_a_file_that_has_just_changed_is_always_read(own_cache: Path, tmp_path: Path) -> None:
+    file = tmp_path / "large.txt"
+    file.write_bytes(bytes(cache.LARGE_BYTES))
+    cache.file_digest(file)
+    assert not all_files(own_cache)
 
 
 def test_a_damaged_answer_of_a_judge_is_asked_again(own_cache: Path) -> None:

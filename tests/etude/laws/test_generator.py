@@ -14,7 +14,8 @@ from etude.laws import generator
 from etude.laws.trial import Trial
 from etude.laws.verdict import Verdict
 from etude.network import Autoregressive
-from etude.network.generation import Generation
+from etude.network.generation import Generation, GenerationOptions, Request
+from etude.network.network import Network
 
 LAWS = (
     generator.completions_are_reproducible,
@@ -63,13 +64,16 @@ class Spoiled(Autoregressive):
         super().__init__()
         self.spoil = spoil
 
-    def generate(self, *arguments: Any, generation_batch: int | None = None, **more: Any) -> Any:
-        requests = arguments[1]
-        size = generation_batch or len(requests)
+    def generate(
+        self, network: Network, requests: Sequence[Request], options: GenerationOptions
+    ) -> list[Generation]:
+        size = options.batch_size(len(requests))
         found: list[Generation] = []
         for start in range(0, len(requests), size):
             part = requests[start : start + size]
-            found += self.spoil(super().generate(arguments[0], part, arguments[2]))
+            found += self.spoil(
+                super().generate(network, part, GenerationOptions(options.decoding))
+            )
         return found
 
 

@@ -130,18 +130,22 @@ FAULTS = {
         "its state can be restored",
     ),
     "the fingerprint is constant": (
-        "data/jsonl", "    def convert(", "    def fingerprint(self):\n"
-        "        return 'mine'\n\n    def convert(",
+        "data/jsonl", "    def fields(", "    def fingerprint(self):\n"
+        "        return 'mine'\n\n    def fields(",
         "a changed file changes the fingerprint",
     ),
     "the fingerprint is that of the path": (
-        "data/jsonl", "    def convert(", "    def fingerprint(self):\n"
-        "        return self.config.path\n\n    def convert(",
+        "data/jsonl", "    def fields(", "    def fingerprint(self):\n"
+        "        return self.config.path\n\n    def fields(",
         "a changed file changes the fingerprint",
     ),
     "the order of records is random": (
         "data/sorting", "random.Random(config.problem_seed)", "random.Random()",
         "records are reproducible",
+    ),
+    "a field has a fixed name": (
+        "data/record/pair", "row.text(self.columns.source)", "row.text('source')",
+        "another name of a field changes nothing",
     ),
     "a factor exceeds the peak": (
         "schedule/linear", "1 - (1 - config.final) * progress",

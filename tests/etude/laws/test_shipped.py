@@ -7,7 +7,8 @@ import pytest
 from etude.cli.main import main
 from etude.cli.verbs.check import TESTABLE
 from etude.config.plugin_files import groups, options
-from etude.config.plugin_source import describe, presets
+from etude.config.plugin_source import presets
+from etude.config.registry import load
 from etude.laws.fitting import JUDGE
 
 SERVED = ("reward=http", f"{JUDGE}=openai")
@@ -32,9 +33,10 @@ def test_every_law_holds_for_a_shipped_plugin(
 ) -> None:
     group, _, name = chosen.partition("=")
     if name in options(group):
-        extra = describe(f"{group}/{name}").declared.get("extra")
-        if isinstance(extra, str) and find_spec(extra) is None:
-            pytest.skip(f"{extra} is not installed")
+        declared = load(f"{group}/{name}").declaration
+        needed = declared.libraries or filter(None, (declared.extra,))
+        if missing := [library for library in needed if find_spec(library) is None]:
+            pytest.skip(f"{missing[0]} is not installed")
     code = main(["check", chosen])
     out = capsys.readouterr().out
     if chosen in NOT_INVARIANT:

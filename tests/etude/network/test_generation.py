@@ -10,7 +10,7 @@ from torch import Tensor
 from etude.config.schema.decoding import DecodingConfig
 from etude.network.autoregressive import Autoregressive
 from etude.network.decoding import Ancestral, Decoding, Greedy, History, sample_token
-from etude.network.generation import Generation, Request, StopStrings
+from etude.network.generation import Generation, GenerationOptions, Request, StopStrings
 from etude.objective.log_probs import token_log_prob
 
 EOS = tiny.VOCAB.eos
@@ -40,7 +40,9 @@ def scripted(n: int, *rows: list[int]) -> tuple[Scripted, list[Generation]]:
     decoding = Scripted(*rows)
     rngs = map(np.random.default_rng, range(len(rows)))
     requests = [Request([20 + i], rng, n) for i, rng in enumerate(rngs)]
-    return decoding, Autoregressive().generate(tiny.network(), requests, decoding)
+    return decoding, Autoregressive().generate(
+        tiny.network(), requests, GenerationOptions(decoding)
+    )
 
 
 def test_a_row_ends_with_eos_while_the_others_continue() -> None:
@@ -64,10 +66,10 @@ def test_finished_rows_leave_the_batch_once_they_are_half_of_it() -> None:
 
 def test_every_request_has_its_own_limit() -> None:
     requests = [Request([20, 21], np.random.default_rng(0), n) for n in (3, 0, 5)]
-    written = Autoregressive().generate(tiny.network(), requests, Greedy())
+    written = Autoregressive().generate(tiny.network(), requests, GenerationOptions(Greedy()))
     assert [len(row.ids) for row in written] == [3, 0, 5]
     assert written[0].ids == written[2].ids[:3]
-    assert Autoregressive().generate(tiny.network(), [], Greedy()) == []
+    assert Autoregressive().generate(tiny.network(), [], GenerationOptions(Greedy())) == []
 
 
 def test_a_stop_string_is_found_across_token_boundaries() -> None:
@@ -83,12 +85,16 @@ def test_a_stop_string_is_found_across_token_boundaries() -> None:
 def test_a_row_ends_with_the_token_that_completes_a_stop_string() -> None:
     made, rng = tiny.network(), np.random.default_rng
     requests = [Request([20 + i], rng(i), 9) for i in range(4)]
-    free = [row.ids for row in Autoregressive().generate(made, requests, Ancestral())]
+    free = [
+        row.ids for row in Autoregressive().generate(made, requests, GenerationOptions(Ancestral()))
+    ]
     pair = " ".join(map(str, free[2][3:5]))
     stop = StopStrings([pair], lambda ids: " ".join(map(str, ids)))
     requests = [Request([20 + i], rng(i), 9) for i in range(4)]
     for row, ids in zip(
-        Autoregressive().generate(made, requests, Ancestral(), stop=stop), free, strict=True
+        Autoregressive().generate(made, requests, GenerationOptions(Ancestral(), stop=stop)),
+        free,
+        strict=True,
     ):
         ends = [n for n in range(1, len(ids) + 1) if stop.found_in(ids[:n])]
         assert row.ids == ids[: min(ends, default=len(ids))]
@@ -111,7 +117,7 @@ def test_log_probs_are_those_of_the_distribution_that_was_sampled(
     prompts = [[20, 21, 22], [30]]
     requests = [Request(p, np.random.default_rng(i), 6) for i, p in enumerate(prompts)]
     for prompt, row in zip(
-        prompts, Autoregressive().generate(made, requests, decoding), strict=True
+        prompts, Autoregressive().generate(made, requests, GenerationOptions(decoding)), strict=True
     ):
         targets = made.answer([(prompt, row.ids)])
         logits = made(targets.inputs, targets.where).detach()
@@ -126,7 +132,7 @@ def test_log_probs_are_those_of_the_distribution_that_was_sampled(
 def test_without_truncation_log_probs_equal_those_of_training() -> None:
     made, prompt = tiny.network(), [20, 21, 22]
     (row,) = Autoregressive().generate(
-        made, [Request(prompt, np.random.default_rng(0), 8)], Ancestral(0.7)
+        made, [Request(prompt, np.random.default_rng(0), 8)], GenerationOptions(Ancestral(0.7))
     )
     trained = token_log_prob(made, made.answer([(prompt, row.ids)]), 0.7)
     tiny.assert_close(torch.tensor(row.log_probs, dtype=torch.float64), trained.detach())
@@ -187,11 +193,13 @@ def test_samples_do_not_depend_on_the_rest_of_the_batch_or_its_size(
     mixed = tiny.part("architecture/mixer", mixer, **values)
     made = adapters.network(stack, kind, mixer=mixed, position="rope")
     decoding = tiny.decoding("sample", top_p=0.9, repetition_penalty=1.2)
-    wanted = Autoregressive().generate(made, requests(PROMPTS), decoding, generation_batch=1)
+    wanted = Autoregressive().generate(
+        made, requests(PROMPTS), GenerationOptions(decoding, generation_batch=1)
+    )
     assert len({len(row.ids) for row in wanted}) > 1
     for generation_batch in (2, 3, None):
         found = Autoregressive().generate(
-            made, requests(PROMPTS), decoding, generation_batch=generation_batch
+            made, requests(PROMPTS), GenerationOptions(decoding, generation_batch=generation_batch)
         )
         assert [row.ids for row in found] == [row.ids for row in wanted]
         for one, other in zip(found, wanted, strict=True):
@@ -205,8 +213,10 @@ def test_in_bf16_greedy_tokens_do_not_depend_on_the_rest_of_the_batch(
 ) -> None:
     made = adapters.network(stack, kind).float()
     with torch.autocast("cpu", torch.bfloat16):
-        wanted = Autoregressive().generate(made, requests(PROMPTS), Greedy(), generation_batch=1)
-        found = Autoregressive().generate(made, requests(PROMPTS), Greedy())
+        wanted = Autoregressive().generate(
+            made, requests(PROMPTS), GenerationOptions(Greedy(), generation_batch=1)
+        )
+        found = Autoregressive().generate(made, requests(PROMPTS), GenerationOptions(Greedy()))
     assert [row.ids for row in found] == [row.ids for row in wanted]
     for one, other in zip(found, wanted, strict=True):
         assert one.log_probs == pytest.approx(other.log_probs, abs=0.1)
@@ -221,10 +231,11 @@ def test_a_compiled_network_generates_uncompiled_with_equal_results() -> None:
         return graph
 
     compiled.compile(backend=counting)
-    found = Autoregressive().generate(compiled, requests(PROMPTS), Greedy())
+    found = Autoregressive().generate(compiled, requests(PROMPTS), GenerationOptions(Greedy()))
     assert not graphs
     assert [row.ids for row in found] == [
-        row.ids for row in Autoregressive().generate(made, requests(PROMPTS), Greedy())
+        row.ids
+        for row in Autoregressive().generate(made, requests(PROMPTS), GenerationOptions(Greedy()))
     ]
 
 

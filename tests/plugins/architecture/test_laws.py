@@ -13,7 +13,7 @@ from etude.capability import Capability
 from etude.config.plugin_files import options
 from etude.network.autoregressive import Autoregressive
 from etude.network.decoding import Ancestral
-from etude.network.generation import Request
+from etude.network.generation import GenerationOptions, Request
 from etude.network.inputs import Inputs
 from etude.network.kv_cache import KvCache
 from etude.network.network import Network
@@ -102,7 +102,7 @@ def test_generate_does_not_depend_on_the_cache_padding_or_other_rows(
     together = tiny.continuations(made, PROMPTS, n, Ancestral())
     for i, prompt in enumerate(PROMPTS):
         (alone,) = Autoregressive().generate(
-            made, [Request(prompt, np.random.default_rng(i), n)], Ancestral()
+            made, [Request(prompt, np.random.default_rng(i), n)], GenerationOptions(Ancestral())
         )
         assert alone.ids == together[i]
     uncached = [without_cache(made, prompt, n) for prompt in PROMPTS]

@@ -17,9 +17,7 @@ from etude.config.schema.experiment import ExperimentConfig
 from etude.data.corpus import prepare, read
 from etude.data.source import MixedOrder, SourceSamples, Take, indices_by_source
 from etude.errors import ConfigError
-from etude.objective.loader import Ranks
 from etude.objective.randomness import sample_at
-from etude.training.assemble import assemble
 
 Mixture: Any = load("data/mixture").build
 Phase: Any = sys.modules[Mixture.__module__].Phase
@@ -53,20 +51,6 @@ def read_of(made: MixedOrder, n: int, start: int = 0) -> Counter[str]:
     ends = np.cumsum([*SIZES.values()])
     found = np.searchsorted(ends, [made(i)[1] for i in range(start, start + n)], side="right")
     return Counter([*SIZES][i] for i in found)
-
-
-def texts(folder: Path, **values: Any) -> Any:
-    """A mixture of two files of short lines, of digits and of letters."""
-    folder.mkdir(exist_ok=True)
-    (folder / "digits.txt").write_text("".join(f"{i * 7919:05}\n" for i in range(80)))
-    letters = tiny.write_text(folder)
-    document = type(tiny.part("data", "text").document).line
-    paths = {"digits": folder / "digits.txt", "letters": letters}
-    parts = {
-        name: tiny.part("data", "text", path=str(path), document=document)
-        for name, path in paths.items()
-    }
-    return config(parts, seq_len=16, val_fraction=0.2, **values)
 
 
 def experiment(name: str, folder: Path, data: Any, **trainer: Any) -> ExperimentConfig:
@@ -229,7 +213,7 @@ def test_it_yields_the_records_of_all_sources() -> None:
 
 
 def test_any_number_of_first_samples_has_the_share_of_each_source(tmp_path: Path) -> None:
-    corpus = prepare(experiment("clm", tmp_path, texts(tmp_path / "t")))
+    corpus = prepare(experiment("clm", tmp_path, tiny.mixture(tmp_path / "t")))
     sizes = {name: len(held) for name, held in indices_by_source(corpus.train).items()}
     assert sum(sizes.values()) == len(corpus.train)
     for n in (1, 5, 20, len(corpus.train)):
@@ -239,7 +223,7 @@ def test_any_number_of_first_samples_has_the_share_of_each_source(tmp_path: Path
 
 
 def test_a_row_has_text_of_one_source(tmp_path: Path) -> None:
-    corpus = prepare(experiment("clm", tmp_path, texts(tmp_path / "t")))
+    corpus = prepare(experiment("clm", tmp_path, tiny.mixture(tmp_path / "t")))
     decode = corpus.tokenizer.decode
     for name, indices in indices_by_source(corpus.train).items():
         held = "".join(decode(corpus.train[i].tokens.tolist()) for i in indices)
@@ -248,7 +232,7 @@ def test_a_row_has_text_of_one_source(tmp_path: Path) -> None:
 
 
 def test_the_loss_of_the_mixture_is_the_mean_of_those_of_its_sources(tmp_path: Path) -> None:
-    data = texts(tmp_path / "t", weights={"digits": 1.0, "letters": 1.0})
+    data = tiny.mixture(tmp_path / "t", weights={"digits": 1.0, "letters": 1.0})
     run = experiment("clm", tmp_path, data, max_steps=1)
     made = tiny.training_parts(run)
     (line,) = tiny.fit(run, made, tmp_path / "run")
@@ -263,32 +247,6 @@ def test_the_loss_of_the_mixture_is_the_mean_of_those_of_its_sources(tmp_path: P
     total = sum(line[f"val/{name}/loss"] * n for name, n in counts.items())
     assert line["val/loss"] == pytest.approx(total / sum(counts.values()), rel=1e-12)
     assert line["val/digits/bits_per_byte"] != line["val/letters/bits_per_byte"]
-
-
-def test_trained_tokens_have_the_weights_though_samples_differ_in_length(tmp_path: Path) -> None:
-    data = texts(tmp_path / "t", weights={"digits": 1.0, "letters": 3.0}, pack=False)
-    run = experiment("clm", tmp_path, data, max_steps=64)
-    made = tiny.training_parts(run)
-    source = made.loader.source
-    is_digit = set(indices_by_source(made.train)["digits"])
-    tokens = Counter[bool]()
-    for _ in range(64):
-        step = source.next_step_batch()
-        for sample, one in zip(step.ids, step.examples, strict=True):
-            tokens[sample in is_digit] += made.objective.count(made.objective.collate([one]))
-    assert tokens[True] / tokens.total() == pytest.approx(0.25, abs=0.02)
-    assert any("digits: 25." in note or "digits: 24." in note for note in made.objective.notes)
-
-
-def test_ranks_and_micro_batches_read_the_same_samples(tmp_path: Path) -> None:
-    data = texts(tmp_path / "t", weights={"digits": 1.0, "letters": 3.0})
-    run = experiment("clm", tmp_path, data)
-    corpus = prepare(run)
-    alone = assemble(run, corpus, Ranks()).loader.source
-    parts = [assemble(run, corpus, Ranks(rank, 2)).loader.source for rank in range(2)]
-    for _ in range(5):
-        ids = alone.next_step_batch().ids
-        assert [i for part in parts for i in part.next_step_batch().ids] == ids
 
 
 @pytest.mark.slow

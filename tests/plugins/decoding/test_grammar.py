@@ -10,7 +10,7 @@ import torch
 from etude.errors import ConfigError
 from etude.network.autoregressive import Autoregressive
 from etude.network.decoding import Decoding, Greedy
-from etude.network.generation import Generator, Request
+from etude.network.generation import GenerationOptions, Generator, Request
 
 VOCAB = tiny.BYTES.vocab
 SCHEMA = {
@@ -29,7 +29,7 @@ def texts(decoding: Decoding, generator: Generator | None = None, n: int = 60) -
     """Completions of a random network, each ended by a stop token."""
     made = tiny.network(vocab=VOCAB)
     requests = [Request([100 + i], np.random.default_rng(i), n) for i in range(8)]
-    rows = (generator or Autoregressive()).generate(made, requests, decoding)
+    rows = (generator or Autoregressive()).generate(made, requests, GenerationOptions(decoding))
     assert all(row.ended for row in rows)
     return [tiny.BYTES.decode(row.ids) for row in rows]
 

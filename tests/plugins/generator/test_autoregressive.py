@@ -7,7 +7,7 @@ import tiny
 
 from etude.config.schema.decoding import GeneratorConfig
 from etude.network.autoregressive import Autoregressive
-from etude.network.generation import Generation, Request
+from etude.network.generation import Generation, GenerationOptions, Request
 
 
 def test_it_is_the_generator_of_the_core() -> None:
@@ -62,7 +62,9 @@ def test_a_refilled_batch_has_the_same_completions_in_fewer_passes(
         generator = Autoregressive(refill)
         decoding = tiny.decoding("sample", top_p=0.9, repetition_penalty=1.2)
         found.append(
-            generator.generate(made, requests(), decoding, whole=whole, generation_batch=2)
+            generator.generate(
+                made, requests(), GenerationOptions(decoding, whole=whole, generation_batch=2)
+            )
         )
         passes.append(n_passes)
     for plain, refilled in zip(*found, strict=True):
@@ -77,6 +79,8 @@ def test_the_state_of_a_decoding_survives_a_refill() -> None:
     made = tiny.network(vocab=tiny.BYTES.vocab)
     decoding = tiny.decoding("grammar", pattern="[a-f]{2,9}-[0-9]{3}")
     asked = [Request([100 + i], np.random.default_rng(i), 20) for i in range(7)]
-    rows = Autoregressive(refill=True).generate(made, asked, decoding, generation_batch=3)
+    rows = Autoregressive(refill=True).generate(
+        made, asked, GenerationOptions(decoding, generation_batch=3)
+    )
     texts = [tiny.BYTES.decode(row.ids) for row in rows]
     assert all(re.fullmatch("[a-f]{2,9}-[0-9]{3}", text) for text in texts)

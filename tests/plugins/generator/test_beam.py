@@ -15,7 +15,7 @@ from etude.errors import CompositionError
 from etude.formats.model import read_model
 from etude.network.autoregressive import Autoregressive
 from etude.network.decoding import Greedy
-from etude.network.generation import Generation, Generator, Request, StopStrings
+from etude.network.generation import Generation, GenerationOptions, Generator, Request, StopStrings
 from etude.objective.log_probs import token_log_prob
 
 VOCAB = tiny.BYTES.vocab
@@ -88,7 +88,7 @@ def test_completions_are_those_of_transformers_token_for_token(
     )[:, 1 if family == "t5" else 5 :].tolist()
     search = beam(beams=beams, length_penalty=length_penalty, early_stopping=early_stopping)
     requests = [Request(row, np.random.default_rng(0), 12) for row in prompts.tolist()]
-    found = search.generate(ours, requests, Greedy(DecodingConfig(**penalties)))
+    found = search.generate(ours, requests, GenerationOptions(Greedy(DecodingConfig(**penalties))))
     for row, answer in zip(found, answers, strict=True):
         assert row.ids == answer[: len(row.ids)]
         assert {*answer[len(row.ids) :]} <= {VOCAB.pad, VOCAB.eos}  # they fill up with either
@@ -98,7 +98,7 @@ def test_completions_are_those_of_transformers_token_for_token(
 
 def complete(search: Generator, n: int = 8, **given: Any) -> list[Generation]:
     requests = [Request([20 + i, 21], np.random.default_rng(i), n) for i in range(3)]
-    return search.generate(tiny.network(), requests, Greedy(), **given)
+    return search.generate(tiny.network(), requests, GenerationOptions(Greedy(), **given))
 
 
 def test_one_beam_is_greedy_search() -> None:
@@ -115,7 +115,7 @@ def test_more_beams_find_a_completion_that_is_at_least_as_likely() -> None:
 def test_log_probs_are_those_of_the_network() -> None:
     made = tiny.network()
     requests = [Request([20, 21], np.random.default_rng(0), 6)]
-    (row,) = beam(beams=3).generate(made, requests, Greedy())
+    (row,) = beam(beams=3).generate(made, requests, GenerationOptions(Greedy()))
     wanted = token_log_prob(made, made.answer([([20, 21], row.ids)]), 1.0)
     tiny.assert_close(torch.tensor(row.log_probs, dtype=torch.float64), wanted.detach())
 
@@ -123,7 +123,9 @@ def test_log_probs_are_those_of_the_network() -> None:
 def test_a_temperature_changes_no_completion() -> None:
     requests = [Request([20, 21], np.random.default_rng(0), 6)]
     search = beam(beams=4)
-    sampled = search.generate(tiny.network(), requests, tiny.decoding("sample", temperature=0.5))
+    sampled = search.generate(
+        tiny.network(), requests, GenerationOptions(tiny.decoding("sample", temperature=0.5))
+    )
     assert sampled[0].ids == complete(search, 6)[0].ids
 
 

@@ -10,7 +10,7 @@ from etude.config.compatibility import check
 from etude.config.schema.decoding import DecodingConfig
 from etude.errors import CompositionError
 from etude.network.decoding import NO_TOKEN, Ancestral, Decoding, Greedy, History
-from etude.network.generation import Generation, Request, StopStrings
+from etude.network.generation import Generation, GenerationOptions, Request, StopStrings
 
 VOCAB = tiny.BYTES.vocab
 MASK = VOCAB.mask
@@ -30,7 +30,7 @@ def complete(
 ) -> list[Generation]:  # fmt: skip
     requests = [Request(prompt, np.random.default_rng(i), n) for i, prompt in enumerate(prompts)]
     made = diffusion(**values)
-    return made.generate(NETWORK, requests, decoding or Ancestral(), stop=stop)
+    return made.generate(NETWORK, requests, GenerationOptions(decoding or Ancestral(), stop=stop))
 
 
 class Recorder(Ancestral):
@@ -134,7 +134,7 @@ def test_the_penalties_of_the_decoding_apply() -> None:
     penalties = DecodingConfig(no_repeat_ngram=1)
     made = diffusion(steps=8, order="confidence")
     requests = [Request(prompt, np.random.default_rng(0), 1)]
-    (other,) = made.generate(NETWORK, requests, Greedy(penalties))
+    (other,) = made.generate(NETWORK, requests, GenerationOptions(Greedy(penalties)))
     assert plain.ids != other.ids
 
 

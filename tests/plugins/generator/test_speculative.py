@@ -11,7 +11,7 @@ from etude.config.schema.decoding import DecodingConfig
 from etude.errors import ConfigError
 from etude.network.autoregressive import Autoregressive
 from etude.network.decoding import Ancestral, Decoding, Greedy
-from etude.network.generation import Request, StopStrings
+from etude.network.generation import GenerationOptions, Request, StopStrings
 from etude.network.network import Network
 from etude.objective.log_probs import token_log_prob
 from etude.plugins.generator.speculative import Speculative, next_token
@@ -65,16 +65,20 @@ def test_greedy_text_is_the_same_with_any_draft(
     with torch.no_grad():
         for parameter in other.parameters():
             parameter += 0.02
-    wanted = [row.ids for row in Autoregressive().generate(made, requests(), decoding)]
+    wanted = [
+        row.ids for row in Autoregressive().generate(made, requests(), GenerationOptions(decoding))
+    ]
     for draft, n in ((made, 3), (other, 3), (other, 1), (other, 20)):
-        found = speculative(draft, n).generate(made, requests(), decoding)
+        found = speculative(draft, n).generate(made, requests(), GenerationOptions(decoding))
         assert [row.ids for row in found] == wanted
 
 
 def test_a_perfect_draft_needs_one_pass_for_each_block() -> None:
     made = tiny.network()
     generator = speculative(made, 3)
-    (row,) = generator.generate(made, [Request([20], np.random.default_rng(0), 12)], Ancestral())
+    (row,) = generator.generate(
+        made, [Request([20], np.random.default_rng(0), 12)], GenerationOptions(Ancestral())
+    )
     assert generator.n_passes == -(-len(row.ids) // 4)
     assert generator.n_kept == len(row.ids) - generator.n_passes
     assert "0.25 per token" in str(generator.summary())
@@ -82,7 +86,9 @@ def test_a_perfect_draft_needs_one_pass_for_each_block() -> None:
 
 def test_log_probs_are_those_of_the_model_and_not_of_the_draft() -> None:
     made = tiny.network()
-    (row,) = speculative(near(made)).generate(made, requests()[:1], Ancestral(0.7))
+    (row,) = speculative(near(made)).generate(
+        made, requests()[:1], GenerationOptions(Ancestral(0.7))
+    )
     wanted = token_log_prob(made, made.answer([([20, 21, 22], row.ids)]), 0.7)
     tiny.assert_close(torch.tensor(row.log_probs, dtype=torch.float64), wanted.detach())
 
@@ -108,7 +114,7 @@ def test_samples_follow_the_distribution_of_the_model() -> None:
     decoding = tiny.decoding("sample", top_k=2, temperature=1.5)
     n = 500
     asked = [Request([20, 21], np.random.default_rng(i), 3) for i in range(n)]
-    rows = speculative(near(made), 2).generate(made, asked, decoding)
+    rows = speculative(near(made), 2).generate(made, asked, GenerationOptions(decoding))
     for ids, count in Counter(tuple(row.ids) for row in rows).items():
         text = [20, 21, *ids]
         p = 1.0
@@ -120,9 +126,11 @@ def test_samples_follow_the_distribution_of_the_model() -> None:
 
 def test_a_stop_string_ends_a_completion() -> None:
     made = tiny.network()
-    free = speculative(made).generate(made, requests()[:1], Greedy())[0].ids
+    free = speculative(made).generate(made, requests()[:1], GenerationOptions(Greedy()))[0].ids
     stop = StopStrings([str(free[4])], lambda ids: " ".join(map(str, ids)))
-    row = speculative(made).generate(made, requests()[:1], Greedy(), stop=stop)[0]
+    row = speculative(made).generate(made, requests()[:1], GenerationOptions(Greedy(), stop=stop))[
+        0
+    ]
     assert row.ids == free[: 1 + free.index(free[4])]
     assert row.ended
 
@@ -130,7 +138,9 @@ def test_a_stop_string_ends_a_completion() -> None:
 def test_the_draft_must_have_the_tokenizer_of_the_model(tmp_path: Path) -> None:
     run = str(tiny.trained_run(tmp_path))
     made = tiny.generator("speculative", draft=run)
-    (row,) = made.generate(tiny.network(vocab=tiny.BYTES.vocab), requests()[:1], Greedy())
+    (row,) = made.generate(
+        tiny.network(vocab=tiny.BYTES.vocab), requests()[:1], GenerationOptions(Greedy())
+    )
     assert row.ids
     other = tiny.BYTES.with_template("{{ messages }}", {})
     with pytest.raises(ConfigError, match="has another tokenizer"):

@@ -20,6 +20,8 @@ from etude.config.plugin_source import (
     Description,
     base_option,
     descriptions,
+    knobs,
+    preset_parts,
     presets,
 )
 from etude.config.yaml_file import read_yaml
@@ -44,9 +46,8 @@ def choice(group: str, name: str) -> Choice:
     if not file or not base_name:
         return Choice(describe_own(f"{group}/{name}"))
     content: dict[str, Any] = read_yaml(file)
-    defaults: list[Any] = content.pop("defaults")
-    mappings: list[dict[str, str]] = [item for item in defaults if isinstance(item, dict)]
-    parts = {key.removeprefix("override "): v for item in mappings for key, v in item.items()}
+    del content["defaults"]
+    parts = preset_parts(group, name)
     base = choice(group, base_name)
     return Choice(
         base.plugin, (file, *base.presets), {**base.parts, **parts}, merge(base.values, content)
@@ -69,13 +70,15 @@ def page(group: str, name: str) -> str:
     plugin = chosen.plugin
     parts = [_header(group, name, chosen), _declarations(plugin), _compatible(group, plugin)]
     parts += _knobs(group, plugin, chosen.parts, chosen.values)
+    parts += _columns(plugin)
     return "\n\n".join(part for part in parts if part)
 
 
 def keys_page(group: str, name: str) -> str:
     """The knobs of one option, without the rest of its page."""
     chosen = choice(group, name)
-    return "\n\n".join(_knobs(group, chosen.plugin, chosen.parts, chosen.values))
+    entries = _knobs(group, chosen.plugin, chosen.parts, chosen.values)
+    return "\n\n".join((*entries, *_columns(chosen.plugin)))
 
 
 def key_of(group: str, plugin: Description) -> str:
@@ -159,3 +162,10 @@ def _knobs(
             yield f"{slot}={option}  {part.plugin.file}\n    {part.plugin.summary}"
             inner = merge(part.values, values.get(knob.name) or {})
             yield from _knobs(slot, part.plugin, part.parts, inner)
+
+
+def _columns(plugin: Description) -> Iterator[str]:
+    """Yields the names of the fields that a record reads, as keys of the column map."""
+    if name := plugin.declared.get("columns"):
+        for knob in knobs(str(name), plugin.file):
+            yield entry(f"data.columns.{knob.name}", knob, None)

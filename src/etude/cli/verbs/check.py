@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 TESTABLE = (
     "objective", "architecture", "optimizer", "schedule", "ramp", "adapter", "data", "tokenizer",
-    "decoding", "generator", "reward", "judge", "environment", "template", "strategy",
+    "filter", "decoding", "generator", "reward", "judge", "environment", "template", "strategy",
     "callback", "logger",
 )  # fmt: skip
 """Groups with laws; the subgroups of `architecture` use the laws of an architecture."""

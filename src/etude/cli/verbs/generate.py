@@ -73,7 +73,7 @@ def _refuse_untrained_head(config: GenerationConfig, model: "Model") -> None:
 
 def _write(config: GenerationConfig, model: "Model", provides: Collection[Capability]) -> None:
     """Prints each completion; streams it if there is only one."""
-    from etude.network.generation import Generator, Request, StopStrings
+    from etude.network.generation import GenerationOptions, Generator, Request, StopStrings
     from etude.objective.randomness import SAMPLE, rng
 
     model = model.with_turns(config.as_turn)
@@ -90,9 +90,7 @@ def _write(config: GenerationConfig, model: "Model", provides: Collection[Capabi
     steps = generator.stream(
         model.network().eval(),
         [Request(prompt, rng(config.seed, SAMPLE, i), n) for i in range(config.n)],
-        build(config.decoding, model.tokenizer),
-        whole=model.whole_prompt,
-        stop=stop,
+        GenerationOptions(build(config.decoding, model.tokenizer), model.whole_prompt, stop),
     )
     answers: list[list[int]] = [[] for _ in range(config.n)]
     shown = ""

@@ -1,78 +1,78 @@
-"""Shows the first batch of an experiment as its loss sees it; takes the arguments of train.
+"""Shows what the first step of an experiment trains on; takes the arguments of train.
 
     etude inspect objective=mlm architecture=bert data=text data.path=notes.txt
-    etude inspect run=outputs/base
+    etude inspect objective=dpo n=10                 10 samples instead of 3
+    etude inspect run=outputs/base html=page.html    also a page, which needs no network
 
-Shows input tokens, target tokens that count in the loss, documents and padding, row by row. With
-an environment, shows completions of the first prompts: the policy's own tokens are the targets.
-Prepares the data and builds everything, but does not train or write a run.
+Shows input tokens and the tokens to predict, masks, documents and positions, sample by sample,
+with the counts that the loss is divided by and what of the data is not used. An on-policy
+objective samples its first rollout, with the reward, advantage and KL of each token. Prepares the
+data and builds everything, but does not train or write a run. The exit code is 3 if a sample of
+the step trains nothing.
 """
 
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from rich.console import Console
 
 from etude.config import composition
 from etude.config.command_line import prepare
 from etude.config.schema.experiment import ExperimentConfig
-
-if TYPE_CHECKING:
-    from etude.training.assemble import TrainingParts
+from etude.errors import ConfigError, DataError
 
 VERB = "inspect"
+N = "n="
+HTML = "html="
+SHOWN = 3
+SHOWN_EMPTY = 8
 
 
 def main(arguments: list[str]) -> int:
     """Runs the verb; returns the exit code."""
-    line = prepare(arguments)
+    n = _n_shown([item for item in arguments if item.startswith(N)])
+    pages = [item.removeprefix(HTML) for item in arguments if item.startswith(HTML)]
+    line = prepare([item for item in arguments if not item.startswith((N, HTML))])
     composed = composition.compose_one(VERB, line)
     if composed is not None:
         from etude.training.experiment import read_experiment
 
-        _show(*read_experiment(composed, line.overrides))
+        _show(*read_experiment(composed, line.overrides), n, pages)
     return 0
 
 
-def _show(config: ExperimentConfig, folder: Path | None) -> None:
-    from etude.cli.pages.batch import show
+def _n_shown(arguments: Sequence[str]) -> int:
+    """Returns the number of samples to show. Raises ConfigError for an invalid number."""
+    value = arguments[-1].removeprefix(N) if arguments else str(SHOWN)
+    if not value.isascii() or not value.isdigit():
+        raise ConfigError(f"n must be a number of samples to show, got {value}.\n  Default: n=3.")
+    return int(value)
+
+
+def _show(config: ExperimentConfig, folder: Path | None, n: int, pages: Sequence[str]) -> None:
+    from rich.console import Console
+
+    from etude.cli.pages.inspect.first_step import first_step
+    from etude.cli.pages.inspect.page import page
+    from etude.cli.pages.inspect.terminal import show
+    from etude.files.atomic import write_atomic
     from etude.objective.loader import Ranks
     from etude.training.assemble import assemble  # imports torch: only after all checks
-    from etude.training.run import corpus_of
+    from etude.training.run import corpus_of, quiet
 
+    quiet()
     corpus = corpus_of(config, folder)
     parts = assemble(config, corpus, Ranks(0, config.trainer.devices))
-    show(first_batch(config, parts), corpus.tokenizer, Console(highlight=False))
-    print("\n".join(parts.objective.lost_lines()))
-
-
-def first_batch(config: ExperimentConfig, parts: "TrainingParts") -> Any:
-    """Returns the first micro-batch of step 1; for an on-policy objective, its prompts.
-
-    With an environment, returns completions of the first prompts instead.
-    """
-    from etude.objective.randomness import TRAIN, rng
-
-    if config.ramp:
-        return next(part.batch for part in parts.loader if part.batch is not None)
-    train = parts.train
-    keys = [parts.loader.source.order(i) for i in range(parts.plan.micro_batch)]
-    records = [train[i] for _, i in keys]
-    if config.environment is not None:
-        return _completions(config, parts, records)
-    return parts.objective.held_out_batch(records, [rng(config.seed, TRAIN, *key) for key in keys])
-
-
-def _completions(config: ExperimentConfig, parts: "TrainingParts", prompts: list[Any]) -> Any:
-    from etude.objective.randomness import ROLLOUT
-    from etude.rl.on_policy import OnPolicyObjective
-    from etude.training.assemble import trainer_of
-
-    objective = parts.objective
-    assert isinstance(objective, OnPolicyObjective), "compatibility requires it"
-    bare = replace(config, logger={}, callback={})
-    objective.trainer = trainer_of(bare, parts.plan, Path(), [])
-    prompts = prompts[: -(-len(prompts) // objective.samples_per_prompt)]
-    keys = [(config.seed, ROLLOUT, place) for place in range(len(prompts))]
-    return objective.collate(objective.rollout(prompts, keys))
+    step = first_step(config, parts, n)
+    show(step, Console(highlight=False))
+    for file in pages:
+        try:
+            write_atomic(Path(file), page(step, str(corpus.card)))
+        except OSError as error:
+            raise ConfigError(f"html={file} cannot be written: {error.strerror}.") from error
+        print(Path(file).resolve())
+    if empty := step.empty:
+        more = f" and {len(empty) - SHOWN_EMPTY:,} more" if len(empty) > SHOWN_EMPTY else ""
+        raise DataError(
+            f"{len(empty):,} of {step.n_samples:,} samples of step 1 train nothing: they add 0 "
+            f"{step.unit} to the count of the loss.\n  {', '.join(empty[:SHOWN_EMPTY])}{more}\n"
+            "  Remove them, or check data.seq_len, the template and the reward."
+        )

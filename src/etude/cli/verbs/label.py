@@ -5,7 +5,7 @@
     etude label run=... data=... judge=openai judge.url=http://localhost:8000/v1 judge.model=...
 
 Read the file with data=jsonl_preferences, for objective=dpo or reward; the labels are soft with
-data.probability_column=probability. Ties are left out and counted. Replies of a judge server are
+data.columns.probability=probability. Ties are left out and counted. Replies of a judge server are
 cached, so the same command continues where it stopped. Prompts held out for validation are not
 used.
 """

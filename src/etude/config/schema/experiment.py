@@ -9,6 +9,7 @@ from omegaconf import MISSING
 
 from etude.config.schema.decoding import DecodingConfig, GeneratorConfig
 from etude.config.schema.environment import EnvironmentConfig
+from etude.config.schema.filter import FilterConfig
 from etude.config.schema.plugins import (
     AdapterConfig,
     ArchitectureConfig,
@@ -47,6 +48,7 @@ class ExperimentConfig:
     """How completions are generated; null = one token at a time, as in runs without this key."""
     template: TemplateConfig | None = None
     """Chat template of conversations; null = the tokenizer's, or étude's default if it has none."""
+    filter: dict[str, FilterConfig] = field(default_factory=dict)
     adapter: dict[str, AdapterConfig] = field(default_factory=dict)
     ramp: dict[str, RampConfig] = field(default_factory=dict)
     reward: dict[str, RewardConfig] = field(default_factory=dict)

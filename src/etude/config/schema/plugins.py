@@ -212,6 +212,11 @@ class DataConfig(PluginConfig):
 
 
 @dataclass
+class RecordConfig(PluginConfig):
+    """Base config of the group `data/record`: which record a row of named fields is read as."""
+
+
+@dataclass
 class TextDataConfig(DataConfig):
     """Base config of the data plugins that yield raw text."""
 

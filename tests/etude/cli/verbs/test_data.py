@@ -18,7 +18,7 @@ def test_the_verb_prints_the_data_card_and_writes_nothing(
     overrides = ["data=jsonl_preferences", f"data.path={file.name}", "tokenizer=byte"]
     assert main(["data", *overrides]) == 0
     out = capsys.readouterr().out
-    assert "data/jsonl_preferences: Preference" in out
+    assert "data/jsonl: Preference" in out
     assert "bad rows  1" in out
     assert list(tmp_path.iterdir()) == [file]
     assert main(["data", *overrides, "data.strict=true"]) == 3

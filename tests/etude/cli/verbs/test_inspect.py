@@ -1,19 +1,22 @@
-"""`etude inspect` shows the batch of step 1 and writes no files."""
+"""`etude inspect` shows the first step, and writes nothing but the page."""
 
-from dataclasses import fields, is_dataclass, replace
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tiny
-import torch
-from torch import Tensor
 
 from etude.cli.main import main
-from etude.cli.verbs.inspect import first_batch
+from etude.cli.pages.inspect.first_step import first_step
+from etude.cli.pages.inspect.panels import panels
+from etude.cli.pages.inspect.view import Step
+from etude.config.plugin_files import addresses
+from etude.config.schema.experiment import ExperimentConfig
 from etude.data.corpus import prepare
 from etude.objective.loader import Ranks
-from etude.training.assemble import assemble
+from etude.training.assemble import TrainingParts, assemble
 from etude.training.run import start
 
 SMALL = ["tokenizer=byte", "data.seq_len=40", "trainer.global_batch=8", "architecture.n_layers=1"]
@@ -26,26 +29,111 @@ CHOICES = {
     "grpo": ["objective.max_new_tokens=8"],
 }
 TEXT = ("clm", "mlm", "seq2seq")
+OBJECTIVES = [a.split("/")[1] for a in addresses() if re.fullmatch(r"objective/\w+", a)]
 
 
-def tensors(batch: Any) -> list[Tensor]:
-    if isinstance(batch, Tensor):
-        return [batch]
-    if not is_dataclass(batch):
-        return []
-    return [tensor for item in fields(batch) for tensor in tensors(getattr(batch, item.name))]
+def assembled(objective: str, folder: Path) -> tuple[ExperimentConfig, TrainingParts]:
+    on_policy = {"reward": {"regex": tiny.part("reward", "regex", pattern=r"[a-zA-Z0-9]")}}
+    given = on_policy if objective in tiny.ON_POLICY else {}
+    config = tiny.experiment(objective, folder, trainer={"micro_batch": 4}, **given)
+    return config, assemble(config, prepare(config), Ranks())
 
 
-@pytest.mark.parametrize("objective", [*TEXT, "sft", "dpo"])
-def test_the_batch_shown_is_the_first_micro_batch_of_training(
+def first(objective: str, folder: Path) -> Step:
+    """The first step of a tiny run, with every sample."""
+    return first_step(*assembled(objective, folder), 1000)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_the_counts_shown_are_those_that_the_loss_is_divided_by(
     objective: str, tmp_path: Path
 ) -> None:
-    config = tiny.experiment(objective, tmp_path, trainer={"micro_batch": 4})
-    corpus = prepare(config)
-    parts = assemble(config, corpus, Ranks())
-    trained = next(iter(parts.loader)).batch
-    pairs = zip(tensors(first_batch(config, parts)), tensors(trained), strict=True)
-    assert all(torch.equal(*pair) for pair in pairs)
+    step = first(objective, tmp_path)
+    assert sum(sample.count for sample in step.samples) == step.count > 0
+    if objective not in (*tiny.ON_POLICY, "on_policy_distill"):
+        assert next(iter(assembled(objective, tmp_path)[1].loader)).step_count == step.count
+    rows = [row for sample in step.samples for row in sample.rows]
+    trained = sum(row.n_trained for row in rows)
+    assert trained == sum(counts.trained or 0 for counts in step.panels.values())
+    if step.unit == "tokens":
+        assert trained == step.count
+    elif "tokens" not in step.unit:
+        assert step.count == sum(sample.count > 0 for sample in step.samples)
+    elif objective != "sop":
+        assert step.count in [n for c in step.panels.values() for n in c.marks.values()]
+
+
+@pytest.mark.parametrize("objective", ["clm", "mlm", "mdlm", "sft", "dpo"])
+def test_the_tokens_shown_are_those_of_the_first_step_of_training(
+    objective: str, tmp_path: Path
+) -> None:
+    step = first(objective, tmp_path)
+    loader = iter(assembled(objective, tmp_path)[1].loader)
+    trained = [next(loader).batch for _ in range(step.n_micro_batches)]
+    name = next(name for name, counts in step.panels.items() if counts.trained)
+    rows = [row for sample in step.samples for row in sample.rows if row.name == name]
+    shown = [[(cell.id, cell.target_id) for cell in row.cells] for row in rows]
+    batches = [panel for batch in trained for panel in panels(batch) if panel.name == name]
+    assert shown == [
+        [
+            (token, due if is_trained else None)
+            for token, document, due, is_trained in zip(*columns, strict=True)
+            if document
+        ]
+        for panel in batches
+        if panel.targets is not None
+        for columns in zip(
+            panel.inputs.tokens.tolist(),
+            panel.documents.tolist(),
+            panel.targets.ids.tolist(),
+            panel.targets.where.tolist(),
+            strict=True,
+        )
+    ]
+
+
+@pytest.mark.parametrize("objective", tiny.ON_POLICY)
+def test_completions_are_shown_with_the_reward_and_advantage_of_each_token(
+    objective: str, tmp_path: Path
+) -> None:
+    step = first(objective, tmp_path)
+    (row, *_) = step.samples[0].rows
+    numbers = [cell.numbers for cell in row.cells if cell.target is not None]
+    assert numbers
+    assert "reward" in row.values or "reward" in step.samples[0].values or "reward" in numbers[0]
+    if objective != "online_dpo":
+        assert all("advantage" in one for one in numbers)
+
+
+def test_a_sample_that_trains_nothing_is_named_and_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A text of one token has no two segments for objective=sop."""
+    monkeypatch.chdir(tmp_path)
+    Path("lines.txt").write_text("\n".join([*(f"line {i} of text" for i in range(9)), "a"]))
+    data = ["data=text", "data.path=lines.txt", "data.document=line", "data.pack=false"]
+    command = ["inspect", "objective=sop", "architecture=bert", *data, *SMALL, "n=0"]
+    assert main([*command, "data.val_fraction=0.1"]) == 3
+    error = capsys.readouterr().err
+    assert "1 of 8 samples of step 1 train nothing: they add 0 text tokens" in error
+    assert re.search(r"sample \d of 8 \(training sample \d\)", error)
+
+
+def test_n_and_html_choose_what_is_shown_and_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tiny.write_text(tmp_path)
+    data = ["data=text", "data.path=lines.txt", "data.document=line"]
+    assert main(["inspect", *data, *SMALL, "n=5", "html=page.html"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("\nsample ") == 5
+    assert out.splitlines()[-1] == str(tmp_path / "page.html")
+    assert Path("page.html").read_text(encoding="utf-8").count("<section>") == 5
+    assert main(["inspect", *data, *SMALL, "n=some"]) == 2
+    assert "n must be a number of samples to show, got some" in capsys.readouterr().err
+    assert main(["inspect", *data, *SMALL, "html=absent/page.html"]) == 2
+    assert "html=absent/page.html cannot be written" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("objective", CHOICES)
@@ -67,9 +155,10 @@ def test_a_batch_of_every_objective_is_shown_and_nothing_is_written(
     assert main(["inspect", *overrides]) == 0
     assert sorted(tmp_path.rglob("*")) == before
     out = capsys.readouterr().out
-    assert "row 1 of 8" in out
-    assert ("input" in out and "target" in out) == (objective != "grpo")
-    assert ("records: " in out) == (objective == "grpo")
+    assert "sample 1 of 8" in out
+    assert "input" in out
+    assert "target" in out
+    assert ("advantage: " in out) == (objective == "grpo")
 
 
 def test_a_sweep_is_refused_and_cfg_prints_the_config(capsys: Any) -> None:

@@ -42,7 +42,7 @@ def test_the_preferences_of_a_rule_based_judge_are_data_for_preference_training(
     assert all(abs(len(r["chosen"]) - 4) < abs(len(r["rejected"]) - 4) for r in rows)
     assert rows == label(run, tmp_path / "b.jsonl", *gold)
     assert rows != label(run, tmp_path / "b.jsonl", *gold, "seed=1")
-    trained = ("objective=dpo", "data=jsonl_preferences", "data.probability_column=probability")
+    trained = ("objective=dpo", "data=jsonl_preferences", "data.columns.probability=probability")
     file = f"data.path={tmp_path / 'new' / 'a.jsonl'}"
     assert main(["data", *trained, file, "tokenizer=byte", "data.seq_len=48"]) == 0
     assert "bad rows" not in capsys.readouterr().out

@@ -12,12 +12,11 @@ from etude.config import GeneratorConfig
 from etude.data import Tokenizer
 from etude.network import (
     Autoregressive,
-    Decoding,
     GeneratedToken,
+    GenerationOptions,
     Generator,
     Network,
     Request,
-    StopStrings,
 )
 
 
@@ -42,14 +41,7 @@ class Sketch(Generator):
         self.config = config
 
     def stream(
-        self,
-        network: Network,
-        requests: Sequence[Request],
-        decoding: Decoding,
-        *,
-        whole: bool = False,
-        stop: StopStrings | None = None,
-        generation_batch: int | None = None,
+        self, network: Network, requests: Sequence[Request], options: GenerationOptions
     ) -> Iterator[list[GeneratedToken]]:
         n = self.config.n
         copies = [
@@ -57,9 +49,7 @@ class Sketch(Generator):
             for request in requests
             for rng in request.rng.spawn(n)
         ]
-        samples = Autoregressive().generate(
-            network, copies, decoding, whole=whole, stop=stop, generation_batch=generation_batch
-        )
+        samples = Autoregressive().generate(network, copies, options)
         for number in range(len(requests)):
             group = samples[number * n : (number + 1) * n]
             best = max(group, key=lambda row: sum(row.log_probs) / max(1, len(row.ids)))

@@ -1,0 +1,124 @@
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+from row_files import reader
+
+from etude.config.schema.plugins import DataConfig
+from etude.data import corpus
+from etude.data.corpus import read
+from etude.data.filter import Change, Drop, Edit, Filter, document_of
+from etude.data.filtering import AUDIT, FilterCounts, FilterReport, filtered, read_report
+from etude.errors import DataError
+from etude.plugins.filter.exact import Exact, ExactConfig
+from etude.records import Record, Text
+
+EXACT = ExactConfig()
+
+
+class Longest(Filter[Any]):
+    """Keeps the longest texts, in capitals."""
+
+    observes = True
+
+    def observe(self, records: Iterable[Record]) -> None:
+        self.longest = max(len(document_of(record)) for record in records)
+
+    def decide(self, record: Record) -> Drop | Change | None:
+        text = document_of(record)
+        if len(text) < self.longest:
+            return Drop("short", len(text), self.longest)
+        return Change(Text(text.upper()), [Edit.of_text("case", text, text.upper())] * 2)
+
+
+def run(texts: str, filters: Mapping[str, Filter[Any]], folder: Path) -> tuple[str, list[Any]]:
+    records = map(Text, texts.split())
+    kept = [record.text for record in filtered(records, filters, folder) if type(record) is Text]
+    audit = (folder / AUDIT).read_text(encoding="utf-8").splitlines()
+    return " ".join(kept), [json.loads(line) for line in audit]
+
+
+def test_filters_apply_in_order_and_the_audit_names_records_of_the_source(tmp_path: Path) -> None:
+    filters = {"exact": Exact(EXACT), "longest": Longest(EXACT), "last": Exact(EXACT)}
+    kept, audit = run("a bb A bc", filters, tmp_path)
+    assert kept == "BB BC"
+    duplicate = {"rule": "duplicate", "number": 2, "threshold": 1, "other": 0}
+    assert audit[:2] == [
+        {"record": 2, "filter": "exact", **duplicate},
+        {"record": 0, "filter": "longest", "rule": "short", "number": 1, "threshold": 2},
+    ]
+    edit = {"filter": "longest", "rule": "case", "number": 1.0, "threshold": 0.0}
+    assert audit[2:4] == [{"record": 1, **edit, "before": "bb", "after": "BB"}] * 2
+    assert [line["record"] for line in audit[4:]] == [3, 3]
+
+
+def test_counts_add_up_and_a_record_counts_once_for_each_rule(tmp_path: Path) -> None:
+    run("a bb A bc", {"exact": Exact(EXACT), "longest": Longest(EXACT)}, tmp_path)
+    report = read_report(tmp_path)
+    exact = FilterCounts({"duplicate": 1})
+    longest = FilterCounts({"short": 1}, {"case": 2}, 2)
+    assert report == FilterReport(4, 2, {"exact": exact, "longest": longest})
+    assert list(report.lines()) == [
+        "4 records read, 2 kept",
+        "  exact: 1 dropped (duplicate 1)",
+        "  longest: 1 dropped (short 1), 2 changed (case 2)",
+    ]
+    n_dropped = sum(sum(counts.dropped.values()) for counts in report.filters.values())
+    assert report.n_in == report.n_kept + n_dropped
+
+
+def test_it_is_an_error_to_keep_nothing(tmp_path: Path) -> None:
+    class Nothing(Filter[Any]):
+        def decide(self, record: Record) -> Drop:
+            return Drop("any", 1, 0)
+
+    with pytest.raises(DataError, match=r"no record\.\n  2 records read, 0 kept\n    a: 2 dropped"):
+        run("a b", {"a": Nothing(EXACT)}, tmp_path)
+
+
+def source(tmp_path: Path, texts: str = "a b c a d A") -> DataConfig:
+    file = tmp_path / "rows.jsonl"
+    rows = [json.dumps({"text": text, "more": 1}) for text in texts.split()]
+    file.write_text("\n".join([*rows, "{"]), encoding="utf-8")
+    return reader("text", file)
+
+
+def test_filtered_records_are_a_data_set_of_their_own(tmp_path: Path) -> None:
+    config = source(tmp_path)
+    raw = read(config)
+    assert read(config, {}).folder == raw.folder == raw.source
+    clean = read(config, {"exact": EXACT})
+    assert sorted(map(document_of, chain(clean.train, clean.val))) == ["a", "b", "c", "d"]
+    assert clean.filters == FilterReport(6, 4, {"exact": FilterCounts({"duplicate": 2})})
+    digests = {raw.digest, clean.digest, read(config, {"exact": ExactConfig(False)}).digest}
+    assert len(digests) == 3
+
+
+def test_bad_rows_and_unused_parts_of_the_source_are_reported_as_without_filters(
+    tmp_path: Path,
+) -> None:
+    experiment = tiny.experiment("clm", tmp_path)
+    experiment = replace(
+        experiment, data=source(tmp_path), tokenizer=tiny.part("tokenizer", "byte")
+    )
+    raw = corpus.prepare(experiment).card
+    clean = corpus.prepare(replace(experiment, filter={"exact": EXACT})).card
+    assert (clean.n_bad, clean.bad_rows, clean.unused) == (1, raw.bad_rows, raw.unused)
+    assert raw.noted
+    assert not clean.noted
+    assert "filters   6 records read, 4 kept\n            exact: 2 dropped" in str(clean)
+
+
+def test_another_knob_of_a_filter_does_not_read_the_source_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = source(tmp_path)
+    read(config, {"exact": EXACT})
+    built = corpus.build(config)
+    monkeypatch.setattr(type(built), "records", lambda _: pytest.fail("it was read"))
+    assert len(read(config, {"exact": ExactConfig(normalize=False)}).train) > 0

@@ -1,0 +1,139 @@
+import json
+from pathlib import Path
+
+import pytest
+from row_files import reader
+
+from etude.config.record_kind import kind_of
+from etude.config.registry import build
+from etude.data.rows import RowFileConfig
+from etude.records import (
+    BadRow,
+    Chat,
+    Feedback,
+    Labelled,
+    Message,
+    Pair,
+    Preference,
+    Prompt,
+    Ranking,
+    Record,
+    Text,
+)
+
+HELLO = {"role": "assistant", "content": "hello"}
+SHAREGPT = {
+    "messages": "conversations",
+    "role": "from",
+    "content": "value",
+}
+GOOD: list[tuple[RowFileConfig, dict, Record]] = [
+    (reader("text"), {"text": "a"}, Text("a")),
+    (reader("text", text="body"), {"body": "a", "text": 3}, Text("a")),
+    (reader("pair"), {"source": "s", "target": "t"}, Pair("s", "t")),
+    (reader("alpaca"), {"instruction": "i", "input": "t", "output": "o"}, Pair("i\n\nt", "o")),
+    (reader("alpaca"), {"instruction": "i", "input": "", "output": "o"}, Pair("i", "o")),
+    (reader("alpaca"), {"instruction": "i", "output": "o"}, Pair("i", "o")),
+    (
+        reader("preference", prompt="q"),
+        {"q": "p", "chosen": "c", "rejected": "r"},
+        Preference("p", "c", "r"),
+    ),
+    (
+        reader("preference", margin="by", probability="sure"),
+        {"prompt": "p", "chosen": "c", "rejected": "r", "by": 2, "sure": 0.75},
+        Preference("p", "c", "r", 2.0, 0.75),
+    ),
+    (reader("ranking"), {"prompt": "p", "completions": ["b", "w"]}, Ranking("p", ("b", "w"))),
+    (
+        reader("feedback"),
+        {"prompt": "p", "completion": "c", "label": True},
+        Feedback("p", "c", 1.0),
+    ),
+    (
+        reader("feedback", score="score"),
+        {"prompt": "p", "completion": "c", "score": -2},
+        Feedback("p", "c", -2.0),
+    ),
+    (reader("prompt"), {"prompt": "p", "answer": "4"}, Prompt("p", "4")),
+    (reader("prompt"), {"prompt": "p", "answer": None}, Prompt("p")),
+    (reader("label"), {"text": "t", "label": "l"}, Labelled("t", "l")),
+    (
+        reader("label"),
+        {"text": ["t", "u"], "label": ["l", "m"]},
+        Labelled(("t", "u"), ("l", "m")),
+    ),
+    (
+        reader("chat"),
+        {"messages": [{"role": "user", "content": "hi"}, HELLO]},
+        Chat((Message("user", "hi"), Message("assistant", "hello"))),
+    ),
+    (
+        reader("chat", **SHAREGPT),
+        {"conversations": [{"from": "human", "value": "hi"}, {"from": "gpt", "value": "hello"}]},
+        Chat((Message("user", "hi"), Message("assistant", "hello"))),
+    ),
+]
+BAD: list[tuple[RowFileConfig, dict, str]] = [
+    (reader("alpaca"), {"instruction": "i", "input": 3, "output": "o"}, "must be text"),
+    (reader("pair"), {"source": "s"}, "no field 'target'"),
+    (
+        reader("preference"),
+        {"prompt": "p", "chosen": "c", "rejected": "c"},
+        "two completions are equal",
+    ),
+    (
+        reader("preference", probability="sure"),
+        {"prompt": "p", "chosen": "c", "rejected": "r", "sure": 0.25},
+        "must be in [0.5, 1], not 0.25",
+    ),
+    (reader("ranking"), {"prompt": "p", "completions": ["b"]}, "two completions"),
+    (
+        reader("ranking"),
+        {"prompt": "p", "completions": ["b", "b"]},
+        "two completions are equal",
+    ),
+    (reader("ranking"), {"prompt": "p", "completions": ["b", 3]}, "item 2"),
+    (reader("ranking"), {"prompt": "p", "completions": "b"}, "a non-empty list, not text"),
+    (reader("feedback"), {"prompt": "p", "completion": "c", "label": "yes"}, "number, not text"),
+    (
+        reader("feedback"),
+        {"prompt": "p", "completion": "c", "label": float("nan")},
+        "NaN",
+    ),
+    (reader("prompt"), {"prompt": "p", "answer": 4}, "'answer' must be text, not a number"),
+    (reader("label"), {"text": ["t", "u"], "label": ["l"]}, "2 words, but 1 labels"),
+    (reader("label"), {"text": ["t", "u"], "label": "l"}, "a non-empty list"),
+    (reader("chat"), {"messages": []}, "a non-empty list of messages"),
+    (reader("chat"), {"messages": ["hi"]}, "message 1 of field 'messages' must be an object"),
+    (reader("chat"), {"messages": [{"role": "robot", "content": "hi"}]}, "role 'robot'"),
+    (reader("chat"), {"messages": [{"role": ["user"], "content": "hi"}]}, "unknown role"),
+    (reader("chat"), {"messages": [{"content": "hi"}]}, "role None"),
+    (reader("chat"), {"messages": [{"role": "user", "content": "hi"}]}, "no message has"),
+    (reader("chat"), {"messages": [{"role": "user"}, HELLO]}, "content of message 1"),
+]
+
+
+def read_one(config: RowFileConfig, fields: dict, tmp_path: Path) -> Record | BadRow:
+    config.path = str(tmp_path / "rows.jsonl")
+    Path(config.path).write_text(json.dumps(fields) + "\n")
+    record, *_unused = build(config).records()
+    return record
+
+
+@pytest.mark.parametrize(("config", "fields", "record"), GOOD)
+def test_a_good_row_becomes_a_record_of_the_declared_kind(
+    config: RowFileConfig, fields: dict, record: Record, tmp_path: Path
+) -> None:
+    assert read_one(config, fields, tmp_path) == record
+    assert kind_of(config) is type(record)
+
+
+@pytest.mark.parametrize(("config", "fields", "reason"), BAD)
+def test_a_bad_row_is_reported_with_its_reason(
+    config: RowFileConfig, fields: dict, reason: str, tmp_path: Path
+) -> None:
+    bad = read_one(config, fields, tmp_path)
+    assert isinstance(bad, BadRow)
+    assert bad.place.endswith("rows.jsonl:1")
+    assert reason in bad.reason
