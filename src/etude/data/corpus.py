@@ -173,8 +173,8 @@ def _baseline(records: Records) -> float:
 
 def _bad_rows(records: Records) -> tuple[int, tuple[str, ...]]:
     """The number of bad rows, and the first ones as `file:line: reason`."""
-    bad = read_bad_rows(records.folder)
-    return len(bad), tuple(f"{row.place}: {row.reason}" for row in bad[:SHOWN_BAD_ROWS])
+    n_bad, first = read_bad_rows(records.folder, SHOWN_BAD_ROWS)
+    return n_bad, tuple(f"{row.place}: {row.reason}" for row in first)
 
 
 def data_digest(config: ExperimentConfig, tokenizer: Tokenizer) -> str:

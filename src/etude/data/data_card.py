@@ -8,11 +8,10 @@ from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
-
 from etude.data.file_search import describe_skipped
 from etude.data.filtering import FilterReport
 from etude.data.record_file import is_near
+from etude.data.token_rows import encoded
 from etude.data.tokenizer import Tokenizer
 from etude.data.training_texts import MAX_WORD_CHARS
 from etude.files.cache import digest_of
@@ -160,16 +159,18 @@ def mixture_card(source: str, cards: Mapping[str, Card]) -> Card:
 
 def tokenizer_card(tokenizer: Tokenizer, texts: Iterable[str], cut_words: int) -> TokenizerCard:
     """Measures a tokenizer on the first REPORTED_TEXTS texts."""
-    sample = list(islice(texts, REPORTED_TEXTS))
-    encoded = tokenizer.encode_batch(sample)
-    ids = np.concatenate([np.zeros(0, dtype=np.int64), *encoded])
-    same = [tokenizer.decode(i) == text for i, text in zip(encoded, sample, strict=True)]
-    n_tokens = max(1, len(ids))
+    n_bytes = n_tokens = n_unknown = 0
+    same: list[bool] = []
+    for text, ids in encoded(islice(texts, REPORTED_TEXTS), tokenizer):
+        n_bytes += len(text.encode())
+        n_tokens += len(ids)
+        n_unknown += int((ids == tokenizer.vocab.unk).sum())
+        same.append(tokenizer.decode(ids) == text)
     return TokenizerCard(
         vocab_size=tokenizer.vocab.size,
-        bytes_per_token=sum(len(text.encode()) for text in sample) / n_tokens,
+        bytes_per_token=n_bytes / max(1, n_tokens),
         round_trip=sum(same) / max(1, len(same)),
-        unknown=float((ids == tokenizer.vocab.unk).sum()) / n_tokens,
+        unknown=n_unknown / max(1, n_tokens),
         digest=tokenizer_digest(tokenizer),
         cut_words=cut_words,
     )

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import fields
-from itertools import repeat
+from itertools import islice, repeat
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
@@ -110,14 +110,15 @@ def write_records(rows: Iterable[SourceRow], folder: Path, val_fraction: float) 
 
 def read_records(folder: Path, kind: type[Record]) -> Iterator[Record]:
     """Yields the records that `write_records` stored, of both sides, in the order of the source."""
-    with (folder / "records.jsonl").open("rb") as opened:
-        for line in opened:
-            yield _decode(line, kind)
+    for line in LineFile(folder / RECORDS):
+        yield _decode(line, kind)
 
 
 def read_other_rows(folder: Path) -> Iterator[SourceRow]:
     """Yields the rows that `write_records` received besides records and stored."""
-    yield from read_bad_rows(folder)
+    with (folder / "bad.jsonl").open("rb") as opened:
+        for line in opened:
+            yield BadRow(**json.loads(line))
     unused, noted = read_unused(folder)
     for part, n in unused.items():
         yield from repeat(Unused(part), n)
@@ -126,10 +127,11 @@ def read_other_rows(folder: Path) -> Iterator[SourceRow]:
             yield from repeat(Noted(rule), n)
 
 
-def read_bad_rows(folder: Path) -> list[BadRow]:
-    """The bad rows that `write_records` stored, in the order of the source."""
+def read_bad_rows(folder: Path, most: int) -> tuple[int, list[BadRow]]:
+    """The number of bad rows that `write_records` stored, and the first ones, up to `most`."""
     with (folder / "bad.jsonl").open("rb") as opened:
-        return [BadRow(**json.loads(line)) for line in opened]
+        first = [BadRow(**json.loads(line)) for line in islice(opened, most)]
+        return len(first) + sum(1 for _ in opened), first
 
 
 def read_unused(folder: Path) -> tuple[dict[str, int], dict[str, int]]:
