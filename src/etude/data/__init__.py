@@ -38,7 +38,7 @@ from etude.data.rows import (
     records_of,
     valid_text,
 )
-from etude.data.source import DataSource, Samples
+from etude.data.source import DataSource, MixedOrder, MixedSource, Samples, SourceSamples
 from etude.data.special_tokens import SPECIAL_TOKENS, require_bytes, reserved_tokens
 from etude.data.token_rows import TokenRow, TokenRows
 from etude.data.tokenizer import Tokenizer

@@ -20,7 +20,7 @@ from etude.records import (
 def row_of(record: Record) -> dict[str, Any]:
     """The row of a record; read again, it gives an equal record.
 
-    A margin and a probability are columns that their reader has to be told about.
+    A margin and a probability are columns that data.columns has to name.
     """
     match record:
         case Text(text):
@@ -53,5 +53,5 @@ def _completion(completion: str | Message) -> Any:
     return completion if isinstance(completion, str) else [_message(completion)]
 
 
-def _listed(value: str | tuple[str, ...]) -> Any:
-    return value if isinstance(value, str) else list(value)
+def _listed(value: str | float | tuple[str, ...]) -> Any:
+    return list(value) if isinstance(value, tuple) else value
