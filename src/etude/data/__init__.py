@@ -43,3 +43,4 @@ from etude.data.token_rows import TokenRow, TokenRows
 from etude.data.tokenizer import Tokenizer
 from etude.data.tokenizer_source import TokenizerSource
 from etude.data.vocab import Vocab
+from etude.data.words import ngrams, words_of
