@@ -134,3 +134,8 @@ def test_filters_keep_the_split_of_the_source(tmp_path: Path) -> None:
     held_out.write_text('{"text": "b"}\n', encoding="utf-8")
     with pytest.raises(DataError, match="The validation split has no usable record"):
         read(replace(train, val_path=str(held_out)), {"exact": EXACT})
+
+
+def test_a_duplicate_names_the_number_of_the_other_record_in_the_source(tmp_path: Path) -> None:
+    _, audit = run("a bb c bb", {"longest": Longest(EXACT), "exact": Exact(EXACT)}, tmp_path)
+    assert (audit[-1]["record"], audit[-1]["other"]) == (3, 1)

@@ -1,11 +1,14 @@
 import json
 import math
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from row_files import reader
 
 from etude.cli.pages.cleaning.findings import MIN_COUNT, associations, findings_of
 from etude.data.corpus import read
+from etude.data.filtering import AUDIT
 from etude.plugins.filter.exact import ExactConfig
 
 
@@ -31,3 +34,16 @@ def test_associations_are_pointwise_mutual_information() -> None:
     (group, (n, rows)), *others = associations([near, far]).items()
     assert (group, n, others) == ("female", MIN_COUNT, [])
     assert rows == [("x", MIN_COUNT, math.log2(100 / MIN_COUNT))]
+
+
+def test_no_text_of_the_source_is_shown_if_an_edit_hides_what_it_replaced(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"text": "a b"}\n{"text": "A, b"}\n{"text": "c"}\n', encoding="utf-8")
+    records = read(reader("text", file), {"exact": ExactConfig()})
+    folder = shutil.copytree(records.folder, tmp_path / "copy")
+    edit = {"record": 2, "filter": "masked", "rule": "e-mail", "after": "[EMAIL]"}
+    with (folder / AUDIT).open("a", encoding="utf-8") as audit:
+        audit.write(json.dumps(edit))
+    found = findings_of(replace(records, folder=folder))
+    assert [one.text for one in found.dropped["exact", "duplicate"].examples] == [""]
+    assert found.changed["masked", "e-mail"].results == {"[EMAIL]": 1}
