@@ -7,14 +7,13 @@ from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
-
 from etude.data.file_search import describe_skipped
 from etude.data.filtering import FilterReport
 from etude.data.record_file import is_near
+from etude.data.token_rows import encoded
 from etude.data.tokenizer import Tokenizer
 from etude.data.training_texts import MAX_WORD_CHARS
-from etude.files.cache import digest_of
+from etude.files.cache import cached_folder, code_digest, digest_of
 from etude.files.run_folder import CARD
 from etude.files.seal import write_sealed
 
@@ -130,16 +129,18 @@ class Card:
 
 def tokenizer_card(tokenizer: Tokenizer, texts: Iterable[str], cut_words: int) -> TokenizerCard:
     """Measures a tokenizer on the first REPORTED_TEXTS texts."""
-    sample = list(islice(texts, REPORTED_TEXTS))
-    encoded = tokenizer.encode_batch(sample)
-    ids = np.concatenate([np.zeros(0, dtype=np.int64), *encoded])
-    same = [tokenizer.decode(i) == text for i, text in zip(encoded, sample, strict=True)]
-    n_tokens = max(1, len(ids))
+    n_bytes = n_tokens = n_unknown = 0
+    same: list[bool] = []
+    for text, ids in encoded(islice(texts, REPORTED_TEXTS), tokenizer):
+        n_bytes += len(text.encode())
+        n_tokens += len(ids)
+        n_unknown += int((ids == tokenizer.vocab.unk).sum())
+        same.append(tokenizer.decode(ids) == text)
     return TokenizerCard(
         vocab_size=tokenizer.vocab.size,
-        bytes_per_token=sum(len(text.encode()) for text in sample) / n_tokens,
+        bytes_per_token=n_bytes / max(1, n_tokens),
         round_trip=sum(same) / max(1, len(same)),
-        unknown=float((ids == tokenizer.vocab.unk).sum()) / n_tokens,
+        unknown=n_unknown / max(1, n_tokens),
         digest=tokenizer_digest(tokenizer),
         cut_words=cut_words,
     )
@@ -162,6 +163,16 @@ def xz_bits_per_byte(texts: Iterable[str]) -> float:
         if before == XZ_BYTES:
             break
     return 8 * (after + len(compressor.flush())) / max(1, before)
+
+
+def xz_baseline(records: str, texts: Iterable[str]) -> float:
+    """`xz_bits_per_byte` of the texts of the records of that digest; cached: it takes seconds."""
+
+    def write(folder: Path) -> None:
+        (folder / "bits_per_byte.json").write_text(str(xz_bits_per_byte(texts)), encoding="utf-8")
+
+    folder = cached_folder(f"baselines/{digest_of(records, code_digest(Path(__file__)))}", write)
+    return float((folder / "bits_per_byte.json").read_text(encoding="utf-8"))
 
 
 def _describe(split: SplitCard) -> str:

@@ -125,10 +125,11 @@ def read_other_rows(folder: Path) -> Iterator[SourceRow]:
             yield from repeat(Noted(rule), n)
 
 
-def read_bad_rows(folder: Path) -> list[BadRow]:
-    """The bad rows that `write_records` stored, in the order of the source."""
+def read_bad_rows(folder: Path) -> Iterator[BadRow]:
+    """Yields the bad rows that `write_records` stored, in the order of the source."""
     with (folder / "bad.jsonl").open("rb") as opened:
-        return [BadRow(**json.loads(line)) for line in opened]
+        for line in opened:
+            yield BadRow(**json.loads(line))
 
 
 def read_unused(folder: Path) -> tuple[dict[str, int], dict[str, int]]:

@@ -57,6 +57,19 @@ def cut_row(row: TokenRow, length: int) -> list[TokenRow]:
     ]
 
 
+def encoded(texts: Iterable[str], tokenizer: Tokenizer) -> Iterator[tuple[str, Ids]]:
+    """Each text and its ids; all cores encode the next batch while the caller uses one."""
+    waiting: deque[tuple[list[str], Future[list[Ids]]]] = deque()
+    with ThreadPoolExecutor(1) as encoder:
+        for batch in _batches(texts):
+            waiting.append((batch, encoder.submit(tokenizer.encode_batch, batch)))
+            if len(waiting) > 1:
+                done, ids = waiting.popleft()
+                yield from zip(done, ids.result(), strict=True)
+        for done, ids in waiting:
+            yield from zip(done, ids.result(), strict=True)
+
+
 def write_tokens(texts: Iterable[str], tokenizer: Tokenizer, folder: Path) -> None:
     """Writes `tokens`, `starts.npy` (document offsets and end), `sizes.npy` (UTF-8 bytes).
 
@@ -70,11 +83,10 @@ def write_tokens(texts: Iterable[str], tokenizer: Tokenizer, folder: Path) -> No
     starts = array("q", [0])
     sizes = array("q")
     with (folder / "tokens").open("wb") as tokens:
-        for batch, encoded in _encoded(_batches(texts), tokenizer):
-            for text, ids in zip(batch, encoded, strict=True):
-                tokens.write(opening + ids.astype(width).tobytes() + closing)
-                starts.append(starts[-1] + len(ids) + sum(n_around))
-                sizes.append(len(text.encode()))
+        for text, ids in encoded(texts, tokenizer):
+            tokens.write(opening + ids.astype(width).tobytes() + closing)
+            starts.append(starts[-1] + len(ids) + sum(n_around))
+            sizes.append(len(text.encode()))
     np.save(folder / "frame.npy", np.array(n_around))
     np.save(folder / "starts.npy", np.array(starts, dtype=np.int64))
     np.save(folder / "sizes.npy", np.array(sizes, dtype=np.int64))
@@ -189,23 +201,11 @@ class _TextRows:
         return TokenRow(np.concatenate(parts).astype(np.int64), documents, n_bytes)
 
 
-def _encoded(
-    batches: Iterable[list[str]], tokenizer: Tokenizer
-) -> Iterator[tuple[list[str], list[Ids]]]:
-    """Each batch and its ids; all cores encode the next batch while the caller uses one."""
-    waiting: deque[tuple[list[str], Future[list[Ids]]]] = deque()
-    with ThreadPoolExecutor(1) as encoder:
-        for batch in batches:
-            waiting.append((batch, encoder.submit(tokenizer.encode_batch, batch)))
-            if len(waiting) > 2:
-                done, ids = waiting.popleft()
-                yield done, ids.result()
-        for done, ids in waiting:
-            yield done, ids.result()
-
-
 def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
-    """Batches of about BATCH_CHARS characters: enough for all cores, little enough for memory."""
+    """Batches of about BATCH_CHARS characters: enough for all cores, little enough for memory.
+
+    `tokenizers` needs about 150 bytes of memory for each token of a batch.
+    """
     batch: list[str] = []
     n_chars = 0
     for text in texts:
