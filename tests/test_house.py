@@ -49,8 +49,8 @@ TESTED_TOGETHER = {
 }
 """Plugins that share a test file in their folder, because they obey the same law."""
 ORDINARY = {
-    "chat", "format", "gelu", "http", "label", "length", "math", "model", "none", "pair", "prompt",
-    "python", "reward", "run", "samples", "single", "text",
+    "chat", "completions", "format", "gelu", "http", "label", "length", "math", "model", "none",
+    "pair", "prompt", "python", "reward", "rule", "run", "samples", "single", "text",
 }  # fmt: skip
 """Plugin names that are also fields, keys or formats of the core."""
 

@@ -65,14 +65,19 @@ class Perplexity(Filter[PerplexityConfig]):
             )
         lengths = self._model.seq_len, max_positions_of(self._model.architecture)
         self._window = min((n for n in lengths if n is not None), default=1024)
-        self._scores: Iterator[float] = iter(())
+        self._bits: Iterator[float] = iter(())
 
     @cached_property
     def _network(self) -> Network:
         return self._model.network().float().requires_grad_(False).eval()
 
     def observe(self, records: Iterable[Record]) -> None:
-        """Scores all documents, a batch of windows at a time."""
+        """Scores all documents."""
+        scores = self.scores(records)
+        self._bits = iter([nats / math.log(2) / size if size else 0.0 for nats, size in scores])
+
+    def scores(self, records: Iterable[Record]) -> Iterable[tuple[float, float]]:
+        """The negative log-likelihood of each document, in nats, and its predicted bytes."""
         nats: list[float] = []
         sizes: list[float] = []
         windows = self._windows(records, nats, sizes)
@@ -81,11 +86,10 @@ class Perplexity(Filter[PerplexityConfig]):
             found = sequence_log_prob(self._network, self._network.answer(pairs))
             for (number, _), log_prob in zip(part, found.tolist(), strict=True):
                 nats[number] -= log_prob
-        scores = zip(nats, sizes, strict=True)
-        self._scores = iter([n / math.log(2) / size if size else 0.0 for n, size in scores])
+        return zip(nats, sizes, strict=True)
 
     def decide(self, record: Record) -> Drop | None:
-        bits = next(self._scores)
+        bits = next(self._bits)
         if bits > self.config.max_bits:
             return Drop("improbable", round(bits, 4), self.config.max_bits)
         if 0 < bits < self.config.min_bits:

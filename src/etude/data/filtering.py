@@ -6,6 +6,7 @@ order of the source, so the result is a pure function of the records and the con
 
 import json
 import pickle
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -145,7 +146,7 @@ class _Stage:
         self._dropped: Counter[str] = Counter()
         self._changed: Counter[str] = Counter()
         self._n_changed = 0
-        self._numbers: list[int] = []
+        self._numbers = array("q")
 
     def apply(self, stream: Iterator[tuple[int, Record]]) -> Iterator[tuple[int, Record]]:
         """Yields what the filter keeps, with the number of each record in the source."""

@@ -121,10 +121,9 @@ class Bars(Block):
                 drawn.append(tag("rect", tip, fill=f"var(--c{k})", **numbers))
             middle = {"x": f"{step * (i + 0.5):.1f}", "y": f"{HEIGHT - 4}"}
             drawn.append(tag("text", label, **middle, **{"text-anchor": "middle"}))
-        key = ((f"--c{k}", name) for k, name in enumerate(("before", "after")))
         legend = [
-            tag("span", tag("i", css="key", style=f"background: var({color})"), f" {name} ")
-            for color, name in key
+            join_markup([tag("i", css="key", style=f"background: var(--c{k})"), f" {name} "])
+            for k, name in enumerate(("before", "after"))
         ]
         picture = tag("svg", *drawn, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img")
         return _figure(self.title, join_markup([*legend, picture]))
