@@ -112,13 +112,21 @@ class Card:
             )
         if self.xz_bits_per_byte is not None:
             lines.append(f"baseline  {self.xz_bits_per_byte:.3f} bits per byte: xz -9e on val")
+        lines += self._unread_lines()
+        lines += [f"note      {rule}: {n:,} rows" for rule, n in self.noted.items()]
+        return "\n".join(lines)
+
+    def lost_lines(self) -> list[str]:
+        """Lines on what of the data is in no sample: by filter, as bad rows, as unused parts."""
+        return [*_filter_lines(self.filters), *self._unread_lines()]
+
+    def _unread_lines(self) -> list[str]:
+        lines: list[str] = []
         if self.n_bad:
             more = self.n_bad - len(self.bad_rows)
             lines += [f"bad rows  {self.n_bad:,}", *(f"  {row}" for row in self.bad_rows)]
             lines += [f"  and {more:,} more"] if more else []
-        lines += [f"not used  {part} of {n:,} rows" for part, n in self.unused.items()]
-        lines += [f"note      {rule}: {n:,} rows" for rule, n in self.noted.items()]
-        return "\n".join(lines)
+        return lines + [f"not used  {part} of {n:,} rows" for part, n in self.unused.items()]
 
     def source_lines(self, name: str) -> list[str]:
         """The lines about it as a source of a mixture."""

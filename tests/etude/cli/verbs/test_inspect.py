@@ -133,6 +133,20 @@ def test_the_message_of_each_token_of_a_conversation_is_shown(tmp_path: Path) ->
     assert all("assistant" in label for cell, label in pairs if cell.target is not None)
 
 
+def test_what_of_the_data_is_not_used_is_shown_by_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    chats = tiny.write_chats(tmp_path)
+    chats.write_text(chats.read_text() + "no JSON\n")
+    data = ["data=jsonl_chats", f"data.path={chats}", "template=plain", "data.val_fraction=0.2"]
+    assert main(["inspect", "objective=sft", *data, *SMALL, "n=0"]) == 0
+    out = capsys.readouterr().out
+    assert "bad rows  1" in out
+    assert "chats.jsonl:41: invalid JSON" in out
+    assert re.search(r"not used  \d+: answers beyond data.seq_len", out)
+
+
 def test_n_and_html_choose_what_is_shown_and_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
