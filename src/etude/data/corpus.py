@@ -5,7 +5,7 @@ The cache key is a digest of everything that affects the result: source, config,
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 import tokenizers
@@ -18,7 +18,6 @@ from etude.config.schema.experiment import ExperimentConfig
 from etude.config.schema.filter import FilterConfig
 from etude.config.schema.plugins import DataConfig, TokenizerConfig
 from etude.data import (
-    data_card,
     documents,
     json_rows,
     line_file,
@@ -40,7 +39,7 @@ from etude.data.data_card import (
     mixture_card,
     tokenizer_card,
     tokenizer_digest,
-    xz_bits_per_byte,
+    xz_baseline,
 )
 from etude.data.file_search import FileList
 from etude.data.filtering import FilterReport, apply_filters, filtered_digest
@@ -153,28 +152,18 @@ def _card(
         n_files=len(records.files.paths),
         skipped=records.files.skipped,
         val_fraction=config.val_fraction,
-        xz_bits_per_byte=_baseline(records) if records.kind is Text else None,
+        xz_bits_per_byte=xz_baseline(records.folder.name, _texts(records.val))
+        if records.kind is Text
+        else None,
         digest=digest,
     )
 
 
-def _baseline(records: Records) -> float:
-    """The held-out bits per byte of xz, which take seconds, so they are cached."""
-
-    def write(folder: Path) -> None:
-        bits = xz_bits_per_byte(_texts(records.val))
-        (folder / "bits_per_byte.json").write_text(str(bits), encoding="utf-8")
-
-    folder = cached_folder(
-        f"baselines/{digest_of(records.folder.name, code_digest(data_card))}", write
-    )
-    return float((folder / "bits_per_byte.json").read_text(encoding="utf-8"))
-
-
 def _bad_rows(records: Records) -> tuple[int, tuple[str, ...]]:
     """The number of bad rows, and the first ones as `file:line: reason`."""
-    n_bad, first = read_bad_rows(records.folder, SHOWN_BAD_ROWS)
-    return n_bad, tuple(f"{row.place}: {row.reason}" for row in first)
+    bad = read_bad_rows(records.folder)
+    shown = tuple(f"{row.place}: {row.reason}" for row in islice(bad, SHOWN_BAD_ROWS))
+    return len(shown) + sum(1 for _ in bad), shown
 
 
 def data_digest(config: ExperimentConfig, tokenizer: Tokenizer) -> str:

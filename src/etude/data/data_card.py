@@ -14,7 +14,7 @@ from etude.data.record_file import is_near
 from etude.data.token_rows import encoded
 from etude.data.tokenizer import Tokenizer
 from etude.data.training_texts import MAX_WORD_CHARS
-from etude.files.cache import digest_of
+from etude.files.cache import cached_folder, code_digest, digest_of
 from etude.files.run_folder import CARD
 from etude.files.seal import write_sealed
 
@@ -205,6 +205,16 @@ def xz_bits_per_byte(texts: Iterable[str]) -> float:
         if before == XZ_BYTES:
             break
     return 8 * (after + len(compressor.flush())) / max(1, before)
+
+
+def xz_baseline(records: str, texts: Iterable[str]) -> float:
+    """`xz_bits_per_byte` of the texts of the records of that digest; cached: it takes seconds."""
+
+    def write(folder: Path) -> None:
+        (folder / "bits_per_byte.json").write_text(str(xz_bits_per_byte(texts)), encoding="utf-8")
+
+    folder = cached_folder(f"baselines/{digest_of(records, code_digest(Path(__file__)))}", write)
+    return float((folder / "bits_per_byte.json").read_text(encoding="utf-8"))
 
 
 def _describe(split: SplitCard) -> str:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import fields
-from itertools import islice, repeat
+from itertools import repeat
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
@@ -116,9 +116,7 @@ def read_records(folder: Path, kind: type[Record]) -> Iterator[Record]:
 
 def read_other_rows(folder: Path) -> Iterator[SourceRow]:
     """Yields the rows that `write_records` received besides records and stored."""
-    with (folder / "bad.jsonl").open("rb") as opened:
-        for line in opened:
-            yield BadRow(**json.loads(line))
+    yield from read_bad_rows(folder)
     unused, noted = read_unused(folder)
     for part, n in unused.items():
         yield from repeat(Unused(part), n)
@@ -127,11 +125,11 @@ def read_other_rows(folder: Path) -> Iterator[SourceRow]:
             yield from repeat(Noted(rule), n)
 
 
-def read_bad_rows(folder: Path, most: int) -> tuple[int, list[BadRow]]:
-    """The number of bad rows that `write_records` stored, and the first ones, up to `most`."""
+def read_bad_rows(folder: Path) -> Iterator[BadRow]:
+    """Yields the bad rows that `write_records` stored, in the order of the source."""
     with (folder / "bad.jsonl").open("rb") as opened:
-        first = [BadRow(**json.loads(line)) for line in islice(opened, most)]
-        return len(first) + sum(1 for _ in opened), first
+        for line in opened:
+            yield BadRow(**json.loads(line))
 
 
 def read_unused(folder: Path) -> tuple[dict[str, int], dict[str, int]]:

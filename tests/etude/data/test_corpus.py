@@ -303,8 +303,7 @@ def test_every_kind_of_record_is_restored_unchanged(
     both: tuple[Record, Record], tmp_path: Path
 ) -> None:
     write_records([both[0], BadRow("file:2", "why"), both[1]], tmp_path, 0.5)
-    assert read_bad_rows(tmp_path, 9) == (1, [BadRow("file:2", "why")])
-    assert read_bad_rows(tmp_path, 0) == (1, [])
+    assert list(read_bad_rows(tmp_path)) == [BadRow("file:2", "why")]
     train, val = (RecordFile(tmp_path, type(both[0]), held) for held in (False, True))
     assert {train[0], val[0]} == {*train, *val} == set(both)
     assert pickle.loads(pickle.dumps(train))[0] == train[0]
