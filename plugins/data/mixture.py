@@ -95,7 +95,8 @@ class MixtureConfig(TextDataConfig):
         require(self.temperature > 0, f"temperature must be positive, got {self.temperature}")
         limit = self.max_epochs
         require(limit is None or limit > 0, f"max_epochs must be positive, got {limit}")
-        self._check_names()
+        if self.sources:
+            self._check_names()
 
     def _check_names(self) -> None:
         """Raises ValueError for shares of other sources than those that need one."""

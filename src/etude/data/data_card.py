@@ -54,6 +54,16 @@ class TokenizerCard:
 
 
 @dataclass(frozen=True)
+class PlannedSource:
+    """What a run reads of a source of a mixture."""
+
+    samples: int
+    share: float
+    """Its share of what is trained on, such as tokens."""
+    epochs: float
+
+
+@dataclass(frozen=True)
 class Card:
     """Summary of the data of a run."""
 
@@ -83,6 +93,8 @@ class Card:
     """Bits per byte of the held-out text under `xz -9e`: a baseline for val/bits_per_byte."""
     sources: "Mapping[str, Card]" = field(default_factory=dict[str, "Card"])
     """The cards of the sources of a mixture, by name."""
+    planned: Mapping[str, PlannedSource] = field(default_factory=dict[str, PlannedSource])
+    """What the run reads of each of them."""
 
     def save(self, folder: Path) -> None:
         """Writes data_card.json."""

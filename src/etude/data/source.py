@@ -158,10 +158,11 @@ def parts_of(samples: Samples) -> Sequence[Samples]:
 
 
 def indices_by_source(samples: Samples) -> Mapping[str, Sequence[int]]:
-    """The indices of the samples of each source of a mixture; empty for other samples."""
+    """The indices of the samples of each source that has some; empty if they are no mixture's."""
     if isinstance(samples, Take):
         whole = indices_by_source(samples.samples)
-        return {name: [i for i in held if i < len(samples)] for name, held in whole.items()}
+        taken = {name: [i for i in held if i < len(samples)] for name, held in whole.items()}
+        return {name: held for name, held in taken.items() if held}
     if not isinstance(samples, Joined):
         return {}
     names = enumerate(samples.parts)

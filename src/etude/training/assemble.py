@@ -21,6 +21,7 @@ from etude.config.schema.plugins import (
     ComparisonConfig,
 )
 from etude.data.corpus import Corpus
+from etude.data.data_card import PlannedSource
 from etude.data.source import Samples, Take, each_part, indices_by_source, parts_of
 from etude.data.vocab import Vocab
 from etude.errors import ConfigError
@@ -56,6 +57,8 @@ class TrainingParts:
     train: Samples
     plan: Plan
     validation: Validation
+    planned: Mapping[str, PlannedSource]
+    """What the run reads of each source of a mixture; empty for other data."""
 
 
 def assemble(config: ExperimentConfig, corpus: Corpus, ranks: Ranks) -> TrainingParts:
@@ -92,11 +95,12 @@ def assemble(config: ExperimentConfig, corpus: Corpus, ranks: Ranks) -> Training
     if config.trainer.compile:
         network.compile()
     loader = _loader(config, source, objective, plan)
-    order_mixture(config, objective, loader, train, plan)
+    with torch.device("cpu"):
+        planned = order_mixture(config, objective, loader, train, plan)
     held_out = indices_by_source(Take(corpus.val, plan.n_val))
     numbers = plan.n_val, plan.micro_batch, config.seed
     validation = Validation(corpus.val, *numbers, ranks, held_out)
-    return TrainingParts(objective, loader, train, plan, validation)
+    return TrainingParts(objective, loader, train, plan, validation, planned)
 
 
 def _tools(config: ExperimentConfig, corpus: Corpus, optimizer: OptimizerOf) -> ObjectiveContext:

@@ -1,12 +1,13 @@
 """The order of the samples of a mixture: how much each holds, and how often each is read."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from etude.config.registry import build
 from etude.config.schema.experiment import ExperimentConfig
+from etude.data.data_card import PlannedSource
 from etude.data.source import MixedSource, Samples, SourceSamples, indices_by_source
 from etude.errors import DataError
 from etude.objective.loader import EpochSource, StepLoader, chunks
@@ -26,14 +27,14 @@ def order_mixture(
     loader: StepLoader[Any],
     train: Samples,
     plan: Plan,
-) -> None:
-    """Sets the order in which a run reads the sources of a mixture; notes their planned shares.
+) -> Mapping[str, PlannedSource]:
+    """Sets the order in which a run reads the sources of a mixture; returns what it reads of each.
 
     Raises ConfigError if they cannot fill the run, DataError if one has nothing to train on.
     """
     mixture = build(config.data)
     if not isinstance(mixture, MixedSource):
-        return
+        return {}
     source = loader.source
     counts = isinstance(source, EpochSource)  # on-policy objectives count prompts
     sources = {
@@ -46,14 +47,20 @@ def order_mixture(
     full_steps = plan.epoch.sizes.full_steps(plan.steps)
     n_samples = round(full_steps / source.steps_per_epoch * len(train))
     source.order = order = mixture.order(sources, n_samples, config.seed)
-    planned = dict(zip(sources, order.n_read(n_samples), strict=True))
-    counted = {name: n * sources[name].mean_count for name, n in planned.items()}
-    for name, n in planned.items():
-        epochs = n / len(sources[name].indices)
-        share = counted[name] / sum(counted.values())
-        objective.notes.append(
-            f"mixture   {name}: {share:.1%} of what is trained on, {epochs:.2f} epochs"
+    read = dict(zip(sources, order.n_read(n_samples), strict=True))
+    counted = {name: n * sources[name].mean_count for name, n in read.items()}
+    planned = {
+        name: PlannedSource(
+            n, counted[name] / sum(counted.values()), n / len(sources[name].indices)
         )
+        for name, n in read.items()
+    }
+    for name, one in planned.items():
+        objective.notes.append(
+            f"mixture   {name}: {one.share:.1%} of the {objective.unit} trained on, "
+            f"{one.epochs:.2f} epochs"
+        )
+    return planned
 
 
 def _mean_count(

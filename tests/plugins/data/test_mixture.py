@@ -12,7 +12,10 @@ import two_processes as two
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from etude.config.registry import build, load
+from etude.config.compatibility import check
+from etude.config.composition import compose
+from etude.config.config_file import to_experiment
+from etude.config.registry import build, load, plugin_of
 from etude.config.schema.experiment import ExperimentConfig
 from etude.data.corpus import prepare, read
 from etude.data.source import MixedOrder, SourceSamples, Take, indices_by_source
@@ -249,15 +252,67 @@ def test_the_loss_of_the_mixture_is_the_mean_of_those_of_its_sources(tmp_path: P
     assert line["val/digits/bits_per_byte"] != line["val/letters/bits_per_byte"]
 
 
+def sources_of(*overrides: str) -> dict[str, Any]:
+    return to_experiment(compose("train", [*overrides]).config).data.sources
+
+
+def test_sources_are_chosen_in_a_list_and_named_by_their_plugins() -> None:
+    found = sources_of(
+        "data=mixture", "data/sources=[text,python_docs]", "data.sources.text.path=a",
+        "data.sources.python_docs.source=true", "data.weights={text:1,python_docs:2}",
+    )  # fmt: skip
+    assert [plugin_of(one).address for one in found.values()] == ["data/text", "data/python_docs"]
+    assert found["text"].path == "a"
+    assert found["python_docs"].source
+
+
+def test_a_plugin_can_be_a_source_twice_under_names() -> None:
+    found = sources_of(
+        "data=mixture", "+data@data.sources.first=text", "+data@data.sources.second=text",
+        "data.sources.first.path=a", "data.sources.second.path=b",
+    )  # fmt: skip
+    assert {name: one.path for name, one in found.items()} == {"first": "a", "second": "b"}
+
+
+def test_a_preset_names_sources_and_sets_their_values(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "conf" / "data" / "mine.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text("""# Documentation, and twice as much of our own text.
+defaults:
+  - mixture
+  - /data@sources.docs: python_docs
+  - /data@sources.ours: text
+  - _self_
+sources:
+  ours: {path: texts}
+weights: {docs: 1, ours: 2}
+""")
+    monkeypatch.chdir(tmp_path)
+    found = sources_of("data=mine", "data.sources.docs.source=true")
+    assert found["ours"].path == "texts"
+    assert found["docs"].source
+
+
+def test_a_mixture_without_sources_names_the_ways_to_choose_some() -> None:
+    made = to_experiment(compose("train", ["data=mixture"]).config)
+    with pytest.raises(ConfigError, match=r"data/sources=\[python_docs,...\]"):
+        check(made)
+
+
 @pytest.mark.slow
 def test_two_processes_have_the_loss_curve_of_one_and_a_killed_run_resumes(tmp_path: Path) -> None:
     file = tiny.write_text(tmp_path, n=200)
     choices = [
         "data=mixture", "data/sources=[text,python_docs]", f"data.sources.text.path={file}",
-        "data.weights={text:2,python_docs:1}", "data.seq_len=16",
+        "data.weights={text:2,python_docs:1}", "data.seq_len=16", "architecture.dropout=0",
     ]  # fmt: skip
     one, both = tmp_path / "one", tmp_path / "both"
-    for run, more in ((one, []), (both, ["strategy=ddp", "trainer.devices=2"])):
+    for run, more in (
+        (one, []),
+        (both, ["strategy=ddp", "trainer.devices=2", "trainer.accelerator=cpu"]),
+    ):
         result = two.train(run, *choices, *more)
         assert result.returncode == 0, result.stderr
     two.assert_same_curve(one, both)
