@@ -17,10 +17,8 @@ from omegaconf import MISSING
 
 from etude import BadRow, DataError, Record, plugin, require
 from etude.config import FilterConfig
-from etude.data import Drop, Filter, document_of, find_files, lines
+from etude.data import Drop, Filter, document_of, find_files, lines, ngrams, words_of
 from etude.files import sha256
-
-from ._ngrams import ngrams, words_of
 
 SUFFIXES = (".jsonl", ".ndjson", ".txt")
 """Suffixes of the files that are read in a folder."""

@@ -15,9 +15,7 @@ from typing import Any
 
 from etude import Record, plugin, require
 from etude.config import FilterConfig
-from etude.data import Drop, Filter, document_of
-
-from ._ngrams import ngrams, words_of
+from etude.data import Drop, Filter, document_of, ngrams, words_of
 
 RECALL = 0.99
 """Least probability that two documents at the threshold are compared."""

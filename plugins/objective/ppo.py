@@ -114,8 +114,7 @@ class Ppo(OnPolicyObjective[PpoConfig, ExperienceBatch]):
         over_ranks = self.over_ranks
         completions = self.sample_completions(prompts, keys)
         beta = shaping.beta
-        value = self.per_token(completions, lambda due: self.value(due, self.states(due)))
-        value = pad_rows(value)
+        value = pad_rows(self.per_token(completions, lambda due: self.value(due, self.states(due))))
         divergence = torch.zeros_like(value)
         if self.reference is not None:
             reference = pad_rows(self.log_probs(completions, self.reference))
@@ -130,9 +129,8 @@ class Ppo(OnPolicyObjective[PpoConfig, ExperienceBatch]):
         )
         kl = divergence.sum(dim=1)
         shaping.adapt(kl[~score.isnan()], over_ranks)
-        estimates = torch.stack(
-            [value, whiten(advantage, mask, over_ranks), returns], dim=-1
-        ).numpy()
+        parts = [value, whiten(advantage, mask, over_ranks), returns]
+        estimates = torch.stack(parts, dim=-1).numpy()
         rows = zip(completions, estimates, score.tolist(), kl.tolist(), strict=True)
         return [experience(*row, beta) for row in rows]
 
@@ -179,6 +177,9 @@ class Ppo(OnPolicyObjective[PpoConfig, ExperienceBatch]):
         }
         sums = {"sequence_kl": batch.kl.sum(), "response_length": batch.response_length.sum()}
         return Loss(losses.sum(), metric_sums(batch, tokens) | sums)
+
+    def token_values(self, batch: ExperienceBatch) -> dict[str, Float[Tensor, " n"]]:
+        return super().token_values(batch) | batch.values(self.config.gamma, self.config.gae_lambda)
 
     def report(self, means: Mapping[str, float]) -> dict[str, float]:
         return with_explained_variance(metric_means(means))

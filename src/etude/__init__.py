@@ -17,6 +17,7 @@ from etude.records import (
     Prompt,
     Ranking,
     Record,
+    SourceRow,
     Text,
     Unused,
 )

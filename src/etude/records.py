@@ -111,10 +111,10 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Labelled:
-    """A text with a label, or a list of words with a label for each."""
+    """A text with a label or a rating, or a list of words with a label for each."""
 
     text: str | tuple[str, ...]
-    label: str | tuple[str, ...]
+    label: str | float | tuple[str, ...]
 
 
 def prompt_fields(prompt: str | Chat) -> dict[str, Any]:

@@ -19,9 +19,12 @@ SHAPES = (
     ({"messages"}, "chat"),
     ({"conversations"}, "chat"),
     ({"prompt", "completion"}, "chat"),
+    ({"instruction", "output", "history"}, "alpaca_chat"),
     ({"instruction", "output"}, "alpaca"),
     ({"source", "target"}, "pair"),
+    ({"tokens", "tags"}, "tags"),
     ({"text", "label"}, "label"),
+    ({"text", "rating"}, "rating"),
     ({"prompt"}, "prompt"),
     ({"text"}, "text"),
 )

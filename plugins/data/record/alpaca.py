@@ -10,17 +10,8 @@ from etude import Pair, plugin
 from etude.config import RecordConfig
 from etude.data import Row
 
+from ._alpaca import AlpacaColumns, instruction_of
 from ._shapes import ShapedReader
-
-
-@dataclass
-class AlpacaColumns:
-    instruction: str = "instruction"
-    """The instruction."""
-    input: str = "input"
-    """The input of the instruction; it may be empty, null or missing."""
-    output: str = "output"
-    """The answer."""
 
 
 @dataclass
@@ -41,8 +32,4 @@ class AlpacaReader(ShapedReader[AlpacaRecordConfig, AlpacaColumns]):
     """The source is the instruction, followed by a blank line and the input if there is one."""
 
     def convert(self, row: Row) -> Pair:
-        columns = self.columns
-        instruction = row.text(columns.instruction)
-        has_input = bool(row.optional(columns.input))
-        text = f"\n\n{row.text(columns.input)}" if has_input else ""
-        return Pair(instruction + text, row.text(columns.output))
+        return Pair(instruction_of(row, self.columns), row.text(self.columns.output))

@@ -12,9 +12,9 @@ from ._shapes import ShapedReader
 @dataclass
 class LabelColumns:
     text: str = "text"
-    """The text, or the list of its words."""
+    """The text."""
     label: str = "label"
-    """The label, or the list of labels."""
+    """The label."""
 
 
 @dataclass
@@ -29,15 +29,14 @@ class LabelRecordConfig(RecordConfig):
     example={"data": "jsonl", "data.path": '{file}{"text": "Text #.", "label": "right"}'},
 )
 class LabelReader(ShapedReader[LabelRecordConfig, LabelColumns]):
-    """A list of words requires a list of the same number of labels."""
+    """Yields the name of the label; lists of words and ratings have readers of their own."""
 
     def convert(self, row: Row) -> Labelled:
-        text = self.columns.text
-        label = self.columns.label
-        if not isinstance(row.value(text), list):
-            return Labelled(row.text(text), row.text(label))
-        words = row.texts(text)
-        labels = row.texts(label)
-        if len(words) != len(labels):
-            raise BadFieldError(f"{len(words)} words, but {len(labels)} labels")
-        return Labelled(words, labels)
+        text, label = self.columns.text, self.columns.label
+        if isinstance(row.value(text), list):
+            names = f"data.columns.tokens={text} data.columns.tags={label}"
+            raise BadFieldError(f"field {text!r} is a list of words: data/record=tags {names}")
+        if isinstance(row.value(label), int | float):
+            names = f"data.columns.rating={label}"
+            raise BadFieldError(f"field {label!r} is a number: data/record=rating {names}")
+        return Labelled(row.text(text), row.text(label))

@@ -49,6 +49,15 @@ def estimated_advantages(
     return torch.where(mask, advantages, 0.0), torch.where(mask, advantages + value, 0.0)
 
 
+def token_rewards(
+    returns: Float[Tensor, " n"], value: Float[Tensor, " n"], gamma: float, decay: float
+) -> Float[Tensor, " n"]:
+    """The rewards of a completion's tokens, from the returns that `estimated_advantages` made."""
+    advantage = returns - value
+    next_value, next_advantage = (torch.cat([x[1:], x.new_zeros(1)]) for x in (value, advantage))
+    return returns - gamma * (next_value + decay * next_advantage)
+
+
 @dataclass(frozen=True)
 class Moments:
     """Mean and population variance of n numbers."""

@@ -3,10 +3,13 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from etude.rl import Completion, CompletionBatch
+
+from .advantages import token_rewards
 
 
 @dataclass(kw_only=True)
@@ -26,6 +29,14 @@ class ExperienceBatch(CompletionBatch):
     beta: Float[Tensor, " batch"]
     response_length: Int[Tensor, " batch"]
     """Tokens of each completion, with or without a verdict."""
+
+    def values(self, gamma: float, decay: float) -> dict[str, Float[Tensor, " n"]]:
+        """Returns the value, advantage, return and reward of each trained token."""
+        value, advantage, returns = self.estimates.unbind(dim=1)
+        sizes = self.lengths.tolist()
+        rows = zip(returns.split(sizes), value.split(sizes), strict=True)
+        reward = torch.cat([token_rewards(*row, gamma, decay) for row in rows])
+        return {"value": value, "advantage": advantage, "return": returns, "reward": reward}
 
 
 def experience(

@@ -16,7 +16,15 @@ from etude.data.documents import Document, split_documents
 from etude.data.file_search import find_files
 from etude.data.filter import Change, Drop, Edit, Filter, document_of
 from etude.data.json_rows import read_json_rows
-from etude.data.readers import FileConfig, FileSource, lines, pieces
+from etude.data.readers import (
+    MAX_LINE_CHARS,
+    FileConfig,
+    FileSource,
+    UnreadableError,
+    lines,
+    open_text,
+    pieces,
+)
 from etude.data.rendering import TemplateError
 from etude.data.rows import (
     BadFieldError,
@@ -25,6 +33,8 @@ from etude.data.rows import (
     Row,
     RowFileConfig,
     RowFileSource,
+    RowsConfig,
+    records_of,
     valid_text,
 )
 from etude.data.source import DataSource, Samples
@@ -33,3 +43,4 @@ from etude.data.token_rows import TokenRow, TokenRows
 from etude.data.tokenizer import Tokenizer
 from etude.data.tokenizer_source import TokenizerSource
 from etude.data.vocab import Vocab
+from etude.data.words import ngrams, words_of

@@ -166,7 +166,7 @@ def xz_bits_per_byte(texts: Iterable[str]) -> float:
 
 
 def xz_baseline(records: str, texts: Iterable[str]) -> float:
-    """`xz_bits_per_byte` of the texts of these records; cached, since it takes seconds."""
+    """`xz_bits_per_byte` of the texts of the records of that digest; cached: it takes seconds."""
 
     def write(folder: Path) -> None:
         (folder / "bits_per_byte.json").write_text(str(xz_bits_per_byte(texts)), encoding="utf-8")

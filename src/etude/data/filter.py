@@ -42,10 +42,15 @@ class Edit:
 
     @classmethod
     def of_text(cls, rule: str, before: str, after: str, number: float = 1.0) -> "Edit":
-        """The span from the first to the last difference, cut to SPAN_CHARS characters."""
+        """The span from the first to the last difference, cut to SPAN_CHARS characters.
+
+        With the character next to it if nothing was there before.
+        """
         start = _n_common(before, after)
         shorter = min(len(before), len(after)) - start
         end = min(shorter, _n_common(before[::-1], after[::-1]))
+        if start + end == len(before):
+            start, end = max(0, start - 1), end - (start == 0)
         old, new = (text[start : len(text) - end][:SPAN_CHARS] for text in (before, after))
         return cls(rule, old, new, number)
 

@@ -238,4 +238,4 @@ def type_of(value: Any) -> str:
     """The type of a JSON value, as named in error messages."""
     names = {str: "text", bool: "true or false", int: "a number", float: "a number"}
     names |= {list: "a list", dict: "an object", type(None): "null"}
-    return "an empty list" if value == [] else names[type(value)]
+    return "an empty list" if value == [] else names.get(type(value), type(value).__name__)

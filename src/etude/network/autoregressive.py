@@ -66,12 +66,25 @@ class _Batch:
             idle = Request([network.vocab.eos], np.random.default_rng(0), 1)
             self._add_requests([idle], first)
             self.budgets = {}
-        self.requests = list(self.prompts)
-        """The request of each row."""
+        self.stops = frozenset(network.vocab.stops)
+        self.options = options
         room = max(map(len, self.draws.values()))
         prompts = list(self.prompts.values())
-        self.options = options
         self.rows = Rows(network, prompts, options.decoding, room=room, whole=options.whole)
+        self._set_requests(list(self.prompts))
+
+    def _set_requests(self, requests: list[int]) -> None:
+        """Sets the request of each row, and the random numbers of its next tokens.
+
+        A row that has ended repeats its last one.
+        """
+        self.requests = requests
+        starts = [min(len(self.texts[i]), len(self.draws[i]) - 1) for i in requests]
+        rest = [self.draws[i][start:] for i, start in zip(requests, starts, strict=True)]
+        width = max(map(len, rest))
+        table = np.stack([np.pad(row, (0, width - len(row)), "edge") for row in rest])
+        self.table = torch.from_numpy(table).to(self.rows.inputs.tokens.device)
+        self.n_drawn = 0
 
     def _add_requests(self, requests: Sequence[Request], first: int) -> None:
         for number, request in enumerate(requests, first):
@@ -84,15 +97,16 @@ class _Batch:
     def admit(self, requests: Sequence[Request], first: int) -> None:
         """Replaces the finished rows by new requests, and reads the other rows again."""
         self._add_requests(requests, first)
-        self.requests = list(self.budgets)
+        unfinished = list(self.budgets)
         self.rows = Rows(
             self.rows.network,
-            [self.prompts[i] for i in self.requests],
+            [self.prompts[i] for i in unfinished],
             self.rows.decoding,
             room=max(self.budgets.values(), default=1),
             whole=self.options.whole,
-            completions=[self.texts[i] for i in self.requests],
+            completions=[self.texts[i] for i in unfinished],
         )
+        self._set_requests(unfinished)
 
     @torch.no_grad()
     def advance(self) -> list[GeneratedToken]:
@@ -100,23 +114,19 @@ class _Batch:
         rows = self.rows
         logits = rows.logits()
         scores = rows.decoding.scores(logits, rows.history)
-        draws = np.array([self._draw(request) for request in self.requests])
-        chosen = rows.decoding.choose(scores, torch.from_numpy(draws).to(logits.device))
+        draws = self.table[:, min(self.n_drawn, self.table.shape[1] - 1)]
+        self.n_drawn += 1
+        chosen = rows.decoding.choose(scores, draws)
         log_probs = scores.gather(1, chosen[:, None])[:, 0] - scores.logsumexp(dim=1)
         rows.append(chosen)
         new = zip(self.requests, chosen.tolist(), log_probs.tolist(), strict=True)
         return [self._add(*token) for token in new if token[0] in self.budgets]
 
-    def _draw(self, request: int) -> float:
-        """Returns the random number of the next token; that of the last one if it has ended."""
-        draws = self.draws[request]
-        return draws[min(len(self.texts[request]), len(draws) - 1)]
-
     def _add(self, request: int, token: int, log_prob: float) -> GeneratedToken:
         stop = self.options.stop
         text = self.texts[request]
         text.append(token)
-        ends = token in self.rows.network.vocab.stops
+        ends = token in self.stops
         ends = ends or (stop is not None and stop.found_in(text))
         self.budgets[request] -= 1
         if ends or self.budgets[request] == 0:
@@ -135,8 +145,8 @@ class _Batch:
             self.rows.cache.length -= 1
         if 2 * len(kept) > len(self.requests):
             return
-        self.requests = [self.requests[row] for row in kept]
         self.rows.select(torch.tensor(kept, device=self.rows.inputs.tokens.device))
+        self._set_requests([self.requests[row] for row in kept])
 
 
 def any_rank(network: Network, needed: bool) -> bool:

@@ -39,10 +39,10 @@ class History:
 
     def extend(self, tokens: Int[Tensor, " batch"], decoding: "Decoding") -> "History":
         """Returns the history with one more token in each row."""
-        states = [
-            decoding.advance(state, token)
-            for state, token in zip(self.states, tokens.tolist(), strict=True)
-        ]
+        states = self.states
+        if type(decoding).advance is not Decoding.advance:  # else no token is copied from a GPU
+            pairs = zip(states, tokens.tolist(), strict=True)
+            states = [decoding.advance(state, token) for state, token in pairs]
         return History(torch.cat((self.tokens, tokens[:, None]), dim=1), states)
 
     def select(self, rows: Int[Tensor, " kept"]) -> "History":

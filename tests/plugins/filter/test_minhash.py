@@ -8,7 +8,7 @@ import tiny
 
 from etude.config.registry import build
 from etude.data.filter import Drop, Filter
-from etude.plugins.filter._ngrams import ngrams, words_of
+from etude.data.words import ngrams, words_of
 from etude.plugins.filter.minhash import RECALL, n_bands
 from etude.records import Text
 

@@ -103,6 +103,9 @@ def test_completions_are_shown_with_the_reward_and_advantage_of_each_token(
     assert "reward" in row.values or "reward" in step.samples[0].values or "reward" in numbers[0]
     if objective != "online_dpo":
         assert all("advantage" in one for one in numbers)
+    if objective == "ppo":  # the last token gets the score, and the others the KL penalty alone
+        assert numbers[-1]["reward"] in (0.0, 1.0)
+        assert all(one["reward"] == pytest.approx(0, abs=1e-5) for one in numbers[:-1])
 
 
 def test_a_sample_that_trains_nothing_is_named_and_is_an_error(

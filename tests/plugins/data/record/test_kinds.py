@@ -59,9 +59,28 @@ GOOD: list[tuple[RowFileConfig, dict, Record]] = [
     (reader("prompt"), {"prompt": "p", "answer": None}, Prompt("p")),
     (reader("label"), {"text": "t", "label": "l"}, Labelled("t", "l")),
     (
-        reader("label"),
-        {"text": ["t", "u"], "label": ["l", "m"]},
+        reader("tags"),
+        {"tokens": ["t", "u"], "tags": ["l", "m"]},
         Labelled(("t", "u"), ("l", "m")),
+    ),
+    (reader("rating"), {"text": "t", "rating": 4}, Labelled("t", 4.0)),
+    (
+        reader("alpaca_chat"),
+        {"instruction": "i", "input": "t", "output": "o", "system": "s", "history": [["h", "a"]]},
+        Chat(
+            (
+                Message("system", "s"),
+                Message("user", "h"),
+                Message("assistant", "a"),
+                Message("user", "i\n\nt"),
+                Message("assistant", "o"),
+            )
+        ),
+    ),
+    (
+        reader("alpaca_chat", history=None),
+        {"instruction": "i", "output": "o", "history": []},
+        Chat((Message("user", "i"), Message("assistant", "o"))),
     ),
     (
         reader("chat"),
@@ -102,8 +121,25 @@ BAD: list[tuple[RowFileConfig, dict, str]] = [
         "NaN",
     ),
     (reader("prompt"), {"prompt": "p", "answer": 4}, "'answer' must be text, not a number"),
-    (reader("label"), {"text": ["t", "u"], "label": ["l"]}, "2 words, but 1 labels"),
-    (reader("label"), {"text": ["t", "u"], "label": "l"}, "a non-empty list"),
+    (
+        reader("label", text="t"),
+        {"t": ["t", "u"], "label": ["l", "m"]},
+        "data/record=tags data.columns.tokens=t data.columns.tags=label",
+    ),
+    (reader("label"), {"text": "t", "label": 4}, "data/record=rating data.columns.rating=label"),
+    (reader("tags"), {"tokens": ["t", "u"], "tags": ["l"]}, "2 words, but 1 tags"),
+    (reader("tags"), {"tokens": ["t", "u"], "tags": "l"}, "a non-empty list"),
+    (reader("rating"), {"text": "t", "rating": "good"}, "a finite number, not text"),
+    (
+        reader("alpaca_chat"),
+        {"instruction": "i", "output": "o", "history": [["h"]]},
+        "item 1 of field 'history' must be a pair",
+    ),
+    (
+        reader("alpaca_chat"),
+        {"instruction": "i", "output": "o", "history": "h"},
+        "the history must be a list of pairs",
+    ),
     (reader("chat"), {"messages": []}, "a non-empty list of messages"),
     (reader("chat"), {"messages": ["hi"]}, "message 1 of field 'messages' must be an object"),
     (reader("chat"), {"messages": [{"role": "robot", "content": "hi"}]}, "role 'robot'"),

@@ -21,9 +21,12 @@ ROWS: list[dict[str, Any]] = [
     {"messages": MESSAGES},
     {"conversations": MESSAGES},
     {"prompt": "a", "completion": "b"},
+    {"instruction": "a", "output": "b", "history": [["c", "d"]]},
     {"instruction": "a", "output": "b"},
     {"source": "a", "target": "b"},
+    {"tokens": ["a"], "tags": ["b"]},
     {"text": "a", "label": "b"},
+    {"text": "a", "rating": 1},
     {"prompt": "a"},
     {"text": "a"},
 ]

@@ -10,6 +10,7 @@ from etude.plugins.objective._ppo.advantages import (
     moments,
     pad_rows,
     scale_to_unit_variance,
+    token_rewards,
     whiten,
 )
 
@@ -131,3 +132,13 @@ def test_merged_moments_are_those_of_all_numbers() -> None:
 
 def test_rows_are_padded_on_the_right_with_zeros() -> None:
     assert_close(pad_rows([np.array([1.0, 2.0]), np.array([3.0])]), numbers([1.0, 2.0], [3.0, 0.0]))
+
+
+@pytest.mark.parametrize(("gamma", "decay"), [(1.0, 0.95), (0.9, 0.5), (1.0, 0.0)])
+def test_the_rewards_are_recovered_from_returns_and_values(gamma: float, decay: float) -> None:
+    reward, value, mask = random_rows()
+    _, returns = estimated_advantages(reward, value, mask, gamma, decay)
+    for row in range(len(reward)):
+        at = mask[row]
+        found = token_rewards(returns[row, at], value[row, at], gamma, decay)
+        assert_close(found, reward[row, at])

@@ -1,7 +1,8 @@
-"""N-grams of words for comparing documents, in scripts with and without spaces between words."""
+"""Words and n-grams for comparing and describing texts, in scripts with and without spaces."""
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from typing import Final
 
 _UNSPACED: Final = (
@@ -9,7 +10,8 @@ _UNSPACED: Final = (
     "\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff"  # kana
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Han
 )
-_WORD: Final = re.compile(rf"[{_UNSPACED}]|(?:[^\W{_UNSPACED}]|[\u0300-\u036f\u0900-\u0dff])+")
+_MARKS: Final = "\u0300-\u036f\u0900-\u0dff"  # combining marks, of Indic scripts too
+_WORD: Final = re.compile(rf"[{_UNSPACED}]|(?:[^\W{_UNSPACED}]|[{_MARKS}])+")
 
 
 def words_of(text: str) -> list[str]:
@@ -20,7 +22,7 @@ def words_of(text: str) -> list[str]:
     return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
 
 
-def ngrams(words: list[str], n: int) -> list[str]:
+def ngrams(words: Sequence[str], n: int) -> list[str]:
     """Every `n` consecutive words, in order; all words if there are fewer, none of no words."""
     if not words:
         return []

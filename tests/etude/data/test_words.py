@@ -1,6 +1,4 @@
-"""The n-grams of plugins/filter/_ngrams.py."""
-
-from etude.plugins.filter._ngrams import ngrams, words_of
+from etude.data.words import ngrams, words_of
 
 
 def test_a_character_of_a_script_without_spaces_is_a_word() -> None:

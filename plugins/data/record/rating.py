@@ -1,0 +1,35 @@
+"""A text and its rating, a number: stars, a similarity, a measured property."""
+
+from dataclasses import dataclass
+
+from etude import Labelled, plugin
+from etude.config import RecordConfig
+from etude.data import Row
+
+from ._shapes import ShapedReader
+
+
+@dataclass
+class RatingColumns:
+    text: str = "text"
+    """The text."""
+    rating: str = "rating"
+    """The rating, a finite number; true is 1 and false is 0."""
+
+
+@dataclass
+class RatingRecordConfig(RecordConfig):
+    """No knobs of its own."""
+
+
+@plugin(
+    RatingRecordConfig,
+    yields=Labelled,
+    columns=RatingColumns,
+    example={"data": "jsonl", "data.path": '{file}{"text": "Text #.", "rating": #}'},
+)
+class RatingReader(ShapedReader[RatingRecordConfig, RatingColumns]):
+    """Yields the number as it is; a scale such as 1 to 5 is not normalised."""
+
+    def convert(self, row: Row) -> Labelled:
+        return Labelled(row.text(self.columns.text), row.number(self.columns.rating))

@@ -1,0 +1,57 @@
+"""Records as rows of JSON, in the columns that the readers of JSON Lines look for."""
+
+from typing import Any
+
+from etude.records import (
+    Chat,
+    Feedback,
+    Labelled,
+    Message,
+    Pair,
+    Preference,
+    Prompt,
+    Ranking,
+    Record,
+    Text,
+    prompt_fields,
+)
+
+
+def row_of(record: Record) -> dict[str, Any]:
+    """The row of a record; read again, it gives an equal record.
+
+    A margin and a probability are columns that their reader has to be told about.
+    """
+    match record:
+        case Text(text):
+            return {"text": text}
+        case Pair(source, target):
+            return {"source": source, "target": target}
+        case Chat(messages, tools):
+            rows = [_message(message) for message in messages]
+            return {"messages": rows, **({"tools": list(tools)} if tools else {})}
+        case Preference(prompt, chosen, rejected, margin, probability):
+            sides = {"chosen": _completion(chosen), "rejected": _completion(rejected)}
+            certainty = {"margin": margin} if margin else {}
+            certainty |= {"probability": probability} if probability != 1 else {}
+            return prompt_fields(prompt) | sides | certainty
+        case Ranking(prompt, completions):
+            return prompt_fields(prompt) | {"completions": list(map(_completion, completions))}
+        case Feedback(prompt, completion, score):
+            return prompt_fields(prompt) | {"completion": _completion(completion), "label": score}
+        case Prompt(prompt, answer):
+            return prompt_fields(prompt) | ({} if answer is None else {"answer": answer})
+        case Labelled(text, label):
+            return {"text": _listed(text), "label": _listed(label)}
+
+
+def _message(message: Message) -> dict[str, Any]:
+    return message.as_row() | ({} if message.learn else {"weight": 0})
+
+
+def _completion(completion: str | Message) -> Any:
+    return completion if isinstance(completion, str) else [_message(completion)]
+
+
+def _listed(value: str | tuple[str, ...]) -> Any:
+    return value if isinstance(value, str) else list(value)

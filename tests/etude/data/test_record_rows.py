@@ -1,0 +1,53 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from row_files import reader
+
+from etude.config.registry import build
+from etude.data.record_rows import row_of
+from etude.records import Chat, Feedback, Labelled, Message, Pair, Preference, Prompt, Ranking, Text
+
+TOOLS = ({"type": "function", "function": {"name": "add"}},)
+CALL = Message("assistant", "", {"tool_calls": [{"type": "function", "function": {"name": "f"}}]})
+ASKED = Chat((Message("system", "s"), Message("user", "你好")), TOOLS)
+CASES: dict[str, list[Any]] = {
+    "text": [Text("a\nb 你好")],
+    "pair": [Pair("a", "b")],
+    "chat": [
+        Chat(
+            (*ASKED.messages, CALL, Message("tool", "3"), Message("assistant", "b", learn=False)),
+            TOOLS,
+        )
+    ],
+    "preference": [Preference("q", "a", "b"), Preference(ASKED, CALL, "b")],
+    "ranking": [Ranking("q", ("a", "b", CALL))],
+    "feedback": [Feedback(ASKED, CALL, 0.25), Feedback("q", "a", 1.0)],
+    "prompt": [Prompt(ASKED, "4"), Prompt("who?")],
+    "label": [Labelled("text", "label")],
+}
+
+
+@pytest.mark.parametrize("kind", CASES)
+def test_a_row_read_again_is_an_equal_record(kind: str, tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    rows = [json.dumps(row_of(record), ensure_ascii=False) for record in CASES[kind]]
+    file.write_text("\n".join(rows), encoding="utf-8")
+    source = build(reader(kind, file))
+    assert list(source.records()) == CASES[kind]
+
+
+def test_margins_probabilities_and_lists_have_their_columns() -> None:
+    row = row_of(Preference("q", "a", "b", margin=2.0, probability=0.75))
+    assert row == {
+        "prompt": "q",
+        "chosen": "a",
+        "rejected": "b",
+        "margin": 2.0,
+        "probability": 0.75,
+    }
+    assert row_of(Labelled(("two", "words"), ("A", "B"))) == {
+        "text": ["two", "words"],
+        "label": ["A", "B"],
+    }
