@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import rooms
 import tiny
-from documents import FENCED, GUIDE, README, ROOT, blocks
+from documents import DATA, FENCED, GUIDE, README, ROOT, blocks
 from rooms import PUBLIC, ROOMS
 
 import etude.plugins
@@ -22,7 +22,7 @@ from etude.config.plugin_source import describe
 from etude.config.registry import load
 from etude.experiments import stage
 
-FILE_NAME = re.compile(r"`([\w./]+\.(?:py|csv))`")
+FILE_NAME = re.compile(r"`([\w./]+\.(?:py|csv|jsonl|conll))`")
 SHORT = (
     "trainer.max_steps=2", "trainer.global_batch=8", "trainer.val_samples=2",
     "trainer.accelerator=cpu", "logger=[]",
@@ -81,8 +81,8 @@ def shrunk(line: str) -> list[str]:
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory with every file of both pages."""
-    for page in (GUIDE, README):
+    """A working directory with every file of the pages."""
+    for page in (GUIDE, README, DATA):
         for name, text in files(page).items():
             file = tmp_path / name
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -124,6 +124,13 @@ def test_a_command_of_the_guide_works(line: str, place: Path) -> None:
     run = [f"run={place / 'run'}"] if arguments[0] == "train" else []
     assert main([*arguments, *run]) == 0
     assert not run or len(tiny.untimed_steps(place / "run")) == 2
+
+
+@pytest.mark.parametrize("line", commands(DATA))
+@pytest.mark.usefixtures("place")
+def test_a_command_of_the_page_on_data_works(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(shlex.split(line)[1:]) == 0
+    assert "bad rows" not in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("place")

@@ -18,7 +18,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from etude import DataError, SourceRow, plugin, require
+from etude import DataError, SourceRow, StartOfValidation, plugin, require
 from etude.data import DataSource, Row, RowsConfig, records_of
 from etude.files import sha256
 
@@ -34,6 +34,8 @@ class HubConfig(RowsConfig):
     """Configuration (subset) of the data set, such as `wikitext-2-raw-v1`; null = its default."""
     split: str = "train"
     """Split to read, or a part of one, such as `train[:10%]`."""
+    val_split: str | None = None
+    """Split to hold out, such as `validation`; null = by data.val_fraction."""
     revision: str | None = None
     """Branch, tag or commit on the hub; null = the newest. A commit makes a run reproducible."""
     streaming: bool = False
@@ -43,6 +45,9 @@ class HubConfig(RowsConfig):
         super().__post_init__()
         is_test = re.search(r"\btest\b", self.split) is not None
         require(not is_test, f"split must not be a test split to train on, got {self.split}")
+        is_default = self.val_fraction == HubConfig.val_fraction
+        why = f"val_fraction has no effect with data.val_split={self.val_split}"
+        require(self.val_split is None or is_default, why)
 
 
 @plugin(HubConfig, example={"path": "{file}This is text #."})
@@ -59,8 +64,11 @@ class Hub(DataSource[HubConfig]):
             )
 
     def records(self) -> Iterator[SourceRow]:
-        """Yields what the record makes of the rows of the split."""
+        """Yields what the record makes of the rows of the splits."""
         yield from records_of(self.config, self._rows(self.config.split))
+        if self.config.val_split is not None:
+            yield StartOfValidation()
+            yield from records_of(self.config, self._rows(self.config.val_split))
 
     def fingerprint(self) -> str:
         """A digest of the contents of local files, or of the commit on the hub."""

@@ -6,6 +6,7 @@ from etude.config.schema.effect import only_with
 from etude.config.schema.plugins import option, require
 from etude.errors import ConfigError, DataError, ServerError
 from etude.records import (
+    CONVERSIONS,
     TOOL_ROLES,
     BadRow,
     Chat,
@@ -18,6 +19,7 @@ from etude.records import (
     Ranking,
     Record,
     SourceRow,
+    StartOfValidation,
     Text,
     Unused,
 )

@@ -153,7 +153,12 @@ class Noted:
     rule: str
 
 
-SourceRow = Record | BadRow | Unused | Noted
+@dataclass(frozen=True)
+class StartOfValidation:
+    """The rows after it are held out, as the source itself divides its rows; one at most."""
+
+
+SourceRow = Record | BadRow | Unused | Noted | StartOfValidation
 """What a data source yields."""
 
 

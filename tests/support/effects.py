@@ -14,10 +14,17 @@ from etude.config.registry import load
 from etude.config.schema.effect import ONLY_WITH, terms, unmet_condition
 from etude.config.schema.plugins import PluginConfig
 
+
+def _phase() -> Any:  # the class is the plugin's own
+    mixture = load("data/mixture").config
+    return get_args(get_type_hints(mixture)["phases"])[0]()
+
+
 NON_NULL: dict[str, Any] = {
     "replay": "a", "window": 3, "keep_best": "val/loss", "epsilon_high": 0.3,
+    "weights": {"a": 1.0}, "phases": [_phase()],
 }  # fmt: skip
-"""A value for each knob that is null by default and appears in a condition."""
+"""A value for each knob that is null or empty by default and appears in a condition."""
 
 
 def config_classes() -> list[type]:
@@ -88,6 +95,8 @@ def _fulfilling(config: Any, term: Any) -> dict[str, Any]:
         case "=":
             return {term.name: _parse(before, term.value.split("|")[0])}
         case _:
+            if term.value == "[]":
+                return {term.name: NON_NULL[term.name]}
             return {term.name: _other_value(before, term.value)}
 
 
@@ -99,7 +108,7 @@ def _failing(config: Any, term: Any) -> dict[str, Any]:
         case ">":
             return {term.name: type(before)(float(term.value))}
         case "=":
-            if term.value == "null":
+            if term.value in ("null", "{}"):
                 return {term.name: NON_NULL[term.name]}
             return {term.name: _other_value(before, term.value)}
         case _:

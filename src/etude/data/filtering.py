@@ -19,12 +19,12 @@ from etude.config.plugin_files import source_files
 from etude.config.registry import build, plugin_of
 from etude.config.schema.filter import FilterConfig
 from etude.data import filter as filter_module
-from etude.data import record_file
+from etude.data import record_file, words
 from etude.data.filter import Drop, Filter
 from etude.errors import DataError
 from etude.files.cache import cached_folder, code_digest, digest_of
 from etude.files.json_file import read_json, reading
-from etude.records import Record
+from etude.records import Record, StartOfValidation
 
 AUDIT: Final = "audit.jsonl"
 """One line for each dropped record and for each edit of a changed one."""
@@ -76,7 +76,8 @@ def apply_filters(
 
     def write(folder: Path) -> None:
         filters = {name: build(config) for name, config in configs.items()}
-        kept = filtered(record_file.read_records(source, kind), filters, folder)
+        records = record_file.read_records(source, kind)
+        kept = filtered(records, filters, folder, record_file.read_n_train(source))
         rows = chain(kept, record_file.read_other_rows(source))
         record_file.write_records(rows, folder, val_fraction)
 
@@ -90,16 +91,20 @@ def filtered_digest(records: str, configs: Mapping[str, FilterConfig]) -> str:
     code = [code_digest(*source_files(one.file)) for one in plugins.values()]
     files = [build(config).fingerprint() for config in configs.values()]
     knobs = [(plugins[name].address, asdict(config)) for name, config in configs.items()]
-    own = code_digest(Path(__file__), filter_module, record_file)
+    own = code_digest(Path(__file__), filter_module, record_file, words)
     return digest_of(records, knobs, files, code, own)
 
 
 def filtered(
-    records: Iterable[Record], filters: Mapping[str, Filter[FilterConfig]], folder: Path
-) -> Iterator[Record]:
+    records: Iterable[Record],
+    filters: Mapping[str, Filter[FilterConfig]],
+    folder: Path,
+    n_train: int | None = None,
+) -> Iterator[Record | StartOfValidation]:
     """Yields what the filters keep; writes AUDIT and, at the end, COUNTS to `folder`.
 
-    Raises DataError if nothing is kept.
+    If the first `n_train` records are those for training, their end is marked. Raises DataError if
+    nothing is kept.
     """
     n_in = n_kept = 0
 
@@ -115,9 +120,14 @@ def filtered(
         for name, one in filters.items():
             stages[name] = _Stage(name, one, folder, file.write)
             stream = stages[name].apply(stream)
-        for _, record in stream:
+        for number, record in stream:
+            if n_train is not None and number >= n_train:
+                yield StartOfValidation()
+                n_train = None
             n_kept += 1
             yield record
+        if n_train is not None:  # every held-out record was dropped
+            yield StartOfValidation()
     report = FilterReport(n_in, n_kept, {name: one.counts() for name, one in stages.items()})
     if not n_kept:
         raise DataError("\n  ".join(("The filters keep no record.", *report.lines())))

@@ -6,7 +6,7 @@ A bad line does not stop the reading: it becomes a BadRow, and the good lines ar
 import hashlib
 import re
 from abc import abstractmethod
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import TextIOWrapper
@@ -19,8 +19,9 @@ from etude.config.schema.plugins import DataConfig, require
 from etude.data.compression import open_bytes
 from etude.data.file_search import FileList, find_files
 from etude.data.source import DataSource
+from etude.errors import DataError
 from etude.files.cache import file_digest
-from etude.records import BadRow, SourceRow
+from etude.records import BadRow, SourceRow, StartOfValidation
 
 PIECE_CHARS: Final = 2**20
 MAX_LINE_CHARS: Final = 2**25
@@ -44,10 +45,15 @@ class FileConfig(DataConfig):
 
     path: str = MISSING
     """A file, a folder or a pattern such as `texts/**/*.txt`; also .gz, .bz2, .xz or .zst."""
+    val_path: str | None = None
+    """Files to hold out for validation, which `path` may contain; null = by data.val_fraction."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.path != "", "path is empty: give a file, a folder or a pattern")
+        is_default = self.val_fraction == DataConfig.val_fraction
+        why = f"val_fraction has no effect with data.val_path={self.val_path}"
+        require(self.val_path is None or is_default, why)
 
 
 FileC = TypeVar("FileC", bound=FileConfig)
@@ -68,18 +74,38 @@ class FileSource(DataSource[FileC]):
         """Every record of a file, a BadRow for each row that is none, and the unused parts."""
 
     def records(self) -> Iterator[SourceRow]:
-        """Yields the rows of all files."""
-        for file in self.files().paths:
+        """Yields the rows of all files, the held-out files last."""
+        train, val = self._files()
+        for file in train:
+            yield from self.rows(file)
+        if val.paths:
+            yield StartOfValidation()
+        for file in val.paths:
             yield from self.rows(file)
 
     def files(self) -> FileList:
-        """The files that `data.path` names. Raises DataError if there are none."""
-        return find_files(self.config.path, self.suffixes)
+        """The files that `path` and `val_path` name. Raises DataError if there are none."""
+        train, val = self._files()
+        skipped = find_files(self.config.path, self.suffixes).skipped
+        return FileList((*train, *val.paths), skipped)
 
     def fingerprint(self) -> str:
         """A digest of the contents of the files, in order."""
-        contents = "".join(map(file_digest, self.files().paths))
+        train, val = self._files()
+        parts = [*map(file_digest, train), *(["val"] if val.paths else [])]
+        contents = "".join((*parts, *map(file_digest, val.paths)))
         return hashlib.sha256(contents.encode()).hexdigest()
+
+    def _files(self) -> tuple[Sequence[Path], FileList]:
+        """The files for training, and those that are held out."""
+        val = self.config.val_path
+        held_out = FileList() if val is None else find_files(val, self.suffixes)
+        taken = {file.resolve() for file in held_out.paths}
+        found = find_files(self.config.path, self.suffixes).paths
+        train = [file for file in found if file.resolve() not in taken]
+        if not train:
+            raise DataError(f"data.val_path={val} holds out every file of data.path.")
+        return train, held_out
 
 
 def lines(file: Path) -> Iterator[tuple[str, str] | BadRow]:

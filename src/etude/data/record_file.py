@@ -1,8 +1,9 @@
 """Stores the records of one kind in a compressed file with random access.
 
-The folder includes the split. A record is held out by a hash of its content, so equal records are
-on the same side and the order of the source does not matter. Preference data is held out by a
-hash of the prompt, because other pairs of the same prompt would leak into training.
+The folder includes the split: that of the source if it has one. Otherwise a record is held out by a
+hash of its content, so equal records are on the same side and the order of the source does not
+matter. Preference data is held out by a hash of the prompt, because other pairs of the same prompt
+would leak into training.
 """
 
 import hashlib
@@ -34,6 +35,7 @@ from etude.records import (
     Ranking,
     Record,
     SourceRow,
+    StartOfValidation,
     Text,
     Unused,
 )
@@ -41,6 +43,7 @@ from etude.records import (
 R = TypeVar("R", bound=Record)
 RECORDS: Final = "records.jsonl.gz"
 REPEATED: Final = "a record that is equal to an earlier one is kept"
+LEAKED: Final = "a held-out record is equal to a training record: data that val measures is trained"
 
 
 class RecordFile:
@@ -78,34 +81,44 @@ def write_records(rows: Iterable[SourceRow], folder: Path, val_fraction: float) 
     scores = array("d")
     hashes = array("d")
     n_bad = 0
-    unused: Counter[str] = Counter()
-    noted: Counter[str] = Counter()
+    counts: dict[type, Counter[str]] = {Unused: Counter(), Noted: Counter()}
+    n_train = None
     first_bad = ""
     with closing(LineWriter(folder / RECORDS)) as good, (folder / "bad.jsonl").open("wb") as bad:
         for row in rows:
-            if isinstance(row, Unused):
-                unused[row.part] += 1
-                continue
-            if isinstance(row, Noted):
-                noted[row.rule] += 1
-                continue
-            line = _encode(row) + b"\n"
-            if isinstance(row, BadRow):
-                bad.write(line)
+            if isinstance(row, Unused | Noted):
+                counts[type(row)][row.part if isinstance(row, Unused) else row.rule] += 1
+            elif isinstance(row, StartOfValidation):
+                n_train = len(hashes)
+            elif isinstance(row, BadRow):
+                bad.write(_encode(row) + b"\n")
                 n_bad += 1
                 first_bad = first_bad or f"; the first bad row is {row.place}: {row.reason}"
             else:
+                line = _encode(row) + b"\n"
                 good.write(line)
                 hashes.append(_hash_fraction(line))
                 scores.append(
                     _hash_fraction(prompt) if (prompt := _shared_prompt(row)) else hashes[-1]
                 )
-    noted[REPEATED] = len(hashes) - len(np.unique(np.array(hashes)))
-    counts = {"unused": unused, "noted": +noted}
-    (folder / "unused.json").write_text(json.dumps(counts), encoding="utf-8")
     if not scores:
         raise DataError(f"The data contains no usable record ({n_bad} bad rows{first_bad}).")
-    np.save(folder / "held_out.npy", held_out(np.array(scores), val_fraction))
+    counts[Noted].update(_repeated(np.array(hashes), n_train))
+    stored = {"unused": counts[Unused], "noted": +counts[Noted], "n_train": n_train}
+    (folder / "unused.json").write_text(json.dumps(stored), encoding="utf-8")
+    if n_train is None:
+        np.save(folder / "held_out.npy", held_out(np.array(scores), val_fraction))
+        return
+    if n_train in (0, len(scores)):
+        empty = "validation" if n_train else "training"
+        raise DataError(f"The {empty} split has no usable record ({n_bad} bad rows{first_bad}).")
+    np.save(folder / "held_out.npy", np.arange(len(scores)) >= n_train)
+
+
+def _repeated(hashes: np.ndarray, n_train: int | None) -> dict[str, int]:
+    """How many records are equal to earlier ones, and how many to one on the other side."""
+    leaked = 0 if n_train is None else np.isin(hashes[n_train:], hashes[:n_train]).sum()
+    return {REPEATED: len(hashes) - len(np.unique(hashes)), LEAKED: int(leaked)}
 
 
 def read_records(folder: Path, kind: type[Record]) -> Iterator[Record]:
@@ -121,7 +134,7 @@ def read_other_rows(folder: Path) -> Iterator[SourceRow]:
     for part, n in unused.items():
         yield from repeat(Unused(part), n)
     for rule, n in noted.items():
-        if rule != REPEATED:
+        if rule not in (REPEATED, LEAKED):
             yield from repeat(Noted(rule), n)
 
 
@@ -130,6 +143,11 @@ def read_bad_rows(folder: Path) -> Iterator[BadRow]:
     with (folder / "bad.jsonl").open("rb") as opened:
         for line in opened:
             yield BadRow(**json.loads(line))
+
+
+def read_n_train(folder: Path) -> int | None:
+    """The number of training records, which come first, if the source has a split of its own."""
+    return read_json(folder / "unused.json")["n_train"]
 
 
 def read_unused(folder: Path) -> tuple[dict[str, int], dict[str, int]]:

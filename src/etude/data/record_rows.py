@@ -1,4 +1,4 @@
-"""Records as rows of JSON, in the columns that the readers of JSON Lines look for."""
+"""Records as rows of JSON, in the columns that the plugins of `data/record` read."""
 
 from typing import Any
 
@@ -41,8 +41,12 @@ def row_of(record: Record) -> dict[str, Any]:
             return prompt_fields(prompt) | {"completion": _completion(completion), "label": score}
         case Prompt(prompt, answer):
             return prompt_fields(prompt) | ({} if answer is None else {"answer": answer})
-        case Labelled(text, label):
-            return {"text": _listed(text), "label": _listed(label)}
+        case Labelled(text, float() as rating):
+            return {"text": text, "rating": rating}
+        case Labelled(str() as text, label):
+            return {"text": text, "label": label}
+        case Labelled(words, tags):
+            return {"tokens": list(words), "tags": tags}
 
 
 def _message(message: Message) -> dict[str, Any]:
@@ -51,7 +55,3 @@ def _message(message: Message) -> dict[str, Any]:
 
 def _completion(completion: str | Message) -> Any:
     return completion if isinstance(completion, str) else [_message(completion)]
-
-
-def _listed(value: str | float | tuple[str, ...]) -> Any:
-    return list(value) if isinstance(value, tuple) else value

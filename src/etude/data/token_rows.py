@@ -60,10 +60,10 @@ def cut_row(row: TokenRow, length: int) -> list[TokenRow]:
 def encoded(texts: Iterable[str], tokenizer: Tokenizer) -> Iterator[tuple[str, Ids]]:
     """Each text and its ids; all cores encode the next batch while the caller uses one."""
     waiting: deque[tuple[list[str], Future[list[Ids]]]] = deque()
-    with ThreadPoolExecutor(1) as encoder:
+    with ThreadPoolExecutor(2) as encoder:
         for batch in _batches(texts):
             waiting.append((batch, encoder.submit(tokenizer.encode_batch, batch)))
-            if len(waiting) > 1:
+            if len(waiting) > 2:
                 done, ids = waiting.popleft()
                 yield from zip(done, ids.result(), strict=True)
         for done, ids in waiting:

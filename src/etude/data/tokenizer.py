@@ -21,7 +21,7 @@ from jaxtyping import Bool, Int
 from tokenizers import decoders, models
 
 from etude.data.byte_alphabet import BYTES
-from etude.data.encodings import encodings
+from etude.data.encodings import BatchEncoder, encodings
 from etude.data.old_tokenizer import convert, old_files
 from etude.data.special_tokens import (
     DEFAULT_ROLES,
@@ -62,6 +62,7 @@ class Tokenizer:
             add_special(inner, SPECIAL_TOKENS)
             write_around(inner, [files.roles["bos"]])
         self._inner = inner
+        self._encode_batch = BatchEncoder(inner)
         self._files = files
         self._sentinels = sentinels_of(inner.get_vocab(with_added_tokens=True))
         special = (*files.roles.values(), *self._sentinels)
@@ -175,7 +176,7 @@ class Tokenizer:
         """The ids of each text."""
         return [
             self._encode_split(text) if self._is_reserved[ids].any() else ids
-            for text, ids in zip(texts, encodings(self._inner, texts), strict=True)
+            for text, ids in zip(texts, self._encode_batch(texts), strict=True)
         ]
 
     def decode(self, ids: Iterable[int], *, skip_special: bool = True) -> str:

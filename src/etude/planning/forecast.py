@@ -4,6 +4,7 @@ import os
 import resource
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,8 @@ class Forecast:
     n_micro_batches: int
     devices: int
     step: StepCost
+    notes: Sequence[str]
+    """Notes on the samples of the run, such as the shares of the sources of a mixture."""
     sharded: int
     """Memory per device that sharding saves."""
 
@@ -97,6 +100,7 @@ def forecast(config: ExperimentConfig, corpus: Corpus) -> Forecast:
         n_micro_batches=n_samples // parts.plan.micro_batch,
         devices=config.trainer.devices,
         step=step,
+        notes=parts.objective.notes,
         sharded=_sharding_savings(config, parts.objective.network, step),
     )
 

@@ -93,7 +93,7 @@ def start(config: ExperimentConfig, experiment: str, overrides: list[str]) -> Pa
     folder = _create_folder(folder, is_named=config.run is not None)
     with run_lock(folder, ACTIVITY) as lock, hint_when_stopped(_resumes(folder)):
         write_sealed_folder(folder / TOKENIZER, corpus.tokenizer.save)
-        save_inputs(config, corpus, folder)
+        save_inputs(config, _with_plan(corpus, assembled), folder)
         _train(config, corpus, assembled, folder, lock)
     return folder
 
@@ -166,7 +166,7 @@ def _resume(config: ExperimentConfig, overrides: list[str], folder: Path, lock: 
     remove_sealed(folder / SUMMARY)  # first: a run that is killed below is not finished
     if changes:
         record_changes(changes, step, folder)
-        save_inputs(config, corpus, folder)
+        save_inputs(config, _with_plan(corpus, assembled), folder)
     _train(config, corpus, assembled, folder, lock)
 
 
@@ -197,6 +197,11 @@ def corpus_of(config: ExperimentConfig, folder: Path | None = None) -> Corpus:
         return prepare(config, stored_tokenizer(folder))
     parent = None if config.init_from is None else read_model(config.init_from)
     return prepare(config, parent and parent.tokenizer)
+
+
+def _with_plan(corpus: Corpus, assembled: TrainingParts) -> Corpus:
+    """The corpus with what the run reads of each source in its data card."""
+    return replace(corpus, card=replace(corpus.card, planned=assembled.planned))
 
 
 def _resumes(folder: Path) -> str:

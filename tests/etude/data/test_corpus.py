@@ -19,9 +19,19 @@ from etude.config.registry import build
 from etude.config.schema.experiment import ExperimentConfig
 from etude.config.schema.plugins import ObjectiveConfig, TextDataConfig
 from etude.data import token_rows
-from etude.data.corpus import Corpus, complete_tokenizer, prepare
+from etude.data.complete_tokenizer import complete_tokenizer
+from etude.data.corpus import Corpus, prepare, read
 from etude.data.data_card import tokenizer_digest
-from etude.data.record_file import RecordFile, held_out, read_bad_rows, texts_of, write_records
+from etude.data.record_file import (
+    LEAKED,
+    REPEATED,
+    RecordFile,
+    held_out,
+    read_bad_rows,
+    read_unused,
+    texts_of,
+    write_records,
+)
 from etude.data.token_rows import TokenRow, TokenRows, write_tokens
 from etude.data.tokenizer import Tokenizer
 from etude.errors import DataError
@@ -560,3 +570,34 @@ def test_a_saved_tokenizer_is_already_complete(
     complete.save(tmp_path)
     again = complete_tokenizer(Tokenizer.load(tmp_path), config)
     assert tokenizer_digest(again) == tokenizer_digest(complete)
+
+
+def test_held_out_files_are_the_validation_side_and_never_trained_on(tmp_path: Path) -> None:
+    for name, texts in {"a.jsonl": "abc", "b.jsonl": "de", "val.jsonl": "xaa"}.items():
+        (tmp_path / name).write_text("".join(f'{{"text": "{text}"}}\n' for text in texts))
+    config = default("data/jsonl", path=str(tmp_path), val_path=str(tmp_path / "val.jsonl"))
+    records = read(config)
+    assert [*records.train] == [Text(text) for text in "abcde"]
+    assert [*records.val] == [Text(text) for text in "xaa"]
+    _, noted = read_unused(records.folder)
+    assert noted == {REPEATED: 2, LEAKED: 2}
+    assert len(records.files.paths) == 3
+    other = replace(config, val_path=str(tmp_path / "b.jsonl"))
+    assert [*read(other).val] == [Text("d"), Text("e")]
+    assert read(other).digest != records.digest
+    shown = str(prepare(ExperimentConfig(ClmConfig(), data=config, tokenizer=ByteConfig())).card)
+    assert "37.5% of the records" in shown
+    assert "(the split of the source)" in shown
+
+
+def test_a_split_without_records_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_text('{"text": "a"}\n')
+    (tmp_path / "bad.jsonl").write_text("{\n")
+    config = default("data/jsonl", path=str(file), val_path=str(tmp_path / "bad.jsonl"))
+    with pytest.raises(DataError, match=r"The validation split has no usable record \(1 bad rows"):
+        read(config)
+    with pytest.raises(DataError, match="holds out every file"):
+        read(replace(config, val_path=str(file)))
+    with pytest.raises(ValueError, match=r"no effect with data\.val_path"):
+        replace(config, val_fraction=0.2)

@@ -124,6 +124,18 @@ def test_another_knob_of_a_filter_does_not_read_the_source_again(
     assert len(read(config, {"exact": ExactConfig(normalize=False)}).train) > 0
 
 
+def test_filters_keep_the_split_of_the_source(tmp_path: Path) -> None:
+    train = source(tmp_path, "a b A c")
+    held_out = tmp_path / "val.jsonl"
+    held_out.write_text('{"text": "b"}\n{"text": "d"}\n{"text": "D"}\n', encoding="utf-8")
+    clean = read(replace(train, val_path=str(held_out)), {"exact": EXACT})
+    assert [*map(document_of, clean.train)] == ["a", "b", "c"]
+    assert [*map(document_of, clean.val)] == ["d"]
+    held_out.write_text('{"text": "b"}\n', encoding="utf-8")
+    with pytest.raises(DataError, match="The validation split has no usable record"):
+        read(replace(train, val_path=str(held_out)), {"exact": EXACT})
+
+
 def test_a_duplicate_names_the_number_of_the_other_record_in_the_source(tmp_path: Path) -> None:
     _, audit = run("a bb c bb", {"longest": Longest(EXACT), "exact": Exact(EXACT)}, tmp_path)
     assert (audit[-1]["record"], audit[-1]["other"]) == (3, 1)

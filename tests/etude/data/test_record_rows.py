@@ -26,6 +26,8 @@ CASES: dict[str, list[Any]] = {
     "feedback": [Feedback(ASKED, CALL, 0.25), Feedback("q", "a", 1.0)],
     "prompt": [Prompt(ASKED, "4"), Prompt("who?")],
     "label": [Labelled("text", "label")],
+    "rating": [Labelled("text", 4.5)],
+    "tags": [Labelled(("two", "words"), ("A", "B"))],
 }
 
 
@@ -38,7 +40,7 @@ def test_a_row_read_again_is_an_equal_record(kind: str, tmp_path: Path) -> None:
     assert list(source.records()) == CASES[kind]
 
 
-def test_margins_probabilities_and_lists_have_their_columns() -> None:
+def test_margins_and_probabilities_have_their_columns() -> None:
     row = row_of(Preference("q", "a", "b", margin=2.0, probability=0.75))
     assert row == {
         "prompt": "q",
@@ -46,8 +48,4 @@ def test_margins_probabilities_and_lists_have_their_columns() -> None:
         "rejected": "b",
         "margin": 2.0,
         "probability": 0.75,
-    }
-    assert row_of(Labelled(("two", "words"), ("A", "B"))) == {
-        "text": ["two", "words"],
-        "label": ["A", "B"],
     }

@@ -11,8 +11,8 @@ from etude.config.plugin_source import presets
 from etude.config.registry import load
 from etude.laws.fitting import JUDGE
 
-SERVED = ("reward=http", f"{JUDGE}=openai")
-"""They have no default address of a server."""
+SERVED = ("reward=http", f"{JUDGE}=openai", "data=parquet")
+"""They have no default address of a server, or no example file, which is of lines of text."""
 NOT_INVARIANT = {"optimizer=soap"}
 """Their updates depend on rounding: see the docstring of each."""
 CHOSEN = [

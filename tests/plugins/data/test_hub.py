@@ -1,6 +1,7 @@
 """The hub's formats on the disk give the rows that `datasets` gives; a failure says what to do."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from row_files import reader
 from etude.config.composition import compose
 from etude.config.config_file import to_experiment
 from etude.config.registry import build
+from etude.data.corpus import read
 from etude.errors import ConfigError, DataError
 from etude.plugins.data.hub import advice
 from etude.records import BadRow, Labelled, Record, Text
@@ -120,3 +122,12 @@ def test_a_gated_data_set_names_its_page_and_the_login() -> None:
     assert "https://huggingface.co/datasets/meta/x" in found
     assert "hf auth login" in found
     assert advice(default("data/hub", path="x"), ValueError("Bad split")) == ""
+
+
+def test_a_held_out_split_is_the_validation_side(saved: Path) -> None:
+    config = default("data/hub", path=str(saved), val_split="validation")
+    records = read(config)
+    assert [*records.train] == [Text("a"), Text("b")]
+    assert [*records.val] == [Text("c")]
+    with pytest.raises(ValueError, match=r"no effect with data\.val_split"):
+        replace(config, val_fraction=0.2)

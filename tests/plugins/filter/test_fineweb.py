@@ -50,6 +50,16 @@ def test_limits_can_be_changed_or_removed() -> None:
         fineweb(max_short_lines=2.0)
 
 
+def test_a_short_line_has_fewer_characters_without_spaces_between_words() -> None:
+    assert rule(f"{LINE}\nOnly a few words here.\nAnd a few others too.\nIt ends.") == "short lines"
+    lines = (
+        "他每天早上去河边散步看书喝茶。",
+        "她在图书馆里写了三封很长的信。",
+        "孩子们在院子里种了两棵苹果树。",
+    )
+    assert rule("\n".join(lines)) == ""
+
+
 def test_chinese_prose_is_kept_and_a_chinese_menu_is_not() -> None:
     assert rule(PROSE) == ""
     assert rule(f"{LINE}\n首页。\n新闻。\n关于我们。\n联系方式。\n{PROSE[:80]}") == ""

@@ -46,6 +46,12 @@ def test_a_text_with_few_letters_is_kept() -> None:
     assert language(min_letters=30).decide(Text("これは日本語の文章です。")) is not None
 
 
+def test_short_chinese_that_is_taken_for_cantonese_or_wu_is_chinese() -> None:
+    made = language(min_letters=5)
+    assert made.decide(Text("GitHub 是一个代码托管平台")) is None
+    assert made.decide(Text("你好")) is None
+
+
 def test_probabilities_of_the_kept_languages_add_up() -> None:
     mixed = Pair(ENGLISH, GERMAN)
     both = language(keep=["de", "en"], min_probability=0.99).decide(mixed)

@@ -46,6 +46,7 @@ def test_knobs_turn_repairs_on_and_off() -> None:
     assert repaired("cafÃ©", mojibake=False) == "cafÃ©"
     assert repaired("a &amp; b") == "a & b"
     assert repaired("<b>a &amp; b</b>") == "<b>a &amp; b</b>"
+    assert repaired("<b>\na &amp; b") == "<b>\na &amp; b"
     assert repaired("a &amp; b", html=False) == "a &amp; b"
     assert repaired("“x”，ＡＢ", quotes=True) == '"x"，ＡＢ'
     assert repaired("x，ＡＢ", width=True) == "x,AB"

@@ -35,6 +35,7 @@ def lines(plan: Forecast, available: int, needed: int) -> Iterator[str]:
     yield f"steps: {plan.steps:,} on {plan.devices} device(s), {each}"
     yield f"tokens: {plan.tokens:,.0f} ({step.tokens_per_step * plan.devices:,.0f} per step)"
     yield f"FLOPs: {plan.flops:.3g} ({step.flops_per_token:.3g} per token)"
+    yield from plan.notes
     yield from _compute_optimal(plan)
 
 

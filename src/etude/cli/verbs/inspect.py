@@ -12,6 +12,7 @@ the step trains nothing.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from etude.config import composition
@@ -62,6 +63,7 @@ def _show(config: ExperimentConfig, folder: Path | None, n: int, pages: Sequence
     corpus = corpus_of(config, folder)
     parts = assemble(config, corpus, Ranks(0, config.trainer.devices))
     step = first_step(config, parts, n)
+    step = replace(step, lost=[*corpus.card.lost_lines(), *step.lost])
     show(step, Console(highlight=False))
     for file in pages:
         try:
