@@ -12,25 +12,18 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Final
 
-from etude.data import Drop
+from etude.data import LETTER, UNSPACED, Drop
 
-UNSPACED: Final = (
-    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"  # Thai, Lao, Burmese, Khmer
-    "\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\uff66-\uff9d"  # kana
-    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Han
-)
-"""Ranges of characters, as in a regular expression, whose words are not separated by spaces."""
 CHARS_PER_WORD: Final = 2
 """Characters that count as one word where no space separates words."""
 WIDE_ENDS: Final = "。．！？｡"
 """Characters that end a sentence and that no space follows."""
 SENTENCE_ENDS: Final = f".!?‼‽⁇⁈⁉؟۔։।॥።။។{WIDE_ENDS}"
 """Characters that end a sentence: the common ones of Unicode's property Sentence_Terminal."""
-_SPACED: Final = rf"[^\W{UNSPACED}]"
 _TOKEN: Final = re.compile(
     rf"[{UNSPACED}]"
-    rf"|{_SPACED}+?(?=n't\b)|(?i:n't|['’](?:s|re|ve|ll|d|m))\b"
-    rf"|\w+://\S+|{_SPACED}+(?:[.@+&]{_SPACED}+)*"
+    rf"|{LETTER}+?(?=n't\b)|(?i:n't|['’](?:s|re|ve|ll|d|m))\b"
+    rf"|\w+://\S+|{LETTER}+(?:[.@+&]{LETTER}+)*"
     r"|\.{2,}|-{2,}|\S"
 )
 _UNSPACED: Final = re.compile(f"[{UNSPACED}]")
@@ -62,11 +55,6 @@ class Words:
     def is_unspaced(self) -> bool:
         """Whether most letters and digits are of scripts without spaces between words."""
         return 2 * self._n_unspaced > sum(len(one) for one in self.tokens if one.isalnum())
-
-
-def is_unspaced(text: str) -> bool:
-    """Whether most letters and digits of a text are of scripts without spaces between words."""
-    return 2 * len(_UNSPACED.findall(text)) > sum(map(str.isalnum, text))
 
 
 def n_sentences(text: str) -> int:

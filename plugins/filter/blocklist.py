@@ -21,9 +21,7 @@ from pathlib import Path
 
 from etude import DataError, Record, plugin, require
 from etude.config import FilterConfig
-from etude.data import Drop, Filter, document_of
-
-from ._words import UNSPACED
+from etude.data import LETTER, MARKS, UNSPACED, Drop, Filter, document_of
 
 SHOWN_WORDS = 5
 
@@ -44,7 +42,7 @@ class BlocklistConfig(FilterConfig):
 
 def normalized(text: str) -> str:
     """A text in Unicode's compatibility form and without case, with a space for punctuation."""
-    return " ".join(re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold()))
+    return " ".join(re.findall(rf"[\w{MARKS}]+", unicodedata.normalize("NFKC", text).casefold()))
 
 
 @plugin(BlocklistConfig, example={"path": "{file}word # of a list"})
@@ -60,7 +58,7 @@ class Blocklist(Filter[BlocklistConfig]):
 
     def hits(self, text: str) -> Iterator[str]:
         """Yields each occurrence of an entry in a normalised text."""
-        words = re.findall(rf"[^\W{UNSPACED}]+", text)
+        words = re.findall(f"{LETTER}+", text)
         for entries, parts, gap in ((self._spaced, words, " "), (self._unspaced, text, "")):
             for n in sorted({entry.count(gap) + 1 if gap else len(entry) for entry in entries}):
                 spans = (gap.join(parts[i : i + n]) for i in range(len(parts) - n + 1))

@@ -9,13 +9,12 @@ with few letters is kept, because it is too short to judge.
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib.metadata import version
 from typing import Any, Final
 
 from etude import ConfigError, Record, plugin, require
 from etude.config import FilterConfig
-from etude.data import Drop, Filter, document_of
-
-from ._words import UNSPACED
+from etude.data import UNSPACED, Drop, Filter, document_of
 
 JUDGED_CHARS: Final = 10_000
 CHINESE: Final = frozenset({"zh", "yue", "wuu"})
@@ -56,6 +55,10 @@ class Language(Filter[LanguageConfig]):
         if kept >= self.config.min_probability:
             return None
         return Drop(f"language {ranked[0][0]}", round(kept, 4), self.config.min_probability)
+
+    def fingerprint(self) -> str:
+        """The version of the library that decides."""
+        return version("py3langid")
 
     @cached_property
     def _kept(self) -> frozenset[str]:

@@ -9,8 +9,9 @@ On the planted data of its tests, English and Chinese, recall is 0.91 and precis
 has other shares.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Final
 
 from etude import Record, only_with, plugin, require
@@ -58,30 +59,33 @@ class Personal(Filter[PersonalConfig]):
     def decide(self, record: Record) -> Change | Drop | None:
         return edited(record, self.masked)
 
+    def fingerprint(self) -> str:
+        """The versions of the libraries that decide."""
+        return f"{version('phonenumbers')} {version('python-stdnum')}"
+
     def masked(self, text: str) -> tuple[str, list[Edit]]:
         """Returns a text with placeholders, and an edit for each kind with the number found."""
         edits: list[Edit] = []
-        for kind in ("email", "iban", "card", "national", "ip", "phone"):
-            spans = sorted(self._spans(kind, text)) if vars(self.config)[kind] else []
-            placeholder = f"<{'NATIONAL_ID' if kind == 'national' else kind.upper()}>"
-            text, n = replaced(text, spans, placeholder)
-            edits += [Edit(kind, "", placeholder, n)] if n else []
+        for kind, spans in self._searches():
+            text, n = replaced(text, sorted(spans(text)), f"<{kind.upper()}>")
+            edits += [Edit(kind, "", f"<{kind.upper()}>", n)] if n else []
         return text, edits
 
-    def _spans(self, kind: str, text: str) -> Iterator[Span]:
-        match kind:
-            case "email":
-                return emails(text)
-            case "iban":
-                return ibans(text)
-            case "card":
-                return cards(text)
-            case "national":
-                return nationals(text, self.config.countries)
-            case "ip":
-                return ips(text)
-            case _:
-                return phones(text, self.config.regions)
+    def _searches(self) -> Iterator[tuple[str, Callable[[str], Iterator[Span]]]]:
+        """Yields each kind and how it is found; those with checksums before phone numbers."""
+        config = self.config
+        if config.email:
+            yield "email", emails
+        if config.iban:
+            yield "iban", ibans
+        if config.card:
+            yield "card", cards
+        if config.national:
+            yield "national_id", lambda text: nationals(text, config.countries)
+        if config.ip:
+            yield "ip", ips
+        if config.phone:
+            yield "phone", lambda text: phones(text, config.regions)
 
 
 def replaced(text: str, spans: Iterable[Span], placeholder: str) -> tuple[str, int]:

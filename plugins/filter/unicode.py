@@ -10,6 +10,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
+from importlib.metadata import version
 from typing import Any, Final
 
 from etude import Record, plugin
@@ -65,6 +66,10 @@ class Unicode(Filter[UnicodeConfig]):
 
     def decide(self, record: Record) -> Change | Drop | None:
         return edited(record, self.repaired)
+
+    def fingerprint(self) -> str:
+        """The version of the library that decides."""
+        return version("ftfy")
 
     @cached_property
     def _settings(self) -> Any:  # ftfy.TextFixerConfig

@@ -38,6 +38,7 @@ from etude.objective import (
 )
 
 from ._sft.conversations import ConversationEncoder, TrainingSpan, TrainOn, encode_conversations
+from ._sft.labels import labels_of
 from ._sft.neftune import neftune_hook
 from ._sft.replay import Mixture, pretraining_text
 
@@ -95,17 +96,15 @@ class Sft(Objective[SftConfig, SftBatch]):
     def __init__(self, config: SftConfig, network: Network, tools: ObjectiveContext) -> None:
         super().__init__(config, network, tools)
         self.reads_source = Capability.SOURCE_TARGET in capabilities_of(tools.architecture)
-        self.encoder = ConversationEncoder(
-            tools.tokenizer, config.train_on, tools.seq_len, self.reads_source
-        )
+        limits = tools.seq_len, self.reads_source
+        self.encoder = ConversationEncoder(tools.tokenizer, config.train_on, *limits)
         for measure in config.measures:
             similarity(measure)  # fails early if it is unavailable
         if config.neftune_alpha:
             tables = (m for m in network.modules() if isinstance(m, nn.Embedding))
             table = next(m for m in tables if m.num_embeddings == network.vocab.size)
-            table.register_forward_hook(
-                partial(neftune_hook, alpha=config.neftune_alpha, pad=network.vocab.pad)
-            )
+            hook = partial(neftune_hook, alpha=config.neftune_alpha, pad=network.vocab.pad)
+            table.register_forward_hook(hook)
 
     def select_samples(self, samples: Samples) -> Samples:
         """The conversations with tokens to train on, as rows; counts what was dropped."""
@@ -118,9 +117,7 @@ class Sft(Objective[SftConfig, SftBatch]):
         config = self.config
         tools = self.tools
         if config.replay is not None:
-            text = pretraining_text(
-                "objective.replay", config.replay, tools.tokenizer, tools.seq_len
-            )
+            text = pretraining_text(config.replay, tools.tokenizer, tools.seq_len)
             samples = Mixture(samples, text, config.replay_share)
         return super().source(samples, global_batch, seed, ranks)
 
@@ -134,6 +131,9 @@ class Sft(Objective[SftConfig, SftBatch]):
         self, record: Chat | TokenRow | list[TrainingSpan], rng: np.random.Generator
     ) -> list[TrainingSpan]:
         return self.spans(record)
+
+    def token_labels(self, example: list[TrainingSpan]) -> list[str]:
+        return [] if self.reads_source else labels_of(example, self.tools.tokenizer)
 
     def collate(self, examples: Sequence[list[TrainingSpan]]) -> SftBatch:
         if self.reads_source:

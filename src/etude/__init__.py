@@ -6,6 +6,7 @@ from etude.config.schema.effect import only_with
 from etude.config.schema.plugins import option, require
 from etude.errors import ConfigError, DataError, ServerError
 from etude.records import (
+    CONVERSIONS,
     TOOL_ROLES,
     BadRow,
     Chat,

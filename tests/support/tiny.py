@@ -239,6 +239,16 @@ def write_text(folder: Path, n: int = 60) -> Path:
     return file
 
 
+def mixture(folder: Path, **values: Any) -> Any:  # the plugin's own class
+    """A mixture of two files of short lines, of digits and of letters."""
+    folder.mkdir(exist_ok=True)
+    (folder / "digits.txt").write_text("".join(f"{i * 7919:05}\n" for i in range(80)))
+    paths = {"digits": folder / "digits.txt", "letters": write_text(folder)}
+    line = type(part("data", "text").document).line
+    sources = {n: part("data", "text", path=str(p), document=line) for n, p in paths.items()}
+    return part("data", "mixture", sources=sources, seq_len=16, val_fraction=0.2, **values)
+
+
 def write_preferences(folder: Path, n: int = 40) -> Path:
     """A file of preferences of different lengths."""
     draw = np.random.default_rng(8)

@@ -38,6 +38,8 @@ class TrainingSpan:
     trained: Bool[np.ndarray, " seq"]
     answer_range: tuple[int, int] | None = None
     """Start and end of its last answer, if that is complete."""
+    origin: tuple[Samples | Sequence[Chat], int] | None = None
+    """The conversations and the index of its own, for `labels_of`."""
 
     @property
     def answer(self) -> tuple[list[int], list[int]] | None:
@@ -110,8 +112,7 @@ class ConversationEncoder:
             trained[start:end] |= encoded.turns[start:end] > 0
             counts["answers beyond data.seq_len"] += start >= room
             counts["answers truncated"] += start < room < end
-        is_complete = bool(answers) and answers[-1][1] <= room
-        last = answers[-1] if is_complete else None
+        last = answers[-1] if answers and answers[-1][1] <= room else None
         return TrainingSpan(encoded.ids[:room], trained[:room], last)
 
     def _with_source(
@@ -124,9 +125,8 @@ class ConversationEncoder:
         counts["answers truncated"] += len(answer) < end - start
         counts["prompts truncated"] += len(source) < start
         trained = np.arange(len(source) + len(answer)) >= len(source)
-        in_row = (len(source), len(trained))
-        is_complete = len(answer) == end - start
-        return TrainingSpan(np.append(source, answer), trained, in_row if is_complete else None)
+        in_row = (len(source), len(trained)) if len(answer) == end - start else None
+        return TrainingSpan(np.append(source, answer), trained, in_row)
 
     def _check(self, ids: np.ndarray, ends: Sequence[int]) -> None:
         vocab = self.tokenizer.vocab
@@ -183,6 +183,7 @@ def encode_conversations(
         except TemplateError as error:
             counts[f"conversations rejected by the template ({error})"] += 1
             continue
+        spans = [replace(span, origin=(chats, i)) for span in spans]
         counts["conversations without a token to train on"] += not spans
         n_split += len(spans) > 1 and not encoder.sources
         rows += [spans] if encoder.sources and spans else [[span] for span in spans]

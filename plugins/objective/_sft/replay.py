@@ -30,15 +30,15 @@ class Mixture:
         return self.others[i * len(self.others) // self.n_others % len(self.others)]
 
 
-def pretraining_text(key: str, run: str, tokenizer: Tokenizer, seq_len: int) -> Samples:
-    """Rows of the text that a run was trained on; `key` is the name of the knob in errors.
+def pretraining_text(run: str, tokenizer: Tokenizer, seq_len: int) -> Samples:
+    """Rows of the text that a run was trained on.
 
     Raises ConfigError if it is not a run, or was not trained on raw text.
     """
-    config = config_of_parent(key, run)
+    config = config_of_parent("objective.replay", run)
     if text_config(config.data) is None:
         raise ConfigError(
-            f"{key}={run} cannot be replayed: it was not trained on raw text.\n"
+            f"objective.replay={run} cannot be replayed: it was not trained on raw text.\n"
             "  Name the run that pretrained the base model."
         )
     config = replace(config, data=replace(config.data, seq_len=seq_len))

@@ -2,7 +2,7 @@
 
 from etude.config.capabilities import capabilities_of, has_windows, max_positions_of
 from etude.config.config_file import config_of_parent, load_config
-from etude.config.record_kind import text_config
+from etude.config.record_kind import kind_of, text_config
 from etude.config.registry import build, plugin_of
 from etude.config.schema.blocks import (
     BlockConfig,
@@ -34,6 +34,7 @@ from etude.config.schema.plugins import (
     NewTokenizerConfig,
     ObjectiveConfig,
     OptimizerConfig,
+    PluginConfig,
     RecordConfig,
     RewardConfig,
     ScheduleConfig,

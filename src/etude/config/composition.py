@@ -62,7 +62,7 @@ def check_names(verb: str, overrides: Sequence[str]) -> Composition:
 
     Returns the values as written, before type conversion.
     """
-    names = [override.lstrip("+") for override in overrides]
+    names = [one if "@" in one.partition("=")[0] else one.lstrip("+") for one in overrides]
     with explain_errors(overrides, verb), outlines():
         return _compose(verb, names)
 

@@ -129,13 +129,15 @@ class PluginSource(ConfigSource):
             config = _objective_default(group, name.removeprefix(FOR))
         else:
             config = self._plugin(group, name)
-            if group in multi_choice_groups() and not name.startswith("_"):
-                package = f"{group}.{name}"
+            several = group in multi_choice_groups() or plugin_files.is_list(group)
+            if several and not name.startswith("_"):
+                package = f"{group.replace('/', '.')}.{name}"
         return ConfigResult(self.provider, self.full_path(), config, {"package": package})
 
     def _plugin(self, group: str, name: str) -> DictConfig:
         plugin = describe(f"{group}/{name.removeprefix('_')}")
-        parts = [{knob.name: knob.option} for knob in plugin.knobs if knob.option]
+        slots = [knob for knob in plugin.knobs if knob.option or knob.several]
+        parts = [{knob.name: [] if knob.several else knob.option} for knob in slots]
         if parts and not name.startswith("_"):
             return OmegaConf.create({"defaults": [f"_{name}", *parts]})
         if self.path == "outline":

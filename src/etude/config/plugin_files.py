@@ -17,6 +17,7 @@ from etude.files.atomic import sha256
 ROOT = "etude.plugins"
 CONFIG_DIR = "ETUDE_CONFIG_DIR"
 """The environment variable with the folder of `--config-dir`."""
+_SEVERAL = r"dict\[str, \w+Config\]"
 
 
 def roots() -> list[Path]:
@@ -62,11 +63,24 @@ def home(group: str) -> str | None:
     """
     if any((root / group).is_dir() for root in roots()):
         return group
+    return _declared_slot(group, r"\w+Config = option\(") or _declared_slot(group, _SEVERAL)
+
+
+def is_list(group: str) -> bool:
+    """Whether a group is a slot for any number of plugins, such as `data/sources`.
+
+    A plugin of `data` declares it by `sources: dict[str, DataConfig]`.
+    """
+    return _declared_slot(group, _SEVERAL) is not None
+
+
+def _declared_slot(group: str, kind: str) -> str | None:
+    """The group of the plugins of a slot, if a plugin declares the slot as of this kind."""
     parent, _, name = group.rpartition("/")
     above = home(parent) if parent else None
     if above is None:
         return None
-    declares = re.compile(rf"^    {re.escape(name)}: \w+Config = option\(", re.MULTILINE)
+    declares = re.compile(rf"^    {re.escape(name)}: {kind}", re.MULTILINE)
     sources = (f.read_text(encoding="utf-8") for r in roots() for f in (r / above).glob("*.py"))
     return above if any(map(declares.search, sources)) else None
 

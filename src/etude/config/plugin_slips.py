@@ -26,8 +26,6 @@ REQUIRED = {
     "data/record": {"yields": "yields=Text", "columns": "columns=TextColumns"},
 }
 """The keywords of `@plugin` that the plugins of a group must have, each with an example."""
-ROWS = "RowsConfig"
-"""The base config of data plugins whose kind of record is that of their slot `data/record`."""
 CONSTANTS = {
     "lr": (int | float, "a number"),
     "data": (str, "an option"),
@@ -195,9 +193,15 @@ def _keywords(call: ast.Call, group: str, file: Path) -> Iterator[Slip]:
             kinds, what = CONSTANTS[name]
             if not isinstance(value.value, kinds):
                 yield value.lineno, f"{name} must be {what}, got {ast.unparse(value)}."
-    parents = {parent.name for parent, _ in lineage(ast.unparse(call.args[0]), file)}
+    classes = [kind for kind, _ in lineage(ast.unparse(call.args[0]), file)]
+    has_reader = "reader" in {
+        item.name
+        for kind in classes
+        for item in kind.body
+        if isinstance(item, ast.FunctionDef) and kind.name != "DataConfig"
+    }
     for name, such_as in REQUIRED.get(group, {}).items():
-        if name not in given and ROWS not in parents:
+        if name not in given and not has_reader:  # its records are those of another config
             yield call.lineno, f"@plugin has no {name}=.\n  Add one, such as {such_as}."
 
 

@@ -35,6 +35,8 @@ class Knob:
     """The file that defines it; the names in its type and default are resolved there."""
     group: bool = False
     """Whether its value is the config of another plugin."""
+    several: bool = False
+    """Whether its values are the configs of any number of plugins, by name."""
     option: str | None = None
     """The default option of that plugin's group."""
     only_with: str | None = None
@@ -163,7 +165,9 @@ def knobs(name: str, file: Path) -> Iterator[Knob]:
 def _knob(name: str, node: ast.AnnAssign, text: str, home: Path) -> Knob:
     kind = ast.unparse(node.annotation)
     default = ast.unparse(node.value) if node.value else None
-    group = any(base.name == "PluginConfig" for base, _ in lineage(kind, home))
+    inner = kind.removeprefix("dict[str, ").removesuffix("]")
+    is_plugin = any(base.name == "PluginConfig" for base, _ in lineage(inner, home))
+    group, several = is_plugin and inner == kind, is_plugin and inner != kind
     option = condition = None
     if isinstance(node.value, ast.Call) and ast.unparse(node.value.func) == "only_with":
         condition = str(ast.literal_eval(node.value.args[0]))
@@ -173,7 +177,7 @@ def _knob(name: str, node: ast.AnnAssign, text: str, home: Path) -> Knob:
     elif default and (call := re.fullmatch(r"field\(default_factory=(?:lambda: )?(.*)\)", default)):
         default = {"list": "[]", "dict": "{}"}.get(call[1][:4], call[1])
     shown = None if default == "MISSING" else default
-    return Knob(name, kind, shown, text, home, group, option, condition, node.lineno)
+    return Knob(name, kind, shown, text, home, group, several, option, condition, node.lineno)
 
 
 def _docstring(node: ast.stmt | None) -> str:

@@ -10,6 +10,7 @@ from etude.data.chat_template import (
     assistant_turns,
     conversation,
     exchange,
+    message_labels,
 )
 from etude.data.corpus import prepare
 from etude.data.documents import Document, split_documents
@@ -37,10 +38,10 @@ from etude.data.rows import (
     records_of,
     valid_text,
 )
-from etude.data.source import DataSource, Samples
+from etude.data.source import DataSource, MixedOrder, MixedSource, Samples, SourceSamples
 from etude.data.special_tokens import SPECIAL_TOKENS, require_bytes, reserved_tokens
 from etude.data.token_rows import TokenRow, TokenRows
 from etude.data.tokenizer import Tokenizer
 from etude.data.tokenizer_source import TokenizerSource
 from etude.data.vocab import Vocab
-from etude.data.words import ngrams, words_of
+from etude.data.words import LETTER, MARKS, UNSPACED, ngrams, words_of

@@ -6,6 +6,7 @@ space. Text is split where a turn begins and ends, so a prompt has the same ids 
 """
 
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,6 +79,26 @@ def conversation(
         ids.append(part)
         turns.append(np.full(len(part), 0 if place is None else numbers[place]))
     return Conversation(np.concatenate(ids), np.concatenate(turns), reasons)
+
+
+def message_labels(tokenizer: Tokenizer, chat: Chat) -> tuple[Int[np.ndarray, " seq"], list[str]]:
+    """The ids of a conversation, and the message of each one, such as `2 assistant`.
+
+    A message ends where the conversation up to it ends; its header is a part of it. If the template
+    rejects a beginning of the conversation, its last message is counted to the one before.
+    """
+    whole = conversation(tokenizer, chat.messages, chat.tools, required=()).ids
+    names = [f"{n} {message.role}" for n, message in enumerate(chat.messages, 1)]
+    labels = [names[0]] * len(whole)
+    end = 0
+    for n in range(1, len(names)):
+        with suppress(TemplateError):
+            part = conversation(tokenizer, chat.messages[:n], chat.tools, required=()).ids
+            size = min(len(part), len(whole))
+            differs = np.flatnonzero(part[:size] != whole[:size])
+            end = max(end, int(differs[0]) if len(differs) else size)
+            labels[end:] = [names[n]] * (len(whole) - end)
+    return whole, labels
 
 
 def assistant_turns(messages: Sequence[Message]) -> list[int]:

@@ -3,7 +3,7 @@
 The cache key is a digest of everything that affects the result: source, config, tokenizer, code.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -18,7 +18,6 @@ from etude.config.schema.experiment import ExperimentConfig
 from etude.config.schema.filter import FilterConfig
 from etude.config.schema.plugins import DataConfig, TokenizerConfig
 from etude.data import (
-    chat_template,
     documents,
     json_rows,
     line_file,
@@ -31,11 +30,13 @@ from etude.data import (
     vocab,
 )
 from etude.data import tokenizer as tokenizer_module
+from etude.data.complete_tokenizer import complete_tokenizer
 from etude.data.data_card import (
     SHOWN_BAD_ROWS,
     Card,
     SplitCard,
     TokenizerCard,
+    mixture_card,
     tokenizer_card,
     tokenizer_digest,
     xz_baseline,
@@ -44,14 +45,14 @@ from etude.data.file_search import FileList
 from etude.data.filtering import FilterReport, apply_filters, filtered_digest
 from etude.data.readers import FileSource
 from etude.data.record_file import RecordFile, read_bad_rows, read_unused, texts_of, write_records
-from etude.data.source import DataSource, Samples
+from etude.data.source import Converted, DataSource, Joined, Samples
 from etude.data.token_rows import TokenRows, write_tokens
 from etude.data.tokenizer import Tokenizer
 from etude.data.tokenizer_source import TokenizerSource
 from etude.data.training_texts import TrainingTexts
 from etude.errors import DataError
 from etude.files.cache import cached_folder, code_digest, digest_of
-from etude.records import PROMPTED, Chat, Record, Text, conversion_for
+from etude.records import Record, Text, conversion_for
 
 AFTER_READING = {"seq_len", "strict", "pack", "intra_document"}
 """Knobs of the group `data` that do not affect which records are read."""
@@ -69,12 +70,17 @@ class Corpus:
     train: Samples
     val: Samples
     card: Card
-    train_records: RecordFile
-    val_records: RecordFile
+    sources: "Mapping[str, Records]"
+    """The records of each source of a mixture, by name; otherwise those of the only source."""
+
+    @property
+    def train_records(self) -> Iterator[Record]:
+        """The training records, source by source."""
+        return chain.from_iterable(one.train for one in self.sources.values())
 
     def val_text(self) -> Iterator[str]:
         """The held-out texts, before tokenisation."""
-        return _texts(self.val_records)
+        return chain.from_iterable(_texts(one.val) for one in self.sources.values())
 
 
 @dataclass(frozen=True)
@@ -99,21 +105,30 @@ def prepare(config: ExperimentConfig, tokenizer: Tokenizer | None = None) -> Cor
     Raises DataError if the source cannot be read or one side of the split is empty; with
     `data.strict`, also if any row is bad.
     """
-    records = read(config.data, config.filter)
-    n_bad, shown = _bad_rows(records)
-    if n_bad and config.data.strict:
-        first = f"data.strict=true, and {n_bad} rows are bad. Fix or remove them:"
-        raise DataError("\n  ".join((first, *shown)))
-    tokenizer, cut_words = (tokenizer, 0) if tokenizer else _tokenizer(config.tokenizer, records)
+    sources = {name: read(part, config.filter) for name, part in config.data.parts.items()}
+    for records in sources.values():
+        n_bad, shown = _bad_rows(records)
+        if n_bad and config.data.strict:
+            first = f"data.strict=true, and {n_bad} rows are bad. Fix or remove them:"
+            raise DataError("\n  ".join((first, *shown)))
+    tokenizer, cut_words = (tokenizer, 0) if tokenizer else _tokenizer(config.tokenizer, sources)
     tokenizer = complete_tokenizer(tokenizer, config)
-    train, val = (_samples(part, config.data, records, tokenizer) for part in ("train", "val"))
-    if convert := conversion_for(records.kind, plugin_of(config.objective).declaration.reads):
-        train = _ConvertedSamples(train, convert)
-        val = _ConvertedSamples(val, convert)
-    measured = tokenizer_card(tokenizer, _texts(records.val), cut_words)
-    digest = _digest(records.digest, config, tokenizer)
-    card = _card(config.data, records, (train, val), measured, digest)
-    return Corpus(tokenizer, train, val, card, records.train, records.val)
+    digest = _digest(_joined_digest([one.digest for one in sources.values()]), config, tokenizer)
+    train: dict[str, Samples] = {}
+    val: dict[str, Samples] = {}
+    cards: dict[str, Card] = {}
+    for name, records in sources.items():
+        train[name], val[name] = (
+            _samples(part, config, records, tokenizer) for part in ("train", "val")
+        )
+        measured = tokenizer_card(tokenizer, _texts(records.val), cut_words)
+        sides = train[name], val[name]
+        cards[name] = _card(config.data.parts[name], records, sides, measured, digest)
+    if len(sources) == 1:
+        (name,) = sources
+        return Corpus(tokenizer, train[name], val[name], cards[name], sources)
+    card = mixture_card(plugin_of(config.data).address, cards)
+    return Corpus(tokenizer, Joined(train), Joined(val), card, sources)
 
 
 def _card(
@@ -158,10 +173,15 @@ def data_digest(config: ExperimentConfig, tokenizer: Tokenizer) -> str:
 
     Raises DataError if the source does not exist.
     """
-    records = _records_digest(config.data, build(config.data))
+    digests = [_records_digest(part, build(part)) for part in config.data.parts.values()]
     if config.filter:
-        records = filtered_digest(records, config.filter)
-    return _digest(records, config, tokenizer)
+        digests = [filtered_digest(one, config.filter) for one in digests]
+    return _digest(_joined_digest(digests), config, tokenizer)
+
+
+def _joined_digest(digests: Sequence[str]) -> str:
+    """The digest of several sources; that of the only one if there is one."""
+    return digests[0] if len(digests) == 1 else digest_of(*digests)
 
 
 def _digest(records: str, config: ExperimentConfig, tokenizer: Tokenizer) -> str:
@@ -174,42 +194,6 @@ def _digest(records: str, config: ExperimentConfig, tokenizer: Tokenizer) -> str
         if run is not None
     ]
     return digest_of(records, tokenizer_digest(tokenizer), knobs, earlier)
-
-
-def complete_tokenizer(tokenizer: Tokenizer, config: ExperimentConfig) -> Tokenizer:
-    """The tokenizer with the tokens and the chat template that the objective needs."""
-    if kind_of(config.data) is Text:
-        parts = [plugin_of(node).declaration for _, node in nodes(config.objective)]
-        tokenizer = tokenizer.with_tokens(frozenset[str]().union(*(part.tokens for part in parts)))
-    reads = plugin_of(config.objective).declaration.reads
-    if Chat in reads or (config.template is not None and reads & PROMPTED):
-        return _with_template(tokenizer, config)
-    return tokenizer
-
-
-@dataclass(frozen=True)
-class _ConvertedSamples:
-    """Samples converted on access to the kind of record that the objective reads."""
-
-    samples: Samples
-    convert: Callable[..., Record]
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __getitem__(self, index: int) -> Record:
-        return self.convert(self.samples[index])
-
-
-def _with_template(tokenizer: Tokenizer, config: ExperimentConfig) -> Tokenizer:
-    """The tokenizer with the configured chat template, else its own, else étude's default."""
-    if config.template is not None:
-        return build(config.template, tokenizer)
-    if tokenizer.template:
-        return tokenizer
-    if config.init_from is not None:
-        return tokenizer.with_template(chat_template.DEFAULT_OF_BASES, {})
-    return tokenizer.with_template(chat_template.DEFAULT, chat_template.LITERALS)
 
 
 def read(config: DataConfig, filters: Mapping[str, FilterConfig] | None = None) -> Records:
@@ -250,16 +234,17 @@ def _records_digest(config: DataConfig, source: DataSource[DataConfig]) -> str:
     return digest_of([one.address for one in plugins], knobs, source.fingerprint(), code)
 
 
-def _tokenizer(config: TokenizerConfig, records: Records) -> tuple[Tokenizer, int]:
+def _tokenizer(config: TokenizerConfig, sources: Mapping[str, Records]) -> tuple[Tokenizer, int]:
     """The configured tokenizer, and how many words were cut to train it."""
     plugin = plugin_of(config)
     source: TokenizerSource[TokenizerConfig] = build(config)
     code = code_digest(*source_files(plugin.file), special_tokens, tokenizer_module, training_texts)
     inputs = (plugin.address, asdict(config), source.fingerprint(), code, tokenizers.__version__)
-    name = digest_of(records.folder.name, inputs)
+    name = digest_of(*(one.folder.name for one in sources.values()), inputs)
 
     def write(folder: Path) -> None:
-        texts = TrainingTexts(lambda: _texts(records.train))
+        records = [one.train for one in sources.values()]
+        texts = TrainingTexts(lambda: chain.from_iterable(map(_texts, records)))
         source.build(texts).save(folder)
         (folder / CUT_WORDS).write_text(str(texts.n_cut_words), encoding="utf-8")
 
@@ -267,10 +252,19 @@ def _tokenizer(config: TokenizerConfig, records: Records) -> tuple[Tokenizer, in
     return Tokenizer.load(folder), int((folder / CUT_WORDS).read_text(encoding="utf-8"))
 
 
-def _samples(part: str, config: DataConfig, records: Records, tokenizer: Tokenizer) -> Samples:
+def _samples(
+    part: str, config: ExperimentConfig, records: Records, tokenizer: Tokenizer
+) -> Samples:
+    """One side of the split of a source, as the kind of record that the objective reads."""
     side = {"train": records.train, "val": records.val}[part]
-    if (text := text_config(config)) is None:
-        return side
+    if (text := text_config(config.data)) is None:
+        samples: Samples = side
+        kind = kind_of(config.data) or records.kind
+        reads = plugin_of(config.objective).declaration.reads
+        for given, wanted in ((records.kind, {kind}), (kind, reads)):
+            if convert := conversion_for(given, wanted):
+                samples = Converted(samples, convert)
+        return samples
     name = digest_of(records.folder.name, tokenizer.digest, part, code_digest(token_rows, vocab))
 
     def write(folder: Path) -> None:

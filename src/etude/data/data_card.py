@@ -2,8 +2,9 @@
 
 import json
 import lzma
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -80,6 +81,8 @@ class Card:
     """How many files and folders below `data.path` were not read, by kind."""
     xz_bits_per_byte: float | None = None
     """Bits per byte of the held-out text under `xz -9e`: a baseline for val/bits_per_byte."""
+    sources: "Mapping[str, Card]" = field(default_factory=dict[str, "Card"])
+    """The cards of the sources of a mixture, by name."""
 
     def save(self, folder: Path) -> None:
         """Writes data_card.json."""
@@ -98,6 +101,7 @@ class Card:
             *_cut_lines(self.train),
             f"val       {_describe(self.val)}{self._share()}",
             *_cut_lines(self.val),
+            *(line for name, one in self.sources.items() for line in one.source_lines(name)),
             f"tokenizer {card.vocab_size:,} ids, {card.bytes_per_token:.2f} bytes per token, "
             f"{card.round_trip:.1%} of texts round-trip exactly, {card.unknown:.2%} unknown",
         ]
@@ -116,6 +120,11 @@ class Card:
         lines += [f"note      {rule}: {n:,} rows" for rule, n in self.noted.items()]
         return "\n".join(lines)
 
+    def source_lines(self, name: str) -> list[str]:
+        """The lines about it as a source of a mixture."""
+        sizes = f"{_describe(self.train)}; held out {_describe(self.val)}"
+        return [f"source    {name} ({self.source}): {sizes}", *_filter_lines(self.filters)]
+
     def _share(self) -> str:
         """The share of held-out records next to the requested one."""
         share = self.val.records / (self.train.records + self.val.records)
@@ -127,6 +136,27 @@ class Card:
         shown += f" (data.val_fraction={self.val_fraction:g}"
         reason = "; equal records, and records of one prompt, are never separated"
         return shown + (")" if is_near(share, self.val_fraction) else f"{reason})")
+
+
+def mixture_card(source: str, cards: Mapping[str, Card]) -> Card:
+    """The card of a mixture: the sums over its sources, and their cards."""
+    first, *_ = every = [*cards.values()]
+    return replace(
+        first,
+        source=source,
+        kind="+".join(dict.fromkeys(one.kind for one in every)),
+        train=_sum([one.train for one in every]),
+        val=_sum([one.val for one in every]),
+        n_bad=sum(one.n_bad for one in every),
+        bad_rows=tuple(row for one in every for row in one.bad_rows)[:SHOWN_BAD_ROWS],
+        filters=None,
+        unused=_counts(one.unused for one in every),
+        noted=_counts(one.noted for one in every),
+        n_files=sum(one.n_files for one in every),
+        skipped=_counts(one.skipped for one in every),
+        xz_bits_per_byte=None,
+        sources=cards,
+    )
 
 
 def tokenizer_card(tokenizer: Tokenizer, texts: Iterable[str], cut_words: int) -> TokenizerCard:
@@ -168,7 +198,7 @@ def xz_bits_per_byte(texts: Iterable[str]) -> float:
 
 
 def xz_baseline(records: str, texts: Iterable[str]) -> float:
-    """`xz_bits_per_byte` of the texts of the records of that digest; cached: it takes seconds."""
+    """`xz_bits_per_byte` of the texts of these records; cached, since it takes seconds."""
 
     def write(folder: Path) -> None:
         (folder / "bits_per_byte.json").write_text(str(xz_bits_per_byte(texts)), encoding="utf-8")
@@ -184,6 +214,30 @@ def _describe(split: SplitCard) -> str:
         f"{split.records:,} documents, {split.bytes:,} bytes, {split.tokens:,} tokens, "
         f"{split.rows:,} rows"
     )
+
+
+def _sum(sides: Sequence[SplitCard]) -> SplitCard:
+    """The sums of the sizes."""
+    return SplitCard(
+        records=sum(side.records for side in sides),
+        rows=sum(side.rows for side in sides),
+        tokens=_total(side.tokens for side in sides),
+        bytes=_total(side.bytes for side in sides),
+        cut_documents=sum(side.cut_documents for side in sides),
+        cut_tokens=sum(side.cut_tokens for side in sides),
+    )
+
+
+def _total(values: Iterable[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None  # all sources have the same kind
+
+
+def _counts(parts: Iterable[Mapping[str, int]]) -> Mapping[str, int]:
+    total = Counter[str]()
+    for part in parts:
+        total.update(part)
+    return total
 
 
 def _filter_lines(filters: FilterReport | None) -> list[str]:

@@ -18,7 +18,7 @@ from etude.config.plugin_files import source_files
 from etude.config.registry import build, plugin_of
 from etude.config.schema.filter import FilterConfig
 from etude.data import filter as filter_module
-from etude.data import record_file
+from etude.data import record_file, words
 from etude.data.filter import Drop, Filter
 from etude.errors import DataError
 from etude.files.cache import cached_folder, code_digest, digest_of
@@ -90,7 +90,7 @@ def filtered_digest(records: str, configs: Mapping[str, FilterConfig]) -> str:
     code = [code_digest(*source_files(one.file)) for one in plugins.values()]
     files = [build(config).fingerprint() for config in configs.values()]
     knobs = [(plugins[name].address, asdict(config)) for name, config in configs.items()]
-    own = code_digest(Path(__file__), filter_module, record_file)
+    own = code_digest(Path(__file__), filter_module, record_file, words)
     return digest_of(records, knobs, files, code, own)
 
 

@@ -5,13 +5,17 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Final
 
-_UNSPACED: Final = (
+UNSPACED: Final = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"  # Thai, Lao, Burmese, Khmer
-    "\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff"  # kana
+    "\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\uff66-\uff9d"  # kana
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Han
 )
-_MARKS: Final = "\u0300-\u036f\u0900-\u0dff"  # combining marks, of Indic scripts too
-_WORD: Final = re.compile(rf"[{_UNSPACED}]|(?:[^\W{_UNSPACED}]|[{_MARKS}])+")
+"""Ranges of characters, as in a regular expression, whose words are not separated by spaces."""
+MARKS: Final = "\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0900-\u0963\u0966-\u0dff"
+"""Vowel signs and accents, which belong to a word but are no letters."""
+LETTER: Final = rf"(?:[^\W{UNSPACED}]|[{MARKS}])"
+"""A character of a word in scripts with spaces, as a regular expression."""
+_WORD: Final = re.compile(rf"[{UNSPACED}]|{LETTER}+")
 
 
 def words_of(text: str) -> list[str]:

@@ -44,7 +44,7 @@ from etude.objective.preferences import (
     refuse_empty,
     show_continuations,
 )
-from etude.objective.randomness import SAMPLE, rng
+from etude.objective.randomness import SAMPLE, epoch_order, rng
 from etude.objective.ranks import Ranks, all_gather
 from etude.objective.reference import Frozen, IdPair, Reference, reference_of
 from etude.objective.reward import ChatReward, Reward, scores_of

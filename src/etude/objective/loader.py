@@ -11,7 +11,8 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+from functools import partial
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -23,6 +24,8 @@ from etude.objective.step_size import StepSize, StepSizes
 
 BatchT = TypeVar("BatchT")
 T = TypeVar("T")
+SampleOrder: TypeAlias = Callable[[int], tuple[int, int]]
+"""Returns (epoch, sample) at a position of an endless stream of samples. Must be pure."""
 
 
 @dataclass
@@ -47,6 +50,8 @@ class StepBatch:
 @runtime_checkable
 class StepSource(Protocol):
     """Returns one global batch after another; its position can be saved and restored."""
+
+    order: SampleOrder
 
     @property
     def steps_per_epoch(self) -> float: ...
@@ -79,6 +84,7 @@ class EpochSource:
         self.global_batch = global_batch
         self.seed = seed
         self.ranks = ranks
+        self.order: SampleOrder = partial(sample_at, seed, len(samples))
         self.sizes: StepSizes | None = None
         """The sizes of the steps; None = all full."""
         self.n_read = 0
@@ -96,7 +102,7 @@ class EpochSource:
         self.n_read += 1
         self._position += size.samples
         share = self.ranks.share(size.samples)
-        positions = [sample_at(self.seed, len(self.samples), start + offset) for offset in share]
+        positions = [self.order(start + offset) for offset in share]
         examples = [
             self.stratify(example, offset, size.samples)
             for offset, position in zip(share, positions, strict=True)

@@ -131,6 +131,10 @@ class Objective(pl.LightningModule, ABC, Generic[C, B]):
         """
         return ()
 
+    def token_labels(self, example: Any) -> Sequence[str]:
+        """Returns what each token of an example is a part of, such as a message, for a person."""
+        return ()
+
     def count_cuts(self, samples: Samples) -> None:
         """Adds what `cuts` returns for each sample to `lost`, and the documents cut into rows."""
         if isinstance(samples, TokenRows):

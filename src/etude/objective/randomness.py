@@ -28,7 +28,7 @@ def rng(seed: int, purpose: int, *key: int) -> np.random.Generator:
 def sample_at(seed: int, n_samples: int, position: int) -> tuple[int, int]:
     """Returns (epoch, sample) at a position of the endless shuffled stream of samples."""
     epoch, index = divmod(position, n_samples)
-    return epoch, int(_order(seed, n_samples, epoch)[index])
+    return epoch, int(_cached_order(seed, n_samples, epoch)[index])
 
 
 def seed_global(seed: int) -> None:
@@ -70,6 +70,9 @@ def isolated_randomness(seed: int) -> Generator[None]:
         restore_global(state)
 
 
-@functools.lru_cache(maxsize=2)
-def _order(seed: int, n_samples: int, epoch: int) -> np.ndarray:
+def epoch_order(seed: int, n_samples: int, epoch: int) -> np.ndarray:
+    """Returns the samples in the order of an epoch."""
     return rng(seed, TRAIN, epoch).permutation(n_samples)
+
+
+_cached_order = functools.lru_cache(maxsize=2)(epoch_order)

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from etude.config.schema.plugins import ComparisonConfig, require
 from etude.data.source import Samples
 from etude.errors import CheckpointError, ConfigError, DataError
-from etude.objective.loader import Ranks, StepBatch, chunks
+from etude.objective.loader import Ranks, SampleOrder, StepBatch, chunks
 from etude.objective.randomness import ROLLOUT, TRAIN, rng, sample_at
 from etude.objective.ranks import all_gather
 from etude.records import Prompt
@@ -91,6 +92,7 @@ class RolloutSource:
             )
         self.seed = seed
         self.ranks = ranks
+        self.order: SampleOrder = partial(sample_at, seed, len(prompts))
         self.n_rollouts = 0
         self.n_drawn = 0
         self.n_used = 0
@@ -121,7 +123,7 @@ class RolloutSource:
         start = self.n_drawn + self.ranks.rank * self.n_prompts
         self.n_drawn += self.ranks.size * self.n_prompts
         places = range(start, start + self.n_prompts)
-        indices = [sample_at(self.seed, len(self.prompts), place)[1] for place in places]
+        indices = [self.order(place)[1] for place in places]
         return self.policy.rollout(
             [self.prompts[i] for i in indices], [(self.seed, ROLLOUT, place) for place in places]
         )

@@ -12,16 +12,16 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from etude.config.record_kind import text_config
 from etude.config.registry import build, plugin_of
 from etude.config.schema.experiment import ExperimentConfig
 from etude.config.schema.plugins import (
     AdapterConfig,
     ArchitectureConfig,
     ComparisonConfig,
-    TextDataConfig,
 )
 from etude.data.corpus import Corpus
-from etude.data.source import Samples, Take
+from etude.data.source import Samples, Take, each_part, indices_by_source, parts_of
 from etude.data.vocab import Vocab
 from etude.errors import ConfigError
 from etude.formats.checkpoint import TreeCheckpointIO
@@ -37,6 +37,7 @@ from etude.objective.randomness import seed_global
 from etude.records import PROMPTED, Chat
 from etude.rl.rewards import build_rewards
 from etude.training.eval_weights import FinalWeights
+from etude.training.mixing import order_mixture
 from etude.training.optim import optimizer_parameters, refuse_idle, refuse_unreached_peak
 from etude.training.plan import Plan, epoch_of, plan_of
 from etude.training.validation import Validation
@@ -76,9 +77,11 @@ def assemble(config: ExperimentConfig, corpus: Corpus, ranks: Ranks) -> Training
         objective.double()
     _build("optimizer", config.optimizer, optimizer_parameters(objective))  # fails early
     with torch.device("cpu"):  # samples are real even if weights are on the meta device
-        train, val = map(objective.select_samples, (corpus.train, corpus.val))
+        sides = (corpus.train, corpus.val)
+        train, val = (each_part(side, objective.select_samples) for side in sides)
         corpus = replace(corpus, train=train, val=val)
-        objective.count_cuts(train)
+        for part in parts_of(train):
+            objective.count_cuts(part)
         train = Take(corpus.train, config.trainer.train_samples or len(corpus.train))
         source = objective.source(train, config.trainer.global_batch, config.seed, ranks)
         epoch = epoch_of(config, corpus, objective, train, source.steps_per_epoch)
@@ -89,7 +92,10 @@ def assemble(config: ExperimentConfig, corpus: Corpus, ranks: Ranks) -> Training
     if config.trainer.compile:
         network.compile()
     loader = _loader(config, source, objective, plan)
-    validation = Validation(corpus.val, plan.n_val, plan.micro_batch, config.seed, ranks)
+    order_mixture(config, objective, loader, train, plan)
+    held_out = indices_by_source(Take(corpus.val, plan.n_val))
+    numbers = plan.n_val, plan.micro_batch, config.seed
+    validation = Validation(corpus.val, *numbers, ranks, held_out)
     return TrainingParts(objective, loader, train, plan, validation)
 
 
@@ -100,7 +106,7 @@ def _tools(config: ExperimentConfig, corpus: Corpus, optimizer: OptimizerOf) -> 
         architecture=config.architecture,
         seq_len=config.data.seq_len,
         seed=config.seed,
-        intra_document=isinstance(config.data, TextDataConfig) and config.data.intra_document,
+        intra_document=(text := text_config(config.data)) is not None and text.intra_document,
         optimizer=optimizer,
         non_finite=config.trainer.non_finite,
         decoding=build(config.decoding, corpus.tokenizer),

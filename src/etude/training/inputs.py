@@ -19,7 +19,8 @@ from etude.config.registry import build, plugin_of
 from etude.config.schema.experiment import ExperimentConfig
 from etude.config.schema.plugins import PluginConfig
 from etude.config.schema.trainer import Input
-from etude.data.corpus import Corpus, complete_tokenizer, data_digest
+from etude.data.complete_tokenizer import complete_tokenizer
+from etude.data.corpus import Corpus, data_digest
 from etude.data.data_card import tokenizer_digest
 from etude.data.tokenizer import Tokenizer
 from etude.errors import CheckpointError, DataError

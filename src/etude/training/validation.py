@@ -3,7 +3,7 @@
 import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import lightning.pytorch as pl
@@ -28,40 +28,53 @@ class Validation:
     batch: int
     seed: int
     ranks: Ranks
+    sources: Mapping[str, Sequence[int]] = field(default_factory=dict[str, Sequence[int]])
+    """The indices of the samples of each source of a mixture; none for other data."""
 
     def measure(self, objective: Objective[Any, Any]) -> dict[str, float]:
-        """Returns `val/<name>` for every metric the objective reports; says which ones are NaN."""
+        """Returns `val/<name>` for every metric the objective reports; says which ones are NaN.
+
+        Those of a source of a mixture are `val/<source>/<name>`.
+        """
         found, count = self._means(objective)
         self._say_undefined(objective, found, count)
         return found
 
     def _means(self, objective: Objective[Any, Any]) -> tuple[dict[str, float], float]:
         """Returns the metrics, and the count of the loss over all ranks."""
-        sums = BatchSums()
+        sums: dict[str, BatchSums] = {name: BatchSums() for name in ("", *self.sources)}
         was_training = objective.training
         objective.eval()
         context = objective.trainer.precision_plugin.forward_context()
         with torch.no_grad(), context, isolated_randomness(self.seed):
             if objective.needs_batch_statistic:
-                objective.measure_batches(self._batches(objective))
-            for batch, positions in self._batches(objective):
+                objective.measure_batches(
+                    (one, places) for one, places, _ in self._batches(objective)
+                )
+            for batch, positions, source in self._batches(objective):
                 if objective.gathered is not None:
                     objective.gathered.enter(positions or (0,), replay=False)
                 loss, count = objective.evaluate(batch)
-                sums.add(loss if positions else zero_loss(loss), 0)
-                sums.count += count if positions else 0
+                for name in dict.fromkeys(("", source)):
+                    sums[name].add(loss if positions else zero_loss(loss), 0)
+                    sums[name].count += count if positions else 0
         objective.gathered = None
         objective.train(was_training)
-        sums.count = float(objective.over_ranks(torch.tensor(sums.count, dtype=torch.float64)))
-        means = objective.report(sums.means(objective.over_ranks))
-        return {f"val/{name}": value for name, value in means.items()}, sums.count
+        found: dict[str, float] = {}
+        for source, one in sums.items():
+            one.count = float(objective.over_ranks(torch.tensor(one.count, dtype=torch.float64)))
+            means = objective.report(one.means(objective.over_ranks))
+            prefix = f"val/{source}/" if source else "val/"
+            found |= {f"{prefix}{name}": value for name, value in means.items()}
+        return found, sums[""].count
 
     def metric_names(self, objective: Objective[Any, Any]) -> list[str]:
         """Returns the metrics of a validation, found on a single sample before training."""
         objective.trainer = pl.Trainer(
             accelerator="cpu", logger=False, enable_checkpointing=False, enable_model_summary=False
         )
-        return [*replace(self, n_samples=1, ranks=Ranks())._means(objective)[0]]
+        few = {name: indices[:1] for name, indices in self.sources.items()}
+        return [*replace(self, n_samples=1, ranks=Ranks(), sources=few)._means(objective)[0]]
 
     def refuse_unknown(self, config: ExperimentConfig, objective: Objective[Any, Any]) -> None:
         """Raises ConfigError if a key names a metric that no validation of the run will have."""
@@ -89,9 +102,9 @@ class Validation:
             if objective.trainer.is_global_zero:
                 print(note, file=sys.stderr)
 
-    def _batches(self, objective: Objective[Any, Any]) -> Iterator[tuple[Any, Sequence[int]]]:
-        """Yields this rank's batches, each with the positions of its samples if it counts."""
-        for part, counts in self._parts():
+    def _batches(self, objective: Objective[Any, Any]) -> Iterator[tuple[Any, Sequence[int], str]]:
+        """Yields this rank's batches, the positions of their samples if they count, the source."""
+        for part, counts, source in self._parts():
             batch = objective.held_out_batch(
                 [self.samples[i] for i in part],
                 [rng(self.seed, VALIDATION, i) for i in part],
@@ -100,18 +113,20 @@ class Validation:
             yield (
                 objective.transfer_batch_to_device(batch, objective.device, 0),
                 (part if counts else ()),
+                source,
             )
 
-    def _parts(self) -> Iterator[tuple[Sequence[int], bool]]:
-        """Returns this rank's batches and whether each counts; all ranks have the same number.
+    def _parts(self) -> Iterator[tuple[Sequence[int], bool, str]]:
+        """Yields this rank's batches, whether each counts, and its source.
 
-        A sharded network runs only if every rank runs it, so a rank with fewer batches repeats
-        one sample that does not count.
+        All ranks have the same number of them: a sharded network runs only if every rank runs it,
+        so a rank with fewer batches repeats one sample that does not count.
         """
-        mine = chunks(range(self.ranks.rank, self.n_samples, self.ranks.size), self.batch)
-        n_batches = math.ceil(math.ceil(self.n_samples / self.ranks.size) / self.batch)
-        yield from ((part, True) for part in mine)
-        yield from (((0,), False) for _ in range(n_batches - len(mine)))
+        for source, indices in (self.sources or {"": range(self.n_samples)}).items():
+            mine = chunks(indices[self.ranks.rank :: self.ranks.size], self.batch)
+            n_batches = math.ceil(math.ceil(len(indices) / self.ranks.size) / self.batch)
+            yield from ((part, True, source) for part in mine)
+            yield from (((0,), False, source) for _ in range(n_batches - len(mine)))
 
 
 def refuse_unreported(key: str, metric: str, reported: Iterable[str]) -> None:

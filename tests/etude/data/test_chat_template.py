@@ -20,6 +20,7 @@ from etude.data.chat_template import (
     RewrittenTurnError,
     conversation,
     exchange,
+    message_labels,
     prompt,
     question,
 )
@@ -214,3 +215,17 @@ def test_a_token_with_two_roles_is_not_replaced(tmp_path: Path) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | {"eos_token": "<sep>"}))
     with pytest.raises(ConfigError, match="two roles"):
         Tokenizer.load(tmp_path).with_template("", {"sep": "[/INST]"})
+
+
+@pytest.mark.parametrize("tokenizer", [PLAIN, build(default("template/chatml"), tiny.BYTES)])
+def test_each_token_is_labelled_with_its_message(tokenizer: Tokenizer) -> None:
+    """The text of a message is in its own part, whatever the language."""
+    texts = ["Be brief.", "天气？", "下雨。", "And now?", "Sun."]
+    roles = ["system", "user", "assistant", "user", "assistant"]
+    chat = Chat(tuple(map(Message, roles, texts)))
+    ids, labels = message_labels(tokenizer, chat)
+    assert len(labels) == len(ids)
+    for n, (role, text) in enumerate(zip(roles, texts, strict=True), 1):
+        own = [i for i, label in zip(ids, labels, strict=True) if label == f"{n} {role}"]
+        assert text in tokenizer.decode(own)
+    assert labels == sorted(labels)

@@ -19,7 +19,8 @@ from etude.config.registry import build
 from etude.config.schema.experiment import ExperimentConfig
 from etude.config.schema.plugins import ObjectiveConfig, TextDataConfig
 from etude.data import token_rows
-from etude.data.corpus import Corpus, complete_tokenizer, prepare, read
+from etude.data.complete_tokenizer import complete_tokenizer
+from etude.data.corpus import Corpus, prepare, read
 from etude.data.data_card import tokenizer_digest
 from etude.data.record_file import (
     LEAKED,

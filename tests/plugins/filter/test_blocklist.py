@@ -19,6 +19,8 @@ def test_entries_are_whole_words_in_scripts_with_spaces() -> None:
     words = ["cat", "sea lion", "über"]
     assert found("A CAT sat.", words) == "cat (1)"
     assert found("Concatenate the category.", words) == ""
+    assert found("हिन्दी में", ["हिन्दी"]) == "हिन्दी (1)"
+    assert found("हिन्दू में", ["हिन्दी"]) == ""
     assert found("Two sea-lions, one sea  lion; Über!", words) == "über (1), sea lion (1)"
 
 

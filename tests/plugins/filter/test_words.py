@@ -3,7 +3,7 @@ import re
 import regex
 
 from etude.plugins.filter import _words
-from etude.plugins.filter._words import Words, duplicates, ends_sentence, is_unspaced, n_sentences
+from etude.plugins.filter._words import Words, duplicates, ends_sentence, n_sentences
 
 
 def test_words_and_punctuation_marks_are_tokens_as_in_spacy() -> None:
@@ -21,8 +21,9 @@ def test_two_characters_of_a_script_without_spaces_count_as_a_word() -> None:
     assert words.n_words == 1 + 7 // 2
     assert len(words) == words.n_words + 1
     assert Words("ภาษาไทย").is_unspaced
-    assert is_unspaced("カタカナとひらがな, ok")
-    assert not is_unspaced("Korean has spaces: 한국어는 띄어쓰기를 한다")
+    assert Words("カタカナとひらがな, ok").is_unspaced
+    assert Words("हिन्दी में, हाँ।").tokens == ["हिन्दी", "में", ",", "हाँ", "।"]
+    assert not Words("Korean has spaces: 한국어는 띄어쓰기를 한다").is_unspaced
 
 
 def test_sentences_end_at_marks_of_their_script() -> None:

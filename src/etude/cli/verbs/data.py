@@ -15,6 +15,7 @@ from pathlib import Path
 
 from etude.config import composition
 from etude.config.command_line import prepare
+from etude.config.compatibility import check_extras
 from etude.config.schema.experiment import ExperimentConfig
 from etude.errors import ConfigError
 
@@ -32,6 +33,8 @@ def main(arguments: list[str]) -> int:
         from etude.training.experiment import read_experiment
 
         config, run = read_experiment(composed, line.overrides, checked=False)
+        for part in (config.data, *config.filter.values()):
+            check_extras(part)
         for folder in folders:
             _refuse(config, folder)
         from etude.training.run import corpus_of  # imports torch: only after all checks

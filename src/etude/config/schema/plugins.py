@@ -195,6 +195,11 @@ class DataConfig(PluginConfig):
         """The config whose plugin declares the kind of record: this one, or that of a slot."""
         return self
 
+    @property
+    def parts(self) -> "Mapping[str, DataConfig]":
+        """The sources of a mixture, by name; of other data, itself, without a name."""
+        return {"": self}
+
     def __post_init__(self) -> None:
         require(
             2 <= self.seq_len <= LARGEST,

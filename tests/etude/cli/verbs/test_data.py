@@ -6,6 +6,7 @@ import pytest
 import tiny
 
 from etude.cli.main import main
+from etude.config import compatibility
 
 
 def test_the_verb_prints_the_data_card_and_writes_nothing(
@@ -50,3 +51,11 @@ def test_nothing_is_overwritten_and_a_folder_needs_a_filter(
     assert "no filter is chosen" in capsys.readouterr().err
     assert main(["data", *source, "filter=[exact]"]) == 2
     assert "already exists" in capsys.readouterr().err
+
+
+def test_without_the_library_of_a_filter_the_error_names_the_extra(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(compatibility, "find_spec", lambda name: None)
+    assert main(["data", "data=arithmetic", "tokenizer=byte", "filter=[unicode]"]) == 2
+    assert "filter=unicode needs ftfy, which is not installed" in capsys.readouterr().err

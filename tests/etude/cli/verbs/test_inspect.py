@@ -122,6 +122,17 @@ def test_a_sample_that_trains_nothing_is_named_and_is_an_error(
     assert re.search(r"sample \d of 8 \(training sample \d\)", error)
 
 
+def test_the_message_of_each_token_of_a_conversation_is_shown(tmp_path: Path) -> None:
+    """Every trained token is a part of an answer."""
+    rows = [row for sample in first("sft", tmp_path).samples for row in sample.rows]
+    cells = [cell for row in rows for cell in row.cells]
+    assert all(re.fullmatch(r"\d+ (system|user|assistant)", cell.label) for cell in cells)
+    following = [after.label for row in rows for after in row.cells[1:]]
+    before = [cell for row in rows for cell in row.cells[:-1]]
+    pairs = zip(before, following, strict=True)
+    assert all("assistant" in label for cell, label in pairs if cell.target is not None)
+
+
 def test_n_and_html_choose_what_is_shown_and_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -39,11 +39,11 @@ def test_fine_tuning_trains_on_the_replayed_text(tmp_path: Path) -> None:
 
 def test_a_missing_run_is_refused_with_the_name_of_the_knob(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"objective.replay=.*cannot be used"):
-        pretraining_text("objective.replay", str(tmp_path / "nothing"), tiny.BYTES, 16)
+        pretraining_text(str(tmp_path / "nothing"), tiny.BYTES, 16)
 
 
 def test_replayed_rows_are_those_that_the_run_was_trained_on(tmp_path: Path) -> None:
-    rows = pretraining_text("objective.replay", str(tiny.teacher_run(tmp_path)), tiny.BYTES, 16)
+    rows = pretraining_text(str(tiny.teacher_run(tmp_path)), tiny.BYTES, 16)
     trained = tiny.training_parts(tiny.experiment("clm", tmp_path)).train
     assert len(rows) == len(trained)
     for i in range(len(rows)):

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from etude.cli.pages.inspect.panels import panel_counts
-from etude.cli.pages.inspect.view import Sample, Step, sample_of
+from etude.cli.pages.inspect.view import Sample, Step, rows_of
 from etude.config.schema.experiment import ExperimentConfig
 from etude.objective.loader import EpochSource, StepBatch
 from etude.objective.selection import lost_lines
@@ -32,9 +32,10 @@ def first_step(config: ExperimentConfig, parts: TrainingParts, n: int) -> Step:
         name = _name(step, i, parts)
         empty += [name] if count == 0 else []
         if i < n:
-            cuts = _cuts(step, i, parts)
+            labels = objective.token_labels(example)
             numbers = _numbers(objective, batch)
-            samples.append(sample_of(batch, objective.tools.tokenizer, numbers, name, count, cuts))
+            shown = rows_of(batch, objective.tools.tokenizer, numbers, labels)
+            samples.append(Sample(name, count, *shown, _cuts(step, i, parts)))
     return Step(
         len(step.examples),
         len(batches),

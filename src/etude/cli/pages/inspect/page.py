@@ -77,10 +77,13 @@ def _row(row: Row) -> Markup:
 def _tokens(row: Row) -> Iterator[Markup]:
     """Yields the tokens of a row, with a mark where a document starts."""
     document: int | None = None
+    label = ""
     for cell in row.cells:
         if row.is_packed and cell.document != document:
             yield tag("div", f"document {cell.document}", css="document")
-        document = cell.document
+        if cell.label != label:
+            yield tag("div", cell.label, css="document")
+        document, label = cell.document, cell.label
         yield _token(cell, has_targets=row.n_trained > 0)
 
 
@@ -88,6 +91,7 @@ def _token(cell: Cell, *, has_targets: bool) -> Markup:
     """Returns a token, the token to predict below it, and all that is known of it as its title."""
     known = {
         "id": cell.id,
+        "part of": cell.label,
         "role": cell.role.name,
         "index": cell.index,
         "document": cell.document,

@@ -22,6 +22,8 @@ STYLES = {
 }
 TARGET = "bold green"
 FAINT = "dim"
+EVERY_LINE = ("input", "target")
+"""Rows of a line of tokens that are shown even if they are empty in it."""
 Column: TypeAlias = list[Text]
 
 
@@ -65,17 +67,18 @@ def _row_lines(row: Row, width: int) -> Iterator[Text]:
     for sentinel, span in row.spans.items():
         meaning = "not in the target" if span is None else f"= {span or '(nothing)'}"
         yield Text(f"    {sentinel} {meaning}", STYLES[Role.sentinel])
-    names = ["doc", "input", "target", *_names(row)]
-    columns = list(_columns(row, names[3:]))
+    names = ["doc", "part", "input", "target", *_names(row)]
+    columns = list(_columns(row, names[4:]))
     shown = [i for i in range(len(names)) if any(column[i] for column in columns)]
     margin = max([MARGIN, *(len(names[i]) + 8 for i in shown)])
     for start, part in _wrap_columns(columns, width - margin):
-        for first, i in enumerate(shown):
-            place = row.cells[start].index if first == 0 else ""
+        place = str(row.cells[start].index)
+        for i in (i for i in shown if names[i] in EVERY_LINE or any(c[i] for c in part)):
             line = Text().append(f"{place:>6} {names[i]:<{margin - 8}}", FAINT)
             for column in part:
                 line.append(" ").append_text(_padded(column[i], max(map(_size, column))))
             line.rstrip()
+            place = ""
             yield line
 
 
@@ -86,7 +89,7 @@ def _names(row: Row) -> list[str]:
 
 
 def _columns(row: Row, names: Sequence[str]) -> Iterator[Column]:
-    """Yields the document, input token, target token, masks and numbers of each position."""
+    """Yields document, label, input token, target token, masks and numbers of each position."""
     before: Cell | None = None
     for cell in row.cells:
         starts = row.is_packed and (before is None or before.document != cell.document)
@@ -97,6 +100,7 @@ def _columns(row: Row, names: Sequence[str]) -> Iterator[Column]:
         ]
         yield [
             Text(f"{cell.document}@{cell.position}" if starts else "", FAINT),
+            Text(cell.label if before is None or cell.label != before.label else "", FAINT),
             Text(cell.piece, FAINT if is_faint else STYLES[cell.role]),
             Text(cell.target or "", TARGET),
             *(Text(item, FAINT) for item in more),

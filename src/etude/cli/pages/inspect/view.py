@@ -44,6 +44,8 @@ class Cell:
     marks: Sequence[str] = ()
     """Names of the masks that are true here."""
     numbers: Mapping[str, float] = field(default_factory=dict[str, float])
+    label: str = ""
+    """What it is a part of, such as a message; empty = unknown."""
 
 
 @dataclass(frozen=True)
@@ -111,18 +113,17 @@ class Step:
         return f"step 1: {self.n_samples:,} samples in {self.n_micro_batches:,} micro-batches"
 
 
-def sample_of(
+def rows_of(
     batch: Any,  # a batch of one sample
     tokenizer: Tokenizer,
     numbers: Mapping[str, Tensor],
-    name: str,
-    count: float,
-    cuts: Sequence[str],
-) -> Sample:
-    """Returns a sample; `numbers` has one number for each target of the first panel with targets.
+    labels: Sequence[str] = (),
+) -> tuple[list[Row], dict[str, str]]:
+    """Returns the rows of a sample, and the values of its batch that belong to no row.
 
-    A value with one item per row belongs to the rows of that panel, as does one with one number for
-    each of its targets.
+    `numbers` has one number for each target of the first panel with targets, and `labels` one label
+    for each token of its only row. A value with one item per row belongs to the rows of that panel,
+    as does one with one number for each of its targets.
     """
     found = list(panels(batch))
     n_rows = max((len(panel.inputs.tokens) for panel in found), default=0)
@@ -137,9 +138,12 @@ def sample_of(
         for i in range(len(panel.inputs.tokens)):
             values = per_row if panel is (first or found[0]) else {}
             row = _row(panel, i, tokenizer, numbers if panel is first else {})
+            if labels and panel is first:
+                cells = [replace(cell, label=labels[cell.index]) for cell in row.cells]
+                row = replace(row, cells=cells)
             rows.append(replace(row, values={k: _text(value[i]) for k, value in values.items()}))
     others = {key: _text(value) for key, value in rest if key not in (*per_row, *own)}
-    return Sample(name, count, rows, others, cuts)
+    return rows, others
 
 
 def _is_mark_of(value: Any, found: Sequence[Panel]) -> bool:  # whatever a batch holds

@@ -8,7 +8,7 @@ import torch
 
 from etude.cli.pages.inspect.page import page
 from etude.cli.pages.inspect.panels import panel_counts
-from etude.cli.pages.inspect.view import Step, sample_of
+from etude.cli.pages.inspect.view import Sample, Step, rows_of
 from etude.network.inputs import Inputs, Targets
 
 
@@ -24,7 +24,8 @@ def made() -> str:
     where = torch.ones(tokens.shape) > 0
     where[0, 0] = False
     batch = Batch(Targets(Inputs(tokens), tokens, where))
-    sample = sample_of(batch, tiny.BYTES, {"kl": torch.zeros(6)}, "sample 1 of 1", 6.0, ["cut <b>"])
+    rows = rows_of(batch, tiny.BYTES, {"kl": torch.zeros(6)})
+    sample = Sample("sample 1 of 1", 6.0, *rows, ["cut <b>"])
     counts = panel_counts([batch])
     return page(
         Step(1, 1, 6.0, "tokens", counts, [sample], ["sample <1>"], ["not used"]), "data <x>"

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from etude.cli.pages.inspect.panels import panel_counts
 from etude.cli.pages.inspect.terminal import show
-from etude.cli.pages.inspect.view import Step, sample_of
+from etude.cli.pages.inspect.view import Sample, Step, rows_of
 from etude.network.inputs import Inputs, Targets
 
 VOCAB = tiny.BYTES.vocab
@@ -58,7 +58,7 @@ def mixed() -> Mixed:
 
 def step(batch: object) -> Step:
     """A step of one sample, whose rows are those of the batch."""
-    sample = sample_of(batch, tiny.BYTES, {}, "sample 1 of 1", 3.0, ["prompts cut"])
+    sample = Sample("sample 1 of 1", 3.0, *rows_of(batch, tiny.BYTES, {}), ["prompts cut"])
     return Step(1, 1, 3.0, "tokens", panel_counts([batch]), [sample], [], ["not used  2: [why]"])
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from etude.cli.pages.inspect.panels import panel_counts
-from etude.cli.pages.inspect.view import Role, Sample, sample_of
+from etude.cli.pages.inspect.view import Role, Sample, rows_of
 from etude.network.inputs import Inputs, Targets
 
 VOCAB = tiny.BYTES.vocab
@@ -37,7 +37,7 @@ def seq2seq(source: list[int], target: list[int]) -> Targets:
 def shown(targets: Targets, **numbers: Tensor) -> Sample:
     n = int(targets.where.sum())
     batch = Batch(targets, targets.ids > 0, torch.arange(n).double())
-    return sample_of(batch, tiny.BYTES, numbers, "one", float(n), [])
+    return Sample("one", float(n), *rows_of(batch, tiny.BYTES, numbers), [])
 
 
 def test_each_sentinel_of_the_source_is_matched_with_its_span_of_the_target() -> None:
