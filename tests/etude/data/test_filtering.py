@@ -127,7 +127,7 @@ def test_another_knob_of_a_filter_does_not_read_the_source_again(
 def test_filters_keep_the_split_of_the_source(tmp_path: Path) -> None:
     train = source(tmp_path, "a b A c")
     held_out = tmp_path / "val.jsonl"
-    held_out.write_text('{"text": "b"}\n{"text": "d"}\n{"text": "D"}\n', encoding="utf-8")
+    held_out.write_text('{"text": "d"}\n{"text": "b"}\n{"text": "D"}\n', encoding="utf-8")
     clean = read(replace(train, val_path=str(held_out)), {"exact": EXACT})
     assert [*map(document_of, clean.train)] == ["a", "b", "c"]
     assert [*map(document_of, clean.val)] == ["d"]

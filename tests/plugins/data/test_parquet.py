@@ -40,6 +40,9 @@ def test_nested_columns_are_objects_without_the_nulls_that_arrow_adds(tmp_path: 
     given = [{"meta": {"chat": messages}}, {"meta": {"chat": messages[:1]}}]
     file = tmp_path / "rows.parquet"
     parquet.write_table(pyarrow.Table.from_pylist(given), file)
+    first = rows(file)[0]
+    assert isinstance(first, Row)
+    assert "name" not in first.fields["meta"]["chat"][0]
     chat, bad = build(reader("chat", file, "parquet", messages="meta.chat")).records()
     assert chat == Chat((Message("user", "hi"), Message("assistant", "a")))
     assert bad == BadRow(f"{file}:2", "no message has the role assistant")
