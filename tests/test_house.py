@@ -33,7 +33,7 @@ LIBRARIES = {"": set[str](), "files": set[str](), "config": {"hydra", "omegaconf
 """Libraries that these rooms (and the modules outside rooms) may import."""
 N_LINES = {"core": 300, "plugin": 200, "function": 40, "verb": 200}
 N_PARAMETERS = 6
-N_CODE_LINES = 11_950
+N_CODE_LINES = 12_800
 """Limit for the rooms up to `training`, without blanks, comments and docstrings (decision 14)."""
 N_FACE_IMPORTS = 6
 """The most import lines of étude that a plugin may have."""

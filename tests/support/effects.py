@@ -13,6 +13,7 @@ from etude.config.plugin_files import groups, options
 from etude.config.registry import load
 from etude.config.schema.effect import ONLY_WITH, terms, unmet_condition
 from etude.config.schema.plugins import PluginConfig
+from etude.data.rows import RowsConfig
 
 
 def _phase() -> Any:  # the class is the plugin's own
@@ -46,7 +47,9 @@ def _with_parts(kind: type) -> Iterator[type]:
 
 
 def instance(kind: type, **values: Any) -> Any:
-    """A config with its defaults."""
+    """A config with its defaults; rows are raw text, on which all knobs have an effect."""
+    if issubclass(kind, RowsConfig):
+        values = {"record": default("data/record/text")} | values
     if issubclass(kind, PluginConfig):
         return default(kind.__dict__["__plugin__"].address, **values)
     return kind(**values)
