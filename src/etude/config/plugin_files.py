@@ -60,9 +60,13 @@ def home(group: str) -> str | None:
 
     That is the group itself, or, of a slot such as `architecture/mixer/main`, which a plugin of
     `architecture/mixer` declares by `main: MixerConfig = option(...)`, the group of that plugin.
+    Of a slot inside such a slot, it is that group's own: of `data/sources/record`, `data/record`.
     """
-    if any((root / group).is_dir() for root in roots()):
-        return group
+    parent, _, name = group.rpartition("/")
+    above = home(parent) if parent else None
+    nested = f"{above}/{name}" if above else group
+    if any((root / nested).is_dir() for root in roots()):
+        return nested
     return _declared_slot(group, r"\w+Config = option\(") or _declared_slot(group, _SEVERAL)
 
 

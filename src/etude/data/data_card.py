@@ -257,7 +257,7 @@ def _counts(parts: Iterable[Mapping[str, int]]) -> Mapping[str, int]:
     total = Counter[str]()
     for part in parts:
         total.update(part)
-    return total
+    return dict(total)
 
 
 def _filter_lines(filters: FilterReport | None) -> list[str]:

@@ -1,3 +1,4 @@
+import json
 import sys
 from collections import Counter
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ import tiny
 import two_processes as two
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from row_files import reader
 
 from etude.config.compatibility import check
 from etude.config.composition import compose
@@ -222,7 +224,7 @@ def test_any_number_of_first_samples_has_the_share_of_each_source(tmp_path: Path
     for n in (1, 5, 20, len(corpus.train)):
         first = indices_by_source(Take(corpus.train, n))
         for name, size in sizes.items():
-            assert abs(len(first[name]) - n * size / len(corpus.train)) <= 1
+            assert abs(len(first.get(name, ())) - n * size / len(corpus.train)) <= 1
 
 
 def test_a_row_has_text_of_one_source(tmp_path: Path) -> None:
@@ -274,6 +276,28 @@ def test_a_plugin_can_be_a_source_twice_under_names() -> None:
     assert {name: one.path for name, one in found.items()} == {"first": "a", "second": "b"}
 
 
+def test_a_source_of_rows_chooses_its_record() -> None:
+    found = sources_of(
+        "objective=sft", "data=mixture", "data/sources=[docs_chat,jsonl]",
+        "data/sources/record@data.sources.jsonl.record=pair", "data.sources.jsonl.path=a",
+        "data.sources.jsonl.columns.target=answer",
+    )  # fmt: skip
+    assert plugin_of(found["jsonl"].record).address == "data/record/pair"
+    assert found["jsonl"].columns == {"target": "answer"}
+
+
+def test_the_card_of_sources_with_bad_rows_and_unused_fields_is_written(tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    texts = "".join(f'{{"text": "row {i} of a text", "id": {i}}}\n' for i in range(20))
+    rows.write_text(f"{texts}[]\n", encoding="utf-8")
+    sources = {"rows": reader("text", rows), "more": reader("text", rows)}
+    card = prepare(experiment("clm", tmp_path, config(sources, seq_len=16))).card
+    card.save(tmp_path)
+    stored = json.loads((tmp_path / "data_card.json").read_text(encoding="utf-8"))
+    assert stored["n_bad"] == 2
+    assert stored["unused"] == {"field 'id'": 40}
+
+
 def test_a_preset_names_sources_and_sets_their_values(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -283,10 +307,11 @@ def test_a_preset_names_sources_and_sets_their_values(
 defaults:
   - mixture
   - /data@sources.docs: python_docs
-  - /data@sources.ours: text
+  - /data@sources.ours: jsonl
+  - override /data/record@sources.ours.record: text
   - _self_
 sources:
-  ours: {path: texts}
+  ours: {path: texts, columns: {text: body}}
 weights: {docs: 1, ours: 2}
 """)
     monkeypatch.chdir(tmp_path)
