@@ -279,7 +279,7 @@ def test_the_help_of_a_verb_without_a_config_is_its_docstring(
         ("toy_prefer", "toy_prefer is objective=toy_prefer."),
         ("trainer", "trainer.non_finite = stop  (stop, skip)"),
         ("seed", "seed = 0  (int)"),
-        ("max_epochs", "trainer.max_epochs = null  (float, null)"),
+        ("max_steps", "trainer.max_steps = null  (int, null)"),
         ("run", "run is also an option: judge=run."),
         (
             "architecture/mlp",

@@ -87,7 +87,7 @@ def test_it_trains_and_inspect_shows_whose_tokens_are_whose(
     chosen = ["objective=grpo", *game, letters, "objective.max_new_tokens=40", *SMALL]
     assert main(["inspect", *chosen]) == 0
     shown = capsys.readouterr().out
-    assert "CompletionBatch" in shown
+    assert "advantage" in shown
     assert "Guess" in "".join(shown.split())
     calculator = ["objective=grpo", "environment=calculator", "objective.max_new_tokens=8"]
     assert main(["train", *calculator, *SMALL, "run=run"]) == 0

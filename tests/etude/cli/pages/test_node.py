@@ -10,7 +10,7 @@ def test_a_group_page_lists_its_options_and_the_keys_of_its_default() -> None:
     assert "\n  arithmetic " in page
     assert "data=python_docs is the default of etude train, which objective=clm declares." in page
     assert "etude label" in page
-    assert page.endswith(keys_page("data", "python_docs"))
+    assert page.endswith(f"{keys_page('data', 'python_docs')}\n\nNested groups: data/record.")
 
 
 def test_a_group_without_a_default_lists_its_options() -> None:
