@@ -22,7 +22,9 @@ def recipe(verb: str, overrides: Sequence[str], header: Sequence[str]) -> str:
     bases = [{f"/{key}@_global_": option} for key, option in base_choices.items() if option]
     choices: list[Any] = []
     for key, item in items.items():
-        if key in plugin_files.groups():
+        if item.is_add() and "@" in key:
+            bases.append({f"/{key}": item.value()})
+        elif key in plugin_files.groups() or "/" in key:
             choices.append({f"override /{key}": item.value()})
         elif key != "run":
             _put(values, key, item.value())
