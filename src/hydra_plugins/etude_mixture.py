@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from ._etude_sweeper import EtudeSweeper, Launch
 
@@ -30,8 +30,10 @@ class MixtureSweepConfig:
     """Seeds to repeat each trial with, such as {seed: "0,1"}; the command line takes precedence."""
 
 
+_config = OmegaConf.structured(MixtureSweepConfig)
+OmegaConf.set_struct(_config.targets, False)  # otherwise Hydra refuses the name of a source
 ConfigStore.instance().store(
-    group="hydra/sweeper", name="mixture", node=MixtureSweepConfig, provider="etude"
+    group="hydra/sweeper", name="mixture", node=_config, provider="etude"
 )
 
 

@@ -54,8 +54,9 @@ class MixtureSearch:
 
 @dataclass(frozen=True)
 class Measured:
-    """The weights and held-out losses of jobs, in the order of their numbers."""
+    """The weights and held-out losses of jobs with consecutive numbers."""
 
+    numbers: range
     weights: Float[np.ndarray, "jobs sources"]
     losses: Float[np.ndarray, "jobs sources"]
 
@@ -142,13 +143,25 @@ def search(config: DictConfig, arguments: Sequence[str], launch: Launch) -> None
         raise ConfigError(f"hydra/sweeper=mixture cannot fit its law: {error}.") from error
     optimum = law.optimum(found.targets, found.equal_share)
     check_jobs = found.at(optimum)
-    launch(check_jobs, len(jobs))
+    first = first_number(folder, check_jobs, len(jobs))
+    launch(check_jobs, first)
     repeated = np.repeat(optimum[None], found.n_repeats, axis=0)
-    text = page(found, law, trials, measured(folder, found.sources, repeated, len(jobs)))
+    text = page(found, law, trials, measured(folder, found.sources, repeated, first))
     write_atomic(folder / PAGE, text)
     header = [f"Purpose: the optimum of a mixture, predicted and checked in {folder / PAGE}."]
     write_atomic(folder / RECIPE, recipe(verb, check_jobs[0], header))
     print(text)
+
+
+def first_number(folder: Path, jobs: Sequence[Sequence[str]], start: int) -> int:
+    """The number of the first of the jobs at an optimum: that of an earlier command, or a new one.
+
+    The same trials have another optimum for other targets.
+    """
+    recorded = {one.job: one.overrides for one in read_jobs(folder)}
+    weights = next(item for item in jobs[0] if item.startswith(f"{KEY}="))
+    free = range(start, start + len(recorded) + 1, len(jobs))
+    return next(k for k in free if weights in recorded.get(k, [weights]))
 
 
 def measured(
@@ -172,7 +185,7 @@ def measured(
                 "  Increase trainer.val_samples or data.val_fraction."
             )
         losses.append([*row.values()])
-    return Measured(weights, np.array(losses))
+    return Measured(numbers, weights, np.array(losses))
 
 
 def page(found: MixtureSearch, law: MixingLaw, trials: Measured, check: Measured | None) -> str:
@@ -192,30 +205,35 @@ def page(found: MixtureSearch, law: MixingLaw, trials: Measured, check: Measured
         f"{t:.3g} {name}" for t, name in zip(found.targets, found.sources, strict=True)
     )
     names = [*found.sources, *(f"loss of {name}" for name in found.sources)]
-    jobs = [*_rows(found, law, trials), *(_rows(found, law, check) if check else [])]
-    n = len(sums)
+    jobs = [*_rows(found, law, trials), *(_rows(found, law, check, " (optimum)") if check else [])]
     lines = [
         f"Optimum: `{KEY}={as_mapping(found.sources, optimum)}`\n",
         f"Held-out loss ({goal}) there: {result}. Best trial: {by_trial.min():.4f}; equal weights: "
-        f"{by_trial[len(found.sources)]:.4f}. Standard error of the fit: {error}.\n",
+        f"{by_trial[len(found.sources)]:.4f}. Standard error of the law: {error}.\n",
         "Weights, and measured (predicted) held-out losses:\n",
         table_line(["job", *names, "sum"]),
         table_line(["---"] * (len(names) + 2)),
-        *(table_line([f"{k} (optimum)" if k >= n else f"{k}", *row]) for k, row in enumerate(jobs)),
+        *(table_line(row) for row in jobs),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _rows(found: MixtureSearch, law: MixingLaw, jobs: Measured) -> list[list[str]]:
-    """The weights, losses and sum of each job."""
+def _rows(found: MixtureSearch, law: MixingLaw, jobs: Measured, label: str = "") -> list[list[str]]:
+    """The number, weights, losses and sum of each job."""
 
     def with_sum(losses: Float[np.ndarray, "jobs sources"]) -> Float[np.ndarray, "jobs columns"]:
         return np.column_stack([losses, losses @ found.targets])
 
     values, predictions = with_sum(jobs.losses), with_sum(law.losses(jobs.weights))
     return [
-        [*(f"{w:.3f}" for w in row), *(f"{a:.3f} ({b:.3f})" for a, b in zip(*both, strict=True))]
-        for row, *both in zip(jobs.weights, values, predictions, strict=True)
+        [
+            f"{number}{label}",
+            *(f"{weight:.3f}" for weight in weights),
+            *(f"{a:.3f} ({b:.3f})" for a, b in zip(*both, strict=True)),
+        ]
+        for number, weights, *both in zip(
+            jobs.numbers, jobs.weights, values, predictions, strict=True
+        )
     ]
 
 

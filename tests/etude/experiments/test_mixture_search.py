@@ -107,6 +107,15 @@ def test_targets_are_weights_of_the_losses(tmp_path: Path) -> None:
     assert "0.25 arithmetic + 0.75 sorting" in (tmp_path / "mixture.md").read_text("utf-8")
 
 
+def test_other_targets_add_a_job_at_their_optimum_to_the_same_trials(tmp_path: Path) -> None:
+    first = searched(tmp_path)
+    other = searched(tmp_path, targets={"sorting": 1.0})
+    assert other[:8] == first[:8]
+    assert [number for number, _ in other[8:]] == [9]
+    assert "| 9 (optimum) |" in (tmp_path / "mixture.md").read_text(encoding="utf-8")
+    assert searched(tmp_path) == first
+
+
 def test_a_failed_trial_leaves_the_optimum_to_a_repeated_command(tmp_path: Path) -> None:
     assert len(searched(tmp_path, failing=3)) == 8
     assert not (tmp_path / "mixture.md").exists()
@@ -148,6 +157,7 @@ def test_an_invalid_search_is_refused(
         ("objective=sft data=arithmetic", "searches the weights of data=mixture"),
         (" ".join(MIXTURE) + " optimizer.lr=1e-3,1e-4", "only seed besides it"),
         (" ".join(MIXTURE) + " hydra.sweeper.n_trials=2", "is too few"),
+        (" ".join(MIXTURE) + " hydra.sweeper.targets={sort:1}", "some of the sources"),
     ],
 )
 def test_the_command_refuses_an_invalid_search_before_the_first_job(
