@@ -32,9 +32,7 @@ class MixtureSweepConfig:
 
 _config = OmegaConf.structured(MixtureSweepConfig)
 OmegaConf.set_struct(_config.targets, False)  # otherwise Hydra refuses the name of a source
-ConfigStore.instance().store(
-    group="hydra/sweeper", name="mixture", node=_config, provider="etude"
-)
+ConfigStore.instance().store(group="hydra/sweeper", name="mixture", node=_config, provider="etude")
 
 
 class MixtureSweeper(EtudeSweeper):
