@@ -6,14 +6,11 @@ Hydra finds sweepers only in this namespace; the search itself is in `etude.expe
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from hydra.core.plugins import Plugins
-from hydra.plugins.launcher import Launcher
-from hydra.plugins.sweeper import Sweeper
-from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
+
+from ._etude_sweeper import EtudeSweeper, Launch
 
 
 class Sampler(Enum):
@@ -47,7 +44,7 @@ ConfigStore.instance().store(
 )
 
 
-class OptunaSweeper(Sweeper):
+class OptunaSweeper(EtudeSweeper):
     """Asks an Optuna study for jobs, launches them and reports their metrics to the study."""
 
     def __init__(
@@ -59,28 +56,9 @@ class OptunaSweeper(Sweeper):
         params: dict[str, str],
     ) -> None:
         """Takes the fields of `OptunaConfig`, which Hydra passes; `search` reads them itself."""
-        self.launcher: Launcher | None = None
-        self.config: DictConfig | None = None
+        super().__init__()
 
-    def setup(
-        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
-    ) -> None:
-        """Creates the launcher; Hydra calls this before `sweep`."""
-        self.config = config
-        self.launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=hydra_context, task_function=task_function, config=config
-        )
-
-    def sweep(self, arguments: list[str]) -> Any:
-        """Runs the search with the overrides of the command line."""
+    def search(self, config: DictConfig, arguments: Sequence[str], launch: Launch) -> None:
         from etude.experiments.search import search
 
-        assert self.config is not None
-        assert self.launcher is not None
-        launcher = self.launcher
-
-        def launch(jobs: Sequence[Sequence[str]], first: int) -> None:
-            for job in launcher.launch(jobs, initial_job_idx=first):
-                _ = job.return_value  # raises the exception of a failed job
-
-        search(self.config, arguments, launch)
+        search(config, arguments, launch)

@@ -4,7 +4,7 @@ A job may run in any process, so these files are the only source of its result.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -13,6 +13,9 @@ from etude.files.atomic import write_atomic
 from etude.files.json_file import read_json, reading
 from etude.files.secret import redacted
 from etude.files.sweep_folder import JOBS
+
+Launch = Callable[[Sequence[Sequence[str]], int], None]
+"""Runs jobs, each a list of overrides; the second argument is the number of the first of them."""
 
 
 class State(StrEnum):

@@ -145,12 +145,13 @@ def show(board: Leaderboard) -> None:
     Console().print(table)
 
 
+def table_line(items: list[str]) -> str:
+    """Returns a row of a Markdown table."""
+    return "| " + " | ".join(item.replace("|", "\\|") for item in items) + " |"
+
+
 def markdown(board: Leaderboard) -> str:
     """Returns the leaderboard as a Markdown page."""
-
-    def line(items: list[str]) -> str:
-        return "| " + " | ".join(item.replace("|", "\\|") for item in items) + " |"
-
     head = columns(board)
-    rows = [line(cells(board, row)) for row in board.rows]
-    return "\n".join([line(head), line(["---"] * len(head)), *rows]) + "\n"
+    rows = [table_line(cells(board, row)) for row in board.rows]
+    return "\n".join([table_line(head), table_line(["---"] * len(head)), *rows]) + "\n"

@@ -19,10 +19,14 @@ def recipe(verb: str, overrides: Sequence[str], header: Sequence[str]) -> str:
     items = {item.get_key_element().lstrip("+~"): item for item in parse_overrides(verb, overrides)}
     base_choices = {key: items.pop(key).value() for key in BASES if key in items}
     defaults, values = _space_defaults(str(base_choices.pop("sweep", "")))
-    bases = [{f"/{key}@_global_": option} for key, option in base_choices.items() if option]
+    bases: list[Any] = [
+        {f"/{key}@_global_": option} for key, option in base_choices.items() if option
+    ]
     choices: list[Any] = []
     for key, item in items.items():
-        if key in plugin_files.groups():
+        if item.is_add() and "@" in key:
+            bases.append({f"/{key}": item.value()})
+        elif key in plugin_files.groups() or "/" in key:
             choices.append({f"override /{key}": item.value()})
         elif key != "run":
             _put(values, key, item.value())

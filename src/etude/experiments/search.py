@@ -7,7 +7,7 @@ the command is run again. A job whose loss diverged counts as complete.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -31,7 +31,7 @@ from optuna.trial import TrialState
 
 from etude.config.schema.trainer import Best
 from etude.errors import ConfigError, NonFiniteError
-from etude.experiments.job import JobRecord, State, read_jobs
+from etude.experiments.job import JobRecord, Launch, State, read_jobs
 from etude.experiments.leaderboard import METRIC, value_of
 from etude.experiments.search_space import SearchSpace, search_space
 from etude.files.run_folder import read_summary
@@ -40,8 +40,6 @@ from etude.files.sweep_folder import metric_curve
 JOURNAL = "study.journal"
 NAME = "sweep"
 N_TRIALS = 20
-Launch = Callable[[Sequence[Sequence[str]], int], None]
-"""Runs jobs; the second argument is the number of the first of them."""
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from etude.errors import (
 )
 from etude.experiments.job import JobRecord, State, distinguishing_overrides, read_jobs
 from etude.experiments.leaderboard import METRIC, publish, value_of
+from etude.experiments.mixture_search import mixture_search
 from etude.experiments.search_space import (
     SearchSpace,
     chosen_sweeper,
@@ -51,6 +52,9 @@ def sweep(verb: str, line: CommandLine) -> int:
     space = search_space(verb, line.overrides, chosen)
     if space.is_search:
         refuse_unsearchable(space, chosen)
+    if "targets" in chosen:
+        data = composition.compose(verb, space.fixed).config.data
+        space = mixture_search(verb, line.overrides, chosen, data).space
     folder = _validate_jobs(verb, space)
     launched = replace(line, overrides=(*line.overrides, f"hydra.sweep.dir='{folder}'"))
     launcher_failed = False

@@ -73,8 +73,16 @@ RECIPES = [
     ("architecture=bert", "objective=mlm", "architecture/mlp=swiglu", "architecture.mlp.ratio=3.0"),
     ("callback=[ema,early_stopping]", "callback.early_stopping.patience=5", "logger=[]"),
     ("sweep=lr", "optimizer.lr=0.002", "callback.asha.min_steps=7", "run='x'"),
+    (
+        "objective=sft", "data=mixture", "data/sources=[arithmetic,sorting]",
+        "data.weights={arithmetic:1,sorting:2}", "data.sources.sorting.max_length=5",
+    ),
+    (
+        "data=mixture", "+data@data.sources.ours=text", "data.sources.ours.path=good.txt",
+        "+data@data.sources.docs=python_docs",
+    ),
     ("debug=fast", "experiment=moe", "trainer.max_steps=9", "+trainer.val_every=3"),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("overrides", RECIPES, ids=lambda overrides: overrides[0])
