@@ -40,7 +40,7 @@ class History:
     def extend(self, tokens: Int[Tensor, " batch"], decoding: "Decoding") -> "History":
         """Returns the history with one more token in each row."""
         states = self.states
-        if type(decoding).advance is not Decoding.advance:  # else no token is copied from a GPU
+        if any(state is not None for state in states):  # else no token is copied from a GPU
             pairs = zip(states, tokens.tolist(), strict=True)
             states = [decoding.advance(state, token) for state, token in pairs]
         return History(torch.cat((self.tokens, tokens[:, None]), dim=1), states)
@@ -57,11 +57,11 @@ class Decoding(ABC):
     """
 
     def begin(self) -> Any:
-        """Returns the state of a new completion, of any type; None by default."""
+        """Returns the state of a new completion, of any type; None = it has none (the default)."""
         return None
 
     def advance(self, state: Any, token: int) -> Any:
-        """Returns the state after a token of the completion.
+        """Returns the state after a token of the completion; not called without a state.
 
         The given state must stay valid: rows may be copied or go back to it.
         """
