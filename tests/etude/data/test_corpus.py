@@ -3,7 +3,7 @@ import multiprocessing
 import os
 import pickle
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -389,7 +389,7 @@ def test_the_digest_depends_on_the_contents_of_files_not_on_their_names(
     assert bad.startswith(f"{tmp_path}/link/b.jsonl:101")
 
 
-def all_texts(side: RecordFile) -> list[str]:
+def all_texts(side: Iterable[Record]) -> list[str]:
     return [text for record in side for text in texts_of(record)]
 
 

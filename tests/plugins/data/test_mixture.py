@@ -255,7 +255,8 @@ def test_the_loss_of_the_mixture_is_the_mean_of_those_of_its_sources(tmp_path: P
 
 
 def sources_of(*overrides: str) -> dict[str, Any]:
-    return to_experiment(compose("train", [*overrides]).config).data.sources
+    made: Any = to_experiment(compose("train", [*overrides]).config).data
+    return made.sources
 
 
 def test_sources_are_chosen_in_a_list_and_named_by_their_plugins() -> None:
