@@ -20,7 +20,7 @@ from etude.records import (
 def row_of(record: Record) -> dict[str, Any]:
     """The row of a record; read again, it gives an equal record.
 
-    A margin and a probability are columns that their reader has to be told about.
+    A margin and a probability are read again if data.columns names their columns.
     """
     match record:
         case Text(text):
