@@ -100,8 +100,7 @@ def compatible(group: str, plugin: Description) -> dict[str, list[str]]:
     if group == "architecture":
         provides = plugin.names("provides")
         return {"objective": [n for n, o in objectives.items() if o.names("needs") <= provides]}
-    if group == "data":
-        kind = plugin.names("yields")
+    if kind := plugin.names("yields"):  # a container of rows has the kind of its data/record
         names = [n for n, o in objectives.items() if kind & readable_kinds(o.names("reads"))]
         return {"objective": names}
     return {"objective": reward_objectives()} if group == "reward" else {}

@@ -88,3 +88,9 @@ def test_merge_gives_the_upper_mapping_precedence_at_every_depth() -> None:
         "b": {"c": 4, "d": 3},
         "e": 5,
     }
+
+
+def test_what_a_container_of_rows_fits_is_listed_at_its_record() -> None:
+    assert compatible("data", choice("data", "jsonl").plugin) == {}
+    record = choice("data/record", "preference").plugin
+    assert {"dpo", "reward"} <= {*compatible("data/record", record)["objective"]}
