@@ -5,6 +5,7 @@ an instruction and its answer. A row with neither is the conversation that data/
 becomes for an objective of conversations.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,7 +52,7 @@ class AlpacaChatReader(ShapedReader[AlpacaChatRecordConfig, AlpacaChatColumns]):
         return MessageReader(row, columns).chat(messages)
 
 
-def _items(history: Any) -> Any:
+def _items(history: Any) -> Iterable[tuple[int, Any]]:
     """The items of a history with their numbers; none if it is missing."""
     if not isinstance(history, list | None):
         raise BadFieldError("the history must be a list of pairs")
@@ -61,6 +62,5 @@ def _items(history: Any) -> Any:
 def _turn(pair: Any, name: str) -> tuple[str, str]:
     if not isinstance(pair, list) or len(pair) != 2:
         raise BadFieldError(f"{name} must be a pair of an instruction and its answer")
-    return valid_text(pair[0], f"the instruction in {name}"), valid_text(
-        pair[1], f"the answer in {name}"
-    )
+    instruction = valid_text(pair[0], f"the instruction in {name}")
+    return instruction, valid_text(pair[1], f"the answer in {name}")

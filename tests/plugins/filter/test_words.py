@@ -27,7 +27,7 @@ def test_two_characters_of_a_script_without_spaces_count_as_a_word() -> None:
 
 
 def test_sentences_end_at_marks_of_their_script() -> None:
-    assert n_sentences('He said "Stop." Then 3.14 is pi! Really?! Yes... no') == 5
+    assert n_sentences('He cried "Stop." Then 3.14 is pi! Really?! Yes... no') == 5
     assert n_sentences("你好。今天好吗？很好！再见") == 4
     assert n_sentences("क्या आप ठीक हैं? हाँ। ") == 2
     assert n_sentences("...") == 0
