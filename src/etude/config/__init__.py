@@ -19,6 +19,7 @@ from etude.config.schema.blocks import (
 )
 from etude.config.schema.decoding import DecodingConfig, GeneratorConfig
 from etude.config.schema.environment import EnvironmentConfig
+from etude.config.schema.evaluation import EvaluatorConfig, PromptingConfig, ScorerConfig
 from etude.config.schema.experiment import ExperimentConfig
 from etude.config.schema.filter import FilterConfig
 from etude.config.schema.plugins import (

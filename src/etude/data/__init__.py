@@ -11,6 +11,7 @@ from etude.data.chat_template import (
     conversation,
     exchange,
     message_labels,
+    question,
 )
 from etude.data.corpus import prepare
 from etude.data.documents import Document, split_documents

@@ -1,0 +1,64 @@
+"""Answers written by the model: each completion is read by a scorer and compared.
+
+A completion that contains no answer is counted as unanswered, a third outcome: extraction rules
+would otherwise decide the accuracy (lm-evaluation-harness issues 2905 and 1159).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from etude import Prompt, plugin
+from etude.config import EvaluatorConfig
+from etude.data import question
+from etude.evaluation import OUTCOMES, Case, Evaluator, Item, Metric, Outcome, outcome_values
+from etude.network import Request
+
+
+@dataclass
+class GenerationConfig(EvaluatorConfig):
+    """No knobs of its own: prompting, decoding, scorer and max_new_tokens say how it is done."""
+
+
+@plugin(GenerationConfig, reads={Prompt})
+class Generation(Evaluator[GenerationConfig, Prompt]):
+    """Shares of right, wrong and missing answers, and the metrics of the scorer."""
+
+    @property
+    def metrics(self) -> Sequence[Metric]:
+        return [*OUTCOMES, *self.context.scorer.metrics]
+
+    def questions(self, cases: Sequence[Case[Prompt]]) -> Iterator[Sequence[int]]:
+        for case in cases:
+            prompt = self.context.prompting.prompt(case)
+            yield question(self.context.subject.model.tokenizer, prompt)
+
+    def evaluate(self, cases: Sequence[Case[Prompt]]) -> Sequence[Item]:
+        context, n = self.context, self.context.prompting.n_samples
+        questions = list(self.questions(cases))
+        requests = [
+            Request(ids, case.rng(context.seed, i), context.max_new_tokens)
+            for case, ids in zip(cases, questions, strict=True)
+            for i in range(n)
+        ]
+        written = context.subject.complete(requests, context.decoding)
+        decode = context.subject.model.tokenizer.decode
+        texts = [decode(one.ids).strip() for one in written]
+        return [
+            self._item(case, decode(ids, skip_special=False), texts[n * i : n * (i + 1)])
+            for i, (case, ids) in enumerate(zip(cases, questions, strict=True))
+        ]
+
+    def _item(self, case: Case[Prompt], prompt: str, texts: Sequence[str]) -> Item:
+        scorer, reference = self.context.scorer, case.record.answer or ""
+        answer = self.context.prompting.choose([scorer.extract(text) for text in texts])
+        outcome = Outcome.UNANSWERED
+        if answer is not None:
+            outcome = Outcome.RIGHT if scorer.is_right(answer, reference) else Outcome.WRONG
+        shown = {
+            "prompt": prompt,
+            "completions": list(texts),
+            "answer": answer,
+            "reference": reference,
+        }
+        values = {**outcome_values(outcome), **scorer.values(answer or "", reference)}
+        return Item(case.id, values, outcome, shown)
