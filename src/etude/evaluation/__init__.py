@@ -1,5 +1,6 @@
 """What a model is worth: evaluators, prompting, scorers, results and their comparison."""
 
+from etude.evaluation.evaluate import Evaluation, joined, task_config
 from etude.evaluation.evaluator import Evaluator, EvaluatorContext
 from etude.evaluation.item import (
     OUTCOMES,
@@ -12,4 +13,4 @@ from etude.evaluation.item import (
 )
 from etude.evaluation.prompting import Examples, Prompting
 from etude.evaluation.scorer import Scorer
-from etude.evaluation.subject import Continuation, Subject
+from etude.evaluation.subject import DTYPES, Continuation, Subject

@@ -1,10 +1,12 @@
 """One evaluation, from its config to the result."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, cast
 
 from etude.config.compatibility import check_extras
+from etude.config.composition import compose
+from etude.config.config_file import build_config
 from etude.config.record_kind import kind_of
 from etude.config.registry import build, plugin_of
 from etude.config.schema.evaluation import EvaluationConfig, Split
@@ -26,34 +28,96 @@ AnyEvaluator = Evaluator[Any, Any]
 
 def evaluate(config: EvaluationConfig, task: str) -> Result:
     """Evaluates a model. Raises ConfigError or DataError if the parts do not fit together."""
-    check(config)
+    evaluation = Evaluation(config, task)
     model = read_model(config.run).with_turns(config.as_turn)
-    records = read(config.data)
-    split = split_of(config, model)
-    cases = cases_of(records_of(records, split))[: config.n_items]
-    if not cases:
-        raise DataError(f"split={split.value} of the data has no records.")
     subject = Subject.open(model, config.batch_size, config.precision)
-    context = EvaluatorContext(
-        subject,
-        build(config.prompting, examples_of(config, records)),
-        build(config.scorer),
-        build(config.decoding, model.tokenizer),
-        config.data.seq_len,
-        config.max_new_tokens,
-        config.seed,
-    )
-    parts = {
-        name: measure(build(one, context), converted(cases, config.data, one))
-        for name, one in config.evaluator.items()
-    }
-    return Result(_asked(config, task, model, records, split), parts)
+    return evaluation.result(model, evaluation.parts(subject), model.identity)
+
+
+def task_config(task: str, values: Mapping[str, Any]) -> EvaluationConfig:
+    """Composes a task. Raises ConfigError if it does not exist, or does not take the values."""
+    overrides = [f"{key}={'null' if value is None else value}" for key, value in values.items()]
+    composed = compose("evaluate", [f"task={task}", "run=.", *overrides])
+    return build_config(composed.config, EvaluationConfig)
+
+
+class Evaluation:
+    """The records and settings of an evaluation, whichever model is evaluated."""
+
+    def __init__(self, config: EvaluationConfig, task: str) -> None:
+        """Reads the records. Raises ConfigError or DataError if the parts do not fit together."""
+        check(config)
+        self.config = config
+        self.task = task
+        self.records = read(config.data)
+
+    def parts(self, subject: Subject, rank: int = 0, n_ranks: int = 1) -> dict[str, Part]:
+        """Evaluates the cases of one rank, every n_ranks-th, with each evaluator."""
+        config = self.config
+        cases = self._cases(subject.model)[rank::n_ranks]
+        context = EvaluatorContext(
+            subject,
+            build(config.prompting, examples_of(config, self.records)),
+            build(config.scorer),
+            build(config.decoding, subject.model.tokenizer),
+            config.data.seq_len,
+            config.max_new_tokens,
+            config.seed,
+        )
+        return {
+            name: measure(build(one, context), converted(cases, config.data, one))
+            for name, one in config.evaluator.items()
+        }
+
+    def result(self, model: Model, parts: Mapping[str, Part], identity: str) -> Result:
+        """Returns the result of a model, whose weights `identity` identifies."""
+        return Result({"model": identity, **self._asked(model)}, parts)
+
+    def _cases(self, model: Model) -> list[Case[Any]]:
+        split = split_of(self.config, model)
+        cases = cases_of(records_of(self.records, split))[: self.config.n_items]
+        if not cases:
+            raise DataError(f"split={split.value} of the data has no records.")
+        return cases
+
+    def _asked(self, model: Model) -> dict[str, Any]:
+        config = self.config
+        split = split_of(config, model).value
+        return {
+            "task": self.task,
+            "run": str(model.folder),
+            "tokenizer": tokenizer_digest(model.tokenizer),
+            "prompt_format": model.prompt_format,
+            "data": {**_values(config.data), "digest": self.records.digest, "split": split},
+            "evaluator": {name: _values(one) for name, one in config.evaluator.items()},
+            "prompting": _values(config.prompting),
+            "scorer": _values(config.scorer),
+            "decoding": _values(config.decoding),
+            "n_items": config.n_items,
+            "max_new_tokens": config.max_new_tokens,
+            "precision": config.precision.value,
+            "seed": config.seed,
+        }
 
 
 def measure(evaluator: AnyEvaluator, cases: Sequence[Case[Any]]) -> Part:
     """Evaluates cases with one evaluator."""
-    prompts = digest_of([list(ids) for ids in evaluator.questions(cases)])
-    return Part(evaluator.metrics, evaluator.evaluate(cases), prompts)
+    items = [
+        replace(item, prompt=digest_of(list(ids)))
+        for ids, item in zip(evaluator.questions(cases), evaluator.evaluate(cases), strict=True)
+    ]
+    return Part(evaluator.metrics, items)
+
+
+def joined(parts: Sequence[Mapping[str, Part]]) -> dict[str, Part]:
+    """Returns the parts of all ranks as one, in the order of the ids."""
+    return {
+        name: Part(
+            part.metrics,
+            sorted((item for one in parts for item in one[name].items), key=lambda item: item.id),
+        )
+        for name, part in parts[0].items()
+    }
 
 
 def check(config: EvaluationConfig) -> None:
@@ -107,27 +171,6 @@ def examples_of(config: EvaluationConfig, records: Records) -> Examples:
     """Returns the questions that a prompt may show: those of the training split."""
     cases = cases_of(list(records.train)) if records.kind is Prompt else []
     return Examples(cast("list[Case[Prompt]]", cases), config.seed)
-
-
-def _asked(
-    config: EvaluationConfig, task: str, model: Model, records: Records, split: Split
-) -> Mapping[str, Any]:
-    return {
-        "task": task,
-        "run": config.run,
-        "model": model.identity,
-        "tokenizer": tokenizer_digest(model.tokenizer),
-        "prompt_format": model.prompt_format,
-        "data": {**_values(config.data), "digest": records.digest, "split": split.value},
-        "evaluator": {name: _values(one) for name, one in config.evaluator.items()},
-        "prompting": _values(config.prompting),
-        "scorer": _values(config.scorer),
-        "decoding": _values(config.decoding),
-        "n_items": config.n_items,
-        "max_new_tokens": config.max_new_tokens,
-        "precision": config.precision.value,
-        "seed": config.seed,
-    }
 
 
 def _values(config: PluginConfig) -> dict[str, Any]:

@@ -49,6 +49,8 @@ class Item:
     """None if there is no question to answer, as for perplexity."""
     shown: Mapping[str, Any] = field(default_factory=dict[str, Any])  # JSON
     """What was asked and answered, for people: prompt, completions, answer, reference."""
+    prompt: str = ""
+    """A digest of the ids that the model read; the evaluation sets it."""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from etude.errors import ConfigError
 from etude.evaluation.intervals import Interval, interval
 from etude.evaluation.item import Item, Metric, Outcome, rounded
 from etude.files.atomic import write_atomic
+from etude.files.cache import digest_of
 from etude.files.json_file import read_json
 
 VERSION = 1
@@ -22,8 +23,11 @@ class Part:
 
     metrics: Sequence[Metric]
     items: Sequence[Item]
-    prompts: str
-    """A digest of everything that the model read."""
+
+    @property
+    def prompts(self) -> str:
+        """A digest of everything that the model read."""
+        return digest_of([item.prompt for item in self.items])
 
     def value(self, metric: Metric) -> float:
         """Returns a metric over all items."""
@@ -98,7 +102,6 @@ def read_result(file: Path) -> Result:
         name: Part(
             [_metric(one) for one in part["metrics"]],
             [_item(one) for one in part["items"]],
-            part["prompts"],
         )
         for name, part in content["results"].items()
     }
@@ -111,4 +114,4 @@ def _metric(row: Mapping[str, Any]) -> Metric:
 
 def _item(row: Mapping[str, Any]) -> Item:
     outcome = None if row["outcome"] is None else Outcome(row["outcome"])
-    return Item(row["id"], row["values"], outcome, row["shown"])
+    return Item(row["id"], row["values"], outcome, row["shown"], row["prompt"])
