@@ -9,6 +9,7 @@ https://www.jstor.org/stable/4615733.
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import NormalDist
@@ -164,9 +165,13 @@ def _different_settings(first: Mapping[str, Any], second: Mapping[str, Any]) -> 
     """Returns the settings that differ, as `key: first / second`."""
     one, two = (dict(_leaves(asked)) for asked in (first, second))
     keys = [key for key in sorted(one.keys() | two.keys()) if one.get(key) != two.get(key)]
-    return [
-        f"{key}: {one.get(key, '-')} / {two.get(key, '-')}" for key in keys if key not in IDENTITY
-    ]
+    differing = [key for key in keys if key not in IDENTITY]
+    return [f"{key}: {_short(one.get(key))} / {_short(two.get(key))}" for key in differing]
+
+
+def _short(value: Any) -> str:
+    """A value, of a digest the beginning."""
+    return "-" if value is None else re.sub("^([0-9a-f]{12})[0-9a-f]{52}$", r"\1", str(value))
 
 
 def _leaves(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
