@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, cast
+from enum import Enum
+from typing import Any
 
 from etude.config.compatibility import check_extras
 from etude.config.record_kind import kind_of
@@ -14,12 +15,12 @@ from etude.data.data_card import tokenizer_digest
 from etude.errors import CompositionError, ConfigError, DataError
 from etude.evaluation.evaluator import Evaluator, EvaluatorContext
 from etude.evaluation.item import Case, cases_of
-from etude.evaluation.prompting import Examples
+from etude.evaluation.prompting import build_prompting, check_prompting
 from etude.evaluation.result import Part, Result
 from etude.evaluation.subject import Subject
 from etude.files.cache import digest_of
 from etude.formats.model import Model, read_model
-from etude.records import Prompt, Record, conversion_for
+from etude.records import Record, conversion_for
 
 AnyEvaluator = Evaluator[Any, Any]
 
@@ -33,10 +34,11 @@ def evaluate(config: EvaluationConfig, task: str) -> Result:
     cases = cases_of(records_of(records, split))[: config.n_items]
     if not cases:
         raise DataError(f"split={split.value} of the data has no records.")
+    prompting = build_prompting(config.prompting, config.data, config.seed)
     subject = Subject.open(model, config.batch_size, config.precision)
     context = EvaluatorContext(
         subject,
-        build(config.prompting, examples_of(config, records)),
+        prompting,
         build(config.scorer),
         build(config.decoding, model.tokenizer),
         config.data.seq_len,
@@ -59,6 +61,7 @@ def measure(evaluator: AnyEvaluator, cases: Sequence[Case[Any]]) -> Part:
 def check(config: EvaluationConfig) -> None:
     """Raises ConfigError if there is no evaluator, or one that cannot read the data."""
     check_extras(config)
+    check_prompting(config.prompting, config.decoding)
     if not config.evaluator:
         raise ConfigError(
             "etude evaluate measures nothing: no evaluator is chosen.\n"
@@ -103,12 +106,6 @@ def converted(
     return [Case(one.id, convert(one.record)) for one in cases] if convert else cases
 
 
-def examples_of(config: EvaluationConfig, records: Records) -> Examples:
-    """Returns the questions that a prompt may show: those of the training split."""
-    cases = cases_of(list(records.train)) if records.kind is Prompt else []
-    return Examples(cast("list[Case[Prompt]]", cases), config.seed)
-
-
 def _asked(
     config: EvaluationConfig, task: str, model: Model, records: Records, split: Split
 ) -> Mapping[str, Any]:
@@ -131,4 +128,9 @@ def _asked(
 
 
 def _values(config: PluginConfig) -> dict[str, Any]:
-    return {"plugin": plugin_of(config).address, **asdict(config)}
+    return {"plugin": plugin_of(config).address, **asdict(config, dict_factory=_named)}
+
+
+def _named(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A dict of the values of a config for JSON: enums by name."""
+    return {key: value.name if isinstance(value, Enum) else value for key, value in items}
