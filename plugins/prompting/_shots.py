@@ -89,8 +89,8 @@ class StepsConfig(ShotsConfig):
     n: int = 0
     """Examples in front of the question, whose answers contain their steps. Typical: 0-8."""
     cue: str = "Let's think step by step."
-    """Sentence that begins each answer, such as 让我们一步一步地思考。; empty = none, if the answers
-    of examples show that steps are wanted."""
+    """Sentence that begins each answer, such as 让我们一步一步地思考。; empty = none,
+    if the answers of examples show that steps are wanted."""
 
 
 class Shots:
