@@ -3,6 +3,7 @@
 import pytest
 import tiny
 
+from etude.config.schema.prompting import PromptingConfig
 from etude.data.corpus import read
 from etude.errors import CompositionError
 from etude.evaluation.prompting import build_prompting, check_prompting
@@ -20,6 +21,7 @@ def test_examples_are_the_training_split_alone() -> None:
 
 def test_data_is_not_read_if_no_examples_are_shown() -> None:
     missing = tiny.part("data", "jsonl_prompts", path="/missing.jsonl")
+    assert not PromptingConfig().shows_examples
     for name in ("zero_shot", "chain_of_thought"):
         assert not build_prompting(tiny.part("prompting", name), missing, 0).examples.cases
 

@@ -14,7 +14,7 @@ folder or a Hugging Face folder.
 """
 
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from etude.capability import Capability
@@ -31,6 +31,7 @@ from etude.errors import ConfigError
 
 if TYPE_CHECKING:  # imports torch: only after all checks
     from etude.formats.model import Model
+    from etude.network.generation import GeneratedToken, Generation, StopStrings
 
 VERB = "generate"
 N_CANDIDATES = 5
@@ -75,13 +76,7 @@ def _refuse_untrained_head(config: GenerationConfig, model: "Model") -> None:
 def _write(config: GenerationConfig, model: "Model", provides: Collection[Capability]) -> None:
     """Prints each completion; streams it if there is only one."""
     from etude.cli.question import Question
-    from etude.network.generation import (
-        Generation,
-        GenerationOptions,
-        Generator,
-        Request,
-        StopStrings,
-    )
+    from etude.network.generation import GenerationOptions, Generator, Request, StopStrings
     from etude.objective.randomness import SAMPLE, rng
 
     question = Question.of(config)
@@ -101,17 +96,12 @@ def _write(config: GenerationConfig, model: "Model", provides: Collection[Capabi
         [Request(prompt, rng(config.seed, SAMPLE, i), n) for i in range(question.n)],
         GenerationOptions(build(config.decoding, model.tokenizer), model.whole_prompt, stop),
     )
-    written = [Generation() for _ in range(question.n)]
-    shown = ""
-    for tokens in steps:
-        for token in tokens:
-            written[token.request].ids.append(token.id)
-            written[token.request].log_probs.append(token.log_prob)
-        if question.n == 1 and not is_infilling:
-            shown = _show_more(shown, stop.settled_text(stop.decode(written[0].ids)))
+    written, shown = _collect(steps, question.n, None if is_infilling else stop)
     texts = [stop.before(stop.decode(row.ids)) for row in written]
     if is_infilling:
-        texts = [_infilled(model, prompt, row.ids) for row in written]
+        fills = [iter(row.ids) for row in written]
+        filled = [[next(fill) if i == vocab.mask else i for i in prompt] for fill in fills]
+        texts = list(map(model.tokenizer.decode, filled))
     for i, text in enumerate(texts):
         print(f"--- {i + 1}\n{text}" if question.n > 1 else text[len(shown) :])
     if (verdict := question.verdict(texts, written)) is not None:
@@ -120,10 +110,20 @@ def _write(config: GenerationConfig, model: "Model", provides: Collection[Capabi
         print(summary, file=sys.stderr)
 
 
-def _infilled(model: "Model", prompt: Sequence[int], ids: Sequence[int]) -> str:
-    """Returns the text of a prompt whose masks are replaced by tokens."""
-    tokens, mask = iter(ids), model.tokenizer.vocab.mask
-    return model.tokenizer.decode([next(tokens) if one == mask else one for one in prompt])
+def _collect(
+    steps: "Iterable[list[GeneratedToken]]", n: int, stop: "StopStrings | None"
+) -> tuple[list["Generation"], str]:
+    """Returns all completions, and the text of the only one that was streamed with `stop`."""
+    from etude.network.generation import Generation
+
+    written = [Generation() for _ in range(n)]
+    shown = ""
+    for token in (token for tokens in steps for token in tokens):
+        written[token.request].ids.append(token.id)
+        written[token.request].log_probs.append(token.log_prob)
+        if n == 1 and stop is not None:
+            shown = _show_more(shown, stop.settled_text(stop.decode(written[0].ids)))
+    return written, shown
 
 
 def _whole_text(model: "Model", ids: Sequence[int]) -> str:
