@@ -1,6 +1,7 @@
 """Result files: what was asked, the metrics, and one item a line."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -68,8 +69,9 @@ def _part_text(part: Part) -> str:
 
 def _metric_row(part: Part, metric: Metric) -> dict[str, Any]:
     found = part.interval(metric)
-    bounds = {"low": found.low, "high": found.high, "interval": found.method}
-    return {**asdict(metric), "value": part.value(metric), **bounds}
+    numbers = {"value": part.value(metric), "low": found.low, "high": found.high}
+    known = {key: None if math.isnan(value) else value for key, value in numbers.items()}
+    return {**asdict(metric), **known, "interval": found.method}
 
 
 def _object(texts: Mapping[str, str]) -> str:

@@ -16,13 +16,12 @@ from etude.config import composition
 from etude.config.command_line import prepare
 from etude.config.config_file import build_config
 from etude.config.schema.evaluation import EvaluationConfig
-from etude.files.run_folder import CONFIG
+from etude.files.run_folder import CONFIG, EVALUATIONS
 
 if TYPE_CHECKING:  # imports torch: only after all checks
     from etude.evaluation.result import Result
 
 VERB = "evaluate"
-EVALUATIONS = "evaluations"
 
 
 def main(arguments: list[str]) -> int:
