@@ -30,14 +30,20 @@ def evaluate(config: EvaluationConfig, task: str) -> Result:
     check(config)
     model = read_model(config.run).with_turns(config.as_turn)
     records = read(config.data)
-    split = split_of(config, model)
-    cases = cases_of(records_of(records, split))[: config.n_items]
-    if not cases:
-        raise DataError(f"split={split.value} of the data has no records.")
+    cases = selected_cases(config, model, records)
+    context = context_of(config, model)
+    parts = {
+        name: measure(build(one, context), converted(cases, config.data, one))
+        for name, one in config.evaluator.items()
+    }
+    return Result(_asked(config, task, model, records), parts)
+
+
+def context_of(config: EvaluationConfig, model: Model) -> EvaluatorContext:
+    """Returns what the evaluators use, with the network of the model."""
     prompting = build_prompting(config.prompting, config.data, config.seed)
-    subject = Subject.open(model, config.batch_size, config.precision)
-    context = EvaluatorContext(
-        subject,
+    return EvaluatorContext(
+        Subject.open(model, config.batch_size, config.precision),
         prompting,
         build(config.scorer),
         build(config.decoding, model.tokenizer),
@@ -45,17 +51,17 @@ def evaluate(config: EvaluationConfig, task: str) -> Result:
         config.max_new_tokens,
         config.seed,
     )
-    parts = {
-        name: measure(build(one, context), converted(cases, config.data, one))
-        for name, one in config.evaluator.items()
-    }
-    return Result(_asked(config, task, model, records, split), parts)
 
 
 def measure(evaluator: AnyEvaluator, cases: Sequence[Case[Any]]) -> Part:
     """Evaluates cases with one evaluator."""
-    prompts = digest_of([list(ids) for ids in evaluator.questions(cases)])
-    return Part(evaluator.metrics, evaluator.evaluate(cases), prompts)
+    digest = prompts_digest(evaluator, cases)
+    return Part(evaluator.metrics, evaluator.evaluate(cases), digest)
+
+
+def prompts_digest(evaluator: AnyEvaluator, cases: Sequence[Case[Any]]) -> str:
+    """Returns a digest of all that the model reads, in the order of the cases."""
+    return digest_of([list(ids) for ids in evaluator.questions(cases)])
 
 
 def check(config: EvaluationConfig) -> None:
@@ -92,10 +98,16 @@ def split_of(config: EvaluationConfig, model: Model) -> Split:
     return Split.validation if path is None or path == model.data_path else Split.all
 
 
-def records_of(records: Records, split: Split) -> list[Record]:
-    """Returns the records of a split."""
+def selected_cases(
+    config: EvaluationConfig, model: Model, records: Records
+) -> Sequence[Case[Record]]:
+    """Returns the cases to evaluate. Raises DataError if there are none."""
+    split = split_of(config, model)
     train = [] if split is Split.validation else list(records.train)
-    return [*train, *([] if split is Split.train else records.val)]
+    val = [] if split is Split.train else list(records.val)
+    if not (cases := cases_of([*train, *val])[: config.n_items]):
+        raise DataError(f"split={split.value} of the data has no records.")
+    return cases
 
 
 def converted(
@@ -107,8 +119,9 @@ def converted(
 
 
 def _asked(
-    config: EvaluationConfig, task: str, model: Model, records: Records, split: Split
+    config: EvaluationConfig, task: str, model: Model, records: Records
 ) -> Mapping[str, Any]:
+    split = split_of(config, model)
     return {
         "task": task,
         "run": config.run,
