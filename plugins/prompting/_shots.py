@@ -100,7 +100,8 @@ class Shots:
         """Raises DataError if there are too few examples, or none with one of the ids."""
         self.config, self.cue = config, cue
         self.seed = examples.seed
-        self.cases = [case for case in examples.cases if case.record.answer is not None]
+        solved = (case for case in examples.cases if case.record.answer is not None)
+        self.cases = sorted(solved, key=lambda case: case.id)
         if config.ids:
             self.cases = [self._with_id(start) for start in config.ids]
         self.before, _, self.after = config.layout.partition(ANSWER)

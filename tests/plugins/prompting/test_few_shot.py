@@ -4,7 +4,9 @@ import pytest
 from defaults import default
 from prompts import CHINESE, SUMS, case, cases, prompting
 
+from etude.config.registry import build
 from etude.errors import DataError
+from etude.evaluation.prompting import Examples
 from etude.plugins.prompting._shots import Form, Nearest, Selection
 from etude.records import Chat, Message, Prompt
 
@@ -81,6 +83,13 @@ def test_given_ids_are_shown_in_the_given_order() -> None:
     assert text.index(third.record.prompt) < text.index(first.record.prompt)
     with pytest.raises(DataError, match="begins with 'zz'"):
         prompting("few_shot", SUMS, n=1, ids=["zz"])
+
+
+@pytest.mark.parametrize("select", Selection)
+def test_the_order_of_the_examples_does_not_matter(select: Selection) -> None:
+    config = default("prompting/few_shot", select=select)
+    one, two = (build(config, Examples(some, 0)) for some in (cases(SUMS), cases(SUMS)[::-1]))
+    assert one.prompt(case("12 + 29 =")) == two.prompt(case("12 + 29 ="))
 
 
 def test_too_few_examples_and_conversations_as_text_are_refused_with_the_way_out() -> None:
