@@ -53,8 +53,6 @@ class Evaluate(pl.Callback):
 
     def __init__(self, config: EvaluateConfig) -> None:
         self.config = config
-        sizes = {"n_items": config.n_items, "batch_size": config.batch_size}
-        self.evaluation = Evaluation(task_config(config.task, sizes), config.task)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, Objective)
@@ -62,7 +60,9 @@ class Evaluate(pl.Callback):
         config = load_config(folder)
         tokenizer = pl_module.tools.tokenizer
         parts = config.architecture, tokenizer, config.tokenizer, config.objective
-        self.model = Model(folder, *parts)
+        sizes = {"n_items": self.config.n_items, "batch_size": self.config.batch_size}
+        task = task_config(self.config.task, sizes)
+        self.evaluation = Evaluation(task, self.config.task, Model(folder, *parts))
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, Objective)
@@ -73,12 +73,12 @@ class Evaluate(pl.Callback):
         with torch.random.fork_rng():
             network = copy.deepcopy(pl_module.network).requires_grad_(False).eval()
             network.to(DTYPES[evaluation.config.precision])
-            subject = Subject(self.model, network, self.config.batch_size)
+            subject = Subject(evaluation.model, network, self.config.batch_size)
             mine = evaluation.parts(subject, trainer.global_rank, trainer.world_size)
         parts = joined(all_gather(mine))
         if trainer.is_global_zero:
-            file = self.model.folder / EVALUATIONS / self.config.task / f"{step}.json"
-            evaluation.result(self.model, parts, f"step {step}").write(file)
+            file = evaluation.model.folder / EVALUATIONS / self.config.task / f"{step}.json"
+            evaluation.result(parts, f"step {step}").write(file)
         metrics = {
             f"val/{self.config.task}/{name}": value
             for part in parts.values()

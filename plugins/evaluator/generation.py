@@ -10,7 +10,16 @@ from dataclasses import dataclass
 from etude import Prompt, plugin
 from etude.config import EvaluatorConfig
 from etude.data import question
-from etude.evaluation import OUTCOMES, Case, Evaluator, Item, Metric, Outcome, outcome_values
+from etude.evaluation import (
+    OUTCOMES,
+    Case,
+    Evaluator,
+    Item,
+    Metric,
+    Outcome,
+    Output,
+    outcome_values,
+)
 from etude.network import Request
 
 
@@ -33,30 +42,33 @@ class Generation(Evaluator[GenerationConfig, Prompt]):
             yield question(self.context.subject.model.tokenizer, prompt)
 
     def evaluate(self, cases: Sequence[Case[Prompt]]) -> Sequence[Item]:
-        context, n = self.context, self.context.prompting.n_samples
+        context = self.context
+        n, stop = context.prompting.n_samples, context.prompting.stop
         questions = list(self.questions(cases))
         requests = [
             Request(ids, case.rng(context.seed, i), context.max_new_tokens)
             for case, ids in zip(cases, questions, strict=True)
             for i in range(n)
         ]
-        written = context.subject.complete(requests, context.decoding)
+        written = context.subject.complete(requests, context.decoding, stop)
         decode = context.subject.model.tokenizer.decode
-        texts = [decode(one.ids).strip() for one in written]
         return [
-            self._item(case, decode(ids, skip_special=False), texts[n * i : n * (i + 1)])
+            self._item(case, decode(ids, skip_special=False), written[n * i : n * (i + 1)])
             for i, (case, ids) in enumerate(zip(cases, questions, strict=True))
         ]
 
-    def _item(self, case: Case[Prompt], prompt: str, texts: Sequence[str]) -> Item:
-        scorer, reference = self.context.scorer, case.record.answer or ""
-        answer = self.context.prompting.choose([scorer.extract(text) for text in texts])
+    def _item(self, case: Case[Prompt], prompt: str, written: Sequence[Output]) -> Item:
+        scorer, prompting = self.context.scorer, self.context.prompting
+        reference = case.record.answer or ""
+        answers = [scorer.extract(one.text) for one in written]
+        answer = prompting.choose(answers, [one.log_prob for one in written])
         outcome = Outcome.UNANSWERED
         if answer is not None:
             outcome = Outcome.RIGHT if scorer.is_right(answer, reference) else Outcome.WRONG
         shown = {
             "prompt": prompt,
-            "completions": list(texts),
+            "completions": [one.text for one in written],
+            "answers": answers,
             "answer": answer,
             "reference": reference,
         }

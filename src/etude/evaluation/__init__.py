@@ -13,4 +13,4 @@ from etude.evaluation.item import (
 )
 from etude.evaluation.prompting import Examples, Prompting
 from etude.evaluation.scorer import Scorer
-from etude.evaluation.subject import DTYPES, Continuation, Subject
+from etude.evaluation.subject import DTYPES, Continuation, Output, Subject

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import Any, cast
+from enum import Enum
+from typing import Any
 
 from etude.config.compatibility import check_extras
 from etude.config.composition import compose
@@ -16,22 +17,22 @@ from etude.data.data_card import tokenizer_digest
 from etude.errors import CompositionError, ConfigError, DataError
 from etude.evaluation.evaluator import Evaluator, EvaluatorContext
 from etude.evaluation.item import Case, cases_of
-from etude.evaluation.prompting import Examples
+from etude.evaluation.prompting import build_prompting, check_prompting
 from etude.evaluation.result import Part, Result
 from etude.evaluation.subject import Subject
 from etude.files.cache import digest_of
 from etude.formats.model import Model, read_model
-from etude.records import Prompt, Record, conversion_for
+from etude.records import Record, conversion_for
 
 AnyEvaluator = Evaluator[Any, Any]
 
 
 def evaluate(config: EvaluationConfig, task: str) -> Result:
     """Evaluates a model. Raises ConfigError or DataError if the parts do not fit together."""
-    evaluation = Evaluation(config, task)
     model = read_model(config.run).with_turns(config.as_turn)
+    evaluation = Evaluation(config, task, model)
     subject = Subject.open(model, config.batch_size, config.precision)
-    return evaluation.result(model, evaluation.parts(subject), model.identity)
+    return evaluation.result(evaluation.parts(subject), model.identity)
 
 
 def task_config(task: str, values: Mapping[str, Any]) -> EvaluationConfig:
@@ -42,52 +43,36 @@ def task_config(task: str, values: Mapping[str, Any]) -> EvaluationConfig:
 
 
 class Evaluation:
-    """The records and settings of an evaluation, whichever model is evaluated."""
+    """The cases and settings of an evaluation, whichever weights the model has."""
 
-    def __init__(self, config: EvaluationConfig, task: str) -> None:
+    def __init__(self, config: EvaluationConfig, task: str, model: Model) -> None:
         """Reads the records. Raises ConfigError or DataError if the parts do not fit together."""
         check(config)
         self.config = config
         self.task = task
+        self.model = model
         self.records = read(config.data)
+        self.cases = selected_cases(config, model, self.records)
 
     def parts(self, subject: Subject, rank: int = 0, n_ranks: int = 1) -> dict[str, Part]:
         """Evaluates the cases of one rank, every n_ranks-th, with each evaluator."""
-        config = self.config
-        cases = self._cases(subject.model)[rank::n_ranks]
-        context = EvaluatorContext(
-            subject,
-            build(config.prompting, examples_of(config, self.records)),
-            build(config.scorer),
-            build(config.decoding, subject.model.tokenizer),
-            config.data.seq_len,
-            config.max_new_tokens,
-            config.seed,
-        )
+        cases = self.cases[rank::n_ranks]
+        context = context_of(self.config, subject)
         return {
-            name: measure(build(one, context), converted(cases, config.data, one))
-            for name, one in config.evaluator.items()
+            name: measure(build(one, context), converted(cases, self.config.data, one))
+            for name, one in self.config.evaluator.items()
         }
 
-    def result(self, model: Model, parts: Mapping[str, Part], identity: str) -> Result:
-        """Returns the result of a model, whose weights `identity` identifies."""
-        return Result({"model": identity, **self._asked(model)}, parts)
-
-    def _cases(self, model: Model) -> list[Case[Any]]:
-        split = split_of(self.config, model)
-        cases = cases_of(records_of(self.records, split))[: self.config.n_items]
-        if not cases:
-            raise DataError(f"split={split.value} of the data has no records.")
-        return cases
-
-    def _asked(self, model: Model) -> dict[str, Any]:
+    def result(self, parts: Mapping[str, Part], identity: str) -> Result:
+        """Returns the result, of weights that `identity` identifies."""
         config = self.config
-        split = split_of(config, model).value
-        return {
+        split = split_of(config, self.model).value
+        asked = {
             "task": self.task,
-            "run": str(model.folder),
-            "tokenizer": tokenizer_digest(model.tokenizer),
-            "prompt_format": model.prompt_format,
+            "run": str(self.model.folder),
+            "model": identity,
+            "tokenizer": tokenizer_digest(self.model.tokenizer),
+            "prompt_format": self.model.prompt_format,
             "data": {**_values(config.data), "digest": self.records.digest, "split": split},
             "evaluator": {name: _values(one) for name, one in config.evaluator.items()},
             "prompting": _values(config.prompting),
@@ -98,6 +83,20 @@ class Evaluation:
             "precision": config.precision.value,
             "seed": config.seed,
         }
+        return Result(asked, parts)
+
+
+def context_of(config: EvaluationConfig, subject: Subject) -> EvaluatorContext:
+    """Returns what the evaluators use."""
+    return EvaluatorContext(
+        subject,
+        build_prompting(config.prompting, config.data, config.seed),
+        build(config.scorer),
+        build(config.decoding, subject.model.tokenizer),
+        config.data.seq_len,
+        config.max_new_tokens,
+        config.seed,
+    )
 
 
 def measure(evaluator: AnyEvaluator, cases: Sequence[Case[Any]]) -> Part:
@@ -123,6 +122,7 @@ def joined(parts: Sequence[Mapping[str, Part]]) -> dict[str, Part]:
 def check(config: EvaluationConfig) -> None:
     """Raises ConfigError if there is no evaluator, or one that cannot read the data."""
     check_extras(config)
+    check_prompting(config.prompting, config.decoding)
     if not config.evaluator:
         raise ConfigError(
             "etude evaluate measures nothing: no evaluator is chosen.\n"
@@ -153,10 +153,16 @@ def split_of(config: EvaluationConfig, model: Model) -> Split:
     return Split.validation if path is None or path == model.data_path else Split.all
 
 
-def records_of(records: Records, split: Split) -> list[Record]:
-    """Returns the records of a split."""
+def selected_cases(
+    config: EvaluationConfig, model: Model, records: Records
+) -> Sequence[Case[Record]]:
+    """Returns the cases to evaluate. Raises DataError if there are none."""
+    split = split_of(config, model)
     train = [] if split is Split.validation else list(records.train)
-    return [*train, *([] if split is Split.train else records.val)]
+    val = [] if split is Split.train else list(records.val)
+    if not (cases := cases_of([*train, *val])[: config.n_items]):
+        raise DataError(f"split={split.value} of the data has no records.")
+    return cases
 
 
 def converted(
@@ -167,11 +173,10 @@ def converted(
     return [Case(one.id, convert(one.record)) for one in cases] if convert else cases
 
 
-def examples_of(config: EvaluationConfig, records: Records) -> Examples:
-    """Returns the questions that a prompt may show: those of the training split."""
-    cases = cases_of(list(records.train)) if records.kind is Prompt else []
-    return Examples(cast("list[Case[Prompt]]", cases), config.seed)
-
-
 def _values(config: PluginConfig) -> dict[str, Any]:
-    return {"plugin": plugin_of(config).address, **asdict(config)}
+    return {"plugin": plugin_of(config).address, **asdict(config, dict_factory=_named)}
+
+
+def _named(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A dict of the values of a config for JSON: enums by name."""
+    return {key: value.name if isinstance(value, Enum) else value for key, value in items}

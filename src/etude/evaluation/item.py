@@ -12,6 +12,7 @@ from etude.files.cache import digest_of
 from etude.objective.randomness import SAMPLE, rng
 from etude.records import Record
 
+R = TypeVar("R", bound=Record)
 R_co = TypeVar("R_co", covariant=True)
 DIGITS = 6
 """Decimal digits of the numbers in a result; float64 is exact to about 12."""
@@ -96,9 +97,9 @@ def rounded(value: float) -> float:
     return round(value, DIGITS) + 0.0  # -0.0 becomes 0.0
 
 
-def cases_of(records: Sequence[Record]) -> list[Case[Record]]:
+def cases_of(records: Sequence[R]) -> list[Case[R]]:
     """Returns the records as cases in the order of their ids; equal records are numbered."""
-    cases: list[Case[Record]] = []
+    cases: list[Case[R]] = []
     seen: dict[str, int] = {}
     for record in records:
         content = digest_of(type(record).__name__, asdict(record))

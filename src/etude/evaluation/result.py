@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ class Part:
     @property
     def prompts(self) -> str:
         """A digest of everything that the model read."""
-        return digest_of([item.prompt for item in self.items])
+        return joint_digest(item.prompt for item in self.items)
 
     def value(self, metric: Metric) -> float:
         """Returns a metric over all items."""
@@ -40,6 +40,11 @@ class Part:
     def named(self) -> dict[str, float]:
         """Returns the value of each metric by name."""
         return {metric.name: self.value(metric) for metric in self.metrics}
+
+
+def joint_digest(prompts: Iterable[str]) -> str:
+    """Returns the digest of the prompts of all items, from the digest of each."""
+    return digest_of(list(prompts))
 
 
 @dataclass(frozen=True)

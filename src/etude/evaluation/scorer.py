@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Generic, TypeVar
 
-from etude.config.schema.evaluation import ScorerConfig
+from etude.config.schema.prompting import ScorerConfig
 from etude.evaluation.item import Metric
 
 C = TypeVar("C", bound=ScorerConfig)

@@ -8,6 +8,7 @@ token is chosen from are rounded likewise, so that equal ones tie in every batch
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -15,10 +16,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from etude.config.schema.evaluation import Precision
+from etude.evaluation.item import rounded
 from etude.formats.model import Model
 from etude.network.autoregressive import Autoregressive
 from etude.network.decoding import Decoding, History
-from etude.network.generation import Generation, GenerationOptions, Request, StopStrings
+from etude.network.generation import GenerationOptions, Request, StopStrings
 from etude.network.network import Network
 from etude.objective.batches import Ids
 from etude.objective.loader import chunks
@@ -37,6 +39,16 @@ class Continuation:
 
     prompt: Ids
     completion: Ids
+
+
+@dataclass(frozen=True)
+class Output:
+    """What the model writes after a prompt."""
+
+    text: str
+    """The text before a stop string, without special tokens and white space around it."""
+    log_prob: float
+    """Mean log p per token, in nats, under the distribution that it was sampled from."""
 
 
 class Subject:
@@ -75,16 +87,18 @@ class Subject:
         requests: Sequence[Request],
         decoding: Decoding,
         stop: Sequence[str] = (),
-    ) -> list[Generation]:
+    ) -> list[Output]:
         """Returns the completion of each request; order and batches do not matter."""
         decode = self.model.tokenizer.decode
+        stops = StopStrings(stop, lambda ids: decode(list(ids)))
         options = GenerationOptions(
-            _OnGrid(decoding),
-            self.model.whole_prompt,
-            StopStrings(stop, lambda ids: decode(list(ids))),
-            self.batch_size,
+            _OnGrid(decoding), self.model.whole_prompt, stops, self.batch_size
         )
-        return Autoregressive().generate(self.network, requests, options)
+        written = Autoregressive().generate(self.network, requests, options)
+        return [
+            Output(stops.before(decode(one.ids)).strip(), rounded(fmean(one.log_probs)))
+            for one in written
+        ]
 
     def _rows(self, texts: Sequence[Continuation]) -> list[Float[Tensor, " tokens"]]:
         pairs = [(one.prompt, one.completion) for one in texts]

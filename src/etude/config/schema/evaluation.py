@@ -1,4 +1,4 @@
-"""Configs of `etude evaluate`, and the base configs of the groups that it uses."""
+"""Configs of `etude evaluate`, and the base config of the group `evaluator`."""
 
 from dataclasses import dataclass, field
 from enum import Enum
@@ -9,21 +9,12 @@ from etude.config.schema.decoding import DecodingConfig
 from etude.config.schema.experiment import SEEDS
 from etude.config.schema.generation import PromptConfig
 from etude.config.schema.plugins import DataConfig, PluginConfig, require
+from etude.config.schema.prompting import PromptingConfig, ScorerConfig
 
 
 @dataclass
 class EvaluatorConfig(PluginConfig):
     """Base config of the group `evaluator`: what is measured of a model, record by record."""
-
-
-@dataclass
-class PromptingConfig(PluginConfig):
-    """Base config of the group `prompting`: how a question is put, and an answer chosen."""
-
-
-@dataclass
-class ScorerConfig(PluginConfig):
-    """Base config of the group `scorer`: compares an answer with the reference."""
 
 
 class Split(Enum):
