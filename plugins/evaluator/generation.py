@@ -7,10 +7,10 @@ would otherwise decide the accuracy (lm-evaluation-harness issues 2905 and 1159)
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from etude import Prompt, plugin
+from etude import Capability, Prompt, plugin
 from etude.config import EvaluatorConfig
 from etude.data import question
-from etude.evaluation import OUTCOMES, Case, Evaluator, Item, Metric, Outcome, outcome_values
+from etude.evaluation import OUTCOMES, Case, Evaluator, Item, Metric, outcome_values
 from etude.network import Request
 
 
@@ -19,7 +19,12 @@ class GenerationConfig(EvaluatorConfig):
     """No knobs of its own: prompting, decoding, scorer and max_new_tokens say how it is done."""
 
 
-@plugin(GenerationConfig, reads={Prompt})
+@plugin(
+    GenerationConfig,
+    reads={Prompt},
+    needs={Capability.GENERATE},
+    example={"data": "arithmetic", "objective": "sft"},
+)
 class Generation(Evaluator[GenerationConfig, Prompt]):
     """Shares of right, wrong and missing answers, and the metrics of the scorer."""
 
@@ -51,9 +56,7 @@ class Generation(Evaluator[GenerationConfig, Prompt]):
     def _item(self, case: Case[Prompt], prompt: str, texts: Sequence[str]) -> Item:
         scorer, reference = self.context.scorer, case.record.answer or ""
         answer = self.context.prompting.choose([scorer.extract(text) for text in texts])
-        outcome = Outcome.UNANSWERED
-        if answer is not None:
-            outcome = Outcome.RIGHT if scorer.is_right(answer, reference) else Outcome.WRONG
+        outcome = scorer.outcome(answer, reference)
         shown = {
             "prompt": prompt,
             "completions": list(texts),

@@ -4,8 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, cast
 
+from etude.capability import Capability
+from etude.config.capabilities import capabilities_of, max_positions_of, name_of, needs_line
 from etude.config.compatibility import check_extras
-from etude.config.record_kind import kind_of
+from etude.config.config_file import nodes, to_yaml
+from etude.config.plugin_source import descriptions
+from etude.config.record_kind import kind_of, text_config
 from etude.config.registry import build, plugin_of
 from etude.config.schema.evaluation import EvaluationConfig, Split
 from etude.config.schema.plugins import DataConfig, PluginConfig
@@ -26,16 +30,23 @@ AnyEvaluator = Evaluator[Any, Any]
 
 def evaluate(config: EvaluationConfig, task: str) -> Result:
     """Evaluates a model. Raises ConfigError or DataError if the parts do not fit together."""
-    check(config)
+    check_extras(config)
     model = read_model(config.run).with_turns(config.as_turn)
+    check(config, model)
     records = read(config.data)
-    split = split_of(config, model)
-    cases = cases_of(records_of(records, split))[: config.n_items]
-    if not cases:
-        raise DataError(f"split={split.value} of the data has no records.")
-    subject = Subject.open(model, config.batch_size, config.precision)
-    context = EvaluatorContext(
-        subject,
+    cases = selected_cases(config, model, records)
+    context = context_of(config, model, records)
+    parts = {
+        name: measure(build(one, context), converted(cases, config.data, one))
+        for name, one in config.evaluator.items()
+    }
+    return Result(_asked(config, task, model, records), parts)
+
+
+def context_of(config: EvaluationConfig, model: Model, records: Records) -> EvaluatorContext:
+    """Returns what the evaluators use, with the network of the model."""
+    return EvaluatorContext(
+        Subject.open(model, config.batch_size, config.precision),
         build(config.prompting, examples_of(config, records)),
         build(config.scorer),
         build(config.decoding, model.tokenizer),
@@ -43,11 +54,6 @@ def evaluate(config: EvaluationConfig, task: str) -> Result:
         config.max_new_tokens,
         config.seed,
     )
-    parts = {
-        name: measure(build(one, context), converted(cases, config.data, one))
-        for name, one in config.evaluator.items()
-    }
-    return Result(_asked(config, task, model, records, split), parts)
 
 
 def measure(evaluator: AnyEvaluator, cases: Sequence[Case[Any]]) -> Part:
@@ -56,9 +62,8 @@ def measure(evaluator: AnyEvaluator, cases: Sequence[Case[Any]]) -> Part:
     return Part(evaluator.metrics, evaluator.evaluate(cases), prompts)
 
 
-def check(config: EvaluationConfig) -> None:
-    """Raises ConfigError if there is no evaluator, or one that cannot read the data."""
-    check_extras(config)
+def check(config: EvaluationConfig, model: Model) -> None:
+    """Raises ConfigError if there is no evaluator, or one that the data or the model do not fit."""
     if not config.evaluator:
         raise ConfigError(
             "etude evaluate measures nothing: no evaluator is chosen.\n"
@@ -73,6 +78,26 @@ def check(config: EvaluationConfig) -> None:
                 f"evaluator={name} cannot evaluate {plugin_of(config.data).address}.\n"
                 f"  It reads {kinds}; this data yields {kind.__name__ if kind else 'nothing'}."
             )
+        _check_needs(name, plugin_of(one).declaration.needs, model)
+    limit = max_positions_of(model.architecture)
+    if text_config(config.data) and limit is not None and config.data.seq_len > limit:
+        raise CompositionError(
+            f"data.seq_len={config.data.seq_len} is longer than the {limit} positions of "
+            f"{model.folder}.\n  Use data.seq_len={limit}: longer texts are read in windows."
+        )
+
+
+def _check_needs(name: str, needs: frozenset[Capability], model: Model) -> None:
+    provided = capabilities_of(model.architecture)
+    if needs <= provided:
+        return
+    names = {one.name for one in provided}
+    able = [n for n, one in descriptions("evaluator").items() if one.names("needs") <= names]
+    raise CompositionError(
+        f"evaluator={name} cannot evaluate {model.folder} "
+        f"(architecture={name_of(model.architecture)}).\n  {needs_line(needs - provided)}\n"
+        f"  Evaluators for this model: {', '.join(able)}."
+    )
 
 
 def _converts(kind: type | None, wanted: type) -> bool:
@@ -89,10 +114,16 @@ def split_of(config: EvaluationConfig, model: Model) -> Split:
     return Split.validation if path is None or path == model.data_path else Split.all
 
 
-def records_of(records: Records, split: Split) -> list[Record]:
-    """Returns the records of a split."""
+def selected_cases(
+    config: EvaluationConfig, model: Model, records: Records
+) -> Sequence[Case[Record]]:
+    """Returns the cases to evaluate. Raises DataError if there are none."""
+    split = split_of(config, model)
     train = [] if split is Split.validation else list(records.train)
-    return [*train, *([] if split is Split.train else records.val)]
+    val = [] if split is Split.train else list(records.val)
+    if not (cases := cases_of([*train, *val])[: config.n_items]):
+        raise DataError(f"split={split.value} of the data has no records.")
+    return cases
 
 
 def converted(
@@ -110,8 +141,9 @@ def examples_of(config: EvaluationConfig, records: Records) -> Examples:
 
 
 def _asked(
-    config: EvaluationConfig, task: str, model: Model, records: Records, split: Split
+    config: EvaluationConfig, task: str, model: Model, records: Records
 ) -> Mapping[str, Any]:
+    split = split_of(config, model)
     return {
         "task": task,
         "run": config.run,
@@ -131,4 +163,5 @@ def _asked(
 
 
 def _values(config: PluginConfig) -> dict[str, Any]:
-    return {"plugin": plugin_of(config).address, **asdict(config)}
+    parts = {f"{path}.plugin": plugin_of(node).address for path, node in nodes(config) if path}
+    return {"plugin": plugin_of(config).address, **parts, **to_yaml(config)}
