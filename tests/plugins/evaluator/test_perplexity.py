@@ -74,6 +74,7 @@ def test_a_longer_context_changes_the_result() -> None:
     assert len({nats(fraction) for fraction in (0.0, 0.5, 0.9)}) == 3
 
 
+@torch.no_grad()
 def test_gpt2_has_the_perplexity_of_the_loop_in_the_guide_of_transformers(tmp_path: Path) -> None:
     config = GPT2Config(
         vocab_size=tiny.BYTES.vocab.size, n_embd=16, n_layer=2, n_head=2, n_positions=12
