@@ -1,5 +1,7 @@
 """The examples that a prompting plugin receives, and the votes that are refused."""
 
+from typing import Any
+
 import pytest
 import tiny
 
@@ -13,7 +15,7 @@ from etude.plugins.prompting._shots import Selection
 def test_examples_are_the_training_split_alone() -> None:
     data = tiny.part("data", "arithmetic", n_problems=60, val_fraction=0.5)
     config = tiny.part("prompting", "few_shot", select=Selection.random)
-    records = read(data)
+    records: Any = read(data)
     shown = build_prompting(config, data, 0).examples.cases
     assert {one.record.prompt for one in shown} == {one.prompt for one in records.train}
     assert not {one.record.prompt for one in shown} & {one.prompt for one in records.val}
@@ -29,8 +31,9 @@ def test_data_is_not_read_if_no_examples_are_shown() -> None:
 @pytest.mark.parametrize("data", [None, "python_docs"])
 def test_examples_of_data_without_answers_are_refused(data: str | None) -> None:
     config = tiny.part("prompting", "few_shot")
+    given = None if data is None else tiny.part("data", data)
     with pytest.raises(CompositionError, match=r"such as data=jsonl_prompts"):
-        build_prompting(config, data and tiny.part("data", data), 0)
+        build_prompting(config, given, 0)
 
 
 def test_a_vote_on_equal_completions_is_refused_with_the_way_out() -> None:

@@ -66,7 +66,7 @@ def test_an_unknown_task_and_a_strategy_that_shards_are_refused(tmp_path: Path) 
     with pytest.raises(ConfigError, match="sumz"):
         check(unknown)
     known = {"evaluate": default("callback/evaluate", task="sums")}
+    trainer, strategy = replace(config.trainer, precision="32"), default("strategy/fsdp")
+    sharded = replace(config, callback=known, strategy=strategy, trainer=trainer)
     with pytest.raises(ConfigError, match="shards"):
-        trainer = replace(config.trainer, precision="32")
-        strategy = default("strategy/fsdp")
-        check(replace(config, callback=known, strategy=strategy, trainer=trainer))
+        check(sharded)
