@@ -387,7 +387,7 @@ def test_a_faulty_prompting_breaks_every_law(
         return f"{self.examples.cases[0].record.prompt} {case.record.answer}"
 
     monkeypatch.setattr(kind, "prompt", leaking)
-    monkeypatch.setattr(kind, "choose", lambda self, answers: "7")
+    monkeypatch.setattr(kind, "choose", lambda self, answers, log_probs: "7")
     assert all(law(made).verdict is BROKEN for law in suite("prompting")[:-1])
 
 
