@@ -51,7 +51,7 @@ TESTED_TOGETHER = {
 }
 """Plugins that share a test file in their folder, because they obey the same law."""
 ORDINARY = {
-    "chat", "completions", "format", "gelu", "generation", "http", "label", "length", "math",
+    "chat", "completions", "evaluate", "format", "gelu", "generation", "http", "label", "length", "math",
     "model", "none", "pair", "prompt", "python", "rating", "reward", "rule", "run", "samples",
     "single", "span", "tags", "text",
 }  # fmt: skip
