@@ -60,7 +60,7 @@ def tiktoken_encoder(inner: tokenizers.Tokenizer) -> Encode | None:
     def encode(text: str) -> Int[np.ndarray, " seq"] | None:
         if len(text) > MAX_CHARS or not (text.isascii() or _unassigned().search(text) is None):
             return None
-        return ids[encoding.encode_to_numpy(text, disallowed_special=())]
+        return ids[encoding.encode_ordinary(text)]
 
     return encode
 
