@@ -214,7 +214,7 @@ def read(
     source_folder, report = folder, None
     if filters:
         share = config.val_fraction
-        folder, digest, report = apply_filters(folder, kind, digest, filters, share)
+        folder, digest, report = apply_filters(folder, kind, digest, filters, share, pool)
     train, val = (RecordFile(folder, kind, held_out) for held_out in (False, True))
     return Records(folder, digest, kind, train, val, source.files(), source_folder, report)
 

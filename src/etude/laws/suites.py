@@ -98,6 +98,7 @@ SUITES: Mapping[str, Sequence[Law]] = {
     ),
     "filter": (
         filter.decisions_are_reproducible,
+        filter.decisions_are_about_one_record,
         filter.every_decision_has_its_reason,
         filter.a_changed_record_is_of_the_same_kind,
         filter.filtering_again_changes_nothing,
