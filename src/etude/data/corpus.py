@@ -4,7 +4,8 @@ The cache key is a digest of everything that affects the result: source, config,
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 
@@ -92,10 +93,11 @@ def prepare(config: ExperimentConfig, tokenizer: Tokenizer | None = None) -> Cor
     `data.strict`, also if any row is bad.
     """
     parts = config.data.parts
-    with workers() as pool:
+    with workers() as pool, ThreadPoolExecutor(1) as other_thread:
         sources = {name: read(part, config.filter, pool) for name, part in parts.items()}
         if config.data.strict:
             _refuse_bad_rows(sources)
+        xz = {name: other_thread.submit(_baseline, one) for name, one in sources.items()}
         given, cut_words = (tokenizer, 0) if tokenizer else _tokenizer(config.tokenizer, sources)
         tokenizer = complete_tokenizer(given, config)
         train, val = (
@@ -106,8 +108,8 @@ def prepare(config: ExperimentConfig, tokenizer: Tokenizer | None = None) -> Cor
     cards: dict[str, Card] = {}
     for name, records in sources.items():
         measured = tokenizer_card(tokenizer, _texts(records.val), cut_words)
-        sides = train[name], val[name]
-        cards[name] = _card(parts[name], records, sides, measured, digest)
+        made = _card(parts[name], records, (train[name], val[name]), measured, digest)
+        cards[name] = replace(made, xz_bits_per_byte=xz[name].result())
     if len(sources) == 1:
         (name,) = sources
         return Corpus(tokenizer, train[name], val[name], cards[name], sources)
@@ -146,11 +148,15 @@ def _card(
         n_files=len(records.files.paths),
         skipped=records.files.skipped,
         val_fraction=None if record_file.read_n_train(records.folder) else config.val_fraction,
-        xz_bits_per_byte=xz_baseline(records.folder.name, _texts(records.val))
-        if records.kind is Text
-        else None,
         digest=digest,
     )
+
+
+def _baseline(records: Records) -> float | None:
+    """Bits per byte of the held-out text under xz; None for other kinds of record."""
+    if records.kind is not Text:
+        return None
+    return xz_baseline(records.folder.name, _texts(records.val))
 
 
 def _bad_rows(records: Records) -> tuple[int, tuple[str, ...]]:
