@@ -141,14 +141,14 @@ def _send(stream: IO[bytes], value: object) -> None:
 
 
 def serve() -> None:
-    """Calls the functions that it receives, until its input ends."""
+    """Calls the functions that it receives, until its parent ends."""
     results = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a plugin prints is no result
     function: Callable[[Any], Any] | None = None
     while True:
         try:
             new, item = pickle.load(sys.stdin.buffer)
-        except EOFError:
+        except (EOFError, pickle.UnpicklingError):  # the second: in the middle of an item
             return
         function = new or function
         assert function is not None
@@ -156,4 +156,7 @@ def serve() -> None:
             answer = True, function(item)
         except Exception:  # whatever a plugin raises; the parent calls the function itself
             answer = False, None
-        _send(results, answer)
+        try:
+            _send(results, answer)
+        except BrokenPipeError:
+            os._exit(0)  # without writing the rest

@@ -1,7 +1,10 @@
 import math
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
@@ -49,6 +52,25 @@ def test_a_process_that_ends_is_an_error_and_no_process_remains() -> None:
         list(pool.map(abs, [1]))
         list(pool.map(os._exit, [7]))
     assert not [one for one in psutil.Process().children() if "serve()" in one.cmdline()[-1:]]
+
+
+def test_the_processes_end_in_silence_when_their_parent_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from etude.data.workers import Workers\npool = Workers(2)\n"
+        "list(pool.map(abs, range(4)))\n"
+        "print(*[one._process.pid for one in pool._all], flush=True)\n"
+        "list(pool.map(bytes, [10**6] * 10**5))\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        started = [psutil.Process(int(pid)) for pid in parent.stdout.readline().split()]
+        parent.kill()
+        assert not psutil.wait_procs(started, timeout=60)[1]
+        assert parent.stderr is not None
+        assert not parent.stderr.read()
 
 
 def test_a_stop_in_the_middle_of_an_item_waits_for_nothing() -> None:
