@@ -50,7 +50,8 @@ def cut_lines(file: Path) -> Iterator[FilePart]:
             start, number = end, number + n_lines
     last = whole(file)
     n_bytes = last.n_bytes and last.n_bytes - start
-    yield FilePart(file, start, None, number, n_bytes)
+    if n_bytes != 0 or not start:
+        yield FilePart(file, start, None, number, n_bytes)
 
 
 def _cuts(file: Path) -> Iterator[tuple[int, int]]:

@@ -88,6 +88,7 @@ SUITES: Mapping[str, Sequence[Law]] = {
         data.records_are_reproducible,
         data.the_fingerprint_is_stable,
         data.a_changed_file_changes_the_fingerprint,
+        data.the_parts_of_a_file_have_its_rows,
         data.records_are_of_the_declared_kind,
         data.both_splits_contain_records,
     ),
