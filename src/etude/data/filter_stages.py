@@ -146,13 +146,17 @@ def applied(
     pool: Workers | None,
 ) -> Iterator[tuple[int, Record]]:
     """Yields what all filters keep; a pool decides where a decision is about one record."""
-    for is_shared, some in groupby(stages, lambda one: one.filter.per_record):
+    for is_shared, some in groupby(stages, _needs_one_record):
         if is_shared and pool is not None:
             stream = _decided_by(pool, [*some], stream, audit)
             continue
         for stage in some:
             stream = stage.apply(stream)
     return stream
+
+
+def _needs_one_record(stage: Stage) -> bool:
+    return stage.filter.per_record and not stage.filter.observes
 
 
 def _decided_by(

@@ -51,7 +51,7 @@ class _Worker:
         try:
             _send(self._process.stdin, (new, item))
             return pickle.load(self._process.stdout)
-        except (EOFError, BrokenPipeError) as error:
+        except (EOFError, BrokenPipeError, pickle.UnpicklingError) as error:
             raise DataError(
                 f"A process that prepares data ended with code {self._process.wait()}, perhaps for "
                 "lack of memory.\n  Run the command again; what is already prepared is kept."
