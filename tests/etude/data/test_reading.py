@@ -13,7 +13,7 @@ from row_files import reader
 
 from etude.config.registry import build
 from etude.config.schema.experiment import ExperimentConfig
-from etude.data import file_parts, reading, workers
+from etude.data import file_parts, line_file, reading, record_file, workers
 from etude.data.corpus import prepare, read
 from etude.data.documents import Document
 from etude.data.reading import read_batches
@@ -98,6 +98,8 @@ def test_records_and_tokens_do_not_depend_on_the_number_of_processes(
     data = config_of("jsonl", write_files(tmp_path / "files"))
     config = ExperimentConfig(objective=ClmConfig(), data=data, tokenizer=ByteConfig())
     found: list[dict[str, bytes]] = []
+    monkeypatch.setattr(line_file, "BLOCK_BYTES", 100)
+    monkeypatch.setattr(record_file, "PART_BLOCKS", 2)
     for name, min_bytes in (("parallel", 0), ("alone", 10**9)):
         monkeypatch.setenv("ETUDE_CACHE", str(tmp_path / name))
         monkeypatch.setattr(workers, "MIN_BYTES", min_bytes)
