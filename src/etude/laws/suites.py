@@ -91,6 +91,7 @@ SUITES: Mapping[str, Sequence[Law]] = {
         data.records_are_reproducible,
         data.the_fingerprint_is_stable,
         data.a_changed_file_changes_the_fingerprint,
+        data.the_parts_of_a_file_have_its_rows,
         data.records_are_of_the_declared_kind,
         data.both_splits_contain_records,
     ),
@@ -101,6 +102,7 @@ SUITES: Mapping[str, Sequence[Law]] = {
     ),
     "filter": (
         filter.decisions_are_reproducible,
+        filter.decisions_are_about_one_record,
         filter.every_decision_has_its_reason,
         filter.a_changed_record_is_of_the_same_kind,
         filter.filtering_again_changes_nothing,
