@@ -17,8 +17,10 @@ from pathlib import Path
 
 from etude.config import composition
 from etude.config.command_line import prepare
+from etude.config.config_file import import_plugins
 from etude.config.schema.experiment import ExperimentConfig
 from etude.errors import ConfigError, DataError
+from etude.training.experiment import read_experiment
 
 VERB = "inspect"
 N = "n="
@@ -34,8 +36,6 @@ def main(arguments: list[str]) -> int:
     line = prepare([item for item in arguments if not item.startswith((N, HTML))])
     composed = composition.compose_one(VERB, line)
     if composed is not None:
-        from etude.training.experiment import read_experiment
-
         _show(*read_experiment(composed, line.overrides), n, pages)
     return 0
 
@@ -57,9 +57,11 @@ def _show(config: ExperimentConfig, folder: Path | None, n: int, pages: Sequence
     from etude.files.atomic import write_atomic
     from etude.objective.loader import Ranks
     from etude.training.assemble import assemble  # imports torch: only after all checks
-    from etude.training.run import corpus_of, quiet
+    from etude.training.run import quiet
+    from etude.training.run_corpus import corpus_of
 
     quiet()
+    import_plugins(config)
     corpus = corpus_of(config, folder)
     parts = assemble(config, corpus, Ranks(0, config.trainer.devices))
     step = first_step(config, parts, n)
