@@ -145,8 +145,8 @@ def _completing(node: ast.ClassDef, heavy: frozenset[str]) -> ast.ClassDef:
 
 def _read_by_body(function: ast.FunctionDef) -> set[str]:
     """The names outside a function that its body reads."""
-    own = {one.arg for one in ast.walk(function) if isinstance(one, ast.arg)}
-    names = {one for one in ast.walk(function) if isinstance(one, ast.Name)}
+    own = {one.arg for one in ast.walk(function.args) if isinstance(one, ast.arg)}
+    names = [one for one in ast.walk(function) if isinstance(one, ast.Name)]
     own |= {one.id for one in names if isinstance(one.ctx, ast.Store)}
     return set[str]().union(*map(_read, function.body)) - own
 

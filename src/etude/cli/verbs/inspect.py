@@ -61,7 +61,7 @@ def _show(config: ExperimentConfig, folder: Path | None, n: int, pages: Sequence
     from etude.training.run_corpus import corpus_of
 
     quiet()
-    import_plugins(config)
+    import_plugins(replace(config, logger={}, callback={}))  # these are not built
     corpus = corpus_of(config, folder)
     parts = assemble(config, corpus, Ranks(0, config.trainer.devices))
     step = first_step(config, parts, n)
