@@ -1,4 +1,5 @@
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from etude.config.deferred_import import DeferringLoader, complete
 from etude.config.import_parts import COMPLETE
 
 SOURCE = """
+import sys
 from dataclasses import dataclass
 import numpy
 LOADED = []
@@ -22,6 +24,19 @@ class Config:
     def array(self): return zeros(self.size)
 def zeros(n): return numpy.zeros(n)
 LOADED_TWICE = [numpy.__name__, LOADED.append(1)]
+OWN = getattr(sys.modules[__name__], "not_there", numpy.e)
+"""
+BROKEN = """
+from dataclasses import dataclass
+from etude import plugin
+from etude.config import RewardConfig
+from nothing_of_that_name import reward
+@dataclass
+class BrokenConfig(RewardConfig):
+    size: int = 1
+@plugin(BrokenConfig)
+class Broken:
+    rewards = reward
 """
 
 
@@ -80,9 +95,11 @@ def test_a_rest_that_fails_fails_again(module: ModuleType, monkeypatch: pytest.M
     assert module.zeros(1).shape == (1,)
 
 
-def run(program: str, *arguments: str) -> str:
+def run(program: str, *arguments: str, **variables: str) -> str:
     command = [sys.executable, "-c", program, *arguments]
-    return subprocess.run(command, capture_output=True, check=True, text=True).stdout
+    environment = {**os.environ, **variables}
+    done = subprocess.run(command, capture_output=True, check=True, text=True, env=environment)
+    return done.stdout
 
 
 def test_a_face_imports_its_files_only_when_a_name_is_read() -> None:
@@ -117,6 +134,24 @@ assert "torch" in sys.modules and isinstance(config, plugin_of(config).config)
 print(config.beta)
 """
     assert run(loaded, run(program).strip()).strip() == "0.5"
+
+
+def test_an_error_in_the_rest_is_reported_when_the_plugin_is_built(tmp_path: Path) -> None:
+    file = tmp_path / "reward/broken.py"
+    file.parent.mkdir()
+    file.write_text(BROKEN)
+    program = """
+from etude.config.registry import load
+from etude.errors import ConfigError
+plugin = load("reward/broken")
+try:
+    plugin.build
+except ConfigError as error:
+    print(error)
+"""
+    report = run(program, ETUDE_PLUGINS=str(tmp_path))
+    assert "reward/broken cannot be imported: ModuleNotFoundError" in report
+    assert f"{file}:5, in <module>" in report
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from etude.config.plugin_slips import valid_registration
 from etude.config.source_tree import tree_of
 
 IN_DATA = {f"data/{name}" for name in ("conll", "csv", "hub", "jsonl", "parquet", "text")}
-"""Plugins whose base config is in the room `data`, which imports numpy."""
+"""Plugins whose base config is in the room `data`, which imports numpy, but not torch."""
 PLUGIN = '''"""A plugin."""
 
 import math
