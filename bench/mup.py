@@ -21,7 +21,8 @@ from etude.config.config_file import to_experiment
 from etude.data.corpus import Corpus
 from etude.objective.ranks import Ranks
 from etude.training.assemble import assemble
-from etude.training.run import corpus_of, quiet
+from etude.training.run import quiet
+from etude.training.run_corpus import corpus_of
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 WIDTHS = (64, 128, 256)

@@ -25,7 +25,8 @@ from etude.planning.calibration import calibrate, seconds_of
 from etude.planning.forecast import forecast
 from etude.planning.trial import FILE
 from etude.training.experiment import validate_experiment
-from etude.training.run import corpus_of, quiet
+from etude.training.run import quiet
+from etude.training.run_corpus import corpus_of
 
 MIB = 2**20
 OBJECTIVES = {

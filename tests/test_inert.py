@@ -24,10 +24,11 @@ from etude.config.config_file import build_config
 from etude.config.plugin_files import groups, options
 from etude.config.registry import build
 from etude.config.schema.effect import as_typed, terms, unmet_condition
+from etude.config.schema.on_policy import OnPolicyConfig
 from etude.config.schema.parameter_group import ParameterGroup
 from etude.config.schema.plugins import PluginConfig
+from etude.config.schema.preferences import Reduction
 from etude.errors import ConfigError
-from etude.objective.preferences import Reduction
 from etude.plugins.objective._pooling import Pooling
 from etude.plugins.objective._sft.conversations import TrainOn
 from etude.plugins.objective.distill import Divergence
@@ -35,7 +36,6 @@ from etude.plugins.objective.embed import Similarity
 from etude.plugins.objective.grpo import Average, Ratio, Scale, Surrogate, Truncated
 from etude.plugins.objective.mtp import Heads
 from etude.plugins.objective.reinforce import Baseline
-from etude.rl.rollout import OnPolicyConfig
 
 OTHER_VALUES: dict[str, Any] = {
     "beta1": 0.5, "beta2": 0.5, "eps": 0.1, "final": 0.7, "warmup_steps": 3, "dropout": 0.5,

@@ -17,16 +17,8 @@ from typing import Any
 from omegaconf import MISSING
 
 from etude import ServerError, plugin, require
-from etude.config import JudgeConfig
-from etude.rl import (
-    QUESTION,
-    AnswerCache,
-    Comparison,
-    Server,
-    check_question,
-    check_server,
-    in_both_orders,
-)
+from etude.config import QUESTION, JudgeConfig
+from etude.rl import AnswerCache, Comparison, Server, check_question, check_server, in_both_orders
 
 LETTER = re.compile(
     r"(?<![\w+#&/'’.-])"

@@ -13,11 +13,11 @@ import torch
 from omegaconf import MISSING
 
 from etude import Capability, ConfigError, plugin, require
-from etude.config import JudgeConfig, capabilities_of, max_positions_of
+from etude.config import QUESTION, JudgeConfig, capabilities_of, max_positions_of
 from etude.data import exchange
 from etude.formats import read_model
 from etude.objective import Ids, chunks, sequence_log_prob
-from etude.rl import QUESTION, Comparison, check_question, in_both_orders
+from etude.rl import Comparison, check_question, in_both_orders
 
 
 @dataclass

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from etude import ConfigError, plugin
-from etude.config import StackConfig
+from etude.config import LayoutConfig, StackConfig
 from etude.data import Vocab
 from etude.formats import (
     GELU_NAMES,
@@ -19,7 +19,6 @@ from etude.formats import (
     AnyStack,
     Fields,
     Layout,
-    LayoutConfig,
     TanhScore,
     WeightMapping,
     has_default_head_dim,

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from etude import plugin
-from etude.config import StackConfig
+from etude.config import LayoutConfig, StackConfig
 from etude.data import Vocab
 from etude.formats import (
     AnyStack,
     Fields,
     Layout,
-    LayoutConfig,
     WeightMapping,
     has_default_head_dim,
     has_parts,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from etude import plugin
-from etude.config import StackConfig
+from etude.config import LayoutConfig, StackConfig
 from etude.data import Vocab
 from etude.formats import (
     GELU_NAMES,
@@ -20,7 +20,6 @@ from etude.formats import (
     AnyStack,
     Fields,
     Layout,
-    LayoutConfig,
     TanhScore,
     WeightMapping,
     has_default_head_dim,

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from etude import plugin
-from etude.config import StackConfig, plugin_of
+from etude.config import LayoutConfig, StackConfig, plugin_of
 from etude.data import Vocab
 from etude.formats import (
     AnyStack,
     Fields,
     Layout,
-    LayoutConfig,
     WeightMapping,
     has_parts,
     plugin_config,

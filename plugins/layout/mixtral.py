@@ -10,13 +10,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from etude import plugin
-from etude.config import StackConfig
+from etude.config import LayoutConfig, StackConfig
 from etude.data import Vocab
 from etude.formats import (
     AnyStack,
     Fields,
     Layout,
-    LayoutConfig,
     WeightMapping,
     has_parts,
     mappings,

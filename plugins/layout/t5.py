@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from etude import plugin
-from etude.config import MlpConfig, StackConfig
+from etude.config import LayoutConfig, MlpConfig, StackConfig
 from etude.data import Vocab
 from etude.formats import (
     AnyStack,
     Fields,
     Layout,
-    LayoutConfig,
     WeightMapping,
     has_parts,
     plugin_config,

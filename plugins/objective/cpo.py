@@ -11,7 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from etude import Capability, Preference, plugin, require
-from etude.objective import PreferenceConfig, PreferenceObjective, preference_loss
+from etude.config import PreferenceConfig
+from etude.objective import PreferenceObjective, preference_loss
 
 
 @dataclass

@@ -12,7 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from etude import Capability, Preference, plugin, require
-from etude.objective import PreferenceObjective, ReferenceConfig, preference_loss
+from etude.config import ReferenceConfig
+from etude.objective import PreferenceObjective, preference_loss
 
 
 @dataclass

@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from etude import Capability, Prompt, only_with, plugin, require
+from etude.config import OnPolicyConfig
 from etude.network import Network
 from etude.objective import (
     Loss,
@@ -32,7 +33,6 @@ from etude.objective import (
 from etude.rl import (
     Completion,
     CompletionBatch,
-    OnPolicyConfig,
     OnPolicyObjective,
     completion_batch,
     metric_sums,

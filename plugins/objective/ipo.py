@@ -12,7 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from etude import Capability, Preference, plugin
-from etude.objective import PreferenceObjective, ReferenceConfig
+from etude.config import ReferenceConfig
+from etude.objective import PreferenceObjective
 
 
 @dataclass

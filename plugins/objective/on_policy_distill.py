@@ -20,10 +20,10 @@ from omegaconf import MISSING
 from torch import Tensor
 
 from etude import Capability, Prompt, plugin, require
-from etude.config import ArchitectureConfig
+from etude.config import ArchitectureConfig, OnPolicyConfig
 from etude.network import Network, Targets
 from etude.objective import Frozen, Ids, Loss, ObjectiveContext, entropy_of, target_logits
-from etude.rl import Keys, OnPolicyConfig, OnPolicyObjective, PromptBatch, targets_of
+from etude.rl import Keys, OnPolicyObjective, PromptBatch, targets_of
 
 from ._teacher import check_layout, load_teacher
 

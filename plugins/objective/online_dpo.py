@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from etude import Capability, Prompt, plugin, require
+from etude.config import OnPolicyConfig
 from etude.network import Network, Targets
 from etude.objective import (
     Ids,
@@ -27,7 +28,7 @@ from etude.objective import (
     target_logits,
     token_log_prob,
 )
-from etude.rl import OnPolicyConfig, OnPolicyObjective
+from etude.rl import OnPolicyObjective
 
 
 @dataclass

@@ -12,7 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from etude import Capability, Preference, plugin, require
-from etude.objective import PreferenceConfig, PreferenceObjective, Reduction, preference_loss
+from etude.config import PreferenceConfig, Reduction
+from etude.objective import PreferenceObjective, preference_loss
 
 
 @dataclass

@@ -16,12 +16,12 @@ from typing import Any
 import torch
 
 from etude import Capability, Prompt, plugin, require
+from etude.config import OnPolicyConfig
 from etude.network import Network
 from etude.objective import Loss, ObjectiveContext, all_gather, entropy_of, reference_of, sum_rows
 from etude.rl import (
     Completion,
     CompletionBatch,
-    OnPolicyConfig,
     OnPolicyObjective,
     completion_batch,
     metric_sums,

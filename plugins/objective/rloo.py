@@ -15,12 +15,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from etude import Capability, Prompt, plugin, require
+from etude.config import OnPolicyConfig
 from etude.network import Network
 from etude.objective import Loss, ObjectiveContext, entropy_of, reference_of, sum_rows
 from etude.rl import (
     Completion,
     CompletionBatch,
-    OnPolicyConfig,
     OnPolicyObjective,
     completion_batch,
     metric_sums,

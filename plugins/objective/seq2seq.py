@@ -22,7 +22,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from etude import Capability, ConfigError, Pair, Text, only_with, option, plugin, require
-from etude.config import CorruptionConfig, ObjectiveConfig, build, plugin_of
+from etude.config import CorruptionConfig, Measure, ObjectiveConfig, build, plugin_of
 from etude.data import Samples, TokenRow, TokenRows
 from etude.network import Network, to_fp32
 from etude.objective import (
@@ -31,7 +31,6 @@ from etude.objective import (
     HeldOutPrompts,
     Ids,
     Loss,
-    Measure,
     Objective,
     ObjectiveContext,
     TextBatch,

@@ -20,13 +20,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from etude import Capability, Chat, only_with, plugin, require
-from etude.config import ArchitectureConfig, ObjectiveConfig, capabilities_of
+from etude.config import ArchitectureConfig, Measure, ObjectiveConfig, capabilities_of
 from etude.data import Samples, TokenRow
 from etude.network import Inputs, Network, Targets, pad_right, to_fp32
 from etude.objective import (
     HeldOutPrompts,
     Loss,
-    Measure,
     Objective,
     ObjectiveContext,
     Ranks,

@@ -1,6 +1,7 @@
 """étude: a plugin-based experiment framework for the whole life of a language model."""
 
 from etude.capability import Capability
+from etude.config.deferred_import import install
 from etude.config.registry import plugin
 from etude.config.schema.effect import only_with
 from etude.config.schema.plugins import option, require
@@ -23,3 +24,5 @@ from etude.records import (
     Text,
     Unused,
 )
+
+install()  # before a plugin or a face of a room is imported

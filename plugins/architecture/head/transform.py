@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from etude import plugin
-from etude.config import HeadConfig
-from etude.network import Approximate, Head, HeadParts
+from etude.config import Approximate, HeadConfig
+from etude.network import Head, HeadParts
 
 
 @dataclass

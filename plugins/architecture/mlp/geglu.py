@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from etude import plugin, require
-from etude.config import MlpConfig
-from etude.network import Approximate, GatedFeedForward, Parts, hidden_size
+from etude.config import Approximate, MlpConfig
+from etude.network import GatedFeedForward, Parts, hidden_size
 
 
 @dataclass

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from torch import nn
 
 from etude import plugin, require
-from etude.config import MlpConfig
-from etude.network import Approximate, FeedForward, Parts, hidden_size
+from etude.config import Approximate, MlpConfig
+from etude.network import FeedForward, Parts, hidden_size
 
 
 @dataclass

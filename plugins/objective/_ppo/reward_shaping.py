@@ -17,7 +17,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from etude import only_with, require
-from etude.rl import Completion, OnPolicyConfig
+from etude.config import OnPolicyConfig
+from etude.rl import Completion
 
 from .._policy_gradient import k1, k3
 from .advantages import Moments, OverRanks, moments, scale_to_unit_variance

@@ -5,6 +5,7 @@ from etude.config.config_file import config_of_parent, load_config
 from etude.config.record_kind import kind_of, text_config
 from etude.config.registry import build, plugin_of
 from etude.config.schema.blocks import (
+    Approximate,
     BlockConfig,
     HeadConfig,
     HeadsConfig,
@@ -22,6 +23,9 @@ from etude.config.schema.environment import EnvironmentConfig
 from etude.config.schema.evaluation import EvaluatorConfig
 from etude.config.schema.experiment import ExperimentConfig
 from etude.config.schema.filter import FilterConfig
+from etude.config.schema.judge import QUESTION, JudgeConfig
+from etude.config.schema.measure import Measure
+from etude.config.schema.on_policy import OnPolicyConfig
 from etude.config.schema.plugins import (
     AdapterConfig,
     ArchitectureConfig,
@@ -29,7 +33,7 @@ from etude.config.schema.plugins import (
     ComparisonConfig,
     CorruptionConfig,
     DataConfig,
-    JudgeConfig,
+    LayoutConfig,
     LoggerConfig,
     MaskingConfig,
     NewTokenizerConfig,
@@ -45,6 +49,7 @@ from etude.config.schema.plugins import (
     TokenizerConfig,
     TrainedTokenizerConfig,
 )
+from etude.config.schema.preferences import PreferenceConfig, Reduction, ReferenceConfig
 from etude.config.schema.prompting import PromptingConfig, ScorerConfig
 from etude.config.schema.ramp import RampConfig
 from etude.config.schema.trainer import Best, TrainerConfig

@@ -76,6 +76,12 @@ def nodes(config: object) -> Iterator[tuple[str, PluginConfig]]:
     yield from _nodes(config, "")
 
 
+def import_plugins(config: ExperimentConfig) -> None:
+    """Imports all that building the plugins needs. Raises ConfigError for one that fails."""
+    for _, node in nodes(config):
+        _ = plugin_of(node).build
+
+
 def node_of(config: object, group: str) -> Any:
     """The value of a group such as `architecture/mlp` in a config: one plugin config, or a dict."""
     node: Any = config

@@ -16,7 +16,7 @@ from typing import TypeAlias, get_args
 from etude import records
 from etude.capability import Capability
 from etude.config.registry import Declaration
-from etude.config.source_tree import SOURCE, imported_file, lineage, tree_of
+from etude.config.source_tree import SOURCE, imported_file, lineage, plugin_marks, tree_of
 from etude.errors import ConfigError, did_you_mean
 
 Slip: TypeAlias = tuple[int, str]  # the line, and what is wrong
@@ -44,7 +44,7 @@ def valid_registration(file: Path, group: str) -> ast.Call:
     Raises ConfigError with every slip found, each with its line.
     """
     tree = tree_of(file)
-    marks = list(_marks(tree))
+    marks = [mark for _, mark in plugin_marks(tree)]
     if not marks:
         raise ConfigError(
             f"{file} does not register a plugin.\n"
@@ -71,14 +71,6 @@ def valid_registration(file: Path, group: str) -> ast.Call:
     if slips:
         raise ConfigError("\n".join(f"{file}:{line}: {text}" for line, text in sorted(slips)))
     return call
-
-
-def _marks(tree: ast.Module) -> Iterator[ast.expr]:
-    for node in tree.body:
-        for mark in node.decorator_list if isinstance(node, ast.ClassDef | ast.FunctionDef) else ():
-            called = mark.func if isinstance(mark, ast.Call) else mark
-            if ast.unparse(called).rpartition(".")[2] == "plugin":
-                yield mark
 
 
 def _imports(tree: ast.Module) -> Iterator[Slip]:
@@ -167,8 +159,8 @@ def _field(node: ast.stmt) -> Iterator[Slip]:
 def _base_configs() -> dict[str, str]:
     """The base config of each group, which its docstring names."""
     found: dict[str, str] = {}
-    schemas = [*(SOURCE / "config/schema").glob("*.py"), SOURCE / "formats/hugging_face.py"]
-    for node in chain.from_iterable(tree_of(file).body for file in schemas):
+    schemas = (tree_of(file).body for file in (SOURCE / "config/schema").glob("*.py"))
+    for node in chain.from_iterable(schemas):
         if isinstance(node, ast.ClassDef):
             before, *quoted = (ast.get_docstring(node) or "").split("`")
             if before == "Base config of the group ":

@@ -2,13 +2,16 @@
 
 import importlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from inspect import getsourcelines, isabstract, signature
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar
 
 from etude.capability import Capability
+from etude.config.deferred_import import complete
 from etude.config.plugin_files import ROOT, canonical, find, refuse_ambiguous_modules
 from etude.config.plugin_traceback import places, reason
 from etude.config.schema.plugins import PluginConfig
@@ -84,8 +87,14 @@ class Plugin:
 
     address: str
     config: type[PluginConfig]
-    build: Callable[..., Any]
     declaration: Declaration
+
+    @property
+    def build(self) -> Callable[..., Any]:
+        """The class or factory; executes the rest of its file. Raises ConfigError if that fails."""
+        with _import_errors(self.address, self.file):
+            complete(sys.modules[self.config.__module__])
+        return self.config.__dict__["__build__"]
 
     @property
     def file(self) -> Path:
@@ -98,7 +107,9 @@ def plugin(config: type[PluginConfig], **declared: Any) -> Callable[[F], F]:
     for name in ("reads", "needs", "provides", "precisions", "tokens", "libraries"):
         if name in declared:
             declared[name] = frozenset(declared[name])
-    declaration = Declaration(**declared)
+    address = config.__module__.removeprefix(ROOT + ".").replace(".", "/")
+    made = Plugin(address, config, Declaration(**declared))
+    config.__plugin__ = made  # type: ignore[attr-defined]
 
     def mark(build: F) -> F:
         if config.__module__ != build.__module__:
@@ -106,8 +117,7 @@ def plugin(config: type[PluginConfig], **declared: Any) -> Callable[[F], F]:
                 f"{build.__module__} registers {build.__name__} with {config.__name__}, which is "
                 f"defined in {config.__module__}. The config must be in the plugin's file."
             )
-        address = config.__module__.removeprefix(ROOT + ".").replace(".", "/")
-        config.__plugin__ = Plugin(address, config, build, declaration)  # type: ignore[attr-defined]
+        config.__build__ = build  # type: ignore[attr-defined]
         return build
 
     return mark
@@ -147,23 +157,33 @@ def _missing_methods(build: Callable[..., Any]) -> str:
 def load(address: str) -> Plugin:
     """Imports the plugin at `address`. Raises ConfigError, with file and reason, if it fails."""
     file, address = find(address), canonical(address)
-    try:
+    with _import_errors(address, file):
         refuse_ambiguous_modules(file)
         module = importlib.import_module(f"{ROOT}.{address.replace('/', '.')}")
-    except EtudeError:
-        raise
-    except Exception as error:  # a user's file may raise anything; show it
-        lines = [f"{address} cannot be imported: {reason(error)}", *places(error)]
-        raise ConfigError("\n".join(lines if places(error) else [*lines, f"  {file}"])) from error
-    registered = [
-        kind.__dict__["__plugin__"]
-        for kind in vars(module).values()
-        if isinstance(kind, type) and "__plugin__" in kind.__dict__
-    ]
-    found: list[Plugin] = [plugin for plugin in registered if plugin.address == address]
+        if not _registered(module):  # its config needs a heavy module
+            complete(module)
+    found = [plugin for plugin in _registered(module) if plugin.address == address]
     if len(found) != 1:
         raise ConfigError(
             f"{file} registers {len(found)} plugins; a plugin file must register one.\n"
             "  Put @plugin(Config) above the class or function whose first argument is Config."
         )
     return found[0]
+
+
+def _registered(module: ModuleType) -> list[Plugin]:
+    """The plugins of the config classes in a module."""
+    kinds = (kind for kind in vars(module).values() if isinstance(kind, type))
+    return [kind.__dict__["__plugin__"] for kind in kinds if "__plugin__" in kind.__dict__]
+
+
+@contextmanager
+def _import_errors(address: str, file: Path) -> Generator[None]:
+    """Converts what the import of a plugin raises to a ConfigError with file and reason."""
+    try:
+        yield
+    except EtudeError:
+        raise
+    except Exception as error:  # a user's file may raise anything; show it
+        lines = [f"{address} cannot be imported: {reason(error)}", *places(error)]
+        raise ConfigError("\n".join(lines if places(error) else [*lines, f"  {file}"])) from error

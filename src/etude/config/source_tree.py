@@ -4,11 +4,13 @@ import ast
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeAlias
 
 from etude.config.plugin_files import roots
 from etude.errors import ConfigError
 
 SOURCE = Path(__file__).resolve().parents[1]
+Definition: TypeAlias = ast.ClassDef | ast.FunctionDef
 
 
 @lru_cache(maxsize=256)
@@ -62,3 +64,14 @@ def imported_file(node: ast.ImportFrom, file: Path) -> Path | None:
             places += [folder.joinpath(*inside[1:]) for folder in roots()]
     files = (file for path in places for file in (path.with_suffix(".py"), path / "__init__.py"))
     return next((file for file in files if file.is_file()), None)
+
+
+def plugin_marks(tree: ast.Module) -> Iterator[tuple[Definition, ast.expr]]:
+    """Yields each definition of a file with its decorator `@plugin(...)`."""
+    definitions = (node for node in tree.body if isinstance(node, Definition))
+    for node in definitions:
+        for mark in node.decorator_list:
+            called = mark.func if isinstance(mark, ast.Call) else mark
+            is_plugin = isinstance(called, ast.Name) and called.id == "plugin"
+            if is_plugin or (isinstance(called, ast.Attribute) and called.attr == "plugin"):
+                yield node, mark

@@ -38,7 +38,8 @@ from etude.training.assemble import assemble
 from etude.training.fit import fit, versions
 from etude.training.inputs import read_changes, save_inputs
 from etude.training.launch import launch
-from etude.training.run import ACTIVITY, corpus_of, quiet
+from etude.training.run import ACTIVITY, quiet
+from etude.training.run_corpus import corpus_of
 
 VALIDATION = "val/"
 TIMED = "perf/"

@@ -41,6 +41,7 @@ from etude.files.disk import disk_full_error
 from etude.files.run_folder import CONFIG, LOCK, read_summary, run_lock
 from etude.files.sweep_folder import PRUNED
 from etude.processes import end_with_parent
+from etude.training.experiment import validate_experiment
 
 NOT_OF_JOB = ("run=", "trainer.accept_changes=")
 """Overrides that say how a job is run, not what it is."""
@@ -88,10 +89,6 @@ def _validate_jobs(verb: str, space: SearchSpace) -> Path:
     jobs = space.corners() if space.is_search else space.jobs()
     for job in jobs:
         composition.check_names(verb, job)
-    from etude.training.experiment import (
-        validate_experiment,  # imports torch: only after all checks
-    )
-
     distinct = distinguishing_overrides(dict(enumerate(jobs)))
     names: set[str] = set()
     run: str | None = None
@@ -113,7 +110,6 @@ def _validate_jobs(verb: str, space: SearchSpace) -> Path:
 
 def _refuse_other_settings(verb: str, space: SearchSpace, folder: Path) -> None:
     """Raises ConfigError if the folder's jobs have other settings: results do not compare."""
-    from etude.training.experiment import validate_experiment
     from etude.training.resume import resumption
 
     for one in read_jobs(folder):
@@ -177,7 +173,6 @@ def _job_in(folder: Path) -> Callable[[DictConfig], float | None]:
 
 def _run(folder: Path, number: int, composed: Composition, overrides: list[str]) -> float | None:
     """Runs a job and records its result; returns the ranking metric, or None if it failed."""
-    from etude.training.experiment import validate_experiment
     from etude.training.run import start
 
     place = folder / str(number)

@@ -7,7 +7,6 @@ from etude.formats.hugging_face import (
     AnyStack,
     Fields,
     Layout,
-    LayoutConfig,
     has_default_head_dim,
     has_parts,
     plugin_config,

@@ -10,14 +10,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
-
 from etude.errors import CheckpointError
 from etude.files.atomic import write_folder
 from etude.files.disk import disk_full_error
-from etude.files.manifest import fault_of, require_intact, write_manifest
-from etude.formats.state_tree import read_tree, write_tree
+from etude.files.manifest import fault_of, write_manifest
 
 PREFIX = "step-"
 
@@ -83,27 +79,4 @@ def delete_old(newest: Path, keep: int) -> None:
     """
     found = checkpoints(newest.parent)
     for path in {*found} - {*[path for path in found if path.name <= newest.name][:keep]}:
-        shutil.rmtree(path)
-
-
-class TreeCheckpointIO(CheckpointIO):
-    """Lightning's interface to these checkpoints."""
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
-    ) -> None:
-        facts = {
-            "step": checkpoint["global_step"],
-            "torch": torch.__version__,
-            "threads": torch.get_num_threads(),
-        }
-        write_sealed_folder(Path(path), lambda folder: write_tree(checkpoint, folder), facts)
-
-    def load_checkpoint(
-        self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
-    ) -> dict[str, Any]:
-        require_intact(Path(path))
-        return read_tree(Path(path))
-
-    def remove_checkpoint(self, path: Any) -> None:
         shutil.rmtree(path)

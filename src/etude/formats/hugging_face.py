@@ -9,7 +9,7 @@ leaves out has the default of transformers.
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from enum import Enum
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -19,7 +19,12 @@ from omegaconf import OmegaConf
 from etude.config import plugin_files, registry
 from etude.config.plugin_source import descriptions
 from etude.config.schema.blocks import StackConfig
-from etude.config.schema.plugins import ArchitectureConfig, PluginConfig, TokenizerConfig
+from etude.config.schema.plugins import (
+    ArchitectureConfig,
+    LayoutConfig,
+    PluginConfig,
+    TokenizerConfig,
+)
 from etude.data.vocab import Vocab
 from etude.errors import CheckpointError, ConfigError
 from etude.files.json_file import read_json, reading
@@ -38,11 +43,6 @@ TRAINING = {"dropout", "init", "balance_loss", "z_loss"}
 """Knobs that only affect training."""
 Fields: TypeAlias = Mapping[str, Any]
 AnyStack: TypeAlias = Any  # a StackConfig whose parts have the fields of other plugins' own classes
-
-
-@dataclass
-class LayoutConfig(PluginConfig):
-    """Base config of the group `layout`: the model families of Hugging Face's format."""
 
 
 class CompleteFields(dict[str, Any]):

@@ -20,7 +20,7 @@ from etude.laws.trial import Trial, batch_of
 from etude.laws.verdict import Finding, broken, held, holds, not_applicable
 from etude.objective.ranks import Ranks
 from etude.training.assemble import TrainingParts, assemble
-from etude.training.run import corpus_of
+from etude.training.run_corpus import corpus_of
 
 ROUNDING = {"64": 1e-9, "32": 1e-4}
 COARSE = 1e-1

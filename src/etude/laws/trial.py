@@ -21,7 +21,8 @@ from etude.objective.randomness import ROLLOUT, TRAIN, rng
 from etude.objective.ranks import Ranks
 from etude.rl.on_policy import OnPolicyObjective
 from etude.training.assemble import TrainingParts, assemble, trainer_of
-from etude.training.run import corpus_of, quiet, start
+from etude.training.run import quiet, start
+from etude.training.run_corpus import corpus_of
 
 LOG = "log.txt"
 N_RECORDS = 500

@@ -47,7 +47,6 @@ from etude.network.parts import (
 )
 from etude.network.precision import to_fp32
 from etude.network.stack import (
-    Approximate,
     BranchOut,
     FeedForward,
     GatedFeedForward,

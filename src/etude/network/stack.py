@@ -5,7 +5,6 @@ from abc import ABC
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import replace
-from enum import Enum
 
 import torch
 from jaxtyping import Float
@@ -29,13 +28,6 @@ from etude.network.parts import (
     Stream,
     StreamParts,
 )
-
-
-class Approximate(Enum):
-    """How GELU's Gaussian CDF is computed: the values of torch's `approximate`."""
-
-    none = "none"
-    tanh = "tanh"
 
 
 class BranchOut(nn.Linear):

@@ -2,7 +2,6 @@
 
 from etude.objective.answer_metrics import (
     HeldOutPrompts,
-    Measure,
     average_measures,
     score_answers,
     similarity,
@@ -36,14 +35,7 @@ from etude.objective.log_probs import (
 )
 from etude.objective.loss import Loss
 from etude.objective.objective import Objective
-from etude.objective.preferences import (
-    PreferenceConfig,
-    PreferenceObjective,
-    Reduction,
-    ReferenceConfig,
-    refuse_empty,
-    show_continuations,
-)
+from etude.objective.preferences import PreferenceObjective, refuse_empty, show_continuations
 from etude.objective.randomness import SAMPLE, epoch_order, rng
 from etude.objective.ranks import Ranks, all_gather
 from etude.objective.reference import Frozen, IdPair, Reference, reference_of

@@ -6,7 +6,6 @@ computed per answer and averaged, from 0 to 1; corpus-level scores may differ.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from enum import Enum
 from functools import cache
 from typing import Any
 
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from etude.capability import Capability
 from etude.config.capabilities import capabilities_of
+from etude.config.schema.measure import Measure
 from etude.errors import ConfigError
 from etude.network.decoding import Greedy
 from etude.network.generation import GenerationOptions, Request
@@ -31,14 +31,6 @@ class HeldOutPrompts:
 
     def __repr__(self) -> str:
         return f"{len(self.pairs)} prompts"
-
-
-class Measure(Enum):
-    """Similarity of an answer to the reference answer."""
-
-    exact_match = "exact_match"
-    chrf = "chrf"
-    rouge_l = "rouge_l"
 
 
 @cache

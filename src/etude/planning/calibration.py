@@ -14,6 +14,7 @@ from itertools import count, pairwise
 from pathlib import Path
 
 from etude.config.schema.experiment import ExperimentConfig
+from etude.config.schema.on_policy import OnPolicyConfig
 from etude.data.corpus import Corpus
 from etude.errors import EtudeError
 from etude.files.json_file import read_json
@@ -21,7 +22,6 @@ from etude.files.run_folder import TOKENIZER, step_lines
 from etude.formats.checkpoint import write_sealed_folder
 from etude.planning.forecast import Forecast
 from etude.planning.trial import FILE
-from etude.rl.rollout import OnPolicyConfig
 from etude.training.inputs import save_inputs
 
 N_VALIDATED = 32

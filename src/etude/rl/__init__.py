@@ -10,7 +10,7 @@ from etude.rl.completions import (
 )
 from etude.rl.episode import Keys, targets_of, text_of
 from etude.rl.http import Server, check_server
-from etude.rl.judge import QUESTION, AnswerCache, Comparison, check_question, in_both_orders
+from etude.rl.judge import AnswerCache, Comparison, check_question, in_both_orders
 from etude.rl.on_policy import OnPolicyObjective, PromptBatch, random_state
 from etude.rl.reward_model import (
     HEAD,
@@ -23,5 +23,5 @@ from etude.rl.reward_model import (
     score_metrics,
 )
 from etude.rl.rewards import reward_weights
-from etude.rl.rollout import OnPolicyConfig, RolloutSource
+from etude.rl.rollout import RolloutSource
 from etude.rl.verifier import AnswerVerifier, Bench, Verifier, code_of, require_references

@@ -17,21 +17,6 @@ from etude.files import cache
 from etude.files.json_file import read_signed, write_signed
 from etude.records import Chat
 
-QUESTION = """\
-Which of two answers to the same request is better: more correct, more helpful, better written?
-
-Request:
-{prompt}
-
-Answer A:
-{first}
-
-Answer B:
-{second}
-
-Reply with one letter, A or B, and nothing else. The better answer is"""
-"""The default prompt of a language-model judge."""
-
 
 @dataclass(frozen=True)
 class Comparison:

@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from etude.config.schema.on_policy import OnPolicyConfig
 from etude.config.schema.plugins import require
 from etude.data.source import Samples
 from etude.formats.model import read_model
@@ -35,7 +36,7 @@ from etude.records import Prompt
 from etude.rl.completions import Completion, CompletionBatch, metric_means, part_sums, zero_variance
 from etude.rl.episode import Episode, Keys, Play, Row, n_own, targets_of, text_of
 from etude.rl.rewards import Scores, score_episodes
-from etude.rl.rollout import OnPolicyConfig, RolloutSource
+from etude.rl.rollout import RolloutSource
 
 ROUNDING = {"64-true": 1e-9, "32-true": 1e-4}
 """Largest mean |log-ratio| per token that rounding explains, by precision; otherwise 0.1."""

@@ -25,7 +25,6 @@ from etude.data.data_card import PlannedSource
 from etude.data.source import Samples, Take, each_part, indices_by_source, parts_of
 from etude.data.vocab import Vocab
 from etude.errors import ConfigError
-from etude.formats.checkpoint import TreeCheckpointIO
 from etude.formats.model import read_model
 from etude.formats.new_tokens import refuse_frozen_tokens
 from etude.network.adapter import adapt
@@ -37,6 +36,7 @@ from etude.objective.objective import Objective
 from etude.objective.randomness import seed_global
 from etude.records import PROMPTED, Chat
 from etude.rl.rewards import build_rewards
+from etude.training.checkpoint_io import TreeCheckpointIO
 from etude.training.eval_weights import FinalWeights
 from etude.training.mixing import order_mixture
 from etude.training.optim import optimizer_parameters, refuse_idle, refuse_unreached_peak

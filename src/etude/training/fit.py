@@ -38,9 +38,9 @@ from etude.objective.selection import lost_lines
 from etude.training import hardware
 from etude.training.assemble import TrainingParts, trainer_of
 from etude.training.best_model import BestModel, Write
+from etude.training.experiment import flat
 from etude.training.plan import Plan
 from etude.training.progress import ProgressBar
-from etude.training.resume import flat
 from etude.training.run_writer import RunWriter
 from etude.training.trackers import log_config
 

@@ -21,7 +21,7 @@ from etude.config import config_file
 from etude.config.plugin_traceback import plugin_page
 from etude.config.registry import plugin_of
 from etude.config.schema.experiment import ExperimentConfig
-from etude.data.corpus import Corpus, prepare
+from etude.data.corpus import Corpus
 from etude.errors import (
     PAGE,
     ConfigError,
@@ -44,9 +44,7 @@ from etude.files.run_folder import (
 from etude.files.seal import remove_sealed
 from etude.files.secret import redacted
 from etude.formats.checkpoint import write_sealed_folder
-from etude.formats.model import read_model
 from etude.network.adapter import parameter_counts
-from etude.objective.randomness import seed_global
 from etude.objective.ranks import Ranks
 from etude.processes import end_with_parent, ended_by_signals, hint_when_stopped
 from etude.training import hardware
@@ -59,11 +57,11 @@ from etude.training.inputs import (
     record_changes,
     refuse_changes,
     save_inputs,
-    stored_tokenizer,
 )
 from etude.training.launch import is_launched, launch, say_end
 from etude.training.length import refuse_passed
 from etude.training.resume import length_changes, reached, refuse_damage, resumption
+from etude.training.run_corpus import corpus_of
 
 ACTIVITY = "written by another process"
 
@@ -82,6 +80,7 @@ def start(config: ExperimentConfig, experiment: str, overrides: list[str]) -> Pa
             _resume(config, overrides, folder, lock)
             return folder
     _refuse_unwritable(folder)
+    config_file.import_plugins(config)  # before the data is prepared
     refuse_unbuildable(config.architecture, config.adapter)
     parents(config)  # raises ConfigError for one that does not exist
     config = replace(config, trainer=replace(config.trainer, accept_changes=[]))
@@ -185,18 +184,6 @@ def _train(
         fit(config, corpus, assembled, folder)
     else:
         launch(folder, config.trainer.devices, lock)
-
-
-def corpus_of(config: ExperimentConfig, folder: Path | None = None) -> Corpus:
-    """Prepares the training data of a new run, or of the run in `folder`, with its tokenizer.
-
-    A new run has the tokenizer of its parent if it has one.
-    """
-    seed_global(config.seed)  # for readers that draw from the global generators
-    if folder is not None:
-        return prepare(config, stored_tokenizer(folder))
-    parent = None if config.init_from is None else read_model(config.init_from)
-    return prepare(config, parent and parent.tokenizer)
 
 
 def _with_plan(corpus: Corpus, assembled: TrainingParts) -> Corpus:

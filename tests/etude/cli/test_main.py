@@ -62,11 +62,12 @@ def train(*arguments: str) -> int:
     return main(["train", *CHOICES, *arguments])
 
 
-def test_help_pages_and_unknown_names_take_less_than_a_second_and_do_not_import_torch() -> None:
+def test_help_pages_and_config_errors_take_less_than_a_second_and_do_not_import_torch() -> None:
     lines = [
         "--help", "--version", "train --help", "list", "list objective", "show objective=dpo",
         "label --help", "pipeline --help", "show trainer", "show data", "show dpo", "show dppo",
         "trian", "train objective=dpoo", "train --cfg job objective=dpoo", "-sc install=bash",
+        "train --cfg job", "train optimizer.lr=abc", "train optimizer.lr=-1",
     ]  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-c", QUICK, json.dumps(lines)], capture_output=True, check=True

@@ -13,9 +13,7 @@ import torch
 from etude.errors import CheckpointError, DiskFullError
 from etude.files.atomic import write_atomic
 from etude.files.manifest import MANIFEST, fault_of
-from etude.formats import checkpoint
 from etude.formats.checkpoint import (
-    TreeCheckpointIO,
     checkpoints,
     delete_old,
     newest_intact,
@@ -131,7 +129,6 @@ class Trap:
             patch.setattr(os, name, self.guarded(getattr(os, name), error))
         for name in ("mkdir", "rename", "write_text"):
             patch.setattr(Path, name, self.guarded(getattr(Path, name), error))
-        patch.setattr(checkpoint, "write_tree", self.guarded(write_tree, error))
 
     def guarded(self, call: Any, error: type[BaseException]) -> Any:  # any function of `os`
         def guard(*args: Any, **kwargs: Any) -> Any:
@@ -201,18 +198,6 @@ def test_a_full_disk_is_reported_with_the_folder(number: int, tmp_path: Path) ->
     with pytest.raises(DiskFullError, match=r"No space left while writing .*step-000000002"):
         write_sealed_folder(path_of(tmp_path, 2), fill)
     assert names_in(tmp_path) == [old.name]
-
-
-def test_lightning_saves_and_loads_checkpoints(tmp_path: Path) -> None:
-    io, folder = TreeCheckpointIO(), tmp_path / "step-7"
-    io.save_checkpoint({"global_step": 7, "state": TREE}, folder)
-    assert io.load_checkpoint(folder)["state"][1] == "text"
-    assert '"step": 7' in (folder / MANIFEST).read_text()
-    damage(folder)
-    with pytest.raises(CheckpointError, match=r"tree\.json has changed"):
-        io.load_checkpoint(folder)
-    io.remove_checkpoint(folder)
-    assert names_in(tmp_path) == []
 
 
 def test_concurrent_writers_leave_the_complete_file_of_one_of_them(tmp_path: Path) -> None:

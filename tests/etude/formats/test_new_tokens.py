@@ -28,7 +28,8 @@ from etude.objective.randomness import rng
 from etude.objective.ranks import Ranks
 from etude.plugins.template import chatml
 from etude.training.assemble import assemble
-from etude.training.run import corpus_of, start
+from etude.training.run import start
+from etude.training.run_corpus import corpus_of
 
 ANSWERS = [(f"What is {a} and {b}?", f"It is {a + b}.") for a in range(1, 5) for b in range(1, 4)]
 PRETRAINING = 150

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from etude.rl.judge import QUESTION, AnswerCache, Comparison, check_question, in_both_orders
+from etude.config.schema.judge import QUESTION
+from etude.rl.judge import AnswerCache, Comparison, check_question, in_both_orders
 
 PAIR = Comparison("?", "{first}", "b", "ref")
 

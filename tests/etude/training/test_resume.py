@@ -12,10 +12,12 @@ from etude.config.schema.experiment import ExperimentConfig
 from etude.config.schema.trainer import NonFinite
 from etude.errors import CheckpointError, ConfigError, page
 from etude.files.run_folder import step_lines, untimed_steps
-from etude.formats.checkpoint import TreeCheckpointIO, newest_intact
+from etude.formats.checkpoint import newest_intact
 from etude.formats.state_tree import read_tree
+from etude.training.checkpoint_io import TreeCheckpointIO
+from etude.training.experiment import flat, resumed_config
 from etude.training.length import Epoch
-from etude.training.resume import Resumption, flat, length_changes, resumed_config
+from etude.training.resume import Resumption, length_changes
 from etude.training.run import start
 from etude.training.run_writer import RunWriter
 

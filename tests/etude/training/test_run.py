@@ -22,10 +22,10 @@ from etude.errors import CheckpointError, ConfigError, PreemptedError
 from etude.files import seal
 from etude.files.manifest import fault_of
 from etude.files.run_folder import STEPS, SUMMARY
-from etude.formats import checkpoint
 from etude.formats.checkpoint import checkpoints, path_of
 from etude.plugins.objective._ppo.reward_shaping import RewardScaling
 from etude.processes import EXIT_CODES
+from etude.training import checkpoint_io
 from etude.training.run import start
 from etude.training.run_writer import RunWriter
 
@@ -139,7 +139,7 @@ def at_save(n: int) -> Callable[[pytest.MonkeyPatch], None]:
     """Kills after the n-th checkpoint is written, but before its manifest."""
 
     def when(patch: pytest.MonkeyPatch) -> None:
-        write, seen = checkpoint.write_tree, [0]
+        write, seen = checkpoint_io.write_tree, [0]
 
         def half(tree: Any, folder: Path) -> None:
             seen[0] += 1
@@ -147,7 +147,7 @@ def at_save(n: int) -> Callable[[pytest.MonkeyPatch], None]:
             if seen[0] == n:
                 kill()
 
-        patch.setattr(checkpoint, "write_tree", half)
+        patch.setattr(checkpoint_io, "write_tree", half)
 
     return when
 

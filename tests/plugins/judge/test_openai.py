@@ -7,8 +7,9 @@ import tiny
 from servers import StubServer, stub_server
 
 from etude.config.registry import build, load
+from etude.config.schema.judge import QUESTION
 from etude.errors import ServerError
-from etude.rl.judge import QUESTION, Comparison
+from etude.rl.judge import Comparison
 
 load("judge/openai")
 from etude.plugins.judge.openai import verdict  # noqa: E402 -- once it is loaded

@@ -9,9 +9,9 @@ import torch
 from pairs import PAIRS
 from torch import Tensor
 
+from etude.config.schema.preferences import Reduction
 from etude.network.network import Network
 from etude.objective.log_probs import preference_loss, sequence_log_prob
-from etude.objective.preferences import Reduction
 from etude.objective.randomness import TRAIN, rng
 from etude.objective.reference import reference_of
 from etude.records import Preference

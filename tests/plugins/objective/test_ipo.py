@@ -3,7 +3,7 @@ import pytest
 import tiny
 import torch
 
-from etude.objective.preferences import Reduction
+from etude.config.schema.preferences import Reduction
 
 
 def test_golden_values() -> None:

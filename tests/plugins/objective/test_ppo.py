@@ -25,6 +25,7 @@ import two_processes as two
 from torch import Tensor, nn
 
 import etude.plugins
+from etude.config.schema.on_policy import OnPolicyConfig
 from etude.network.adapter import WithoutAdapter, adapt
 from etude.network.inputs import Inputs
 from etude.network.network import Network
@@ -39,7 +40,6 @@ from etude.plugins.objective._ppo.reward_shaping import (
 from etude.plugins.objective._ppo.value_function import ValueKind
 from etude.plugins.objective.ppo import PpoConfig
 from etude.records import Prompt
-from etude.rl.rollout import OnPolicyConfig
 
 REWARD = {"exact_answer": tiny.part("reward", "exact_answer")}
 VOCAB = tiny.BYTES.vocab

@@ -12,9 +12,10 @@ from sacrebleu import sentence_chrf
 
 from etude.config.plugin_files import options
 from etude.config.registry import build
+from etude.config.schema.measure import Measure
 from etude.data.token_rows import TokenRow
 from etude.errors import ConfigError
-from etude.objective.answer_metrics import Measure, average_measures, similarity
+from etude.objective.answer_metrics import average_measures, similarity
 from etude.objective.randomness import TRAIN, rng
 from etude.plugins.objective.seq2seq import smoothed_loss
 from etude.records import Pair

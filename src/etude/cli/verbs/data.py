@@ -18,6 +18,7 @@ from etude.config.command_line import prepare
 from etude.config.compatibility import check_extras
 from etude.config.schema.experiment import ExperimentConfig
 from etude.errors import ConfigError
+from etude.training.experiment import read_experiment
 
 VERB = "data"
 OUT = "out="
@@ -30,14 +31,12 @@ def main(arguments: list[str]) -> int:
     line = prepare([item for item in arguments if not item.startswith(OUT)])
     composed = composition.compose_one(VERB, line)
     if composed is not None:
-        from etude.training.experiment import read_experiment
-
         config, run = read_experiment(composed, line.overrides, checked=False)
         for part in (config.data, *config.filter.values()):
             check_extras(part)
         for folder in folders:
             _refuse(config, folder)
-        from etude.training.run import corpus_of  # imports torch: only after all checks
+        from etude.training.run_corpus import corpus_of
 
         card = str(corpus_of(config, run).card)
         print(card)

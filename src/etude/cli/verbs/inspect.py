@@ -21,10 +21,11 @@ from pathlib import Path
 
 from etude.config import composition
 from etude.config.command_line import prepare
-from etude.config.config_file import build_config
+from etude.config.config_file import build_config, import_plugins
 from etude.config.schema.evaluation import EvaluationConfig
 from etude.config.schema.experiment import ExperimentConfig
 from etude.errors import ConfigError, DataError
+from etude.training.experiment import read_experiment
 
 VERB = "inspect"
 N = "n="
@@ -44,8 +45,6 @@ def main(arguments: list[str]) -> int:
     if composed is not None and is_evaluation:
         _show_prompts(build_config(composed.config, EvaluationConfig), n, pages)
     elif composed is not None:
-        from etude.training.experiment import read_experiment
-
         _show(*read_experiment(composed, line.overrides), n, pages)
     return 0
 
@@ -79,9 +78,11 @@ def _show(config: ExperimentConfig, folder: Path | None, n: int, pages: Sequence
     from etude.files.atomic import write_atomic
     from etude.objective.loader import Ranks
     from etude.training.assemble import assemble  # imports torch: only after all checks
-    from etude.training.run import corpus_of, quiet
+    from etude.training.run import quiet
+    from etude.training.run_corpus import corpus_of
 
     quiet()
+    import_plugins(replace(config, logger={}, callback={}))  # these are not built
     corpus = corpus_of(config, folder)
     parts = assemble(config, corpus, Ranks(0, config.trainer.devices))
     step = first_step(config, parts, n)

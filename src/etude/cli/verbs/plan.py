@@ -15,8 +15,10 @@ from pathlib import Path
 
 from etude.config import composition
 from etude.config.command_line import prepare
+from etude.config.config_file import import_plugins
 from etude.config.schema.experiment import ExperimentConfig
 from etude.errors import ConfigError
+from etude.training.experiment import read_experiment
 
 VERB = "plan"
 STEPS = 4
@@ -29,8 +31,6 @@ def main(arguments: list[str]) -> int:
     line = prepare([item for item in arguments if not item.startswith(KEY)])
     composed = composition.compose_one(VERB, line)
     if composed is not None:
-        from etude.training.experiment import read_experiment
-
         _plan(*read_experiment(composed, line.overrides), n_steps)
     return 0
 
@@ -56,11 +56,13 @@ def _plan(config: ExperimentConfig, folder: Path | None, n_steps: int) -> None:
     from etude.training.hardware import (
         refuse_missing,  # imports torch: only after all checks
     )
-    from etude.training.run import corpus_of, quiet
+    from etude.training.run import quiet
+    from etude.training.run_corpus import corpus_of
 
     quiet()
     accelerator = config.trainer.accelerator
     refuse_missing(accelerator)
+    import_plugins(config)
     corpus = corpus_of(config, folder)
     plan = forecast(config, corpus)
     refuse_too_large(config, corpus, plan)

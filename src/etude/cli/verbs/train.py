@@ -11,6 +11,7 @@ its missing jobs.
 from etude.config import composition
 from etude.config.command_line import prepare
 from etude.errors import ConfigError
+from etude.training.experiment import validate_experiment
 
 VERB = "train"
 
@@ -28,11 +29,8 @@ def main(arguments: list[str]) -> int:
     composed = composition.compose(VERB, line.overrides)
     if space := composed.choices.get("sweep"):
         raise ConfigError(f"sweep={space} is a search space, which needs -m: etude train -m ...")
-    from etude.training.experiment import (
-        validate_experiment,  # imports torch: only after all checks
-    )
-    from etude.training.run import start
-
     config = validate_experiment(composed, line.overrides)
+    from etude.training.run import start  # imports torch: only after all checks
+
     print(start(config, composed.experiment, list(line.overrides)), flush=True)
     return 0

@@ -4,6 +4,7 @@ Each part is a group of its own, so each can be replaced.
 """
 
 from dataclasses import dataclass
+from enum import Enum
 
 from omegaconf import MISSING
 
@@ -41,6 +42,13 @@ class HeadsConfig(MixerConfig):
     @property
     def key_dim(self) -> int | None:
         return self.head_dim
+
+
+class Approximate(Enum):
+    """How GELU's Gaussian CDF is computed: the values of torch's `approximate`."""
+
+    none = "none"
+    tanh = "tanh"
 
 
 @dataclass

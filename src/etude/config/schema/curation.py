@@ -7,12 +7,8 @@ from omegaconf import MISSING
 from etude.config.schema.decoding import DecodingConfig
 from etude.config.schema.experiment import SEEDS
 from etude.config.schema.generation import PromptConfig
-from etude.config.schema.plugins import (
-    DataConfig,
-    JudgeConfig,
-    RewardConfig,
-    require,
-)
+from etude.config.schema.judge import JudgeConfig
+from etude.config.schema.plugins import DataConfig, RewardConfig, require
 from etude.config.schema.prompting import PromptingConfig
 
 

@@ -291,10 +291,5 @@ class RewardConfig(PluginConfig):
 
 
 @dataclass
-class JudgeConfig(PluginConfig):
-    """Base config of the group `judge`: decides which of two completions is better."""
-
-    @property
-    def compares_scores(self) -> bool:
-        """Whether it compares the scores of the chosen rewards; otherwise it takes none."""
-        return False
+class LayoutConfig(PluginConfig):
+    """Base config of the group `layout`: the model families of Hugging Face's format."""

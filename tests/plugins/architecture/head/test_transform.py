@@ -8,8 +8,8 @@ from transformers.models.albert.modeling_albert import AlbertMLMHead
 from transformers.models.bert.modeling_bert import BertLMPredictionHead
 
 from etude.config.registry import build
+from etude.config.schema.blocks import Approximate
 from etude.network.parts import HeadParts
-from etude.network.stack import Approximate
 
 
 def head(embedding_dim: int = 16, **values: Any) -> Any:  # the plugin's own class

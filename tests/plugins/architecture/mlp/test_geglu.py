@@ -6,8 +6,8 @@ import tiny
 import torch
 
 from etude.config.registry import build
+from etude.config.schema.blocks import Approximate
 from etude.network.parts import Parts
-from etude.network.stack import Approximate
 
 
 def made(**values: Any) -> Any:  # the plugin's own class

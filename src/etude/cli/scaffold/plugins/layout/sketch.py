@@ -9,17 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from etude import plugin
-from etude.config import StackConfig
+from etude.config import LayoutConfig, StackConfig
 from etude.data import Vocab
-from etude.formats import (
-    AnyStack,
-    Fields,
-    Layout,
-    LayoutConfig,
-    WeightMapping,
-    has_parts,
-    plugin_config,
-)
+from etude.formats import AnyStack, Fields, Layout, WeightMapping, has_parts, plugin_config
 
 PARTS = {"block": "prenorm", "mixer": "attention", "mlp": "relu", "norm": "layernorm"}
 

@@ -12,15 +12,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from etude import Capability, Prompt, plugin, require
+from etude.config import OnPolicyConfig
 from etude.objective import Loss, sum_rows
-from etude.rl import (
-    Completion,
-    CompletionBatch,
-    OnPolicyConfig,
-    OnPolicyObjective,
-    completion_batch,
-    metric_sums,
-)
+from etude.rl import Completion, CompletionBatch, OnPolicyObjective, completion_batch, metric_sums
 
 
 @dataclass

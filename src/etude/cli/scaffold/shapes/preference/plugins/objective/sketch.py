@@ -10,7 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from etude import Capability, Preference, plugin, require
-from etude.objective import PreferenceObjective, ReferenceConfig
+from etude.config import ReferenceConfig
+from etude.objective import PreferenceObjective
 
 
 @dataclass
