@@ -7,19 +7,10 @@ would otherwise decide the accuracy (lm-evaluation-harness issues 2905 and 1159)
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from etude import Prompt, plugin
+from etude import Capability, Prompt, plugin
 from etude.config import EvaluatorConfig
 from etude.data import question
-from etude.evaluation import (
-    OUTCOMES,
-    Case,
-    Evaluator,
-    Item,
-    Metric,
-    Outcome,
-    Output,
-    outcome_values,
-)
+from etude.evaluation import OUTCOMES, Case, Evaluator, Item, Metric, Output, outcome_values
 from etude.network import Request
 
 
@@ -28,7 +19,12 @@ class GenerationConfig(EvaluatorConfig):
     """No knobs of its own: prompting, decoding, scorer and max_new_tokens say how it is done."""
 
 
-@plugin(GenerationConfig, reads={Prompt})
+@plugin(
+    GenerationConfig,
+    reads={Prompt},
+    needs={Capability.GENERATE},
+    example={"data": "arithmetic", "objective": "sft"},
+)
 class Generation(Evaluator[GenerationConfig, Prompt]):
     """Shares of right, wrong and missing answers, and the metrics of the scorer."""
 
@@ -62,9 +58,7 @@ class Generation(Evaluator[GenerationConfig, Prompt]):
         reference = case.record.answer or ""
         answers = [scorer.extract(one.text) for one in written]
         answer = prompting.choose(answers, [one.log_prob for one in written])
-        outcome = Outcome.UNANSWERED
-        if answer is not None:
-            outcome = Outcome.RIGHT if scorer.is_right(answer, reference) else Outcome.WRONG
+        outcome = scorer.outcome(answer, reference)
         shown = {
             "prompt": prompt,
             "completions": [one.text for one in written],

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from etude import plugin, require
 from etude.config import ScorerConfig
-from etude.evaluation import Scorer
+from etude.evaluation import AnswerScorer
+from etude.rl import Bench
 
 
 @dataclass
@@ -29,8 +30,16 @@ class ExactConfig(ScorerConfig):
 
 
 @plugin(ExactConfig)
-class Exact(Scorer[ExactConfig]):
+class Exact(AnswerScorer[ExactConfig]):
     """Equality after white space is normalised."""
+
+    def bench(self) -> list[Bench]:
+        """Without answers of a pattern, because their form is the user's."""
+        if self.config.pattern is not None:
+            return []
+        cases = [] if self.config.ignore_case else ["a b"]
+        right = ["A B", " A  B\n", *(["a b"] if self.config.ignore_case else [])]
+        return [Bench("A B", right, wrong=["A", "A B.", "B A", *cases], malformed=["", " \n"])]
 
     def extract(self, completion: str) -> str | None:
         text = completion

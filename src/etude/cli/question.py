@@ -13,7 +13,7 @@ from etude.data import chat_template
 from etude.errors import CompositionError, ConfigError
 from etude.evaluation.item import cases_of
 from etude.evaluation.prompting import Prompting, build_prompting, check_prompting
-from etude.evaluation.scorer import Scorer
+from etude.evaluation.scorer import AnswerScorer
 from etude.formats.model import Model
 from etude.network.generation import Generation
 from etude.records import Chat, Message, Prompt
@@ -26,7 +26,7 @@ class Question:
     config: GenerationConfig
     prompting: Prompting[Any]
     asked: str | Chat
-    scorer: Scorer[Any] | None
+    scorer: AnswerScorer[Any] | None
     """Reads the answers to vote on; None if there is no vote."""
 
     @classmethod

@@ -1,15 +1,14 @@
 """What a model is worth: evaluators, prompting, scorers, results and their comparison."""
 
-from etude.evaluation.evaluator import Evaluator, EvaluatorContext
+from etude.evaluation.evaluator import Evaluator
 from etude.evaluation.item import (
     OUTCOMES,
     Case,
     Item,
     Metric,
-    Outcome,
     outcome_values,
     rounded,
 )
 from etude.evaluation.prompting import Examples, Prompting
-from etude.evaluation.scorer import Scorer
-from etude.evaluation.subject import Continuation, Output, Subject
+from etude.evaluation.scorer import AnswerScorer
+from etude.evaluation.subject import Continuation, Output

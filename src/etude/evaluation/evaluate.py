@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from enum import Enum
 from typing import Any
 
+from etude.capability import Capability
+from etude.config.capabilities import capabilities_of, max_positions_of, name_of, needs_line
 from etude.config.compatibility import check_extras
-from etude.config.record_kind import kind_of
+from etude.config.config_file import nodes, to_yaml
+from etude.config.plugin_source import descriptions
+from etude.config.record_kind import kind_of, text_config
 from etude.config.registry import build, plugin_of
 from etude.config.schema.evaluation import EvaluationConfig, Split
 from etude.config.schema.plugins import DataConfig, PluginConfig
@@ -27,8 +30,9 @@ AnyEvaluator = Evaluator[Any, Any]
 
 def evaluate(config: EvaluationConfig, task: str) -> Result:
     """Evaluates a model. Raises ConfigError or DataError if the parts do not fit together."""
-    check(config)
+    check_extras(config)
     model = read_model(config.run).with_turns(config.as_turn)
+    check(config, model)
     records = read(config.data)
     cases = selected_cases(config, model, records)
     context = context_of(config, model)
@@ -64,9 +68,8 @@ def prompts_digest(evaluator: AnyEvaluator, cases: Sequence[Case[Any]]) -> str:
     return digest_of([list(ids) for ids in evaluator.questions(cases)])
 
 
-def check(config: EvaluationConfig) -> None:
-    """Raises ConfigError if there is no evaluator, or one that cannot read the data."""
-    check_extras(config)
+def check(config: EvaluationConfig, model: Model) -> None:
+    """Raises ConfigError if there is no evaluator, or one that the data or the model do not fit."""
     check_prompting(config.prompting, config.decoding)
     if not config.evaluator:
         raise ConfigError(
@@ -82,6 +85,26 @@ def check(config: EvaluationConfig) -> None:
                 f"evaluator={name} cannot evaluate {plugin_of(config.data).address}.\n"
                 f"  It reads {kinds}; this data yields {kind.__name__ if kind else 'nothing'}."
             )
+        _check_needs(name, plugin_of(one).declaration.needs, model)
+    limit = max_positions_of(model.architecture)
+    if text_config(config.data) and limit is not None and config.data.seq_len > limit:
+        raise CompositionError(
+            f"data.seq_len={config.data.seq_len} is longer than the {limit} positions of "
+            f"{model.folder}.\n  Use data.seq_len={limit}: longer texts are read in windows."
+        )
+
+
+def _check_needs(name: str, needs: frozenset[Capability], model: Model) -> None:
+    provided = capabilities_of(model.architecture)
+    if needs <= provided:
+        return
+    names = {one.name for one in provided}
+    able = [n for n, one in descriptions("evaluator").items() if one.names("needs") <= names]
+    raise CompositionError(
+        f"evaluator={name} cannot evaluate {model.folder} "
+        f"(architecture={name_of(model.architecture)}).\n  {needs_line(needs - provided)}\n"
+        f"  Evaluators for this model: {', '.join(able)}."
+    )
 
 
 def _converts(kind: type | None, wanted: type) -> bool:
@@ -141,9 +164,5 @@ def _asked(
 
 
 def _values(config: PluginConfig) -> dict[str, Any]:
-    return {"plugin": plugin_of(config).address, **asdict(config, dict_factory=_named)}
-
-
-def _named(items: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A dict of the values of a config for JSON: enums by name."""
-    return {key: value.name if isinstance(value, Enum) else value for key, value in items}
+    parts = {f"{path}.plugin": plugin_of(node).address for path, node in nodes(config) if path}
+    return {"plugin": plugin_of(config).address, **parts, **to_yaml(config)}

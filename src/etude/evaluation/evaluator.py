@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 from etude.config.schema.evaluation import EvaluatorConfig
 from etude.evaluation.item import OUTCOMES, Case, Item, Metric
 from etude.evaluation.prompting import Prompting
-from etude.evaluation.scorer import Scorer
+from etude.evaluation.scorer import AnswerScorer
 from etude.evaluation.subject import Subject
 from etude.network.decoding import Decoding
 
@@ -25,7 +25,7 @@ class EvaluatorContext:
 
     subject: Subject
     prompting: Prompting[Any]
-    scorer: Scorer[Any]
+    scorer: AnswerScorer[Any]
     decoding: Decoding
     seq_len: int
     """Longest row, in tokens."""

@@ -69,6 +69,11 @@ class Metric:
     needs_same_tokenizer: bool = False
     """Whether it depends on how a text is cut into tokens, such as nats per token."""
 
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The names of the values that it sums."""
+        return (self.total,) if self.over is None else (self.total, self.over)
+
     def of(self, items: Sequence[Mapping[str, float]]) -> float:
         """Returns the metric of the values of some items; NaN if there is nothing to divide by."""
         total = math.fsum(values[self.total] for values in items)

@@ -15,7 +15,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from etude.capability import Capability
+from etude.config.capabilities import capabilities_of, max_positions_of
 from etude.config.schema.evaluation import Precision
+from etude.errors import DataError
 from etude.evaluation.item import rounded
 from etude.formats.model import Model
 from etude.network.autoregressive import Autoregressive
@@ -73,7 +76,8 @@ class Subject:
         Rows of similar length are computed together.
         """
         found: dict[int, list[float]] = {}
-        lengths = [len(one.prompt) + len(one.completion) for one in texts]
+        lengths = [self._length(len(one.prompt), len(one.completion) - 1) for one in texts]
+        self._require_fit(lengths)
         order = sorted(range(len(texts)), key=lengths.__getitem__)
         for part in chunks(order, self.batch_size):
             for i, row in zip(part, self._rows([texts[i] for i in part]), strict=True):
@@ -89,6 +93,7 @@ class Subject:
         stop: Sequence[str] = (),
     ) -> list[Output]:
         """Returns the completion of each request; order and batches do not matter."""
+        self._require_fit([self._length(len(r.prompt), r.max_new_tokens - 1) for r in requests])
         decode = self.model.tokenizer.decode
         stops = StopStrings(stop, lambda ids: decode(list(ids)))
         options = GenerationOptions(
@@ -99,6 +104,22 @@ class Subject:
             Output(stops.before(decode(one.ids)).strip(), rounded(fmean(one.log_probs)))
             for one in written
         ]
+
+    def _length(self, n_prompt: int, n_completion: int) -> int:
+        """Positions of a row; an encoder-decoder has a row for each of the two."""
+        separate = Capability.SOURCE_TARGET in capabilities_of(self.model.architecture)
+        return max(n_prompt, n_completion + 1) if separate else n_prompt + n_completion
+
+    def _require_fit(self, lengths: Sequence[int]) -> None:
+        """Raises DataError if a row is longer than the positions of the model."""
+        limit = max_positions_of(self.model.architecture)
+        n_long = 0 if limit is None else sum(length > limit for length in lengths)
+        if n_long:
+            raise DataError(
+                f"{n_long:,} of {len(lengths):,} texts are longer than the {limit} positions of "
+                f"{self.model.folder}: up to {max(lengths):,} tokens.\n"
+                "  Leave these records out, or lower max_new_tokens or the number of examples."
+            )
 
     def _rows(self, texts: Sequence[Continuation]) -> list[Float[Tensor, " tokens"]]:
         pairs = [(one.prompt, one.completion) for one in texts]

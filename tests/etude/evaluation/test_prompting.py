@@ -15,8 +15,8 @@ def test_examples_are_the_training_split_alone() -> None:
     config = tiny.part("prompting", "few_shot", select=Selection.random)
     records = read(data)
     shown = build_prompting(config, data, 0).examples.cases
-    assert {one.record.prompt for one in shown} == {one.prompt for one in records.train}
-    assert not {one.record.prompt for one in shown} & {one.prompt for one in records.val}
+    assert {one.record for one in shown} == set(records.train)
+    assert not {one.record for one in shown} & set(records.val)
 
 
 def test_data_is_not_read_if_no_examples_are_shown() -> None:
@@ -30,7 +30,7 @@ def test_data_is_not_read_if_no_examples_are_shown() -> None:
 def test_examples_of_data_without_answers_are_refused(data: str | None) -> None:
     config = tiny.part("prompting", "few_shot")
     with pytest.raises(CompositionError, match=r"such as data=jsonl_prompts"):
-        build_prompting(config, data and tiny.part("data", data), 0)
+        build_prompting(config, tiny.part("data", data) if data else None, 0)
 
 
 def test_a_vote_on_equal_completions_is_refused_with_the_way_out() -> None:

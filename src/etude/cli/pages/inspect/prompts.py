@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from etude.cli.pages.inspect.pieces import shown_pieces
+from etude.config.compatibility import check_extras
 from etude.config.registry import build
 from etude.config.schema.evaluation import EvaluationConfig
 from etude.data.chat_template import as_chat
@@ -24,8 +25,9 @@ DIGEST = 12
 
 def show_prompts(config: EvaluationConfig, n: int, console: Console) -> None:
     """Prints the first n prompts of each evaluator, and the digest of all of them."""
-    check(config)
+    check_extras(config)
     model = read_model(config.run).with_turns(config.as_turn)
+    check(config, model)
     cases = selected_cases(config, model, read(config.data))
     context = context_of(config, model)
     console.print(f"{len(cases):,} items of {config.run}, prompt: {model.prompt_format}")
