@@ -28,6 +28,7 @@ from etude.config.schema.parameter_group import ParameterGroup
 from etude.config.schema.plugins import PluginConfig
 from etude.errors import ConfigError
 from etude.objective.preferences import Reduction
+from etude.plugins.objective._output_head import Transform
 from etude.plugins.objective._pooling import Pooling
 from etude.plugins.objective._sft.conversations import TrainOn
 from etude.plugins.objective.distill import Divergence
@@ -258,6 +259,7 @@ UNTESTED = {
     "distill.run": "its own test trains a teacher",
     "on_policy_distill.run": "its own test trains a teacher",
     "grpo.max_draws": "its own test has prompts with zero variance",
+    "classify.problem": "its own test has data of each type",
     "kto.threshold": "its own test has scores",
     "reinforce.epochs": "1 is its only valid value",
     "reinforce.batches_per_rollout": "1 is its only valid value",
@@ -313,6 +315,11 @@ OBJECTIVES: list[tuple[str, str, Any]] = [
     ("embed", "pooling", Pooling.last),
     ("embed", "symmetric", True),
     ("embed", "matryoshka", [8]),
+    ("classify", "labels", list("cba")),
+    ("classify", "balanced", True),
+    ("classify", "label_smoothing", 0.3),
+    ("classify", "pooling", Pooling.mean),
+    ("classify", "transform", Transform.gelu),
     ("sft", "measures", []),
     *((name, "dropout", 0.5) for name in (*tiny.PREFERENCES, *SAMPLING)),
     *((name, "group_size", 2) for name in SAMPLING),
