@@ -13,7 +13,7 @@ from etude.errors import ConfigError, DataError
 from etude.records import BadRow
 
 if TYPE_CHECKING:  # imports torch: only after all checks
-    from etude.data import Row
+    from etude.data.rows import Row
     from etude.formats.model import Model
     from etude.objective.head_objective import Query
 
@@ -68,7 +68,8 @@ def _queries(source: str) -> Iterator["Query"]:
 
     Raises DataError for a file that cannot be read, and for a row that is no query.
     """
-    from etude.data import lines, read_json_rows
+    from etude.data.json_rows import read_json_rows
+    from etude.data.readers import lines
     from etude.objective.head_objective import Query
 
     if source == STANDARD_INPUT:
@@ -85,7 +86,7 @@ def _queries(source: str) -> Iterator["Query"]:
 
 def _query(row: "Row") -> "Query":
     """The query of a row: `text`, a text or a list of words, and `second` if there is one."""
-    from etude.data import BadFieldError, MissingFieldError
+    from etude.data.rows import BadFieldError, MissingFieldError
     from etude.objective.head_objective import Query
 
     try:
