@@ -36,6 +36,7 @@ from etude.plugins.objective.embed import Similarity
 from etude.plugins.objective.grpo import Average, Ratio, Scale, Surrogate, Truncated
 from etude.plugins.objective.mtp import Heads
 from etude.plugins.objective.reinforce import Baseline
+from etude.plugins.objective.tag import Subword
 from etude.rl.rollout import OnPolicyConfig
 
 OTHER_VALUES: dict[str, Any] = {
@@ -320,6 +321,9 @@ OBJECTIVES: list[tuple[str, str, Any]] = [
     ("classify", "label_smoothing", 0.3),
     ("classify", "pooling", Pooling.mean),
     ("classify", "transform", Transform.gelu),
+    ("tag", "labels", ["O", "B-a"]),
+    ("tag", "subword", Subword.last),
+    ("tag", "transform", Transform.tanh),
     ("sft", "measures", []),
     *((name, "dropout", 0.5) for name in (*tiny.PREFERENCES, *SAMPLING)),
     *((name, "group_size", 2) for name in SAMPLING),

@@ -40,7 +40,7 @@ def cut_lengths(lengths: Sequence[int], room: int) -> list[int]:
 class TextRows:
     """Encodes texts, or pairs of texts, and computes their vectors."""
 
-    def __init__(self, network: Network, tools: ObjectiveContext, pooling: Pooling | None) -> None:
+    def __init__(self, tools: ObjectiveContext, pooling: Pooling | None = None) -> None:
         self.tools = tools
         self.pooling = pooling or family_pooling(tools.architecture)
         self.reads_source = Capability.SOURCE_TARGET in capabilities_of(tools.architecture)

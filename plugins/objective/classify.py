@@ -95,7 +95,7 @@ class Classify(HeadObjective[ClassifyConfig, ClassifyBatch]):
         is_rating = config.problem is ProblemType.rating
         self.labels = () if is_rating else label_names(config.labels, tools)
         self.problem = PROBLEMS[config.problem](self.labels, config.label_smoothing)
-        self.texts = TextRows(network, tools, config.pooling)
+        self.texts = TextRows(tools, config.pooling)
         is_decoder = Capability.NEXT_TOKEN in capabilities_of(tools.architecture)
         transform = config.transform or (Transform.none if is_decoder else Transform.tanh)
         # The labels of a decoder have no bias, as in transformers; a rating has a mean to learn.
