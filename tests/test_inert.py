@@ -55,7 +55,7 @@ OTHER_VALUES: dict[str, Any] = {
     "measures": [], "replay_share": 0.5, "spm_rate": 1.0, "epsilon": 0.1,
     "outputs": ["*.q"], "inputs": ["*.mixer.out"], "other_every": 3, "q_rank": 8, "gate_dim": 4,
     "rotary_fraction": 0.5, "n_first": 2, "base_head_dim": 3,
-    "row_beta": 0.5, "basis_every": 1, "max_basis_dim": 8,
+    "labels": ["a", "b"], "row_beta": 0.5, "basis_every": 1, "max_basis_dim": 8,
 }  # fmt: skip
 """Another valid value by name, where doubling the default is not suitable."""
 REQUIRES: dict[str, dict[str, Any]] = {

@@ -3,6 +3,7 @@
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -36,7 +37,7 @@ def test_the_vector_of_a_prompt_has_length_1_and_is_that_of_training(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     vector = torch.tensor(json.loads(generate(capsys, f"run={run}", "prompt=你好, you")))
-    head = read_head(read_model(run))
+    head: Any = read_head(read_model(run))
     rows = head.sample_rows(head.collate([head._fit(["你好, you", "x"])]))
     torch.testing.assert_close(vector, torch.nn.functional.normalize(rows[0, 0], dim=-1))
 
