@@ -15,6 +15,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor
 
 from etude.cli.main import main
+from etude.data.source import Subset
 from etude.errors import DataError
 from etude.formats.model import read_model
 from etude.formats.model_folder import write_model
@@ -347,3 +348,19 @@ def test_pooling_is_refused_where_it_has_no_effect() -> None:
     config = tiny.part("objective", "classify", pooling=Pooling.mean)
     with pytest.raises(ValueError, match="pooling has no effect"):
         config.check(tiny.stack("encoder_decoder"))
+
+
+def test_each_source_of_a_mixture_has_metrics_of_its_own_samples(tmp_path: Path) -> None:
+    config = tiny.experiment("classify", tmp_path, trainer={"micro_batch": 2})
+    made = tiny.training_parts(config)
+    n = made.validation.n_samples
+    sources = {"first": range(3), "second": range(3, n)}
+    both = replace(made.validation, sources=sources)
+    both.metric_names(made.objective)  # as before training, which gives it a Trainer
+    found = both.measure(made.objective)
+    for name, indices in {"": range(n), **sources}.items():
+        samples = Subset(made.validation.samples, indices)
+        alone = replace(made.validation, samples=samples, n_samples=len(indices), sources={})
+        for metric, value in alone.measure(made.objective).items():
+            place = f"val/{name}/" if name else "val/"
+            assert found[metric.replace("val/", place)] == pytest.approx(value, nan_ok=True)
