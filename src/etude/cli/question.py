@@ -52,7 +52,7 @@ class Question:
                 f"{config.prompting.n_completions} completions.\n  Set prompting.n_samples."
             )
         prompting = build_prompting(config.prompting, config.data, config.seed)
-        asked = prompting.prompt(cases_of([Prompt(config.prompt)])[0])
+        asked = prompting.prompt(cases_of([Prompt(config.text)])[0])
         return cls(config, prompting, asked, config.scorer and build(config.scorer))
 
     @property

@@ -25,7 +25,7 @@ CASES: dict[str, list[Any]] = {
     "ranking": [Ranking("q", ("a", "b", CALL))],
     "feedback": [Feedback(ASKED, CALL, 0.25), Feedback("q", "a", 1.0)],
     "prompt": [Prompt(ASKED, "4"), Prompt("who?")],
-    "label": [Labelled("text", "label")],
+    "label": [Labelled("text", "label"), Labelled("text", ("a", "b")), Labelled("text", ())],
     "rating": [Labelled("text", 4.5)],
     "tags": [Labelled(("two", "words"), ("A", "B"))],
 }

@@ -58,6 +58,18 @@ GOOD: list[tuple[RowFileConfig, dict, Record]] = [
     (reader("prompt"), {"prompt": "p", "answer": "4"}, Prompt("p", "4")),
     (reader("prompt"), {"prompt": "p", "answer": None}, Prompt("p")),
     (reader("label"), {"text": "t", "label": "l"}, Labelled("t", "l")),
+    (reader("label"), {"text": "t", "label": ["l", "m"]}, Labelled("t", ("l", "m"))),
+    (reader("label"), {"text": "t", "label": []}, Labelled("t", ())),
+    (
+        reader("label", second="other"),
+        {"text": "t", "label": "l", "other": "u"},
+        Labelled("t", "l", "u"),
+    ),
+    (
+        reader("rating", second="other"),
+        {"text": "t", "rating": 4, "other": "u"},
+        Labelled("t", 4.0, "u"),
+    ),
     (
         reader("tags"),
         {"tokens": ["t", "u"], "tags": ["l", "m"]},
