@@ -9,7 +9,16 @@ from pathlib import Path
 
 from etude import BadRow, Text, plugin
 from etude.config import TextDataConfig
-from etude.data import Document, FileConfig, FileSource, lines, pieces, split_documents
+from etude.data import (
+    Document,
+    FileConfig,
+    FilePart,
+    FileSource,
+    line_parts,
+    lines,
+    pieces,
+    split_documents,
+)
 
 
 @dataclass
@@ -36,13 +45,20 @@ class TextFiles(FileSource[TextConfig]):
     suffixes = (".txt", ".text", ".md", ".markdown", ".rst", ".tex", ".py")
 
     def rows(self, file: Path) -> Iterator[Text | BadRow]:
+        return self.part_rows(FilePart(file))
+
+    def parts(self, file: Path) -> Iterator[FilePart]:
+        is_line = self.config.document is Document.line
+        return line_parts(file) if is_line else super().parts(file)
+
+    def part_rows(self, part: FilePart) -> Iterator[Text | BadRow]:
         unit = self.config.document
-        read = lines if unit is Document.line else pieces
+        read = lines(part) if unit is Document.line else pieces(part.file)
         bad: list[BadRow] = []
         try:
-            for document in split_documents(good_lines(read(file), bad), unit):
+            for document in split_documents(good_lines(read, bad), unit):
                 if document.strip():
                     yield Text(document)
         except ValueError as error:  # it is too long
-            bad.append(BadRow(str(file), str(error)))
+            bad.append(BadRow(str(part.file), str(error)))
         yield from bad

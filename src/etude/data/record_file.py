@@ -12,14 +12,15 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import fields
+from dataclasses import dataclass, field
 from itertools import repeat
 from pathlib import Path
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
 from etude.data.line_file import LineFile, LineWriter
+from etude.data.record_json import decode, encode
 from etude.errors import DataError
 from etude.files.json_file import read_json
 from etude.records import (
@@ -27,7 +28,6 @@ from etude.records import (
     Chat,
     Feedback,
     Labelled,
-    Message,
     Noted,
     Pair,
     Preference,
@@ -42,6 +42,11 @@ from etude.records import (
 
 R = TypeVar("R", bound=Record)
 RECORDS: Final = "records.jsonl.gz"
+BATCH_BYTES: Final = 2**20
+BATCH_ROWS: Final = 2**12
+"""Size and number of rows that are stored together."""
+PART_BLOCKS: Final = 32
+"""Blocks of a part of a RecordFile: about 2 MB of text."""
 REPEATED: Final = "a record that is equal to an earlier one is kept"
 LEAKED: Final = "a held-out record is equal to a training record: data that val measures is trained"
 
@@ -60,54 +65,117 @@ class RecordFile:
         return len(self._numbers)
 
     def __getitem__(self, index: int) -> Record:
-        return _decode(self._lines[int(self._numbers[index])], self._kind)
+        return decode(self._lines[int(self._numbers[index])], self._kind)
 
     def __iter__(self) -> Iterator[Record]:
         """Yields all records in order, in one pass over the file."""
-        for line, keep in zip(self._lines, self._is_on_side, strict=True):
-            if keep:
-                yield _decode(line, self._kind)
+        return self.records_in(range(self._lines.n_blocks))
+
+    @property
+    def n_bytes(self) -> int:
+        """About the size of the records of both sides, in bytes."""
+        return self._lines.n_bytes
+
+    def parts(self) -> Iterator[range]:
+        """Yields ranges of blocks that cover the file, for `records_in`."""
+        n = self._lines.n_blocks
+        return (range(n)[start : start + PART_BLOCKS] for start in range(0, n, PART_BLOCKS))
+
+    def records_in(self, blocks: range) -> Iterator[Record]:
+        """Yields the records in a range of blocks."""
+        for number, line in self._lines.lines(blocks):
+            if self._is_on_side[number]:
+                yield decode(line, self._kind)
 
     def __reduce__(self) -> tuple[Callable[..., "RecordFile"], tuple[Any, ...]]:
         """Pickles the path of the file, not its content, for data loader workers."""
         return RecordFile, self._arguments
 
 
+@dataclass
+class RowBatch:
+    """Consecutive rows of a source, as they are stored."""
+
+    lines: list[bytes] = field(default_factory=list[bytes])
+    """The records, as JSON with a line break."""
+    hashes: "array[float]" = field(default_factory=lambda: array("d"))
+    """A hash of each record, in [0, 1)."""
+    scores: "array[float]" = field(default_factory=lambda: array("d"))
+    """A number of each record, in [0, 1), by which it is held out."""
+    bad: list[BadRow] = field(default_factory=list[BadRow])
+    unused: Counter[str] = field(default_factory=Counter[str])
+    noted: Counter[str] = field(default_factory=Counter[str])
+    starts_validation: bool = False
+    """Whether the rows after it are held out."""
+
+    def add(self, row: SourceRow) -> None:
+        """Appends a row."""
+        match row:
+            case Unused(part):
+                self.unused[part] += 1
+            case Noted(rule):
+                self.noted[rule] += 1
+            case StartOfValidation():
+                self.starts_validation = True
+            case BadRow():
+                self.bad.append(row)
+            case _:
+                line = encode(row) + b"\n"
+                prompt = _shared_prompt(row)
+                self.lines.append(line)
+                self.hashes.append(_hash_fraction(line))
+                self.scores.append(_hash_fraction(prompt) if prompt else self.hashes[-1])
+
+
+def batches_of(rows: Iterable[SourceRow]) -> Iterator[RowBatch]:
+    """Yields rows in batches of about BATCH_BYTES."""
+    batch, n_bytes, n_rows = RowBatch(), 0, 0
+    for row in rows:
+        n_before = len(batch.lines)
+        batch.add(row)
+        n_rows += 1
+        n_bytes += sum(map(len, batch.lines[n_before:]))
+        if n_bytes >= BATCH_BYTES or n_rows == BATCH_ROWS or batch.starts_validation:
+            yield batch
+            batch, n_bytes, n_rows = RowBatch(), 0, 0
+    yield batch
+
+
 def write_records(rows: Iterable[SourceRow], folder: Path, val_fraction: float) -> None:
+    """Writes rows, as `write_batches` does."""
+    write_batches(batches_of(rows), folder, val_fraction)
+
+
+def write_batches(batches: Iterable[RowBatch], folder: Path, val_fraction: float) -> None:
     """Writes records, split, bad rows and the counts of unused parts and notes to separate files.
 
     Raises DataError if no row is good.
     """
-    scores = array("d")
-    hashes = array("d")
+    every = RowBatch()
     n_bad = 0
-    counts: dict[type, Counter[str]] = {Unused: Counter(), Noted: Counter()}
     n_train = None
     first_bad = ""
     with closing(LineWriter(folder / RECORDS)) as good, (folder / "bad.jsonl").open("wb") as bad:
-        for row in rows:
-            if isinstance(row, Unused | Noted):
-                counts[type(row)][row.part if isinstance(row, Unused) else row.rule] += 1
-            elif isinstance(row, StartOfValidation):
-                n_train = len(hashes)
-            elif isinstance(row, BadRow):
-                bad.write(_encode(row) + b"\n")
-                n_bad += 1
-                first_bad = first_bad or f"; the first bad row is {row.place}: {row.reason}"
-            else:
-                line = _encode(row) + b"\n"
+        for batch in batches:
+            for line in batch.lines:
                 good.write(line)
-                hashes.append(_hash_fraction(line))
-                scores.append(
-                    _hash_fraction(prompt) if (prompt := _shared_prompt(row)) else hashes[-1]
-                )
-    if not scores:
+            bad.writelines(encode(row) + b"\n" for row in batch.bad)
+            for row in batch.bad[: not first_bad]:
+                first_bad = f"; the first bad row is {row.place}: {row.reason}"
+            n_bad += len(batch.bad)
+            every.hashes += batch.hashes
+            every.scores += batch.scores
+            every.unused.update(batch.unused)
+            every.noted.update(batch.noted)
+            n_train = len(every.hashes) if batch.starts_validation else n_train
+    scores = np.array(every.scores)
+    if not len(scores):
         raise DataError(f"The data contains no usable record ({n_bad} bad rows{first_bad}).")
-    counts[Noted].update(_repeated(np.array(hashes), n_train))
-    stored = {"unused": counts[Unused], "noted": +counts[Noted], "n_train": n_train}
+    every.noted.update(_repeated(np.array(every.hashes), n_train))
+    stored = {"unused": every.unused, "noted": +every.noted, "n_train": n_train}
     (folder / "unused.json").write_text(json.dumps(stored), encoding="utf-8")
     if n_train is None:
-        np.save(folder / "held_out.npy", held_out(np.array(scores), val_fraction))
+        np.save(folder / "held_out.npy", held_out(scores, val_fraction))
         return
     if n_train in (0, len(scores)):
         empty = "validation" if n_train else "training"
@@ -124,7 +192,7 @@ def _repeated(hashes: np.ndarray, n_train: int | None) -> dict[str, int]:
 def read_records(folder: Path, kind: type[Record]) -> Iterator[Record]:
     """Yields the records that `write_records` stored, of both sides, in the order of the source."""
     for line in LineFile(folder / RECORDS):
-        yield _decode(line, kind)
+        yield decode(line, kind)
 
 
 def read_other_rows(folder: Path) -> Iterator[SourceRow]:
@@ -219,46 +287,13 @@ def _chat_texts(chat: Chat | str) -> tuple[str, ...]:
     return (*tools, *map(str, chat.messages))
 
 
-def _encode(row: Any) -> bytes:  # a record, or a part of one
-    return _JSON.encode(_set_fields(row)).encode()
-
-
-def _set_fields(row: Any) -> dict[str, Any]:
-    """The fields of a row that differ from their defaults, so new fields do not change digests."""
-    values = ((item, getattr(row, item.name)) for item in fields(row))
-    return {item.name: value for item, value in values if value not in (item.default, {})}
-
-
-_JSON: Final = json.JSONEncoder(default=_set_fields, ensure_ascii=False)
-
-
 def _shared_prompt(record: Record) -> bytes:
     """The prompt of preference data, which several records may share; empty for other kinds."""
     if not isinstance(record, Preference | Ranking | Feedback):
         return b""
-    return record.prompt.encode() if isinstance(record.prompt, str) else _encode(record.prompt)
+    return record.prompt.encode() if isinstance(record.prompt, str) else encode(record.prompt)
 
 
 def _hash_fraction(content: bytes) -> float:
     """A number in [0, 1) that depends only on the content."""
     return int.from_bytes(hashlib.sha256(content).digest()[:6], "big") / 2**48
-
-
-def _decode(line: bytes, kind: type[Record]) -> Record:
-    values: dict[str, Any] = json.loads(line)
-    if kind is Chat:
-        return _part(values)
-    return kind(**{name: _part(value) for name, value in values.items()})
-
-
-def _part(value: Any) -> Any:  # Any: JSON that `_encode` wrote
-    """A list as a tuple, and the conversations and messages in a record."""
-    match value:
-        case list():
-            return tuple(map(_part, cast(list[Any], value)))
-        case {"messages": messages, **tools}:
-            return Chat(_part(messages), **{name: tuple(held) for name, held in tools.items()})
-        case {"role": _}:
-            return Message(**value)
-        case _:
-            return value

@@ -9,6 +9,7 @@ from etude.config.schema.experiment import SEEDS
 from etude.config.schema.generation import PromptConfig
 from etude.config.schema.judge import JudgeConfig
 from etude.config.schema.plugins import DataConfig, RewardConfig, require
+from etude.config.schema.prompting import PromptingConfig
 
 
 @dataclass
@@ -48,7 +49,14 @@ class SamplingConfig(PromptConfig):
 
 
 @dataclass
-class LabelConfig(SamplingConfig):
+class AnswersConfig(SamplingConfig):
+    """Base config of the verbs that let a model answer the prompts of a data set."""
+
+    prompting: PromptingConfig = MISSING
+
+
+@dataclass
+class LabelConfig(AnswersConfig):
     """Config of `etude label`."""
 
     judge: JudgeConfig = MISSING
@@ -68,7 +76,7 @@ class LabelConfig(SamplingConfig):
 
 
 @dataclass
-class BestOfConfig(SamplingConfig):
+class BestOfConfig(AnswersConfig):
     """Config of `etude best-of`."""
 
     reward: dict[str, RewardConfig] = field(default_factory=dict[str, RewardConfig])
