@@ -13,7 +13,7 @@ SOURCE = Path(__file__).resolve().parents[1]
 Definition: TypeAlias = ast.ClassDef | ast.FunctionDef
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1024)
 def _parse(file: Path, modified: int) -> ast.Module:
     try:
         return ast.parse(file.read_bytes(), filename=str(file))
