@@ -14,6 +14,7 @@ from etude.records import (
     Labelled,
     Message,
     Pair,
+    Place,
     Preference,
     Prompt,
     Ranking,

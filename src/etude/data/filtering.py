@@ -77,7 +77,8 @@ def apply_filters(
     def write(folder: Path) -> None:
         filters = {name: build(config) for name, config in configs.items()}
         records = record_file.read_records(source, kind)
-        kept = filtered(records, filters, folder, record_file.read_n_train(source))
+        n_train, place_of = record_file.read_n_train(source), record_file.place_of(source)
+        kept = filtered(records, filters, folder, n_train, place_of)
         rows = chain(kept, record_file.read_other_rows(source))
         record_file.write_records(rows, folder, val_fraction)
 
@@ -95,16 +96,21 @@ def filtered_digest(records: str, configs: Mapping[str, FilterConfig]) -> str:
     return digest_of(records, knobs, files, code, own)
 
 
+def _no_place(number: int) -> str:
+    return ""
+
+
 def filtered(
     records: Iterable[Record],
     filters: Mapping[str, Filter[FilterConfig]],
     folder: Path,
     n_train: int | None = None,
+    place_of: Callable[[int], str] = _no_place,
 ) -> Iterator[Record | StartOfValidation]:
     """Yields what the filters keep; writes AUDIT and, at the end, COUNTS to `folder`.
 
-    If the first `n_train` records are those for training, their end is marked. Raises DataError if
-    nothing is kept.
+    If the first `n_train` records are those for training, their end is marked. `place_of` is the
+    place of a record in the source, by number. Raises DataError if nothing is kept.
     """
     n_in = n_kept = 0
 
@@ -115,10 +121,11 @@ def filtered(
             n_in += 1
 
     with (folder / AUDIT).open("w", encoding="utf-8") as file:
+        audit = _Audit(file, place_of)
         stream = numbered()
         stages: dict[str, _Stage] = {}
         for name, one in filters.items():
-            stages[name] = _Stage(name, one, folder, file.write)
+            stages[name] = _Stage(name, one, folder, audit)
             stream = stages[name].apply(stream)
         for number, record in stream:
             if n_train is not None and number >= n_train:
@@ -146,13 +153,11 @@ def read_report(folder: Path) -> FilterReport:
 class _Stage:
     """One filter in the sequence of all, and what it decided."""
 
-    def __init__(
-        self, name: str, one: Filter[FilterConfig], folder: Path, write: Callable[[str], object]
-    ) -> None:
+    def __init__(self, name: str, one: Filter[FilterConfig], folder: Path, audit: "_Audit") -> None:
         self._name = name
         self._filter = one
         self._folder = folder
-        self._write = write
+        self._audit = audit
         self._dropped: Counter[str] = Counter()
         self._changed: Counter[str] = Counter()
         self._n_changed = 0
@@ -175,13 +180,13 @@ class _Stage:
             if isinstance(decision, Drop):
                 self._dropped[decision.rule] += 1
                 other = None if decision.other is None else self._numbers[decision.other]
-                self._note(number, asdict(decision) | {"other": other})
+                self._audit.note(number, self._name, asdict(decision), other)
                 continue
             if decision is not None:
                 self._n_changed += 1
                 self._changed.update({edit.rule for edit in decision.edits})
                 for edit in decision.edits:
-                    self._note(number, asdict(edit))
+                    self._audit.note(number, self._name, asdict(edit))
                 record = decision.record
             yield number, record
 
@@ -192,10 +197,22 @@ class _Stage:
             self._n_changed,
         )
 
-    def _note(self, number: int, values: Mapping[str, object]) -> None:
-        line = {"record": number, "filter": self._name}
-        line |= {key: value for key, value in values.items() if value not in (None, "")}
-        self._write(json.dumps(line, ensure_ascii=False) + "\n")
+
+class _Audit:
+    """Writes the lines of AUDIT."""
+
+    def __init__(self, file: IO[str], place_of: Callable[[int], str]) -> None:
+        self._file = file
+        self._place_of = place_of
+
+    def note(
+        self, number: int, name: str, values: Mapping[str, object], other: int | None = None
+    ) -> None:
+        """Writes what the filter `name` decided about a record, and the record it duplicates."""
+        line = {"record": number, "place": self._place_of(number), "filter": name, **values}
+        line |= {"other": other, "other_place": None if other is None else self._place_of(other)}
+        shown = {key: value for key, value in line.items() if value not in (None, "")}
+        self._file.write(json.dumps(shown, ensure_ascii=False) + "\n")
 
 
 class _Spool:

@@ -30,6 +30,7 @@ from etude.records import (
     Message,
     Noted,
     Pair,
+    Place,
     Preference,
     Prompt,
     Ranking,
@@ -42,6 +43,8 @@ from etude.records import (
 
 R = TypeVar("R", bound=Record)
 RECORDS: Final = "records.jsonl.gz"
+PLACES: Final = "places.jsonl.gz"
+"""The place of each record in the source, such as `file:line`; empty if it is unknown."""
 REPEATED: Final = "a record that is equal to an earlier one is kept"
 LEAKED: Final = "a held-out record is equal to a training record: data that val measures is trained"
 
@@ -78,18 +81,21 @@ def write_records(rows: Iterable[SourceRow], folder: Path, val_fraction: float) 
 
     Raises DataError if no row is good.
     """
-    scores = array("d")
-    hashes = array("d")
-    n_bad = 0
+    scores, hashes = array("d"), array("d")
     counts: dict[type, Counter[str]] = {Unused: Counter(), Noted: Counter()}
-    n_train = None
-    first_bad = ""
-    with closing(LineWriter(folder / RECORDS)) as good, (folder / "bad.jsonl").open("wb") as bad:
+    n_train, n_bad, first_bad, place = None, 0, "", ""
+    with (
+        closing(LineWriter(folder / RECORDS)) as good,
+        closing(LineWriter(folder / PLACES)) as places,
+        (folder / "bad.jsonl").open("wb") as bad,
+    ):
         for row in rows:
             if isinstance(row, Unused | Noted):
                 counts[type(row)][row.part if isinstance(row, Unused) else row.rule] += 1
             elif isinstance(row, StartOfValidation):
                 n_train = len(hashes)
+            elif isinstance(row, Place):
+                place = row.place
             elif isinstance(row, BadRow):
                 bad.write(_encode(row) + b"\n")
                 n_bad += 1
@@ -97,22 +103,28 @@ def write_records(rows: Iterable[SourceRow], folder: Path, val_fraction: float) 
             else:
                 line = _encode(row) + b"\n"
                 good.write(line)
+                places.write(f"{json.dumps(place)}\n".encode())
+                place = ""
                 hashes.append(_hash_fraction(line))
-                scores.append(
-                    _hash_fraction(prompt) if (prompt := _shared_prompt(row)) else hashes[-1]
-                )
-    if not scores:
-        raise DataError(f"The data contains no usable record ({n_bad} bad rows{first_bad}).")
+                prompt = _shared_prompt(row)
+                scores.append(_hash_fraction(prompt) if prompt else hashes[-1])
+    if (empty := _empty_side(len(scores), n_train)) is not None:
+        raise DataError(f"The {empty} no usable record ({n_bad} bad rows{first_bad}).")
     counts[Noted].update(_repeated(np.array(hashes), n_train))
     stored = {"unused": counts[Unused], "noted": +counts[Noted], "n_train": n_train}
     (folder / "unused.json").write_text(json.dumps(stored), encoding="utf-8")
-    if n_train is None:
-        np.save(folder / "held_out.npy", held_out(np.array(scores), val_fraction))
-        return
-    if n_train in (0, len(scores)):
-        empty = "validation" if n_train else "training"
-        raise DataError(f"The {empty} split has no usable record ({n_bad} bad rows{first_bad}).")
-    np.save(folder / "held_out.npy", np.arange(len(scores)) >= n_train)
+    by_source = np.arange(len(scores)) >= (n_train or 0)
+    mask = held_out(np.array(scores), val_fraction) if n_train is None else by_source
+    np.save(folder / "held_out.npy", mask)
+
+
+def _empty_side(n: int, n_train: int | None) -> str | None:
+    """The words for a part of `n` records that has none; None if there are some on both sides."""
+    if not n:
+        return "data contains"
+    if n_train in (0, n):
+        return f"{'validation' if n_train else 'training'} split has"
+    return None
 
 
 def _repeated(hashes: np.ndarray, n_train: int | None) -> dict[str, int]:
@@ -125,6 +137,12 @@ def read_records(folder: Path, kind: type[Record]) -> Iterator[Record]:
     """Yields the records that `write_records` stored, of both sides, in the order of the source."""
     for line in LineFile(folder / RECORDS):
         yield _decode(line, kind)
+
+
+def place_of(folder: Path) -> Callable[[int], str]:
+    """The place in the source, by the number of a record that `write_records` stored."""
+    lines = LineFile(folder / PLACES)
+    return lambda number: json.loads(lines[number])
 
 
 def read_other_rows(folder: Path) -> Iterator[SourceRow]:
