@@ -14,6 +14,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
+from omegaconf import MISSING
+
 from etude import BadRow, DataError, Record, plugin, require
 from etude.config import FilterConfig
 from etude.data import Drop, Filter, document_of, find_files, lines, ngrams, words_of
@@ -25,7 +27,7 @@ SUFFIXES = (".jsonl", ".ndjson", ".txt")
 
 @dataclass
 class DecontaminateConfig(FilterConfig):
-    path: str | None = None
+    path: str | None = MISSING
     """Evaluation sets: a file, a folder or a pattern. Each line of a text file is an item, and each
     text in a row of a JSON Lines file; null = those of `sets` alone."""
     sets: dict[str, str] = field(default_factory=dict[str, str])
