@@ -8,9 +8,10 @@ grouping with two processes, as in transformers' run_clm.py, and saves the resul
 command starts with an empty cache. Without a file, the text is the docstrings and the source code
 of the installed Python packages, each once.
 
-Prints the median of the ratios of each round: wall time and CPU time, the peak resident memory of
-all processes of a command (pages that processes share count in each), and bytes on disk. Then the
-seconds of a second start, which reads the cache.
+Prints the median of the ratios of each round: wall time and CPU time, with the start of the command
+and without it (less the time for the first 100 documents), the peak memory of all processes of a
+command (proportional set size: a page that n processes share counts 1/n in each), and bytes on
+disk. Then the seconds of a second start, which reads the cache.
 """
 
 import ast
@@ -23,10 +24,10 @@ import sysconfig
 import tempfile
 import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,11 @@ class Cost:
     memory: int
     disk: int
 
+    def after(self, start: "Cost") -> "Cost":
+        """The same cost without the time of the start."""
+        times = self.seconds - start.seconds, self.cpu_seconds - start.cpu_seconds
+        return Cost(*times, self.memory, self.disk)
+
 
 def main() -> int:
     given = Path(sys.argv[1]) if len(sys.argv) > 1 else None
@@ -58,20 +64,42 @@ def main() -> int:
         lines = documents() if given is None else given.open("rb")
         text.write_bytes(b"".join(_first(lines, n_bytes)))
         train_tokenizer(text, place / "tokenizer")
+        few = place / "few.jsonl"
+        few.write_bytes(b"".join(islice(text.open("rb"), 100)))
         print(f"{text.stat().st_size / MB:.1f} MB; load {os.getloadavg()[0]:.1f}", flush=True)
         pairs: list[tuple[Cost, Cost]] = []
+        starts: list[tuple[Cost, Cost]] = []
         again: list[Cost] = []
         for number in range(rounds):
-            ours = place / f"etude{number}"
-            theirs = place / f"datasets{number}"
-            pairs.append((cost(etude(text, place), ours), cost(usual(text, place), theirs)))
-            again.append(cost(etude(text, place), ours))
+            folders = [place / f"{name}{number}" for name in ("etude", "datasets")]
+            starts.append(costs(few, place, [place / f"few_{one.name}" for one in folders]))
+            pairs.append(costs(text, place, folders))
+            again.append(cost(etude(text, place), folders[0]))
             print(*map(shown, (*pairs[-1], again[-1])), sep=" | ", flush=True)
+    started = [
+        tuple(one.after(start) for one, start in zip(*both, strict=True))
+        for both in zip(pairs, starts, strict=True)
+    ]
+    for name in ("seconds", "cpu_seconds"):
+        print(f"{name} without the start: {ratio(started, name)}")
     for name in ("seconds", "cpu_seconds", "memory", "disk"):
-        ratios = [getattr(theirs, name) / getattr(ours, name) for ours, theirs in pairs]
-        print(f"{name}: datasets takes {statistics.median(ratios):.2f} times as much")
+        print(f"{name}: {ratio(pairs, name)}")
+    seconds = [[one.seconds for one in side] for side in zip(*starts, strict=True)]
+    print("start: étude {:.1f} s, datasets {:.1f} s".format(*map(statistics.median, seconds)))
     print(f"second start: {statistics.median(one.seconds for one in again):.1f} s")
     return 0
+
+
+def ratio(pairs: Sequence[Sequence[Cost]], name: str) -> str:
+    """The median of the ratios of a cost, for people."""
+    ratios = [getattr(theirs, name) / getattr(ours, name) for ours, theirs in pairs]
+    return f"datasets takes {statistics.median(ratios):.2f} times as much"
+
+
+def costs(text: Path, place: Path, folders: Sequence[Path]) -> tuple[Cost, Cost]:
+    """What étude and `datasets` take to prepare a text, each in a folder of its own."""
+    ours, theirs = folders
+    return cost(etude(text, place), ours), cost(usual(text, place), theirs)
 
 
 def etude(text: Path, place: Path) -> list[str]:
@@ -119,7 +147,7 @@ def cost(command: list[str], folder: Path) -> Cost:
     memory = 0
     while not (ended := os.wait4(process.pid, os.WNOHANG))[0]:
         memory = max(memory, _resident(process.pid))
-        time.sleep(0.02)
+        time.sleep(0.05)
     assert ended[1] == 0, command
     seconds = time.perf_counter() - start
     disk = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
@@ -128,7 +156,7 @@ def cost(command: list[str], folder: Path) -> Cost:
 
 def shown(one: Cost) -> str:
     """A cost for people."""
-    sizes = f"{one.memory / MB:.0f} MB resident, {one.disk / MB:.0f} MB on disk"
+    sizes = f"{one.memory / MB:.0f} MB of memory, {one.disk / MB:.0f} MB on disk"
     return f"{one.seconds:.1f} s, {one.cpu_seconds:.1f} CPU s, {sizes}"
 
 
@@ -187,13 +215,13 @@ def _first(lines: Iterable[bytes], n_bytes: int) -> Iterator[bytes]:
 
 
 def _resident(pid: int) -> int:
-    """The resident memory of a process and its descendants, in bytes."""
+    """The proportional set size of a process and its descendants, in bytes."""
     total = 0
     with suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)
         for one in (process, *process.children(recursive=True)):
-            with suppress(psutil.NoSuchProcess):
-                total += one.memory_info().rss
+            with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                total += one.memory_full_info().pss
     return total
 
 

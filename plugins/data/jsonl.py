@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from etude import BadRow, plugin
-from etude.data import Row, RowFileConfig, RowFileSource, read_json_rows
+from etude.data import FilePart, Row, RowFileConfig, RowFileSource, json_parts, read_json_rows
 
 
 @dataclass
@@ -20,4 +20,10 @@ class Jsonl(RowFileSource[JsonlConfig]):
     suffixes = (".jsonl", ".ndjson")  # in a folder, .json is mostly something else
 
     def fields(self, file: Path) -> Iterator[Row | BadRow]:
-        yield from read_json_rows(file)
+        return read_json_rows(FilePart(file))
+
+    def parts(self, file: Path) -> Iterator[FilePart]:
+        return json_parts(file)
+
+    def part_fields(self, part: FilePart) -> Iterator[Row | BadRow]:
+        return read_json_rows(part)

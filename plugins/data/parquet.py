@@ -6,11 +6,12 @@ are objects, lists are lists, and the classes of Hugging Face's ClassLabel have 
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from etude import BadRow, plugin
-from etude.data import Row, RowFileConfig, RowFileSource
+from etude.data import FilePart, Row, RowFileConfig, RowFileSource
 
 BATCH_ROWS = 1024
 """Rows that are converted together."""
@@ -28,21 +29,41 @@ class Parquet(RowFileSource[ParquetConfig]):
     suffixes = (".parquet",)
 
     def fields(self, file: Path) -> Iterator[Row | BadRow]:
+        return self.part_fields(FilePart(file))
+
+    def parts(self, file: Path) -> Iterator[FilePart]:
+        """The row groups of a file."""
+        import pyarrow
+        from pyarrow.parquet import read_metadata
+
+        number = 1
+        with suppress(OSError, pyarrow.ArrowException):  # the reader of the whole file reports it
+            metadata = read_metadata(file)
+            groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+            for i, group in enumerate(groups):
+                yield FilePart(file, i, i + 1, number, group.total_byte_size)
+                number += group.num_rows
+            return
+        yield FilePart(file)
+
+    def part_fields(self, part: FilePart) -> Iterator[Row | BadRow]:
         import pyarrow
         from pyarrow.parquet import ParquetFile
 
         from ._arrow import rows_of
 
         try:
-            with ParquetFile(file) as opened:
+            with ParquetFile(part.file) as opened:
                 metadata = json.loads(
                     (opened.schema_arrow.metadata or {}).get(b"huggingface", "{}")
                 )
                 features = metadata.get("info", {}).get("features", {})
-                number = 1
-                for batch in opened.iter_batches(BATCH_ROWS):
+                number = part.number
+                groups = range(opened.num_row_groups)[part.start : part.end]
+                for batch in opened.iter_batches(BATCH_ROWS, row_groups=groups):
                     table = pyarrow.Table.from_batches([batch])
-                    yield from rows_of(table, features, str(file), number)
+                    yield from rows_of(table, features, str(part.file), number)
                     number += len(table)
         except (OSError, pyarrow.ArrowException) as error:
-            yield BadRow(str(file), f"is not a Parquet file that can be read to its end: {error}")
+            reason = f"is not a Parquet file that can be read to its end: {error}"
+            yield BadRow(str(part.file), reason)

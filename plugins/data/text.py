@@ -10,7 +10,16 @@ from pathlib import Path
 
 from etude import BadRow, Place, SourceRow, Text, plugin
 from etude.config import TextDataConfig
-from etude.data import Document, FileConfig, FileSource, lines, pieces, split_documents
+from etude.data import (
+    Document,
+    FileConfig,
+    FilePart,
+    FileSource,
+    line_parts,
+    lines,
+    pieces,
+    split_documents,
+)
 
 
 @dataclass
@@ -22,8 +31,8 @@ class TextConfig(FileConfig, TextDataConfig):
 class _Lines:
     """The readable lines of a file, and where its documents start."""
 
-    def __init__(self, file: Path, unit: Document) -> None:
-        self._read = (lines if unit is Document.line else pieces)(file)
+    def __init__(self, part: FilePart, unit: Document) -> None:
+        self._read = lines(part) if unit is Document.line else pieces(part.file)
         self._starts = deque[tuple[int, str]](maxlen=None if unit is Document.blocks else 1)
         """The number of characters before each line since the last document, and its place."""
         self._n_chars = 0
@@ -56,14 +65,21 @@ class TextFiles(FileSource[TextConfig]):
     suffixes = (".txt", ".text", ".md", ".markdown", ".rst", ".tex", ".py")
 
     def rows(self, file: Path) -> Iterator[SourceRow]:
+        return self.part_rows(FilePart(file))
+
+    def parts(self, file: Path) -> Iterator[FilePart]:
+        is_line = self.config.document is Document.line
+        return line_parts(file) if is_line else super().parts(file)
+
+    def part_rows(self, part: FilePart) -> Iterator[SourceRow]:
         unit = self.config.document
-        read = _Lines(file, unit)
+        read = _Lines(part, unit)
         try:
             for document in split_documents(read, unit):
-                place = str(file) if unit is Document.file else read.start_of(document)
+                place = str(part.file) if unit is Document.file else read.start_of(document)
                 if document.strip():
                     yield Place(place)
                     yield Text(document)
         except ValueError as error:  # it is too long
-            read.bad.append(BadRow(str(file), str(error)))
+            read.bad.append(BadRow(str(part.file), str(error)))
         yield from read.bad

@@ -4,6 +4,7 @@
     347 + 285 =   7+5=12, 4+8+1=13, 3+2+1=6, so 632
     347 + 285 =   7+5=12, 4+8+1=13, 3+2+1=6, so 632. check 632-285=347, so 632
 
+With data.cue, the question says which of them is wanted, as for prompting=chain_of_thought.
 Columns run from the right, with the carry last, like the scratchpads of Nye et al. 2021,
 https://arxiv.org/abs/2112.00114. The last number is the sum, which is what `reward=numeric` reads.
 After fine-tuning on all three forms, RL shows which of them it favours: whether answers become
@@ -25,6 +26,9 @@ class WorkedSumsConfig(SumsConfig):
     """Fraction of the answers that are worked out column by column."""
     checked: float = 0.2
     """Fraction of the answers that are worked out and then checked by subtraction."""
+    cue: str = ""
+    """Sentence after a question whose answer is worked out, such as "Let's think step by step.";
+    empty = none."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -43,12 +47,13 @@ class WorkedSums(DataSource[WorkedSumsConfig]):
     def records(self) -> Iterator[Prompt]:
         config = self.config
         for left, right, form in sums(config):
-            answer = str(left + right)
+            question, answer = f"{left} + {right} =", str(left + right)
             if form < config.worked + config.checked:
+                question = f"{question} {config.cue}".rstrip()
                 answer = f"{columns(left, right)}, so {left + right}"
             if form < config.checked:
                 answer += f". check {left + right}-{right}={left}, so {left + right}"
-            yield Prompt(f"{left} + {right} =", answer)
+            yield Prompt(question, answer)
 
     def fingerprint(self) -> str:
         return ""

@@ -12,6 +12,10 @@ from etude.network import Greedy
 class GreedyConfig(DecodingConfig):
     """No knobs of its own."""
 
+    @property
+    def is_random(self) -> bool:
+        return False
+
 
 @plugin(GreedyConfig)
 def greedy(config: GreedyConfig, tokenizer: Tokenizer) -> Greedy:

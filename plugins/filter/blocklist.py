@@ -49,6 +49,8 @@ def normalized(text: str) -> str:
 class Blocklist(Filter[BlocklistConfig]):
     """Drops a record with more than `max_hits`; the audit has the words and their counts."""
 
+    per_record = True
+
     def decide(self, record: Record) -> Drop | None:
         found = Counter(self.hits(normalized(document_of(record))))
         if found.total() <= self.config.max_hits:

@@ -104,6 +104,8 @@ def page_fault(text: str, config: C4Config) -> Drop | None:
 class C4(Filter[C4Config]):
     """Removes lines of raw text, and drops documents by the lines that remain."""
 
+    per_record = True
+
     def decide(self, record: Record) -> Drop | Change | None:
         text = document_of(record)
         if fault := page_fault(text, self.config):

@@ -56,6 +56,8 @@ class DecontaminateConfig(FilterConfig):
 class Decontaminate(Filter[DecontaminateConfig]):
     """Drops a document that contains n-grams of an evaluation item; the audit names the item."""
 
+    per_record = True
+
     def __init__(self, config: DecontaminateConfig) -> None:
         super().__init__(config)
         paths = {**({} if config.path is None else {"": config.path}), **config.sets}

@@ -62,5 +62,7 @@ def broken_rules(text: str, config: FinewebConfig) -> Iterator[Drop]:
 class Fineweb(Filter[FinewebConfig]):
     """Drops documents that break a rule."""
 
+    per_record = True
+
     def decide(self, record: Record) -> Drop | None:
         return next(broken_rules(document_of(record), self.config), None)

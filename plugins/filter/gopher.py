@@ -145,6 +145,8 @@ def duplicate_ngram_chars(tokens: Sequence[str], n: int) -> int:
 class Gopher(Filter[GopherConfig]):
     """Drops documents that break a rule."""
 
+    per_record = True
+
     def decide(self, record: Record) -> Drop | None:
         text = document_of(record)
         words = Words(text)

@@ -46,6 +46,8 @@ def n_letters(text: str) -> int:
 class Language(Filter[LanguageConfig]):
     """Drops a record whose texts together are in another language; the rule names it."""
 
+    per_record = True
+
     def decide(self, record: Record) -> Drop | None:
         text = document_of(record)[:JUDGED_CHARS]
         if n_letters(text) < self.config.min_letters:

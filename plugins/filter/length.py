@@ -29,6 +29,8 @@ class LengthConfig(FilterConfig):
 class Length(Filter[LengthConfig]):
     """Drops records outside the bounds; cuts none."""
 
+    per_record = True
+
     def decide(self, record: Record) -> Drop | None:
         n_chars = len(document_of(record).strip())
         short = below("too short", n_chars, self.config.min_chars)

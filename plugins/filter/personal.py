@@ -56,6 +56,8 @@ class PersonalConfig(FilterConfig):
 class Personal(Filter[PersonalConfig]):
     """Changes records; every kind that is found is a rule."""
 
+    per_record = True
+
     def decide(self, record: Record) -> Change | Drop | None:
         return edited(record, self.masked)
 

@@ -64,6 +64,8 @@ class UnicodeConfig(FilterConfig):
 class Unicode(Filter[UnicodeConfig]):
     """Changes damaged lines; the audit has the first line of each kind of damage."""
 
+    per_record = True
+
     def decide(self, record: Record) -> Change | Drop | None:
         return edited(record, self.repaired)
 

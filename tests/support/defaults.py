@@ -10,7 +10,7 @@ from etude.config.registry import load
 
 REQUIRED: dict[str, Any] = {
     "lr": 1e-3, "path": "a", "run": "a", "draft": "a", "url": "http://localhost:1", "pattern": "a",
-    "target": 20, "limit": 100, "margin": 20, "model": "a",
+    "target": 20, "limit": 100, "margin": 20, "model": "a", "task": "sums",
 }  # fmt: skip
 """A value for each key that has no default; no other key may lack one."""
 

@@ -12,11 +12,13 @@ ROOT = Path(__file__).resolve().parents[2]
 CORE = ROOT / "src/etude"
 PAGE = ROOT / "docs/architecture.md"
 ROOMS = (
-    "files", "config", "data", "network", "formats", "objective", "rl", "training",
-    "experiments", "planning", "laws", "cli",
+    "files", "config", "data", "network", "formats", "objective", "rl", "evaluation",
+    "training",    "experiments", "planning", "laws", "cli",
 )  # fmt: skip
 """The folders of `src/etude`, lowest first: a room imports only rooms before it."""
-FACES = ("files", "config", "data", "network", "formats", "objective", "rl", "training")
+FACES = (
+    "files", "config", "data", "network", "formats", "objective", "rl", "evaluation", "training",
+)  # fmt: skip
 """Rooms that plugins use. Their `__init__.py` re-exports what a plugin may import."""
 PUBLIC = {"etude", *(f"etude.{room}" for room in FACES)}
 """The modules of étude that a plugin may import."""

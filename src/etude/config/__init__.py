@@ -19,6 +19,7 @@ from etude.config.schema.blocks import (
 )
 from etude.config.schema.decoding import DecodingConfig, GeneratorConfig
 from etude.config.schema.environment import EnvironmentConfig
+from etude.config.schema.evaluation import EvaluatorConfig
 from etude.config.schema.experiment import ExperimentConfig
 from etude.config.schema.filter import FilterConfig
 from etude.config.schema.plugins import (
@@ -44,5 +45,6 @@ from etude.config.schema.plugins import (
     TokenizerConfig,
     TrainedTokenizerConfig,
 )
+from etude.config.schema.prompting import PromptingConfig, ScorerConfig
 from etude.config.schema.ramp import RampConfig
 from etude.config.schema.trainer import Best, TrainerConfig

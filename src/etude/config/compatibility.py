@@ -50,6 +50,8 @@ def check(config: ExperimentConfig, architecture: str | None = None) -> None:
     _check_steps(config)
     _check_devices(config)
     _check_precision(config)
+    for callback in config.callback.values():
+        callback.check(config.strategy)
 
 
 def check_extras(config: object) -> None:

@@ -76,7 +76,7 @@ def nodes(config: object) -> Iterator[tuple[str, PluginConfig]]:
     yield from _nodes(config, "")
 
 
-def node_of(config: ExperimentConfig, group: str) -> Any:
+def node_of(config: object, group: str) -> Any:
     """The value of a group such as `architecture/mlp` in a config: one plugin config, or a dict."""
     node: Any = config
     for name in group.split("/"):
@@ -90,7 +90,7 @@ def save_config(config: ExperimentConfig, folder: Path) -> Path:
         path: {"address": (plugin := plugin_of(node)).address, "sha256": source_digest(plugin.file)}
         for path, node in nodes(config)
     }
-    values = _to_yaml(config)
+    values = to_yaml(config)
     readable = not re.search(r"\\x85|\\u202[89]", str(values))  # YAML would fold these line breaks
     text = yaml.safe_dump(
         {"plugins": plugins, "values": values}, allow_unicode=readable, sort_keys=False
@@ -249,13 +249,14 @@ def _nodes(config: Any, path: str) -> Iterator[tuple[str, PluginConfig]]:  # any
             yield from _nodes(value, _join(path, key))
 
 
-def _to_yaml(value: Any) -> Any:  # types that YAML supports
+def to_yaml(value: Any) -> Any:  # types that YAML supports
+    """Returns configs as dicts, with the names of enum values."""
     if is_dataclass(value) and not isinstance(value, type):
-        return {item.name: _to_yaml(getattr(value, item.name)) for item in fields(value)}
+        return {item.name: to_yaml(getattr(value, item.name)) for item in fields(value)}
     if isinstance(value, dict):
-        return {key: _to_yaml(item) for key, item in cast("Table", value).items()}
+        return {key: to_yaml(item) for key, item in cast("Table", value).items()}
     if isinstance(value, list | tuple):
-        return [_to_yaml(item) for item in cast("list[Any]", value)]
+        return [to_yaml(item) for item in cast("list[Any]", value)]
     if isinstance(value, Enum):
         return value.name
     return str(value) if isinstance(value, Path) else value

@@ -38,6 +38,7 @@ from etude.config.plugin_source import (
     presets,
 )
 from etude.config.schema.curation import BestOfConfig, DialogueConfig, LabelConfig
+from etude.config.schema.evaluation import EvaluationConfig
 from etude.config.schema.experiment import ExperimentConfig
 from etude.config.schema.generation import GenerationConfig
 from etude.config.schema.pipeline import PipelineConfig
@@ -48,6 +49,7 @@ from etude.errors import ConfigError
 ROOTS: dict[str, type] = {
     "schema": ExperimentConfig,
     "generate_schema": GenerationConfig,
+    "evaluate_schema": EvaluationConfig,
     "label_schema": LabelConfig,
     "best_of_schema": BestOfConfig,
     "dialogue_schema": DialogueConfig,
@@ -71,9 +73,12 @@ def outlines() -> Generator[None]:
 
 
 def multi_choice_groups() -> frozenset[str]:
-    """The groups from which an experiment takes any number of plugins: dict fields of the root."""
-    single = {item.name for item in fields(ExperimentConfig) if item.default is not NO_DEFAULT}
-    return frozenset(children(ExperimentConfig)) - single
+    """The groups from which a config takes any number of plugins: dict fields of a root."""
+    found: set[str] = set()
+    for root in (ExperimentConfig, EvaluationConfig):
+        single = {item.name for item in fields(root) if item.default is not NO_DEFAULT}
+        found |= children(root).keys() - single
+    return frozenset(found)
 
 
 def optional_groups() -> frozenset[str]:

@@ -11,17 +11,20 @@ from etude.data.chat_template import (
     conversation,
     exchange,
     message_labels,
+    question,
 )
 from etude.data.corpus import prepare
 from etude.data.documents import Document, split_documents
+from etude.data.file_parts import FilePart
 from etude.data.file_search import find_files
 from etude.data.filter import Change, Drop, Edit, Filter, document_of
-from etude.data.json_rows import read_json_rows
+from etude.data.json_rows import json_parts, read_json_rows
 from etude.data.readers import (
     MAX_LINE_CHARS,
     FileConfig,
     FileSource,
     UnreadableError,
+    line_parts,
     lines,
     open_text,
     pieces,

@@ -51,6 +51,17 @@ class _Decompressed(io.RawIOBase):
         return n
 
 
+def is_compressed(file: Path) -> bool:
+    """Whether a file is in one of the compressed formats. Raises OSError if it cannot be read."""
+    return _opener_of(file) is not None
+
+
+def _opener_of(file: Path) -> Callable[[Path], AbstractContextManager[Any]] | None:
+    with file.open("rb") as opened:
+        start = opened.read(16)
+    return next((opener for magic, opener in _OPENERS.items() if re.match(magic, start)), None)
+
+
 @contextmanager
 def open_bytes(file: Path) -> Generator[BinaryIO]:
     """Opens a file for reading, decompressed.
@@ -58,10 +69,7 @@ def open_bytes(file: Path) -> Generator[BinaryIO]:
     Raises OSError if it is damaged, also while it is read, and DataError without a library for it
     or if it expands too much.
     """
-    with file.open("rb") as opened:
-        start = opened.read(16)
-    formats = (opener for magic, opener in _OPENERS.items() if re.match(magic, start))
-    opener = next(formats, None)
+    opener = _opener_of(file)
     try:
         with file.open("rb") if opener is None else opener(file) as opened:
             yield opened if opener is None else io.BufferedReader(_Decompressed(file, opened))

@@ -4,7 +4,8 @@ The cache key is a digest of everything that affects the result: source, config,
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 
@@ -17,18 +18,7 @@ from etude.config.registry import build, plugin_of
 from etude.config.schema.experiment import ExperimentConfig
 from etude.config.schema.filter import FilterConfig
 from etude.config.schema.plugins import DataConfig, TokenizerConfig
-from etude.data import (
-    documents,
-    json_rows,
-    line_file,
-    readers,
-    record_file,
-    rows,
-    special_tokens,
-    token_rows,
-    training_texts,
-    vocab,
-)
+from etude.data import record_file, special_tokens, token_rows, training_texts, vocab
 from etude.data import tokenizer as tokenizer_module
 from etude.data.complete_tokenizer import complete_tokenizer
 from etude.data.data_card import (
@@ -43,21 +33,18 @@ from etude.data.data_card import (
 )
 from etude.data.file_search import FileList
 from etude.data.filtering import FilterReport, apply_filters, filtered_digest
-from etude.data.readers import FileSource
-from etude.data.record_file import RecordFile, read_bad_rows, read_unused, texts_of, write_records
+from etude.data.reading import AFTER_READING, read_batches, records_digest
+from etude.data.record_file import RecordFile, read_bad_rows, read_unused, texts_of, write_batches
 from etude.data.source import Converted, DataSource, Joined, Samples
-from etude.data.token_rows import TokenRows, write_tokens
+from etude.data.token_rows import PartEncoder, TokenRows, write_parts, write_tokens
 from etude.data.tokenizer import Tokenizer
 from etude.data.tokenizer_source import TokenizerSource
 from etude.data.training_texts import TrainingTexts
+from etude.data.workers import Workers, workers
 from etude.errors import DataError
 from etude.files.cache import cached_folder, code_digest, digest_of
 from etude.records import Record, Text, conversion_for
 
-AFTER_READING = {"seq_len", "strict", "pack", "intra_document"}
-"""Knobs of the group `data` that do not affect which records are read."""
-PATHS = {"path", "val_path"}
-"""Knobs of a FileSource whose files' contents matter, but not their names."""
 CUT_WORDS = "cut_words.json"
 """The file next to a trained tokenizer with the number of words that were cut to train it."""
 
@@ -105,30 +92,37 @@ def prepare(config: ExperimentConfig, tokenizer: Tokenizer | None = None) -> Cor
     Raises DataError if the source cannot be read or one side of the split is empty; with
     `data.strict`, also if any row is bad.
     """
-    sources = {name: read(part, config.filter) for name, part in config.data.parts.items()}
-    for records in sources.values():
-        n_bad, shown = _bad_rows(records)
-        if n_bad and config.data.strict:
-            first = f"data.strict=true, and {n_bad} rows are bad. Fix or remove them:"
-            raise DataError("\n  ".join((first, *shown)))
-    tokenizer, cut_words = (tokenizer, 0) if tokenizer else _tokenizer(config.tokenizer, sources)
-    tokenizer = complete_tokenizer(tokenizer, config)
+    parts = config.data.parts
+    with workers() as pool, ThreadPoolExecutor(1) as other_thread:
+        sources = {name: read(part, config.filter, pool) for name, part in parts.items()}
+        if config.data.strict:
+            _refuse_bad_rows(sources)
+        xz = {name: other_thread.submit(_baseline, one) for name, one in sources.items()}
+        given, cut_words = (tokenizer, 0) if tokenizer else _tokenizer(config.tokenizer, sources)
+        tokenizer = complete_tokenizer(given, config)
+        train, val = (
+            {name: _samples(side, config, one, tokenizer, pool) for name, one in sources.items()}
+            for side in ("train", "val")
+        )
     digest = _digest(_joined_digest([one.digest for one in sources.values()]), config, tokenizer)
-    train: dict[str, Samples] = {}
-    val: dict[str, Samples] = {}
     cards: dict[str, Card] = {}
     for name, records in sources.items():
-        train[name], val[name] = (
-            _samples(part, config, records, tokenizer) for part in ("train", "val")
-        )
         measured = tokenizer_card(tokenizer, _texts(records.val), cut_words)
-        sides = train[name], val[name]
-        cards[name] = _card(config.data.parts[name], records, sides, measured, digest)
+        made = _card(parts[name], records, (train[name], val[name]), measured, digest)
+        cards[name] = replace(made, xz_bits_per_byte=xz[name].result())
     if len(sources) == 1:
         (name,) = sources
         return Corpus(tokenizer, train[name], val[name], cards[name], sources)
     card = mixture_card(plugin_of(config.data).address, cards)
     return Corpus(tokenizer, Joined(train), Joined(val), card, sources)
+
+
+def _refuse_bad_rows(sources: Mapping[str, Records]) -> None:
+    for records in sources.values():
+        n_bad, shown = _bad_rows(records)
+        if n_bad:
+            first = f"data.strict=true, and {n_bad} rows are bad. Fix or remove them:"
+            raise DataError("\n  ".join((first, *shown)))
 
 
 def _card(
@@ -154,11 +148,15 @@ def _card(
         n_files=len(records.files.paths),
         skipped=records.files.skipped,
         val_fraction=None if record_file.read_n_train(records.folder) else config.val_fraction,
-        xz_bits_per_byte=xz_baseline(records.folder.name, _texts(records.val))
-        if records.kind is Text
-        else None,
         digest=digest,
     )
+
+
+def _baseline(records: Records) -> float | None:
+    """Bits per byte of the held-out text under xz; None for other kinds of record."""
+    if records.kind is not Text:
+        return None
+    return xz_baseline(records.folder.name, _texts(records.val))
 
 
 def _bad_rows(records: Records) -> tuple[int, tuple[str, ...]]:
@@ -173,7 +171,7 @@ def data_digest(config: ExperimentConfig, tokenizer: Tokenizer) -> str:
 
     Raises DataError if the source does not exist.
     """
-    digests = [_records_digest(part, build(part)) for part in config.data.parts.values()]
+    digests = [records_digest(part, build(part)) for part in config.data.parts.values()]
     if config.filter:
         digests = [filtered_digest(one, config.filter) for one in digests]
     return _digest(_joined_digest(digests), config, tokenizer)
@@ -196,8 +194,14 @@ def _digest(records: str, config: ExperimentConfig, tokenizer: Tokenizer) -> str
     return digest_of(records, tokenizer_digest(tokenizer), knobs, earlier)
 
 
-def read(config: DataConfig, filters: Mapping[str, FilterConfig] | None = None) -> Records:
+def read(
+    config: DataConfig,
+    filters: Mapping[str, FilterConfig] | None = None,
+    pool: Workers | None = None,
+) -> Records:
     """Reads the records of a source, or returns the cached ones, and applies the filters to them.
+
+    With a pool, in several processes.
 
     Raises DataError if none exist, or if the filters keep none.
     """
@@ -208,30 +212,17 @@ def read(config: DataConfig, filters: Mapping[str, FilterConfig] | None = None) 
     source: DataSource[DataConfig] = build(config)
 
     def write(folder: Path) -> None:
-        write_records(source.records(), folder, config.val_fraction)
+        write_batches(read_batches(source, pool), folder, config.val_fraction)
 
-    digest = _records_digest(config, source)
+    digest = records_digest(config, source)
     name = digest_of(digest, source.files().paths)  # bad rows contain the names of their files
     folder = cached_folder(f"records/{name}", write)
     source_folder, report = folder, None
     if filters:
         share = config.val_fraction
-        folder, digest, report = apply_filters(folder, kind, digest, filters, share)
+        folder, digest, report = apply_filters(folder, kind, digest, filters, share, pool)
     train, val = (RecordFile(folder, kind, held_out) for held_out in (False, True))
     return Records(folder, digest, kind, train, val, source.files(), source_folder, report)
-
-
-def _records_digest(config: DataConfig, source: DataSource[DataConfig]) -> str:
-    """A digest that changes whenever the records of a source may change.
-
-    The names of a FileSource's files do not matter, only their contents and their order.
-    """
-    plugins = [plugin_of(node) for _, node in nodes(config)]
-    ignored = AFTER_READING | (PATHS if isinstance(source, FileSource) else set[str]())
-    knobs = {key: value for key, value in asdict(config).items() if key not in ignored}
-    files = chain.from_iterable(source_files(plugin.file) for plugin in plugins)
-    code = code_digest(*files, documents, json_rows, line_file, readers, record_file, rows)
-    return digest_of([one.address for one in plugins], knobs, source.fingerprint(), code)
 
 
 def _tokenizer(config: TokenizerConfig, sources: Mapping[str, Records]) -> tuple[Tokenizer, int]:
@@ -253,7 +244,7 @@ def _tokenizer(config: TokenizerConfig, sources: Mapping[str, Records]) -> tuple
 
 
 def _samples(
-    part: str, config: ExperimentConfig, records: Records, tokenizer: Tokenizer
+    part: str, config: ExperimentConfig, records: Records, tokenizer: Tokenizer, pool: Workers
 ) -> Samples:
     """One side of the split of a source, as the kind of record that the objective reads."""
     side = {"train": records.train, "val": records.val}[part]
@@ -268,7 +259,11 @@ def _samples(
     name = digest_of(records.folder.name, tokenizer.digest, part, code_digest(token_rows, vocab))
 
     def write(folder: Path) -> None:
-        write_tokens(_texts(side), tokenizer, folder)
+        if pool.pay(side.n_bytes):
+            parts = pool.map(PartEncoder(side, tokenizer), side.parts())
+            write_parts(chain.from_iterable(parts), tokenizer.vocab, folder)
+        else:
+            write_tokens(_texts(side), tokenizer, folder)
 
     return TokenRows(cached_folder(f"tokens/{name}", write), text)
 

@@ -5,7 +5,7 @@ import lzma
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from etude.data.file_search import describe_skipped
@@ -183,7 +183,7 @@ def tokenizer_card(tokenizer: Tokenizer, texts: Iterable[str], cut_words: int) -
     """Measures a tokenizer on the first REPORTED_TEXTS texts."""
     n_bytes = n_tokens = n_unknown = 0
     same: list[bool] = []
-    for text, ids in encoded(islice(texts, REPORTED_TEXTS), tokenizer):
+    for text, ids in chain.from_iterable(encoded(islice(texts, REPORTED_TEXTS), tokenizer)):
         n_bytes += len(text.encode())
         n_tokens += len(ids)
         n_unknown += int((ids == tokenizer.vocab.unk).sum())

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Final, Generic, TypeVar
+from typing import ClassVar, Final, Generic, TypeAlias, TypeVar
 
 from etude.config.schema.filter import FilterConfig
 from etude.data.record_file import texts_of
@@ -64,11 +64,17 @@ class Change:
     """At least one; a record is counted once for each rule of its edits."""
 
 
+Decision: TypeAlias = Drop | Change | None
+"""None keeps a record as it is."""
+
+
 class Filter(ABC, Generic[FilterC]):
     """The group `filter`: decides which records stay, and how they change."""
 
     observes: ClassVar[bool] = False
     """Whether it needs all records before its first decision."""
+    per_record: ClassVar[bool] = False
+    """Whether a decision depends on its record alone, so that several processes may decide."""
 
     def __init__(self, config: FilterC) -> None:
         self.config = config
@@ -77,8 +83,8 @@ class Filter(ABC, Generic[FilterC]):
         """Called once, before the decisions, with all records in order, if `observes` is set."""
 
     @abstractmethod
-    def decide(self, record: Record) -> Drop | Change | None:
-        """The decision about a record; None keeps it as it is.
+    def decide(self, record: Record) -> Decision:
+        """The decision about a record.
 
         Called once for each record, in order. It may depend on the records before it, but on no
         randomness, time or process. A filter that judges documents reads `document_of`.

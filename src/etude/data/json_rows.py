@@ -11,7 +11,15 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, Final, cast
 
-from etude.data.readers import MAX_LINE_CHARS, PIECE_CHARS, UnreadableError, lines, open_text
+from etude.data.file_parts import FilePart, whole
+from etude.data.readers import (
+    MAX_LINE_CHARS,
+    PIECE_CHARS,
+    UnreadableError,
+    line_parts,
+    lines,
+    open_text,
+)
 from etude.data.rows import BadFieldError, Row, type_of
 from etude.records import BadRow
 
@@ -47,9 +55,15 @@ class StrictDecoder(json.JSONDecoder):
         return math.nan
 
 
-def read_json_rows(file: Path) -> Iterator[Row | BadRow]:
-    """Yields a row or a BadRow for each JSON value of a file."""
-    for row in _spanning_values(file) if _spans_lines(file) else _line_values(file):
+def json_parts(file: Path) -> Iterator[FilePart]:
+    """Yields the parts of a file in which each row is a line; of others, the whole file."""
+    return iter((whole(file),)) if _spans_lines(file) else line_parts(file)
+
+
+def read_json_rows(part: FilePart) -> Iterator[Row | BadRow]:
+    """Yields a row or a BadRow for each JSON value of a file, or of one of its `json_parts`."""
+    is_line = part.start or not _spans_lines(part.file)
+    for row in _line_values(part) if is_line else _spanning_values(part.file):
         if isinstance(row, BadRow):
             yield row
         elif isinstance(row[1], dict):
@@ -58,10 +72,10 @@ def read_json_rows(file: Path) -> Iterator[Row | BadRow]:
             yield BadRow(row[0], f"must be a JSON object, not {type_of(row[1])}")
 
 
-def _line_values(file: Path) -> Iterator[tuple[str, object] | BadRow]:
+def _line_values(part: FilePart) -> Iterator[tuple[str, object] | BadRow]:
     """Yields the location and value of each line that is not blank."""
     decoder = StrictDecoder()
-    for line in lines(file):
+    for line in lines(part):
         if isinstance(line, BadRow):
             yield line
         elif text := line[1].rstrip():

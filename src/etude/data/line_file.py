@@ -69,9 +69,27 @@ class LineFile:
 
     def __iter__(self) -> Iterator[bytes]:
         """Yields all lines, in one pass over the file."""
+        return (line for _, line in self.lines(range(self.n_blocks)))
+
+    @property
+    def n_blocks(self) -> int:
+        """Number of blocks."""
+        return len(self._firsts) - 1
+
+    @property
+    def n_bytes(self) -> int:
+        """About the size of all lines, in bytes."""
+        return self.n_blocks * BLOCK_BYTES
+
+    def lines(self, blocks: range) -> Iterator[tuple[int, bytes]]:
+        """Yields the number and the content of each line in a range of blocks."""
+        number = int(self._firsts[blocks.start])
         with self._file.open("rb") as opened:
-            for size in np.diff(self._offsets):
-                yield from _lines(opened.read(size))
+            opened.seek(self._offsets[blocks.start])
+            for size in np.diff(self._offsets[blocks.start : blocks.stop + 1]):
+                for line in _lines(opened.read(size)):
+                    yield number, line
+                    number += 1
 
 
 def _lines(block: bytes) -> list[bytes]:

@@ -17,6 +17,7 @@ from omegaconf import MISSING
 
 from etude.config.schema.plugins import DataConfig, require
 from etude.data.compression import open_bytes
+from etude.data.file_parts import FilePart, cut_lines, open_part, whole
 from etude.data.file_search import FileList, find_files
 from etude.data.source import DataSource
 from etude.errors import DataError
@@ -73,15 +74,31 @@ class FileSource(DataSource[FileC]):
     def rows(self, file: Path) -> Iterator[SourceRow]:
         """Every record of a file, a BadRow for each row that is none, and the unused parts."""
 
+    def parts(self, file: Path) -> Iterator[FilePart]:
+        """Parts of a file that `part_rows` reads in any order; by default one, the whole file."""
+        yield whole(file)
+
+    def part_rows(self, part: FilePart) -> Iterator[SourceRow]:
+        """The rows of one of the parts; those of all parts, in order, are the rows of the file."""
+        yield from self.rows(part.file)
+
     def records(self) -> Iterator[SourceRow]:
         """Yields the rows of all files, the held-out files last."""
+        for part in self.all_parts():
+            if isinstance(part, StartOfValidation):
+                yield part
+            else:
+                yield from self.part_rows(part)
+
+    def all_parts(self) -> Iterator[FilePart | StartOfValidation]:
+        """Yields the parts of all files, the held-out files last."""
         train, val = self._files()
         for file in train:
-            yield from self.rows(file)
+            yield from self.parts(file)
         if val.paths:
             yield StartOfValidation()
         for file in val.paths:
-            yield from self.rows(file)
+            yield from self.parts(file)
 
     def files(self) -> FileList:
         """The files that `path` and `val_path` name. Raises DataError if there are none."""
@@ -108,10 +125,11 @@ class FileSource(DataSource[FileC]):
         return train, held_out
 
 
-def lines(file: Path) -> Iterator[tuple[str, str] | BadRow]:
+def lines(file: Path | FilePart) -> Iterator[tuple[str, str] | BadRow]:
     """Yields the location (`file:line`) and text of each line; CRLF and CR become newlines."""
     too_long = ""
-    for line in _pieces(file, MAX_LINE_CHARS):
+    part = file if isinstance(file, FilePart) else FilePart(file)
+    for line in _pieces(part, MAX_LINE_CHARS):
         if isinstance(line, BadRow):
             yield line
         elif line[0] == too_long:
@@ -128,36 +146,50 @@ def pieces(file: Path) -> Iterator[tuple[str, str] | BadRow]:
 
     A file of one line therefore needs little memory.
     """
-    for piece in _pieces(file, PIECE_CHARS):
+    for piece in _pieces(FilePart(file), PIECE_CHARS):
         yield piece if isinstance(piece, BadRow) else _check_line(*piece)
 
 
 @contextmanager
-def open_text(file: Path) -> Generator[TextIOWrapper]:
-    """Opens a text file; bytes that are not UTF-8 become escaped, as surrogates.
+def open_text(file: Path | FilePart) -> Generator[TextIOWrapper]:
+    """Opens a text file, or a part of one; bytes that are not UTF-8 become surrogates.
 
     Raises UnreadableError if it is not text, or damaged, also while it is read.
     """
+    part = file if isinstance(file, FilePart) else FilePart(file)
     try:
-        with open_bytes(file) as opened:
-            if fault := _fault_of(opened.read(_PROBE_BYTES)):
-                raise UnreadableError(fault)
-            opened.seek(0)
-            yield TextIOWrapper(opened, "utf-8-sig", "surrogateescape")
+        if not part.start:
+            with open_bytes(part.file) as opened:
+                if fault := _fault_of(opened.read(_PROBE_BYTES)):
+                    raise UnreadableError(fault)
+        with open_part(part) as opened:
+            encoding = "utf-8" if part.start else "utf-8-sig"
+            text = TextIOWrapper(opened, encoding, "surrogateescape")
+            yield text
     except OSError as error:
         raise UnreadableError(f"cannot be read to the end: {error}") from error
 
 
-def _pieces(file: Path, limit: int) -> Iterator[tuple[str, str] | BadRow]:
+def line_parts(file: Path) -> Iterator[FilePart]:
+    """Yields parts of whole lines; a file that is compressed, or is no text, is one part."""
+    try:
+        with open_text(file):
+            pass
+    except UnreadableError:  # `lines` reports it
+        return iter((whole(file),))
+    return cut_lines(file)
+
+
+def _pieces(part: FilePart, limit: int) -> Iterator[tuple[str, str] | BadRow]:
     """Yields each line in pieces of at most `limit` characters."""
     try:
-        with open_text(file) as text:
-            number = 1
+        with open_text(part) as text:
+            number = part.number
             while piece := text.readline(limit):
-                yield f"{file}:{number}", piece
+                yield f"{part.file}:{number}", piece
                 number += piece.endswith("\n")
     except UnreadableError as error:
-        yield BadRow(str(file), str(error))
+        yield BadRow(str(part.file), str(error))
 
 
 def _check_line(place: str, text: str) -> tuple[str, str] | BadRow:

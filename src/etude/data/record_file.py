@@ -6,20 +6,18 @@ matter. Preference data is held out by a hash of the prompt, because other pairs
 would leak into training.
 """
 
-import hashlib
 import json
-from array import array
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import fields
 from itertools import repeat
 from pathlib import Path
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
 from etude.data.line_file import LineFile, LineWriter
+from etude.data.record_json import decode, encode
+from etude.data.row_batch import RowBatch, batches_of
 from etude.errors import DataError
 from etude.files.json_file import read_json
 from etude.records import (
@@ -27,16 +25,13 @@ from etude.records import (
     Chat,
     Feedback,
     Labelled,
-    Message,
     Noted,
     Pair,
-    Place,
     Preference,
     Prompt,
     Ranking,
     Record,
     SourceRow,
-    StartOfValidation,
     Text,
     Unused,
 )
@@ -45,6 +40,8 @@ R = TypeVar("R", bound=Record)
 RECORDS: Final = "records.jsonl.gz"
 PLACES: Final = "places.jsonl.gz"
 """The place of each record in the source, such as `file:line`; empty if it is unknown."""
+PART_BLOCKS: Final = 32
+"""Blocks of a part of a RecordFile: about 2 MB of text."""
 REPEATED: Final = "a record that is equal to an earlier one is kept"
 LEAKED: Final = "a held-out record is equal to a training record: data that val measures is trained"
 
@@ -63,13 +60,27 @@ class RecordFile:
         return len(self._numbers)
 
     def __getitem__(self, index: int) -> Record:
-        return _decode(self._lines[int(self._numbers[index])], self._kind)
+        return decode(self._lines[int(self._numbers[index])], self._kind)
 
     def __iter__(self) -> Iterator[Record]:
         """Yields all records in order, in one pass over the file."""
-        for line, keep in zip(self._lines, self._is_on_side, strict=True):
-            if keep:
-                yield _decode(line, self._kind)
+        return self.records_in(range(self._lines.n_blocks))
+
+    @property
+    def n_bytes(self) -> int:
+        """About the size of the records of both sides, in bytes."""
+        return self._lines.n_bytes
+
+    def parts(self) -> Iterator[range]:
+        """Yields ranges of blocks that cover the file, for `records_in`."""
+        n = self._lines.n_blocks
+        return (range(n)[start : start + PART_BLOCKS] for start in range(0, n, PART_BLOCKS))
+
+    def records_in(self, blocks: range) -> Iterator[Record]:
+        """Yields the records in a range of blocks."""
+        for number, line in self._lines.lines(blocks):
+            if self._is_on_side[number]:
+                yield decode(line, self._kind)
 
     def __reduce__(self) -> tuple[Callable[..., "RecordFile"], tuple[Any, ...]]:
         """Pickles the path of the file, not its content, for data loader workers."""
@@ -77,54 +88,50 @@ class RecordFile:
 
 
 def write_records(rows: Iterable[SourceRow], folder: Path, val_fraction: float) -> None:
+    """Writes rows, as `write_batches` does."""
+    write_batches(batches_of(rows), folder, val_fraction)
+
+
+def write_batches(batches: Iterable[RowBatch], folder: Path, val_fraction: float) -> None:
     """Writes records, split, bad rows and the counts of unused parts and notes to separate files.
 
     Raises DataError if no row is good.
     """
-    scores, hashes = array("d"), array("d")
-    counts: dict[type, Counter[str]] = {Unused: Counter(), Noted: Counter()}
-    n_train, n_bad, first_bad, place = None, 0, "", ""
+    every = RowBatch()
+    n_bad = 0
+    n_train = None
+    first_bad = ""
     with (
         closing(LineWriter(folder / RECORDS)) as good,
         closing(LineWriter(folder / PLACES)) as places,
         (folder / "bad.jsonl").open("wb") as bad,
     ):
-        for row in rows:
-            if isinstance(row, Unused | Noted):
-                counts[type(row)][row.part if isinstance(row, Unused) else row.rule] += 1
-            elif isinstance(row, StartOfValidation):
-                n_train = len(hashes)
-            elif isinstance(row, Place):
-                place = row.place
-            elif isinstance(row, BadRow):
-                bad.write(_encode(row) + b"\n")
-                n_bad += 1
-                first_bad = first_bad or f"; the first bad row is {row.place}: {row.reason}"
-            else:
-                line = _encode(row) + b"\n"
+        for batch in batches:
+            for line, place in zip(batch.lines, batch.places, strict=True):
                 good.write(line)
-                places.write(f"{json.dumps(place)}\n".encode())
-                place = ""
-                hashes.append(_hash_fraction(line))
-                prompt = _shared_prompt(row)
-                scores.append(_hash_fraction(prompt) if prompt else hashes[-1])
-    if (empty := _empty_side(len(scores), n_train)) is not None:
-        raise DataError(f"The {empty} no usable record ({n_bad} bad rows{first_bad}).")
-    counts[Noted].update(_repeated(np.array(hashes), n_train))
-    stored = {"unused": counts[Unused], "noted": +counts[Noted], "n_train": n_train}
+                places.write(place)
+            bad.writelines(encode(row) + b"\n" for row in batch.bad)
+            for row in batch.bad[: not first_bad]:
+                first_bad = f"; the first bad row is {row.place}: {row.reason}"
+            n_bad += len(batch.bad)
+            every.hashes += batch.hashes
+            every.scores += batch.scores
+            every.unused.update(batch.unused)
+            every.noted.update(batch.noted)
+            n_train = len(every.hashes) if batch.starts_validation else n_train
+    scores = np.array(every.scores)
+    if not len(scores):
+        raise DataError(f"The data contains no usable record ({n_bad} bad rows{first_bad}).")
+    every.noted.update(_repeated(np.array(every.hashes), n_train))
+    stored = {"unused": every.unused, "noted": +every.noted, "n_train": n_train}
     (folder / "unused.json").write_text(json.dumps(stored), encoding="utf-8")
-    by_source = np.arange(len(scores)) >= (n_train or 0)
-    mask = held_out(np.array(scores), val_fraction) if n_train is None else by_source
-    np.save(folder / "held_out.npy", mask)
-
-
-def _empty_side(n: int, n_train: int | None) -> str | None:
-    """The words for a part of `n` records that has none; None if there are some on both sides."""
-    if not n:
-        return "data contains"
-    if n_train in (0, n):
-        return f"{'validation' if n_train else 'training'} split has"
-    return None
+    if n_train is None:
+        np.save(folder / "held_out.npy", held_out(scores, val_fraction))
+        return
+    if n_train in (0, len(scores)):
+        empty = "validation" if n_train else "training"
+        raise DataError(f"The {empty} split has no usable record ({n_bad} bad rows{first_bad}).")
+    np.save(folder / "held_out.npy", np.arange(len(scores)) >= n_train)
 
 
 def _repeated(hashes: np.ndarray, n_train: int | None) -> dict[str, int]:
@@ -136,7 +143,7 @@ def _repeated(hashes: np.ndarray, n_train: int | None) -> dict[str, int]:
 def read_records(folder: Path, kind: type[Record]) -> Iterator[Record]:
     """Yields the records that `write_records` stored, of both sides, in the order of the source."""
     for line in LineFile(folder / RECORDS):
-        yield _decode(line, kind)
+        yield decode(line, kind)
 
 
 def place_of(folder: Path) -> Callable[[int], str]:
@@ -235,48 +242,3 @@ def _chat_texts(chat: Chat | str) -> tuple[str, ...]:
         return (chat,)
     tools = (json.dumps(tool, ensure_ascii=False) for tool in chat.tools)
     return (*tools, *map(str, chat.messages))
-
-
-def _encode(row: Any) -> bytes:  # a record, or a part of one
-    return _JSON.encode(_set_fields(row)).encode()
-
-
-def _set_fields(row: Any) -> dict[str, Any]:
-    """The fields of a row that differ from their defaults, so new fields do not change digests."""
-    values = ((item, getattr(row, item.name)) for item in fields(row))
-    return {item.name: value for item, value in values if value not in (item.default, {})}
-
-
-_JSON: Final = json.JSONEncoder(default=_set_fields, ensure_ascii=False)
-
-
-def _shared_prompt(record: Record) -> bytes:
-    """The prompt of preference data, which several records may share; empty for other kinds."""
-    if not isinstance(record, Preference | Ranking | Feedback):
-        return b""
-    return record.prompt.encode() if isinstance(record.prompt, str) else _encode(record.prompt)
-
-
-def _hash_fraction(content: bytes) -> float:
-    """A number in [0, 1) that depends only on the content."""
-    return int.from_bytes(hashlib.sha256(content).digest()[:6], "big") / 2**48
-
-
-def _decode(line: bytes, kind: type[Record]) -> Record:
-    values: dict[str, Any] = json.loads(line)
-    if kind is Chat:
-        return _part(values)
-    return kind(**{name: _part(value) for name, value in values.items()})
-
-
-def _part(value: Any) -> Any:  # Any: JSON that `_encode` wrote
-    """A list as a tuple, and the conversations and messages in a record."""
-    match value:
-        case list():
-            return tuple(map(_part, cast(list[Any], value)))
-        case {"messages": messages, **tools}:
-            return Chat(_part(messages), **{name: tuple(held) for name, held in tools.items()})
-        case {"role": _}:
-            return Message(**value)
-        case _:
-            return value

@@ -16,6 +16,7 @@ from typing import Any, Final, Generic, TypeVar, cast
 from etude.config.record_kind import kind_of
 from etude.config.registry import build, plugin_of
 from etude.config.schema.plugins import RecordConfig, TextDataConfig, option, require
+from etude.data.file_parts import FilePart
 from etude.data.readers import FileConfig, FileSource
 from etude.errors import did_you_mean
 from etude.records import BadRow, Noted, Place, Record, SourceRow, Text, Unused
@@ -183,9 +184,17 @@ class RowFileSource(FileSource[RowFileC]):
     def fields(self, file: Path) -> Iterator[Row | BadRow]:
         """Every row of a file."""
 
+    def part_fields(self, part: FilePart) -> Iterator[Row | BadRow]:
+        """Every row of one of the `parts` of a file."""
+        yield from self.fields(part.file)
+
     def rows(self, file: Path) -> Iterator[SourceRow]:
         """Yields what `records_of` makes of the rows of a file."""
         yield from records_of(self.config, self.fields(file))
+
+    def part_rows(self, part: FilePart) -> Iterator[SourceRow]:
+        """Yields what `records_of` makes of the rows of a part."""
+        yield from records_of(self.config, self.part_fields(part))
 
 
 def valid_text(value: object, name: str) -> str:

@@ -6,18 +6,18 @@ encoded alone, becomes itself, then no other pair comes up: the merges inside th
 do not depend on the text around them, and alone they end with its listed pair. That is checked.
 
 Words are split by the same regular expression, of GPT-2. The two libraries may know different
-versions of Unicode, so a text with a character that is unassigned in Python's is left out.
+versions of Unicode, so a text with a character that is unassigned in Python's is left out. A long
+text is encoded in pieces, which end where a word ends and white space follows: every word of the
+expression ends there, and none looks further back.
 """
 
 import json
 import re
-import sys
 import unicodedata
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from importlib.util import find_spec
-from itertools import groupby
+from itertools import chain
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -28,7 +28,10 @@ from tokenizers import models
 from etude.data.byte_alphabet import BYTES
 
 MAX_CHARS: Final = 2**18
-"""Texts that are longer are left out: the regular expression may backtrack too often."""
+"""Pieces are not longer: the regular expression may backtrack too often."""
+_UNASSIGNED: Final = frozenset({"Cn", "Cs"})
+"""Categories of characters that Python's version of Unicode does not assign, and of surrogates."""
+_CUT: Final = re.compile(r".*\S(?=[ \n])", re.DOTALL)
 _SUFFIXES: Final = "'s|'t|'re|'ve|'m|'ll|'d"
 _GPT2: Final = rf"{_SUFFIXES}| ?\p{{L}}+| ?\p{{N}}+| ?[^\s\p{{L}}\p{{N}}]+|\s+(?!\S)|\s+"
 _DIGITS: Final = rf"\p{{N}}|{_SUFFIXES}| ?\p{{L}}+| ?[^\s\p{{L}}\p{{N}}]+|\s+(?![^\s\p{{N}}])|\s+"
@@ -58,11 +61,23 @@ def tiktoken_encoder(inner: tokenizers.Tokenizer) -> Encode | None:
     )
 
     def encode(text: str) -> Int[np.ndarray, " seq"] | None:
-        if len(text) > MAX_CHARS or not (text.isascii() or _unassigned().search(text) is None):
+        if not (text.isascii() or _UNASSIGNED.isdisjoint(map(unicodedata.category, set(text)))):
             return None
-        return ids[encoding.encode_to_numpy(text, disallowed_special=())]
+        pieces = [*_pieces(text)]
+        if len(pieces[-1]) > MAX_CHARS:
+            return None
+        return ids[[*chain.from_iterable(map(encoding.encode_ordinary, pieces))]]
 
     return encode
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """Yields pieces of up to MAX_CHARS characters; the last is longer if it cannot be cut."""
+    start = 0
+    while len(text) - start > MAX_CHARS and (cut := _CUT.match(text, start, start + MAX_CHARS)):
+        yield text[start : cut.end()]
+        start = cut.end()
+    yield text[start:]
 
 
 def _pattern_of(content: dict[str, Any]) -> str | None:
@@ -101,14 +116,3 @@ def _is_consistent(model: dict[str, Any], pieces: list[str]) -> bool:
     alone = tokenizers.Tokenizer(models.BPE(vocab, _merges(model)))
     found = alone.encode_batch_fast(pieces, add_special_tokens=False)
     return all(one.ids == [vocab[piece]] for piece, one in zip(pieces, found, strict=True))
-
-
-_NONE: Final = ("Cn", "Cs")
-
-
-@cache
-def _unassigned() -> re.Pattern[str]:
-    """Matches surrogates and the characters that Python's version of Unicode does not assign."""
-    runs = groupby(range(sys.maxunicode + 1), lambda i: unicodedata.category(chr(i)) in _NONE)
-    spans = [[*run] for is_unassigned, run in runs if is_unassigned]
-    return re.compile("[" + "".join(f"\\U{one[0]:08x}-\\U{one[-1]:08x}" for one in spans) + "]")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ import numpy as np
 from jaxtyping import Int
 
 from etude.config.schema.plugins import TextDataConfig
+from etude.data.record_file import RecordFile, texts_of
 from etude.data.source import Samples
 from etude.data.tokenizer import Ids, Tokenizer
+from etude.data.vocab import Vocab
 
 BATCH_CHARS = 2**18
 
@@ -57,39 +60,83 @@ def cut_row(row: TokenRow, length: int) -> list[TokenRow]:
     ]
 
 
-def encoded(texts: Iterable[str], tokenizer: Tokenizer) -> Iterator[tuple[str, Ids]]:
-    """Each text and its ids; all cores encode the next batch while the caller uses one."""
+def encoded(texts: Iterable[str], tokenizer: Tokenizer) -> Iterator[list[tuple[str, Ids]]]:
+    """Batches of texts with their ids; all cores encode the next ones while the caller uses one."""
     waiting: deque[tuple[list[str], Future[list[Ids]]]] = deque()
     with ThreadPoolExecutor(2) as encoder:
         for batch in _batches(texts):
             waiting.append((batch, encoder.submit(tokenizer.encode_batch, batch)))
             if len(waiting) > 2:
                 done, ids = waiting.popleft()
-                yield from zip(done, ids.result(), strict=True)
+                yield [*zip(done, ids.result(), strict=True)]
         for done, ids in waiting:
-            yield from zip(done, ids.result(), strict=True)
+            yield [*zip(done, ids.result(), strict=True)]
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Consecutive documents: their tokens as in the file, and the sizes of each."""
+
+    content: bytes
+    n_tokens: "array[int]"
+    """Tokens of each document, with those around its text."""
+    n_bytes: "array[int]"
+    """UTF-8 bytes of the text of each document."""
+
+
+def tokens_of(pairs: Iterable[tuple[str, Ids]], vocab: Vocab) -> Tokens:
+    """The tokens of texts, given with their ids, in the tokenizer's frame."""
+    width = np.uint16 if vocab.size <= 2**16 else np.uint32
+    opening, closing = (np.array(one, dtype=width).tobytes() for one in frame_of(vocab))
+    n_around = sum(map(len, frame_of(vocab)))
+    content = bytearray()
+    n_tokens, n_bytes = array("q"), array("q")
+    for text, ids in pairs:
+        content += opening + ids.astype(width).tobytes() + closing
+        n_tokens.append(len(ids) + n_around)
+        n_bytes.append(len(text.encode()))
+    return Tokens(bytes(content), n_tokens, n_bytes)
+
+
+def frame_of(vocab: Vocab) -> tuple[list[int], list[int]]:
+    """The ids before and after the text of each document."""
+    n = len(vocab.opening)
+    return vocab.document(())[:n], vocab.document(())[n:]
+
+
+@dataclass(frozen=True)
+class PartEncoder:
+    """Encodes the texts of a part of a RecordFile."""
+
+    records: RecordFile
+    tokenizer: Tokenizer
+
+    def __call__(self, blocks: range) -> list[Tokens]:
+        texts = chain.from_iterable(map(texts_of, self.records.records_in(blocks)))
+        batches = ((one, self.tokenizer.encode_batch(one)) for one in _batches(texts))
+        return [tokens_of(zip(*one, strict=True), self.tokenizer.vocab) for one in batches]
 
 
 def write_tokens(texts: Iterable[str], tokenizer: Tokenizer, folder: Path) -> None:
+    """Writes the tokens of texts, as `write_parts` does."""
+    vocab = tokenizer.vocab
+    write_parts((tokens_of(batch, vocab) for batch in encoded(texts, tokenizer)), vocab, folder)
+
+
+def write_parts(parts: Iterable[Tokens], vocab: Vocab, folder: Path) -> None:
     """Writes `tokens`, `starts.npy` (document offsets and end), `sizes.npy` (UTF-8 bytes).
 
     `frame.npy` has the numbers of tokens before and after the text of each document.
     """
-    vocab = tokenizer.vocab
-    width = np.uint16 if vocab.size <= 2**16 else np.uint32
-    n_around = len(vocab.opening), len(vocab.document(())) - len(vocab.opening)
-    around = np.array(vocab.document(()), dtype=width)
-    opening, closing = around[: n_around[0]].tobytes(), around[n_around[0] :].tobytes()
-    starts = array("q", [0])
-    sizes = array("q")
+    n_tokens, n_bytes = array("q", [0]), array("q")
     with (folder / "tokens").open("wb") as tokens:
-        for text, ids in encoded(texts, tokenizer):
-            tokens.write(opening + ids.astype(width).tobytes() + closing)
-            starts.append(starts[-1] + len(ids) + sum(n_around))
-            sizes.append(len(text.encode()))
-    np.save(folder / "frame.npy", np.array(n_around))
-    np.save(folder / "starts.npy", np.array(starts, dtype=np.int64))
-    np.save(folder / "sizes.npy", np.array(sizes, dtype=np.int64))
+        for part in parts:
+            tokens.write(part.content)
+            n_tokens += part.n_tokens
+            n_bytes += part.n_bytes
+    np.save(folder / "frame.npy", np.array([*map(len, frame_of(vocab))]))
+    np.save(folder / "starts.npy", np.cumsum(n_tokens, dtype=np.int64))
+    np.save(folder / "sizes.npy", np.array(n_bytes, dtype=np.int64))
 
 
 class TokenRows:

@@ -14,13 +14,15 @@ from etude.config.capabilities import capabilities_of, max_positions_of
 from etude.config.compatibility import data_for
 from etude.config.record_kind import kind_of
 from etude.config.registry import build, plugin_of
-from etude.config.schema.curation import SamplingConfig
+from etude.config.schema.curation import AnswersConfig, SamplingConfig
 from etude.data.corpus import read
-from etude.errors import ConfigError, DataError
+from etude.errors import CompositionError, ConfigError, DataError
+from etude.evaluation.item import cases_of
+from etude.evaluation.prompting import build_prompting
 from etude.files.atomic import write_atomic
 from etude.formats.model import Model, read_model
 from etude.network.autoregressive import Autoregressive
-from etude.network.generation import Generation, GenerationOptions, Request
+from etude.network.generation import Generation, GenerationOptions, Request, StopStrings
 from etude.network.network import Network
 from etude.objective.batches import PROMPTS_CUT, Ids, keep_end, prompt_ids
 from etude.objective.loader import chunks
@@ -40,15 +42,21 @@ class SampledPrompt:
 class CompletionSampler:
     """Samples completions from a run."""
 
-    def __init__(self, config: SamplingConfig, run: str) -> None:
-        """Raises ConfigError for a run that cannot generate text, or has too few positions."""
+    def __init__(self, config: SamplingConfig, run: str, stop: Sequence[str] = ()) -> None:
+        """Takes strings that end a completion, besides stop tokens.
+
+        Raises ConfigError for a run that cannot generate text, or has too few positions.
+        """
         self.config = config
         self.model = read_model(run).with_turns(config.as_turn)
         _refuse_unfit(self.model, config)
         self.network: Network = self.model.network().requires_grad_(False).eval()
+        decode = self.model.tokenizer.decode
+        self.stop = StopStrings(stop, lambda ids: decode(list(ids)))
         self.options = GenerationOptions(
             build(config.decoding, self.model.tokenizer),
             self.model.whole_prompt,
+            self.stop,
             generation_batch=config.generation_batch,
         )
 
@@ -71,8 +79,8 @@ class CompletionSampler:
         )
 
     def text(self, written: Generation) -> str:
-        """Returns the completion's text, without stop tokens and surrounding white space."""
-        return self.model.tokenizer.decode(written.ids).strip()
+        """Returns the text before a stop string, without stop tokens and white space around it."""
+        return self.stop.before(self.stop.decode(written.ids)).strip()
 
 
 def prompts_of(config: SamplingConfig) -> list[Prompt]:
@@ -88,18 +96,26 @@ def prompts_of(config: SamplingConfig) -> list[Prompt]:
     return cast("list[Prompt]", list(islice(read(config.data).train, config.n_prompts)))
 
 
-def answer_prompts(config: SamplingConfig, n: int) -> Iterator[list[SampledPrompt]]:
+def answer_prompts(config: AnswersConfig, n: int) -> Iterator[list[SampledPrompt]]:
     """Samples `n` completions of each prompt; yields one generation batch at a time.
 
-    Prints the number of prompts that were cut.
+    The model reads the prompt as `prompting` puts it; the results contain that of the data. Prints
+    the number of prompts that were cut. Raises CompositionError if `prompting` votes.
     """
+    if config.prompting.n_completions > 1:
+        raise CompositionError(
+            f"prompting={_name(config.prompting)} votes on completions, but here a reward or "
+            "a judge selects them.\n  Use prompting=chain_of_thought."
+        )
     prompts = prompts_of(config)
-    sampler = CompletionSampler(config, config.run)
+    prompting = build_prompting(config.prompting, config.data, config.seed)
+    sampler = CompletionSampler(config, config.run, prompting.stop)
     tokenizer, most = sampler.model.tokenizer, sampler.max_prompt_tokens
     n_cut = 0
     for part in chunks(list(enumerate(prompts)), max(1, config.generation_batch // n)):
         keys = [(number, i) for number, _ in part for i in range(n)]
-        whole = [prompt_ids(tokenizer, p.prompt, sys.maxsize) for _, p in part]
+        asked = [prompting.prompt(cases_of([p])[0]) for _, p in part]
+        whole = [prompt_ids(tokenizer, one, sys.maxsize) for one in asked]
         n_cut += sum(len(ids) > most for ids in whole)
         ids = [keep_end(one, most) for one in whole for _ in range(n)]
         written = chunks(sampler.sample(ids, keys), n)

@@ -31,6 +31,8 @@ BASE = "base"
 """What the adapter was trained on, if transformers cannot open the base itself."""
 TOKENIZER = "tokenizer"
 CHECKPOINTS = "checkpoints"
+EVALUATIONS = "evaluations"
+"""Results of `etude evaluate`, one file a task."""
 NON_FINITE = "non_finite"
 """The batches of steps that were not taken, because their loss or gradient was not finite."""
 FOLDERS = (TOKENIZER, CHECKPOINTS, MODEL, ADAPTER, BEST, BASE, NON_FINITE)

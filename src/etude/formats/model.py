@@ -58,6 +58,8 @@ class Model:
     """The model that the adapters were trained on."""
     seq_len: int | None = None
     """Longest training sequence of the run, in tokens; None for a Hugging Face folder."""
+    data_path: str | None = None
+    """The file or folder that the run was trained on; None if its data has no path."""
 
     def load_weights(self, network: Network) -> None:
         """Loads the weights into a network of this architecture.
@@ -251,7 +253,8 @@ def _open(folder: Path) -> Model:
         config = config_file.load_config(folder)
         tokenizer = tokenizer_of_run(folder)
         parts = config.architecture, tokenizer, config.tokenizer, config.objective
-        return Model(folder, *parts, config.adapter, config.init_from, config.data.seq_len)
+        path = asdict(config.data).get("path")
+        return Model(folder, *parts, config.adapter, config.init_from, config.data.seq_len, path)
     if peft.is_peft(folder):
         require_intact_if_sealed(folder)
         base = read_model(_run_of(peft.base_of(folder)))

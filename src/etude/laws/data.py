@@ -9,6 +9,7 @@ from pathlib import Path
 from etude.config.record_kind import kind_of
 from etude.config.registry import build
 from etude.data.corpus import read
+from etude.data.readers import FileSource
 from etude.data.rows import Row, RowFileConfig, RowFileSource, records_of
 from etude.data.source import DataSource
 from etude.laws.trial import Trial
@@ -51,6 +52,20 @@ def a_changed_file_changes_the_fingerprint(trial: Trial) -> Finding:
         if build(config).fingerprint() == before:
             return broken(f"{name}: {before[:16]!r} before and after a change")
     return held(", ".join(paths)) if paths else not_applicable("no knob of it names a file")
+
+
+def the_parts_of_a_file_have_its_rows(trial: Trial) -> Finding:
+    """The rows of the parts of a file, in order, are those of the whole file."""
+    source = _source(trial)
+    if not isinstance(source, FileSource):
+        return not_applicable("it reads no files")
+    n_parts = 0
+    for file in source.files().paths:
+        parts = [*source.parts(file)]
+        n_parts += len(parts)
+        if [row for part in parts for row in source.part_rows(part)] != [*source.rows(file)]:
+            return broken(f"{file.name}: its {len(parts)} parts have other rows")
+    return held(f"{n_parts} parts of {len(source.files().paths)} files")
 
 
 def records_are_of_the_declared_kind(trial: Trial) -> Finding:

@@ -4,9 +4,9 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 
 from etude.config.registry import build
-from etude.data.filter import Change, Drop, Filter
+from etude.data.filter import Change, Decision, Drop, Filter
 from etude.laws.trial import Trial
-from etude.laws.verdict import Finding, broken, held, holds
+from etude.laws.verdict import Finding, broken, held, holds, not_applicable
 from etude.records import Chat, Labelled, Message, Pair, Preference, Prompt, Record, Text
 
 PARAGRAPH = (
@@ -34,7 +34,6 @@ KINDS: Sequence[Callable[[str], Record]] = (
     lambda text: Preference(text, f"{text} yes", f"{text} no"),
     lambda text: Labelled(text, "label"),
 )
-Decision = Drop | Change | None
 
 
 def decisions_are_reproducible(trial: Trial) -> Finding:
@@ -43,6 +42,17 @@ def decisions_are_reproducible(trial: Trial) -> Finding:
         one, two = ([decision for _, decision in _decide(trial, records)] for _ in range(2))
         if one != two:
             return broken(f"{type(records[0]).__name__}: other decisions in a second pass")
+    return held(f"{len(TEXTS)} records of {len(KINDS)} kinds")
+
+
+def decisions_are_about_one_record(trial: Trial) -> Finding:
+    """With `per_record`, it decides the same about each record alone, which processes share."""
+    if not _build(trial).per_record:
+        return not_applicable("its decisions depend on other records (per_record is not set)")
+    for records in _inputs():
+        together = _decide(trial, records)
+        if together != [one for record in records for one in _decide(trial, [record])]:
+            return broken(f"{type(records[0]).__name__}: other decisions about a record alone")
     return held(f"{len(TEXTS)} records of {len(KINDS)} kinds")
 
 

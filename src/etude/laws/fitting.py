@@ -33,7 +33,9 @@ from etude.files.atomic import write_atomic
 VERB = "check"
 OBJECTIVE, ARCHITECTURE = "objective", "architecture"
 JUDGE = "judge"
-"""Only `etude label` uses this group; a judge is tested with the rewards of the experiment."""
+VERBS = {JUDGE: "label", "evaluator": "evaluate", "prompting": "evaluate", "scorer": "evaluate"}
+"""Groups that `etude train` does not use, each with the verb that does. A judge is tested with the
+rewards of the experiment, an evaluator with a run of it."""
 SMALL = (
     "architecture.dim=32", "architecture.n_layers=2", "architecture.n_heads=4",
     "data.seq_len=64", "trainer.precision=64", "trainer.accelerator=cpu", "trainer.max_steps=4",
@@ -71,7 +73,7 @@ class Selection:
     @property
     def overrides(self) -> Sequence[str]:
         """The overrides of the experiment in which it is tested."""
-        return self.others if self.root == JUDGE else (self.override, *self.rest)
+        return self.others if self.root in VERBS else (self.override, *self.rest)
 
     @property
     def others(self) -> Sequence[str]:

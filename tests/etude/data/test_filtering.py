@@ -9,13 +9,16 @@ import pytest
 import tiny
 from row_files import reader
 
+from etude.config.registry import build
 from etude.config.schema.plugins import DataConfig
-from etude.data import corpus
+from etude.data import corpus, filter_stages
 from etude.data.corpus import read
 from etude.data.filter import Change, Drop, Edit, Filter, document_of
 from etude.data.filtering import AUDIT, FilterCounts, FilterReport, filtered, read_report
 from etude.data.record_file import place_of, write_records
+from etude.data.workers import Workers
 from etude.errors import DataError
+from etude.laws.filter import TEXTS
 from etude.plugins.filter.exact import Exact, ExactConfig
 from etude.records import BadRow, Place, Record, Text
 
@@ -71,6 +74,27 @@ def test_counts_add_up_and_a_record_counts_once_for_each_rule(tmp_path: Path) ->
     ]
     n_dropped = sum(sum(counts.dropped.values()) for counts in report.filters.values())
     assert report.n_in == report.n_kept + n_dropped
+
+
+def test_several_processes_decide_what_one_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filter_stages, "BATCH_CHARS", 300)
+    named = ("exact", "unicode", "length", "minhash", "personal", "gopher")
+    values: dict[str, Any] = {"length": {"min_chars": 10}, "gopher": {"min_words": 2}}
+    texts = [f"{text} {i % 40 or '- - - -'}" for i, text in enumerate([*TEXTS, "a b"] * 12)]
+    found: list[Any] = []
+    shared = Workers(2)
+    for name_of_pool, pool in (("alone", None), ("shared", shared)):
+        filters = {name: build(tiny.part("filter", name, **values.get(name, {}))) for name in named}
+        folder = tmp_path / name_of_pool
+        folder.mkdir()
+        kept = list(filtered(map(Text, texts), filters, folder, 40, pool))
+        found.append((kept, (folder / AUDIT).read_text(encoding="utf-8"), read_report(folder)))
+    shared.stop()
+    assert found[0] == found[1]
+    counts = found[0][2].filters
+    assert all(one.dropped or one.changed for one in counts.values()), counts
 
 
 def test_it_is_an_error_to_keep_nothing(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, models, normalizers, pre_tokenizers, trainers
 
 from etude.config.registry import build
+from etude.data import tiktoken_encoder as tiktoken_encoder_module
 from etude.data.byte_alphabet import BYTE_ALPHABET
 from etude.data.encodings import BULK_CHARS, BatchEncoder, encodings
 from etude.data.tiktoken_encoder import MAX_CHARS, Encode, tiktoken_encoder
@@ -61,6 +62,29 @@ def test_the_ids_are_those_of_tokenizers(
     for text, expected in zip(texts, encodings(slow, texts), strict=True):
         found = fast(text)
         assert found is None or np.array_equal(found, expected), text
+
+
+@settings(max_examples=150, deadline=None)
+@given(words=st.lists(mixed, max_size=20), size=st.integers(2, 9))
+@pytest.mark.parametrize("pair", PAIRS)
+def test_the_ids_of_a_long_text_are_those_of_its_pieces(
+    pair: tuple[Encode, tokenizers.Tokenizer], words: list[str], size: int
+) -> None:
+    fast, slow = pair
+    text = " ".join(words)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tiktoken_encoder_module, "MAX_CHARS", size)
+        found = fast(text)
+    assert found is None or np.array_equal(found, encodings(slow, [text])[0]), text
+
+
+def test_long_text_is_not_left_out() -> None:
+    fast, slow = PAIRS[0]
+    text = " \n\n ".join([*DOCS, "数字和文字 1 2"] * 3)[: 3 * MAX_CHARS]
+    assert len(text) > 2 * MAX_CHARS
+    found = fast(text)
+    assert found is not None
+    assert np.array_equal(found, encodings(slow, [text])[0])
 
 
 @pytest.mark.parametrize("pair", PAIRS)

@@ -139,6 +139,10 @@ FAULTS = {
         "        return self.config.path\n\n    def fields(",
         "a changed file changes the fingerprint",
     ),
+    "a part of a file is read twice": (
+        "data/jsonl", "return json_parts(file)", "return iter([*json_parts(file)] * 2)",
+        "the parts of a file have its rows",
+    ),
     "the order of records is random": (
         "data/sorting", "random.Random(config.problem_seed)", "random.Random()",
         "records are reproducible",

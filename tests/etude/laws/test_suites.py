@@ -15,6 +15,9 @@ from torch import Tensor, nn
 
 from etude.capability import Capability
 from etude.config.plugin_files import options
+from etude.config.registry import build, plugin_of
+from etude.evaluation.item import Item, Metric
+from etude.evaluation.prompting import Examples
 from etude.laws import adapter as adapter_laws
 from etude.laws import architecture as architecture_laws
 from etude.laws import callback as callback_laws
@@ -26,6 +29,7 @@ from etude.laws import objective as objective_laws
 from etude.laws import optimizer as optimizer_laws
 from etude.laws import reward as reward_laws
 from etude.laws import runs as runs_laws
+from etude.laws import scorer as scorer_laws
 from etude.laws import template as template_laws
 from etude.laws import tokenizer as tokenizer_laws
 from etude.laws.suites import SUITES, suite, title
@@ -356,6 +360,52 @@ def test_a_faulty_judge_breaks_every_law(tmp_path: Path, monkeypatch: pytest.Mon
     faulty(monkeypatch, judge_laws, lambda pairs: [1.0 + 0.1 * len(pairs)] * len(pairs))
     assert all(law(made).verdict is BROKEN for law in suite("judge")[:-1])
     assert judge_laws.equal_answers_tie(made).evidence == "1.4 1.4 1.4 1.4"
+
+
+# Evaluation
+
+
+def test_a_faulty_scorer_breaks_every_law(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Trial(tiny.part("scorer", "exact"), tiny.experiment("clm", tmp_path), tmp_path)
+    assert broken_laws(made, "scorer") == []
+    good = build(made.tested)
+    monkeypatch.setattr(type(good), "metrics", [Metric("length", "length")])
+    monkeypatch.setattr(type(good), "is_right", lambda self, answer, reference: True)
+    assert all(law(made).verdict is BROKEN for law in suite("scorer")[:-1])
+    found = scorer_laws.its_bench_is_scored_correctly(made)
+    assert found.evidence == "wrong answer 'A' is right"
+
+
+def test_a_faulty_prompting_breaks_every_law(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Trial(tiny.part("prompting", "zero_shot"), tiny.experiment("clm", tmp_path), tmp_path)
+    assert broken_laws(made, "prompting") == []
+    kind = type(build(made.tested, Examples([], 0)))
+
+    def leaking(self: Any, case: Any) -> str:
+        return f"{self.examples.cases[0].record.prompt} {case.record.answer}"
+
+    monkeypatch.setattr(kind, "prompt", leaking)
+    monkeypatch.setattr(kind, "choose", lambda self, answers, log_probs: "7")
+    assert all(law(made).verdict is BROKEN for law in suite("prompting")[:-1])
+
+
+def test_a_faulty_evaluator_breaks_every_law(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Trial(tiny.part("evaluator", "perplexity"), tiny.experiment("clm", tmp_path), tmp_path)
+    assert broken_laws(made, "evaluator") == []
+    kind = plugin_of(made.tested).build
+    evaluate = kind.evaluate
+
+    def leaking(self: Any, cases: Any) -> Any:
+        """Values of the first case and the batch size, and no bytes."""
+        first = evaluate(self, cases)[0].values["nats"] + self.context.subject.batch_size
+        return [Item(case.id, {"nats": first, "bytes": 1.0}) for case in cases]
+
+    monkeypatch.setattr(kind, "evaluate", leaking)
+    assert all(law(made).verdict is BROKEN for law in suite("evaluator")[:-1])
 
 
 # Environments

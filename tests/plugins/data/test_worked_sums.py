@@ -35,3 +35,12 @@ def test_invalid_values_are_rejected_by_key_and_value(key: str, value: float) ->
         WorkedSumsConfig(**{key: value})
     with pytest.raises(ValueError, match="worked \\+ checked must be at most 1"):
         WorkedSumsConfig(worked=0.7, checked=0.4)
+
+
+def test_the_cue_asks_for_the_answers_that_are_worked_out_and_for_no_others() -> None:
+    without, cued = (
+        list(build(WorkedSumsConfig(n_problems=200, cue=cue)).records()) for cue in ("", "Steps:")
+    )
+    for plain, asked in zip(without, cued, strict=True):
+        wanted = " Steps:" if "so" in plain.answer else ""
+        assert (asked.prompt, asked.answer) == (plain.prompt + wanted, plain.answer)

@@ -5,7 +5,7 @@ import re
 from etude.config.plugin_files import configurations, groups, options, roots
 from etude.config.plugin_source import Description, describe, heading, presets
 from etude.config.registry import load
-from etude.config.schema import blocks, decoding, plugins
+from etude.config.schema import blocks, decoding, evaluation, plugins
 from etude.errors import ConfigError
 
 
@@ -28,7 +28,7 @@ def rows(group: str) -> list[str]:
 
 def purposes() -> dict[str, str]:
     """The purpose of each group, from the docstring of its base config, if it states one."""
-    classes = {**vars(plugins), **vars(blocks), **vars(decoding)}.values()
+    classes = {**vars(plugins), **vars(blocks), **vars(decoding), **vars(evaluation)}.values()
     matches = (
         re.match(r"Base config of the group `(.*)`: (.*)", " ".join((kind.__doc__ or "").split()))
         for kind in classes

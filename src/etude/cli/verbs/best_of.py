@@ -2,11 +2,14 @@
 
     etude best-of run=outputs/sft data=arithmetic reward=numeric out=best.jsonl
     etude best-of run=... data=... reward=numeric min_reward=1 keep_top=8 out=right.jsonl
+    etude best-of run=... data=... reward=numeric prompting=few_shot out=few_shot.jsonl
 
 Best of n, or rejection sampling with min_reward (Dong et al. 2023, RAFT,
 https://arxiv.org/abs/2304.06767). Read the file with data=jsonl_pairs, for objective=sft or
 seq2seq; with data=jsonl_chats if prompts are conversations. Completions truncated by max_new_tokens
-and duplicates are left out. Prompts held out for validation are not used.
+and duplicates are left out. Prompts held out for validation are not used. With prompting=..., the
+model reads examples or a cue that the written prompts do not contain (context distillation, Askell
+et al. 2021, https://arxiv.org/abs/2112.00861, section 2.3).
 """
 
 from collections import Counter

@@ -4,6 +4,7 @@
     etude check architecture/mixer=conv           a block, in every architecture that can use it
     etude check reward=numeric reward.numeric.tolerance=0.5       a verifier, on its benchmark
     etude check judge=rule reward=numeric         a judge: both orders, ties, batch neighbours
+    etude check evaluator=choice                  any batch size and order, on a small run
 
 The first plugin on the command line is tested; the other arguments configure the experiment it is
 tested in. Each law is held, broken (with the numbers) or not applicable; the exit code is 2 if any
@@ -19,13 +20,12 @@ from etude.config import composition
 from etude.config.command_line import CommandLine, prepare
 from etude.config.config_file import build_config, node_of, to_experiment
 from etude.config.hydra_errors import listing
+from etude.config.hydra_source import ROOTS
 from etude.config.plugin_files import groups
-from etude.config.schema.curation import LabelConfig
-from etude.config.schema.experiment import ExperimentConfig
 from etude.config.schema.plugins import PluginConfig
 from etude.errors import ConfigError
 from etude.laws import fitting
-from etude.laws.fitting import JUDGE, VERB, Selection
+from etude.laws.fitting import VERB, VERBS, Selection
 
 if TYPE_CHECKING:
     from etude.laws.trial import Trial
@@ -33,13 +33,14 @@ if TYPE_CHECKING:
 TESTABLE = (
     "objective", "architecture", "optimizer", "schedule", "ramp", "adapter", "data", "tokenizer",
     "filter", "decoding", "generator", "reward", "judge", "environment", "template", "strategy",
-    "callback", "logger",
+    "callback", "logger", "evaluator", "prompting", "scorer",
 )  # fmt: skip
 """Groups with laws; the subgroups of `architecture` use the laws of an architecture."""
 TIMED = ("objective", "architecture")
 """Groups whose plugins are timed against another plugin of the group."""
 TRAINED = (
     *TIMED, "optimizer", "ramp", "environment", "strategy", "callback", "logger", "generator",
+    "evaluator",
 )  # fmt: skip
 """Groups whose laws run the whole experiment, so that it must be compatible."""
 
@@ -59,7 +60,8 @@ def _check(given: Selection, folder: Path) -> int:
     config = to_experiment(fitting.compose(*selected.overrides).config)
     peer = fitting.peer(selected) if selected.root in TIMED else None
     stacks = fitting.stacks(selected, config)
-    plugins = [_judge(selected)] if selected.root == JUDGE else _plugins(config, selected.group)
+    used_by = _config_of_verb(selected) if selected.root in VERBS else config
+    plugins = _plugins(used_by, selected.group)
     from etude.laws.trial import Trial  # imports torch: only after all checks
 
     n_broken = 0
@@ -102,13 +104,15 @@ def _parse(line: CommandLine) -> Selection:
     )
 
 
-def _plugins(config: ExperimentConfig, group: str) -> list[PluginConfig]:
+def _plugins(config: object, group: str) -> list[PluginConfig]:
     """Returns the plugins of a group to test: one, or all if the group allows several."""
     node = node_of(config, group)
     return list(node.values()) if isinstance(node, dict) else [node]
 
 
-def _judge(selected: Selection) -> PluginConfig:
-    own = [item for item in selected.rest if item.startswith(f"{JUDGE}.")]
-    overrides = ("run=none", "out=none", selected.override, *own)
-    return build_config(composition.compose("label", overrides).config, LabelConfig).judge
+def _config_of_verb(selected: Selection) -> object:
+    """Returns the config of the verb that uses the plugin's group, with the plugin's own values."""
+    verb = VERBS[selected.root]
+    own = [item for item in selected.rest if item.startswith(f"{selected.root}.")]
+    composed = composition.compose(verb, ("run=none", "out=none", selected.override, *own))
+    return build_config(composed.config, ROOTS[f"{verb}_schema"])

@@ -6,6 +6,7 @@
     etude generate run=outputs/t5 prompt="Return" generator=beam generator.beams=8
     etude generate run=outputs/base prompt="Return" generator=speculative generator.draft=outputs/s
     etude generate run=outputs/mdlm prompt="Return the [MASK][MASK] list." generator=diffusion
+    etude generate run=outputs/base prompt="7 + 5 =" prompting=few_shot data=arithmetic
 
 Decoders continue the prompt, encoders fill [MASK], encoder-decoders transform it. A model with a
 chat template answers as the assistant; as_turn=false continues plain text instead. `run` is a run
@@ -13,7 +14,7 @@ folder or a Hugging Face folder.
 """
 
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from etude.capability import Capability
@@ -30,6 +31,7 @@ from etude.errors import ConfigError
 
 if TYPE_CHECKING:  # imports torch: only after all checks
     from etude.formats.model import Model
+    from etude.network.generation import GeneratedToken, Generation, StopStrings
 
 VERB = "generate"
 N_CANDIDATES = 5
@@ -73,61 +75,55 @@ def _refuse_untrained_head(config: GenerationConfig, model: "Model") -> None:
 
 def _write(config: GenerationConfig, model: "Model", provides: Collection[Capability]) -> None:
     """Prints each completion; streams it if there is only one."""
+    from etude.cli.question import Question
     from etude.network.generation import GenerationOptions, Generator, Request, StopStrings
     from etude.objective.randomness import SAMPLE, rng
 
+    question = Question.of(config)
     model = model.with_turns(config.as_turn)
     reads_source = Capability.SOURCE_TARGET in provides
-    prompt = _prompt(config, model, reads_source=reads_source)
+    prompt = question.ids(model, reads_source=reads_source)
     vocab = model.tokenizer.vocab
     is_infilling = Capability.GENERATE not in provides and vocab.mask in prompt
     if is_infilling:
         prompt = vocab.document(prompt[len(vocab.opening) :])
     print(f"prompt: {model.prompt_format}", file=sys.stderr)
     n = min(config.max_new_tokens, _room(model, 1 if reads_source else len(prompt)))
-    stop = StopStrings(config.stop, lambda ids: _whole_text(model, ids))
+    stop = StopStrings(question.stop, lambda ids: _whole_text(model, ids))
     generator: Generator = build(config.generator, model.tokenizer)
     steps = generator.stream(
         model.network().eval(),
-        [Request(prompt, rng(config.seed, SAMPLE, i), n) for i in range(config.n)],
+        [Request(prompt, rng(config.seed, SAMPLE, i), n) for i in range(question.n)],
         GenerationOptions(build(config.decoding, model.tokenizer), model.whole_prompt, stop),
     )
-    answers: list[list[int]] = [[] for _ in range(config.n)]
-    shown = ""
-    for tokens in steps:
-        for token in tokens:
-            answers[token.request].append(token.id)
-        if config.n == 1 and not is_infilling:
-            shown = _show_more(shown, stop.settled_text(stop.decode(answers[0])))
-    for i, answer in enumerate(answers):
-        text = stop.before(stop.decode(answer))
-        if is_infilling:
-            tokens = iter(answer)
-            filled = (next(tokens) if token == vocab.mask else token for token in prompt)
-            text = model.tokenizer.decode(list(filled))
-        print(f"--- {i + 1}\n{text}" if config.n > 1 else text[len(shown) :])
+    written, shown = _collect(steps, question.n, None if is_infilling else stop)
+    texts = [stop.before(stop.decode(row.ids)) for row in written]
+    if is_infilling:
+        fills = [iter(row.ids) for row in written]
+        filled = [[next(fill) if i == vocab.mask else i for i in prompt] for fill in fills]
+        texts = list(map(model.tokenizer.decode, filled))
+    for i, text in enumerate(texts):
+        print(f"--- {i + 1}\n{text}" if question.n > 1 else text[len(shown) :])
+    if (verdict := question.verdict(texts, written)) is not None:
+        print(verdict)
     if (summary := generator.summary()) is not None:
         print(summary, file=sys.stderr)
 
 
-def _prompt(config: GenerationConfig, model: "Model", *, reads_source: bool) -> Sequence[int]:
-    """Returns the prompt's ids in the format of training, with the chat template if it has one."""
-    from etude.data import chat_template
-    from etude.records import Message
+def _collect(
+    steps: "Iterable[list[GeneratedToken]]", n: int, stop: "StopStrings | None"
+) -> tuple[list["Generation"], str]:
+    """Returns all completions, and the text of the only one that was streamed with `stop`."""
+    from etude.network.generation import Generation
 
-    if model.tokenizer.template is not None:
-        messages = [Message("user", config.prompt)]
-        if config.system is not None:
-            messages.insert(0, Message("system", config.system))
-        return chat_template.prompt(model.tokenizer, messages)
-    if config.system is not None:
-        raise ConfigError(
-            f"system={config.system} has no effect: the prompt is {model.prompt_format}.\n"
-            "  Use a model with a chat template, or make the system message part of the prompt."
-        )
-    vocab = model.tokenizer.vocab
-    ids = model.tokenizer.encode_with_mask(config.prompt).tolist()
-    return vocab.source(ids) if reads_source else vocab.prompt(ids)
+    written = [Generation() for _ in range(n)]
+    shown = ""
+    for token in (token for tokens in steps for token in tokens):
+        written[token.request].ids.append(token.id)
+        written[token.request].log_probs.append(token.log_prob)
+        if n == 1 and stop is not None:
+            shown = _show_more(shown, stop.settled_text(stop.decode(written[0].ids)))
+    return written, shown
 
 
 def _whole_text(model: "Model", ids: Sequence[int]) -> str:
@@ -149,15 +145,15 @@ def _fill(config: GenerationConfig, model: "Model") -> None:
     """Prints the text with every mask filled, and the most likely candidates of each mask."""
     import torch
 
+    from etude.cli.question import Question
     from etude.network.inputs import Inputs
 
     _refuse_unused(config)
     tokenizer, vocab = model.tokenizer, model.tokenizer.vocab
-    ids = vocab.document(tokenizer.encode_with_mask(config.prompt).tolist())
+    prompt = Question.of(config).text
+    ids = vocab.document(tokenizer.encode_with_mask(prompt).tolist())
     if vocab.mask not in ids:
-        raise ConfigError(
-            f"prompt={config.prompt} has no mask.\n  Write [MASK] where text is missing."
-        )
+        raise ConfigError(f"prompt={prompt} has no mask.\n  Write [MASK] where text is missing.")
     _room(model, len(ids))
     tokens = torch.tensor([ids])
     masked = tokens == vocab.mask
@@ -175,10 +171,14 @@ def _fill(config: GenerationConfig, model: "Model") -> None:
 
 def _refuse_unused(config: GenerationConfig) -> None:
     """Raises ConfigError if a knob that only affects generation differs from its default."""
-    defaults = vars(GenerationConfig())
+    if config.prompting.n_completions > 1:
+        raise ConfigError(
+            f"prompting={name_of(config.prompting)} votes, but {config.run} only fills [MASK].\n"
+            "  Use prompting=few_shot or zero_shot."
+        )
     for name in ("as_turn", "system", "max_new_tokens", "n", "stop", "seed"):
         value = vars(config)[name]
-        if value != defaults[name]:
+        if value != vars(GenerationConfig())[name]:
             raise ConfigError(
                 f"{name}={as_typed(value)} has no effect: {config.run} fills [MASK] in the prompt "
                 "and generates no text."

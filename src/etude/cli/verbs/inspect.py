@@ -1,14 +1,18 @@
-"""Shows what the first step of an experiment trains on; takes the arguments of train.
+"""Shows what a run trains on first, or what the model reads in an evaluation.
 
     etude inspect objective=mlm architecture=bert data=text data.path=notes.txt
     etude inspect objective=dpo n=10                 10 samples instead of 3
     etude inspect run=outputs/base html=page.html    also a page, which needs no network
+    etude inspect run=outputs/sft task=sums          the prompts of etude evaluate
 
-Shows input tokens with their messages, the tokens to predict, masks, documents and positions,
-with the counts that the loss is divided by and what of the data is not used. An on-policy
-objective samples its first rollout, with the reward, advantage and KL of each token. Prepares the
-data and builds everything, but does not train or write a run. The exit code is 3 if a sample of
-the step trains nothing.
+Takes the arguments of train. Shows input tokens with their messages, the tokens to predict, masks,
+documents and positions, with the counts that the loss is divided by and what of the data is
+not used. An on-policy objective samples its first rollout, with the reward, advantage and KL of
+each token. Prepares the data and builds everything, but does not train or write a run. The exit
+code is 3 if a sample of the step trains nothing.
+
+With task= or evaluator=, it takes the arguments of evaluate, and shows the prompts with the roles
+of their messages, their tokens and ids, and the digest that the result file has.
 """
 
 from collections.abc import Sequence
@@ -17,12 +21,15 @@ from pathlib import Path
 
 from etude.config import composition
 from etude.config.command_line import prepare
+from etude.config.config_file import build_config
+from etude.config.schema.evaluation import EvaluationConfig
 from etude.config.schema.experiment import ExperimentConfig
 from etude.errors import ConfigError, DataError
 
 VERB = "inspect"
 N = "n="
 HTML = "html="
+EVALUATION = ("task=", "evaluator=")
 SHOWN = 3
 SHOWN_EMPTY = 8
 
@@ -32,8 +39,11 @@ def main(arguments: list[str]) -> int:
     n = _n_shown([item for item in arguments if item.startswith(N)])
     pages = [item.removeprefix(HTML) for item in arguments if item.startswith(HTML)]
     line = prepare([item for item in arguments if not item.startswith((N, HTML))])
-    composed = composition.compose_one(VERB, line)
-    if composed is not None:
+    is_evaluation = any(item.startswith(EVALUATION) for item in line.overrides)
+    composed = composition.compose_one("evaluate" if is_evaluation else VERB, line)
+    if composed is not None and is_evaluation:
+        _show_prompts(build_config(composed.config, EvaluationConfig), n, pages)
+    elif composed is not None:
         from etude.training.experiment import read_experiment
 
         _show(*read_experiment(composed, line.overrides), n, pages)
@@ -46,6 +56,18 @@ def _n_shown(arguments: Sequence[str]) -> int:
     if not value.isascii() or not value.isdigit():
         raise ConfigError(f"n must be a number of samples to show, got {value}.\n  Default: n=3.")
     return int(value)
+
+
+def _show_prompts(config: EvaluationConfig, n: int, pages: Sequence[str]) -> None:
+    from rich.console import Console
+
+    from etude.cli.pages.inspect.prompts import show_prompts
+
+    if pages:
+        raise ConfigError(
+            f"html={pages[-1]}: the prompts of an evaluation have no page.\n  Leave out html."
+        )
+    show_prompts(config, n, Console(highlight=False))
 
 
 def _show(config: ExperimentConfig, folder: Path | None, n: int, pages: Sequence[str]) -> None:

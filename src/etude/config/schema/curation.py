@@ -13,6 +13,7 @@ from etude.config.schema.plugins import (
     RewardConfig,
     require,
 )
+from etude.config.schema.prompting import PromptingConfig
 
 
 @dataclass
@@ -52,7 +53,14 @@ class SamplingConfig(PromptConfig):
 
 
 @dataclass
-class LabelConfig(SamplingConfig):
+class AnswersConfig(SamplingConfig):
+    """Base config of the verbs that let a model answer the prompts of a data set."""
+
+    prompting: PromptingConfig = MISSING
+
+
+@dataclass
+class LabelConfig(AnswersConfig):
     """Config of `etude label`."""
 
     judge: JudgeConfig = MISSING
@@ -72,7 +80,7 @@ class LabelConfig(SamplingConfig):
 
 
 @dataclass
-class BestOfConfig(SamplingConfig):
+class BestOfConfig(AnswersConfig):
     """Config of `etude best-of`."""
 
     reward: dict[str, RewardConfig] = field(default_factory=dict[str, RewardConfig])

@@ -26,6 +26,11 @@ class DecodingConfig(PluginConfig):
         )
 
     @property
+    def is_random(self) -> bool:
+        """Whether two completions of the same prompt may differ."""
+        return True
+
+    @property
     def left_to_right(self) -> bool:
         """Whether it chooses a token only after all tokens before it are known."""
         return False

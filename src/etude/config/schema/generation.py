@@ -6,7 +6,8 @@ from typing import Annotated
 from omegaconf import MISSING
 
 from etude.config.schema.decoding import DecodingConfig, GeneratorConfig
-from etude.config.schema.plugins import require
+from etude.config.schema.plugins import DataConfig, require
+from etude.config.schema.prompting import PromptingConfig, ScorerConfig
 
 AS_TURN = ("auto", "true", "false")
 
@@ -32,6 +33,9 @@ class GenerationConfig(PromptConfig):
 
     decoding: DecodingConfig = MISSING
     generator: GeneratorConfig = MISSING
+    prompting: PromptingConfig = MISSING
+    data: DataConfig | None = None
+    scorer: ScorerConfig | None = None
     run: str = MISSING
     """The model: a run folder or a Hugging Face folder."""
     prompt: str = MISSING

@@ -278,6 +278,9 @@ class CallbackConfig(PluginConfig):
         """The validation metrics that it reads, by the knobs that name them."""
         return {}
 
+    def check(self, strategy: StrategyConfig) -> None:
+        """Raises ConfigError if it cannot run with this strategy, or names what does not exist."""
+
 
 @dataclass
 class RewardConfig(PluginConfig):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from recorded import report_data, run, write_lines
 
+from etude.cli.pages.report import evaluations
 from etude.cli.pages.report.curves import MAX_POINTS, cost, curve_data, panels, thin_indices
 from etude.cli.pages.report.groups import groups_of, labels
 from etude.cli.pages.report.markup import script_json, table, tag
@@ -202,3 +203,19 @@ def test_json_in_a_script_element_is_unchanged() -> None:
     made = script_json(value)
     assert "<" not in made
     assert json.loads(made) == value
+
+
+def test_results_of_evaluations_are_shown_by_task_and_damaged_ones_named(tmp_path: Path) -> None:
+    folders = [run(tmp_path / name) for name in ("a", "b")]
+    metric = {"name": "accuracy", "value": 0.25, "low": 0.1, "high": 0.5}
+    results = {"results": {"generation": {"metrics": [metric]}}}
+    for folder in folders:
+        (folder / "evaluations").mkdir()
+        (folder / "evaluations/sums.json").write_text(json.dumps(results))
+    (folders[1] / "evaluations/broken.json").write_text("{")
+    found = find([str(folder) for folder in folders]).runs
+    made = evaluations.section(View(found, "val/loss", Best.lowest))
+    assert made is not None
+    assert made.body.count("0.25 (0.1 to 0.5)") == 2
+    assert "sums / generation" in made.body
+    assert "broken / cannot be read" in made.body

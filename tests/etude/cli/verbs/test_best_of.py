@@ -76,12 +76,30 @@ def test_the_best_completions_are_written_as_pairs_for_training(
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.slow
+def test_examples_are_read_but_not_written_and_end_a_completion(tmp_path: Path) -> None:
+    run = tiny.trained_run(tmp_path)
+    data = ("data=arithmetic", "data.digits=1", "data.n_problems=30", "data.seq_len=99")
+    options = ("max_new_tokens=30", "n_samples=4", "reward=length", "reward.length.target=8")
+    few = ("prompting=few_shot", "prompting.n=1", "prompting.layout={question}{answer}e")
+    rows = []
+    for name, prompting in (("zero", ()), ("few", few)):
+        out = tmp_path / name
+        assert main(["best-of", f"run={run}", f"out={out}", *data, *options, *prompting]) == 0
+        rows.append([json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()])
+    zero_shot, few_shot = rows
+    assert all(len(row["source"]) == len("1 + 1 =") for row in few_shot)
+    assert not any("e" in row["target"] for row in few_shot)
+    assert any("e" in row["target"] for row in zero_shot)
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
         ((), "ranks completions by a reward, but no reward is chosen"),
         (("reward=numeric", "keep_top=9"), "keep_top must be from 1 to n_samples=8, got 9"),
         (("reward=numeric", "generation_batch=0"), "generation_batch must be at least 1"),
+        (("reward=numeric", "prompting=self_consistency"), "a reward or a judge selects them"),
     ],
 )
 def test_incompatible_arguments_are_refused(

@@ -81,7 +81,8 @@ def test_every_testable_group_has_laws() -> None:
     [
         "schedule=cosine", "decoding=sample", "data=sorting", "template=chatml",
         "judge=rule judge.margin=0.5 reward=numeric", "judge=rule", "reward=length",
-        "data=jsonl_chats", "tokenizer=byte",
+        "data=jsonl_chats", "tokenizer=byte", "scorer=exact scorer.ignore_case=true",
+        "prompting=zero_shot", "evaluator=generation",
     ],
 )  # fmt: skip
 def test_shipped_plugins_keep_every_law(chosen: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,14 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from etude.cli.pages.report import comparison, curves, records, scaling, sweep
+from etude.cli.pages.report import (
+    comparison,
+    curves,
+    evaluations,
+    records,
+    scaling,
+    sweep,
+)
 from etude.cli.pages.report.markup import Markup, join_markup, script_json, tag
 from etude.cli.pages.report.runs import RunState
 from etude.cli.pages.report.view import Section, View
@@ -41,6 +48,7 @@ def drawn_curves(view: View) -> Section:
 
 SECTIONS: dict[str, Callable[[View], Section | None]] = {
     "Leaderboard": records.leaderboard,
+    "Evaluations": evaluations.section,
     "Curves": drawn_curves,
     "Comparison": comparison.section,
     "Sweep": sweep.section,

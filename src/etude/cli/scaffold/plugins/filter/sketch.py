@@ -24,6 +24,8 @@ class SketchConfig(FilterConfig):
 class Sketch(Filter[SketchConfig]):
     """Drops a record whose document has fewer than `min_characters` distinct characters."""
 
+    per_record = True  # a decision needs no other record
+
     def decide(self, record: Record) -> Drop | None:
         n, least = len(set(document_of(record))), self.config.min_characters
         return Drop("few characters", n, least) if n < least else None
