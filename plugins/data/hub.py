@@ -14,7 +14,10 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from ssl import SSLError
 from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
 
 from omegaconf import MISSING
 
@@ -24,6 +27,8 @@ from etude.files import sha256
 
 BATCH_ROWS = 1000
 """Rows that are converted together."""
+ANSWER_S = 2.0
+"""Time in which the hub must answer, or it counts as out of reach; `datasets` tries for 23 s."""
 
 
 @dataclass
@@ -80,6 +85,7 @@ class Hub(DataSource[HubConfig]):
 
         config = self.config
         with _explained(config):
+            require_answer(config.path)
             builder: Any = load_dataset_builder(
                 config.path, config.config, revision=config.revision
             )
@@ -119,6 +125,24 @@ class Hub(DataSource[HubConfig]):
             revision=config.revision,
             streaming=config.streaming,
         )
+
+
+def require_answer(path: str) -> None:
+    """Raises ConnectionError if the hub does not answer, unless the data set is in its cache."""
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    readme = constants.REPOCARD_NAME  # what `datasets` asks for first
+    if constants.HF_HUB_OFFLINE or try_to_load_from_cache(path, readme, repo_type="dataset"):
+        return
+    try:
+        urlopen(Request(constants.ENDPOINT, method="HEAD"), timeout=ANSWER_S).close()
+    except HTTPError:
+        pass  # it answered
+    except OSError as error:
+        reason = error.reason if isinstance(error, URLError) else error
+        if not isinstance(reason, SSLError):  # of certificates that only `datasets` knows
+            text = f"Couldn't reach {path!r} on the Hub: {constants.ENDPOINT}: {reason}"
+            raise ConnectionError(text) from error
 
 
 @contextmanager

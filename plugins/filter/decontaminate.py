@@ -9,7 +9,8 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,9 +27,12 @@ SUFFIXES = (".jsonl", ".ndjson", ".txt")
 
 @dataclass
 class DecontaminateConfig(FilterConfig):
-    path: str = MISSING
+    path: str | None = MISSING
     """Evaluation sets: a file, a folder or a pattern. Each line of a text file is an item, and each
-    text in a row of a JSON Lines file."""
+    text in a row of a JSON Lines file; null = those of `sets` alone."""
+    sets: dict[str, str] = field(default_factory=dict[str, str])
+    """Named evaluation sets, each with its path: `sets={gsm8k:gsm8k.jsonl,mmlu:mmlu}`. Dropped
+    records are counted by set."""
     ngram: int = 13
     """Words of an n-gram; a Chinese character is a word. Typical: 8-20."""
     max_overlap: int = 0
@@ -37,7 +41,8 @@ class DecontaminateConfig(FilterConfig):
     """Items with fewer words are not looked for: they occur everywhere. Typical: 5-13."""
 
     def __post_init__(self) -> None:
-        require(self.path != "", "path is empty: give the files of an evaluation set")
+        paths = [*self.sets.values(), *([] if self.path is None else [self.path])]
+        require(bool(paths) and all(paths), "path is empty: give the files of an evaluation set")
         for name in ("ngram", "min_words"):
             value = vars(self)[name]
             require(value >= 1, f"{name} must be at least 1, got {value}")
@@ -55,58 +60,65 @@ class Decontaminate(Filter[DecontaminateConfig]):
 
     def __init__(self, config: DecontaminateConfig) -> None:
         super().__init__(config)
-        self._files = find_files(config.path, SUFFIXES).paths
-        self._items: dict[int, dict[str, list[str]]] = {}
-        """The items that contain an n-gram, by its number of words and its text."""
+        paths = {**({} if config.path is None else {"": config.path}), **config.sets}
+        self._files = {name: find_files(path, SUFFIXES).paths for name, path in paths.items()}
+        """The files of each set; of `path`, without a name."""
+        self._items: dict[int, dict[str, list[tuple[str, str]]]] = {}
+        """The set and place of each item with an n-gram, by its number of words and its text."""
 
     def decide(self, record: Record) -> Drop | None:
         if not self._items:
             self._read()
         words = words_of(document_of(record))
-        hits: Counter[str] = Counter()
-        example: dict[str, str] = {}
+        hits: Counter[tuple[str, str]] = Counter()
+        example: dict[tuple[str, str], str] = {}
         for n, items in self._items.items():
             for gram in dict.fromkeys(ngrams(words, n)):
                 for item in items.get(gram, ()):
                     hits[item] += 1
                     example.setdefault(item, gram)
-        item, n_hits = hits.most_common(1)[0] if hits else ("", 0)
+        item, n_hits = hits.most_common(1)[0] if hits else (("", ""), 0)
         if n_hits <= self.config.max_overlap:
             return None
-        detail = f"{item}: {example[item]}"
-        return Drop("evaluation item", n_hits, self.config.max_overlap, detail)
+        detail = f"{item[1]}: {example[item]}"
+        rule = " of ".join(filter(None, ("evaluation item", item[0])))
+        return Drop(rule, n_hits, self.config.max_overlap, detail)
 
     def fingerprint(self) -> str:
         """A digest of the contents of the files, in order."""
-        return hashlib.sha256("".join(map(sha256, self._files)).encode()).hexdigest()
+        files = chain.from_iterable(self._files.values())
+        return hashlib.sha256("".join(map(sha256, files)).encode()).hexdigest()
 
     def _read(self) -> None:
-        """Reads the items. Raises DataError if none is long enough."""
-        for file in self._files:
-            for place, text in _items(file):
-                words = words_of(text)
+        """Reads the items. Raises DataError if none of a set is long enough."""
+        for name, files in self._files.items():
+            items = [
+                (place, words)
+                for place, text in chain.from_iterable(map(_items, files))
+                if len(words := words_of(text)) >= self.config.min_words
+            ]
+            if not items:
+                raise DataError(
+                    f"filter.decontaminate.{f'sets.{name}' if name else 'path'}: no item has "
+                    f"{self.config.min_words} words.\n  Choose a smaller min_words."
+                )
+            for place, words in items:
                 n = min(len(words), self.config.ngram)
-                if len(words) >= self.config.min_words:
-                    for gram in dict.fromkeys(ngrams(words, n)):
-                        self._items.setdefault(n, {}).setdefault(gram, []).append(place)
-        if not self._items:
-            raise DataError(
-                f"filter.decontaminate.path={self.config.path}: no item has "
-                f"{self.config.min_words} words.\n  Choose a smaller min_words."
-            )
+                for gram in dict.fromkeys(ngrams(words, n)):
+                    self._items.setdefault(n, {}).setdefault(gram, []).append((name, place))
 
 
 def _items(file: Path) -> Iterator[tuple[str, str]]:
     """Yields the place and the text of each item. Raises DataError for a line that is not one."""
     for line in lines(file):
         if isinstance(line, BadRow):
-            raise DataError(f"filter.decontaminate.path: {line.place}: {line.reason}.")
+            raise DataError(f"filter.decontaminate: {line.place}: {line.reason}.")
         place, text = line
         if {".jsonl", ".ndjson"} & {*file.suffixes}:
             try:
                 yield from ((place, one) for one in _strings(json.loads(text)))
             except json.JSONDecodeError as error:
-                raise DataError(f"filter.decontaminate.path: {place}: {error}.") from error
+                raise DataError(f"filter.decontaminate: {place}: {error}.") from error
         else:
             yield place, text
 

@@ -15,6 +15,7 @@ from etude.records import (
     Labelled,
     Message,
     Pair,
+    Place,
     Preference,
     Prompt,
     Ranking,

@@ -160,7 +160,14 @@ class StartOfValidation:
     """The rows after it are held out, as the source itself divides its rows; one at most."""
 
 
-SourceRow = Record | BadRow | Unused | Noted | StartOfValidation
+@dataclass(frozen=True)
+class Place:
+    """The location (`file:line`) of the record that follows, for messages about it."""
+
+    place: str
+
+
+SourceRow = Record | BadRow | Unused | Noted | Place | StartOfValidation
 """What a data source yields."""
 
 

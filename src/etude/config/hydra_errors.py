@@ -11,7 +11,7 @@ from yaml import MarkedYAMLError
 
 from etude.config import plugin_files
 from etude.config.foreign_words import choice_of_keys, our_word
-from etude.config.hydra_source import multi_choice_groups, optional_groups
+from etude.config.hydra_source import multi_choice_groups, option_names, optional_groups
 from etude.config.plugin_source import describe, presets
 from etude.errors import ConfigError, did_you_mean
 
@@ -97,7 +97,7 @@ def _removed_group(overrides: Sequence[str]) -> str:
 
 def _no_option(path: str, options: Sequence[str] | None) -> str:
     group, _, name = path.rpartition("/")
-    known = list(options or plugin_files.options(group))
+    known = list(options or sorted(option_names(group)))
     hint = did_you_mean(name, known, f"{group}=")
     options_line = listing(f"Options of {group}", known) if known else ""
     return f"{group}={name} does not exist.{hint}{options_line}"

@@ -8,7 +8,7 @@ reward or learning rate. `_<name>` contains the fields of a plugin whose config 
 plugins.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import MISSING as NO_DEFAULT
@@ -28,7 +28,15 @@ from omegaconf.errors import OmegaConfBaseException
 
 from etude.config import plugin_files, registry
 from etude.config.config_file import children
-from etude.config.plugin_source import Declared, Description, base_plugin, describe
+from etude.config.plugin_source import (
+    Declared,
+    Description,
+    base_option,
+    base_plugin,
+    describe,
+    preset_parts,
+    presets,
+)
 from etude.config.schema.curation import BestOfConfig, DialogueConfig, LabelConfig
 from etude.config.schema.evaluation import EvaluationConfig
 from etude.config.schema.experiment import ExperimentConfig
@@ -104,6 +112,8 @@ class PluginSource(ConfigSource):
             group = "objective"
             name = base_plugin("objective", name.removeprefix(FOR))
         address = plugin_files.canonical(f"{group}/{name.removeprefix('_')}")
+        if _list_preset(group, name):
+            return True
         return any((root / f"{address}.py").is_file() for root in plugin_files.roots())
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
@@ -111,7 +121,7 @@ class PluginSource(ConfigSource):
         inside = config_path.strip("/")
         names: set[str] = set()
         if results_filter in (None, ObjectType.CONFIG):
-            names.update(plugin_files.options(inside))
+            names.update(option_names(inside))
         if results_filter in (None, ObjectType.GROUP):
             prefix = f"{inside}/" if inside else ""
             nested = (
@@ -133,7 +143,8 @@ class PluginSource(ConfigSource):
         elif name.startswith(FOR):
             config = _objective_default(group, name.removeprefix(FOR))
         else:
-            config = self._plugin(group, name)
+            file = _list_preset(group, name)
+            config = _preset(file, group) if file else self._plugin(group, name)
             several = group in multi_choice_groups() or plugin_files.is_list(group)
             if several and not name.startswith("_"):
                 package = f"{group.replace('/', '.')}.{name}"
@@ -141,10 +152,9 @@ class PluginSource(ConfigSource):
 
     def _plugin(self, group: str, name: str) -> DictConfig:
         plugin = describe(f"{group}/{name.removeprefix('_')}")
-        slots = [knob for knob in plugin.knobs if knob.option or knob.several]
-        parts = [{knob.name: [] if knob.several else knob.option} for knob in slots]
+        parts = _parts(plugin)
         if parts and not name.startswith("_"):
-            return OmegaConf.create({"defaults": [f"_{name}", *parts]})
+            return _with_parts(name, parts)
         if self.path == "outline":
             return _outline(plugin)
         try:
@@ -196,6 +206,48 @@ class PluginSearchPath(SearchPathPlugin):
             if folder.is_dir():
                 search_path.append("etude", f"file://{folder}")
         search_path.append("etude", "plugin://outline" if _outlines.get() else "plugin://import")
+
+
+def option_names(group: str) -> set[str]:
+    """The names of a group's plugins and presets."""
+    return {*plugin_files.options(group), *presets(plugin_files.home(group) or group)}
+
+
+def _list_preset(group: str, name: str) -> Path | None:
+    """The file of a preset in a list such as `data/sources`; None if it is not one.
+
+    Hydra looks for it in the folder of the list, `conf/data/sources`, instead of `conf/data`.
+    """
+    if not plugin_files.is_list(group):
+        return None
+    return presets(str(plugin_files.home(group))).get(name)
+
+
+def _preset(file: Path, group: str) -> DictConfig:
+    """A preset as an option of a list: its plugin, the parts of that, and its values."""
+    home = str(plugin_files.home(group))
+    chain = [file]
+    while (base := presets(home).get(base_option(chain[-1]) or "")) is not None:
+        chain.append(base)
+    plugin = base_plugin(home, file.stem)
+    parts = _parts(describe(f"{home}/{plugin}"))
+    config = OmegaConf.create()
+    for preset in reversed(chain):
+        parts |= preset_parts(home, preset.stem)
+        config.merge_with(read_yaml(preset) or {})
+    config.merge_with(_with_parts(plugin, parts))  # also replaces their defaults lists
+    return config
+
+
+def _with_parts(plugin: str, parts: Mapping[str, Any]) -> DictConfig:
+    """The defaults list of the fields of a plugin and its parts."""
+    return OmegaConf.create({"defaults": [f"_{plugin}", *({k: v} for k, v in parts.items())]})
+
+
+def _parts(plugin: Description) -> dict[str, Any]:
+    """The default options of the slots of a plugin, by slot."""
+    slots = [knob for knob in plugin.knobs if knob.option or knob.several]
+    return {knob.name: [] if knob.several else knob.option for knob in slots}
 
 
 def own_defaults() -> Path | None:

@@ -4,7 +4,7 @@ import json
 import pickle
 from array import array
 from collections import Counter, deque
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -34,11 +34,17 @@ class FilterCounts:
     n_changed: int = 0
 
 
+def no_place(number: int) -> str:
+    """The place of a record of unknown place."""
+    return ""
+
+
 class Audit:
     """Writes a line for each decision, in the order of the records."""
 
-    def __init__(self, file: IO[str]) -> None:
+    def __init__(self, file: IO[str], place_of: Callable[[int], str]) -> None:
         self._file = file
+        self.place_of = place_of
         self._held: deque[tuple[int, str]] | None = None
 
     def write(self, number: int, line: str) -> None:
@@ -93,7 +99,8 @@ class Stage:
         if isinstance(decision, Drop):
             self._dropped[decision.rule] += 1
             other = None if decision.other is None else self._numbers[decision.other]
-            self._note(number, asdict(decision) | {"other": other})
+            place = None if other is None else self._audit.place_of(other)
+            self._note(number, asdict(decision) | {"other": other, "other_place": place})
             return None
         if decision is None:
             return record
@@ -111,8 +118,9 @@ class Stage:
         )
 
     def _note(self, number: int, values: Mapping[str, object]) -> None:
-        line = {"record": number, "filter": self.name}
-        line |= {key: value for key, value in values.items() if value not in (None, "")}
+        place = self._audit.place_of(number)
+        line = {"record": number, "place": place, "filter": self.name, **values}
+        line = {key: value for key, value in line.items() if value not in (None, "")}
         self._audit.write(number, json.dumps(line, ensure_ascii=False) + "\n")
 
 

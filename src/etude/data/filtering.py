@@ -5,7 +5,7 @@ order of the source, so the result is a pure function of the records and the con
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
@@ -15,9 +15,9 @@ from etude.config.plugin_files import source_files
 from etude.config.registry import build, plugin_of
 from etude.config.schema.filter import FilterConfig
 from etude.data import filter as filter_module
-from etude.data import filter_stages, record_file, record_json, words
+from etude.data import filter_stages, record_file, record_json, row_batch, words
 from etude.data.filter import Filter
-from etude.data.filter_stages import Audit, FilterCounts, Stage, applied
+from etude.data.filter_stages import Audit, FilterCounts, Stage, applied, no_place
 from etude.data.line_file import LineFile
 from etude.data.workers import Workers
 from etude.errors import DataError
@@ -71,7 +71,8 @@ def apply_filters(
         records = record_file.read_records(source, kind)
         n_bytes = LineFile(source / record_file.RECORDS).n_bytes
         sharing = pool if pool and pool.pay(COST * n_bytes) else None
-        kept = filtered(records, filters, folder, record_file.read_n_train(source), sharing)
+        n_train, place_of = record_file.read_n_train(source), record_file.place_of(source)
+        kept = filtered(records, filters, folder, n_train, sharing, place_of)
         rows = chain(kept, record_file.read_other_rows(source))
         record_file.write_records(rows, folder, val_fraction)
 
@@ -85,8 +86,8 @@ def filtered_digest(records: str, configs: Mapping[str, FilterConfig]) -> str:
     code = [code_digest(*source_files(one.file)) for one in plugins.values()]
     files = [build(config).fingerprint() for config in configs.values()]
     knobs = [(plugins[name].address, asdict(config)) for name, config in configs.items()]
-    own = code_digest(Path(__file__), filter_module, filter_stages, record_file, record_json, words)
-    return digest_of(records, knobs, files, code, own)
+    own = filter_module, filter_stages, record_file, record_json, row_batch, words
+    return digest_of(records, knobs, files, code, code_digest(Path(__file__), *own))
 
 
 def filtered(
@@ -95,11 +96,13 @@ def filtered(
     folder: Path,
     n_train: int | None = None,
     pool: Workers | None = None,
+    place_of: Callable[[int], str] = no_place,
 ) -> Iterator[Record | StartOfValidation]:
     """Yields what the filters keep; writes AUDIT and, at the end, COUNTS to `folder`.
 
     If the first `n_train` records are those for training, their end is marked. A pool decides where
-    the filters allow it. Raises DataError if nothing is kept.
+    the filters allow it. `place_of` is the place of a record in the source, by number. Raises
+    DataError if nothing is kept.
     """
     n_in = n_kept = 0
 
@@ -110,7 +113,7 @@ def filtered(
             n_in += 1
 
     with (folder / AUDIT).open("w", encoding="utf-8") as file:
-        audit = Audit(file)
+        audit = Audit(file, place_of)
         stages = {name: Stage(name, one, folder, audit) for name, one in filters.items()}
         for number, record in applied([*stages.values()], numbered(), audit, pool):
             if n_train is not None and number >= n_train:

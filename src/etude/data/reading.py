@@ -21,6 +21,7 @@ from etude.data import (
     readers,
     record_file,
     record_json,
+    row_batch,
     rows,
 )
 from etude.data.file_parts import FilePart
@@ -85,6 +86,7 @@ def records_digest(config: DataConfig, source: DataSource[DataConfig]) -> str:
     ignored = AFTER_READING | (PATHS if isinstance(source, FileSource) else set[str]())
     knobs = {key: value for key, value in asdict(config).items() if key not in ignored}
     files = chain.from_iterable(source_files(plugin.file) for plugin in plugins)
-    own = (documents, file_parts, json_rows, line_file, readers, record_file, record_json, rows)
+    own = (documents, file_parts, json_rows, line_file, readers, rows)
+    own = (*own, record_file, record_json, row_batch)
     code = code_digest(*files, *own)
     return digest_of([one.address for one in plugins], knobs, source.fingerprint(), code)

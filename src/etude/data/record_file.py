@@ -6,13 +6,9 @@ matter. Preference data is held out by a hash of the prompt, because other pairs
 would leak into training.
 """
 
-import hashlib
 import json
-from array import array
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
 from itertools import repeat
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -21,6 +17,7 @@ import numpy as np
 
 from etude.data.line_file import LineFile, LineWriter
 from etude.data.record_json import decode, encode
+from etude.data.row_batch import RowBatch, batches_of
 from etude.errors import DataError
 from etude.files.json_file import read_json
 from etude.records import (
@@ -35,16 +32,14 @@ from etude.records import (
     Ranking,
     Record,
     SourceRow,
-    StartOfValidation,
     Text,
     Unused,
 )
 
 R = TypeVar("R", bound=Record)
 RECORDS: Final = "records.jsonl.gz"
-BATCH_BYTES: Final = 2**20
-BATCH_ROWS: Final = 2**12
-"""Size and number of rows that are stored together."""
+PLACES: Final = "places.jsonl.gz"
+"""The place of each record in the source, such as `file:line`; empty if it is unknown."""
 PART_BLOCKS: Final = 32
 """Blocks of a part of a RecordFile: about 2 MB of text."""
 REPEATED: Final = "a record that is equal to an earlier one is kept"
@@ -92,55 +87,6 @@ class RecordFile:
         return RecordFile, self._arguments
 
 
-@dataclass
-class RowBatch:
-    """Consecutive rows of a source, as they are stored."""
-
-    lines: list[bytes] = field(default_factory=list[bytes])
-    """The records, as JSON with a line break."""
-    hashes: "array[float]" = field(default_factory=lambda: array("d"))
-    """A hash of each record, in [0, 1)."""
-    scores: "array[float]" = field(default_factory=lambda: array("d"))
-    """A number of each record, in [0, 1), by which it is held out."""
-    bad: list[BadRow] = field(default_factory=list[BadRow])
-    unused: Counter[str] = field(default_factory=Counter[str])
-    noted: Counter[str] = field(default_factory=Counter[str])
-    starts_validation: bool = False
-    """Whether the rows after it are held out."""
-
-    def add(self, row: SourceRow) -> None:
-        """Appends a row."""
-        match row:
-            case Unused(part):
-                self.unused[part] += 1
-            case Noted(rule):
-                self.noted[rule] += 1
-            case StartOfValidation():
-                self.starts_validation = True
-            case BadRow():
-                self.bad.append(row)
-            case _:
-                line = encode(row) + b"\n"
-                prompt = _shared_prompt(row)
-                self.lines.append(line)
-                self.hashes.append(_hash_fraction(line))
-                self.scores.append(_hash_fraction(prompt) if prompt else self.hashes[-1])
-
-
-def batches_of(rows: Iterable[SourceRow]) -> Iterator[RowBatch]:
-    """Yields rows in batches of about BATCH_BYTES."""
-    batch, n_bytes, n_rows = RowBatch(), 0, 0
-    for row in rows:
-        n_before = len(batch.lines)
-        batch.add(row)
-        n_rows += 1
-        n_bytes += sum(map(len, batch.lines[n_before:]))
-        if n_bytes >= BATCH_BYTES or n_rows == BATCH_ROWS or batch.starts_validation:
-            yield batch
-            batch, n_bytes, n_rows = RowBatch(), 0, 0
-    yield batch
-
-
 def write_records(rows: Iterable[SourceRow], folder: Path, val_fraction: float) -> None:
     """Writes rows, as `write_batches` does."""
     write_batches(batches_of(rows), folder, val_fraction)
@@ -155,10 +101,15 @@ def write_batches(batches: Iterable[RowBatch], folder: Path, val_fraction: float
     n_bad = 0
     n_train = None
     first_bad = ""
-    with closing(LineWriter(folder / RECORDS)) as good, (folder / "bad.jsonl").open("wb") as bad:
+    with (
+        closing(LineWriter(folder / RECORDS)) as good,
+        closing(LineWriter(folder / PLACES)) as places,
+        (folder / "bad.jsonl").open("wb") as bad,
+    ):
         for batch in batches:
-            for line in batch.lines:
+            for line, place in zip(batch.lines, batch.places, strict=True):
                 good.write(line)
+                places.write(place)
             bad.writelines(encode(row) + b"\n" for row in batch.bad)
             for row in batch.bad[: not first_bad]:
                 first_bad = f"; the first bad row is {row.place}: {row.reason}"
@@ -193,6 +144,12 @@ def read_records(folder: Path, kind: type[Record]) -> Iterator[Record]:
     """Yields the records that `write_records` stored, of both sides, in the order of the source."""
     for line in LineFile(folder / RECORDS):
         yield decode(line, kind)
+
+
+def place_of(folder: Path) -> Callable[[int], str]:
+    """The place in the source, by the number of a record that `write_records` stored."""
+    lines = LineFile(folder / PLACES)
+    return lambda number: json.loads(lines[number])
 
 
 def read_other_rows(folder: Path) -> Iterator[SourceRow]:
@@ -287,15 +244,3 @@ def _chat_texts(chat: Chat | str) -> tuple[str, ...]:
         return (chat,)
     tools = (json.dumps(tool, ensure_ascii=False) for tool in chat.tools)
     return (*tools, *map(str, chat.messages))
-
-
-def _shared_prompt(record: Record) -> bytes:
-    """The prompt of preference data, which several records may share; empty for other kinds."""
-    if not isinstance(record, Preference | Ranking | Feedback):
-        return b""
-    return record.prompt.encode() if isinstance(record.prompt, str) else encode(record.prompt)
-
-
-def _hash_fraction(content: bytes) -> float:
-    """A number in [0, 1) that depends only on the content."""
-    return int.from_bytes(hashlib.sha256(content).digest()[:6], "big") / 2**48

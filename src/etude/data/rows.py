@@ -19,7 +19,7 @@ from etude.config.schema.plugins import RecordConfig, TextDataConfig, option, re
 from etude.data.file_parts import FilePart
 from etude.data.readers import FileConfig, FileSource
 from etude.errors import did_you_mean
-from etude.records import BadRow, Noted, Record, SourceRow, Text, Unused
+from etude.records import BadRow, Noted, Place, Record, SourceRow, Text, Unused
 
 MAX_DEPTH: Final = 100
 """The deepest nesting of a row, which much code follows by recursion."""
@@ -151,7 +151,7 @@ class RecordReader(ABC, Generic[RecordC, ColumnsT]):
 
 
 def records_of(config: RowsConfig, rows: Iterable[Row | BadRow]) -> Iterator[SourceRow]:
-    """Yields a record or a BadRow for each row, and the unused fields of the records."""
+    """Yields a place and a record, or a BadRow, for each row, and the unused fields of records."""
     columns = plugin_of(config.record).declaration.columns(**config.columns)
     reader: RecordReader[RecordConfig, object] = build(config.record, columns)
     for row in rows:
@@ -161,7 +161,9 @@ def records_of(config: RowsConfig, rows: Iterable[Row | BadRow]) -> Iterator[Sou
         try:
             if _is_deep(row.fields):
                 raise BadFieldError(f"is nested more than {MAX_DEPTH} levels deep")
-            yield reader.record(row)
+            record = reader.record(row)
+            yield Place(row.place)
+            yield record
             yield from row.unused()
             yield from map(Noted, row.notes)
         except BadFieldError as error:

@@ -14,7 +14,7 @@ from etude.data.rows import Row, RowFileConfig, RowFileSource, records_of
 from etude.data.source import DataSource
 from etude.laws.trial import Trial
 from etude.laws.verdict import Finding, broken, held, holds, not_applicable
-from etude.records import BadRow, Noted, Record, StartOfValidation, Unused
+from etude.records import BadRow, Noted, Place, Record, StartOfValidation, Unused
 
 OTHER_NAME = "another_name"
 N_READ = 2000
@@ -121,7 +121,7 @@ def _source(trial: Trial) -> DataSource:
 
 def _records(trial: Trial) -> list[Record | BadRow]:
     rows = islice(_source(trial).records(), N_READ)
-    return [row for row in rows if not isinstance(row, Unused | Noted | StartOfValidation)]
+    return [row for row in rows if not isinstance(row, Unused | Noted | Place | StartOfValidation)]
 
 
 def _short(record: Record | BadRow) -> str:

@@ -15,11 +15,12 @@ from etude.data import corpus, filter_stages
 from etude.data.corpus import read
 from etude.data.filter import Change, Drop, Edit, Filter, document_of
 from etude.data.filtering import AUDIT, FilterCounts, FilterReport, filtered, read_report
+from etude.data.record_file import place_of, write_records
 from etude.data.workers import Workers
 from etude.errors import DataError
 from etude.laws.filter import TEXTS
 from etude.plugins.filter.exact import Exact, ExactConfig
-from etude.records import Record, Text
+from etude.records import BadRow, Place, Record, Text
 
 EXACT = ExactConfig()
 
@@ -163,3 +164,19 @@ def test_filters_keep_the_split_of_the_source(tmp_path: Path) -> None:
 def test_a_duplicate_names_the_number_of_the_other_record_in_the_source(tmp_path: Path) -> None:
     _, audit = run("a bb c bb", {"longest": Longest(EXACT), "exact": Exact(EXACT)}, tmp_path)
     assert (audit[-1]["record"], audit[-1]["other"]) == (3, 1)
+
+
+def test_the_audit_names_the_line_of_each_record_and_of_the_one_it_duplicates(
+    tmp_path: Path,
+) -> None:
+    config = source(tmp_path, "a b A c")
+    lines = (read(config, {"exact": EXACT}).folder / AUDIT).read_text(encoding="utf-8")
+    (line,) = map(json.loads, lines.splitlines())
+    file = tmp_path / "rows.jsonl"
+    assert (line["place"], line["other_place"]) == (f"{file}:3", f"{file}:1")
+
+
+def test_a_record_without_a_place_leaves_those_of_the_others_alone(tmp_path: Path) -> None:
+    rows = [Place("f:1"), Text("a"), Text("b"), BadRow("f:3", "bad"), Place("\n:4"), Text("c")]
+    write_records(rows, tmp_path, 0.5)
+    assert [*map(place_of(tmp_path), range(3))] == ["f:1", "", "\n:4"]

@@ -2,9 +2,8 @@ import json
 from pathlib import Path
 
 import pytest
-from row_files import reader
+from row_files import reader, rows_of
 
-from etude.config.registry import build
 from etude.data import json_rows
 from etude.records import BadRow, Pair, Record, Text, Unused
 
@@ -12,7 +11,7 @@ from etude.records import BadRow, Pair, Record, Text, Unused
 def read(tmp_path: Path, content: bytes) -> list[Record | BadRow | Unused]:
     file = tmp_path / "rows.jsonl"
     file.write_bytes(content)
-    return list(build(reader("text", file)).records())
+    return rows_of(reader("text", file))
 
 
 @pytest.mark.parametrize(
@@ -103,7 +102,7 @@ def test_a_column_may_be_nested_and_what_is_beside_it_is_counted(tmp_path: Path)
     file = tmp_path / "rows.jsonl"
     file.write_text(json.dumps(row))
     columns = {"source": "meta.body", "target": "answers.text.0"}
-    pair, *unused = build(reader("pair", file, **columns)).records()
+    pair, *unused = rows_of(reader("pair", file, **columns))
     assert pair == Pair("b", "first")
     assert [one.part for one in unused] == [
         "field 'meta.url'",
@@ -115,7 +114,7 @@ def test_a_column_may_be_nested_and_what_is_beside_it_is_counted(tmp_path: Path)
 def test_a_field_whose_name_contains_a_dot_comes_before_a_nested_one(tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
     file.write_text('{"a.b": "flat", "a": {"b": "nested"}}')
-    first, *_ = build(reader("text", file, text="a.b")).records()
+    first, *_ = rows_of(reader("text", file, text="a.b"))
     assert first == Text("flat")
 
 
@@ -125,7 +124,7 @@ def test_a_missing_column_is_refused_with_the_nested_ones_that_exist(
 ) -> None:
     file = tmp_path / "rows.jsonl"
     file.write_text('{"id": 1, "meta": {"body": "b", "tags": ["t"]}}')
-    (bad,) = build(reader("text", file, text=column)).records()
+    (bad,) = rows_of(reader("text", file, text=column))
     reason = f"no field '{column}' (fields: id, meta.body, meta.tags)"
     assert bad == BadRow(f"{file}:1", reason)
 
@@ -139,7 +138,7 @@ def test_a_row_that_is_nested_too_deeply_is_bad(tmp_path: Path) -> None:
     file = tmp_path / "deep.jsonl"
     depths = (99, 100, 900, 100_000)
     file.write_text("".join(f'{{"text": "a", "b": {"[" * n}{"]" * n}}}\n' for n in depths))
-    good, unused, *bad = build(reader("text", file)).records()
+    good, unused, *bad = rows_of(reader("text", file))
     assert (good, unused) == (Text("a"), Unused("field 'b'"))
     assert len(bad) == 3
     assert all(isinstance(row, BadRow) for row in bad)
@@ -163,6 +162,6 @@ def test_repeated_names_and_constants_outside_json_are_bad_rows_at_any_depth(
     ]
     for name, text in (("a.jsonl", "\n".join(rows)), ("a.json", f"\ufeff[{','.join(rows)}]")):
         (tmp_path / name).write_text(text, encoding="utf-8")
-        found = [*build(reader("text", tmp_path / name)).records()]
+        found = rows_of(reader("text", tmp_path / name))
         assert [row.reason for row in found if isinstance(row, BadRow)] == expected
         assert [row for row in found if isinstance(row, Text)] == [Text("good")]

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from row_files import rows_of
 
 from etude.config.registry import build
 from etude.data import readers
@@ -38,7 +39,7 @@ def test_a_file_that_is_not_text_is_one_bad_row(
 def test_lines_may_end_as_on_any_system(end: str, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(end.join(("one", "two", "", "three")).encode())
     config = TextConfig(path=str(tmp_path), document=Document.line)
-    assert list(build(config).records()) == [Text("one"), Text("two"), Text("three")]
+    assert rows_of(config) == [Text("one"), Text("two"), Text("three")]
 
 
 def test_a_long_line_comes_in_pieces_and_is_one_document_with_document_line(
@@ -52,7 +53,7 @@ def test_a_long_line_comes_in_pieces_and_is_one_document_with_document_line(
     assert max(len(piece) for _, piece in found) == 1000
     assert {place for place, _ in found} == {f"{tmp_path / 'a.txt'}:{n}" for n in (1, 2)}
     config = TextConfig(path=str(tmp_path), document=Document.line)
-    assert list(build(config).records()) == [Text(text), Text("last")]
+    assert rows_of(config) == [Text(text), Text("last")]
 
 
 def test_a_line_over_the_limit_is_one_bad_row(
@@ -73,7 +74,7 @@ def test_seventeen_mebibytes_on_one_line_are_cut_between_words(tmp_path: Path) -
     """Like text8: Wikipedia without punctuation or line breaks."""
     text = "anarchism originated as a term of abuse first used against early radicals " * 242_000
     (tmp_path / "text8").write_text(text)
-    documents = list(build(TextConfig(path=str(tmp_path / "text8"))).records())
+    documents = rows_of(TextConfig(path=str(tmp_path / "text8")))
     assert len(text) > 17 * 2**20
     assert "".join(document.text for document in documents) == text
     assert all(document.text.endswith(" ") for document in documents)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 from defaults import default
+from row_files import rows_of
 
-from etude.config.registry import build
 from etude.records import BadRow, Labelled, Unused
 
 CONLL_2003 = """-DOCSTART- -X- -X- O
@@ -24,7 +24,7 @@ UNUSED = [Unused("field 'column_2'"), Unused("field 'column_3'")]
 def read(content: str, folder: Path, **columns: str) -> list[object]:
     file = folder / "rows.conll"
     file.write_text(content, encoding="utf-8")
-    return [*build(default("data/conll", path=str(file), columns=columns)).records()]
+    return rows_of(default("data/conll", path=str(file), columns=columns))
 
 
 def test_sentences_of_conll_2003_have_the_last_column_as_tags(tmp_path: Path) -> None:

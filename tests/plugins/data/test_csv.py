@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pandas
 import pytest
-from row_files import reader
+from row_files import reader, rows_of
 
-from etude.config.registry import build
 from etude.records import BadRow, Feedback, Labelled, Pair, Text, Unused
 
 HOSTILE = (
@@ -16,7 +15,7 @@ HOSTILE = (
 
 
 def records(config: object) -> list[object]:
-    return [one for one in build(config).records() if not isinstance(one, Unused)]  # pyright: ignore[reportArgumentType]
+    return [one for one in rows_of(config) if not isinstance(one, Unused)]  # pyright: ignore[reportArgumentType]
 
 
 def test_quotes_line_breaks_a_byte_order_mark_and_chinese_are_read_as_pandas_reads_them(

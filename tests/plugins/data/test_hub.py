@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from socket import socket
 from typing import Any
 
 import pandas
@@ -11,12 +12,14 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Value, load_dat
 from datasets.exceptions import DatasetNotFoundError
 from defaults import default
 from row_files import reader
+from servers import stub_server
 
 from etude.config.composition import compose
 from etude.config.config_file import to_experiment
 from etude.config.registry import build
 from etude.data.corpus import read
 from etude.errors import ConfigError, DataError
+from etude.plugins.data import hub
 from etude.plugins.data.hub import advice
 from etude.records import BadRow, Labelled, Record, Text
 
@@ -115,6 +118,23 @@ def test_a_missing_network_is_one_screen_that_says_what_to_do(
         assert str(error.value).startswith("data=hub data.path=no/such-data: Couldn't reach")
         assert "load_dataset('no/such-data', 'small').save_to_disk(" in str(error.value)
     assert capsys.readouterr().err == ""
+
+
+def test_a_hub_that_does_not_answer_is_reported_without_a_retry(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with socket() as silent:  # accepts connections and never answers
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", url)
+        monkeypatch.setattr(hub, "ANSWER_S", 0.1)
+        with pytest.raises(DataError, match=f"Couldn't reach 'a' on the Hub: {url}: timed out"):
+            build(default("data/hub", path="a")).fingerprint()
+    with stub_server(str) as answers:  # with status 501
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", answers.url)
+        hub.require_answer("a")
 
 
 def test_a_gated_data_set_names_its_page_and_the_login() -> None:

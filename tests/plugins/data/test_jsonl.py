@@ -3,12 +3,11 @@
 from pathlib import Path
 
 import pytest
-from row_files import reader
+from row_files import reader, rows_of
 
 from etude.cli.main import main
 from etude.config.composition import compose
 from etude.config.config_file import load_config, save_config, to_experiment
-from etude.config.registry import build
 from etude.errors import ConfigError
 from etude.records import Pair, Preference, Text, Unused
 
@@ -19,10 +18,10 @@ def test_one_file_is_read_as_any_record_by_its_column_map(tmp_path: Path) -> Non
     file = tmp_path / "rows.jsonl"
     file.write_text(ROW)
     columns = {"prompt": "q.text", "chosen": "good", "rejected": "bad"}
-    assert [*build(reader("preference", file, **columns)).records()] == [Preference("a", "b", "c")]
-    pair, *unused = build(reader("pair", file, source="q.text", target="good")).records()
+    assert rows_of(reader("preference", file, **columns)) == [Preference("a", "b", "c")]
+    pair, *unused = rows_of(reader("pair", file, source="q.text", target="good"))
     assert (pair, unused) == (Pair("a", "b"), [Unused("field 'bad'")])
-    assert next(build(reader("text", file, text="good")).records()) == Text("b")
+    assert rows_of(reader("text", file, text="good"))[0] == Text("b")
 
 
 def test_a_column_map_is_typed_on_the_command_line_and_survives_a_saved_config(

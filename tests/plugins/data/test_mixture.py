@@ -287,6 +287,26 @@ def test_a_source_of_rows_chooses_its_record() -> None:
     assert found["jsonl"].columns == {"target": "answer"}
 
 
+def test_presets_are_sources_as_plugins_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "conf" / "data" / "mine.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text("# Mine.\ndefaults:\n  - jsonl_pairs\n  - _self_\ncolumns: {target: answer}\n")
+    monkeypatch.chdir(tmp_path)
+    choose = ["data=mixture", "data/sources=[jsonl_pairs,mine]", "objective=sft"]
+    paths = ["data.sources.jsonl_pairs.path=a", "data.sources.mine.path=b"]
+    found = sources_of(*choose, *paths)
+    assert {plugin_of(one.record).address for one in found.values()} == {"data/record/pair"}
+    assert [one.path for one in found.values()] == ["a", "b"]
+    assert [one.columns for one in found.values()] == [{}, {"target": "answer"}]
+    other = "data/sources/record@data.sources.jsonl_pairs.record=prompt"
+    found = sources_of(*choose, other, *paths)
+    assert plugin_of(found["jsonl_pairs"].record).address == "data/record/prompt"
+    with pytest.raises(ConfigError, match=r"Did you mean data/sources=jsonl_pairs\?"):
+        sources_of("data=mixture", "data/sources=[jsonl_pear]")
+
+
 def test_the_card_of_sources_with_bad_rows_and_unused_fields_is_written(tmp_path: Path) -> None:
     rows = tmp_path / "rows.jsonl"
     texts = "".join(f'{{"text": "row {i} of a text", "id": {i}}}\n' for i in range(20))

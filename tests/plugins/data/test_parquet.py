@@ -8,7 +8,7 @@ import pyarrow
 import pytest
 from datasets import ClassLabel, Dataset, Features, List, Value
 from pyarrow import parquet
-from row_files import reader
+from row_files import reader, rows_of
 
 from etude.config.registry import build
 from etude.data.rows import Row
@@ -43,7 +43,7 @@ def test_nested_columns_are_objects_without_the_nulls_that_arrow_adds(tmp_path: 
     first = rows(file)[0]
     assert isinstance(first, Row)
     assert "name" not in first.fields["meta"]["chat"][0]
-    chat, bad = build(reader("chat", file, "parquet", messages="meta.chat")).records()
+    chat, bad = rows_of(reader("chat", file, "parquet", messages="meta.chat"))
     assert chat == Chat((Message("user", "hi"), Message("assistant", "a")))
     assert bad == BadRow(f"{file}:2", "no message has the role assistant")
 
@@ -54,20 +54,20 @@ def test_classes_have_their_names_and_other_types_are_text(tmp_path: Path) -> No
     columns = {"text": ["a", "b"], "label": [1, -1], "tags": [[0, 1], []]}
     file = tmp_path / "rows.parquet"
     Dataset.from_dict(columns, features=features).to_parquet(file)
-    first, *_, bad = build(reader("label", file, "parquet")).records()
+    first, *_, bad = rows_of(reader("label", file, "parquet"))
     assert first == Labelled("a", "pos")
     assert isinstance(bad, BadRow)
     assert bad.reason.startswith("no field 'label'")
-    tags, *_ = build(reader("tags", file, "parquet", tokens="tags")).records()
+    tags, *_ = rows_of(reader("tags", file, "parquet", tokens="tags"))
     assert tags == Labelled(("neg", "pos"), ("neg", "pos"))
     table = pyarrow.table(
         {"text": [date(2026, 1, 2)], "price": [Decimal("1.50")], "raw": [b"\xff"]}
     )
     parquet.write_table(table, file)
-    record, *unused = build(reader("text", file, "parquet")).records()
+    record, *unused = rows_of(reader("text", file, "parquet"))
     assert record == Text("2026-01-02")
     assert unused == [Unused("field 'price'"), Unused("field 'raw'")]
-    (bad,) = build(reader("text", file, "parquet", text="raw")).records()
+    (bad,) = rows_of(reader("text", file, "parquet", text="raw"))
     assert bad == BadRow(f"{file}:1", "field 'raw' must be text, not bytes")
 
 

@@ -41,6 +41,21 @@ def test_the_number_is_that_of_distinct_shared_ngrams(tmp_path: Path) -> None:
     assert decontaminate(file, ngram=5, max_overlap=10).decide(text) is None
 
 
+def test_named_sets_are_counted_by_name(tmp_path: Path) -> None:
+    sets = {name: str(tmp_path / f"{name}.txt") for name in ("journals", "sums")}
+    (tmp_path / "journals.txt").write_text(QUESTION, encoding="utf-8")
+    (tmp_path / "sums.txt").write_text("三乘四等于多少请回答", encoding="utf-8")
+    made = build(tiny.part("filter", "decontaminate", path=None, sets=sets))
+    drops = [made.decide(Text(text)) for text in (QUESTION, "问：三乘四等于多少？请回答。")]
+    rules = [drop.rule for drop in drops if isinstance(drop, Drop)]
+    assert rules == ["evaluation item of journals", "evaluation item of sums"]
+    (tmp_path / "sums.txt").write_text("short", encoding="utf-8")
+    with pytest.raises(DataError, match=r"sets\.sums: no item has 8 words"):
+        build(tiny.part("filter", "decontaminate", path=None, sets=sets)).decide(Text("a"))
+    with pytest.raises(ValueError, match="path is empty"):
+        tiny.part("filter", "decontaminate", path=None)
+
+
 def test_items_shorter_than_an_ngram_are_found_whole(tmp_path: Path) -> None:
     file = tmp_path / "set.txt"
     file.write_text(
@@ -83,7 +98,7 @@ def test_a_changed_set_has_another_fingerprint_and_a_damaged_one_is_refused(tmp_
     made = decontaminate(file)
     assert isinstance(made, Decontaminate)
     assert made.fingerprint() != before
-    with pytest.raises(DataError, match=r"path: .*set\.jsonl:1: Expecting"):
+    with pytest.raises(DataError, match=r"decontaminate: .*set\.jsonl:1: Expecting"):
         made.decide(Text("a"))
     with pytest.raises(DataError, match="missing"):
         decontaminate(tmp_path / "missing.txt")

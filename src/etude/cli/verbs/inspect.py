@@ -5,8 +5,8 @@
     etude inspect run=outputs/base html=page.html    also a page, which needs no network
     etude inspect run=outputs/sft task=sums          the prompts of etude evaluate
 
-Takes the arguments of train. Shows input tokens and the tokens to predict, masks, documents and
-positions, sample by sample, with the counts that the loss is divided by and what of the data is
+Takes the arguments of train. Shows input tokens with their messages, the tokens to predict, masks,
+documents and positions, with the counts that the loss is divided by and what of the data is
 not used. An on-policy objective samples its first rollout, with the reward, advantage and KL of
 each token. Prepares the data and builds everything, but does not train or write a run. The exit
 code is 3 if a sample of the step trains nothing.

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import tiny
 from defaults import default
+from row_files import rows_of
 
 from etude.cli.main import main
 from etude.cli.verbs.best_of import best
-from etude.config.registry import build
 from etude.experiments.curation import SampledPrompt
 from etude.records import Chat, Message, Prompt, Unused
 
@@ -43,7 +43,7 @@ def test_the_best_completion_of_a_conversation_is_a_row_of_chats(tmp_path: Path)
     (row,) = best(lengths, SampledPrompt(Prompt(chat), ["b", "cc"], [True, True]), 1, None)
     file = tmp_path / "best.jsonl"
     file.write_text(json.dumps(row) + "\n")
-    record, unused = build(default("data/jsonl_chats", path=str(file))).records()
+    record, unused = rows_of(default("data/jsonl_chats", path=str(file)))
     assert record == replace(chat, messages=(*without_learning(chat), Message("assistant", "cc")))
     assert unused == Unused("field 'reward'")
 

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from row_files import reader
+from row_files import reader, rows_of
 
-from etude.config.registry import build
 from etude.records import BadRow, Chat, Feedback, Message, Noted, Preference, Ranking, Unused
 
 
@@ -23,7 +22,7 @@ def read(config: Any, row: dict[str, Any], folder: Path) -> tuple[Any, list[str]
     """The record of a row, and what is not used of it."""
     config.path = str(folder / "rows.jsonl")
     Path(config.path).write_text(json.dumps(row) + "\n")
-    record, *rest = build(config).records()
+    record, *rest = rows_of(config)
     return record, [one.part for one in rest if isinstance(one, Unused)]
 
 
@@ -167,7 +166,7 @@ def test_completions_that_differ_only_in_case_or_white_space_are_kept_and_noted(
     config = reader("preference", path=str(tmp_path / "rows.jsonl"))
     row = {"prompt": "a", "chosen": first, "rejected": second}
     Path(config.path).write_text(json.dumps(row))
-    record, note = build(config).records()
+    record, note = rows_of(config)
     assert record == Preference("a", first, second)
     assert isinstance(note, Noted)
     assert "only in case or white space" in note.rule

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from row_files import reader
+from row_files import reader, rows_of
 
-from etude.config.registry import build
 from etude.records import Chat, Message, Pair, Preference
 
 FOLDER = Path(__file__).parents[1] / "llamafactory"
@@ -17,7 +16,7 @@ ROLES = {"human": "user", "gpt": "assistant", "function_call": "assistant"}
 def pairs_of(name: str, record: str) -> list[tuple[dict[str, Any], Any]]:
     """Each row of a file with its record; nothing of a row is unused or noted."""
     file = FOLDER / f"{name}.json"
-    found = [*build(reader(record, file)).records()]
+    found = rows_of(reader(record, file))
     return [*zip(json.loads(file.read_text("utf-8")), found, strict=True)]
 
 

@@ -2,10 +2,9 @@ import json
 from pathlib import Path
 
 import pytest
-from row_files import reader
+from row_files import reader, rows_of
 
 from etude.config.record_kind import kind_of
-from etude.config.registry import build
 from etude.data.rows import RowFileConfig
 from etude.records import (
     BadRow,
@@ -165,7 +164,7 @@ BAD: list[tuple[RowFileConfig, dict, str]] = [
 def read_one(config: RowFileConfig, fields: dict, tmp_path: Path) -> Record | BadRow:
     config.path = str(tmp_path / "rows.jsonl")
     Path(config.path).write_text(json.dumps(fields) + "\n")
-    record, *_unused = build(config).records()
+    record, *_unused = rows_of(config)
     return record
 
 

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from row_files import reader
+from row_files import reader, rows_of
 
-from etude.config.registry import build
 from etude.records import BadRow, Chat, Message, Noted, Prompt, Unused
 
 USER = {"role": "user", "content": "hi"}
@@ -22,7 +21,7 @@ def rows(config: Any, *fields: dict[str, Any], folder: Path) -> list[Any]:
     """What a reader yields for rows of a file."""
     config.path = str(folder / "rows.jsonl")
     Path(config.path).write_text("".join(json.dumps(one) + "\n" for one in fields))
-    return list(build(config).records())
+    return rows_of(config)
 
 
 def chat(folder: Path, *messages: dict[str, Any], **fields: Any) -> tuple[Any, Counter[str]]:

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from row_files import reader
+from row_files import reader, rows_of
 
-from etude.config.registry import build
 from etude.plugins.data.record._shapes import SHAPES, reader_of
 from etude.records import BadRow
 
@@ -35,7 +34,7 @@ ROWS: list[dict[str, Any]] = [
 def read(name: str, row: dict[str, Any], folder: Path) -> Any:
     file = folder / "rows.jsonl"
     file.write_text(json.dumps(row) + "\n")
-    record, *_ = build(reader(name, file)).records()
+    record, *_ = rows_of(reader(name, file))
     return record
 
 

@@ -61,7 +61,7 @@ class Plain(Block):
         return "\n".join(f"    {line}" for line in self.text.splitlines())
 
     def html(self) -> Markup:
-        return tag("pre", self.text)
+        return tag("pre", self.text, css="whole")
 
 
 @dataclass(frozen=True)

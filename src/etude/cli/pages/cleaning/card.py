@@ -82,7 +82,7 @@ def _dropped(dropped: Mapping[tuple[str, str], Decisions]) -> Iterator[Block]:
     for (name, rule), decisions in dropped.items():
         yield Heading(f"{name}: {rule} ({decisions.n:,})", 3)
         rows = [
-            (one.line["record"], one.line["number"], one.line["threshold"], one.line.get("detail"))
+            (one.place, one.line["number"], one.line["threshold"], one.line.get("detail"))
             for one in decisions.examples
         ]
         texts = [(one.text or HIDDEN,) for one in decisions.examples]
@@ -104,10 +104,7 @@ def _duplicates(dropped: Mapping[tuple[str, str], Decisions]) -> Iterator[Block]
         yield Heading("Duplicates and the records that were kept")
     for name, one in pairs:
         similarity = f"dropped by {name} ({one.line['rule']}: {one.line['number']:g})"
-        titles = (
-            f"record {one.line['other']:,}, kept",
-            f"record {one.line['record']:,}, {similarity}",
-        )
+        titles = f"{one.other_place}, kept", f"{one.place}, {similarity}"
         yield Sides(titles, (one.other[:CHARS], one.text[:CHARS]))
 
 
@@ -121,7 +118,7 @@ def _changed(changed: Mapping[tuple[str, str], Decisions]) -> Iterator[Block]:
             yield Table(("replaced by", "edits"), decisions.results.most_common(N_TOP))
             continue
         rows = [
-            (one.line["record"], one.line.get("before", ""), one.line.get("after", ""))
+            (one.place, one.line.get("before", ""), one.line.get("after", ""))
             for one in decisions.examples
         ]
         yield Table(("record", "before", "after"), rows)

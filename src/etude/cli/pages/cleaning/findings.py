@@ -53,6 +53,16 @@ class Example:
     text: str
     other: str
 
+    @property
+    def place(self) -> str:
+        """The location of the record in the source, or its number if it has none."""
+        return self.line.get("place", f"record {self.line['record']:,}")
+
+    @property
+    def other_place(self) -> str:
+        """That of the record that it duplicates."""
+        return self.line.get("other_place", f"record {self.line['other']:,}")
+
 
 @dataclass
 class Decisions:

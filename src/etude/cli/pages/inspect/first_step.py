@@ -1,18 +1,22 @@
 """Builds the first step of a run, and reads from it what a person should see."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from etude.cli.pages.inspect.messages import Labelled, labelled, row_labels
 from etude.cli.pages.inspect.panels import panel_counts
 from etude.cli.pages.inspect.view import Sample, Step, rows_of
 from etude.config.schema.experiment import ExperimentConfig
 from etude.objective.loader import EpochSource, StepBatch
 from etude.objective.selection import lost_lines
 from etude.rl.on_policy import OnPolicyObjective
+from etude.rl.rollout import RolloutSource
 from etude.training.assemble import TrainingParts, trainer_of
 
 
@@ -32,9 +36,11 @@ def first_step(config: ExperimentConfig, parts: TrainingParts, n: int) -> Step:
         name = _name(step, i, parts)
         empty += [name] if count == 0 else []
         if i < n:
-            labels = objective.token_labels(example)
+            known = labelled(_records(step, i, parts), objective.tools.tokenizer)
+            own = iter(objective.token_labels(example))
+            labels_of = partial(_labels, own, known)
             numbers = _numbers(objective, batch)
-            shown = rows_of(batch, objective.tools.tokenizer, numbers, labels)
+            shown = rows_of(batch, objective.tools.tokenizer, numbers, labels_of)
             samples.append(Sample(name, count, *shown, _cuts(step, i, parts)))
     return Step(
         len(step.examples),
@@ -50,6 +56,24 @@ def first_step(config: ExperimentConfig, parts: TrainingParts, n: int) -> Step:
 
 def _numbers(objective: Any, batch: Any) -> Mapping[str, Tensor]:  # any objective and its batch
     return objective.token_values(batch) if isinstance(objective, OnPolicyObjective) else {}
+
+
+def _labels(own: Iterator[str], known: Sequence[Labelled], row: Sequence[int]) -> Sequence[str]:
+    """The next labels of the objective, or else the messages that the tokens are a part of."""
+    return [*islice(own, len(row))] or row_labels(row, known)
+
+
+def _records(step: StepBatch, i: int, parts: TrainingParts) -> list[Any]:
+    """Returns the record of an example, or those of the rollout that contains it."""
+    source = parts.loader.source
+    record = _record(step, i, parts)
+    if isinstance(source, EpochSource) and record is not None:
+        return [source.samples[record]]
+    if not isinstance(source, RolloutSource):
+        return []
+    prompts = [source.prompts[source.order(place)[1]] for place in range(source.n_drawn)]
+    environment = parts.objective.tools.environment
+    return [environment.prompt(one) for one in prompts] if environment else prompts
 
 
 def _record(step: StepBatch, i: int, parts: TrainingParts) -> int | None:

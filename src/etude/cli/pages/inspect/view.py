@@ -1,6 +1,6 @@
 """What the first step of a run trains on, as plain values that the terminal and the page show."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import Any
@@ -113,16 +113,21 @@ class Step:
         return f"step 1: {self.n_samples:,} samples in {self.n_micro_batches:,} micro-batches"
 
 
+def _no_labels(row: Sequence[int]) -> Sequence[str]:
+    return ()
+
+
 def rows_of(
     batch: Any,  # a batch of one sample
     tokenizer: Tokenizer,
     numbers: Mapping[str, Tensor],
-    labels: Sequence[str] = (),
+    labels_of: Callable[[Sequence[int]], Sequence[str]] = _no_labels,
 ) -> tuple[list[Row], dict[str, str]]:
     """Returns the rows of a sample, and the values of its batch that belong to no row.
 
     `numbers` has one number for each target of the first panel with targets, or of the first panel
-    if none has any, and `labels` one label for each token of its rows. A value with one item per
+    if none has any. `labels_of` returns what each token of a row is a part of, or nothing if it is
+    unknown; it is called with each row, in order. A value with one item per
     row belongs to the rows of that panel, as does one with one number for each of its targets.
     """
     found = list(panels(batch))
@@ -134,13 +139,13 @@ def rows_of(
     own = {key: value for key, value in rest if key not in per_row and _is_per_target(value, first)}
     numbers = {**own, **numbers}
     rows: list[Row] = []
-    names = iter(labels)
     for panel in found:
         for i in range(len(panel.inputs.tokens)):
             values = per_row if panel is (first or found[0]) else {}
             row = _row(panel, i, tokenizer, numbers if panel is first else {})
-            if labels and panel is (first or found[0]):
-                cells = [replace(cell, label=next(names)) for cell in row.cells]
+            labels = labels_of([cell.id for cell in row.cells])
+            if labels:
+                cells = [replace(c, label=part) for c, part in zip(row.cells, labels, strict=False)]
                 row = replace(row, cells=cells)
             rows.append(replace(row, values={k: _text(value[i]) for k, value in values.items()}))
     others = {key: _text(value) for key, value in rest if key not in (*per_row, *own)}

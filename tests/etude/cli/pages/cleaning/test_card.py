@@ -11,6 +11,7 @@ REPORT = FilterReport(
     5, 3, {"near": FilterCounts({"copy": 2}), "mask": FilterCounts({}, {"e-mail": 2}, 2)}
 )
 LINE: dict[str, Any] = {"record": 1, "rule": "copy", "number": 0.9, "threshold": 0.8, "other": 0}
+LINE["place"] = "raw.jsonl:7"
 
 
 def findings(text: str) -> Findings:
@@ -51,6 +52,8 @@ def test_both_cards_have_every_section_and_the_counts_add_up() -> None:
         assert shown.replace("[", r"\[").replace("]", r"\]") in text
     assert "5 records read = 3 kept + 2 dropped." in text
     assert "the &lt;second&gt;" in page
+    assert "raw.jsonl:7, dropped by near" in page
+    assert "record 0, kept" in page
     assert r"the \<second\>" in text
 
 
