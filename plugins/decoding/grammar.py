@@ -10,7 +10,7 @@ completion that ends before its limit always parses. JSON has no optional white 
     decoding=grammar decoding.format=json_schema decoding.pattern=schema.json
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -122,7 +122,7 @@ class Grammar(Decoding):
             [self._allowed(matcher, logits.shape[1]) for matcher, _ in history.states]
         )
         excluded = torch.from_numpy(~allowed).to(logits.device)
-        inner = History(history.tokens, [state for _, state in history.states])
+        inner = replace(history, states=[state for _, state in history.states])
         scores = self.inner.scores(logits.masked_fill(excluded, -torch.inf), inner)
         return scores.masked_fill(excluded, -torch.inf)
 

@@ -73,9 +73,8 @@ class Rope(Position):
         rotation = context.once("rope", lambda: self._cos_sin(x, context))
         assert rotation is not None
         cos, sin = rotation
-        first, second = x[..., : self.width].chunk(2, dim=-1)
-        rotated = (first * cos - second * sin, second * cos + first * sin)
-        return torch.cat((*rotated, x[..., self.width :]), dim=-1)
+        first, second, rest = x.tensor_split((self.width // 2, self.width), dim=-1)
+        return torch.cat((first * cos - second * sin, second * cos + first * sin, rest), dim=-1)
 
     def _cos_sin(self, x: Tensor, context: Context) -> Tensor:
         """Returns cosines and sines, [2 batch 1 seq head_dim/2], computed in at least fp32."""

@@ -90,7 +90,8 @@ class Context:
 
     def within(self, window: int | None) -> "Context":
         """Returns the context with this attention window, or the span if that is smaller."""
-        window = min((w for w in (window, self.span) if w is not None), default=None)
+        if self.span is not None:
+            window = self.span if window is None else min(window, self.span)
         return self if window == self.window else replace(self, window=window)
 
     def once(self, name: str, compute: Callable[[], Tensor | None]) -> Tensor | None:

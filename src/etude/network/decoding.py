@@ -7,7 +7,7 @@ https://arxiv.org/abs/1705.04304, section 2.5. Both as in transformers.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -29,13 +29,17 @@ class History:
     """Ids of the prompt and the completion, in order; NO_TOKEN for padding."""
     states: Sequence[Any]
     """The state of the decoding for each row, see `Decoding.begin`; any type."""
+    _seen: dict[int, Tensor] = field(default_factory=dict[int, Tensor])
+    """Results of `seen`, which `extend` and `select` pass on: the text is read only once."""
 
     def seen(self, n_vocab: int) -> Bool[Tensor, "batch vocab"]:
         """Returns which ids each row contains."""
-        shape = (len(self.tokens), n_vocab + 1)  # the last column: no token
-        ids = torch.where(self.tokens == NO_TOKEN, n_vocab, self.tokens)
-        seen = self.tokens.new_zeros(shape, dtype=torch.bool)
-        return seen.scatter_(1, ids, True)[:, :n_vocab]
+        if n_vocab not in self._seen:
+            shape = (len(self.tokens), n_vocab + 1)  # the last column: no token
+            ids = torch.where(self.tokens == NO_TOKEN, n_vocab, self.tokens)
+            seen = self.tokens.new_zeros(shape, dtype=torch.bool)
+            self._seen[n_vocab] = seen.scatter_(1, ids, True)[:, :n_vocab]
+        return self._seen[n_vocab]
 
     def extend(self, tokens: Int[Tensor, " batch"], decoding: "Decoding") -> "History":
         """Returns the history with one more token in each row."""
@@ -43,11 +47,14 @@ class History:
         if any(state is not None for state in states):  # else no token is copied from a GPU
             pairs = zip(states, tokens.tolist(), strict=True)
             states = [decoding.advance(state, token) for state, token in pairs]
-        return History(torch.cat((self.tokens, tokens[:, None]), dim=1), states)
+        new = tokens[:, None]
+        seen = {n: was.scatter(1, new, True) for n, was in self._seen.items()}
+        return History(torch.cat((self.tokens, new), dim=1), states, seen)
 
     def select(self, rows: Int[Tensor, " kept"]) -> "History":
         """Returns the history of some rows, in this order; a row may occur several times."""
-        return History(self.tokens[rows], [self.states[row] for row in rows.tolist()])
+        seen = {n: was[rows] for n, was in self._seen.items()}
+        return History(self.tokens[rows], [self.states[row] for row in rows.tolist()], seen)
 
 
 class Decoding(ABC):

@@ -84,6 +84,17 @@ def test_the_state_of_a_decoding_follows_its_row() -> None:
     assert (history.tokens[:, 1].tolist(), history.states) == ([1, 2, 3], [3, 1, 3])
 
 
+def test_seen_ids_follow_the_rows_as_they_grow_and_are_selected() -> None:
+    history = tiny.history([5], [6, 3], [7, 7])
+    history.seen(9)
+    rows = torch.tensor([2, 0, 2])
+    later = history.select(rows).extend(torch.tensor([1, 5, 8]), Greedy())
+    wanted = History(later.tokens, later.states).seen(9)
+    assert torch.equal(later.seen(9), wanted)
+    assert wanted.sum(1).tolist() == [2, 1, 2]
+    assert history.seen(9).sum(1).tolist() == [1, 2, 1]  # a row may go back
+
+
 def test_a_repeated_n_gram_length_below_1_is_an_error() -> None:
     with pytest.raises(ValueError, match="no_repeat_ngram must be at least 1 or null, got 0"):
         DecodingConfig(no_repeat_ngram=0)
