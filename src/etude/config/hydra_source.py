@@ -74,11 +74,12 @@ def outlines() -> Generator[None]:
 
 def multi_choice_groups() -> frozenset[str]:
     """The groups from which a config takes any number of plugins: dict fields of a root."""
-    found: set[str] = set()
-    for root in (ExperimentConfig, EvaluationConfig):
-        single = {item.name for item in fields(root) if item.default is not NO_DEFAULT}
-        found |= children(root).keys() - single
-    return frozenset(found)
+    return frozenset(
+        item.name
+        for root in (ExperimentConfig, EvaluationConfig)
+        for item in fields(root)
+        if item.default is NO_DEFAULT and item.name in children(root)
+    )
 
 
 def optional_groups() -> frozenset[str]:

@@ -5,8 +5,23 @@ import re
 from etude.config.plugin_files import configurations, groups, options, roots
 from etude.config.plugin_source import Description, describe, heading, presets
 from etude.config.registry import load
-from etude.config.schema import blocks, decoding, evaluation, plugins
+from etude.config.schema import (
+    blocks,
+    decoding,
+    environment,
+    evaluation,
+    filter,
+    judge,
+    plugins,
+    prompting,
+    ramp,
+)
 from etude.errors import ConfigError
+
+SCHEMAS = (
+    blocks, decoding, environment, evaluation, filter, judge, plugins, prompting, ramp,
+)  # fmt: skip
+"""The modules with the base configs of groups."""
 
 
 def all_groups() -> list[str]:
@@ -28,10 +43,10 @@ def rows(group: str) -> list[str]:
 
 def purposes() -> dict[str, str]:
     """The purpose of each group, from the docstring of its base config, if it states one."""
-    classes = {**vars(plugins), **vars(blocks), **vars(decoding), **vars(evaluation)}.values()
     matches = (
         re.match(r"Base config of the group `(.*)`: (.*)", " ".join((kind.__doc__ or "").split()))
-        for kind in classes
+        for module in SCHEMAS
+        for kind in vars(module).values()
         if isinstance(kind, type)
     )
     return {match[1]: f"{match[2][0].upper()}{match[2][1:]}" for match in matches if match}

@@ -24,7 +24,7 @@ def test_a_group_page_lists_nested_groups() -> None:
 
 def test_a_key_page_shows_each_meaning_with_its_verbs() -> None:
     page = key_page("seed") or ""
-    assert page.count("seed = 0  (int)") == 2
+    assert page.count("seed = 0  (int)") == 3
     assert "Used by etude check, etude data, etude inspect, etude plan, etude train." in page
     assert key_page("sead") is None
 
