@@ -8,9 +8,9 @@ from typing import Any, get_args, get_type_hints
 import yaml
 from defaults import default
 
-from etude.config.hydra_source import ROOTS
 from etude.config.plugin_files import groups, options
 from etude.config.registry import load
+from etude.config.root_schemas import ROOTS
 from etude.config.schema.effect import ONLY_WITH, terms, unmet_condition
 from etude.config.schema.plugins import PluginConfig
 from etude.data.rows import RowsConfig

@@ -19,16 +19,10 @@ from yaml import YAMLError
 
 from etude.config.command_line import CommandLine
 from etude.config.hydra_errors import explain
-from etude.config.hydra_source import (
-    FOR,
-    declared_default,
-    multi_choice_groups,
-    outlines,
-    own_defaults,
-    register,
-)
+from etude.config.hydra_source import FOR, declared_default, outlines, own_defaults, register
 from etude.config.plugin_files import configurations, roots
 from etude.config.plugin_source import base_plugin
+from etude.config.root_schemas import multi_choice_groups
 from etude.errors import ConfigError
 
 VERSION = "1.3"

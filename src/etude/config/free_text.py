@@ -14,9 +14,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from etude.config.hydra_source import FOR, ROOTS, multi_choice_groups, optional_groups
+from etude.config.hydra_source import FOR
 from etude.config.plugin_files import configurations, groups, options
 from etude.config.plugin_source import base_plugin, defaults, describe, presets
+from etude.config.root_schemas import ROOTS, multi_choice_groups, optional_groups
 from etude.errors import ConfigError
 
 TYPES = frozenset({"str", "str | None", "Path", "Path | None"})

@@ -11,8 +11,9 @@ from yaml import MarkedYAMLError
 
 from etude.config import plugin_files
 from etude.config.foreign_words import choice_of_keys, our_word
-from etude.config.hydra_source import multi_choice_groups, option_names, optional_groups
+from etude.config.hydra_source import option_names
 from etude.config.plugin_source import describe, presets
+from etude.config.root_schemas import multi_choice_groups, optional_groups
 from etude.errors import ConfigError, did_you_mean
 
 

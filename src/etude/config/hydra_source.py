@@ -11,8 +11,6 @@ plugins.
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import MISSING as NO_DEFAULT
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
 
@@ -37,26 +35,10 @@ from etude.config.plugin_source import (
     preset_parts,
     presets,
 )
-from etude.config.schema.curation import BestOfConfig, DialogueConfig, LabelConfig
-from etude.config.schema.evaluation import EvaluationConfig
-from etude.config.schema.experiment import ExperimentConfig
-from etude.config.schema.generation import GenerationConfig
-from etude.config.schema.pipeline import PipelineConfig
-from etude.config.schema.report import ReportConfig
+from etude.config.root_schemas import ROOTS, multi_choice_groups
 from etude.config.yaml_file import MAX_BYTES, MAX_DEPTH, read_yaml, too_large
 from etude.errors import ConfigError
 
-ROOTS: dict[str, type] = {
-    "schema": ExperimentConfig,
-    "generate_schema": GenerationConfig,
-    "evaluate_schema": EvaluationConfig,
-    "label_schema": LabelConfig,
-    "best_of_schema": BestOfConfig,
-    "dialogue_schema": DialogueConfig,
-    "pipeline_schema": PipelineConfig,
-    "report_schema": ReportConfig,
-}
-"""The root schemas, by the first entry of the defaults list in a verb's YAML file."""
 FOR = "for_"
 OWN = "own/defaults"
 _outlines: ContextVar[bool] = ContextVar("_outlines", default=False)
@@ -70,22 +52,6 @@ def outlines() -> Generator[None]:
         yield
     finally:
         _outlines.reset(token)
-
-
-def multi_choice_groups() -> frozenset[str]:
-    """The groups from which a config takes any number of plugins: dict fields of a root."""
-    return frozenset(
-        item.name
-        for root in (ExperimentConfig, EvaluationConfig)
-        for item in fields(root)
-        if item.default is NO_DEFAULT and item.name in children(root)
-    )
-
-
-def optional_groups() -> frozenset[str]:
-    """The groups from which an experiment takes one plugin or none."""
-    none = {item.name for item in fields(ExperimentConfig) if item.default is None}
-    return frozenset(children(ExperimentConfig)) & none
 
 
 class PluginSource(ConfigSource):

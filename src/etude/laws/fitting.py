@@ -16,7 +16,7 @@ from etude.capability import Capability
 from etude.config import capabilities, compatibility, composition
 from etude.config.composition import Composition
 from etude.config.config_file import node_of, to_experiment
-from etude.config.hydra_source import declared_default, multi_choice_groups
+from etude.config.hydra_source import declared_default
 from etude.config.plugin_files import options
 from etude.config.plugin_source import (
     base_plugin,
@@ -26,6 +26,7 @@ from etude.config.plugin_source import (
     presets,
 )
 from etude.config.registry import plugin_of
+from etude.config.root_schemas import multi_choice_groups
 from etude.config.schema.experiment import ExperimentConfig
 from etude.config.schema.plugins import ArchitectureConfig
 from etude.errors import CompositionError, ConfigError

@@ -16,9 +16,10 @@ from etude.cli.pages.group import purposes
 from etude.cli.pages.knobs import entry
 from etude.cli.pages.plugin import choice
 from etude.config.command_line import config_name
-from etude.config.hydra_source import FOR, ROOTS, declared_default
+from etude.config.hydra_source import FOR, declared_default
 from etude.config.plugin_files import configurations
 from etude.config.plugin_source import Knob, knobs
+from etude.config.root_schemas import ROOTS
 from etude.config.source_tree import lineage
 from etude.config.yaml_file import read_yaml
 

@@ -13,7 +13,6 @@ from etude.cli.pages.group import describe_own
 from etude.cli.pages.knobs import entry, short_value
 from etude.config.capabilities import architectures_for
 from etude.config.compatibility import data_for, readable_kinds, reward_objectives
-from etude.config.hydra_source import multi_choice_groups
 from etude.config.plugin_files import options
 from etude.config.plugin_source import (
     Declared,
@@ -24,6 +23,7 @@ from etude.config.plugin_source import (
     preset_parts,
     presets,
 )
+from etude.config.root_schemas import multi_choice_groups
 from etude.config.yaml_file import read_yaml
 
 

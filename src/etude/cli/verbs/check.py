@@ -20,8 +20,8 @@ from etude.config import composition
 from etude.config.command_line import CommandLine, prepare
 from etude.config.config_file import build_config, node_of, to_experiment
 from etude.config.hydra_errors import listing
-from etude.config.hydra_source import ROOTS
 from etude.config.plugin_files import groups
+from etude.config.root_schemas import ROOTS
 from etude.config.schema.plugins import PluginConfig
 from etude.errors import ConfigError
 from etude.laws import fitting
