@@ -1,7 +1,13 @@
 """The characters that represent bytes in a byte-level tokenizer, as in GPT-2."""
 
+import re
+from collections.abc import Callable
 from typing import Final
 
+import tokenizers
+from tokenizers import decoders, models
+
+_BYTE: Final = re.compile(r"<0x([0-9A-F]{2})>")  # SentencePiece's byte fallback
 _VISIBLE: Final = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
 
 
@@ -22,3 +28,18 @@ BYTE_ALPHABET: Final = tuple(sorted(BYTE_CHARACTERS))
 
 
 BYTES: Final = {character: bytes([byte]) for byte, character in enumerate(BYTE_CHARACTERS)}
+
+
+def bytes_of_pieces(inner: tokenizers.Tokenizer) -> Callable[[str], bytes]:
+    """Returns a function that converts a vocabulary piece of this tokenizer to its bytes."""
+    model = inner.model
+    if isinstance(inner.decoder, decoders.ByteLevel):
+        return lambda piece: b"".join(BYTES.get(c) or c.encode() for c in piece)
+    if isinstance(model, models.WordPiece):
+        inside = model.continuing_subword_prefix
+        return lambda piece: f" {piece}".removeprefix(f" {inside}").encode()
+    return lambda piece: (
+        bytes.fromhex(found[1])
+        if (found := _BYTE.fullmatch(piece))
+        else piece.replace("▁", " ").encode()
+    )

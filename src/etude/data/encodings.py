@@ -37,6 +37,21 @@ def encodings(inner: tokenizers.Tokenizer, texts: Sequence[str]) -> list[Int[np.
     return [np.array(encoding.ids, dtype=np.int64) for encoding in found]
 
 
+def character_spans(inner: tokenizers.Tokenizer, parts: Sequence[str]) -> Int[np.ndarray, "seq 2"]:
+    """Start and end of each id, in characters of the joined parts, without white space around."""
+    with reported("The tokenizer cannot encode a text"):
+        found = inner.encode_batch(list(parts), add_special_tokens=False)
+    spans: list[tuple[int, int]] = []
+    before = 0
+    for part, encoding in zip(parts, found, strict=True):
+        for start, end in encoding.offsets:
+            piece = part[start:end]
+            start += len(piece) - len(piece.lstrip())
+            spans.append((before + start, before + start + len(piece.strip())))
+        before += len(part)
+    return np.array(spans, dtype=np.int64).reshape(-1, 2)
+
+
 class BatchEncoder:
     """Returns what `encodings` returns; many texts faster, where another library can."""
 

@@ -3,7 +3,7 @@
 The folder includes the split: that of the source if it has one. Otherwise a record is held out by a
 hash of its content, so equal records are on the same side and the order of the source does not
 matter. Preference data is held out by a hash of the prompt, because other pairs of the same prompt
-would leak into training.
+would leak into training; questions, for the same reason, by a hash of the text that answers them.
 """
 
 import hashlib
@@ -32,6 +32,7 @@ from etude.records import (
     Pair,
     Preference,
     Prompt,
+    Question,
     Ranking,
     Record,
     SourceRow,
@@ -99,7 +100,7 @@ def write_records(rows: Iterable[SourceRow], folder: Path, val_fraction: float) 
                 good.write(line)
                 hashes.append(_hash_fraction(line))
                 scores.append(
-                    _hash_fraction(prompt) if (prompt := _shared_prompt(row)) else hashes[-1]
+                    _hash_fraction(shared) if (shared := _shared_part(row)) else hashes[-1]
                 )
     if not scores:
         raise DataError(f"The data contains no usable record ({n_bad} bad rows{first_bad}).")
@@ -167,9 +168,10 @@ def held_out(scores: np.ndarray, val_fraction: float) -> np.ndarray:
     groups, sizes = np.unique(scores, return_counts=True)
     if len(groups) == 1:
         raise DataError(
-            "The data contains only one distinct record (of preference data: one distinct prompt), "
-            "so none can be held out for validation. Add records or, of text, choose smaller "
-            "documents: data.document=line, or blocks if the text has no line breaks."
+            "The data contains only one distinct record (of preference data: one distinct prompt; "
+            "of questions: one distinct context), so none can be held out for validation. Add "
+            "records or, of text, choose smaller documents: data.document=line, or blocks if the "
+            "text has no line breaks."
         )
     mask = scores < val_fraction
     if is_near(float(mask.mean()), val_fraction):
@@ -198,6 +200,8 @@ def texts_of(record: Record) -> tuple[str, ...]:
             return (text,)
         case Pair(source, target):
             return (source, target)
+        case Question(question, context):
+            return (question, context)
         case Chat():
             return _chat_texts(record)
         case Preference(prompt, chosen, rejected):
@@ -232,8 +236,10 @@ def _set_fields(row: Any) -> dict[str, Any]:
 _JSON: Final = json.JSONEncoder(default=_set_fields, ensure_ascii=False)
 
 
-def _shared_prompt(record: Record) -> bytes:
-    """The prompt of preference data, which several records may share; empty for other kinds."""
+def _shared_part(record: Record) -> bytes:
+    """What several records may share, a prompt or a context; empty for other kinds of record."""
+    if isinstance(record, Question):
+        return record.context.encode()
     if not isinstance(record, Preference | Ranking | Feedback):
         return b""
     return record.prompt.encode() if isinstance(record.prompt, str) else _encode(record.prompt)

@@ -7,7 +7,7 @@ no special tokens. Callers insert special ids explicitly.
 import hashlib
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import pairwise
@@ -18,10 +18,9 @@ from typing import Any, Final
 import numpy as np
 import tokenizers
 from jaxtyping import Bool, Int
-from tokenizers import decoders, models
 
-from etude.data.byte_alphabet import BYTES
-from etude.data.encodings import BatchEncoder, encodings
+from etude.data.byte_alphabet import bytes_of_pieces
+from etude.data.encodings import BatchEncoder, character_spans, encodings
 from etude.data.old_tokenizer import convert, old_files
 from etude.data.special_tokens import (
     DEFAULT_ROLES,
@@ -42,7 +41,6 @@ from etude.files.manifest import require_intact_if_sealed
 
 Ids = Int[np.ndarray, " seq"]
 
-_BYTE: Final = re.compile(r"<0x([0-9A-F]{2})>")  # SentencePiece's byte fallback
 _WORD_START: Final = re.compile(rb"\s|[\xe3-\xe9\xf0]")  # the first bytes of Chinese characters
 _SENTENCE_END: Final = re.compile(
     r"""(?:[.!?]['")\]]*(?=\s)|(?:。|！|？)(?:”|’|」|』|）)*)\n*|\n+""".encode()
@@ -179,6 +177,14 @@ class Tokenizer:
             for text, ids in zip(texts, self._encode_batch(texts), strict=True)
         ]
 
+    def offsets(self, text: str) -> Int[np.ndarray, "seq 2"]:
+        """Start and end, in characters, of the part of a text that each id of `encode` is from.
+
+        White space at both ends is left out; ids that are bytes of one character have the same.
+        """
+        is_split = self._is_reserved[self._encode_batch([text])[0]].any()
+        return character_spans(self._inner, self._parts(text) if is_split else [text])
+
     def decode(self, ids: Iterable[int], *, skip_special: bool = True) -> str:
         """The text of `ids`, without special tokens unless `skip_special` is false."""
         return self._inner.decode([int(i) for i in ids], skip_special_tokens=skip_special)
@@ -204,26 +210,11 @@ class Tokenizer:
         A space that a piece only implies, such as WordPiece's, is included.
         """
         found = [b""] * self.vocab.size
+        bytes_of = bytes_of_pieces(self._inner)
         for piece, i in self._inner.get_vocab(with_added_tokens=True).items():
             if i not in self.vocab.special:
-                found[i] = self._bytes_of(piece)
+                found[i] = bytes_of(piece)
         return tuple(found)
-
-    @cached_property
-    def _bytes_of(self) -> Callable[[str], bytes]:
-        """Converts a vocabulary piece of this kind of tokenizer to its bytes."""
-        model = self._inner.model
-        decoder = self._inner.decoder
-        if isinstance(decoder, decoders.ByteLevel):
-            return lambda piece: b"".join(BYTES.get(c) or c.encode() for c in piece)
-        if isinstance(model, models.WordPiece):
-            inner = model.continuing_subword_prefix
-            return lambda piece: f" {piece}".removeprefix(f" {inner}").encode()
-        return lambda piece: (
-            bytes.fromhex(found[1])
-            if (found := _BYTE.fullmatch(piece))
-            else piece.replace("▁", " ").encode()
-        )
 
     @cached_property
     def _word_starts(self) -> Bool[np.ndarray, " vocab"]:
@@ -292,7 +283,10 @@ class Tokenizer:
 
         A Unigram model contains its special tokens as pieces, so it matches them in text.
         """
-        cuts = [0, *(match.start() + 1 for match in self._role_pattern.finditer(text)), len(text)]
-        parts = [text[start:end] for start, end in pairwise(cuts)]
-        ids = np.concatenate(encodings(self._inner, parts))
+        ids = np.concatenate(encodings(self._inner, self._parts(text)))
         return np.where(self._is_reserved[ids], self.vocab.unk, ids)
+
+    def _parts(self, text: str) -> list[str]:
+        """A text, split after the first character of each special token in it."""
+        cuts = [0, *(match.start() + 1 for match in self._role_pattern.finditer(text)), len(text)]
+        return [text[start:end] for start, end in pairwise(cuts)]

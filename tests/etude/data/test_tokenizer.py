@@ -181,6 +181,27 @@ def test_the_bytes_of_the_ids_concatenate_to_the_text(config: TokenizerConfig, t
     assert b"".join(tokenizer.token_bytes[i] for i in tokenizer.encode(text)) == text.encode()
 
 
+@pytest.mark.parametrize("config", LOSSLESS, ids=name)
+@settings(max_examples=50, deadline=None)
+@given(text=texts)
+def test_the_offsets_of_the_ids_cover_the_text_in_order(config: TokenizerConfig, text: str) -> None:
+    made = trained(config)
+    ids, offsets = made.encode(text), made.offsets(text)
+    assert len(offsets) == len(ids)
+    assert (np.diff(offsets, axis=0) >= 0).all()
+    covered = {i for start, end in offsets.tolist() for i in range(start, end)}
+    assert {i for i, c in enumerate(text) if not c.isspace()} <= covered
+    for piece, (start, end) in zip(made.pieces(ids), offsets, strict=True):
+        assert "\N{REPLACEMENT CHARACTER}" in piece or piece.strip() == text[start:end]
+
+
+def test_offsets_are_those_of_the_text_before_it_is_normalised() -> None:
+    made = trained(EVERY[-1])
+    text = "  Fox é，语言<bos>"
+    parts = [text[start:end] for start, end in made.offsets(text)]
+    assert "".join(parts) == "".join(text.split())
+
+
 def test_every_id_is_either_text_or_special() -> None:
     tokenizer = trained(BpeConfig(vocab_size=500))
     every = {*tokenizer.text_ids.tolist(), *tokenizer.vocab.special}
