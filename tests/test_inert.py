@@ -28,6 +28,7 @@ from etude.config.schema.parameter_group import ParameterGroup
 from etude.config.schema.plugins import PluginConfig
 from etude.errors import ConfigError
 from etude.objective.preferences import Reduction
+from etude.plugins.objective._output_head import Transform
 from etude.plugins.objective._pooling import Pooling
 from etude.plugins.objective._sft.conversations import TrainOn
 from etude.plugins.objective.distill import Divergence
@@ -35,6 +36,7 @@ from etude.plugins.objective.embed import Similarity
 from etude.plugins.objective.grpo import Average, Ratio, Scale, Surrogate, Truncated
 from etude.plugins.objective.mtp import Heads
 from etude.plugins.objective.reinforce import Baseline
+from etude.plugins.objective.tag import Subword
 from etude.rl.rollout import OnPolicyConfig
 
 OTHER_VALUES: dict[str, Any] = {
@@ -53,7 +55,7 @@ OTHER_VALUES: dict[str, Any] = {
     "measures": [], "replay_share": 0.5, "spm_rate": 1.0, "epsilon": 0.1,
     "outputs": ["*.q"], "inputs": ["*.mixer.out"], "other_every": 3, "q_rank": 8, "gate_dim": 4,
     "rotary_fraction": 0.5, "n_first": 2, "base_head_dim": 3,
-    "row_beta": 0.5, "basis_every": 1, "max_basis_dim": 8,
+    "labels": ["a", "b"], "row_beta": 0.5, "basis_every": 1, "max_basis_dim": 8,
 }  # fmt: skip
 """Another valid value by name, where doubling the default is not suitable."""
 REQUIRES: dict[str, dict[str, Any]] = {
@@ -258,6 +260,7 @@ UNTESTED = {
     "distill.run": "its own test trains a teacher",
     "on_policy_distill.run": "its own test trains a teacher",
     "grpo.max_draws": "its own test has prompts with zero variance",
+    "classify.problem": "its own test has data of each type",
     "kto.threshold": "its own test has scores",
     "reinforce.epochs": "1 is its only valid value",
     "reinforce.batches_per_rollout": "1 is its only valid value",
@@ -316,6 +319,14 @@ OBJECTIVES: list[tuple[str, str, Any]] = [
     ("extract", "overlap_tokens", 2),
     ("extract", "max_answer_tokens", 1),
     ("extract", "no_answer_threshold", None),
+    ("classify", "labels", list("cba")),
+    ("classify", "balanced", True),
+    ("classify", "label_smoothing", 0.3),
+    ("classify", "pooling", Pooling.mean),
+    ("classify", "transform", Transform.gelu),
+    ("tag", "labels", ["O", "B-a"]),
+    ("tag", "subword", Subword.last),
+    ("tag", "transform", Transform.tanh),
     ("sft", "measures", []),
     *((name, "dropout", 0.5) for name in (*tiny.PREFERENCES, *SAMPLING)),
     *((name, "group_size", 2) for name in SAMPLING),

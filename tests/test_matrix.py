@@ -50,6 +50,8 @@ ROWS: dict[str, dict[str, Any]] = {
     "jsonl_labels": {"text": "{0}", "label": "{1}"},
 }
 """A data plugin for each kind of record, with the row it reads."""
+TAGS: dict[str, Any] = {"tokens": ["{0}", "{1}"], "tags": ["{1}", "O"]}
+"""The row of a labelled list of words, which objective=tag reads instead of a labelled text."""
 TINY = {"dim": 16, "n_layers": 1, "n_heads": 2}
 SHORT = {"group_size": 2, "max_new_tokens": 4}
 DEPTHS = {"qwen3_next": 4, "deepseek_v3": 2}
@@ -74,7 +76,7 @@ def architecture(name: str) -> Any:  # the config of a stack
 def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file of twenty records of each kind."""
     folder = tmp_path_factory.mktemp("rows")
-    for name, row in ROWS.items():
+    for name, row in {**ROWS, "tags": TAGS}.items():
         written = json.dumps(row).replace("{0}", "%0").replace("{1}", "%1")
         pairs = [(a, b) for a in WORDS for b in WORDS[:2]]
         lines = [written.replace("%0", a).replace("%1", b) for a, b in pairs]
@@ -86,13 +88,17 @@ def experiment(objective: str, stack: str, data: str, rows: Path) -> ExperimentC
     names = load(f"objective/{objective}").config.__dataclass_fields__
     declared = load(f"objective/{objective}").declaration
     reward, seq_len = declared.reward, 48 if Chat in declared.reads else 16  # chats are longer
+    source = default(f"data/{data}", path=str(rows / f"{data}.jsonl"), seq_len=seq_len)
+    if (objective, data) == ("tag", "jsonl_labels"):
+        path, record = str(rows / "tags.jsonl"), default("data/record/tags")
+        source = replace(source, path=path, record=record)
     return ExperimentConfig(
         objective=default(
             f"objective/{objective}", **{k: v for k, v in SHORT.items() if k in names}
         ),
         architecture=architecture(stack),
         tokenizer=default("tokenizer/byte"),
-        data=default(f"data/{data}", path=str(rows / f"{data}.jsonl"), seq_len=seq_len),
+        data=source,
         optimizer=default("optimizer/adamw"),
         schedule=default("schedule/cosine"),
         strategy=default("strategy/single"),

@@ -71,9 +71,9 @@ def _rewritten(record: Record, rewrite: Rewrite) -> Record:
             return Feedback(_turn(prompt, rewrite), _turn(completion, rewrite), score)
         case Prompt(prompt, answer):
             return Prompt(_turn(prompt, rewrite), None if answer is None else rewrite(answer))
-        case Labelled(text, label):
+        case Labelled(text, label, second):
             new = rewrite(text) if isinstance(text, str) else tuple(map(rewrite, text))
-            return Labelled(new, label)
+            return Labelled(new, label, None if second is None else rewrite(second))
 
 
 def _with_answers(new: Record, old: Question, rewrite: Rewrite) -> Question:

@@ -12,6 +12,7 @@ encoder-decoder reads the text as its source, and its vector is the first state 
 et al. 2021 (Sentence-T5), https://arxiv.org/abs/2108.08877, section 3.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -25,8 +26,9 @@ from torch import Tensor
 from etude import Capability, Pair, Preference, plugin, require
 from etude.config import ArchitectureConfig, ObjectiveConfig, capabilities_of
 from etude.network import Inputs, Network, freeze_head, to_fp32
-from etude.objective import Ids, Loss, Objective, ObjectiveContext, own_sum
+from etude.objective import HeadObjective, Ids, Loss, ObjectiveContext, Prediction, Query, own_sum
 
+from ._info_nce import info_nce, ranks
 from ._pooling import Pooling, pooled
 
 
@@ -90,30 +92,10 @@ def texts_of(record: Pair | Preference) -> Sequence[str]:
     return str(record.prompt), str(record.chosen), str(record.rejected)
 
 
-def info_nce(
-    queries: Float[Tensor, "query dim"],
-    candidates: Float[Tensor, "candidate dim"],
-    positive: Int[Tensor, " query"],
-    temperature: float,
-) -> Float[Tensor, " query"]:
-    """-log of the share of each query's positive in the softmax over all candidates, in nats."""
-    return F.cross_entropy(queries @ candidates.T / temperature, positive, reduction="none")
-
-
-def ranks(
-    queries: Float[Tensor, "query dim"],
-    candidates: Float[Tensor, "candidate dim"],
-    positive: Int[Tensor, " query"],
-) -> Float[Tensor, " query"]:
-    """The place of each query's positive among the candidates, from 1; a tie counts against it."""
-    scores = queries @ candidates.T
-    return (scores >= scores.gather(1, positive[:, None])).sum(1).double()
-
-
 @plugin(
     EmbedConfig, reads={Pair, Preference}, needs={Capability.HIDDEN}, lr=3e-4, data="docs_pairs"
 )
-class Embed(Objective[EmbedConfig, EmbedBatch]):
+class Embed(HeadObjective[EmbedConfig, EmbedBatch]):
     """Pulls the two texts of a pair together, and the query away from all other texts."""
 
     unit = "queries"
@@ -123,19 +105,23 @@ class Embed(Objective[EmbedConfig, EmbedBatch]):
         self.sizes = [*config.matryoshka, network.dim]
         freeze_head(network)
 
-    def _encode(self, record: Pair | Preference) -> Sequence[Ids]:
+    def _encode(self, texts: Sequence[str]) -> Sequence[Ids]:
         """The ids of each text, without truncation."""
         vocab = self.tools.tokenizer.vocab
-        encoded = self.tools.tokenizer.encode_batch(texts_of(record))
+        encoded = self.tools.tokenizer.encode_batch(texts)
         return [vocab.document(ids.tolist()) for ids in encoded]
 
+    def _fit(self, texts: Sequence[str]) -> Sequence[Ids]:
+        """The ids of each text, cut to fit data.seq_len."""
+        end = self.tools.seq_len - 1
+        return [[*ids[:-1][:end], ids[-1]] for ids in self._encode(texts)]
+
     def cuts(self, sample: Pair | Preference) -> Iterable[str]:
-        n = sum(len(ids) > self.tools.seq_len for ids in self._encode(sample))
+        n = sum(len(ids) > self.tools.seq_len for ids in self._encode(texts_of(sample)))
         return ["texts cut to fit data.seq_len"] * n
 
     def example(self, record: Pair | Preference, rng: np.random.Generator) -> Sequence[Ids]:
-        end = self.tools.seq_len - 1
-        return [[*ids[:-1][:end], ids[-1]] for ids in self._encode(record)]
+        return self._fit(texts_of(record))
 
     def collate(self, examples: Sequence[Sequence[Ids]]) -> EmbedBatch:
         return EmbedBatch(*(self.network.prompt(texts) for texts in zip(*examples, strict=True)))
@@ -145,9 +131,10 @@ class Embed(Objective[EmbedConfig, EmbedBatch]):
 
     def sample_rows(self, batch: EmbedBatch) -> Float[Tensor, "sample text dim"]:
         texts = [t for t in (batch.query, batch.positive, batch.negative) if t is not None]
-        pooling = self.config.pooling
-        rows = [pooled(self.network.states(text), text, pooling) for text in texts]
-        return to_fp32(torch.stack(rows, 1))
+        return torch.stack([self._vectors(text) for text in texts], 1)
+
+    def _vectors(self, texts: Inputs) -> Float[Tensor, "text dim"]:
+        return to_fp32(pooled(self.network.states(texts), texts, self.config.pooling))
 
     def loss(self, batch: EmbedBatch) -> Loss:
         rows, own = self.all_rows(self.sample_rows(batch))
@@ -174,10 +161,11 @@ class Embed(Objective[EmbedConfig, EmbedBatch]):
         self, rows: Float[Tensor, "sample text dim"]
     ) -> tuple[Float[Tensor, "sample dim"], Float[Tensor, "candidate dim"]]:
         """The queries, and the candidates: all positives, then all negatives."""
-        if self.config.similarity is Similarity.cosine:
-            rows = F.normalize(rows, dim=-1)
-        queries, *candidates = rows.unbind(1)
+        queries, *candidates = self._comparable(rows).unbind(1)
         return queries, torch.cat(candidates)
+
+    def _comparable(self, rows: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
+        return F.normalize(rows, dim=-1) if self.config.similarity is Similarity.cosine else rows
 
     def _metrics(
         self, rows: Float[Tensor, "sample text dim"], own: Int[Tensor, " own"]
@@ -198,3 +186,8 @@ class Embed(Objective[EmbedConfig, EmbedBatch]):
         scores = (queries * candidates[: len(records)]).sum(-1).tolist()
         pairs = [texts_of(record)[:2] for record in records]
         return [f"{a}\n  [{x:+.3f}] {b}" for (a, b), x in zip(pairs, scores, strict=True)]
+
+    def predict(self, queries: Sequence[Query]) -> list[Prediction]:
+        inputs = self.network.prompt(self._fit([query.plain for query in queries]))
+        vectors = self._comparable(self._vectors(inputs)).tolist()
+        return [Prediction({"vector": vector}, [json.dumps(vector)]) for vector in vectors]

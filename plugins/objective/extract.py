@@ -9,8 +9,8 @@ of the number of tokens; no answer is scored by the first position as theirs, bu
 a decoder, whose first position has seen nothing; RoBERTa has one separator between the texts.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -18,24 +18,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from etude import Capability, Question, plugin, require
+from etude import Capability, DataError, Question, plugin, require
 from etude.config import ObjectiveConfig
 from etude.data import Samples
 from etude.network import Network, freeze_head
-from etude.objective import Loss, Objective, ObjectiveContext
+from etude.objective import HeadObjective, Loss, ObjectiveContext, Prediction, Query
 
 from ._extract.answers import NO_ANSWER, Answer, best_answer, scored_windows
 from ._extract.span_head import SpanHead, span_loss
 from ._extract.squad import exact_match, f1
 from ._extract.windows import Asked, Window, WindowBatch, WindowEncoder, answer_tokens
-
-COUNTS = {
-    "exact_match": "_questions",
-    "f1": "_questions",
-    "answerable_f1": "_answerable",
-    "unanswerable_accuracy": "_unanswerable",
-}
-"""What each metric of answers is a mean over."""
 
 
 @dataclass
@@ -58,6 +50,16 @@ class ExtractConfig(ObjectiveConfig):
         )
 
 
+def question_of(query: Query) -> Question:
+    """A question and its context as a record. Raises DataError for a query without a context."""
+    if isinstance(query.text, str) and query.second is not None:
+        return Question(query.text, query.second)
+    raise DataError(
+        f"{query.text!r:.60}: the run answers questions from a text, and there is none.\n"
+        "  Give both: prompt=<question> second=<text>, or rows of text (the question) and second."
+    )
+
+
 @plugin(
     ExtractConfig,
     reads={Question},
@@ -65,7 +67,7 @@ class ExtractConfig(ObjectiveConfig):
     lr=1e-4,
     data="jsonl_questions",
 )
-class Extract(Objective[ExtractConfig, WindowBatch]):
+class Extract(HeadObjective[ExtractConfig, WindowBatch]):
     """Learns p(start) and p(end) over the tokens of a window; either is at no answer if none."""
 
     unit = "windows"
@@ -148,7 +150,6 @@ class Extract(Objective[ExtractConfig, WindowBatch]):
 
     def evaluate(self, batch: WindowBatch) -> tuple[Loss, float]:
         scores = self.scores(batch)
-        loss = span_loss(scores, batch.start, batch.end)
         rows = [
             (
                 float(bool(record.answers)),
@@ -157,20 +158,25 @@ class Extract(Objective[ExtractConfig, WindowBatch]):
             )
             for record, answer in self.answers(scores, batch)
         ]
-        has, exact, overlap = torch.tensor(rows, dtype=torch.float64, device=self.device).T
-        sums = {"exact_match": exact, "f1": overlap, "_questions": torch.ones_like(has)}
-        sums |= {"answerable_f1": overlap * has, "unanswerable_accuracy": exact * (1 - has)}
-        sums |= {"_answerable": has, "_unanswerable": 1 - has}
-        metrics = {**loss.metrics, **{name: value.sum() for name, value in sums.items()}}
-        return Loss(loss.total, metrics), self.count(batch)
+        table = torch.tensor(rows, dtype=torch.float64, device=self.device)
+        return replace(span_loss(scores, batch.start, batch.end), rows=table), self.count(batch)
 
-    def report(self, means: Mapping[str, float]) -> dict[str, float]:
-        known = {name: v for name, v in means.items() if name not in COUNTS and name[0] != "_"}
-        return known | {name: means[name] / means[n] for name, n in COUNTS.items() if means.get(n)}
+    def row_metrics(self, rows: Float[Tensor, "sample 3"]) -> dict[str, float]:
+        has_answer = rows[:, 0] > 0
+        exact, overlap = rows[:, 1], rows[:, 2]
+        found = {"exact_match": exact, "f1": overlap, "answerable_f1": overlap[has_answer]}
+        found["unanswerable_accuracy"] = exact[~has_answer]
+        return {name: float(values.mean()) for name, values in found.items() if len(values)}
+
+    def predict(self, queries: Sequence[Query]) -> list[Prediction]:
+        records = [question_of(query) for query in queries]
+        batch = self.transfer_batch_to_device(self.held_out_batch(records, ()), self.device, 0)
+        answers = [answer for _, answer in self.answers(self.scores(batch), batch)]
+        return [Prediction(vars(answer), [answer.described]) for answer in answers]
 
     def show(self, records: Sequence[Question]) -> list[str]:
-        batch = self.transfer_batch_to_device(self.held_out_batch(records, ()), self.device, 0)
+        answers = self.predict([Query(record.question, record.context) for record in records])
         return [
-            f"{record.question}\n  {answer.described}; right: {record.answers or NO_ANSWER}"
-            for record, answer in self.answers(self.scores(batch), batch)
+            f"{record.question}\n  {answer.lines[0]}; right: {record.answers or NO_ANSWER}"
+            for record, answer in zip(records, answers, strict=True)
         ]

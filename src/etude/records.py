@@ -123,10 +123,12 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Labelled:
-    """A text with a label or a rating, or a list of words with a label for each."""
+    """A text with a label, several or a rating, or a list of words with a label for each."""
 
     text: str | tuple[str, ...]
     label: str | float | tuple[str, ...]
+    second: str | None = None
+    """The second text of a pair, such as the hypothesis of a premise."""
 
 
 def prompt_fields(prompt: str | Chat) -> dict[str, Any]:

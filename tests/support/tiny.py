@@ -296,6 +296,28 @@ def write_questions(folder: Path, n: int = 40) -> Path:
     return file
 
 
+def write_labels(folder: Path, n: int = 40) -> Path:
+    """A file of short texts of different lengths, each labelled with its first letter."""
+    draw = np.random.default_rng(10)
+    texts = ["".join(map(chr, draw.integers(97, 100, draw.integers(1, 9)))) for _ in range(n)]
+    rows = [{"text": text, "label": text[0]} for text in texts]
+    file = folder / "labels.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return file
+
+
+def write_tags(folder: Path, n: int = 40) -> Path:
+    """A file of sentences of different lengths, in which words with an a or b are in spans."""
+    draw = np.random.default_rng(11)
+    rows: list[dict[str, list[str]]] = []
+    for _ in range(n):
+        words = ["".join(row) for row in draw.choice([*"abcd"], (draw.integers(1, 6), 2))]
+        rows.append({"tokens": words, "tags": [f"B-{w[0]}" if w < "b" else "O" for w in words]})
+    file = folder / "tags.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return file
+
+
 def experiment(name: str, folder: Path, **given: Any) -> ExperimentConfig:
     """The config of a run of a few seconds with any shipped objective, in fp64 without dropout.
 
@@ -318,6 +340,10 @@ def experiment(name: str, folder: Path, **given: Any) -> ExperimentConfig:
         data = part("data", "jsonl_preferences", path=str(write_preferences(folder)))
     elif name == "extract":
         data = part("data", "jsonl_questions", path=str(write_questions(folder)))
+    elif name in ("classify", "tag"):
+        kind, write = {"classify": ("label", write_labels), "tag": ("tags", write_tags)}[name]
+        record = part("data/record", kind)
+        data = part("data", "jsonl", path=str(write(folder)), record=record)
     elif name == "sft":
         data, seq_len = part("data", "jsonl_chats", path=str(write_chats(folder))), 64
     elif name in (*ON_POLICY, "on_policy_distill"):

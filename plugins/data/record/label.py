@@ -1,4 +1,4 @@
-"""A text and its label."""
+"""A text, or a pair of texts, and its label; a list contains all labels that apply, if any."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,9 @@ class LabelColumns:
     text: str = "text"
     """The text."""
     label: str = "label"
-    """The label."""
+    """The label, or the list of all labels that apply."""
+    second: str | None = None
+    """The second text of a pair, such as the hypothesis of a premise; null = none."""
 
 
 @dataclass
@@ -32,11 +34,13 @@ class LabelReader(ShapedReader[LabelRecordConfig, LabelColumns]):
     """Yields the name of the label; lists of words and ratings have readers of their own."""
 
     def convert(self, row: Row) -> Labelled:
-        text, label = self.columns.text, self.columns.label
+        text, label, second = self.columns.text, self.columns.label, self.columns.second
         if isinstance(row.value(text), list):
             names = f"data.columns.tokens={text} data.columns.tags={label}"
             raise BadFieldError(f"field {text!r} is a list of words: data/record=tags {names}")
         if isinstance(row.value(label), int | float):
             names = f"data.columns.rating={label}"
             raise BadFieldError(f"field {label!r} is a number: data/record=rating {names}")
-        return Labelled(row.text(text), row.text(label))
+        several = isinstance(row.value(label), list)
+        names = row.texts(label, may_be_empty=True) if several else row.text(label)
+        return Labelled(row.text(text), names, None if second is None else row.text(second))

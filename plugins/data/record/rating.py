@@ -1,4 +1,4 @@
-"""A text and its rating, a number: stars, a similarity, a measured property."""
+"""A text, or a pair of texts, and its rating, a number: stars, a similarity of the two."""
 
 from dataclasses import dataclass
 
@@ -15,6 +15,8 @@ class RatingColumns:
     """The text."""
     rating: str = "rating"
     """The rating, a finite number; true is 1 and false is 0."""
+    second: str | None = None
+    """The second text of a pair, such as the other sentence of a similarity; null = none."""
 
 
 @dataclass
@@ -32,4 +34,5 @@ class RatingReader(ShapedReader[RatingRecordConfig, RatingColumns]):
     """Yields the number as it is; a scale such as 1 to 5 is not normalised."""
 
     def convert(self, row: Row) -> Labelled:
-        return Labelled(row.text(self.columns.text), row.number(self.columns.rating))
+        second = None if self.columns.second is None else row.text(self.columns.second)
+        return Labelled(row.text(self.columns.text), row.number(self.columns.rating), second)

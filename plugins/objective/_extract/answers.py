@@ -52,7 +52,9 @@ def scored_windows(
     assert batch.asked is not None
     windows = [window for _, windows in batch.asked.pairs for window in windows]
     marks = zip(batch.context.cpu(), batch.no_answer.cpu(), strict=True)
-    for window, row, (context, none) in zip(windows, scores.cpu().unbind(1), marks, strict=True):
+    for window, row, (context, none) in zip(
+        windows, scores.detach().cpu().unbind(1), marks, strict=True
+    ):
         yield ScoredWindow(window, row[:, context], row[:, none].sum())
 
 

@@ -212,8 +212,10 @@ def texts_of(record: Record) -> tuple[str, ...]:
             return (*_chat_texts(prompt), str(completion))
         case Prompt(prompt, answer):
             return _chat_texts(prompt) if answer is None else (*_chat_texts(prompt), answer)
-        case Labelled(text, _):
-            return (text,) if isinstance(text, str) else text
+        case Labelled(str() as text, _, second):
+            return (text,) if second is None else (text, second)
+        case Labelled(words):
+            return tuple(words)
 
 
 def _chat_texts(chat: Chat | str) -> tuple[str, ...]:

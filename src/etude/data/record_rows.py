@@ -21,7 +21,7 @@ from etude.records import (
 def row_of(record: Record) -> dict[str, Any]:
     """The row of a record; read again, it gives an equal record.
 
-    A margin and a probability are read again if data.columns names their columns.
+    A margin, a probability and a second text are read again if data.columns names their columns.
     """
     match record:
         case Text(text):
@@ -45,10 +45,9 @@ def row_of(record: Record) -> dict[str, Any]:
             return prompt_fields(prompt) | {"completion": _completion(completion), "label": score}
         case Prompt(prompt, answer):
             return prompt_fields(prompt) | ({} if answer is None else {"answer": answer})
-        case Labelled(text, float() as rating):
-            return {"text": text, "rating": rating}
-        case Labelled(str() as text, label):
-            return {"text": text, "label": label}
+        case Labelled(str() as text, label, second):
+            kind = "rating" if isinstance(label, float) else "label"
+            return {"text": text, kind: label} | ({} if second is None else {"second": second})
         case Labelled(words, tags):
             return {"tokens": list(words), "tags": tags}
 

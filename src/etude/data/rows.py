@@ -73,11 +73,12 @@ class Row:
         """The text in a column."""
         return valid_text(self.value(column), f"field {column!r}")
 
-    def texts(self, column: str) -> tuple[str, ...]:
-        """The texts in a column that contains a non-empty list."""
+    def texts(self, column: str, *, may_be_empty: bool = False) -> tuple[str, ...]:
+        """The texts in a column that contains a list."""
+        items = [] if may_be_empty and self.value(column) == [] else self.items(column)
         return tuple(
             valid_text(item, f"item {number} of field {column!r}")
-            for number, item in enumerate(self.items(column), start=1)
+            for number, item in enumerate(items, start=1)
         )
 
     def items(self, column: str) -> list[Any]:

@@ -20,7 +20,7 @@ from etude.formats import hugging_face, peft
 from etude.formats.checkpoint import write_sealed_folder
 from etude.formats.frame import save_tokenizer
 from etude.formats.model import ADAPTER_WEIGHTS, Model, read_model
-from etude.formats.score_head import HEAD, LinearScore, score_fields
+from etude.formats.score_head import HEAD, LABELS, LinearScore, score_fields
 from etude.formats.state_tree import save_tensors
 from etude.formats.weight_map import EXTRA_TENSORS, WEIGHTS, to_theirs
 from etude.network.network import Network
@@ -93,8 +93,8 @@ def _plain_base(model: Model, base: Model, beside: Path) -> Path:
 def write_merged(model: Model, folder: Path) -> str | None:
     """Writes a model with its adapters merged, as `write_model` does."""
     head = {f"{HEAD}.{name}": tensor for name, tensor in model.extra_tensors(HEAD).items()}
-    metrics = {name: value for name, value in model.facts.items() if name.startswith("val/")}
-    facts = {**metrics, "merged_from": model.digest}
+    facts = {k: v for k, v in model.facts.items() if k.startswith("val/") or k == LABELS}
+    facts["merged_from"] = model.digest
     return write_model(model, model.network().state_dict(), folder, facts, head)
 
 

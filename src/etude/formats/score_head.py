@@ -17,6 +17,8 @@ from etude.data.vocab import Vocab
 
 HEAD = "head"
 """Name of an objective's score head, in the objective and in `model/`."""
+LABELS = "labels"
+"""Name of the head's labels among the facts in the manifest of `model/`."""
 LINEAR = "score.weight"
 """Their tensor of a linear score."""
 SCALE = 2.0**-14

@@ -12,6 +12,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, cast
 
+from etude.capability import Capability
 from etude.config import capabilities, compatibility, composition
 from etude.config.composition import Composition
 from etude.config.config_file import node_of, to_experiment
@@ -165,7 +166,7 @@ def _candidates(selected: Selection) -> Iterator[tuple[str, ...]]:
     slot = selected.group.removeprefix(f"{OBJECTIVE}/")
     choices: list[Sequence[str | None]] = []
     for group in (OBJECTIVE, ARCHITECTURE):
-        names = [None, *options(group), *presets(group)]
+        names = [None, *sorted(options(group), key=_trains_head_alone), *presets(group)]
         if group == OBJECTIVE and slot != selected.group:
             names = [
                 name
@@ -183,6 +184,12 @@ def _candidates(selected: Selection) -> Iterator[tuple[str, ...]]:
         yield tuple(added)
 
 
+def _trains_head_alone(objective: str) -> bool:
+    """Whether an option of the group is an objective that uses no logits: others test more."""
+    found = descriptions(OBJECTIVE).get(objective)
+    return found is not None and found.declared.get("needs") == frozenset({Capability.HIDDEN.name})
+
+
 def _value(group: str, overrides: Sequence[str]) -> str | None:
     """Returns the option that the last of the overrides chooses for a group."""
     pairs = dict(item.split("=", 1) for item in overrides if "=" in item)
@@ -197,10 +204,11 @@ def compose(*overrides: str) -> Composition:
 def peer(selected: Selection) -> ExperimentConfig | None:
     """Returns the same experiment with the group's default, or the first other compatible plugin.
 
-    For an objective, one that reads the same records. It has no knobs of the tested plugin.
+    For an objective, one that reads the same records, and has the same data by default: a text and
+    a list of words may both be labelled. It has no knobs of the tested plugin.
     """
     own = to_experiment(compose(*selected.overrides).config)
-    reads = plugin_of(node_of(own, selected.group)).declaration.reads
+    declared = plugin_of(node_of(own, selected.group)).declaration
     default = compose().choices.get(selected.group)
     for name in dict.fromkeys((default, *options(selected.group))):
         if name in (None, selected.name):
@@ -208,7 +216,8 @@ def peer(selected: Selection) -> ExperimentConfig | None:
         with suppress(ConfigError):
             other = to_experiment(compose(f"{selected.group}={name}", *selected.others).config)
             compatibility.check(other)
-            if plugin_of(node_of(other, selected.group)).declaration.reads == reads:
+            peer = plugin_of(node_of(other, selected.group)).declaration
+            if (peer.reads, peer.data) == (declared.reads, declared.data):
                 return replace(other, data=own.data)
     return None
 

@@ -22,6 +22,7 @@ from etude.objective.context import ObjectiveContext
 from etude.objective.corruption import Corruption
 from etude.objective.environment import Environment, Reply, State
 from etude.objective.gathered_rows import own_sum
+from etude.objective.head_objective import HeadObjective, Prediction, Query
 from etude.objective.loader import EpochSource, MicroBatch, StepLoader, StepSource, chunks
 from etude.objective.log_probs import (
     entropy_of,

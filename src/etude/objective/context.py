@@ -42,3 +42,7 @@ class ObjectiveContext:
     """The runs that trained the reward models."""
     held_out: Sequence[Any] | Samples = ()
     """Held-out records for `show`."""
+    train: Sequence[Any] | Samples = ()
+    """The training records, before `select_samples`."""
+    labels: Sequence[str] = ()
+    """The labels of a trained head that answers queries; empty in training."""

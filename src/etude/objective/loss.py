@@ -18,6 +18,8 @@ class Loss:
 
     total: Float[Tensor, ""]
     metrics: Mapping[str, Num[Tensor, ""]] = field(default_factory=dict[str, Tensor])
+    rows: Float[Tensor, "sample ..."] | None = None
+    """In validation, a detached row for each sample, for `HeadObjective.row_metrics`."""
 
     def __post_init__(self) -> None:
         for name, value in {"total": self.total, **self.metrics}.items():

@@ -121,6 +121,7 @@ def _tools(config: ExperimentConfig, corpus: Corpus, optimizer: OptimizerOf) -> 
         environment=None if config.environment is None else build(config.environment),
         teachers=[run for one in config.reward.values() if (run := one.teacher) is not None],
         held_out=corpus.val,
+        train=corpus.train,
     )
 
 

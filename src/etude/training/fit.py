@@ -32,7 +32,9 @@ from etude.files.seal import seal_logs, write_sealed
 from etude.formats.checkpoint import newest_intact
 from etude.formats.model import Model, network_state
 from etude.formats.model_folder import write_adapter, write_model
+from etude.formats.score_head import LABELS
 from etude.network.adapter import adapter_tensors, parameter_counts
+from etude.objective.head_objective import HeadObjective
 from etude.objective.objective import Objective
 from etude.objective.selection import lost_lines
 from etude.training import hardware
@@ -162,6 +164,8 @@ def _write(config: ExperimentConfig, corpus: Corpus, objective: Objective[Any, A
         extra_tensors = {
             name: held for name, held in state.items() if name.partition(".")[0] in exported_modules
         }
+        if isinstance(objective, HeadObjective) and objective.labels:
+            facts = {**facts, LABELS: [*objective.labels]}
         weights = network_state(state)
         model = Model(place, *parts, config.adapter, config.init_from, config.data.seq_len)
         if not config.adapter:

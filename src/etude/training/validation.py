@@ -4,14 +4,17 @@ import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from torch import Tensor
 
 from etude.config.schema.experiment import ExperimentConfig
 from etude.data.source import Samples
 from etude.errors import ConfigError, did_you_mean
+from etude.objective.head_objective import HeadObjective
 from etude.objective.loader import chunks
 from etude.objective.loss import BatchSums, Loss
 from etude.objective.objective import Objective
@@ -43,6 +46,7 @@ class Validation:
     def _means(self, objective: Objective[Any, Any]) -> tuple[dict[str, float], float]:
         """Returns the metrics, and the count of the loss over all ranks."""
         sums: dict[str, BatchSums] = {name: BatchSums() for name in ("", *self.sources)}
+        table = torch.zeros(0)  # of `Loss.rows`
         was_training = objective.training
         objective.eval()
         context = objective.trainer.precision_plugin.forward_context()
@@ -55,18 +59,29 @@ class Validation:
                 if objective.gathered is not None:
                     objective.gathered.enter(positions or (0,), replay=False)
                 loss, count = objective.evaluate(batch)
+                if loss.rows is not None:
+                    table = table if len(table) else self._table(loss.rows)
+                    table[[*positions]] = loss.rows[: len(positions)]
                 for name in dict.fromkeys(("", source)):
                     sums[name].add(loss if positions else zero_loss(loss), 0)
                     sums[name].count += count if positions else 0
         objective.gathered = None
         objective.train(was_training)
+        if len(table):
+            table = objective.over_ranks(table)  # the others have zeros there
         found: dict[str, float] = {}
         for source, one in sums.items():
             one.count = float(objective.over_ranks(torch.tensor(one.count, dtype=torch.float64)))
             means = objective.report(one.means(objective.over_ranks))
+            if isinstance(objective, HeadObjective) and len(table):
+                means |= objective.row_metrics(table[[*self._indices(source)]])
             prefix = f"val/{source}/" if source else "val/"
             found |= {f"{prefix}{name}": value for name, value in means.items()}
         return found, sums[""].count
+
+    def _table(self, rows: Tensor) -> Tensor:
+        """Returns a table of zeros with a row like `rows` for each sample."""
+        return rows.new_zeros(len(self.samples), *rows.shape[1:])
 
     def metric_names(self, objective: Objective[Any, Any]) -> list[str]:
         """Returns the metrics of a validation, found on a single sample before training."""
@@ -122,11 +137,18 @@ class Validation:
         All ranks have the same number of them: a sharded network runs only if every rank runs it,
         so a rank with fewer batches repeats one sample that does not count.
         """
-        for source, indices in (self.sources or {"": range(self.n_samples)}).items():
+        for source in self.sources or ("",):
+            indices = self._indices(source)
             mine = chunks(indices[self.ranks.rank :: self.ranks.size], self.batch)
             n_batches = math.ceil(math.ceil(len(indices) / self.ranks.size) / self.batch)
             yield from ((part, True, source) for part in mine)
             yield from (((0,), False, source) for _ in range(n_batches - len(mine)))
+
+    def _indices(self, source: str) -> Sequence[int]:
+        """Returns the indices of the samples of a source; of all samples for an empty name."""
+        if source:
+            return self.sources[source]
+        return [*chain(*self.sources.values())] or range(self.n_samples)
 
 
 def refuse_unreported(key: str, metric: str, reported: Iterable[str]) -> None:

@@ -40,7 +40,7 @@ CASES: dict[str, list[Any]] = {
         Question("q", "a 你好", ("你好", "a"), (2, 0)),
         Question("q", "no answer"),
     ],
-    "label": [Labelled("text", "label")],
+    "label": [Labelled("text", "label"), Labelled("text", ("a", "b")), Labelled("text", ())],
     "rating": [Labelled("text", 4.5)],
     "tags": [Labelled(("two", "words"), ("A", "B"))],
 }

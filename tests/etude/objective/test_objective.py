@@ -22,8 +22,8 @@ from etude.training.run import start
 
 OBJECTIVES = [
     "clm", "mtp", "mlm", "mdlm", "seq2seq", "fim", "prefix_lm", "ul2", "electra", "sop", "distill",
-    "sft", *tiny.RUN_PREFERENCES, "reward", "embed", "grpo", "rloo", "reinforce", "online_dpo",
-    "ppo",
+    "sft", *tiny.RUN_PREFERENCES, "reward", "embed", "classify", "tag", "grpo", "rloo", "reinforce",
+    "online_dpo", "ppo",
 ]  # fmt: skip
 CUTS = [8, 4, 2, 1]
 SGD = {"lr": 0.1, "momentum": 0.0}

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from etude.network.inputs import Inputs, pad_left, pad_right
 from etude.objective.randomness import TRAIN, rng
+from etude.plugins.objective._info_nce import info_nce, ranks
 from etude.plugins.objective._pooling import Pooling, pooled
-from etude.plugins.objective.embed import EmbedBatch, info_nce, ranks
+from etude.plugins.objective.embed import EmbedBatch
 from etude.records import Pair, Preference
 
 RECORDS = [Preference(f"ask {i}", f"say {i} {i}", f"no {i} at all") for i in range(6)]

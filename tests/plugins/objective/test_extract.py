@@ -13,6 +13,7 @@ import torch
 from etude.data.source import Subset
 from etude.errors import DataError
 from etude.formats.model_folder import write_model
+from etude.objective.head_objective import Query
 from etude.objective.randomness import TRAIN, rng
 from etude.records import Question
 
@@ -93,8 +94,7 @@ def test_the_loss_counts_windows_and_the_metrics_count_questions() -> None:
     batch = made.held_out_batch([ANSWERED, long], [])
     loss, count = made.evaluate(batch)
     assert count == len(batch.inputs.tokens) > 5
-    means = {name: float(value) / count for name, value in loss.metrics.items()}
-    found = made.report({"loss": 0.0, **means})
+    found = made.row_metrics(loss.rows)
     texts = [answer.text for _, answer in answers(made, batch)]
     right = [texts[0] == "Ann", texts[1] == ""]
     assert found["exact_match"] == pytest.approx(sum(right) / 2)
@@ -150,3 +150,13 @@ def test_the_answers_to_held_out_questions_are_shown() -> None:
     made = extract("decoder_only")
     (shown,) = made.show([ANSWERED])
     assert shown == "Who?\n  [0.6%] A; right: ('Ann',)"  # with equal scores, the first part
+
+
+def test_a_question_on_a_text_is_answered_and_one_without_a_text_is_refused() -> None:
+    made = extract("decoder_only")
+    (answer,) = made.predict([Query("Who?", TEXT)])
+    assert answer.values["text"] == "A"
+    assert answer.values["start"] == 0
+    assert answer.lines == [f"[{answer.values['probability']:.1%}] A"]
+    with pytest.raises(DataError, match="Give both: prompt=<question> second=<text>"):
+        made.predict([Query("Who?")])

@@ -1,4 +1,4 @@
-"""Generates text with a model: continues a prompt, fills its masks, or transforms it.
+"""Generates text with a model, or labels, tags and vectors with a model that has a trained head.
 
     etude generate run=outputs/base prompt="The class of" decoding=greedy
     etude generate run=outputs/bert prompt="Return the [MASK] of the list."
@@ -6,6 +6,8 @@
     etude generate run=outputs/t5 prompt="Return" generator=beam generator.beams=8
     etude generate run=outputs/base prompt="Return" generator=speculative generator.draft=outputs/s
     etude generate run=outputs/mdlm prompt="Return the [MASK][MASK] list." generator=diffusion
+    etude generate run=outputs/classifier prompt="A fine film."
+    etude generate run=outputs/classifier input=texts.txt > answers.jsonl
 
 Decoders continue the prompt, encoders fill [MASK], encoder-decoders transform it. A model with a
 chat template answers as the assistant; as_turn=false continues plain text instead. `run` is a run
@@ -17,6 +19,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from etude.capability import Capability
+from etude.cli.predictions import GENERATION, refuse_unused, writes_predictions
 from etude.config import composition
 from etude.config.capabilities import capabilities_of, check_generator, name_of
 from etude.config.command_line import prepare
@@ -24,7 +27,6 @@ from etude.config.compatibility import check_extras, total_virtual_tokens
 from etude.config.config_file import build_config
 from etude.config.registry import build, plugin_of
 from etude.config.schema.blocks import StackConfig
-from etude.config.schema.effect import as_typed
 from etude.config.schema.generation import GenerationConfig
 from etude.errors import ConfigError
 
@@ -47,6 +49,8 @@ def main(arguments: list[str]) -> int:
     from etude.formats.model import read_model
 
     model = read_model(config.run)
+    if writes_predictions(config, model):
+        return 0
     _refuse_untrained_head(config, model)
     provides = capabilities_of(model.architecture)
     check_extras(config)
@@ -116,7 +120,7 @@ def _prompt(config: GenerationConfig, model: "Model", *, reads_source: bool) -> 
     from etude.records import Message
 
     if model.tokenizer.template is not None:
-        messages = [Message("user", config.prompt)]
+        messages = [Message("user", config.text)]
         if config.system is not None:
             messages.insert(0, Message("system", config.system))
         return chat_template.prompt(model.tokenizer, messages)
@@ -126,7 +130,7 @@ def _prompt(config: GenerationConfig, model: "Model", *, reads_source: bool) -> 
             "  Use a model with a chat template, or make the system message part of the prompt."
         )
     vocab = model.tokenizer.vocab
-    ids = model.tokenizer.encode_with_mask(config.prompt).tolist()
+    ids = model.tokenizer.encode_with_mask(config.text).tolist()
     return vocab.source(ids) if reads_source else vocab.prompt(ids)
 
 
@@ -151,12 +155,12 @@ def _fill(config: GenerationConfig, model: "Model") -> None:
 
     from etude.network.inputs import Inputs
 
-    _refuse_unused(config)
+    refuse_unused(config, GENERATION, "fills [MASK] in the prompt and generates no text")
     tokenizer, vocab = model.tokenizer, model.tokenizer.vocab
-    ids = vocab.document(tokenizer.encode_with_mask(config.prompt).tolist())
+    ids = vocab.document(tokenizer.encode_with_mask(config.text).tolist())
     if vocab.mask not in ids:
         raise ConfigError(
-            f"prompt={config.prompt} has no mask.\n  Write [MASK] where text is missing."
+            f"prompt={config.text} has no mask.\n  Write [MASK] where text is missing."
         )
     _room(model, len(ids))
     tokens = torch.tensor([ids])
@@ -171,18 +175,6 @@ def _fill(config: GenerationConfig, model: "Model") -> None:
     for i, (probabilities, candidates) in enumerate(masks):
         pieces = zip(tokenizer.pieces(candidates), probabilities, strict=True)
         print(f"[MASK] {i + 1}: " + "  ".join(f"{piece!r} {p:.1%}" for piece, p in pieces))
-
-
-def _refuse_unused(config: GenerationConfig) -> None:
-    """Raises ConfigError if a knob that only affects generation differs from its default."""
-    defaults = vars(GenerationConfig())
-    for name in ("as_turn", "system", "max_new_tokens", "n", "stop", "seed"):
-        value = vars(config)[name]
-        if value != defaults[name]:
-            raise ConfigError(
-                f"{name}={as_typed(value)} has no effect: {config.run} fills [MASK] in the prompt "
-                "and generates no text."
-            )
 
 
 def _room(model: "Model", n_tokens: int) -> int:

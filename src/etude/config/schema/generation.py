@@ -34,9 +34,16 @@ class GenerationConfig(PromptConfig):
     generator: GeneratorConfig = MISSING
     run: str = MISSING
     """The model: a run folder or a Hugging Face folder."""
-    prompt: str = MISSING
+    prompt: str | None = None
     """Prompt. Decoders continue it, encoders fill [MASK], encoder-decoders transform it. Special
-    tokens such as <sentinel_0> are parsed."""
+    tokens such as <sentinel_0> are parsed. A run with a trained head answers about it: with labels,
+    tags or a vector. null = the texts of `input`."""
+    second: str | None = None
+    """Second text of a pair, for a head that was trained on pairs; null = none."""
+    input: str | None = None
+    """File of texts for a run with a trained head, one per line, or of rows with the fields text
+    and second (.jsonl); - reads lines from standard input. Answers are rows of JSON. null = the
+    prompt."""
     system: str | None = None
     """System message before the prompt, for models trained on conversations; null = none."""
     max_new_tokens: int = 128
@@ -55,3 +62,9 @@ class GenerationConfig(PromptConfig):
             require(value >= 1, f"{name} must be at least 1, got {value}")
         require(self.seed >= 0, f"seed must be 0 or more, got {self.seed}")
         require("" not in self.stop, "stop must not contain an empty string, which ends any text")
+
+    @property
+    def text(self) -> str:
+        """The prompt of a model that needs one."""
+        assert self.prompt is not None, "the verb has refused a config without"
+        return self.prompt

@@ -74,6 +74,18 @@ GOOD: list[tuple[RowFileConfig, dict, Record]] = [
         Question("q", "ab"),
     ),
     (reader("label"), {"text": "t", "label": "l"}, Labelled("t", "l")),
+    (reader("label"), {"text": "t", "label": ["l", "m"]}, Labelled("t", ("l", "m"))),
+    (reader("label"), {"text": "t", "label": []}, Labelled("t", ())),
+    (
+        reader("label", second="other"),
+        {"text": "t", "label": "l", "other": "u"},
+        Labelled("t", "l", "u"),
+    ),
+    (
+        reader("rating", second="other"),
+        {"text": "t", "rating": 4, "other": "u"},
+        Labelled("t", 4.0, "u"),
+    ),
     (
         reader("tags"),
         {"tokens": ["t", "u"], "tags": ["l", "m"]},

@@ -121,9 +121,9 @@ def rows_of(
 ) -> tuple[list[Row], dict[str, str]]:
     """Returns the rows of a sample, and the values of its batch that belong to no row.
 
-    `numbers` has one number for each target of the first panel with targets, and `labels` one label
-    for each token of its only row. A value with one item per row belongs to the rows of that panel,
-    as does one with one number for each of its targets.
+    `numbers` has one number for each target of the first panel with targets, or of the first panel
+    if none has any, and `labels` one label for each token of its rows. A value with one item per
+    row belongs to the rows of that panel, as does one with one number for each of its targets.
     """
     found = list(panels(batch))
     n_rows = max((len(panel.inputs.tokens) for panel in found), default=0)
@@ -134,12 +134,13 @@ def rows_of(
     own = {key: value for key, value in rest if key not in per_row and _is_per_target(value, first)}
     numbers = {**own, **numbers}
     rows: list[Row] = []
+    names = iter(labels)
     for panel in found:
         for i in range(len(panel.inputs.tokens)):
             values = per_row if panel is (first or found[0]) else {}
             row = _row(panel, i, tokenizer, numbers if panel is first else {})
-            if labels and panel is first:
-                cells = [replace(cell, label=labels[cell.index]) for cell in row.cells]
+            if labels and panel is (first or found[0]):
+                cells = [replace(cell, label=next(names)) for cell in row.cells]
                 row = replace(row, cells=cells)
             rows.append(replace(row, values={k: _text(value[i]) for k, value in values.items()}))
     others = {key: _text(value) for key, value in rest if key not in (*per_row, *own)}
