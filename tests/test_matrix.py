@@ -42,6 +42,11 @@ ROWS: dict[str, dict[str, Any]] = {
     "jsonl_rankings": {"prompt": "{0}", "completions": ["{1}", "not {1}", "?"]},
     "jsonl_feedback": {"prompt": "{0}", "completion": "{1}", "label": True},
     "jsonl_prompts": {"prompt": "{0}", "answer": "{1}"},
+    "jsonl_questions": {
+        "question": "{1}?",
+        "context": "{0} {1}",
+        "answers": {"text": ["{0}"], "answer_start": [0]},
+    },
     "jsonl_labels": {"text": "{0}", "label": "{1}"},
 }
 """A data plugin for each kind of record, with the row it reads."""

@@ -1,11 +1,24 @@
 """Applies a change of texts to every text of a record, whatever its kind."""
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from etude import Chat, Feedback, Labelled, Message, Pair, Preference, Prompt, Ranking, Record, Text
+from etude import (
+    Chat,
+    Feedback,
+    Labelled,
+    Message,
+    Pair,
+    Preference,
+    Prompt,
+    Question,
+    Ranking,
+    Record,
+    Text,
+)
 from etude.data import Change, Drop, Edit, document_of
 
 STRUCTURE: Final = frozenset({"id", "name", "role", "tool_call_id", "type"})
@@ -19,7 +32,7 @@ def edited(
     """The decision to replace each text of a record by what `edit` returns for it.
 
     Labels, the schemas of tools and the fields in STRUCTURE stay. A record without any text left is
-    dropped.
+    dropped, and so is a question if an answer is no longer part of its context.
     """
     edits: list[Edit] = []
 
@@ -31,6 +44,10 @@ def edited(
     new = _rewritten(record, rewrite)
     if not edits:
         return None
+    if isinstance(record, Question):
+        new = _with_answers(new, record, lambda text: edit(text)[0])
+        if (n_lost := len(record.answers) - len(new.answers)) > 0:
+            return Drop("answers no longer in the context", n_lost, 0)
     return Change(new, edits) if document_of(new).strip() else Drop("no text left", 0, 1)
 
 
@@ -40,6 +57,8 @@ def _rewritten(record: Record, rewrite: Rewrite) -> Record:
             return Text(rewrite(text))
         case Pair(source, target):
             return Pair(rewrite(source), rewrite(target))
+        case Question(question, context):
+            return replace(record, question=rewrite(question), context=rewrite(context))
         case Chat():
             return _chat(record, rewrite)
         case Preference(prompt, chosen, rejected):
@@ -55,6 +74,18 @@ def _rewritten(record: Record, rewrite: Rewrite) -> Record:
         case Labelled(text, label, second):
             new = rewrite(text) if isinstance(text, str) else tuple(map(rewrite, text))
             return Labelled(new, label, None if second is None else rewrite(second))
+
+
+def _with_answers(new: Record, old: Question, rewrite: Rewrite) -> Question:
+    """A rewritten question with the answers that are in its context, where each was nearest."""
+    assert isinstance(new, Question)
+    found: list[tuple[str, int]] = []
+    for answer, start in zip(old.answers, old.starts, strict=True):
+        text, expected = rewrite(answer), len(rewrite(old.context[:start]))
+        places = re.finditer(f"(?={re.escape(text)})", new.context) if text else ()
+        starts = sorted((abs(m.start() - expected), m.start()) for m in places)
+        found += [(text, start) for _, start in starts[:1]]
+    return replace(new, answers=tuple(a for a, _ in found), starts=tuple(s for _, s in found))
 
 
 def _turn(turn: Any, rewrite: Rewrite) -> Any:  # of the same type

@@ -18,6 +18,7 @@ from etude.records import (
     Place,
     Preference,
     Prompt,
+    Question,
     Ranking,
     Record,
     SourceRow,

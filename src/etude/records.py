@@ -28,6 +28,18 @@ class Pair:
 
 
 @dataclass(frozen=True)
+class Question:
+    """A question about a text, and its equally good answers, all of them parts of that text."""
+
+    question: str
+    context: str
+    answers: tuple[str, ...] = ()
+    """Empty if the text does not answer the question."""
+    starts: tuple[int, ...] = ()
+    """Where each answer starts in the context, in characters."""
+
+
+@dataclass(frozen=True)
 class Message:
     """One turn of a conversation; `role` is system, user, assistant or one of TOOL_ROLES."""
 
@@ -130,7 +142,7 @@ def prompt_fields(prompt: str | Chat) -> dict[str, Any]:
 PROMPTED: Final = frozenset({Preference, Ranking, Feedback, Prompt})
 """The kinds with a prompt, which may be a conversation."""
 
-Record = Text | Pair | Chat | Preference | Ranking | Feedback | Prompt | Labelled
+Record = Text | Pair | Question | Chat | Preference | Ranking | Feedback | Prompt | Labelled
 
 
 @dataclass(frozen=True)

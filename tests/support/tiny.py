@@ -281,6 +281,21 @@ def write_chats(folder: Path, n: int = 40) -> Path:
     return file
 
 
+def write_questions(folder: Path, n: int = 40) -> Path:
+    """A file of questions for a letter of a word; a quarter of them have no answer."""
+    draw = np.random.default_rng(11)
+    rows: list[dict[str, Any]] = []
+    for i in range(n):
+        context = "".join(map(chr, draw.integers(97, 123, draw.integers(12, 24))))
+        start = int(draw.integers(0, 9))
+        answer = {"text": context[start : start + 3], "answer_start": start}
+        answers = [answer] if i % 4 else []
+        rows.append({"question": context[start], "context": context, "answers": answers})
+    file = folder / "questions.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return file
+
+
 def write_labels(folder: Path, n: int = 40) -> Path:
     """A file of short texts of different lengths, each labelled with its first letter."""
     draw = np.random.default_rng(10)
@@ -323,6 +338,8 @@ def experiment(name: str, folder: Path, **given: Any) -> ExperimentConfig:
     reward: dict[str, Any] = {}
     if name in ("reward", "embed", *PREFERENCES):
         data = part("data", "jsonl_preferences", path=str(write_preferences(folder)))
+    elif name == "extract":
+        data = part("data", "jsonl_questions", path=str(write_questions(folder)))
     elif name in ("classify", "tag"):
         kind, write = {"classify": ("label", write_labels), "tag": ("tags", write_tags)}[name]
         record = part("data/record", kind)

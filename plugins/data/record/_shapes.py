@@ -23,6 +23,7 @@ SHAPES = (
     ({"instruction", "output"}, "alpaca"),
     ({"source", "target"}, "pair"),
     ({"tokens", "tags"}, "tags"),
+    ({"question", "context", "answers"}, "question"),
     ({"text", "label"}, "label"),
     ({"text", "rating"}, "rating"),
     ({"prompt"}, "prompt"),

@@ -3,7 +3,7 @@
 The folder includes the split: that of the source if it has one. Otherwise a record is held out by a
 hash of its content, so equal records are on the same side and the order of the source does not
 matter. Preference data is held out by a hash of the prompt, because other pairs of the same prompt
-would leak into training.
+would leak into training; questions, for the same reason, by a hash of the text that answers them.
 """
 
 import json
@@ -29,6 +29,7 @@ from etude.records import (
     Pair,
     Preference,
     Prompt,
+    Question,
     Ranking,
     Record,
     SourceRow,
@@ -192,9 +193,10 @@ def held_out(scores: np.ndarray, val_fraction: float) -> np.ndarray:
     groups, sizes = np.unique(scores, return_counts=True)
     if len(groups) == 1:
         raise DataError(
-            "The data contains only one distinct record (of preference data: one distinct prompt), "
-            "so none can be held out for validation. Add records or, of text, choose smaller "
-            "documents: data.document=line, or blocks if the text has no line breaks."
+            "The data contains only one distinct record (of preference data: one distinct prompt; "
+            "of questions: one distinct context), so none can be held out for validation. Add "
+            "records or, of text, choose smaller documents: data.document=line, or blocks if the "
+            "text has no line breaks."
         )
     mask = scores < val_fraction
     if is_near(float(mask.mean()), val_fraction):
@@ -223,6 +225,8 @@ def texts_of(record: Record) -> tuple[str, ...]:
             return (text,)
         case Pair(source, target):
             return (source, target)
+        case Question(question, context):
+            return (question, context)
         case Chat():
             return _chat_texts(record)
         case Preference(prompt, chosen, rejected):

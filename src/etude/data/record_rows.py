@@ -10,6 +10,7 @@ from etude.records import (
     Pair,
     Preference,
     Prompt,
+    Question,
     Ranking,
     Record,
     Text,
@@ -27,6 +28,9 @@ def row_of(record: Record) -> dict[str, Any]:
             return {"text": text}
         case Pair(source, target):
             return {"source": source, "target": target}
+        case Question(question, context, answers, starts):
+            found = {"text": list(answers), "answer_start": list(starts)}
+            return {"question": question, "context": context, "answers": found}
         case Chat(messages, tools):
             rows = [_message(message) for message in messages]
             return {"messages": rows, **({"tools": list(tools)} if tools else {})}

@@ -15,6 +15,7 @@ from etude.records import (
     Noted,
     Place,
     Preference,
+    Question,
     Ranking,
     Record,
     SourceRow,
@@ -61,7 +62,7 @@ class RowBatch:
                 self.next_place = place
             case _:
                 line = encode(row) + b"\n"
-                prompt = _shared_prompt(row)
+                prompt = _shared_part(row)
                 self.lines.append(line)
                 self.places.append(f"{json.dumps(self.next_place)}\n".encode())
                 self.next_place = ""
@@ -83,8 +84,10 @@ def batches_of(rows: Iterable[SourceRow]) -> Iterator[RowBatch]:
     yield batch
 
 
-def _shared_prompt(record: Record) -> bytes:
-    """The prompt of preference data, which several records may share; empty for other kinds."""
+def _shared_part(record: Record) -> bytes:
+    """What several records may share, a prompt or a context; empty for other kinds of record."""
+    if isinstance(record, Question):
+        return record.context.encode()
     if not isinstance(record, Preference | Ranking | Feedback):
         return b""
     return record.prompt.encode() if isinstance(record.prompt, str) else encode(record.prompt)

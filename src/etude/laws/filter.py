@@ -7,7 +7,7 @@ from etude.config.registry import build
 from etude.data.filter import Change, Decision, Drop, Filter
 from etude.laws.trial import Trial
 from etude.laws.verdict import Finding, broken, held, holds, not_applicable
-from etude.records import Chat, Labelled, Message, Pair, Preference, Prompt, Record, Text
+from etude.records import Chat, Labelled, Message, Pair, Preference, Prompt, Question, Record, Text
 
 PARAGRAPH = (
     "The library keeps every copy of the journal since it was founded. Readers can borrow three "
@@ -33,6 +33,7 @@ KINDS: Sequence[Callable[[str], Record]] = (
     lambda text: Prompt(text, "4"),
     lambda text: Preference(text, f"{text} yes", f"{text} no"),
     lambda text: Labelled(text, "label"),
+    lambda text: Question("Which?", f"{text} {text}", (text,), (len(text) + 1,)),
 )
 
 

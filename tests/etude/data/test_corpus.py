@@ -52,6 +52,7 @@ from etude.records import (
     Pair,
     Preference,
     Prompt,
+    Question,
     Ranking,
     Record,
     Text,
@@ -82,6 +83,7 @@ TWO_OF_EACH: list[tuple[Record, Record]] = [
     (Ranking("p", ("best", "middle", "worst")), Ranking("q", ("best", "worst"))),
     (Feedback("p", "c", 0.25), Feedback("q", "c", 1.0)),
     (Prompt("2 + 2 =", "4"), Prompt("who?")),
+    (Question("q", "a b", ("b",), (2,)), Question("q", "other")),
     (Labelled("text", "label"), Labelled(("two", "words"), ("A", "B"))),
 ]
 documents = st.lists(st.text(min_size=1, max_size=40), min_size=1, max_size=12)

@@ -6,7 +6,18 @@ import pytest
 from row_files import reader, rows_of
 
 from etude.data.record_rows import row_of
-from etude.records import Chat, Feedback, Labelled, Message, Pair, Preference, Prompt, Ranking, Text
+from etude.records import (
+    Chat,
+    Feedback,
+    Labelled,
+    Message,
+    Pair,
+    Preference,
+    Prompt,
+    Question,
+    Ranking,
+    Text,
+)
 
 TOOLS = ({"type": "function", "function": {"name": "add"}},)
 CALL = Message("assistant", "", {"tool_calls": [{"type": "function", "function": {"name": "f"}}]})
@@ -24,6 +35,10 @@ CASES: dict[str, list[Any]] = {
     "ranking": [Ranking("q", ("a", "b", CALL))],
     "feedback": [Feedback(ASKED, CALL, 0.25), Feedback("q", "a", 1.0)],
     "prompt": [Prompt(ASKED, "4"), Prompt("who?")],
+    "question": [
+        Question("q", "a 你好", ("你好", "a"), (2, 0)),
+        Question("q", "no answer"),
+    ],
     "label": [Labelled("text", "label"), Labelled("text", ("a", "b")), Labelled("text", ())],
     "rating": [Labelled("text", 4.5)],
     "tags": [Labelled(("two", "words"), ("A", "B"))],

@@ -13,6 +13,7 @@ from etude.records import (
     Pair,
     Preference,
     Prompt,
+    Question,
     Ranking,
     Record,
     Text,
@@ -42,6 +43,10 @@ def upper(text: str) -> tuple[str, list[Edit]]:
         (Feedback("a", "b", 0.5), Feedback("A", "b", 0.5)),
         (Labelled(("a", "b"), ("a", "a")), Labelled(("A", "b"), ("a", "a"))),
         (Labelled("ab", "a"), Labelled("Ab", "a")),
+        (
+            Question("a", "b ab a", ("ab", "a"), (2, 5)),
+            Question("A", "b Ab A", ("Ab", "A"), (2, 5)),
+        ),
     ],
 )
 def test_every_text_of_a_record_is_changed_and_nothing_else(
@@ -52,6 +57,17 @@ def test_every_text_of_a_record_is_changed_and_nothing_else(
     assert decision.record == expected
     assert {edit.rule for edit in decision.edits} == {"upper"}
     assert edited(expected, upper) is None
+
+
+def test_answers_move_with_their_context_and_a_lost_one_drops_the_question() -> None:
+    def without_x(text: str) -> tuple[str, list[Edit]]:
+        return text.replace("x", ""), [Edit("x", "x", "")] if "x" in text else []
+
+    moved = edited(Question("q", "xx b xb xb", ("b",), (9,)), without_x)
+    assert isinstance(moved, Change)
+    assert moved.record == Question("q", " b b b", ("b",), (5,))
+    lost = edited(Question("q", "b x", ("x", "b"), (2, 0)), without_x)
+    assert lost == Drop("answers no longer in the context", 1, 0)
 
 
 def test_texts_in_the_fields_of_messages_are_changed_and_their_structure_is_not() -> None:

@@ -15,6 +15,7 @@ from etude.records import (
     Pair,
     Preference,
     Prompt,
+    Question,
     Ranking,
     Record,
     Text,
@@ -56,6 +57,21 @@ GOOD: list[tuple[RowFileConfig, dict, Record]] = [
     ),
     (reader("prompt"), {"prompt": "p", "answer": "4"}, Prompt("p", "4")),
     (reader("prompt"), {"prompt": "p", "answer": None}, Prompt("p")),
+    (
+        reader("question"),
+        {"question": "q", "context": "ab", "answers": {"text": ["b"], "answer_start": [1]}},
+        Question("q", "ab", ("b",), (1,)),
+    ),
+    (
+        reader("question", answers="found"),
+        {"question": "q", "context": "ab", "found": [{"text": "a", "answer_start": 0}]},
+        Question("q", "ab", ("a",), (0,)),
+    ),
+    (
+        reader("question"),
+        {"question": "q", "context": "ab", "answers": {"text": [], "answer_start": []}},
+        Question("q", "ab"),
+    ),
     (reader("label"), {"text": "t", "label": "l"}, Labelled("t", "l")),
     (reader("label"), {"text": "t", "label": ["l", "m"]}, Labelled("t", ("l", "m"))),
     (reader("label"), {"text": "t", "label": []}, Labelled("t", ())),
@@ -130,6 +146,23 @@ BAD: list[tuple[RowFileConfig, dict, str]] = [
         reader("feedback"),
         {"prompt": "p", "completion": "c", "label": float("nan")},
         "NaN",
+    ),
+    (reader("question"), {"question": "q", "context": "ab"}, "no field 'answers'"),
+    (
+        reader("question"),
+        {"question": "q", "context": "ab", "answers": {"text": ["b"], "answer_start": [0]}},
+        "the answer 'b' is not at character 0 of the context, which has 'a' there",
+    ),
+    (
+        reader("question"),
+        {"question": "q", "context": "ab", "answers": {"text": ["b"], "answer_start": []}},
+        "1 answers, but 0 positions",
+    ),
+    (reader("question"), {"question": "q", "context": "ab", "answers": ["b"]}, "must be objects"),
+    (
+        reader("question"),
+        {"question": "q", "context": "ab", "answers": {"text": "b", "answer_start": "1"}},
+        "a position in characters",
     ),
     (reader("prompt"), {"prompt": "p", "answer": 4}, "'answer' must be text, not a number"),
     (

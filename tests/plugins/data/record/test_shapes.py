@@ -24,6 +24,7 @@ ROWS: list[dict[str, Any]] = [
     {"instruction": "a", "output": "b"},
     {"source": "a", "target": "b"},
     {"tokens": ["a"], "tags": ["b"]},
+    {"question": "a", "context": "b", "answers": []},
     {"text": "a", "label": "b"},
     {"text": "a", "rating": 1},
     {"prompt": "a"},
