@@ -43,6 +43,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "jsonl_feedback": {"prompt": "{0}", "completion": "{1}", "label": True},
     "jsonl_prompts": {"prompt": "{0}", "answer": "{1}"},
     "jsonl_labels": {"text": "{0}", "label": "{1}"},
+    "jsonl_choices": {"prompt": "{0}", "choices": ["{1}", "not {1}"], "answer": 0},
 }
 """A data plugin for each kind of record, with the row it reads."""
 TINY = {"dim": 16, "n_layers": 1, "n_heads": 2}

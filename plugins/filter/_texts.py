@@ -5,7 +5,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from etude import Chat, Feedback, Labelled, Message, Pair, Preference, Prompt, Ranking, Record, Text
+from etude import (
+    Chat,
+    Choice,
+    Feedback,
+    Labelled,
+    Message,
+    Pair,
+    Preference,
+    Prompt,
+    Ranking,
+    Record,
+    Text,
+)
 from etude.data import Change, Drop, Edit, document_of
 
 STRUCTURE: Final = frozenset({"id", "name", "role", "tool_call_id", "type"})
@@ -55,6 +67,8 @@ def _rewritten(record: Record, rewrite: Rewrite) -> Record:
         case Labelled(text, label):
             new = rewrite(text) if isinstance(text, str) else tuple(map(rewrite, text))
             return Labelled(new, label)
+        case Choice(prompt, choices, right):
+            return Choice(_turn(prompt, rewrite), tuple(map(rewrite, choices)), right)
 
 
 def _turn(turn: Any, rewrite: Rewrite) -> Any:  # of the same type

@@ -10,6 +10,7 @@ from etude.records import (
     TOOL_ROLES,
     BadRow,
     Chat,
+    Choice,
     Feedback,
     Labelled,
     Message,

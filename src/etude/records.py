@@ -117,6 +117,16 @@ class Labelled:
     label: str | float | tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Choice:
+    """A question with several possible answers, of which one is right."""
+
+    prompt: str | Chat
+    choices: tuple[str, ...]
+    right: int
+    """Index of the right choice, from 0."""
+
+
 def prompt_fields(prompt: str | Chat) -> dict[str, Any]:
     """The fields of a JSON row that hold a prompt."""
     if isinstance(prompt, str):
@@ -128,7 +138,7 @@ def prompt_fields(prompt: str | Chat) -> dict[str, Any]:
 PROMPTED: Final = frozenset({Preference, Ranking, Feedback, Prompt})
 """The kinds with a prompt, which may be a conversation."""
 
-Record = Text | Pair | Chat | Preference | Ranking | Feedback | Prompt | Labelled
+Record = Text | Pair | Chat | Preference | Ranking | Feedback | Prompt | Labelled | Choice
 
 
 @dataclass(frozen=True)

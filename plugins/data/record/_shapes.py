@@ -25,6 +25,7 @@ SHAPES = (
     ({"tokens", "tags"}, "tags"),
     ({"text", "label"}, "label"),
     ({"text", "rating"}, "rating"),
+    ({"choices", "answer"}, "choice"),
     ({"prompt"}, "prompt"),
     ({"text"}, "text"),
 )

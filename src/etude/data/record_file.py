@@ -25,6 +25,7 @@ from etude.files.json_file import read_json
 from etude.records import (
     BadRow,
     Chat,
+    Choice,
     Feedback,
     Labelled,
     Message,
@@ -210,6 +211,8 @@ def texts_of(record: Record) -> tuple[str, ...]:
             return _chat_texts(prompt) if answer is None else (*_chat_texts(prompt), answer)
         case Labelled(text, _):
             return (text,) if isinstance(text, str) else text
+        case Choice(prompt, choices, _):
+            return (*_chat_texts(prompt), *choices)
 
 
 def _chat_texts(chat: Chat | str) -> tuple[str, ...]:

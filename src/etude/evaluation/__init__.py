@@ -6,8 +6,10 @@ from etude.evaluation.item import (
     Case,
     Item,
     Metric,
+    best_outcome,
     outcome_values,
     rounded,
+    shares,
 )
 from etude.evaluation.prompting import Prompting
 from etude.evaluation.scorer import AnswerScorer

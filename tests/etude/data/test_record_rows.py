@@ -7,7 +7,18 @@ from row_files import reader
 
 from etude.config.registry import build
 from etude.data.record_rows import row_of
-from etude.records import Chat, Feedback, Labelled, Message, Pair, Preference, Prompt, Ranking, Text
+from etude.records import (
+    Chat,
+    Choice,
+    Feedback,
+    Labelled,
+    Message,
+    Pair,
+    Preference,
+    Prompt,
+    Ranking,
+    Text,
+)
 
 TOOLS = ({"type": "function", "function": {"name": "add"}},)
 CALL = Message("assistant", "", {"tool_calls": [{"type": "function", "function": {"name": "f"}}]})
@@ -26,6 +37,7 @@ CASES: dict[str, list[Any]] = {
     "feedback": [Feedback(ASKED, CALL, 0.25), Feedback("q", "a", 1.0)],
     "prompt": [Prompt(ASKED, "4"), Prompt("who?")],
     "label": [Labelled("text", "label")],
+    "choice": [Choice("q", ("a", "b"), 1), Choice(ASKED, ("a", "b", "c"), 0)],
     "rating": [Labelled("text", 4.5)],
     "tags": [Labelled(("two", "words"), ("A", "B"))],
 }

@@ -7,6 +7,7 @@ from etude.data.filter import Change, Drop, Edit
 from etude.plugins.filter._texts import edited
 from etude.records import (
     Chat,
+    Choice,
     Feedback,
     Labelled,
     Message,
@@ -42,6 +43,7 @@ def upper(text: str) -> tuple[str, list[Edit]]:
         (Feedback("a", "b", 0.5), Feedback("A", "b", 0.5)),
         (Labelled(("a", "b"), ("a", "a")), Labelled(("A", "b"), ("a", "a"))),
         (Labelled("ab", "a"), Labelled("Ab", "a")),
+        (Choice("a", ("a", "b"), 1), Choice("A", ("A", "b"), 1)),
     ],
 )
 def test_every_text_of_a_record_is_changed_and_nothing_else(
