@@ -48,6 +48,7 @@ ROWS: dict[str, dict[str, Any]] = {
         "answers": {"text": ["{0}"], "answer_start": [0]},
     },
     "jsonl_labels": {"text": "{0}", "label": "{1}"},
+    "jsonl_choices": {"prompt": "{0}", "choices": ["{1}", "not {1}"], "answer": 0},
 }
 """A data plugin for each kind of record, with the row it reads."""
 TAGS: dict[str, Any] = {"tokens": ["{0}", "{1}"], "tags": ["{1}", "O"]}

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from etude import Capability, Prompt, plugin
 from etude.config import EvaluatorConfig
-from etude.data import question
 from etude.evaluation import OUTCOMES, Case, Evaluator, Item, Metric, Output, outcome_values
 from etude.network import Request
 
@@ -34,8 +33,7 @@ class Generation(Evaluator[GenerationConfig, Prompt]):
 
     def questions(self, cases: Sequence[Case[Prompt]]) -> Iterator[Sequence[int]]:
         for case in cases:
-            prompt = self.context.prompting.prompt(case)
-            yield question(self.context.subject.model.tokenizer, prompt)
+            yield self.context.subject.question(self.context.prompting.prompt(case))
 
     def evaluate(self, cases: Sequence[Case[Prompt]]) -> Sequence[Item]:
         context = self.context

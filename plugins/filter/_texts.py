@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from etude import (
     Chat,
+    Choice,
     Feedback,
     Labelled,
     Message,
@@ -74,6 +75,8 @@ def _rewritten(record: Record, rewrite: Rewrite) -> Record:
         case Labelled(text, label, second):
             new = rewrite(text) if isinstance(text, str) else tuple(map(rewrite, text))
             return Labelled(new, label, None if second is None else rewrite(second))
+        case Choice(prompt, choices, right):
+            return Choice(_turn(prompt, rewrite), tuple(map(rewrite, choices)), right)
 
 
 def _with_answers(new: Record, old: Question, rewrite: Rewrite) -> Question:

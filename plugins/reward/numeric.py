@@ -6,21 +6,12 @@ as decimals, so long ones are not rounded. A reference that is not a number give
 """
 
 import math
-import re
 from dataclasses import dataclass
 from decimal import Decimal
 
 from etude import plugin, require
 from etude.config import RewardConfig
-from etude.rl import AnswerVerifier, Bench
-
-NUMBER = re.compile(
-    r"(?:(?<![\w.,)])[-+])?(?<!\w)(?<![0-9]\.)"
-    r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]{1,3})?"
-    r"(?!\w|\.[0-9])",
-    re.ASCII,
-)
-"""A sign is part of a number unless it stands between two numbers: 10-3 ends in 3."""
+from etude.rl import AnswerVerifier, Bench, last_number
 
 
 @dataclass
@@ -30,12 +21,6 @@ class NumericConfig(RewardConfig):
 
     def __post_init__(self) -> None:
         require(self.tolerance >= 0, f"tolerance must be 0 or more, got {self.tolerance}")
-
-
-def last_number(text: str) -> Decimal | None:
-    """The last number in a text; commas may separate thousands."""
-    numbers = NUMBER.findall(text.replace("\N{MINUS SIGN}", "-"))
-    return Decimal(numbers[-1].replace(",", "")) if numbers else None
 
 
 @plugin(NumericConfig)

@@ -11,6 +11,7 @@ from etude.records import (
     TOOL_ROLES,
     BadRow,
     Chat,
+    Choice,
     Feedback,
     Labelled,
     Message,

@@ -131,6 +131,16 @@ class Labelled:
     """The second text of a pair, such as the hypothesis of a premise."""
 
 
+@dataclass(frozen=True)
+class Choice:
+    """A question with several possible answers, of which one is right."""
+
+    prompt: str | Chat
+    choices: tuple[str, ...]
+    right: int
+    """Index of the right choice, from 0."""
+
+
 def prompt_fields(prompt: str | Chat) -> dict[str, Any]:
     """The fields of a JSON row that hold a prompt."""
     if isinstance(prompt, str):
@@ -142,7 +152,9 @@ def prompt_fields(prompt: str | Chat) -> dict[str, Any]:
 PROMPTED: Final = frozenset({Preference, Ranking, Feedback, Prompt})
 """The kinds with a prompt, which may be a conversation."""
 
-Record = Text | Pair | Question | Chat | Preference | Ranking | Feedback | Prompt | Labelled
+Record = (
+    Text | Pair | Question | Chat | Preference | Ranking | Feedback | Prompt | Labelled | Choice
+)
 
 
 @dataclass(frozen=True)

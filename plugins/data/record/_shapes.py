@@ -26,6 +26,7 @@ SHAPES = (
     ({"question", "context", "answers"}, "question"),
     ({"text", "label"}, "label"),
     ({"text", "rating"}, "rating"),
+    ({"choices", "answer"}, "choice"),
     ({"prompt"}, "prompt"),
     ({"text"}, "text"),
 )

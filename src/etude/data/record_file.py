@@ -23,6 +23,7 @@ from etude.files.json_file import read_json
 from etude.records import (
     BadRow,
     Chat,
+    Choice,
     Feedback,
     Labelled,
     Noted,
@@ -241,6 +242,8 @@ def texts_of(record: Record) -> tuple[str, ...]:
             return (text,) if second is None else (text, second)
         case Labelled(words):
             return tuple(words)
+        case Choice(prompt, choices, _):
+            return (*_chat_texts(prompt), *choices)
 
 
 def _chat_texts(chat: Chat | str) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from typing import Any
 
 from etude.records import (
     Chat,
+    Choice,
     Feedback,
     Labelled,
     Message,
@@ -50,6 +51,8 @@ def row_of(record: Record) -> dict[str, Any]:
             return {"text": text, kind: label} | ({} if second is None else {"second": second})
         case Labelled(words, tags):
             return {"tokens": list(words), "tags": tags}
+        case Choice(prompt, choices, right):
+            return prompt_fields(prompt) | {"choices": list(choices), "answer": right}
 
 
 def _message(message: Message) -> dict[str, Any]:

@@ -7,8 +7,10 @@ from etude.evaluation.item import (
     Case,
     Item,
     Metric,
+    best_outcome,
     outcome_values,
     rounded,
+    shares,
 )
 from etude.evaluation.prompting import Examples, Prompting
 from etude.evaluation.scorer import AnswerScorer

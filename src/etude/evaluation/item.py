@@ -97,6 +97,19 @@ def outcome_values(outcome: Outcome) -> dict[str, float]:
     return {one.value: float(one is outcome) for one in Outcome}
 
 
+def best_outcome(scores: Sequence[float], right: int) -> Outcome:
+    """Returns RIGHT if the candidate at index `right` alone has the highest score."""
+    others = [score for i, score in enumerate(scores) if i != right]
+    return Outcome.RIGHT if scores[right] > max(others) else Outcome.WRONG
+
+
+def shares(log_probs: Sequence[float]) -> list[float]:
+    """Returns the probability of each candidate, given that it is one of them."""
+    highest = max(log_probs)
+    weights = [math.exp(one - highest) for one in log_probs]
+    return [weight / math.fsum(weights) for weight in weights]
+
+
 def rounded(value: float) -> float:
     """Returns a number as it is in a result."""
     return round(value, DIGITS) + 0.0  # -0.0 becomes 0.0

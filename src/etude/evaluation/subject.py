@@ -18,6 +18,7 @@ from torch import Tensor
 from etude.capability import Capability
 from etude.config.capabilities import capabilities_of, max_positions_of
 from etude.config.schema.evaluation import Precision
+from etude.data.chat_template import exchange, question
 from etude.errors import DataError
 from etude.evaluation.item import rounded
 from etude.formats.model import Model
@@ -28,6 +29,7 @@ from etude.network.network import Network
 from etude.objective.batches import Ids
 from etude.objective.loader import chunks
 from etude.objective.log_probs import token_log_prob
+from etude.records import Chat
 
 GRID = 1e-6
 """Log-probabilities, in nats, and logits are multiples of this."""
@@ -69,6 +71,34 @@ class Subject:
         network = model.network().requires_grad_(False).eval().to(DTYPES[precision])
         return cls(model, network, batch_size)
 
+    def question(self, prompt: str | Chat) -> list[int]:
+        """Returns the ids of a prompt, in the format of the model's training."""
+        tokenizer = self.model.tokenizer
+        if isinstance(prompt, str) and tokenizer.template is None and self.reads_source:
+            return tokenizer.vocab.source(tokenizer.encode(prompt).tolist())
+        return question(tokenizer, prompt)
+
+    def answer(self, prompt: str | Chat, text: str, delimiter: str) -> Continuation:
+        """Returns a text after a prompt: a turn of a conversation, or text after the delimiter.
+
+        Text is encoded together with the prompt, as it would be in a document, and cut after as
+        many tokens as the prompt has alone, as in lm-evaluation-harness.
+        """
+        tokenizer = self.model.tokenizer
+        if tokenizer.template is not None or isinstance(prompt, Chat):
+            return Continuation(*exchange(tokenizer, prompt, text))
+        if self.reads_source:
+            return Continuation(self.question(prompt), tokenizer.encode(text).tolist())
+        before, whole = tokenizer.encode_batch([prompt, f"{prompt}{delimiter}{text}"])
+        n = min(len(before), len(whole) - 1)
+        vocab = tokenizer.vocab
+        return Continuation(vocab.prompt(whole[:n].tolist()), whole[n:].tolist())
+
+    @property
+    def reads_source(self) -> bool:
+        """Whether it is an encoder-decoder, with a row for each of prompt and completion."""
+        return Capability.SOURCE_TARGET in capabilities_of(self.model.architecture)
+
     @torch.no_grad()
     def log_probs(self, texts: Sequence[Continuation]) -> list[list[float]]:
         """Returns log p of each token of each completion, in nats; order and batches do not matter.
@@ -106,9 +136,9 @@ class Subject:
         ]
 
     def _length(self, n_prompt: int, n_completion: int) -> int:
-        """Positions of a row; an encoder-decoder has a row for each of the two."""
-        separate = Capability.SOURCE_TARGET in capabilities_of(self.model.architecture)
-        return max(n_prompt, n_completion + 1) if separate else n_prompt + n_completion
+        if self.reads_source:
+            return max(n_prompt, n_completion + 1)
+        return n_prompt + n_completion
 
     def _require_fit(self, lengths: Sequence[int]) -> None:
         """Raises DataError if a row is longer than the positions of the model."""

@@ -11,6 +11,7 @@ from etude.rl.completions import (
 from etude.rl.episode import Keys, targets_of, text_of
 from etude.rl.http import Server, check_server
 from etude.rl.judge import AnswerCache, Comparison, check_question, in_both_orders
+from etude.rl.numbers import last_number
 from etude.rl.on_policy import OnPolicyObjective, PromptBatch, random_state
 from etude.rl.reward_model import (
     HEAD,

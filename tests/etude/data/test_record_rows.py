@@ -8,6 +8,7 @@ from row_files import reader, rows_of
 from etude.data.record_rows import row_of
 from etude.records import (
     Chat,
+    Choice,
     Feedback,
     Labelled,
     Message,
@@ -40,6 +41,7 @@ CASES: dict[str, list[Any]] = {
         Question("q", "no answer"),
     ],
     "label": [Labelled("text", "label"), Labelled("text", ("a", "b")), Labelled("text", ())],
+    "choice": [Choice("q", ("a", "b"), 1), Choice(ASKED, ("a", "b", "c"), 0)],
     "rating": [Labelled("text", 4.5)],
     "tags": [Labelled(("two", "words"), ("A", "B"))],
 }

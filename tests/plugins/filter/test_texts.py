@@ -7,6 +7,7 @@ from etude.data.filter import Change, Drop, Edit
 from etude.plugins.filter._texts import edited
 from etude.records import (
     Chat,
+    Choice,
     Feedback,
     Labelled,
     Message,
@@ -47,6 +48,7 @@ def upper(text: str) -> tuple[str, list[Edit]]:
             Question("a", "b ab a", ("ab", "a"), (2, 5)),
             Question("A", "b Ab A", ("Ab", "A"), (2, 5)),
         ),
+        (Choice("a", ("a", "b"), 1), Choice("A", ("A", "b"), 1)),
     ],
 )
 def test_every_text_of_a_record_is_changed_and_nothing_else(

@@ -9,6 +9,7 @@ from etude.data.rows import RowFileConfig
 from etude.records import (
     BadRow,
     Chat,
+    Choice,
     Feedback,
     Labelled,
     Message,
@@ -21,6 +22,7 @@ from etude.records import (
     Text,
 )
 
+BC = Choice("p", ("b", "c"), 1)
 HELLO = {"role": "assistant", "content": "hello"}
 SHAREGPT = {
     "messages": "conversations",
@@ -85,6 +87,27 @@ GOOD: list[tuple[RowFileConfig, dict, Record]] = [
         {"text": "t", "rating": 4, "other": "u"},
         Labelled("t", 4.0, "u"),
     ),
+    (reader("choice"), {"prompt": "p", "choices": ["b", "c"], "answer": 1}, BC),
+    (reader("choice"), {"question": "p", "choices": ["b", "c"], "answer": "B"}, BC),  # MMLU
+    (reader("choice"), {"ctx": "p", "endings": ["b", "c"], "label": "1"}, BC),  # HellaSwag
+    (reader("choice"), {"query": "p", "choices": ["b", "c"], "gold": 1}, BC),  # lm-eval
+    (
+        reader("choice"),  # ARC
+        {"question": "p", "choices": {"text": ["b", "c"], "label": ["1", "2"]}, "answerKey": "2"},
+        BC,
+    ),
+    (
+        reader("choice", prompt="q.stem", choices="q.choices"),  # ARC's own files
+        {
+            "q": {
+                "stem": "p",
+                "choices": [{"text": "b", "label": "A"}, {"text": "c", "label": "B"}],
+            },
+            "answerKey": "B",
+        },
+        BC,
+    ),
+    (reader("choice"), {"prompt": "p", "options": ["b", "c"], "answer": "c"}, BC),
     (
         reader("tags"),
         {"tokens": ["t", "u"], "tags": ["l", "m"]},
@@ -171,6 +194,17 @@ BAD: list[tuple[RowFileConfig, dict, str]] = [
         "data/record=tags data.columns.tokens=t data.columns.tags=label",
     ),
     (reader("label"), {"text": "t", "label": 4}, "data/record=rating data.columns.rating=label"),
+    (reader("choice"), {"prompt": "p", "choices": ["b", "c"], "answer": 2}, "an index from 0 to 1"),
+    (reader("choice"), {"prompt": "p", "choices": ["b", "c"], "answer": "C"}, "one of 'A', 'B'"),
+    (reader("choice"), {"prompt": "p", "choices": ["b", "c"], "answer": True}, "not True"),
+    (reader("choice"), {"prompt": "p", "choices": ["b"], "answer": 0}, "two or more different"),
+    (
+        reader("choice"),
+        {"prompt": "p", "choices": ["b", "b"], "answer": 0},
+        "two or more different",
+    ),
+    (reader("choice"), {"prompt": "p", "choices": "b", "answer": 0}, "must be a list of texts"),
+    (reader("choice"), {"prompt": "p", "choices": ["b", 2], "answer": 0}, "choice 2 of field"),
     (reader("tags"), {"tokens": ["t", "u"], "tags": ["l"]}, "2 words, but 1 tags"),
     (reader("tags"), {"tokens": ["t", "u"], "tags": "l"}, "a non-empty list"),
     (reader("rating"), {"text": "t", "rating": "good"}, "a finite number, not text"),

@@ -27,6 +27,7 @@ ROWS: list[dict[str, Any]] = [
     {"question": "a", "context": "b", "answers": []},
     {"text": "a", "label": "b"},
     {"text": "a", "rating": 1},
+    {"choices": ["a", "b"], "answer": 0, "prompt": "c"},
     {"prompt": "a"},
     {"text": "a"},
 ]
