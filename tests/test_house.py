@@ -50,8 +50,8 @@ TESTED_TOGETHER = {
 """Plugins that share a test file in their folder, because they obey the same law."""
 ORDINARY = {
     "chat", "completions", "format", "gelu", "http", "label", "length", "math", "model", "none",
-    "pair", "prompt", "python", "rating", "reward", "rule", "run", "samples", "single", "span",
-    "tags", "text",
+    "pair", "prompt", "python", "question", "rating", "reward", "rule", "run", "samples",
+    "single", "span", "tags", "text",
 }  # fmt: skip
 """Plugin names that are also fields, keys or formats of the core."""
 
