@@ -52,8 +52,8 @@ TESTED_TOGETHER = {
 """Plugins that share a test file in their folder, because they obey the same law."""
 ORDINARY = {
     "chat", "completions", "evaluate", "format", "gelu", "generation", "http", "label", "length",
-    "math", "model", "none", "pair", "prompt", "python", "rating", "reward", "rule", "run",
-    "samples", "single", "span", "tags", "text",
+    "math", "model", "none", "pair", "prompt", "python", "question", "rating", "reward", "rule",
+    "run", "samples", "single", "span", "tags", "text",
 }  # fmt: skip
 """Plugin names that are also fields, keys or formats of the core."""
 

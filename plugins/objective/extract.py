@@ -65,7 +65,7 @@ def question_of(query: Query) -> Question:
     reads={Question},
     needs={Capability.HIDDEN},
     lr=1e-4,
-    data="jsonl_questions",
+    data="docs_questions",
 )
 class Extract(HeadObjective[ExtractConfig, WindowBatch]):
     """Learns p(start) and p(end) over the tokens of a window; either is at no answer if none."""

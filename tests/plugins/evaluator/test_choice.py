@@ -21,7 +21,7 @@ QUESTIONS = [
 
 
 @torch.no_grad()
-def log_prob(network: Any, prompt: str, text: str) -> float:
+def log_prob(network: Any, prompt: Any, text: str) -> float:
     """log p of a text after a prompt, from the logits of one row."""
     before = [tiny.BYTES.vocab.bos, *tiny.BYTES.encode(prompt).tolist()]
     ids = [*before, *tiny.BYTES.encode(text).tolist()]
