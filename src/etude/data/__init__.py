@@ -11,7 +11,6 @@ from etude.data.chat_template import (
     conversation,
     exchange,
     message_labels,
-    question,
 )
 from etude.data.corpus import prepare
 from etude.data.documents import Document, split_documents

@@ -73,7 +73,7 @@ def test_the_delimiter_is_part_of_a_choice() -> None:
 def test_a_tie_is_wrong_whatever_the_order_of_the_choices() -> None:
     given = evaluations.context()
     for parameter in given.subject.network.parameters():
-        parameter.zero_()  # every token has the same probability
+        parameter.data.zero_()  # every token has the same probability
     made = evaluations.evaluator("choice", given)
     ties = [Choice("2+2=", ("4", "5"), right) for right in (0, 1)]
     items = evaluations.items(made, ties)

@@ -29,11 +29,9 @@ def test_log_probabilities_are_those_of_the_whole_sentences() -> None:
 
 
 def test_a_tie_is_wrong_and_counted() -> None:
-    network = tiny.network(tiny.stack(position="rope"))
-    for weight in network.parameters():
-        torch.nn.init.zeros_(weight)
-    made = evaluations.evaluator(
-        "minimal_pairs", evaluations.context(evaluations.subject(network=network))
-    )
+    given = evaluations.context()
+    for parameter in given.subject.network.parameters():
+        parameter.data.zero_()  # every token has the same probability
+    made = evaluations.evaluator("minimal_pairs", given)
     metrics = evaluations.metrics(made, [Pair("ab", "ba"), Pair("cd", "dc")])
     assert metrics == {"accuracy": 0, "wrong": 1, "unanswered": 0, "ties": 1}

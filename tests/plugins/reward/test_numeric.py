@@ -6,10 +6,8 @@ import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etude.config.registry import build, load
-
-load("reward/numeric")
-from etude.plugins.reward.numeric import last_number  # noqa: E402 -- once it is loaded
+from etude.config.registry import build
+from etude.rl.numbers import last_number
 
 WRITTEN = {
     "10-3": 3, "10 - 3": 3, "x=-3": -3, "= -42": -42, "(-3)": -3, ")-3": 3, "\u22125": -5,
