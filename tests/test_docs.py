@@ -70,7 +70,8 @@ def shrunk(line: str) -> list[str]:
         arguments = [*(item for item in arguments if not item.startswith("reward=")), *FEW]
     if verb == "pipeline":
         arguments += ["--cfg", "job"]
-    if verb in ("train", "inspect") and "--cfg" not in arguments:
+    is_evaluation = any(item.startswith("task=") for item in arguments)
+    if verb in ("train", "inspect") and "--cfg" not in arguments and not is_evaluation:
         arguments += SHORT
         if not any(item.startswith("init_from=") for item in arguments):
             arguments += SMALL

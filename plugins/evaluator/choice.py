@@ -12,8 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from etude import Choice as Question
-from etude import plugin
+from etude import Choice, plugin
 from etude.config import EvaluatorConfig
 from etude.evaluation import (
     OUTCOMES,
@@ -51,13 +50,13 @@ class ChoiceConfig(EvaluatorConfig):
 
 @plugin(
     ChoiceConfig,
-    reads={Question},
+    reads={Choice},
     example={
         "data": "jsonl_choices",
         "data.path": '{file}{"prompt": "#?", "choices": ["#", "no #", "x"], "answer": 0}',
     },
 )
-class Choice(Evaluator[ChoiceConfig, Question]):
+class MultipleChoice(Evaluator[ChoiceConfig, Choice]):
     """Accuracy, the probability of the right choice, and the Brier score (0 to 2)."""
 
     @property
@@ -68,11 +67,11 @@ class Choice(Evaluator[ChoiceConfig, Question]):
             Metric("brier", "brier", higher_is_better=False),
         ]
 
-    def questions(self, cases: Sequence[Case[Question]]) -> Iterator[Sequence[int]]:
+    def questions(self, cases: Sequence[Case[Choice]]) -> Iterator[Sequence[int]]:
         for case in cases:
             yield [i for one in self._texts(case) for i in (*one.prompt, *one.completion)]
 
-    def evaluate(self, cases: Sequence[Case[Question]]) -> Sequence[Item]:
+    def evaluate(self, cases: Sequence[Case[Choice]]) -> Sequence[Item]:
         texts = [self._texts(case) for case in cases]
         found = iter(self.context.subject.log_probs([one for some in texts for one in some]))
         return [
@@ -80,7 +79,7 @@ class Choice(Evaluator[ChoiceConfig, Question]):
             for case, some in zip(cases, texts, strict=True)
         ]
 
-    def _texts(self, case: Case[Question]) -> Sequence[Continuation]:
+    def _texts(self, case: Case[Choice]) -> Sequence[Continuation]:
         """Returns each choice after the question, then without it if these are compared."""
         answer, record = self.context.subject.answer, case.record
         is_compared = self.config.normalisation is Normalisation.unconditional
@@ -91,7 +90,7 @@ class Choice(Evaluator[ChoiceConfig, Question]):
             for text in record.choices
         ]
 
-    def _item(self, case: Case[Question], rows: Sequence[Sequence[float]]) -> Item:
+    def _item(self, case: Case[Choice], rows: Sequence[Sequence[float]]) -> Item:
         record, n = case.record, len(case.record.choices)
         totals = [math.fsum(row) for row in rows]
         scores = [rounded(self._score(totals, rows, record, i)) for i in range(n)]
@@ -115,7 +114,7 @@ class Choice(Evaluator[ChoiceConfig, Question]):
         self,
         totals: Sequence[float],
         rows: Sequence[Sequence[float]],
-        record: Question,
+        record: Choice,
         i: int,
     ) -> float:
         match self.config.normalisation:

@@ -1,5 +1,6 @@
 """One evaluation, from its config to the result."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -16,6 +17,7 @@ from etude.config.schema.evaluation import EvaluationConfig, Split
 from etude.config.schema.plugins import DataConfig, PluginConfig
 from etude.data.corpus import Records, read
 from etude.data.data_card import tokenizer_digest
+from etude.data.record_file import read_bad_rows
 from etude.errors import CompositionError, ConfigError, DataError
 from etude.evaluation.evaluator import Evaluator, EvaluatorContext
 from etude.evaluation.item import Case, cases_of
@@ -33,6 +35,9 @@ def evaluate(config: EvaluationConfig, task: str) -> Result:
     """Evaluates a model. Raises ConfigError or DataError if the parts do not fit together."""
     model = read_model(config.run).with_turns(config.as_turn)
     evaluation = Evaluation(config, task, model)
+    if bad := evaluation.bad_rows:
+        first = f"{bad[0].place}: {bad[0].reason}"
+        print(f"left out  {len(bad):,} bad rows; the first is {first}", file=sys.stderr)
     subject = Subject.open(model, config.batch_size, config.precision)
     return evaluation.result(evaluation.parts(subject), model.identity)
 
@@ -55,6 +60,7 @@ class Evaluation:
         self.model = model
         self.records = read(config.data)
         self.cases = selected_cases(config, model, self.records)
+        self.bad_rows = list(read_bad_rows(self.records.folder))
 
     def parts(self, subject: Subject, rank: int = 0, n_ranks: int = 1) -> dict[str, Part]:
         """Evaluates the cases of one rank, every n_ranks-th, with each evaluator."""
@@ -80,6 +86,7 @@ class Evaluation:
             "prompting": _values(config.prompting),
             "scorer": _values(config.scorer),
             "decoding": _values(config.decoding),
+            "n_bad_rows": len(self.bad_rows),
             "n_items": config.n_items,
             "max_new_tokens": config.max_new_tokens,
             "precision": config.precision.value,
