@@ -40,6 +40,7 @@ from etude.plugins.objective.reinforce import Baseline
 from etude.plugins.objective.tag import Subword
 
 OTHER_VALUES: dict[str, Any] = {
+    "ids": ["a"],
     "beta1": 0.5, "beta2": 0.5, "eps": 0.1, "final": 0.7, "warmup_steps": 3, "dropout": 0.5,
     "max_positions": 64, "queries_per_kv": 2, "weight_decay": 0.9, "momentum": 0.1,
     "noise_density": 0.5, "mean_span": 1.0, "mask_ratio": 0.5, "mask_share": 0.3,

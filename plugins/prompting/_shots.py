@@ -54,8 +54,8 @@ class ShotsConfig(PromptingConfig):
     """fixed = the same ones for every question; random = other ones for each question, decided by
     seed; similar = those most like the question, by TF-IDF of character n-grams."""
     ids: list[str] = only_with("select=fixed", [])
-    """The ids of the n examples, as in a result file of split=train, or how they begin; empty = the
-    first ones, in the order of ids."""
+    """The ids of the first examples, as in a result file of split=train, or how they begin; up to
+    n, the rest are the first ones in the order of ids."""
     nearest: Nearest = only_with("select=similar", Nearest.last)
     """Where the example most like the question is: last (next to it) or first."""
     form: Form = only_with("n>0", Form.text)
@@ -73,8 +73,8 @@ class ShotsConfig(PromptingConfig):
             f"layout must contain {QUESTION} and then {ANSWER}, each once, got {self.layout!r}",
         )
         require(
-            len(self.ids) in (0, self.n),
-            f"ids must be empty or n={self.n} ids, got {len(self.ids)} of them",
+            len(self.ids) <= max(self.n, 1),  # with n=0, that ids have no effect is the error
+            f"ids must be at most n={self.n} ids, got {len(self.ids)} of them",
         )
 
     @property
@@ -103,7 +103,8 @@ class Shots:
         solved = (case for case in examples.cases if case.record.answer is not None)
         self.cases = sorted(solved, key=lambda case: case.id)
         if config.ids:
-            self.cases = [self._with_id(start) for start in config.ids]
+            chosen = [self._with_id(start) for start in config.ids]
+            self.cases = [*chosen, *(case for case in self.cases if case not in chosen)]
         self.before, _, self.after = config.layout.partition(ANSWER)
         self.similarity = None
         if config.n and config.select is Selection.similar:

@@ -5,7 +5,7 @@ Brown et al. 2020 (GPT-3), https://arxiv.org/abs/2005.14165, section 2.
 
 from dataclasses import dataclass
 
-from etude import Chat, Prompt, plugin, require
+from etude import Chat, Prompt, plugin
 from etude.evaluation import Case, Examples, Prompting
 
 from ._shots import Shots, ShotsConfig
@@ -13,9 +13,7 @@ from ._shots import Shots, ShotsConfig
 
 @dataclass
 class FewShotConfig(ShotsConfig):
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(self.n >= 1, "n must be at least 1; without examples, use prompting=zero_shot")
+    """No knobs of its own; n=0 asks as prompting=zero_shot does."""
 
 
 @plugin(FewShotConfig)

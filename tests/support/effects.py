@@ -84,6 +84,8 @@ def without_effect(config: Any, name: str) -> list[Any]:
         if term.name in conditional(type(config))
         for one in without_effect(config, term.name)
     ]
+    for key in failing.keys() & conditional(type(config)).keys():
+        config = with_effect(config, key)  # so that the failing value is allowed itself
     return [replace(config, **failing), *indirect]
 
 

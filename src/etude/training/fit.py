@@ -40,7 +40,7 @@ from etude.objective.selection import lost_lines
 from etude.training import hardware
 from etude.training.assemble import TrainingParts, trainer_of
 from etude.training.best_model import BestModel, Write
-from etude.training.experiment import flat
+from etude.training.continuation import flat
 from etude.training.plan import Plan
 from etude.training.progress import ProgressBar
 from etude.training.run_writer import RunWriter

@@ -16,7 +16,7 @@ from etude.files.run_folder import CHANGES, CHECKPOINTS, DERIVED, STEPS, SUMMARY
 from etude.files.seal import LOG, newest_checkpoint, sealed_fault, sealed_files
 from etude.formats.checkpoint import checkpoints, newest_intact, step_of
 from etude.objective.step_size import StepSizes
-from etude.training.experiment import CHANGEABLE, resumed_config
+from etude.training.continuation import CHANGEABLE, resumed_config
 from etude.training.inputs import Change, changed_inputs, refuse_changes
 from etude.training.length import Epoch, measured_epoch, rate_jump, refuse_passed
 

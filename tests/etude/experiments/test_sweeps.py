@@ -17,7 +17,8 @@ from etude.experiments.job import JobRecord, State, read_jobs
 from etude.experiments.leaderboard import leaderboard, markdown
 from etude.experiments.recipe import recipe
 from etude.files.seal import write_sealed
-from etude.training.experiment import flat, validate_experiment
+from etude.training.continuation import flat
+from etude.training.experiment import validate_experiment
 
 SMALL = (
     "data=text", "data.path=good.txt", "tokenizer=byte", "architecture.dim=16",

@@ -18,7 +18,7 @@ from etude.formats.model import read_model
 from etude.network.adapter import adapt, layers, parameter_counts
 from etude.network.inputs import Inputs
 from etude.objective.reference import Frozen, reference_of
-from etude.training.experiment import inherit_from_parent
+from etude.training.continuation import inherit_from_parent
 from etude.training.run import start
 from etude.training.run_writer import RunWriter
 

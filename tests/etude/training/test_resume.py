@@ -15,7 +15,7 @@ from etude.files.run_folder import step_lines, untimed_steps
 from etude.formats.checkpoint import newest_intact
 from etude.formats.state_tree import read_tree
 from etude.training.checkpoint_io import TreeCheckpointIO
-from etude.training.experiment import flat, resumed_config
+from etude.training.continuation import flat, resumed_config
 from etude.training.length import Epoch
 from etude.training.resume import Resumption, length_changes
 from etude.training.run import start

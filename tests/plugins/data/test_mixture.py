@@ -76,7 +76,7 @@ def test_shares_of_trained_tokens_are_the_weights_whatever_the_samples_hold() ->
 def test_any_number_of_samples_has_the_share_of_each_source(weights: list[float], n: int) -> None:
     made = order(10**6, weights=dict(zip(SIZES, weights, strict=True)))
     expected = np.array(weights) / sum(weights) * n
-    assert np.abs(np.array(made.n_read(n)) - expected).max() <= 2
+    assert np.abs(np.array(made.n_read(n)) - expected).max() <= len(weights)
     assert sum(made.n_read(n)) == n
 
 

@@ -108,7 +108,8 @@ def test_questions_without_an_answer_are_no_examples() -> None:
 
 
 @pytest.mark.parametrize(
-    "values", [{"n": 0}, {"layout": "{question}"}, {"layout": "{answer}{question}"}, {"ids": ["a"]}]
+    "values",
+    [{"n": -1}, {"layout": "{question}"}, {"layout": "{answer}{question}"}, {"ids": [*"abcde"]}],
 )
 def test_invalid_values_are_rejected(values: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(values))} must"):
