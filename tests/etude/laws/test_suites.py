@@ -396,7 +396,7 @@ def test_a_faulty_evaluator_breaks_every_law(
 ) -> None:
     made = Trial(tiny.part("evaluator", "perplexity"), tiny.experiment("clm", tmp_path), tmp_path)
     assert broken_laws(made, "evaluator") == []
-    kind = plugin_of(made.tested).build
+    kind: Any = plugin_of(made.tested).build
     evaluate = kind.evaluate
 
     def leaking(self: Any, cases: Any) -> Any:
