@@ -256,6 +256,8 @@ def _objective_default(group: str, objective: str) -> DictConfig:
         lr = declared_default("lr", objective)
         return OmegaConf.create({} if lr is None else {"optimizer": {"lr": lr}})
     option = declared_default(group, objective)
+    if file := presets(group).get(str(option)):  # Hydra allows no overrides in it here
+        return _preset(file, group)
     return OmegaConf.create({} if option is None else {"defaults": [option]})
 
 
